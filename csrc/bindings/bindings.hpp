@@ -1,0 +1,13 @@
+// One function a category; module.cpp calls them all.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace flashode::bindings {
+
+void bind_program(pybind11::module_& m);
+void bind_method(pybind11::module_& m);
+void bind_solve(pybind11::module_& m);
+void bind_build(pybind11::module_& m);
+
+}  // namespace flashode::bindings

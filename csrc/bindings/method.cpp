@@ -1,0 +1,72 @@
+// Methods: a tableau and the settings of its step size control.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+#include "bindings/bindings.hpp"
+#include "cpu/engine.hpp"
+
+namespace py = pybind11;
+
+namespace flashode::bindings {
+
+namespace {
+
+using Row = std::vector<double>;
+
+numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std::vector<Row>& a, const Row& b,
+                                  const Row& c, const Row& b_error, const Row& b_mid) {
+    const std::size_t stages = b.size();
+    if (stages < 1 || stages > static_cast<std::size_t>(numerics::MAX_STAGES)) {
+        throw std::invalid_argument("a tableau has 1 to " + std::to_string(numerics::MAX_STAGES) + " stages");
+    }
+    if (a.size() != stages || c.size() != stages) throw std::invalid_argument("a, b and c disagree in length");
+    if (adaptive && (stages < 2 || b_error.size() != stages || b_mid.size() != stages)) {
+        throw std::invalid_argument("an adaptive tableau needs an error weight and a midpoint weight for each stage");
+    }
+    numerics::Tableau<double> made;
+    made.stages = static_cast<int>(stages);
+    made.order = order;
+    made.adaptive = adaptive;
+    made.fsal = fsal;
+    for (std::size_t i = 0; i < stages; ++i) {
+        if (a[i].size() != i) throw std::invalid_argument("row i of a must have i entries");
+        std::copy(a[i].begin(), a[i].end(), made.a[i]);
+    }
+    std::copy(b.begin(), b.end(), made.b);
+    std::copy(c.begin(), c.end(), made.c);
+    if (adaptive) {
+        std::copy(b_error.begin(), b_error.end(), made.b_error);
+        std::copy(b_mid.begin(), b_mid.end(), made.b_mid);
+    }
+    return made;
+}
+
+}  // namespace
+
+void bind_method(py::module_& m) {
+    py::class_<cpu::Method>(m, "Method")
+        .def(py::init([](int order, bool adaptive, bool fsal, const std::vector<Row>& a, const Row& b, const Row& c,
+                         const Row& b_error, const Row& b_mid, double rtol, double atol, double first_step,
+                         double min_step, double max_step, double safety, double ifactor, double dfactor,
+                         std::int64_t max_num_steps, bool perturb) {
+                 cpu::Method method;
+                 method.tableau = tableau(order, adaptive, fsal, a, b, c, b_error, b_mid);
+                 method.controller = {min_step, max_step, safety, ifactor, dfactor};
+                 method.first_step = first_step;
+                 method.max_num_steps = max_num_steps;
+                 method.rtol = rtol;
+                 method.atol = atol;
+                 method.perturb = perturb;
+                 return method;
+             }),
+             py::kw_only(), py::arg("order"), py::arg("adaptive"), py::arg("fsal"), py::arg("a"), py::arg("b"),
+             py::arg("c"), py::arg("b_error"), py::arg("b_mid"), py::arg("rtol"), py::arg("atol"),
+             py::arg("first_step"), py::arg("min_step"), py::arg("max_step"), py::arg("safety"), py::arg("ifactor"),
+             py::arg("dfactor"), py::arg("max_num_steps"), py::arg("perturb"));
+}
+
+}  // namespace flashode::bindings

@@ -1,0 +1,193 @@
+// Solves and their reverse passes. Addresses are those of contiguous tensors that the caller keeps alive; shapes stand
+// beside the arguments of the structs in cpu/engine.hpp.
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "bindings/bindings.hpp"
+#include "cpu/engine.hpp"
+
+namespace py = pybind11;
+
+namespace flashode::bindings {
+
+namespace {
+
+using Address = std::uintptr_t;
+
+template <class T>
+T* pointer(Address address) {
+    return reinterpret_cast<T*>(address);  // NOLINT(performance-no-int-to-ptr): what torch's data_ptr() gives
+}
+
+template <class Real>
+const cpu::Kernels<Real>& kernels();
+template <>
+const cpu::Kernels<float>& kernels<float>() {
+    return cpu::active_kernels().single;
+}
+template <>
+const cpu::Kernels<double>& kernels<double>() {
+    return cpu::active_kernels().twofold;
+}
+
+// The program is held here so that a solve outlives the Python objects it came from.
+struct BoundField {
+    std::shared_ptr<program::Program> program;
+    cpu::Field field;
+
+    BoundField(std::shared_ptr<program::Program> of, const std::vector<Address>& parameters,
+               std::vector<bool> wants_gradient, const std::vector<std::pair<int, int>>& norm_groups,
+               std::int64_t batch, double direction)
+        : program(std::move(of)) {
+        if (parameters.size() != program->parameter_sizes.size() || wants_gradient.size() != parameters.size()) {
+            throw std::invalid_argument("one address and one flag for each parameter of the program");
+        }
+        field.program = program.get();
+        for (const Address address : parameters) field.parameters.push_back(pointer<const void>(address));
+        field.wants_gradient = std::move(wants_gradient);
+        for (const auto& [begin, end] : norm_groups) field.norm_groups.push_back({begin, end});
+        field.batch = batch;
+        field.direction = direction;
+    }
+};
+
+// Runs a kernel without the GIL; Ctrl-C stops it and is raised here.
+template <class Run>
+cpu::Outcome interruptible(const Run& run) {
+    bool raised = false;
+    const cpu::Interrupt interrupt = [&raised] {
+        const py::gil_scoped_acquire held;
+        raised = PyErr_CheckSignals() != 0;
+        return raised;
+    };
+    cpu::Outcome outcome;
+    {
+        const py::gil_scoped_release released;
+        outcome = run(interrupt);
+    }
+    if (raised) throw py::error_already_set();
+    return outcome;
+}
+
+template <class Real>
+std::vector<Real*> gradient_pointers(const std::vector<Address>& addresses) {
+    std::vector<Real*> pointers;
+    for (const Address address : addresses) pointers.push_back(pointer<Real>(address));
+    return pointers;
+}
+
+template <class Real>
+std::pair<cpu::Outcome, std::unique_ptr<cpu::Record<Real>>> forward(const BoundField& field, const cpu::Method& method,
+                                                                    Address y0, Address times, std::int64_t time_count,
+                                                                    Address grid, std::int64_t grid_count,
+                                                                    Address states, bool keep_record) {
+    auto record = keep_record ? std::make_unique<cpu::Record<Real>>() : nullptr;
+    cpu::ForwardRequest<Real> request;
+    request.field = &field.field;
+    request.method = &method;
+    request.y0 = pointer<const Real>(y0);
+    request.times = pointer<const double>(times);
+    request.time_count = time_count;
+    request.grid = pointer<const double>(grid);
+    request.grid_count = grid_count;
+    request.states = pointer<Real>(states);
+    request.record = record.get();
+    const cpu::Outcome outcome = interruptible(
+        [&](const cpu::Interrupt& interrupt) { return kernels<Real>().forward(request, interrupt); });
+    return {outcome, std::move(record)};
+}
+
+template <class Real>
+void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu::Record<Real>& record, Address times,
+                  std::int64_t time_count, Address grad_states, Address grad_y0, Address grad_times, Address grad_grid,
+                  const std::vector<Address>& grad_parameters) {
+    cpu::DiscreteRequest<Real> request;
+    request.field = &field.field;
+    request.method = &method;
+    request.record = &record;
+    request.times = pointer<const double>(times);
+    request.time_count = time_count;
+    request.grad_states = pointer<const Real>(grad_states);
+    request.grad_y0 = pointer<Real>(grad_y0);
+    request.grad_times = pointer<double>(grad_times);
+    request.grad_grid = pointer<double>(grad_grid);
+    request.grad_parameters = gradient_pointers<Real>(grad_parameters);
+    interruptible([&](const cpu::Interrupt& interrupt) { return kernels<Real>().discrete_vjp(request, interrupt); });
+}
+
+template <class Real>
+cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, bool seminorm, Address times,
+                            std::int64_t time_count, const std::vector<std::vector<double>>& grids, Address states,
+                            Address grad_states, Address grad_y0, Address grad_times,
+                            const std::vector<Address>& grad_parameters) {
+    cpu::ContinuousRequest<Real> request;
+    request.field = &field.field;
+    request.method = &method;
+    request.seminorm = seminorm;
+    request.times = pointer<const double>(times);
+    request.time_count = time_count;
+    request.grids = grids.data();
+    request.states = pointer<const Real>(states);
+    request.grad_states = pointer<const Real>(grad_states);
+    request.grad_y0 = pointer<Real>(grad_y0);
+    request.grad_times = pointer<double>(grad_times);
+    request.grad_parameters = gradient_pointers<Real>(grad_parameters);
+    return interruptible(
+        [&](const cpu::Interrupt& interrupt) { return kernels<Real>().continuous_vjp(request, interrupt); });
+}
+
+template <class Real>
+void bind_precision(py::module_& m, const char* record_name, const char* suffix) {
+    py::class_<cpu::Record<Real>>(m, record_name)
+        .def_property_readonly("steps", &cpu::Record<Real>::steps)
+        .def_readonly("starts", &cpu::Record<Real>::starts)
+        .def_readonly("sizes", &cpu::Record<Real>::sizes)
+        .def_property_readonly("bytes", [](const cpu::Record<Real>& record) {
+            return (record.states.size() + record.slopes.size()) * sizeof(Real);
+        });
+    const std::string of(suffix);
+    m.def(("forward_" + of).c_str(), &forward<Real>, py::arg("field"), py::arg("method"), py::arg("y0"),
+          py::arg("times"), py::arg("time_count"), py::arg("grid"), py::arg("grid_count"), py::arg("states"),
+          py::arg("keep_record"));
+    m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::arg("field"), py::arg("method"), py::arg("record"),
+          py::arg("times"), py::arg("time_count"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"),
+          py::arg("grad_grid"), py::arg("grad_parameters"));
+    m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::arg("field"), py::arg("method"),
+          py::arg("seminorm"), py::arg("times"), py::arg("time_count"), py::arg("grids"), py::arg("states"),
+          py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"), py::arg("grad_parameters"));
+}
+
+}  // namespace
+
+void bind_solve(py::module_& m) {
+    py::enum_<cpu::Status>(m, "Status")
+        .value("done", cpu::Status::done)
+        .value("nonfinite_field", cpu::Status::nonfinite_field)
+        .value("nonfinite_state", cpu::Status::nonfinite_state)
+        .value("underflow", cpu::Status::underflow)
+        .value("too_many_steps", cpu::Status::too_many_steps);
+    py::class_<cpu::Outcome>(m, "Outcome")
+        .def_readonly("status", &cpu::Outcome::status)
+        .def_readonly("t", &cpu::Outcome::t)
+        .def_readonly("dt", &cpu::Outcome::dt)
+        .def_readonly("trajectory", &cpu::Outcome::trajectory)
+        .def_readonly("times_reached", &cpu::Outcome::times_reached)
+        .def_readonly("evaluations", &cpu::Outcome::evaluations)
+        .def_readonly("accepted", &cpu::Outcome::accepted)
+        .def_readonly("rejected", &cpu::Outcome::rejected);
+    py::class_<BoundField>(m, "Field")
+        .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,
+                      const std::vector<std::pair<int, int>>&, std::int64_t, double>(),
+             py::arg("program"), py::arg("parameters"), py::arg("wants_gradient"), py::arg("norm_groups"),
+             py::arg("batch"), py::arg("direction"));
+    bind_precision<float>(m, "Record32", "float32");
+    bind_precision<double>(m, "Record64", "float64");
+}
+
+}  // namespace flashode::bindings

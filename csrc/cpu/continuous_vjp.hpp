@@ -1,0 +1,179 @@
+// The continuous adjoint: the augmented dynamics solved backwards, one solve for each interval between output times, the
+// state reset to the forward pass' value at each.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "cpu/adjoint_field.hpp"
+#include "cpu/parameter_quadrature.hpp"
+#include "cpu/tiled_system.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+template <class Real>
+class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, ParameterQuadrature<Real>> {
+    using Base = TiledSystem<Real, AugmentedTileField<Real>, ParameterQuadrature<Real>>;
+    using Base::method_, Base::tiles_, Base::y0_, Base::quadrature_;
+
+   public:
+    AdjointSystem(const Method& method, const Field& reversed, const Tape<Real>& tape, bool seminorm,
+                  StageAccumulators<Real>& accumulators)
+        : Base(method, Tiles<Real>{reversed.batch, 2 * tape.width()},
+               twice(reversed.norm_groups, tape.width()), AugmentedTileField<Real>(reversed, tape, accumulators),
+               ParameterQuadrature<Real>(method, reversed, tape, !seminorm, accumulators)),
+          rows_{reversed.batch, tape.width()},
+          a_(rows_.total()),
+          q_(static_cast<std::size_t>(quadrature_.size())) {}
+
+    // Puts the state of output time j and the adjoint state in place for the next interval.
+    void begin_interval(const Real* states) {
+        for (std::int64_t i = 0; i < rows_.count(); ++i) {
+            Real* tile = &y0_[tiles_.offset(i)];
+            rows_.load(i, states, tile);
+            std::copy(&a_[rows_.offset(i)], &a_[rows_.offset(i)] + rows_.size(), tile + rows_.size());
+        }
+        std::copy(q_.begin(), q_.end(), quadrature_.state());
+    }
+
+    // a += dL/d(state at an output time)
+    void add_cotangent(const Real* grad_states) {
+        for (std::int64_t i = 0; i < rows_.count(); ++i) {
+            rows_.load_cotangent(i, grad_states, this->scratch_.data());
+            numerics::add_scaled(rows_.size(), Real(1), this->scratch_.data(), &a_[rows_.offset(i)]);
+        }
+    }
+
+    void add_to_time_gradient(Real amount) { q_[0] += amount; }
+    Real time_gradient() const { return q_[0]; }
+    std::vector<Real*> parameter_gradients() { return quadrature_.split(q_.data()); }
+
+    void store_adjoint(Real* grad_y0) const {
+        for (std::int64_t i = 0; i < rows_.count(); ++i) rows_.store(i, &a_[rows_.offset(i)], grad_y0);
+    }
+
+    void accept(const Step&) {}
+
+    // The only output asked for is the end of the interval.
+    void output(std::int64_t, double x, const Step& step) {
+        const auto weights = dense_weights<Real>(method_, x);
+        const Real dt = static_cast<Real>(step.dt);
+        for (std::int64_t i = 0; i < rows_.count(); ++i) {
+            const Real* state = this->interpolate(i, weights, dt);
+            std::copy(state + rows_.size(), state + tiles_.size(), &a_[rows_.offset(i)]);
+        }
+        quadrature_.interpolate(weights, dt, q_.data());
+    }
+
+   private:
+    static std::vector<NormGroup> twice(const std::vector<NormGroup>& groups, int width) {
+        std::vector<NormGroup> both = groups;
+        for (const NormGroup& group : groups) both.push_back({group.begin + width, group.end + width});
+        return both;
+    }
+
+    Tiles<Real> rows_;  // of y, and of a
+    Rows<Real> a_;
+    Rows<Real> q_;  // dL/dt and dL/dtheta at the end of the last interval
+};
+
+template <class Real>
+class ContinuousAdjoint {
+   public:
+    ContinuousAdjoint(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape)
+        : request_(request),
+          reversed_(reversed),
+          tape_(tape),
+          accumulators_{tape.accumulator_size(), {}, {}},
+          system_(*request.method, reversed, tape, request.seminorm, allocate(accumulators_, *request.method)) {}
+
+    Outcome run(const Interrupt& interrupt) {
+        Outcome total;
+        const std::int64_t row = request_.field->batch * tape_.width();
+        system_.add_cotangent(request_.grad_states + (request_.time_count - 1) * row);
+        for (std::int64_t i = request_.time_count - 1; i >= 1; --i) {
+            if (request_.grad_times != nullptr) total.evaluations += move_end(i);
+            system_.begin_interval(request_.states + i * row);
+            const Outcome outcome = solve_interval(i, interrupt);
+            total.evaluations += outcome.evaluations;
+            total.accepted += outcome.accepted;
+            total.rejected += outcome.rejected;
+            if (outcome.status != Status::done) {
+                total.status = outcome.status;
+                total.t = -outcome.t;
+                total.dt = outcome.dt;
+                total.trajectory = outcome.trajectory;
+                return total;
+            }
+            system_.add_cotangent(request_.grad_states + (i - 1) * row);
+        }
+        system_.store_adjoint(request_.grad_y0);
+        if (request_.grad_times != nullptr) request_.grad_times[0] = static_cast<double>(system_.time_gradient());
+        store_parameter_gradients();
+        return total;
+    }
+
+   private:
+    // The augmented field holds one set of rates a stage; the probe of the first step needs two.
+    static StageAccumulators<Real>& allocate(StageAccumulators<Real>& accumulators, const Method& method) {
+        const auto stages = static_cast<std::size_t>(std::max(method.tableau.stages, 2));
+        accumulators.parameters.resize(stages * accumulators.size);
+        accumulators.time.resize(stages);
+        return accumulators;
+    }
+
+    Outcome solve_interval(std::int64_t i, const Interrupt& interrupt) {
+        const double times[2] = {-request_.times[i], -request_.times[i - 1]};
+        if (request_.method->tableau.adaptive) {
+            return integrate_adaptive(system_, *request_.method, times, 2, interrupt);
+        }
+        const std::vector<double>& grid = request_.grids[i - 1];
+        return integrate_fixed(system_, *request_.method, grid.data(), static_cast<std::int64_t>(grid.size()), times, 2,
+                               interrupt);
+    }
+
+    // Moving output time i moves its state along f: dL/dt_i = (dL/dy_i)^T f(t_i, y_i). Returns evaluations made.
+    std::int64_t move_end(std::int64_t i) {
+        const Tiles<Real> rows{request_.field->batch, tape_.width()};
+        const std::int64_t row = rows.batch * rows.width;
+        TileField<Real> field(reversed_, tape_, 1);
+        Rows<Real> y(static_cast<std::size_t>(rows.size()));
+        Rows<Real> cotangent(y.size());
+        Rows<Real> slope(y.size());
+        double sum = 0.0;
+        for (std::int64_t tile = 0; tile < rows.count(); ++tile) {
+            rows.load(tile, request_.states + i * row, y.data());
+            rows.load_cotangent(tile, request_.grad_states + i * row, cotangent.data());
+            field(0, static_cast<Real>(-request_.times[i]), y.data(), slope.data());
+            // the reversed field is minus the field
+            sum -= static_cast<double>(numerics::dot(rows.size(), cotangent.data(), slope.data()));
+        }
+        request_.grad_times[i] = sum;
+        system_.add_to_time_gradient(static_cast<Real>(-sum));
+        return 1;
+    }
+
+    void store_parameter_gradients() {
+        const std::vector<Real*> parts = system_.parameter_gradients();
+        for (std::size_t p = 0; p < parts.size(); ++p) {
+            if (parts[p] == nullptr) continue;
+            std::copy(parts[p], parts[p] + reversed_.program->parameter_sizes[p], request_.grad_parameters[p]);
+        }
+    }
+
+    const ContinuousRequest<Real>& request_;
+    const Field& reversed_;
+    const Tape<Real>& tape_;
+    StageAccumulators<Real> accumulators_;
+    AdjointSystem<Real> system_;
+};
+
+template <class Real>
+Outcome continuous_vjp(const ContinuousRequest<Real>& request, const Interrupt& interrupt) {
+    Field reversed = *request.field;
+    reversed.direction = -reversed.direction;
+    const Tape<Real> tape(*reversed.program, reversed.parameters.data(), reversed.wants_gradient);
+    return ContinuousAdjoint<Real>(request, reversed, tape).run(interrupt);
+}
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -1,0 +1,124 @@
+// The matrix products of a tile: rows are features, lanes are trajectories.
+#pragma once
+
+#include "cpu/simd.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+// Rows computed together: as many accumulators as the registers hold beside one row and one broadcast weight.
+inline constexpr int DENSE_BLOCK = VECTORS_PER_ROW == 1 ? 8 : (VECTORS_PER_ROW == 2 ? 4 : 2);
+
+namespace detail {
+
+// What a product starts from: nothing, one number a row (a bias), or what stands in the output.
+enum class Start { zero, bias, output };
+
+// out[r] = start[r] + sum over i < terms of w[r * row_stride + i * term_stride] * x[i], for Block rows r.
+template <int Block, Start From, class Real>
+inline void product_block(const Real* w, int row_stride, int terms, int term_stride, const Real* bias, const Real* x,
+                          Real* out) {
+    Vector<Real> sum[Block][VECTORS_PER_ROW];
+    for (int r = 0; r < Block; ++r) {
+        for (int v = 0; v < VECTORS_PER_ROW; ++v) {
+            if constexpr (From == Start::bias) {
+                sum[r][v] = Vector<Real>{} + bias[r];
+            } else if constexpr (From == Start::output) {
+                sum[r][v] = load(out + r * LANES<Real> + v * VECTOR_LENGTH<Real>);
+            } else {
+                sum[r][v] = Vector<Real>{};
+            }
+        }
+    }
+    for (int i = 0; i < terms; ++i) {
+        Vector<Real> row[VECTORS_PER_ROW];
+        for (int v = 0; v < VECTORS_PER_ROW; ++v) row[v] = load(x + i * LANES<Real> + v * VECTOR_LENGTH<Real>);
+        for (int r = 0; r < Block; ++r) {
+            const Real weight = w[r * row_stride + i * term_stride];
+            for (int v = 0; v < VECTORS_PER_ROW; ++v) sum[r][v] += weight * row[v];
+        }
+    }
+    for (int r = 0; r < Block; ++r) {
+        for (int v = 0; v < VECTORS_PER_ROW; ++v) {
+            store(out + r * LANES<Real> + v * VECTOR_LENGTH<Real>, sum[r][v]);
+        }
+    }
+}
+
+template <Start From, class Real>
+inline void product(const Real* w, int rows, int row_stride, int terms, int term_stride, const Real* bias, const Real* x,
+                    Real* out) {
+    int r = 0;
+    for (; r + DENSE_BLOCK <= rows; r += DENSE_BLOCK) {
+        product_block<DENSE_BLOCK, From>(w + r * row_stride, row_stride, terms, term_stride, bias, x,
+                                         out + r * LANES<Real>);
+        if constexpr (From == Start::bias) bias += DENSE_BLOCK;
+    }
+    for (; r < rows; ++r) {
+        product_block<1, From>(w + r * row_stride, row_stride, terms, term_stride, bias, x, out + r * LANES<Real>);
+        if constexpr (From == Start::bias) ++bias;
+    }
+}
+
+}  // namespace detail
+
+// out = W x + b over a tile; w (features_out, features_in), x (features_in, lanes), out (features_out, lanes)
+template <class Real>
+inline void dense(const Real* w, const Real* bias, int features_in, int features_out, const Real* x, Real* out) {
+    using detail::Start;
+    if (bias != nullptr) {
+        detail::product<Start::bias>(w, features_out, features_in, features_in, 1, bias, x, out);
+    } else {
+        detail::product<Start::zero>(w, features_out, features_in, features_in, 1, bias, x, out);
+    }
+}
+
+// grad_x = W^T grad_out, or grad_x += W^T grad_out
+template <class Real>
+inline void dense_vjp_input(const Real* w, int features_in, int features_out, bool assign, const Real* grad_out,
+                            Real* grad_x) {
+    using detail::Start;
+    const Real* no_bias = nullptr;
+    if (assign) {
+        detail::product<Start::zero>(w, features_in, 1, features_out, features_in, no_bias, grad_out, grad_x);
+    } else {
+        detail::product<Start::output>(w, features_in, 1, features_out, features_in, no_bias, grad_out, grad_x);
+    }
+}
+
+// The row length of a weight gradient: whole vectors, so that its kernel has no tail.
+template <class Real>
+constexpr int padded_features(int features_in) {
+    return (features_in + VECTOR_LENGTH<Real> - 1) / VECTOR_LENGTH<Real> * VECTOR_LENGTH<Real>;
+}
+
+// grad_w += grad_out x^T, summed over lanes. Written over lanes it would drown in horizontal sums; with x transposed
+// once the lanes become the inner dimension of a small matrix product.
+//   grad_w (features_out, padded)   transposed: scratch (lanes, padded)
+template <class Real>
+inline void dense_vjp_weight(int features_in, int features_out, const Real* x, const Real* grad_out, Real* transposed,
+                             Real* grad_w) {
+    const int padded = padded_features<Real>(features_in);
+    for (int l = 0; l < LANES<Real>; ++l) {
+        for (int i = 0; i < features_in; ++i) transposed[l * padded + i] = x[i * LANES<Real> + l];
+        for (int i = features_in; i < padded; ++i) transposed[l * padded + i] = Real(0);
+    }
+    const auto accumulate = [&]<int Block>(int o, int i) {
+        Vector<Real> sum[Block];
+        for (int r = 0; r < Block; ++r) sum[r] = load(grad_w + (o + r) * padded + i);
+        for (int l = 0; l < LANES<Real>; ++l) {
+            const Vector<Real> row = load(transposed + l * padded + i);
+            for (int r = 0; r < Block; ++r) sum[r] += grad_out[(o + r) * LANES<Real> + l] * row;
+        }
+        for (int r = 0; r < Block; ++r) store(grad_w + (o + r) * padded + i, sum[r]);
+    };
+    constexpr int BLOCK = 8;
+    int o = 0;
+    for (; o + BLOCK <= features_out; o += BLOCK) {
+        for (int i = 0; i < padded; i += VECTOR_LENGTH<Real>) accumulate.template operator()<BLOCK>(o, i);
+    }
+    for (; o < features_out; ++o) {
+        for (int i = 0; i < padded; i += VECTOR_LENGTH<Real>) accumulate.template operator()<1>(o, i);
+    }
+}
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

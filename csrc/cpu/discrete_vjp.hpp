@@ -1,0 +1,211 @@
+// The discrete adjoint: the exact reverse of the steps that a forward solve took, tile by tile and last step first, from
+// one checkpoint a step.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "cpu/engine.hpp"
+#include "cpu/forward.hpp"
+#include "numerics/step_vjp.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+template <class Real>
+class DiscreteAdjoint {
+   public:
+    DiscreteAdjoint(const DiscreteRequest<Real>& request, const Tape<Real>& tape)
+        : request_(request),
+          method_(*request.method),
+          record_(*request.record),
+          tableau_(numerics::rounded<Real>(method_.tableau)),
+          tape_(tape),
+          tiles_{request.field->batch, tape.width()},
+          field_(*request.field, tape, tableau_.stages),
+          accumulator_(tape.accumulator_size()),
+          carries_(tableau_.adaptive && !tableau_.fsal),
+          with_times_(request.grad_times != nullptr) {
+        const auto n = static_cast<std::size_t>(tiles_.size());
+        const auto stages = static_cast<std::size_t>(tableau_.stages);
+        for (Rows<Real>* rows : {&stages_, &grad_stages_, &stage_inputs_}) rows->resize(n * stages);
+        for (Rows<Real>* rows : {&grad_y_, &grad_y0_, &grad_mid_, &grad_first_, &grad_last_, &scratch_, &y1_, &y_mid_}) {
+            rows->resize(n);
+        }
+        first_time_of_step_.assign(record_.steps() + 1, request.time_count);
+        for (std::int64_t j = request.time_count - 1; j >= 1; --j) {
+            first_time_of_step_[static_cast<std::size_t>(record_.step_of_time[static_cast<std::size_t>(j)])] = j;
+        }
+        for (std::size_t s = record_.steps(); s-- > 0;) {
+            first_time_of_step_[s] = std::min(first_time_of_step_[s], first_time_of_step_[s + 1]);
+        }
+        field_.accumulate_into(accumulator_.empty() ? nullptr : accumulator_.data());
+    }
+
+    Outcome run(const Interrupt& interrupt) {
+        Outcome outcome;
+        SignalWatch watch(interrupt);
+        for (std::int64_t tile = 0; tile < tiles_.count(); ++tile) {
+            std::fill(grad_y_.begin(), grad_y_.end(), Real(0));
+            std::fill(grad_last_.begin(), grad_last_.end(), Real(0));
+            for (std::size_t s = record_.steps(); s-- > 0;) {
+                if (watch.stop()) {
+                    outcome.status = Status::interrupted;
+                    return outcome;
+                }
+                reverse_step(tile, s);
+            }
+            add_cotangent(tile, 0, Real(1), grad_y_.data());
+            tiles_.store(tile, grad_y_.data(), request_.grad_y0);
+        }
+        tape_.fold(accumulator_.data(), request_.grad_parameters.data());
+        return outcome;
+    }
+
+   private:
+    // out += weight * dL/d(state at output time j)
+    void add_cotangent(std::int64_t tile, std::int64_t j, Real weight, Real* out) {
+        tiles_.load_cotangent(tile, request_.grad_states + j * tiles_.batch * tiles_.width, scratch_.data());
+        numerics::add_scaled(tiles_.size(), weight, scratch_.data(), out);
+    }
+
+    // The time at which the first stage was evaluated: an adaptive step after the first reused the last stage of the
+    // step before, which looked just before its end.
+    Real first_stage_time(std::size_t s) const {
+        const Real start = static_cast<Real>(record_.starts[s]);
+        if (tableau_.adaptive) return s == 0 ? start : just_before(start);
+        return method_.perturb ? just_after(start) : start;
+    }
+
+    void recompute(std::int64_t tile, std::size_t s, const numerics::StepTimes<Real>& times, const Real* y0, bool dense) {
+        const int n = tiles_.size();
+        if (carries_ && s > 0) {
+            const Real* slopes = &record_.slopes[s * tiles_.total() + tiles_.offset(tile)];
+            std::copy(slopes, slopes + n, stages_.data());
+        } else {
+            field_(0, first_stage_time(s), y0, stages_.data());
+        }
+        numerics::step(tableau_, field_, times, n, y0, stages_.data(), stage_inputs_.data(), n, dense,
+                       y1_.data());
+    }
+
+    void reverse_step(std::int64_t tile, std::size_t s) {
+        const int n = tiles_.size();
+        const Step step{record_.starts[s], record_.sizes[s], record_.starts[s] + record_.sizes[s]};
+        const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
+        const Real* y0 = &record_.states[s * tiles_.total() + tiles_.offset(tile)];
+        const std::int64_t begin = first_time_of_step_[s];
+        const std::int64_t end = first_time_of_step_[s + 1];
+        const bool dense = begin < end && tableau_.adaptive;
+        recompute(tile, s, times, y0, dense);
+
+        std::fill(grad_first_.begin(), grad_first_.end(), Real(0));
+        std::fill(grad_mid_.begin(), grad_mid_.end(), Real(0));
+        std::fill(grad_y0_.begin(), grad_y0_.end(), Real(0));
+        for (std::int64_t j = begin; j < end; ++j) reverse_output(tile, s, j, step, y0);
+
+        numerics::StepCotangents<Real> from;
+        from.y1 = grad_y_.data();
+        if (dense) {
+            from.y_mid = grad_mid_.data();
+            from.k_first = grad_first_.data();
+        }
+        if (dense || carries_) from.k_last = grad_last_.data();
+        numerics::StepTimeGradients<Real> grad_times;
+        Real* grad_k = grad_stages_.data();
+        if (tableau_.adaptive) {
+            grad_times = numerics::step_vjp<false>(tableau_, field_, times.dt, n, stages_.data(), from, grad_k,
+                                                   scratch_.data(), stage_inputs_.data());
+        } else {
+            grad_times = numerics::step_vjp<true>(tableau_, field_, times.dt, n, stages_.data(), from, grad_k,
+                                                  scratch_.data(), stage_inputs_.data());
+        }
+        std::copy(stage_inputs_.data(), stage_inputs_.data() + n, grad_y_.data());
+        numerics::add_scaled(n, Real(1), grad_y0_.data(), grad_y_.data());
+        std::fill(grad_last_.begin(), grad_last_.end(), Real(0));
+        if (carries_ && s > 0) {
+            std::copy(grad_k, grad_k + n, grad_last_.data());
+        } else {
+            grad_times.start += field_.vjp(0, grad_k, scratch_.data());
+            numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_.data());
+        }
+        add_time_gradients(s, static_cast<double>(grad_times.start), static_cast<double>(grad_times.dt));
+    }
+
+    void reverse_output(std::int64_t tile, std::size_t s, std::int64_t j, const Step& step, const Real* y0) {
+        const double at = request_.times[j];
+        const double x = at == step.end ? 1.0 : (at - step.start) / step.dt;
+        const auto w = dense_weights<Real>(method_, x);
+        const Real dt = static_cast<Real>(step.dt);
+        const int n = tiles_.size();
+        add_cotangent(tile, j, w.y1, grad_y_.data());
+        const Real* cotangent = scratch_.data();
+        numerics::add_scaled(n, w.y0, cotangent, grad_y0_.data());
+        if (tableau_.adaptive) {
+            numerics::add_scaled(n, w.y_mid, cotangent, grad_mid_.data());
+            numerics::add_scaled(n, dt * w.f0, cotangent, grad_first_.data());
+            numerics::add_scaled(n, dt * w.f1, cotangent, grad_last_.data());
+        }
+        if (!with_times_ || (!tableau_.adaptive && x == 1.0)) return;  // on a grid point the output is y1 itself
+        // d(output)/dt = slope / dt, and the start of the step moves it the other way
+        if (tableau_.adaptive) {
+            numerics::combine(n, y0, dt, tableau_.b_mid, tableau_.stages, stages_.data(), y_mid_.data());
+        }
+        const Real* f1 = stages_.data() + (tableau_.stages - 1) * n;
+        dense_output(tableau_.adaptive, n, dense_weights_derivative<Real>(method_, x), dt,
+                     {y0, y1_.data(), y_mid_.data(), stages_.data(), f1}, slope());
+        const double rate = static_cast<double>(numerics::dot(n, cotangent, slope())) / step.dt;
+        request_.grad_times[j] += rate;
+        if (tableau_.adaptive) {
+            request_.grad_grid[0] -= rate;
+        } else {
+            request_.grad_grid[s] -= rate * (1.0 - x);
+            request_.grad_grid[s + 1] -= rate * x;
+        }
+    }
+
+    // A free row block while outputs are handled: the stages' own gradients are not there yet.
+    Real* slope() { return grad_stages_.data(); }
+
+    // Step sizes of adaptive methods are constants, so every step moves with the start; those of fixed-step methods are
+    // differences of grid points.
+    void add_time_gradients(std::size_t s, double start, double dt) {
+        if (!with_times_) return;
+        if (tableau_.adaptive) {
+            request_.grad_grid[0] += start;
+        } else {
+            request_.grad_grid[s] += start - dt;
+            request_.grad_grid[s + 1] += dt;
+        }
+    }
+
+    const DiscreteRequest<Real>& request_;
+    const Method& method_;
+    const Record<Real>& record_;
+    numerics::Tableau<Real> tableau_;
+    const Tape<Real>& tape_;
+    Tiles<Real> tiles_;
+    TileField<Real> field_;
+    Rows<Real> accumulator_;
+    bool carries_;  // the first stage is the last of the step before, evaluated elsewhere than at the solution
+    bool with_times_;
+    std::vector<std::int64_t> first_time_of_step_;
+    Rows<Real> stages_;
+    Rows<Real> grad_stages_;
+    Rows<Real> stage_inputs_;
+    Rows<Real> grad_y_;     // of the state at the end of the step at hand, then at its start
+    Rows<Real> grad_y0_;    // what dense output adds to it at the start
+    Rows<Real> grad_mid_;
+    Rows<Real> grad_first_;
+    Rows<Real> grad_last_;
+    Rows<Real> scratch_;
+    Rows<Real> y1_;
+    Rows<Real> y_mid_;
+};
+
+template <class Real>
+Outcome discrete_vjp(const DiscreteRequest<Real>& request, const Interrupt& interrupt) {
+    const Tape<Real> tape(*request.field->program, request.field->parameters.data(), request.field->wants_gradient);
+    return DiscreteAdjoint<Real>(request, tape).run(interrupt);
+}
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -1,0 +1,93 @@
+// Which of the compiled instruction sets runs.
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "cpu/engine.hpp"
+
+namespace flashode::cpu {
+
+#if defined(FLASHODE_X86_64)
+
+namespace v2 {
+KernelSet kernels();
+}
+namespace v3 {
+KernelSet kernels();
+}
+namespace v4 {
+KernelSet kernels();
+}
+
+namespace {
+
+// The features that set each level of the x86-64 psABI apart from the one below and that the kernels use.
+bool has_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
+bool has_v3() {
+    return has_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+bool has_v4() {
+    return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+}
+
+}  // namespace
+
+const std::vector<InstructionSet>& instruction_sets() {
+    static const std::vector<InstructionSet> sets = {{"x86-64-v2", &has_v2, &v2::kernels},
+                                                     {"x86-64-v3", &has_v3, &v3::kernels},
+                                                     {"x86-64-v4", &has_v4, &v4::kernels}};
+    return sets;
+}
+
+#else
+
+namespace baseline {
+KernelSet kernels();
+}
+
+const std::vector<InstructionSet>& instruction_sets() {
+    static const std::vector<InstructionSet> sets = {{"baseline", [] { return true; }, &baseline::kernels}};
+    return sets;
+}
+
+#endif
+
+namespace {
+
+const InstructionSet& choose() {
+    const char* wanted = std::getenv("FLASHODE_ISA");
+    if (wanted != nullptr && *wanted != '\0') {
+        std::string known;
+        for (const InstructionSet& set : instruction_sets()) {
+            if (std::string(wanted) == set.name) {
+                if (set.supported()) return set;
+                throw std::invalid_argument(std::string("FLASHODE_ISA=") + wanted + ": this machine lacks it");
+            }
+            known += std::string(known.empty() ? "" : ", ") + set.name;
+        }
+        throw std::invalid_argument(std::string("FLASHODE_ISA=") + wanted + " is unknown; accepted are " + known);
+    }
+    const InstructionSet* best = nullptr;
+    for (const InstructionSet& set : instruction_sets()) {
+        if (set.supported()) best = &set;
+    }
+    if (best == nullptr) throw std::invalid_argument("this machine lacks every instruction set of this build");
+    return *best;
+}
+
+}  // namespace
+
+const InstructionSet& active_instruction_set() {
+    static const InstructionSet& active = choose();
+    return active;
+}
+
+const KernelSet& active_kernels() {
+    static const KernelSet kernels = active_instruction_set().kernels();
+    return kernels;
+}
+
+}  // namespace flashode::cpu

@@ -1,0 +1,138 @@
+// The tile engine's interface: what crosses between the bindings and the code compiled for one instruction set. Plain
+// data, the same for all of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "numerics/controller.hpp"
+#include "numerics/tableau.hpp"
+#include "program/program.hpp"
+
+namespace flashode::cpu {
+
+// A contiguous range of the state's rows whose root-mean-square error counts by itself; the joint norm is the largest.
+struct NormGroup {
+    int begin = 0;
+    int end = 0;
+};
+
+struct Method {
+    numerics::Tableau<double> tableau;
+    numerics::Controller controller;
+    double first_step = 0.0;  // 0: automatic
+    std::int64_t max_num_steps = 0;
+    double rtol = 0.0;
+    double atol = 0.0;
+    bool perturb = false;  // fixed-step methods: look just inside the step at both of its ends
+};
+
+// dy/ds = direction * f(direction * s, y) for `batch` trajectories; s increases.
+struct Field {
+    const program::Program* program = nullptr;
+    std::vector<const void*> parameters;  // contiguous, in the state's precision
+    std::vector<bool> wants_gradient;     // one a parameter
+    std::vector<NormGroup> norm_groups;
+    std::int64_t batch = 0;
+    double direction = 1.0;
+};
+
+enum class Status : std::uint8_t { done, nonfinite_field, nonfinite_state, underflow, too_many_steps, interrupted };
+
+struct Outcome {
+    Status status = Status::done;
+    double t = 0.0;   // where a solve that failed stood
+    double dt = 0.0;  // and the step it was trying
+    std::int64_t trajectory = -1;
+    std::int64_t times_reached = 0;
+    std::int64_t evaluations = 0;
+    std::int64_t accepted = 0;
+    std::int64_t rejected = 0;
+};
+
+// What the forward pass keeps for the reverse one: per accepted step its start, its size and the state it began with.
+template <class Real>
+struct Record {
+    std::vector<double> starts;
+    std::vector<double> sizes;
+    std::vector<Real> states;  // (steps, tiles, width, lanes)
+    std::vector<Real> slopes;  // the same, for methods whose first stage is another step's last and not f(t0, y0)
+    std::vector<std::int64_t> step_of_time;  // (times); -1 for the first time
+
+    std::size_t steps() const { return starts.size(); }
+};
+
+// True when the solve shall stop because a signal arrived.
+using Interrupt = std::function<bool()>;
+
+template <class Real>
+struct ForwardRequest {
+    const Field* field = nullptr;
+    const Method* method = nullptr;
+    const Real* y0 = nullptr;       // (batch, width)
+    const double* times = nullptr;  // (times), increasing
+    std::int64_t time_count = 0;
+    const double* grid = nullptr;  // (grid), fixed-step methods
+    std::int64_t grid_count = 0;
+    Real* states = nullptr;          // (times, batch, width)
+    Record<Real>* record = nullptr;  // null: keep nothing
+};
+
+template <class Real>
+struct DiscreteRequest {
+    const Field* field = nullptr;
+    const Method* method = nullptr;
+    const Record<Real>* record = nullptr;
+    const double* times = nullptr;
+    std::int64_t time_count = 0;
+    const Real* grad_states = nullptr;        // (times, batch, width)
+    Real* grad_y0 = nullptr;                  // (batch, width)
+    double* grad_times = nullptr;             // (times) through dense output; null: not wanted
+    double* grad_grid = nullptr;              // (grid) fixed-step methods; adaptive ones: (1), the start
+    std::vector<Real*> grad_parameters;       // one a parameter, zeroed; null: not wanted
+};
+
+template <class Real>
+struct ContinuousRequest {
+    const Field* field = nullptr;
+    const Method* method = nullptr;  // of the adjoint solve
+    bool seminorm = false;           // leave the parameters out of the error norm
+    const double* times = nullptr;
+    std::int64_t time_count = 0;
+    const std::vector<double>* grids = nullptr;  // fixed-step methods: for each interval its grid, in reversed time
+    const Real* states = nullptr;                // (times, batch, width)
+    const Real* grad_states = nullptr;           // (times, batch, width)
+    Real* grad_y0 = nullptr;                     // (batch, width)
+    double* grad_times = nullptr;                // (times); null: not wanted
+    std::vector<Real*> grad_parameters;
+};
+
+template <class Real>
+struct Kernels {
+    Outcome (*forward)(const ForwardRequest<Real>&, const Interrupt&);
+    Outcome (*discrete_vjp)(const DiscreteRequest<Real>&, const Interrupt&);
+    Outcome (*continuous_vjp)(const ContinuousRequest<Real>&, const Interrupt&);
+};
+
+struct KernelSet {
+    Kernels<float> single;
+    Kernels<double> twofold;
+};
+
+struct InstructionSet {
+    const char* name;
+    bool (*supported)();
+    KernelSet (*kernels)();
+};
+
+// Those built into this binary, the plainest first.
+const std::vector<InstructionSet>& instruction_sets();
+
+// The best one that this machine has, or the one that the environment variable FLASHODE_ISA names. Throws
+// std::invalid_argument when that one is unknown or this machine lacks it.
+const InstructionSet& active_instruction_set();
+const KernelSet& active_kernels();
+
+}  // namespace flashode::cpu

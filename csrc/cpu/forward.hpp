@@ -1,0 +1,60 @@
+// The forward solve: the state alone, tile by tile.
+#pragma once
+
+#include "cpu/tiled_system.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+template <class Real>
+class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
+    using Base = TiledSystem<Real, TileField<Real>, NoQuadrature>;
+    using Base::method_, Base::tableau_, Base::tiles_, Base::y0_, Base::f0_;
+
+   public:
+    ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape)
+        : Base(*request.method, Tiles<Real>{request.field->batch, tape.width()}, request.field->norm_groups,
+               TileField<Real>(*request.field, tape, 1), NoQuadrature{}),
+          request_(request) {
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            tiles_.load(i, request.y0, &y0_[tiles_.offset(i)]);
+            tiles_.store(i, &y0_[tiles_.offset(i)], request.states);
+        }
+    }
+
+    void accept(const Step& step) {
+        if (request_.record == nullptr) return;
+        Record<Real>& record = *request_.record;
+        record.starts.push_back(step.start);
+        record.sizes.push_back(step.dt);
+        record.states.insert(record.states.end(), y0_.begin(), y0_.end());
+        if (tableau_.adaptive && !tableau_.fsal) record.slopes.insert(record.slopes.end(), f0_.begin(), f0_.end());
+    }
+
+    void output(std::int64_t j, double x, const Step& step) {
+        const auto weights = dense_weights<Real>(method_, x);
+        Real* rows = request_.states + j * tiles_.batch * tiles_.width;
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            tiles_.store(i, this->interpolate(i, weights, static_cast<Real>(step.dt)), rows);
+        }
+        if (request_.record != nullptr) {
+            request_.record->step_of_time.push_back(static_cast<std::int64_t>(request_.record->steps()) - 1);
+        }
+    }
+
+   private:
+    const ForwardRequest<Real>& request_;
+};
+
+template <class Real>
+Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt) {
+    const Tape<Real> tape(*request.field->program, request.field->parameters.data(), request.field->wants_gradient);
+    ForwardSystem<Real> system(request, tape);
+    if (request.record != nullptr) request.record->step_of_time.assign(1, -1);
+    if (request.method->tableau.adaptive) {
+        return integrate_adaptive(system, *request.method, request.times, request.time_count, interrupt);
+    }
+    return integrate_fixed(system, *request.method, request.grid, request.grid_count, request.times,
+                           request.time_count, interrupt);
+}
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -1,0 +1,130 @@
+// The part of the augmented state that no tile owns: dL/dt and dL/dtheta, integrated beside the tiles from what their
+// vjps add up at every stage.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "cpu/adjoint_field.hpp"
+#include "cpu/tiled_system.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+template <class Real>
+class ParameterQuadrature {
+   public:
+    // `in_norm`: parameters count in the error norm, each by its own root-mean-square; dL/dt always does, by magnitude.
+    ParameterQuadrature(const Method& method, const Field& field, const Tape<Real>& tape, bool in_norm,
+                        StageAccumulators<Real>& accumulators)
+        : tableau_(numerics::rounded<Real>(method.tableau)),
+          tolerance_{static_cast<Real>(method.rtol), static_cast<Real>(method.atol)},
+          tape_(&tape),
+          accumulators_(&accumulators),
+          in_norm_(in_norm) {
+        for (std::size_t p = 0; p < field.parameters.size(); ++p) {
+            starts_.push_back(size_);
+            if (!field.wants_gradient[p]) continue;
+            ends_of_groups_.push_back(size_ + static_cast<int>(field.program->parameter_sizes[p]));
+            size_ = ends_of_groups_.back();
+        }
+        wanted_ = field.wants_gradient;
+        for (Rows<Real>* rows : {&q0_, &q1_, &q_mid_, &error_}) rows->resize(static_cast<std::size_t>(size_));
+        rates_.resize(static_cast<std::size_t>(size_ * std::max(tableau_.stages, 2)));
+    }
+
+    void clear(int first, int last) {
+        const auto size = accumulators_->size;
+        std::fill(accumulators_->parameters.begin() + static_cast<std::ptrdiff_t>(size) * first,
+                  accumulators_->parameters.begin() + static_cast<std::ptrdiff_t>(size) * last, Real(0));
+        std::fill(accumulators_->time.begin() + first, accumulators_->time.begin() + last, Real(0));
+    }
+
+    void close(int first, int last) {
+        for (int stage = first; stage < last; ++stage) {
+            Real* rate = rates(stage);
+            std::fill(rate, rate + size_, Real(0));
+            rate[0] = accumulators_->time[static_cast<std::size_t>(stage)];
+            const std::vector<Real*> by_parameter = split(rate);
+            tape_->fold(accumulators_->parameters.data() + static_cast<std::size_t>(stage) * accumulators_->size,
+                        by_parameter.data());
+        }
+    }
+
+    double norm_state() const { return norm(q0_.data(), q0_.data(), q0_.data()); }
+    double norm_slope() const { return norm(rates(0), q0_.data(), q0_.data()); }
+    double norm_probe() {
+        for (int e = 0; e < size_; ++e) error_[e] = rates(1)[e] - rates(0)[e];
+        return norm(error_.data(), q0_.data(), q0_.data());
+    }
+
+    double attempt(Real dt, bool dense) {
+        const Real* none = nullptr;
+        numerics::combine(size_, q0_.data(), dt, tableau_.b, tableau_.stages, rates(0), q1_.data());
+        numerics::combine(size_, none, dt, tableau_.b_error, tableau_.stages, rates(0), error_.data());
+        if (dense) numerics::combine(size_, q0_.data(), dt, tableau_.b_mid, tableau_.stages, rates(0), q_mid_.data());
+        return norm(error_.data(), q0_.data(), q1_.data());
+    }
+
+    void fixed_step(Real dt) {
+        numerics::combine(size_, q0_.data(), dt, tableau_.b, tableau_.stages, rates(0), q1_.data());
+    }
+
+    void advance() {
+        q0_.swap(q1_);
+        std::copy(rates(tableau_.stages - 1), rates(tableau_.stages - 1) + size_, rates(0));
+    }
+
+    // The integral at dense-output weights `w` of the last step.
+    void interpolate(const numerics::DenseWeights<Real>& w, Real dt, Real* out) const {
+        dense_output(tableau_.adaptive, size_, w, dt,
+                     {q0_.data(), q1_.data(), q_mid_.data(), rates(0), rates(tableau_.stages - 1)}, out);
+    }
+
+    int size() const { return size_; }
+    Real* state() { return q0_.data(); }
+
+    // Where each parameter's part of a vector of this quadrature begins; null for those left out.
+    std::vector<Real*> split(Real* vector) const {
+        std::vector<Real*> parts;
+        for (std::size_t p = 0; p < starts_.size(); ++p) parts.push_back(wanted_[p] ? vector + starts_[p] : nullptr);
+        return parts;
+    }
+
+   private:
+    Real* rates(int stage) { return rates_.data() + stage * size_; }
+    const Real* rates(int stage) const { return rates_.data() + stage * size_; }
+
+    double norm(const Real* error, const Real* before, const Real* after) const {
+        const auto square = [&](int e) {
+            return static_cast<double>(numerics::scaled_square(tolerance_, error[e], before[e], after[e]));
+        };
+        double largest = std::sqrt(square(0));
+        if (!in_norm_) return largest;
+        int begin = 1;
+        for (const int end : ends_of_groups_) {
+            double sum = 0.0;
+            for (int e = begin; e < end; ++e) sum += square(e);
+            largest = larger_norm(largest, std::sqrt(sum / (end - begin)));
+            begin = end;
+        }
+        return largest;
+    }
+
+    numerics::Tableau<Real> tableau_;
+    numerics::Tolerance<Real> tolerance_;
+    const Tape<Real>* tape_;
+    StageAccumulators<Real>* accumulators_;
+    bool in_norm_;
+    int size_ = 1;  // element 0 is dL/dt
+    std::vector<int> starts_;
+    std::vector<int> ends_of_groups_;
+    std::vector<bool> wanted_;
+    Rows<Real> q0_;
+    Rows<Real> q1_;
+    Rows<Real> q_mid_;
+    Rows<Real> error_;
+    Rows<Real> rates_;  // (stages, size)
+};
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

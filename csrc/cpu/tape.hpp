@@ -1,0 +1,95 @@
+// A Program bound to the parameters of one solve and laid out for tiles.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "cpu/dense.hpp"
+#include "cpu/simd.hpp"
+#include "program/program.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+// Where the gradient of one use of a parameter is accumulated. A weight's sum over lanes is done as it accumulates, a
+// bias's and a row's only when it is folded into the parameter's gradient.
+template <class Real>
+struct GradientSlot {
+    int parameter = -1;
+    std::size_t offset = 0;
+    int rows = 0;
+    int columns = 0;  // of the parameter itself
+    int padded = 0;   // row length in the accumulator: padded columns, or lanes
+    bool by_lanes = false;
+};
+
+// One operation with everything an execution needs resolved.
+template <class Real>
+struct TapeOp {
+    const program::Op* op = nullptr;
+    std::size_t out = 0;                   // offset of the output in a values buffer
+    std::vector<std::size_t> inputs;       // offsets of the inputs
+    std::vector<std::size_t> index;        // gather: offset of each source row
+    std::vector<Real> constants;
+    std::vector<bool> assigns;             // for each input: the reverse sweep writes its gradient first here
+    bool live = false;                     // the output depends on it
+    int weight_slot = -1;
+    int bias_slot = -1;
+};
+
+template <class Real>
+class Tape {
+   public:
+    // `wants_gradient[p]` tells for which parameters a reverse sweep accumulates.
+    Tape(const program::Program& program, const void* const* parameters, const std::vector<bool>& wants_gradient);
+
+    int width() const { return program_.width(); }
+    std::size_t values_size() const { return values_size_; }
+    std::size_t accumulator_size() const { return accumulator_size_; }
+    std::size_t transpose_size() const { return transpose_size_; }
+    std::size_t y_offset() const { return offset(program::VALUE_Y); }
+    std::size_t t_offset() const { return offset(program::VALUE_T); }
+    std::size_t output_offset() const { return offset(program_.output); }
+    bool uses_y() const { return receives_gradient_[program::VALUE_Y]; }
+    bool uses_t() const { return receives_gradient_[program::VALUE_T]; }
+
+    // Writes the rows that are the same at every evaluation (parameters and literals) into a fresh values buffer.
+    void prepare(Real* values) const;
+    // Computes every value from t and y, which stand in the buffer already.
+    void forward(Real* values) const;
+    // From the output's gradient, which stands in `grads` already, to those of y and t (written, not added) and of the
+    // parameters (added to `accumulator`; null to leave them out).
+    void reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const;
+    // Adds what an accumulator holds to the parameters' gradients; gradients[p] may be null.
+    void fold(const Real* accumulator, Real* const* gradients) const;
+
+   private:
+    std::size_t offset(int value) const { return offsets_[static_cast<std::size_t>(value)]; }
+    int rows(int value) const { return program_.widths[static_cast<std::size_t>(value)]; }
+    const Real* parameter(int index) const { return parameters_[static_cast<std::size_t>(index)]; }
+    int add_weight_slot(int parameter, int rows, int columns);
+    int add_row_slot(int parameter, int rows);
+    int add_slot(const GradientSlot<Real>& slot);
+    void resolve(const program::Op& op);
+    void plan_reverse();
+    void forward_op(const TapeOp<Real>& op, Real* values) const;
+    void reverse_dense(const TapeOp<Real>& op, const Real* values, Real* grads, Real* transposed,
+                       Real* accumulator) const;
+    void reverse_op(const TapeOp<Real>& op, const Real* values, Real* grads) const;
+
+    const program::Program& program_;
+    std::vector<const Real*> parameters_;
+    std::vector<bool> wants_gradient_;
+    std::vector<std::size_t> offsets_;
+    std::vector<TapeOp<Real>> ops_;
+    std::vector<GradientSlot<Real>> slots_;
+    std::vector<bool> receives_gradient_;
+    std::size_t values_size_ = 0;
+    std::size_t accumulator_size_ = 0;
+    std::size_t transpose_size_ = 0;
+};
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA
+
+#include "cpu/tape_build.hpp"
+#include "cpu/tape_run.hpp"

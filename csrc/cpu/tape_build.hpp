@@ -1,0 +1,105 @@
+// Laying a Program out: offsets of values, gradient accumulators, and the order in which gradients are first written.
+#pragma once
+
+#include <algorithm>
+
+#include "cpu/tape.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+template <class Real>
+Tape<Real>::Tape(const program::Program& program, const void* const* parameters,
+                 const std::vector<bool>& wants_gradient)
+    : program_(program), wants_gradient_(wants_gradient) {
+    for (std::size_t p = 0; p < program.parameter_sizes.size(); ++p) {
+        parameters_.push_back(static_cast<const Real*>(parameters[p]));
+    }
+    for (const int width : program.widths) {
+        offsets_.push_back(values_size_);
+        values_size_ += static_cast<std::size_t>(width * LANES<Real>);
+    }
+    ops_.reserve(program.ops.size());
+    for (const program::Op& op : program.ops) resolve(op);
+    plan_reverse();
+}
+
+template <class Real>
+int Tape<Real>::add_slot(const GradientSlot<Real>& slot) {
+    if (slot.parameter < 0 || !wants_gradient_[static_cast<std::size_t>(slot.parameter)]) return -1;
+    slots_.push_back(slot);
+    slots_.back().offset = accumulator_size_;
+    accumulator_size_ += static_cast<std::size_t>(slot.rows) * static_cast<std::size_t>(slot.padded);
+    return static_cast<int>(slots_.size()) - 1;
+}
+
+template <class Real>
+int Tape<Real>::add_weight_slot(int parameter, int rows, int columns) {
+    return add_slot({parameter, 0, rows, columns, padded_features<Real>(columns), false});
+}
+
+template <class Real>
+int Tape<Real>::add_row_slot(int parameter, int rows) {
+    return add_slot({parameter, 0, rows, 1, LANES<Real>, true});
+}
+
+template <class Real>
+void Tape<Real>::resolve(const program::Op& op) {
+    using program::OpKind;
+    TapeOp<Real> resolved;
+    resolved.op = &op;
+    resolved.out = offset(op.out);
+    for (const int input : op.inputs) resolved.inputs.push_back(offset(input));
+    for (const double c : op.constants) resolved.constants.push_back(static_cast<Real>(c));
+    if (op.kind == OpKind::dense) {
+        resolved.weight_slot = add_weight_slot(op.parameter, op.features_out, op.features_in);
+        resolved.bias_slot = add_row_slot(op.bias, op.features_out);
+        transpose_size_ = std::max(
+            transpose_size_, static_cast<std::size_t>(padded_features<Real>(op.features_in) * LANES<Real>));
+    } else if (op.kind == OpKind::parameter) {
+        resolved.weight_slot = add_row_slot(op.parameter, rows(op.out));
+    } else if (op.kind == OpKind::gather) {
+        std::vector<std::size_t> sources;
+        for (const int input : op.inputs) {
+            for (int r = 0; r < rows(input); ++r) {
+                sources.push_back(offset(input) + static_cast<std::size_t>(r * LANES<Real>));
+            }
+        }
+        for (const int row : op.index) resolved.index.push_back(sources[static_cast<std::size_t>(row)]);
+    }
+    ops_.push_back(std::move(resolved));
+}
+
+// Walks backwards once to find which values receive a gradient and which operation is the first to write it: that one
+// assigns, so no buffer is cleared in a reverse sweep.
+template <class Real>
+void Tape<Real>::plan_reverse() {
+    receives_gradient_.assign(program_.widths.size(), false);
+    receives_gradient_[static_cast<std::size_t>(program_.output)] = true;
+    for (auto op = ops_.rbegin(); op != ops_.rend(); ++op) {
+        op->live = receives_gradient_[static_cast<std::size_t>(op->op->out)];
+        for (const int input : op->op->inputs) {
+            const auto value = static_cast<std::size_t>(input);
+            op->assigns.push_back(op->live && !receives_gradient_[value]);
+            if (op->live) receives_gradient_[value] = true;
+        }
+    }
+}
+
+template <class Real>
+void Tape<Real>::fold(const Real* accumulator, Real* const* gradients) const {
+    for (const GradientSlot<Real>& slot : slots_) {
+        Real* gradient = gradients[slot.parameter];
+        const Real* from = accumulator + slot.offset;
+        for (int r = 0; r < slot.rows; ++r, from += slot.padded) {
+            if (slot.by_lanes) {
+                Real sum = Real(0);
+                for (int l = 0; l < LANES<Real>; ++l) sum += from[l];
+                gradient[r] += sum;
+            } else {
+                for (int c = 0; c < slot.columns; ++c) gradient[r * slot.columns + c] += from[c];
+            }
+        }
+    }
+}
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -1,0 +1,212 @@
+// Executing a tape over one tile: every value forward, every gradient in reverse.
+#pragma once
+
+#include <algorithm>
+
+#include "cpu/tape.hpp"
+#include "numerics/combine.hpp"
+#include "numerics/functions.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+namespace detail {
+
+template <class Real>
+inline void fill_row(Real* row, Real value) {
+    for (int l = 0; l < LANES<Real>; ++l) row[l] = value;
+}
+
+// to = from, or to += from, over n scalars
+template <class Real>
+inline void put(bool assign, int n, const Real* from, Real* to) {
+    if (assign) {
+        std::copy(from, from + n, to);
+    } else {
+        for (int e = 0; e < n; ++e) to[e] += from[e];
+    }
+}
+
+template <class Real>
+inline void unary_forward(numerics::UnaryFn fn, int n, const Real* x, const Real* constants, Real* out) {
+    numerics::visit_unary(fn, [&]<numerics::UnaryFn F>() {
+        for (int e = 0; e < n; ++e) out[e] = numerics::unary_value<F>(x[e], constants);
+    });
+}
+
+template <class Real>
+inline void unary_reverse(numerics::UnaryFn fn, bool assign, int n, const Real* x, const Real* y, const Real* constants,
+                          const Real* grad_y, Real* grad_x) {
+    numerics::visit_unary(fn, [&]<numerics::UnaryFn F>() {
+        if (assign) {
+            for (int e = 0; e < n; ++e) {
+                grad_x[e] = grad_y[e] * numerics::unary_derivative<F>(x[e], y[e], constants);
+            }
+        } else {
+            for (int e = 0; e < n; ++e) {
+                grad_x[e] += grad_y[e] * numerics::unary_derivative<F>(x[e], y[e], constants);
+            }
+        }
+    });
+}
+
+template <class Real>
+inline void binary_forward(numerics::BinaryFn fn, int n, const Real* a, const Real* b, Real* out) {
+    numerics::visit_binary(fn, [&]<numerics::BinaryFn F>() {
+        for (int e = 0; e < n; ++e) out[e] = numerics::binary_value<F>(a[e], b[e]);
+    });
+}
+
+// `a` and `b` may be one value: then the second gradient adds to the first.
+template <class Real>
+inline void binary_reverse(numerics::BinaryFn fn, bool assign_a, bool assign_b, int n, const Real* a, const Real* b,
+                           const Real* y, const Real* grad_y, Real* grad_a, Real* grad_b) {
+    if (assign_a) std::fill(grad_a, grad_a + n, Real(0));
+    if (assign_b) std::fill(grad_b, grad_b + n, Real(0));
+    numerics::visit_binary(fn, [&]<numerics::BinaryFn F>() {
+        for (int e = 0; e < n; ++e) {
+            Real da;
+            Real db;
+            numerics::binary_derivatives<F>(a[e], b[e], y[e], da, db);
+            grad_a[e] += grad_y[e] * da;
+            grad_b[e] += grad_y[e] * db;
+        }
+    });
+}
+
+}  // namespace detail
+
+template <class Real>
+void Tape<Real>::prepare(Real* values) const {
+    for (const TapeOp<Real>& op : ops_) {
+        const int n = rows(op.op->out);
+        if (op.op->kind == program::OpKind::parameter) {
+            const Real* source = parameter(op.op->parameter);
+            for (int r = 0; r < n; ++r) detail::fill_row(values + op.out + r * LANES<Real>, source[r]);
+        } else if (op.op->kind == program::OpKind::constant) {
+            for (int r = 0; r < n; ++r) {
+                detail::fill_row(values + op.out + r * LANES<Real>, op.constants[static_cast<std::size_t>(r)]);
+            }
+        }
+    }
+}
+
+template <class Real>
+void Tape<Real>::forward(Real* values) const {
+    for (const TapeOp<Real>& op : ops_) {
+        if (op.live) forward_op(op, values);
+    }
+}
+
+template <class Real>
+void Tape<Real>::forward_op(const TapeOp<Real>& resolved, Real* values) const {
+    using program::OpKind;
+    const program::Op& op = *resolved.op;
+    const int n = rows(op.out) * LANES<Real>;
+    Real* out = values + resolved.out;
+    switch (op.kind) {
+        case OpKind::dense: {
+            const Real* bias = op.bias >= 0 ? parameter(op.bias) : nullptr;
+            const Real* x = values + resolved.inputs[0];
+            for (int g = 0; g < op.repeats; ++g) {
+                dense(parameter(op.parameter), bias, op.features_in, op.features_out,
+                      x + g * op.features_in * LANES<Real>, out + g * op.features_out * LANES<Real>);
+            }
+            break;
+        }
+        case OpKind::gather:
+            for (const std::size_t row : resolved.index) {
+                std::copy(values + row, values + row + LANES<Real>, out);
+                out += LANES<Real>;
+            }
+            break;
+        case OpKind::unary:
+            detail::unary_forward(op.unary, n, values + resolved.inputs[0], resolved.constants.data(), out);
+            break;
+        case OpKind::binary:
+            detail::binary_forward(op.binary, n, values + resolved.inputs[0], values + resolved.inputs[1], out);
+            break;
+        case OpKind::segment_sum: {
+            std::fill(out, out + n, Real(0));
+            const Real* x = values + resolved.inputs[0];
+            for (const int row : op.index) {
+                numerics::add_scaled(LANES<Real>, Real(1), x, out + row * LANES<Real>);
+                x += LANES<Real>;
+            }
+            break;
+        }
+        case OpKind::parameter:
+        case OpKind::constant:
+            break;  // prepare() has written them
+    }
+}
+
+template <class Real>
+void Tape<Real>::reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const {
+    for (auto op = ops_.rbegin(); op != ops_.rend(); ++op) {
+        if (!op->live) continue;
+        if (op->op->kind == program::OpKind::dense) {
+            reverse_dense(*op, values, grads, transposed, accumulator);
+        } else if (op->op->kind == program::OpKind::parameter) {
+            if (accumulator != nullptr && op->weight_slot >= 0) {
+                detail::put(false, rows(op->op->out) * LANES<Real>, grads + op->out,
+                            accumulator + slots_[static_cast<std::size_t>(op->weight_slot)].offset);
+            }
+        } else {
+            reverse_op(*op, values, grads);
+        }
+    }
+}
+
+template <class Real>
+void Tape<Real>::reverse_dense(const TapeOp<Real>& resolved, const Real* values, Real* grads, Real* transposed,
+                               Real* accumulator) const {
+    const program::Op& op = *resolved.op;
+    const Real* weight = parameter(op.parameter);
+    for (int g = 0; g < op.repeats; ++g) {
+        const Real* x = values + resolved.inputs[0] + g * op.features_in * LANES<Real>;
+        const Real* grad_out = grads + resolved.out + g * op.features_out * LANES<Real>;
+        if (accumulator != nullptr && resolved.weight_slot >= 0) {
+            dense_vjp_weight(op.features_in, op.features_out, x, grad_out, transposed,
+                             accumulator + slots_[static_cast<std::size_t>(resolved.weight_slot)].offset);
+        }
+        if (accumulator != nullptr && resolved.bias_slot >= 0) {
+            detail::put(false, op.features_out * LANES<Real>, grad_out,
+                        accumulator + slots_[static_cast<std::size_t>(resolved.bias_slot)].offset);
+        }
+        Real* grad_x = grads + resolved.inputs[0] + g * op.features_in * LANES<Real>;
+        dense_vjp_input(weight, op.features_in, op.features_out, resolved.assigns[0], grad_out, grad_x);
+    }
+}
+
+template <class Real>
+void Tape<Real>::reverse_op(const TapeOp<Real>& resolved, const Real* values, Real* grads) const {
+    using program::OpKind;
+    const program::Op& op = *resolved.op;
+    const int n = rows(op.out) * LANES<Real>;
+    const Real* grad_out = grads + resolved.out;
+    if (op.kind == OpKind::unary) {
+        detail::unary_reverse(op.unary, resolved.assigns[0], n, values + resolved.inputs[0], values + resolved.out,
+                              resolved.constants.data(), grad_out, grads + resolved.inputs[0]);
+    } else if (op.kind == OpKind::binary) {
+        detail::binary_reverse(op.binary, resolved.assigns[0], resolved.assigns[1], n, values + resolved.inputs[0],
+                               values + resolved.inputs[1], values + resolved.out, grad_out,
+                               grads + resolved.inputs[0], grads + resolved.inputs[1]);
+    } else if (op.kind == OpKind::segment_sum) {
+        Real* grad_x = grads + resolved.inputs[0];
+        for (const int row : op.index) {
+            detail::put(resolved.assigns[0], LANES<Real>, grad_out + row * LANES<Real>, grad_x);
+            grad_x += LANES<Real>;
+        }
+    } else if (op.kind == OpKind::gather) {
+        for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+            Real* grad_x = grads + resolved.inputs[i];
+            if (resolved.assigns[i]) std::fill(grad_x, grad_x + rows(op.inputs[i]) * LANES<Real>, Real(0));
+        }
+        for (const std::size_t row : resolved.index) {
+            detail::put(false, LANES<Real>, grad_out, grads + row);
+            grad_out += LANES<Real>;
+        }
+    }
+}
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -1,0 +1,252 @@
+// A system of `integrate.hpp` spread over tiles: what the forward solve and the adjoint solve have in common.
+//
+// `Fields` is called as numerics/step.hpp asks. `Quadrature` integrates along with the tiles what none of them owns and
+// none of the rates depends on; the forward solve has nothing of the kind.
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "cpu/engine.hpp"
+#include "cpu/integrate.hpp"
+#include "cpu/tape.hpp"
+#include "cpu/tile_field.hpp"
+#include "cpu/tiles.hpp"
+#include "numerics/dense_output.hpp"
+#include "numerics/error_norm.hpp"
+#include "numerics/step.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+template <class Real>
+inline Real just_before(Real t) {
+    return std::nextafter(t, -std::numeric_limits<Real>::infinity());
+}
+template <class Real>
+inline Real just_after(Real t) {
+    return std::nextafter(t, std::numeric_limits<Real>::infinity());
+}
+
+// What the stages of a step see; `perturb` matters to fixed-step methods only.
+template <class Real>
+inline numerics::StepTimes<Real> rounded_times(const Method& method, const Step& step) {
+    const Real end = static_cast<Real>(step.end);
+    const bool before = method.tableau.adaptive || method.perturb;
+    return {static_cast<Real>(step.start), static_cast<Real>(step.dt), before ? just_before(end) : end};
+}
+
+// y at the fraction x of a step: quartic for adaptive methods, linear between the ends for fixed-step ones.
+template <class Real>
+inline numerics::DenseWeights<Real> dense_weights(const Method& method, double x) {
+    return method.tableau.adaptive ? numerics::quartic_weights<Real>(x) : numerics::linear_weights<Real>(x);
+}
+
+template <class Real>
+inline numerics::DenseWeights<Real> dense_weights_derivative(const Method& method, double x) {
+    return method.tableau.adaptive ? numerics::quartic_weights_derivative<Real>(x)
+                                   : numerics::linear_weights_derivative<Real>();
+}
+
+// What a step leaves for dense output over n scalars; y_mid, f0 and f1 only for adaptive methods.
+template <class Real>
+struct StepData {
+    const Real* y0;
+    const Real* y1;
+    const Real* y_mid;
+    const Real* f0;
+    const Real* f1;
+};
+
+template <class Real>
+inline void dense_output(bool adaptive, int n, const numerics::DenseWeights<Real>& w, Real dt,
+                         const StepData<Real>& step, Real* out) {
+    for (int e = 0; e < n; ++e) out[e] = w.y0 * step.y0[e] + w.y1 * step.y1[e];
+    if (adaptive) {
+        for (int e = 0; e < n; ++e) {
+            out[e] += w.y_mid * step.y_mid[e] + dt * (w.f0 * step.f0[e] + w.f1 * step.f1[e]);
+        }
+    }
+}
+
+// Nothing to integrate beside the tiles.
+struct NoQuadrature {
+    void clear(int, int) {}
+    void close(int, int) {}
+    double norm_state() { return 0.0; }
+    double norm_slope() { return 0.0; }
+    double norm_probe() { return 0.0; }
+    template <class Real>
+    double attempt(Real, bool) {
+        return 0.0;
+    }
+    template <class Real>
+    void fixed_step(Real) {}
+    void advance() {}
+};
+
+inline double larger_norm(double a, double b) { return std::isnan(a) || a > b ? a : b; }
+
+template <class Real, class Fields, class Quadrature>
+class TiledSystem {
+   public:
+    TiledSystem(const Method& method, Tiles<Real> tiles, std::vector<NormGroup> groups, Fields field,
+                Quadrature quadrature)
+        : method_(method),
+          tableau_(numerics::rounded<Real>(method.tableau)),
+          tiles_(tiles),
+          y0_(tiles.total()),
+          y1_(tiles.total()),
+          f0_(tiles.total()),
+          f1_(tiles.total()),
+          y_mid_(tiles.total()),
+          scratch_(static_cast<std::size_t>(tiles.size())),
+          field_(std::move(field)),
+          quadrature_(std::move(quadrature)),
+          tolerance_{static_cast<Real>(method.rtol), static_cast<Real>(method.atol)},
+          groups_(std::move(groups)),
+          sums_(groups_.size()),
+          stages_(static_cast<std::size_t>(tableau_.stages * tiles.size())) {}
+
+    bool start(double t) {
+        bool finite = true;
+        quadrature_.clear(0, 1);
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            const std::size_t at = tiles_.offset(i);
+            field_(0, static_cast<Real>(t), &y0_[at], &f0_[at]);
+            finite = all_finite(tiles_.size(), &y0_[at]) && all_finite(tiles_.size(), &f0_[at]) && finite;
+        }
+        quadrature_.close(0, 1);
+        return finite;
+    }
+
+    double norm_y0() {
+        const double norm = norm_over_tiles(
+            [&](std::size_t at, int e) { return scaled(y0_[at + e], y0_[at + e], y0_[at + e]); });
+        return larger_norm(norm, quadrature_.norm_state());
+    }
+
+    double norm_f0() {
+        const double norm = norm_over_tiles(
+            [&](std::size_t at, int e) { return scaled(f0_[at + e], y0_[at + e], y0_[at + e]); });
+        return larger_norm(norm, quadrature_.norm_slope());
+    }
+
+    double probe(double t, double h) {
+        const Real step = static_cast<Real>(h);
+        quadrature_.clear(1, 2);
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            const std::size_t at = tiles_.offset(i);
+            for (int e = 0; e < tiles_.size(); ++e) scratch_[e] = y0_[at + e] + step * f0_[at + e];
+            field_(1, static_cast<Real>(t + h), scratch_.data(), &f1_[at]);
+        }
+        quadrature_.close(1, 2);
+        const double norm = norm_over_tiles(
+            [&](std::size_t at, int e) { return scaled(f1_[at + e] - f0_[at + e], y0_[at + e], y0_[at + e]); });
+        return larger_norm(norm, quadrature_.norm_probe());
+    }
+
+    double attempt(const Step& step, bool dense) {
+        const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
+        std::fill(sums_.begin(), sums_.end(), 0.0);
+        quadrature_.clear(1, tableau_.stages);
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) attempt_tile(i, times, dense);
+        quadrature_.close(1, tableau_.stages);
+        return larger_norm(joint_norm(groups_, tiles_.batch, sums_.data()), quadrature_.attempt(times.dt, dense));
+    }
+
+    bool fixed_step(const Step& step) {
+        const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
+        const int n = tiles_.size();
+        const Real start = method_.perturb ? just_after(times.start) : times.start;
+        bool finite = true;
+        quadrature_.clear(0, tableau_.stages);
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            const std::size_t at = tiles_.offset(i);
+            field_(0, start, &y0_[at], stages_.data());
+            numerics::step(tableau_, field_, times, n, &y0_[at], stages_.data(), scratch_.data(), 0, true, &y1_[at]);
+            finite = all_finite(n, &y1_[at]) && finite;
+        }
+        quadrature_.close(0, tableau_.stages);
+        quadrature_.fixed_step(times.dt);
+        return finite;
+    }
+
+    void advance() {
+        y0_.swap(y1_);
+        f0_.swap(f1_);
+        quadrature_.advance();
+    }
+
+    // Where the last evaluation or attempt left the numbers. After a rejected attempt that is in y1 or f1.
+    void locate_nonfinite(Outcome& outcome) const {
+        for (const Rows<Real>* values : {&y0_, &f0_, &f1_, &y1_}) {
+            for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+                const std::int64_t trajectory = tiles_.first_nonfinite(i, &(*values)[tiles_.offset(i)]);
+                if (trajectory < 0) continue;
+                outcome.trajectory = trajectory;
+                if (values == &y0_) outcome.status = Status::nonfinite_state;
+                return;
+            }
+        }
+    }
+
+   protected:
+    // The state at dense-output weights `w`, of one tile, in scratch.
+    const Real* interpolate(std::int64_t tile, const numerics::DenseWeights<Real>& w, Real dt) {
+        const std::size_t at = tiles_.offset(tile);
+        dense_output(tableau_.adaptive, tiles_.size(), w, dt, {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]},
+                     scratch_.data());
+        return scratch_.data();
+    }
+
+    const Method& method_;
+    numerics::Tableau<Real> tableau_;
+    Tiles<Real> tiles_;
+    Rows<Real> y0_;
+    Rows<Real> y1_;
+    Rows<Real> f0_;
+    Rows<Real> f1_;
+    Rows<Real> y_mid_;
+    Rows<Real> scratch_;  // (width, lanes)
+    Fields field_;
+    Quadrature quadrature_;
+
+   private:
+    Real scaled(Real error, Real y0, Real y1) const { return numerics::scaled_square(tolerance_, error, y0, y1); }
+
+    void attempt_tile(std::int64_t tile, const numerics::StepTimes<Real>& times, bool dense) {
+        const int n = tiles_.size();
+        const std::size_t at = tiles_.offset(tile);
+        const Real* y0 = &y0_[at];
+        const Real* y1 = &y1_[at];
+        Real* k = stages_.data();
+        std::copy(&f0_[at], &f0_[at] + n, k);
+        numerics::step(tableau_, field_, times, n, y0, k, scratch_.data(), 0, true, &y1_[at]);
+        const Real* last = k + (tableau_.stages - 1) * n;
+        std::copy(last, last + n, &f1_[at]);
+        if (dense) numerics::combine(n, y0, times.dt, tableau_.b_mid, tableau_.stages, k, &y_mid_[at]);
+        const Real* none = nullptr;
+        numerics::combine(n, none, times.dt, tableau_.b_error, tableau_.stages, k, scratch_.data());
+        add_group_sums<Real>(
+            groups_, tiles_.used_lanes(tile), [&](int e) { return scaled(scratch_[e], y0[e], y1[e]); }, sums_.data());
+    }
+
+    template <class Term>
+    double norm_over_tiles(const Term& term) {
+        std::fill(sums_.begin(), sums_.end(), 0.0);
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            const std::size_t at = tiles_.offset(i);
+            add_group_sums<Real>(
+                groups_, tiles_.used_lanes(i), [&](int e) { return term(at, e); }, sums_.data());
+        }
+        return joint_norm(groups_, tiles_.batch, sums_.data());
+    }
+
+    numerics::Tolerance<Real> tolerance_;
+    std::vector<NormGroup> groups_;
+    std::vector<double> sums_;
+    Rows<Real> stages_;  // (stages, width, lanes) of the tile at hand
+};
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -1,0 +1,97 @@
+// Tiles: (width, lanes) blocks of a batch, trajectories in lanes. The last tile is filled up with copies of the last
+// trajectory, so that lanes nobody asked for see nothing but ordinary numbers.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "cpu/engine.hpp"
+#include "cpu/simd.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+template <class Real>
+struct Tiles {
+    std::int64_t batch;
+    int width;
+
+    std::int64_t count() const { return (batch + LANES<Real> - 1) / LANES<Real>; }
+    int size() const { return width * LANES<Real>; }
+    std::size_t total() const { return static_cast<std::size_t>(count()) * static_cast<std::size_t>(size()); }
+    std::size_t offset(std::int64_t tile) const {
+        return static_cast<std::size_t>(tile) * static_cast<std::size_t>(size());
+    }
+    int used_lanes(std::int64_t tile) const {
+        return static_cast<int>(std::min<std::int64_t>(LANES<Real>, batch - tile * LANES<Real>));
+    }
+
+    // rows: (batch, width)
+    void load(std::int64_t tile, const Real* rows, Real* to) const {
+        const int used = used_lanes(tile);
+        for (int l = 0; l < LANES<Real>; ++l) {
+            const Real* row = rows + (tile * LANES<Real> + std::min(l, used - 1)) * width;
+            for (int d = 0; d < width; ++d) to[d * LANES<Real> + l] = row[d];
+        }
+    }
+
+    // As load, but zero in the lanes that are filled up: a cotangent there must not count twice.
+    void load_cotangent(std::int64_t tile, const Real* rows, Real* to) const {
+        load(tile, rows, to);
+        for (int l = used_lanes(tile); l < LANES<Real>; ++l) {
+            for (int d = 0; d < width; ++d) to[d * LANES<Real> + l] = Real(0);
+        }
+    }
+
+    void store(std::int64_t tile, const Real* from, Real* rows) const {
+        const int used = used_lanes(tile);
+        for (int l = 0; l < used; ++l) {
+            Real* row = rows + (tile * LANES<Real> + l) * width;
+            for (int d = 0; d < width; ++d) row[d] = from[d * LANES<Real> + l];
+        }
+    }
+
+    // The first trajectory of the tile with a component that is no finite number, or -1.
+    std::int64_t first_nonfinite(std::int64_t tile, const Real* values) const {
+        for (int l = 0; l < used_lanes(tile); ++l) {
+            for (int d = 0; d < width; ++d) {
+                if (!std::isfinite(values[d * LANES<Real> + l])) return tile * LANES<Real> + l;
+            }
+        }
+        return -1;
+    }
+};
+
+template <class Real>
+inline bool all_finite(int n, const Real* values) {
+    Real residue = Real(0);
+    for (int e = 0; e < n; ++e) residue += values[e] - values[e];  // NaN from an infinity or a NaN, else 0
+    return residue == Real(0);
+}
+
+// Sums over a tile, row group by row group, of `term(row offset, element)`, in the lanes that are used.
+template <class Real, class Term>
+inline void add_group_sums(const std::vector<NormGroup>& groups, int used_lanes, const Term& term, double* sums) {
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+        Real lanes[LANES<Real>] = {};
+        for (int d = groups[g].begin; d < groups[g].end; ++d) {
+            for (int l = 0; l < LANES<Real>; ++l) lanes[l] += term(d * LANES<Real> + l);
+        }
+        for (int l = 0; l < used_lanes; ++l) sums[g] += static_cast<double>(lanes[l]);
+    }
+}
+
+// The largest root-mean-square over the groups. A NaN anywhere makes the norm NaN: std::max would lose it.
+inline double joint_norm(const std::vector<NormGroup>& groups, std::int64_t batch, const double* sums) {
+    double largest = 0.0;
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+        const double elements = static_cast<double>(groups[g].end - groups[g].begin) * static_cast<double>(batch);
+        const double norm = std::sqrt(sums[g] / elements);
+        if (!(norm <= largest)) largest = norm;
+        if (std::isnan(largest)) return largest;
+    }
+    return largest;
+}
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

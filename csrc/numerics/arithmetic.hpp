@@ -1,0 +1,101 @@
+// Branch-free building blocks of the elementary functions.
+#pragma once
+
+#include "numerics/platform.hpp"
+
+namespace flashode::numerics {
+
+template <class Real>
+FLASHODE_LANE Real fabs(Real x) {
+    return std::fabs(x);
+}
+
+template <class Real>
+FLASHODE_LANE Real sqrt(Real x) {
+    return std::sqrt(x);
+}
+
+// -1, 0 or 1; 0 for NaN, as torch.sign.
+template <class Real>
+FLASHODE_LANE Real sign(Real x) {
+    const Real below = x < Real(0) ? Real(-1) : Real(0);
+    return x > Real(0) ? Real(1) : below;
+}
+
+// The magnitude of a non-negative value with the sign of another.
+template <class Real>
+FLASHODE_LANE Real with_sign_of(Real magnitude, Real signed_value) {
+    const BitsOf<Real> sign_bit = BitsOf<Real>(1) << (8 * sizeof(Real) - 1);
+    return from_bits<Real>(to_bits(magnitude) | (to_bits(signed_value) & sign_bit));
+}
+
+// These keep NaN: they write the comparison so that NaN fails it.
+template <class Real>
+FLASHODE_LANE Real at_most(Real x, Real bound) {
+    return x > bound ? bound : x;
+}
+
+template <class Real>
+FLASHODE_LANE Real at_least(Real x, Real bound) {
+    return x < bound ? bound : x;
+}
+
+// c0 + c1 x + c2 x^2 + ...
+template <class Real>
+FLASHODE_LANE Real horner(Real, Real c0) {
+    return c0;
+}
+
+template <class Real, class... Rest>
+FLASHODE_LANE Real horner(Real x, Real c0, Rest... rest) {
+    return multiply_add(horner(x, rest...), x, c0);
+}
+
+// A value as an unevaluated sum: |lo| is small beside |hi|.
+template <class Real>
+struct Pair {
+    Real hi;
+    Real lo;
+};
+
+// Knuth's two-sum: hi = a + b rounded, lo its error, whatever the order of magnitudes.
+template <class Real>
+FLASHODE_LANE Pair<Real> two_sum(Real a, Real b) {
+    const Real hi = a + b;
+    const Real b_seen = hi - a;
+    return {hi, (a - (hi - b_seen)) + (b - b_seen)};
+}
+
+// The leading half of the significand: products of two such values are exact.
+template <class Real>
+FLASHODE_LANE Real leading_half(Real x) {
+    return from_bits<Real>(to_bits(x) & (~BitsOf<Real>(0) << (FloatFormat<Real>::mantissa_bits + 2) / 2));
+}
+
+// hi = a * b rounded, lo its error: by a fused operation, or by Dekker's splitting where there is none.
+template <class Real>
+FLASHODE_LANE Pair<Real> two_product(Real a, Real b) {
+    const Real hi = a * b;
+#if FLASHODE_FUSED
+    return {hi, multiply_add(a, b, -hi)};
+#else
+    const Real a_head = leading_half(a);
+    const Real a_tail = a - a_head;
+    const Real b_head = leading_half(b);
+    const Real b_tail = b - b_head;
+    return {hi, ((a_head * b_head - hi) + (a_head * b_tail + a_tail * b_head)) + a_tail * b_tail};
+#endif
+}
+
+// The relative error of w as the reciprocal of d, where w is 1 / d.hi rounded. Without a fused operation only
+// the part of d.lo is known.
+template <class Real>
+FLASHODE_LANE Real reciprocal_error(Pair<Real> d, Real w) {
+#if FLASHODE_FUSED
+    return multiply_add(d.lo, w, multiply_add(d.hi, w, Real(-1)));
+#else
+    return d.lo * w;
+#endif
+}
+
+}  // namespace flashode::numerics

@@ -1,0 +1,60 @@
+// Step size control, in double whatever the precision of the state.
+#pragma once
+
+#include "numerics/platform.hpp"
+
+namespace flashode::numerics {
+
+struct Controller {
+    double min_step = 0.0;
+    double max_step = 0.0;
+    double safety = 0.9;
+    double ifactor = 10.0;
+    double dfactor = 0.2;
+};
+
+}  // namespace flashode::numerics
+
+namespace flashode::numerics::inline FLASHODE_ISA {
+
+FLASHODE_HD double clamp_step(const Controller& controller, double dt) {
+    const double bounded = dt < controller.min_step ? controller.min_step : dt;
+    return bounded > controller.max_step ? controller.max_step : bounded;
+}
+
+// `norm <= 1` is false for NaN, so a step that left the numbers is never accepted. A step already at its
+// minimum is accepted by force when its error is a number.
+FLASHODE_HD bool accept_step(const Controller& controller, double norm, double dt) {
+    return norm <= 1.0 || (norm == norm && dt <= controller.min_step);
+}
+
+// The elementary controller of Hairer, Norsett, Wanner, "Solving Ordinary Differential Equations I", II.4
+// (4.13), with no decrease after an accepted step. A norm that is NaN shrinks the step as much as is allowed.
+FLASHODE_HD double next_step(const Controller& controller, double norm, double dt, int order) {
+    if (norm == 0.0) return dt * controller.ifactor;
+    if (!(norm == norm)) return dt * controller.dfactor;
+    const double least = norm < 1.0 ? 1.0 : controller.dfactor;
+    const double wanted = controller.safety / ::pow(norm, 1.0 / order);
+    const double raised = wanted > least ? wanted : least;
+    return dt * (raised < controller.ifactor ? raised : controller.ifactor);
+}
+
+// The automatic first step of the same book, II.4: a probe of size h0 from the norms of y0 and f0 …
+FLASHODE_HD double initial_probe(double norm_y0, double norm_f0) {
+    return (norm_y0 < 1e-5 || norm_f0 < 1e-5) ? 1e-6 : 0.01 * norm_y0 / norm_f0;
+}
+
+// … and the step itself once the norm of the second derivative, (f(t0 + h0, y0 + h0 f0) - f0) / h0, is known.
+// `order` is the order of the method; its error estimate is one lower.
+FLASHODE_HD double initial_step(double probe, double norm_f0, double norm_second, int order) {
+    double step;
+    if (norm_f0 <= 1e-15 && norm_second <= 1e-15) {
+        step = probe * 1e-3 > 1e-6 ? probe * 1e-3 : 1e-6;
+    } else {
+        const double largest = norm_f0 > norm_second ? norm_f0 : norm_second;
+        step = ::pow(0.01 / largest, 1.0 / order);
+    }
+    return step < 100.0 * probe ? step : 100.0 * probe;
+}
+
+}  // namespace flashode::numerics::inline FLASHODE_ISA

@@ -1,0 +1,135 @@
+// The Program's element-wise functions by name: one list each for enumeration, names, numbers of constants
+// and the switch that turns a run-time function into a compile-time one.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "numerics/platform.hpp"
+
+namespace flashode::numerics {
+
+// X(name, number of constants)
+#define FLASHODE_UNARY_FUNCTIONS(X)                  \
+    X(neg, 0)                                        \
+    X(abs, 0)                                        \
+    X(sign, 0)                                       \
+    X(reciprocal, 0)                                 \
+    X(sqrt, 0)                                       \
+    X(exp, 0)                                        \
+    X(expm1, 0)                                      \
+    X(log, 0)                                        \
+    X(log1p, 0)                                      \
+    X(sin, 0)                                        \
+    X(cos, 0)                                        \
+    X(tan, 0)                                        \
+    X(tanh, 0)                                       \
+    X(sigmoid, 0)                                    \
+    X(relu, 0)                                       \
+    X(erf, 0)                                        \
+    X(atan, 0)                                       \
+    X(sinh, 0)                                       \
+    X(cosh, 0)                                       \
+    X(affine, 2)     /* scale, shift */              \
+    X(power, 1)      /* exponent */                  \
+    X(leaky_relu, 1) /* slope */                     \
+    X(elu, 3)        /* alpha, scale, input_scale */ \
+    X(softplus, 2)   /* beta, threshold */           \
+    X(gelu, 0)                                       \
+    X(gelu_tanh, 0)                                  \
+    X(silu, 0)                                       \
+    X(mish, 0)                                       \
+    X(hardtanh, 2) /* min, max */                    \
+    X(hardsigmoid, 0)                                \
+    X(hardswish, 0)                                  \
+    X(logsigmoid, 0)
+
+#define FLASHODE_BINARY_FUNCTIONS(X) X(add) X(sub) X(mul) X(div) X(maximum) X(minimum) X(power)
+
+enum class UnaryFn : std::uint8_t {
+#define FLASHODE_ENUMERATOR(name, constants) name,
+    FLASHODE_UNARY_FUNCTIONS(FLASHODE_ENUMERATOR)
+#undef FLASHODE_ENUMERATOR
+};
+
+enum class BinaryFn : std::uint8_t {
+#define FLASHODE_ENUMERATOR(name) name,
+    FLASHODE_BINARY_FUNCTIONS(FLASHODE_ENUMERATOR)
+#undef FLASHODE_ENUMERATOR
+};
+
+struct UnaryInfo {
+    UnaryFn fn;
+    std::string_view name;
+    int constants;
+};
+
+struct BinaryInfo {
+    BinaryFn fn;
+    std::string_view name;
+};
+
+// Indexed by the enumerator's value.
+inline constexpr std::array unary_table{
+#define FLASHODE_ROW(name, constants) UnaryInfo{UnaryFn::name, #name, constants},
+    FLASHODE_UNARY_FUNCTIONS(FLASHODE_ROW)
+#undef FLASHODE_ROW
+};
+
+inline constexpr std::array binary_table{
+#define FLASHODE_ROW(name) BinaryInfo{BinaryFn::name, #name},
+    FLASHODE_BINARY_FUNCTIONS(FLASHODE_ROW)
+#undef FLASHODE_ROW
+};
+
+inline constexpr int max_unary_constants = 3;
+
+constexpr std::string_view name_of(UnaryFn fn) { return unary_table[static_cast<std::size_t>(fn)].name; }
+constexpr std::string_view name_of(BinaryFn fn) { return binary_table[static_cast<std::size_t>(fn)].name; }
+constexpr int constants_of(UnaryFn fn) { return unary_table[static_cast<std::size_t>(fn)].constants; }
+
+constexpr std::optional<UnaryFn> unary_from_name(std::string_view name) {
+    for (const UnaryInfo& row : unary_table) {
+        if (row.name == name) return row.fn;
+    }
+    return std::nullopt;
+}
+
+constexpr std::optional<BinaryFn> binary_from_name(std::string_view name) {
+    for (const BinaryInfo& row : binary_table) {
+        if (row.name == name) return row.fn;
+    }
+    return std::nullopt;
+}
+
+// Calls visitor.template operator()<F>() for the function fn; every instantiation returns the same type.
+FLASHODE_CALLS_EITHER_SIDE
+template <class Visitor>
+FLASHODE_HD decltype(auto) visit_unary(UnaryFn fn, Visitor&& visitor) {
+    switch (fn) {
+#define FLASHODE_CASE(name, constants) \
+    case UnaryFn::name:                \
+        return visitor.template operator()<UnaryFn::name>();
+        FLASHODE_UNARY_FUNCTIONS(FLASHODE_CASE)
+#undef FLASHODE_CASE
+    }
+    __builtin_unreachable();
+}
+
+FLASHODE_CALLS_EITHER_SIDE
+template <class Visitor>
+FLASHODE_HD decltype(auto) visit_binary(BinaryFn fn, Visitor&& visitor) {
+    switch (fn) {
+#define FLASHODE_CASE(name) \
+    case BinaryFn::name:    \
+        return visitor.template operator()<BinaryFn::name>();
+        FLASHODE_BINARY_FUNCTIONS(FLASHODE_CASE)
+#undef FLASHODE_CASE
+    }
+    __builtin_unreachable();
+}
+
+}  // namespace flashode::numerics

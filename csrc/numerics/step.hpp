@@ -1,0 +1,50 @@
+// One explicit Runge-Kutta step over a flat array of n scalars: one trajectory on a GPU thread, width x lanes
+// of a tile on the CPU. The step neither knows nor cares which.
+//
+// `Field` is called as field(stage, t, y, dydt).
+#pragma once
+
+#include "numerics/combine.hpp"
+#include "numerics/platform.hpp"
+#include "numerics/tableau.hpp"
+
+namespace flashode::numerics {
+
+// The times of one step in the precision of the state. `end` is what stages with c == 1 see: adaptive methods
+// look just before the end of the step, so that a discontinuity lying exactly there is not touched.
+template <class Real>
+struct StepTimes {
+    Real start;
+    Real dt;
+    Real end;
+};
+
+}  // namespace flashode::numerics
+
+namespace flashode::numerics::inline FLASHODE_ISA {
+
+template <class Real>
+FLASHODE_HD Real stage_time(const Tableau<Real>& tableau, const StepTimes<Real>& times, int stage) {
+    return tableau.c[stage] == Real(1) ? times.end : times.start + tableau.c[stage] * times.dt;
+}
+
+// Evaluates stages 1 … s-1 (k[0] is given) and the solution y1.
+//   k         (stages, n)
+//   y_stages  scratch for the stages' arguments: stage i uses y_stages + i * y_stride, so a stride of 0 needs
+//   room for
+//             one and a stride of n keeps them all
+//   with_last a last stage that is not part of the solution (fsal) is evaluated too
+template <class Real, class Field>
+FLASHODE_HD void step(const Tableau<Real>& tableau, Field& field, const StepTimes<Real>& times, int n,
+                      const Real* y0, Real* k, Real* y_stages, int y_stride, bool with_last, Real* y1) {
+    const int last = tableau.stages - 1;
+    for (int i = 1; i <= last; ++i) {
+        Real* y = (i == last && tableau.fsal) ? y1 : y_stages + i * y_stride;
+        combine(n, y0, times.dt, tableau.a[i], i, k, y);
+        if (i == last && tableau.fsal && !with_last) return;
+        field(i, stage_time(tableau, times, i), y, k + i * n);
+    }
+    if (!tableau.fsal) combine(n, y0, times.dt, tableau.b, tableau.stages, k, y1);
+}
+
+}  // namespace flashode::numerics::inline FLASHODE_ISA

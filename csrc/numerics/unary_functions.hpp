@@ -1,0 +1,231 @@
+// Values and derivatives of the Program's unary functions. Subgradients at kinks, and what happens to NaN,
+// are torch's: NaN passes through every value, and 'x <= 0' rather than '!(x > 0)' decides which side of a
+// kink. Constants are read before they are chosen between: a load under a condition keeps a loop scalar.
+#pragma once
+
+#include "numerics/elementary.hpp"
+#include "numerics/function_names.hpp"
+
+namespace flashode::numerics {
+
+// One specialisation a function: value(x, constants) and derivative(x, y, constants), y being the value.
+template <UnaryFn F>
+struct Unary;
+
+// Defines Unary<UnaryFn::name> with the two bodies; x, y and c are what they may use.
+#define FLASHODE_UNARY(name, value_body, derivative_body)                                          \
+    template <>                                                                                    \
+    struct Unary<UnaryFn::name> {                                                                  \
+        template <class Real>                                                                      \
+        static FLASHODE_LANE Real value([[maybe_unused]] Real x, [[maybe_unused]] const Real* c) { \
+            value_body                                                                             \
+        }                                                                                          \
+        template <class Real>                                                                      \
+        static FLASHODE_LANE Real derivative([[maybe_unused]] Real x, [[maybe_unused]] Real y,     \
+                                             [[maybe_unused]] const Real* c) {                     \
+            derivative_body                                                                        \
+        }                                                                                          \
+    };
+
+// Arithmetic and roots.
+FLASHODE_UNARY(neg, { return -x; }, { return Real(-1); })
+FLASHODE_UNARY(abs, { return numerics::fabs(x); }, { return numerics::sign(x); })
+FLASHODE_UNARY(sign, { return numerics::sign(x); }, { return Real(0); })
+FLASHODE_UNARY(reciprocal, { return Real(1) / x; }, { return -y * y; })
+FLASHODE_UNARY(sqrt, { return numerics::sqrt(x); }, { return Real(0.5) / y; })
+FLASHODE_UNARY(affine, { return c[0] * x + c[1]; }, { return c[0]; })
+
+// Exponentials and logarithms.
+FLASHODE_UNARY(exp, { return numerics::exp(x); }, { return y; })
+FLASHODE_UNARY(expm1, { return numerics::expm1(x); }, { return y + Real(1); })
+FLASHODE_UNARY(log, { return numerics::log(x); }, { return Real(1) / x; })
+FLASHODE_UNARY(log1p, { return numerics::log1p(x); }, { return Real(1) / (Real(1) + x); })
+FLASHODE_UNARY(
+    erf, { return numerics::erf(x); },
+    { return Real(1.12837916709551257390) * numerics::exp_minus_square(x); })
+
+// Trigonometry.
+FLASHODE_UNARY(sin, { return numerics::sin(x); }, { return numerics::cos(x); })
+FLASHODE_UNARY(cos, { return numerics::cos(x); }, { return -numerics::sin(x); })
+FLASHODE_UNARY(tan, { return numerics::tan(x); }, { return Real(1) + y * y; })
+FLASHODE_UNARY(atan, { return numerics::atan(x); }, { return Real(1) / (Real(1) + x * x); })
+FLASHODE_UNARY(sinh, { return numerics::sinh(x); }, { return numerics::cosh(x); })
+FLASHODE_UNARY(cosh, { return numerics::cosh(x); }, { return numerics::sinh(x); })
+
+// Smooth activations. Where a sigmoid multiplies x, -inf gives NaN, as in torch.
+FLASHODE_UNARY(tanh, { return numerics::tanh(x); }, { return Real(1) - y * y; })
+FLASHODE_UNARY(sigmoid, { return numerics::sigmoid(x); }, { return y * (Real(1) - y); })
+FLASHODE_UNARY(logsigmoid, { return -numerics::softplus(-x); }, { return numerics::sigmoid(-x); })
+FLASHODE_UNARY(
+    silu, { return x * numerics::sigmoid(x); },
+    {
+        const Real s = numerics::sigmoid(x);
+        return s + s * (x * (Real(1) - s));
+    })
+FLASHODE_UNARY(
+    mish, { return x * numerics::tanh_softplus(x); },
+    {
+        const Real s = numerics::tanh_softplus(x);
+        return s + x * (numerics::sigmoid(x) * (Real(1) - s * s));
+    })
+FLASHODE_UNARY(
+    gelu, { return x * numerics::normal_cdf(x); },
+    {
+        return numerics::normal_cdf(x) +
+               Real(0.398942280401432677940) * (x * numerics::exp_minus_half_square(x));
+    })
+FLASHODE_UNARY(
+    gelu_tanh, { return x * numerics::gelu_tanh_gate(x); },
+    {
+        // u(x) = a x + b x^3 is the argument of the gate's sigmoid.
+        const Real a = Real(1.59576912160573071176);
+        const Real b = Real(0.0713548162726002527220);
+        const Real s = numerics::gelu_tanh_gate(x);
+        return s + (x * (s * (Real(1) - s))) * (a + Real(3) * b * (x * x));
+    })
+FLASHODE_UNARY(
+    softplus,
+    {
+        const Real z = c[0] * x;
+        return z > c[1] ? x : numerics::softplus(z) / c[0];
+    },
+    {
+        const Real z = c[0] * x;
+        return z > c[1] ? Real(1) : numerics::sigmoid(z);
+    })
+FLASHODE_UNARY(
+    elu,
+    {
+        const Real negative = c[0] * c[1] * numerics::expm1(c[2] * x);
+        const Real positive = c[1] * x;
+        return x <= Real(0) ? negative : positive;
+    },
+    {
+        const Real scale = c[1];
+        const Real negative = c[2] * (y + c[0] * scale);
+        return x <= Real(0) ? negative : scale;
+    })
+
+// Piecewise linear or quadratic activations.
+FLASHODE_UNARY(relu, { return x <= Real(0) ? Real(0) : x; }, { return x <= Real(0) ? Real(0) : Real(1); })
+FLASHODE_UNARY(
+    leaky_relu,
+    {
+        const Real negative = c[0] * x;
+        return x > Real(0) ? x : negative;
+    },
+    {
+        const Real slope = c[0];
+        return x > Real(0) ? Real(1) : slope;
+    })
+FLASHODE_UNARY(
+    hardtanh,
+    {
+        const Real raised = x < c[0] ? c[0] : x;
+        return raised > c[1] ? c[1] : raised;
+    },
+    { return ((x <= c[0]) | (x >= c[1])) ? Real(0) : Real(1); })
+FLASHODE_UNARY(
+    hardsigmoid,
+    {
+        const Real shifted = x + Real(3);
+        const Real raised = shifted < Real(0) ? Real(0) : shifted;
+        return (raised > Real(6) ? Real(6) : raised) / Real(6);
+    },
+    { return ((x > Real(-3)) & (x < Real(3))) ? Real(1) / Real(6) : Real(0); })
+FLASHODE_UNARY(
+    hardswish, { return x * Unary<UnaryFn::hardsigmoid>::value(x, c); },
+    {
+        const Real inside = x / Real(3) + Real(0.5);
+        const Real lower = x <= Real(-3) ? Real(0) : inside;
+        return x < Real(3) ? lower : Real(1);
+    })
+
+// x**p, with torch's shortcuts for the exponents that have an exact cheaper form.
+template <class Real>
+FLASHODE_LANE Real power_value(Real x, Real p) {
+    if (p == Real(2)) return x * x;
+    if (p == Real(3)) return x * x * x;
+    if (p == Real(1)) return x;
+    return numerics::pow(x, p);
+}
+
+FLASHODE_UNARY(
+    power, { return power_value(x, c[0]); },
+    { return c[0] == Real(0) ? Real(0) : c[0] * power_value(x, c[0] - Real(1)); })
+
+#undef FLASHODE_UNARY
+
+template <UnaryFn F, class Real>
+FLASHODE_LANE Real unary_value(Real x, const Real* c) {
+    return Unary<F>::value(x, c);
+}
+
+template <UnaryFn F, class Real>
+FLASHODE_LANE Real unary_derivative(Real x, Real y, const Real* c) {
+    return Unary<F>::derivative(x, y, c);
+}
+
+// Whether sin_moderate and cos_moderate serve all of x[0..N).
+template <int N, class Real>
+FLASHODE_LANE bool all_moderate(const Real* x) {
+    BitsOf<Real> beyond = 0;
+    for (int l = 0; l < N; ++l) beyond |= numerics::fabs(x[l]) > trigonometric_limit<Real> ? 1U : 0U;
+    return beyond == 0;
+}
+
+// y[l] = f(x[l]) for l < N; y may be x. The loop that vectorises for every function which can: sin and cos
+// leave their branch to the rare tile that holds an argument beyond trigonometric_limit, and the exponents of
+// power that need no library call are told apart outside the loop.
+template <UnaryFn F, int N, class Real>
+FLASHODE_LANE void unary_values(const Real* x, const Real* c, Real* y) {
+    if constexpr (F == UnaryFn::sin || F == UnaryFn::cos) {
+        if (all_moderate<N>(x)) {
+            FLASHODE_LANE_LOOP
+            for (int l = 0; l < N; ++l) {
+                y[l] = F == UnaryFn::sin ? numerics::sin_moderate(x[l]) : numerics::cos_moderate(x[l]);
+            }
+            return;
+        }
+    }
+    if constexpr (F == UnaryFn::power) {
+        if (c[0] == Real(2)) {
+            FLASHODE_LANE_LOOP
+            for (int l = 0; l < N; ++l) y[l] = x[l] * x[l];
+            return;
+        }
+        if (c[0] == Real(3)) {
+            FLASHODE_LANE_LOOP
+            for (int l = 0; l < N; ++l) y[l] = x[l] * x[l] * x[l];
+            return;
+        }
+    }
+    FLASHODE_LANE_LOOP
+    for (int l = 0; l < N; ++l) y[l] = unary_value<F>(x[l], c);
+}
+
+// dy[l] = f'(x[l]) for l < N, where y[l] = f(x[l]); dy may be x or y.
+template <UnaryFn F, int N, class Real>
+FLASHODE_LANE void unary_derivatives(const Real* x, [[maybe_unused]] const Real* y, const Real* c, Real* dy) {
+    if constexpr (F == UnaryFn::sin || F == UnaryFn::cos) {
+        if (all_moderate<N>(x)) {
+            FLASHODE_LANE_LOOP
+            for (int l = 0; l < N; ++l) {
+                dy[l] = F == UnaryFn::sin ? numerics::cos_moderate(x[l]) : -numerics::sin_moderate(x[l]);
+            }
+            return;
+        }
+    }
+    if constexpr (F == UnaryFn::power) {
+        if (c[0] == Real(2) || c[0] == Real(3)) {
+            const bool square = c[0] == Real(2);
+            FLASHODE_LANE_LOOP
+            for (int l = 0; l < N; ++l) dy[l] = c[0] * (square ? x[l] : x[l] * x[l]);
+            return;
+        }
+    }
+    FLASHODE_LANE_LOOP
+    for (int l = 0; l < N; ++l) dy[l] = unary_derivative<F>(x[l], y[l], c);
+}
+
+}  // namespace flashode::numerics

@@ -1,0 +1,111 @@
+#include "program/program.hpp"
+
+#include <cstddef>
+#include <stdexcept>
+
+namespace flashode::program {
+
+namespace {
+
+class Validator {
+   public:
+    explicit Validator(const Program& program) : program_(program), written_(program.widths.size(), false) {}
+
+    void run() {
+        if (program_.widths.size() < 2) throw std::invalid_argument("a program needs the values t and y");
+        for (const int width : program_.widths) {
+            if (width < 1) throw std::invalid_argument("a value of a program has no rows");
+        }
+        if (program_.widths[VALUE_T] != 1) throw std::invalid_argument("value 0 (t) must have width 1");
+        written_[VALUE_T] = written_[VALUE_Y] = true;
+        for (position_ = 0; position_ < program_.ops.size(); ++position_) check(program_.ops[position_]);
+        require(readable(program_.output), "the output is never written");
+        require(width(program_.output) == program_.width(), "the output is not as wide as the state");
+    }
+
+   private:
+    void require(bool holds, const char* what) const {
+        if (!holds) {
+            throw std::invalid_argument("operation " + std::to_string(position_) + " of the program: " + what);
+        }
+    }
+
+    bool exists(int value) const { return value >= 0 && static_cast<std::size_t>(value) < program_.widths.size(); }
+    bool readable(int value) const { return exists(value) && written_[static_cast<std::size_t>(value)]; }
+    int width(int value) const { return program_.widths[static_cast<std::size_t>(value)]; }
+
+    void require_parameter(int parameter, std::int64_t elements) const {
+        require(parameter >= 0 && static_cast<std::size_t>(parameter) < program_.parameter_sizes.size(),
+                "no such parameter");
+        require(program_.parameter_sizes[static_cast<std::size_t>(parameter)] == elements,
+                "a parameter has another number of elements than its use needs");
+    }
+
+    void require_inputs(const Op& op, std::size_t count) const {
+        require(op.inputs.size() == count, "wrong number of inputs");
+    }
+
+    void check(const Op& op) {
+        require(exists(op.out) && !written_[static_cast<std::size_t>(op.out)], "writes no fresh value");
+        for (const int input : op.inputs) require(readable(input), "reads a value that is not there yet");
+        check_kind(op, width(op.out));
+        written_[static_cast<std::size_t>(op.out)] = true;
+    }
+
+    void check_kind(const Op& op, int out) const {
+        switch (op.kind) {
+            case OpKind::dense:
+                require_inputs(op, 1);
+                require(op.repeats >= 1 && op.features_in >= 1 && op.features_out >= 1, "empty dense");
+                require(width(op.inputs[0]) == op.repeats * op.features_in, "input width of dense");
+                require(out == op.repeats * op.features_out, "output width of dense");
+                require_parameter(op.parameter, std::int64_t{op.features_in} * op.features_out);
+                if (op.bias >= 0) require_parameter(op.bias, op.features_out);
+                break;
+            case OpKind::gather: {
+                int rows = 0;
+                for (const int input : op.inputs) rows += width(input);
+                require_index(op, static_cast<std::size_t>(out), rows);
+                break;
+            }
+            case OpKind::unary:
+                require_inputs(op, 1);
+                require(width(op.inputs[0]) == out, "widths of an element-wise operation");
+                require(op.constants.size() == static_cast<std::size_t>(numerics::constants_of(op.unary)),
+                        "number of constants");
+                break;
+            case OpKind::binary:
+                require_inputs(op, 2);
+                require(width(op.inputs[0]) == out && width(op.inputs[1]) == out,
+                        "widths of an element-wise operation");
+                break;
+            case OpKind::segment_sum:
+                require_inputs(op, 1);
+                require_index(op, static_cast<std::size_t>(width(op.inputs[0])), out);
+                break;
+            case OpKind::parameter:
+                require_inputs(op, 0);
+                require_parameter(op.parameter, out);
+                break;
+            case OpKind::constant:
+                require_inputs(op, 0);
+                require(op.constants.size() == static_cast<std::size_t>(out), "number of constants");
+                break;
+        }
+    }
+
+    void require_index(const Op& op, std::size_t entries, int bound) const {
+        require(op.index.size() == entries, "number of indices");
+        for (const int row : op.index) require(row >= 0 && row < bound, "an index is out of range");
+    }
+
+    const Program& program_;
+    std::vector<bool> written_;
+    std::size_t position_ = 0;
+};
+
+}  // namespace
+
+void validate(const Program& program) { Validator(program).run(); }
+
+}  // namespace flashode::program

@@ -1,0 +1,56 @@
+// The vector field as a short list of row operations, as the kernels execute it.
+//
+// For each trajectory every value is a row of `width` scalars. Value 0 is t (width 1), value 1 is the state y; each
+// operation writes one value. flashode/program.py defines the meaning of every operation and interprets it slowly.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "numerics/functions.hpp"
+
+namespace flashode::program {
+
+inline constexpr int VALUE_T = 0;
+inline constexpr int VALUE_Y = 1;
+
+enum class OpKind : std::uint8_t { dense, gather, unary, binary, segment_sum, parameter, constant };
+
+// One operation. Which members mean something depends on the kind:
+//   dense        inputs {x}, parameter = weight (out, in), bias or -1, repeats, features_in, features_out
+//   gather       index: (source value, row) pairs flattened to rows of the concatenated inputs
+//   unary        inputs {x}, unary, constants
+//   binary       inputs {a, b}, binary
+//   segment_sum  inputs {x}, index: the output row that each input row is added to
+//   parameter    parameter: its elements become rows
+//   constant     constants: the rows
+struct Op {
+    OpKind kind{};
+    int out = 0;
+    std::vector<int> inputs;
+    std::vector<int> index;
+    std::vector<double> constants;
+    numerics::UnaryFn unary{};
+    numerics::BinaryFn binary{};
+    int parameter = -1;
+    int bias = -1;
+    int repeats = 1;
+    int features_in = 0;
+    int features_out = 0;
+};
+
+struct Program {
+    std::vector<int> widths;              // of each value
+    std::vector<Op> ops;                  // in order of execution
+    int output = 0;                       // the value that is dy/dt
+    std::vector<std::int64_t> parameter_sizes;  // elements of each external tensor
+
+    int width() const { return widths[VALUE_Y]; }
+};
+
+// Throws std::invalid_argument naming the operation that is wrong: indices out of range, widths that disagree, a value
+// used before it is written. A validated program cannot make a kernel read or write out of bounds.
+void validate(const Program& program);
+
+}  // namespace flashode::program

@@ -1,0 +1,119 @@
+"""The autograd functions that tie a solve into a graph: one for each gradient mode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from flashode.engines.eager import EagerPlan
+from flashode.engines.eager.adjoint import adjoint_norm
+from flashode.engines.plan import Gradients, Plan
+from flashode.problem import Adjoint, Problem
+
+
+class DiscreteAdjoint(torch.autograd.Function):
+    """Exact gradients of the discrete solve in ``(t, y0, *parameters)``, to any order."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, plan: Plan, t: torch.Tensor, y0: torch.Tensor, *parameters: torch.Tensor
+    ) -> torch.Tensor:
+        solved = plan.forward(record=True)
+        ctx.plan = plan
+        ctx.record = solved.record
+        ctx.save_for_backward(t, y0, *parameters)
+        return solved.states
+
+    @staticmethod
+    def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return (None, *_differentiable_gradients(ctx, grad_states))
+        found = ctx.plan.discrete_vjp(ctx.record, grad_states)
+        return (None, found.t, found.y0, *found.parameters)
+
+
+def _differentiable_gradients(ctx: Any, grad_states: torch.Tensor) -> list[torch.Tensor | None]:
+    """The gradients with a graph of their own: the solve again, in plain torch."""
+    t, y0, *parameters = ctx.saved_tensors
+    inputs = (t, y0, *parameters)
+    states = ctx.plan.differentiable(t, y0, tuple(parameters))
+    needed = [x for x, needs in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needs]
+    found = iter(torch.autograd.grad(states, needed, grad_states, create_graph=True, allow_unused=True))
+    return [next(found) if needs else None for needs in ctx.needs_input_grad[1:]]
+
+
+class ContinuousAdjoint(torch.autograd.Function):
+    """Gradients in ``(t, y0, *parameters)`` by integrating the adjoint equations backwards.
+
+    The node has ``adjoint_options``, whose ``"norm"`` may be read and replaced before the backward pass; it
+    is a function of ``(vjp_t, y, a, *vjp_parameters)``, in which y and a are flat for a tuple state.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        plan: Plan,
+        problem: Problem,
+        adjoint: Adjoint,
+        t: torch.Tensor,
+        y0: torch.Tensor,
+        *parameters: torch.Tensor,
+    ) -> torch.Tensor:
+        states = plan.forward(record=False).states
+        ctx.plan = plan
+        ctx.problem = problem
+        ctx.adjoint = adjoint
+        ctx.norm = adjoint_norm(problem, adjoint)
+        ctx.adjoint_options = {"norm": ctx.norm}
+        ctx.save_for_backward(states, t, y0, *parameters)
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        states, t, y0, *parameters = ctx.saved_tensors
+        found = _continuous_gradients(ctx, states.detach(), grad_states.detach())
+        gradients = (found.t, found.y0, *found.parameters)
+        if torch.is_grad_enabled():
+            present = [g for g in gradients if g is not None]
+            refuse = _Once.apply(  # type: ignore[no-untyped-call]
+                len(present), *present, grad_states, t, y0, *parameters
+            )
+            once = iter(refuse)
+            gradients = tuple(None if g is None else next(once) for g in gradients)
+        return (None, None, None, *gradients)
+
+
+def _continuous_gradients(ctx: Any, states: torch.Tensor, grad_states: torch.Tensor) -> Gradients:
+    norm = ctx.adjoint_options["norm"]
+    if norm is ctx.norm:
+        gradients: Gradients = ctx.plan.continuous_vjp(states, grad_states)
+        return gradients
+    problem: Problem = ctx.problem
+    # Replaced norms take y and a as the solver has them; without shapes none of them is unpacked.
+    changed = replace(ctx.adjoint, norm=norm)
+    flat = replace(problem, shapes=None, func=_flat_field(problem)) if problem.shapes is not None else problem
+    return EagerPlan(flat, changed).continuous_vjp(states, grad_states)
+
+
+def _flat_field(problem: Problem) -> Any:
+    def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return problem.direction * problem.field(problem.direction * t, y)
+
+    return field
+
+
+class _Once(torch.autograd.Function):
+    """Hands gradients on and refuses to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, count: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(tensor.clone() for tensor in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        raise RuntimeError(
+            "odeint_adjoint cannot be differentiated twice: use odeint, whose gradients have gradients of "
+            "any order"
+        )

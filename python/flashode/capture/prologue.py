@@ -1,0 +1,126 @@
+"""What a field computes from its own tensors alone, done by torch once for each solve.
+
+Gradients of the kernel flow on through these steps by torch's own rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """Makes one register from earlier ones; without a function it is a tensor that the field owns."""
+
+    inputs: tuple[int, ...]
+    function: Callable[..., Tensor] | None = None
+    slot: int = -1
+
+
+@dataclass(frozen=True)
+class Prologue:
+    """The tensors a Program takes, from the tensors that the field owns.
+
+    Attributes:
+        steps: how each register is made, in order.
+        outputs: the registers that become the Program's parameters.
+        dtype: the dtype of the parameters.
+    """
+
+    steps: tuple[Step, ...]
+    outputs: tuple[int, ...]
+    dtype: torch.dtype
+
+    def run(self, slots: Sequence[Tensor]) -> list[Tensor]:
+        """Evaluates it with autograd on.
+
+        Args:
+            slots: the field's tensors, read afresh.
+
+        Returns:
+            contiguous tensors of ``dtype``; those that need no change are the field's own objects.
+        """
+        registers: list[Tensor] = []
+        with torch.enable_grad():
+            for step in self.steps:
+                if step.function is None:
+                    registers.append(slots[step.slot])
+                else:
+                    registers.append(step.function(*[registers[i] for i in step.inputs]))
+            return [registers[output].to(self.dtype).contiguous() for output in self.outputs]
+
+
+class PrologueBuilder:
+    """Collects steps; equal ones are made once."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._steps: list[Step] = []
+        self._shapes: list[tuple[int, ...]] = []
+        self._known: dict[Hashable, int] = {}
+
+    def shape(self, register: int) -> tuple[int, ...]:
+        """The shape of a register."""
+        return self._shapes[register]
+
+    def slot(self, slot: int, shape: tuple[int, ...]) -> int:
+        """A tensor that the field owns."""
+        return self._add(("slot", slot), Step((), slot=slot), shape)
+
+    def literal(self, key: Hashable, tensor: Tensor) -> int:
+        """A tensor of literals."""
+        return self._add(("literal", key), Step((), lambda: tensor), tuple(tensor.shape))
+
+    def apply(
+        self, function: Callable[..., Tensor], inputs: Sequence[int], shape: tuple[int, ...], key: Hashable = None
+    ) -> int:
+        """``function`` of other registers; a ``key`` lets equal steps be shared."""
+        full_key = None if key is None else (key, tuple(inputs), shape)
+        return self._add(full_key, Step(tuple(inputs), function), shape)
+
+    def reshaped(self, register: int, shape: tuple[int, ...]) -> int:
+        """A register in another shape; the register itself where it has that shape."""
+        if self._shapes[register] == shape:
+            return register
+        return self.apply(lambda x: x.reshape(shape), [register], shape, "reshape")
+
+    def transposed(self, register: int) -> int:
+        """A matrix, transposed."""
+        rows, columns = self._shapes[register]
+        return self.apply(lambda x: x.mT, [register], (columns, rows), "transpose")
+
+    def assembled(self, registers: Sequence[int], index: Sequence[int], shape: tuple[int, ...]) -> int:
+        """Elements of the concatenation of flattened registers, picked by ``index``."""
+        picked = torch.tensor(index)
+
+        def assemble(*tensors: Tensor) -> Tensor:
+            flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+            return flat[picked.to(flat.device)].reshape(shape)
+
+        return self.apply(assemble, registers, shape, ("assemble", tuple(index)))
+
+    def finish(self, outputs: Sequence[int]) -> Prologue:
+        """The Prologue with only the steps that ``outputs`` need."""
+        needed = set(outputs)
+        for register in reversed(range(len(self._steps))):
+            if register in needed:
+                needed.update(self._steps[register].inputs)
+        renumber = {register: position for position, register in enumerate(sorted(needed))}
+        steps = []
+        for register in sorted(needed):
+            step = self._steps[register]
+            steps.append(Step(tuple(renumber[i] for i in step.inputs), step.function, step.slot))
+        return Prologue(tuple(steps), tuple(renumber[output] for output in outputs), self._dtype)
+
+    def _add(self, key: Hashable, step: Step, shape: tuple[int, ...]) -> int:
+        if key is not None and key in self._known:
+            return self._known[key]
+        self._steps.append(step)
+        self._shapes.append(shape)
+        if key is not None:
+            self._known[key] = len(self._steps) - 1
+        return len(self._steps) - 1

@@ -1,0 +1,270 @@
+"""What every lowering rule works with: lowered tensors and the arithmetic on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from flashode.capture.pairing import Batch, Shape
+from flashode.capture.prologue import PrologueBuilder
+from flashode.capture.refusal import Refusal
+from flashode.capture.rows import ProgramBuilder, Rows
+from flashode.program import Constant, Parameter
+
+
+class Storage:
+    """The memory behind one or several views; in-place operations replace its content."""
+
+    def __init__(self, content: Rows) -> None:
+        self.content = content  # flat
+
+
+@dataclass(frozen=True)
+class View:
+    """A lowered tensor, seen from one trajectory.
+
+    Attributes:
+        storage: the memory that it looks at.
+        positions: which elements of the storage it shows, in the tensor's shape. Along the batch axis it holds
+            the elements of one trajectory; trajectories follow one another along that axis.
+        axis: the batch axis, or None for a tensor that is the same for all trajectories.
+        dtype: the tensor's dtype.
+    """
+
+    storage: Storage
+    positions: Rows
+    axis: int | None
+    dtype: torch.dtype
+
+    @property
+    def rows(self) -> Rows:
+        """Which rows of the Program the elements are."""
+        return self.storage.content[self.positions]
+
+    @property
+    def shape(self) -> Shape:
+        """The tensor's shape, with the batch axis symbolic."""
+        return tuple(Batch(n) if axis == self.axis else n for axis, n in enumerate(self.positions.shape))
+
+    def showing(self, positions: Rows, axis: int | None) -> View:
+        """Another view of the same memory."""
+        return View(self.storage, positions, axis, self.dtype)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation to lower, its arguments bound to their names.
+
+    Attributes:
+        name: the operation's name without namespace, overload or the underscore of in-place forms.
+        arguments: by the schema's names, defaults filled in, tensors as Views.
+        shapes: of the results.
+        dtypes: of the results.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    shapes: tuple[Shape, ...]
+    dtypes: tuple[torch.dtype, ...]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def number(self, name: str) -> float:
+        """A numeric argument, which must not depend on the batch size."""
+        value = self.arguments[name]
+        if isinstance(value, Batch):
+            raise Refusal(f"{self.name} uses the batch size as a number")
+        if not isinstance(value, (bool, int, float)):
+            raise Refusal(f"{self.name} with {name}={value!r} is not supported")
+        return float(value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The first result's shape, seen from one trajectory."""
+        return per_trajectory(self.shapes[0])
+
+    @property
+    def axis(self) -> int | None:
+        """The first result's batch axis."""
+        return batch_axis(self.shapes[0])
+
+
+Rule = Callable[["Lowering", Call], "View | Sequence[View]"]
+
+
+def per_trajectory(shape: Shape) -> tuple[int, ...]:
+    """The shape with ``Batch(m)`` read as ``m``."""
+    return tuple(dim.multiple if isinstance(dim, Batch) else dim for dim in shape)
+
+
+def batch_axis(shape: Shape) -> int | None:
+    """Where the shape is a multiple of the batch size."""
+    return next((axis for axis, dim in enumerate(shape) if isinstance(dim, Batch)), None)
+
+
+class Lowering:
+    """Arithmetic on Views that emits Program operations."""
+
+    def __init__(self, width: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.dtype = dtype
+        self.device = device
+        self.program = ProgramBuilder(width, dtype)
+        self.prologue = PrologueBuilder(dtype)
+        self.registers: list[int] = []  # of each declared parameter
+        self._parameters: dict[int, int] = {}
+
+    def new(self, rows: Rows, axis: int | None, dtype: torch.dtype | None = None) -> View:
+        """A tensor with memory of its own."""
+        positions = np.arange(rows.size).reshape(rows.shape)
+        return View(Storage(rows.ravel()), positions, axis, dtype or self.dtype)
+
+    def constant(self, value: float) -> View:
+        """A literal 0-d tensor."""
+        return self.new(self.program.constant(np.array(value)), None)
+
+    def unary(self, fn: str, x: View, *constants: float) -> View:
+        """An element-wise function of one tensor."""
+        return self.new(self.program.unary(fn, constants, x.rows), x.axis)
+
+    def scaled(self, x: View, scale: float, shift: float = 0.0) -> View:
+        """``scale * x + shift``."""
+        return x if (scale, shift) == (1.0, 0.0) else self.unary("affine", x, scale, shift)
+
+    def binary(self, fn: str, a: View, b: View) -> View:
+        """An element-wise function of two tensors, broadcast against each other."""
+        a, b = self.broadcast(a, b)
+        return self.new(self.program.binary(fn, a.rows, b.rows), a.axis if a.axis is not None else b.axis)
+
+    def broadcast(self, a: View, b: View) -> tuple[View, View]:
+        """Both in their common shape."""
+        ndim = max(a.positions.ndim, b.positions.ndim)
+        shape = np.broadcast_shapes(a.positions.shape, b.positions.shape)
+        return self._aligned(a, b, ndim, shape), self._aligned(b, a, ndim, shape)
+
+    def add(self, a: View, b: View) -> View:
+        """``a + b``; a literal joins as the shift of an affine function."""
+        for x, other in ((a, b), (b, a)):
+            number = self.number(other)
+            if number is not None:
+                return self.spread(self.scaled(x, 1.0, number), other)
+        return self.binary("add", a, b)
+
+    def mul(self, a: View, b: View) -> View:
+        """``a * b``; a literal joins as the scale of an affine function."""
+        for x, other in ((a, b), (b, a)):
+            number = self.number(other)
+            if number is not None:
+                return self.spread(self.scaled(x, number), other)
+        return self.binary("mul", a, b)
+
+    def sub(self, a: View, b: View) -> View:
+        """``a - b``."""
+        number = self.number(b)
+        if number is not None:
+            return self.spread(self.scaled(a, 1.0, -number), b)
+        number = self.number(a)
+        if number is not None:
+            return self.spread(self.scaled(b, -1.0, number), a)
+        return self.binary("sub", a, b)
+
+    def div(self, a: View, b: View) -> View:
+        """``a / b``."""
+        number = self.number(b)
+        if number is not None:
+            inverse = 1.0 / number if number else math.copysign(math.inf, number)
+            return self.spread(self.scaled(a, inverse), b)
+        number = self.number(a)
+        if number is not None:
+            return self.spread(self.scaled(self.unary("reciprocal", b), number), a)
+        return self.binary("div", a, b)
+
+    def spread(self, x: View, other: View) -> View:
+        """``x`` in the common shape of ``x`` and ``other``."""
+        spread, against = self.broadcast(x, other)
+        return spread.showing(spread.positions, against.axis if spread.axis is None else spread.axis)
+
+    def number(self, x: View) -> float | None:
+        """The number that all elements of ``x`` are, if they are one literal."""
+        distinct = np.unique(x.rows)
+        literal = self.program.literal(distinct)
+        if literal is None or len(set(literal.tolist())) != 1:
+            return None
+        return float(literal[0])
+
+    def sum(self, x: View, dims: Sequence[int]) -> View:
+        """Sums over ``dims``, which disappear."""
+        if x.axis in dims:
+            raise Refusal("it sums over the batch")
+        kept = [dim for dim in range(x.positions.ndim) if dim not in dims]
+        moved = x.rows.transpose([*kept, *dims])
+        summed = self.program.sum_last(moved.reshape(*(x.positions.shape[dim] for dim in kept), -1))
+        return self.new(summed, None if x.axis is None else kept.index(x.axis))
+
+    def is_static(self, x: View) -> bool:
+        """Whether ``x`` depends on neither ``t`` nor ``y`` nor the batch size."""
+        return x.axis is None and self.program.is_static(x.rows)
+
+    def parameter(self, register: int) -> int:
+        """The Program's index of a prologue register, declared on first use."""
+        if register not in self._parameters:
+            self._parameters[register] = self.program.new_parameter(self.prologue.shape(register))
+            self.registers.append(register)
+        return self._parameters[register]
+
+    def from_register(self, register: int, dtype: torch.dtype) -> View:
+        """A prologue register as a tensor."""
+        return self.new(self.program.parameter(self.parameter(register)), None, dtype)
+
+    def register(self, rows: Rows, dtype: torch.dtype) -> int:
+        """A prologue register that holds static ``rows`` in their shape."""
+        owner = self.program.owner(rows)
+        if isinstance(owner, Parameter):
+            source = self.registers[owner.parameter]
+            everything = self.program.value(owner.out)
+            if np.array_equal(rows.ravel(), everything):
+                return self.prologue.reshaped(source, rows.shape)
+            if rows.ndim == 2 and np.array_equal(rows.T.ravel(), everything):
+                return self.prologue.transposed(self.prologue.reshaped(source, rows.T.shape))
+        literal = self.program.literal(rows)
+        if literal is not None:
+            tensor = torch.tensor(literal, dtype=dtype, device=self.device)
+            return self.prologue.literal((dtype, literal.shape, literal.tobytes()), tensor)
+        return self._assembled(rows)
+
+    def _assembled(self, rows: Rows) -> int:
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        sources: list[int] = []
+        index = np.empty(len(distinct), np.int64)
+        end = position = 0
+        while position < len(distinct):
+            op = self.program.owner(distinct[position : position + 1])
+            assert isinstance(op, (Parameter, Constant))
+            held = self.program.value(op.out)
+            count = int(np.searchsorted(distinct, held[-1], "right")) - position
+            index[position : position + count] = end + distinct[position : position + count] - held[0]
+            if isinstance(op, Parameter):
+                sources.append(self.registers[op.parameter])
+            else:
+                tensor = torch.tensor(op.values, dtype=self.dtype, device=self.device)
+                sources.append(self.prologue.literal(op.values, tensor))
+            end += len(held)
+            position += count
+        return self.prologue.assembled(sources, index[inverse.ravel()].tolist(), rows.shape)
+
+    @staticmethod
+    def _aligned(x: View, other: View, ndim: int, shape: tuple[int, ...]) -> View:
+        missing = ndim - x.positions.ndim
+        axis = None if x.axis is None else x.axis + missing
+        if other.axis is not None:
+            facing = other.axis + ndim - other.positions.ndim
+            if axis not in (None, facing):
+                raise Refusal("it joins a batch axis with another axis")
+            if axis is None and facing >= missing and x.positions.shape[facing - missing] != 1:
+                raise Refusal("it joins a batch axis with a tensor of a fixed batch size")
+        return x.showing(np.broadcast_to(x.positions, shape), axis)

@@ -1,0 +1,18 @@
+"""The answer of a stage that will not do something, with the reason a user can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Declined:
+    """A refusal.
+
+    Attributes:
+        reason: one sentence naming the thing that stands in the way.
+        absent: whether the stage is not part of this installation, so that nothing a user wrote could change it.
+    """
+
+    reason: str
+    absent: bool = False

@@ -1,0 +1,59 @@
+"""The sizes of adaptive steps."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from flashode.engines.eager.step import Stepper
+from flashode.problem import AdaptiveOptions, Problem
+
+
+@torch.no_grad()
+def first_step(stepper: Stepper, f0: torch.Tensor) -> float:
+    """A first step size, at the price of one evaluation.
+
+    Hairer, Noersett and Wanner, Solving Ordinary Differential Equations I, section II.4, with the order of
+    the method lowered by one and the arithmetic in the state's precision, as torchdiffeq has it.
+    """
+    problem = stepper.problem
+    y0 = problem.y0
+    scale = problem.atol + y0.abs() * problem.rtol
+    d0 = problem.norm(y0 / scale).abs()
+    d1 = problem.norm(f0 / scale).abs()
+    if d0 < 1e-5 or d1 < 1e-5:
+        h0 = torch.full((), 1e-6, dtype=problem.real_dtype, device=y0.device)
+    else:
+        h0 = 0.01 * d0 / d1
+    y1 = y0 + h0.to(problem.real_dtype) * f0
+    f1 = stepper.evaluate(problem.times[0] + float(h0), None, y1)
+    d2 = (problem.norm((f1 - f0) / scale) / h0).abs()
+    if d1 <= 1e-15 and d2 <= 1e-15:
+        h1 = torch.maximum(torch.full_like(h0, 1e-6), h0 * 1e-3)
+    else:
+        h1 = (0.01 / torch.maximum(d1, d2)) ** (1.0 / problem.tableau.order)
+    step = float(torch.minimum(100 * h0, h1.to(h0.dtype)))
+    if math.isfinite(step):
+        return step
+    # A probe that left the field's domain says nothing about the step but that it must be smaller.
+    probe = float(h0)
+    return probe if 0 < probe < math.inf else 1e-6
+
+
+@torch.no_grad()
+def error_ratio(problem: Problem, error: torch.Tensor, y0: torch.Tensor, y1: torch.Tensor) -> float:
+    """Norm of the error estimate over the tolerance: at most 1 in a step that can be accepted."""
+    tolerance = problem.atol + problem.rtol * torch.maximum(y0.abs(), y1.abs())
+    return abs(float(problem.norm(error / tolerance)))
+
+
+def next_step(options: AdaptiveOptions, order: int, dt: float, ratio: float) -> float:
+    """The size of the step after one of size ``dt`` with that error ratio, before it is clamped."""
+    if ratio == 0:
+        return dt * options.ifactor
+    if not math.isfinite(ratio):
+        return dt * options.dfactor
+    shrink_limit = 1.0 if ratio < 1 else options.dfactor
+    factor: float = options.safety / ratio ** (1 / order)
+    return dt * min(options.ifactor, max(factor, shrink_limit))

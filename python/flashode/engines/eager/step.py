@@ -1,0 +1,154 @@
+"""One explicit Runge-Kutta step in torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from flashode.methods import Tableau
+from flashode.problem import Problem
+from flashode.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A tableau's rows as vectors of the state's dtype, on its device."""
+
+    a: tuple[torch.Tensor, ...]
+    b: torch.Tensor
+    b_error: torch.Tensor
+
+
+@lru_cache(maxsize=64)
+def weights(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> Weights:
+    """The tableau's rows for states of this kind."""
+    floats = tableau.floats()
+    # A tensor made in inference mode could not be saved for a later backward.
+    with torch.inference_mode(False):
+        return Weights(
+            a=tuple(torch.tensor(row, dtype=dtype, device=device) for row in floats.a),
+            b=torch.tensor(floats.b, dtype=dtype, device=device),
+            b_error=torch.tensor(floats.b_error, dtype=dtype, device=device),
+        )
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where a step lies in solver time.
+
+    Time is computed in floats. What autograd must know of it is carried by tensors whose value is zero.
+
+    Attributes:
+        t0: Start.
+        dt: Size.
+        t1: End.
+        shift: 0-d zero connected to what ``t0`` depends on, or None.
+        stretch: 0-d zero connected to what ``dt`` depends on, or None.
+    """
+
+    t0: float
+    dt: float
+    t1: float
+    shift: torch.Tensor | None = None
+    stretch: torch.Tensor | None = None
+
+
+def just_before(t: float, dtype: torch.dtype) -> float:
+    """The floating-point number below ``t`` in ``dtype``."""
+    return _neighbour(t, dtype, -math.inf)
+
+
+def just_after(t: float, dtype: torch.dtype) -> float:
+    """The floating-point number above ``t`` in ``dtype``."""
+    return _neighbour(t, dtype, math.inf)
+
+
+def _neighbour(t: float, dtype: torch.dtype, towards: float) -> float:
+    if dtype == torch.float64:
+        return math.nextafter(t, towards)
+    x, limit = torch.tensor([t, towards], dtype=dtype, device="cpu").unbind()
+    return float(torch.nextafter(x, limit))
+
+
+@dataclass
+class Stepper:
+    """Evaluates a problem's field, counting, and takes single steps."""
+
+    problem: Problem
+    statistics: Statistics
+
+    def __post_init__(self) -> None:
+        problem = self.problem
+        self._c = problem.tableau.floats().c
+        self._weights = weights(problem.tableau, problem.y0.dtype, problem.y0.device)
+        self._dtype = problem.real_dtype
+        self._device = problem.y0.device
+
+    def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
+        """The field at one time."""
+        time = torch.full((), t, dtype=self._dtype, device=self._device)
+        return self._field(time if shift is None else time + shift.to(self._dtype), y)
+
+    def stages(
+        self,
+        clock: Clock,
+        y0: torch.Tensor,
+        f0: torch.Tensor | None,
+        *,
+        ends_inside: bool,
+        starts_inside: bool,
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The stages of a step, and its solution.
+
+        Args:
+            clock: The step.
+            y0: State at its start.
+            f0: The first stage if it is known, else it is evaluated.
+            ends_inside: Whether stages at the end see the floating-point time before it, so that a
+                discontinuity there is not touched.
+            starts_inside: Whether an evaluated first stage sees the time after the start.
+        """
+        times = self._stage_times(clock, ends_inside, starts_inside)
+        k = [self._field(times[0], y0) if f0 is None else f0]
+        y = y0
+        for i in range(1, self.problem.tableau.stages):
+            y = combine(y0, k, self._weights.a[i], clock)
+            k.append(self._field(times[i], y))
+        if not self.problem.tableau.fsal:
+            y = combine(y0, k, self._weights.b, clock)
+        return k, y
+
+    def error_estimate(self, k: list[torch.Tensor], dt: float) -> torch.Tensor:
+        """Difference between the solution and the embedded one."""
+        flat = torch.stack(k).view(len(k), k[0].numel())
+        return torch.mv(flat.t(), self._weights.b_error).view(k[0].shape).mul_(dt)
+
+    def _field(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        self.statistics.evaluations += 1
+        return self.problem.field(t, y)
+
+    def _stage_times(self, clock: Clock, ends_inside: bool, starts_inside: bool) -> tuple[torch.Tensor, ...]:
+        times = [clock.t1 if c == 1 else clock.t0 + c * clock.dt for c in self._c]
+        if ends_inside:
+            end = just_before(clock.t1, self._dtype)
+            times = [end if c == 1 else t for c, t in zip(self._c, times, strict=True)]
+        if starts_inside:
+            times[0] = just_after(clock.t0, self._dtype)
+        stacked = torch.tensor(times, dtype=self._dtype, device=self._device)
+        if clock.shift is not None:
+            stacked = stacked + clock.shift.to(self._dtype)
+        if clock.stretch is not None:
+            stacked = stacked + stacked.new_tensor(self._c) * clock.stretch.to(self._dtype)
+        return stacked.unbind()
+
+
+def combine(y0: torch.Tensor, k: list[torch.Tensor], row: torch.Tensor, clock: Clock) -> torch.Tensor:
+    """``y0 + dt * sum_i row[i] k[i]`` in two tensor operations whatever the number of stages."""
+    flat = torch.stack(k).view(len(k), y0.numel()).t()  # (elements, stages)
+    if clock.stretch is None:
+        return torch.addmv(y0.reshape(-1), flat, row, alpha=clock.dt).view(y0.shape)
+    dt = (clock.dt + clock.stretch).to(y0.dtype)
+    return y0 + dt * torch.mv(flat, row).view(y0.shape)

@@ -1,0 +1,93 @@
+"""The errors of a solve, with what was reached before them. Shared by the engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from flashode.errors import MaxStepsExceeded, NonFiniteError, StepSizeUnderflow
+from flashode.problem import Problem
+from flashode.statistics import Statistics
+
+
+def non_finite(
+    problem: Problem,
+    t: float,
+    origin: str,
+    culprit: torch.Tensor,
+    statistics: Statistics,
+    states: torch.Tensor,
+) -> NonFiniteError:
+    """A NaN or an infinity in the field or the state.
+
+    Args:
+        problem: What was being solved.
+        t: Solver time.
+        origin: ``"field"`` or ``"state"``.
+        culprit: The state-shaped tensor that is not finite.
+        statistics: Counts so far.
+        states: Solution at the first output times, as far as it was reached.
+    """
+    time = problem.direction * t
+    where, trajectory = _locate(problem, culprit)
+    if origin == "field":
+        what = (
+            f"func returned a value that is not finite at t = {time:.9g}{where}, where the state was finite"
+        )
+    else:
+        what = f"the state is not finite at t = {time:.9g}{where}"
+    return NonFiniteError(
+        what, trajectory=trajectory, origin=origin, **_reached(problem, time, statistics, states)
+    )
+
+
+def underflow(
+    problem: Problem, t: float, dt: float, statistics: Statistics, states: torch.Tensor
+) -> StepSizeUnderflow:
+    """A step too small to advance time; arguments as for :func:`non_finite`."""
+    time = problem.direction * t
+    message = (
+        f"the step size fell to {dt:.3g} at t = {time:.9g}, too small to advance time: the problem may be "
+        "stiff or singular there, or the tolerances too tight for its precision. Larger rtol and atol, a "
+        "float64 state, or options={'min_step': ...}, which accepts steps that small whatever their error, "
+        "may help"
+    )
+    return StepSizeUnderflow(message, dt=dt, **_reached(problem, time, statistics, states))
+
+
+def max_steps(
+    problem: Problem, t: float, statistics: Statistics, states: torch.Tensor, limit: int
+) -> MaxStepsExceeded:
+    """Too many steps in one output interval; arguments as for :func:`non_finite`."""
+    time = problem.direction * t
+    message = (
+        f"max_num_steps exceeded: {limit} steps did not reach the next output time; the solve stands at "
+        f"t = {time:.9g}"
+    )
+    return MaxStepsExceeded(message, **_reached(problem, time, statistics, states))
+
+
+def _reached(problem: Problem, t: float, statistics: Statistics, states: torch.Tensor) -> dict[str, Any]:
+    count = len(states)
+    return {
+        "statistics": statistics,
+        "t": t,
+        "times": problem.direction * problem.t[:count].detach(),
+        "partial": problem.unflatten(states.detach()),
+    }
+
+
+def _locate(problem: Problem, culprit: torch.Tensor) -> tuple[str, tuple[int, ...] | None]:
+    """Words for, and index of, the first trajectory with a value that is not finite."""
+    parts = (culprit,) if problem.shapes is None else problem.unflatten(culprit)
+    for i, part in enumerate(parts):
+        bad = ~torch.isfinite(part.detach())
+        if not bool(bad.any()):
+            continue
+        component = "" if problem.shapes is None else f" in component {i} of the state"
+        if part.dim() < 2:
+            return component, None
+        index = tuple(int(n) for n in bad.any(dim=-1).nonzero()[0])
+        return f"{component} (trajectory {index})", index
+    return "", None

@@ -1,0 +1,399 @@
+"""The native engine: whole solves in the compiled module, which only this file imports."""
+
+from __future__ import annotations
+
+import importlib.util
+import weakref
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from flashode.capture import Capture, capture
+from flashode.declined import Declined
+from flashode.engines import eager
+from flashode.engines.failure import max_steps, non_finite, underflow
+from flashode.engines.plan import Forward, Gradients
+from flashode.problem import AdaptiveOptions, FixedOptions, fixed_grid
+from flashode.program import Binary, Constant, Dense, Gather, Op, Parameter, Program, SegmentSum, Unary
+from flashode.statistics import Statistics
+
+if TYPE_CHECKING:
+    from flashode.methods import Tableau
+    from flashode.problem import Adjoint, Problem
+    from flashode.problem.options import Options
+
+# An absent module selects the next engine; one that is there but broken raises here and is not hidden.
+_flashode: Any = None
+if importlib.util.find_spec("flashode._flashode") is not None:
+    from flashode import _flashode
+
+_PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
+
+
+def engine() -> NativeEngine | Declined:
+    """The engine, or why this installation has none."""
+    if _flashode is None:
+        return Declined("this installation has no compiled module", absent=True)
+    return NativeEngine()
+
+
+def build_facts() -> dict[str, Any]:
+    """What the compiled module says of itself; empty where there is none."""
+    if _flashode is None:
+        return {}
+    return {
+        "compiler": _flashode.compiler,
+        "instruction_sets": tuple(_flashode.instruction_sets()),
+        "instruction_set": _flashode.active_instruction_set(),
+    }
+
+
+class NativeEngine:
+    """Captured fields, solved by the compiled tile engine on the CPU."""
+
+    name = "native"
+
+    def plan(self, problem: Problem, adjoint: Adjoint | None) -> NativePlan | Declined:
+        """A plan, or the first thing that keeps this problem from running here."""
+        reason = _obstacle(problem) or (None if adjoint is None else _adjoint_obstacle(adjoint))
+        if reason is not None:
+            return Declined(reason)
+        y0 = problem.y0
+        captured = capture(problem.func, (problem.direction * problem.t[0]).detach().to(y0.dtype), y0.detach())
+        if isinstance(captured, Declined):
+            return captured
+        return NativePlan(problem, adjoint, captured)
+
+
+def _obstacle(problem: Problem) -> str | None:
+    y0, options = problem.y0, problem.options
+    if problem.shapes is not None:
+        return "its state is a tuple"
+    if y0.dtype not in _PRECISIONS:
+        return f"its state is {y0.dtype}, not float32 or float64"
+    if y0.device.type != "cpu":
+        return f"its state is on {y0.device}, not on the CPU"
+    if y0.numel() == 0:
+        return "its state is empty"
+    if problem.callbacks:
+        return "the function has callbacks"
+    if isinstance(problem.rtol, Tensor) or isinstance(problem.atol, Tensor):
+        return "rtol or atol differ between the state's elements"
+    return _options_obstacle(options)
+
+
+def _options_obstacle(options: Options) -> str | None:
+    if options.norm is not None:
+        return "the option norm is a function"
+    if isinstance(options, AdaptiveOptions):
+        if options.step_t or options.jump_t:
+            return "the options step_t and jump_t prescribe times"
+        if options.dtype != torch.float64:
+            return f"the option dtype is {options.dtype}, not torch.float64"
+        return None
+    if options.interp != "linear":
+        return f"the option interp is {options.interp!r}, not 'linear'"
+    if isinstance(options.step_size, Tensor):
+        return "the option step_size requires grad"
+    return None
+
+
+def _adjoint_obstacle(adjoint: Adjoint) -> str | None:
+    if adjoint.callbacks:
+        return "the function has adjoint callbacks"
+    if not isinstance(adjoint.norm, str):
+        return "the adjoint option norm is a function"
+    if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):
+        return "adjoint_rtol or adjoint_atol differ between elements"
+    if isinstance(adjoint.options, FixedOptions) and adjoint.options.grid_constructor is not None:
+        return "the adjoint option grid_constructor is a function"
+    return _options_obstacle(adjoint.options)
+
+
+@dataclass
+class Record:
+    """What a forward solve keeps for its reverse.
+
+    Attributes:
+        kept: The compiled module's checkpoints.
+        parameters: The tensors whose memory it reads, contiguous.
+        times: Output times, float64.
+        grid: The grid of a fixed-step method, float64; the output times otherwise.
+    """
+
+    kept: Any
+    parameters: tuple[Tensor, ...]
+    times: Tensor
+    grid: Tensor
+
+
+class NativePlan:
+    """One solve in the compiled module."""
+
+    engine = "native"
+
+    def __init__(self, problem: Problem, adjoint: Adjoint | None, captured: Capture) -> None:
+        self._problem = problem
+        self._adjoint = adjoint
+        self._capture = captured
+        self._inputs = tuple(captured.parameters())  # what the Program reads
+        shape = problem.y0.shape
+        self._batch = shape[0] if captured.batched else 1
+        self._precision = _PRECISIONS[problem.y0.dtype]
+        self._method = _method(problem.tableau, problem.rtol, problem.atol, problem.options)
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """What the Program reads; with an adjoint, the adjoint's parameters."""
+        return self._inputs if self._adjoint is None else self._adjoint.parameters
+
+    def forward(self, *, record: bool) -> Forward:
+        """Solve without autograd."""
+        problem = self._problem
+        times = _times(problem.t)
+        grid = times
+        if not problem.tableau.adaptive:
+            with torch.no_grad():
+                grid = _times(fixed_grid(problem))
+        parameters = tuple(p.detach().contiguous() for p in self._inputs)
+        y0 = problem.y0.detach().contiguous()
+        states = y0.new_empty((len(times), *y0.shape))
+        outcome, kept = getattr(_flashode, f"forward_{self._precision}")(
+            self._field(parameters, (False,) * len(parameters)),
+            self._method,
+            y0.data_ptr(),
+            times.data_ptr(),
+            len(times),
+            grid.data_ptr(),
+            len(grid),
+            states.data_ptr(),
+            record,
+        )
+        statistics = self._count(outcome)
+        if outcome.status != _flashode.Status.done:
+            raise self._failure(outcome, statistics, states[: outcome.times_reached])
+        return Forward(states, statistics, Record(kept, parameters, times, grid) if record else None)
+
+    def discrete_vjp(self, record: object, grad_states: Tensor) -> Gradients:
+        """Exact reverse of the discrete solve that made ``record``."""
+        assert isinstance(record, Record)
+        problem = self._problem
+        wanted = tuple(p.requires_grad for p in self._inputs)
+        grad_parameters = _gradients(record.parameters, wanted)
+        grad_y0 = torch.empty_like(problem.y0, memory_format=torch.contiguous_format)
+        with_time = problem.t.requires_grad
+        grad_times = torch.zeros_like(record.times) if with_time else None
+        grad_grid = torch.zeros_like(record.grid) if with_time else None
+        cotangents = grad_states.contiguous()
+        getattr(_flashode, f"discrete_vjp_{self._precision}")(
+            self._field(record.parameters, wanted),
+            self._method,
+            record.kept,
+            record.times.data_ptr(),
+            len(record.times),
+            cotangents.data_ptr(),
+            grad_y0.data_ptr(),
+            _address(grad_times),
+            _address(grad_grid),
+            [_address(g) for g in grad_parameters],
+        )
+        grad_t = None if grad_times is None or grad_grid is None else self._time_gradient(grad_times, grad_grid)
+        return Gradients(grad_y0, grad_t, grad_parameters)
+
+    def continuous_vjp(self, states: Tensor, grad_states: Tensor) -> Gradients:
+        """Integrate the adjoint equations backwards through ``states``."""
+        problem, adjoint = self._problem, self._adjoint
+        assert adjoint is not None
+        wanted = self._reached_from(adjoint.parameters)
+        parameters = tuple(p.detach().contiguous() for p in self._inputs)
+        grad_parameters = _gradients(parameters, wanted)
+        times = _times(problem.t)
+        grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
+        grad_y0 = torch.empty_like(problem.y0, memory_format=torch.contiguous_format)
+        forward_states, cotangents = states.contiguous(), grad_states.contiguous()
+        outcome = getattr(_flashode, f"continuous_vjp_{self._precision}")(
+            self._field(parameters, wanted),
+            _method(adjoint.tableau, adjoint.rtol, adjoint.atol, adjoint.options),
+            adjoint.norm == "seminorm",
+            times.data_ptr(),
+            len(times),
+            self._adjoint_grids(adjoint),
+            forward_states.data_ptr(),
+            cotangents.data_ptr(),
+            grad_y0.data_ptr(),
+            _address(grad_times),
+            [_address(g) for g in grad_parameters],
+        )
+        statistics = self._count(outcome)
+        if outcome.status != _flashode.Status.done:
+            raise self._failure(outcome, statistics, states[:0])
+        grad_t = None if grad_times is None else grad_times.to(problem.t.dtype)
+        return Gradients(grad_y0, grad_t, self._through_prologue(adjoint.parameters, grad_parameters))
+
+    def differentiable(self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
+        """The same solve by the eager engine, with the Program in the function's place."""
+        program = self._capture.program
+
+        def field(time: Tensor, y: Tensor) -> Tensor:
+            rows = y.reshape(self._batch, -1)
+            return program.interpret(time, rows, parameters).reshape(y.shape)
+
+        return eager.differentiable(replace(self._problem, func=field), t, y0)
+
+    def _field(self, parameters: tuple[Tensor, ...], wanted: tuple[bool, ...]) -> Any:
+        program = _compiled(self._capture)
+        return _flashode.Field(
+            program,
+            [p.data_ptr() for p in parameters],
+            wanted,
+            [(0, program.width)],
+            self._batch,
+            self._problem.direction,
+        )
+
+    def _count(self, outcome: Any) -> Statistics:
+        self._capture.count(outcome.evaluations)
+        return Statistics(outcome.evaluations, outcome.accepted, outcome.rejected)
+
+    def _failure(self, outcome: Any, statistics: Statistics, reached: Tensor) -> Exception:
+        problem = self._problem
+        status = _flashode.Status
+        if outcome.status == status.underflow:
+            return underflow(problem, outcome.t, outcome.dt, statistics, reached)
+        if outcome.status == status.too_many_steps:
+            options = problem.options if self._adjoint is None else self._adjoint.options
+            assert isinstance(options, AdaptiveOptions)
+            return max_steps(problem, outcome.t, statistics, reached, options.max_num_steps)
+        culprit = torch.zeros_like(problem.y0)
+        culprit.view(self._batch, -1)[max(outcome.trajectory, 0)] = torch.nan
+        origin = "state" if outcome.status == status.nonfinite_state else "field"
+        return non_finite(problem, outcome.t, origin, culprit, statistics, reached)
+
+    def _time_gradient(self, grad_times: Tensor, grad_grid: Tensor) -> Tensor:
+        """dL/dt from what reaches the output times through dense output and what reaches the grid."""
+        t = self._problem.t.detach()
+        if self._problem.tableau.adaptive:
+            return (grad_times + grad_grid).to(t.dtype)
+        with torch.enable_grad():
+            leaf = t.requires_grad_()
+            grid = fixed_grid(replace(self._problem, t=leaf))
+            (through_grid,) = torch.autograd.grad(grid, leaf, grad_grid.to(t.dtype), allow_unused=True)
+        direct = grad_times.to(t.dtype)
+        return direct if through_grid is None else direct + through_grid
+
+    def _adjoint_grids(self, adjoint: Adjoint) -> list[list[float]]:
+        """For each output interval, the grid on which a fixed-step adjoint method steps back over it."""
+        if adjoint.tableau.adaptive:
+            return []
+        ends = -self._problem.t.detach()
+        grids = []
+        for i in range(len(ends) - 1):
+            interval = replace(self._problem, t=ends[i : i + 2].flip(0), options=adjoint.options)
+            grids.append(fixed_grid(interval).tolist())
+        return grids
+
+    def _reached_from(self, sources: tuple[Tensor, ...]) -> tuple[bool, ...]:
+        """Which of the Program's parameters are, or are computed from, one of ``sources``."""
+        own = {id(source) for source in sources}
+        return tuple(id(p) in own or (p.requires_grad and not p.is_leaf) for p in self._inputs)
+
+    def _through_prologue(
+        self, sources: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, ...]:
+        """Gradients in ``sources`` from those in the Program's parameters, zeros where a source is not used."""
+        totals = {id(source): torch.zeros_like(source) for source in sources}
+        computed = []
+        for tensor, gradient in zip(self._inputs, gradients, strict=True):
+            if gradient is None:
+                continue
+            if id(tensor) in totals:
+                totals[id(tensor)] += gradient
+            else:
+                computed.append((tensor, gradient))
+        if computed and sources:
+            outputs, cotangents = zip(*computed, strict=True)
+            found = torch.autograd.grad(outputs, sources, cotangents, retain_graph=True, allow_unused=True)
+            for source, gradient in zip(sources, found, strict=True):
+                if gradient is not None:
+                    totals[id(source)] += gradient
+        return tuple(totals[id(source)] for source in sources)
+
+
+def _times(t: Tensor) -> Tensor:
+    return t.detach().to("cpu", torch.float64).contiguous()
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _gradients(parameters: tuple[Tensor, ...], wanted: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
+    return tuple(torch.zeros_like(p) if want else None for p, want in zip(parameters, wanted, strict=True))
+
+
+# Building a method costs more than a small solve; programs use few of them.
+@lru_cache(maxsize=256)
+def _method(tableau: Tableau, rtol: float, atol: float, options: Options) -> Any:
+    floats = tableau.floats()
+    adaptive = options if isinstance(options, AdaptiveOptions) else AdaptiveOptions()
+    return _flashode.Method(
+        order=tableau.order,
+        adaptive=tableau.adaptive,
+        fsal=tableau.adaptive and tableau.fsal,
+        a=floats.a,
+        b=floats.b,
+        c=floats.c,
+        b_error=floats.b_error,
+        b_mid=floats.b_mid,
+        rtol=rtol,
+        atol=atol,
+        first_step=adaptive.first_step or 0.0,
+        min_step=adaptive.min_step,
+        max_step=adaptive.max_step,
+        safety=adaptive.safety,
+        ifactor=adaptive.ifactor,
+        dfactor=adaptive.dfactor,
+        max_num_steps=adaptive.max_num_steps,
+        perturb=isinstance(options, FixedOptions) and options.perturb,
+    )
+
+
+_programs: weakref.WeakKeyDictionary[Capture, Any] = weakref.WeakKeyDictionary()
+
+
+def _compiled(captured: Capture) -> Any:
+    """The compiled module's form of a capture's Program."""
+    found = _programs.get(captured)
+    if found is None:
+        found = _programs[captured] = _translate(captured.program)
+    return found
+
+
+def _translate(program: Program) -> Any:
+    sizes = [torch.Size(shape).numel() for shape in program.parameter_shapes]
+    builder = _flashode.ProgramBuilder(program.widths, sizes)
+    for op in program.ops:
+        _add(builder, op, program)
+    return builder.finish(program.output)
+
+
+def _add(builder: Any, op: Op, program: Program) -> None:
+    match op:
+        case Dense(out, x, weight, bias, repeats):
+            features_out, features_in = program.parameter_shapes[weight]
+            builder.dense(out, x, weight, bias, repeats, features_in, features_out)
+        case Gather(out, inputs, index):
+            builder.gather(out, inputs, index)
+        case Unary(out, x, fn, constants):
+            builder.unary(out, x, fn, constants)
+        case Binary(out, a, b, fn):
+            builder.binary(out, a, b, fn)
+        case SegmentSum(out, x, segment):
+            builder.segment_sum(out, x, segment)
+        case Parameter(out, parameter):
+            builder.parameter(out, parameter)
+        case Constant(out, values):
+            builder.constant(out, values)

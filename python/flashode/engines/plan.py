@@ -1,0 +1,78 @@
+"""What an engine gives for one solve, and the protocol that every engine keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from flashode.declined import Declined
+    from flashode.problem import Adjoint, Problem
+    from flashode.statistics import Statistics
+
+
+@dataclass
+class Forward:
+    """One solve.
+
+    Attributes:
+        states: Solution at the output times, shape ``(times, *state)``, the state flat for tuple problems.
+        statistics: What it cost.
+        record: What the engine's ``discrete_vjp`` needs, or None.
+    """
+
+    states: torch.Tensor
+    statistics: Statistics
+    record: object | None
+
+
+@dataclass
+class Gradients:
+    """Gradients of a solve.
+
+    Attributes:
+        y0: Shape of the state.
+        t: Gradient in ``Problem.t``, which is solver time, or None if it does not require grad.
+        parameters: One for each of the plan's parameters.
+    """
+
+    y0: torch.Tensor
+    t: torch.Tensor | None
+    parameters: tuple[torch.Tensor | None, ...]
+
+
+class Plan(Protocol):
+    """One engine's way of running one solve."""
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that runs it."""
+
+    @property
+    def parameters(self) -> tuple[torch.Tensor, ...]:
+        """Tensors that receive gradients, read afresh for this solve."""
+
+    def forward(self, *, record: bool) -> Forward:
+        """Solve without autograd."""
+
+    def discrete_vjp(self, record: object, grad_states: torch.Tensor) -> Gradients:
+        """Exact reverse of the discrete solve that made ``record``."""
+
+    def continuous_vjp(self, states: torch.Tensor, grad_states: torch.Tensor) -> Gradients:
+        """Integrate the adjoint equations backwards through ``states``."""
+
+    def differentiable(
+        self, t: torch.Tensor, y0: torch.Tensor, parameters: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
+        """The same solve in plain torch, differentiable to any order."""
+
+
+class Engine(Protocol):
+    """Something that runs solves."""
+
+    name: str
+
+    def plan(self, problem: Problem, adjoint: Adjoint | None) -> Plan | Declined:
+        """A plan for this problem, or why there is none."""

@@ -1,0 +1,150 @@
+"""The torchdiffeq-compatible face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from flashode.autograd import ContinuousAdjoint, DiscreteAdjoint
+from flashode.engines import choose
+from flashode.problem import make_adjoint, make_problem
+
+State = torch.Tensor | tuple[torch.Tensor, ...]
+
+
+def odeint(
+    func: Callable[..., Any],
+    y0: State,
+    t: torch.Tensor,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    event_fn: Callable[..., Any] | None = None,
+) -> Any:
+    """Solve ``dy/dt = func(t, y)``, ``y(t[0]) = y0``.
+
+    Differentiable in ``y0``, in ``t``, in the parameters of ``func`` and in any tensor it closes over, to any
+    order: the gradient is the exact reverse of the discrete solve. Sizes of adaptive steps are constants of
+        differentiation.
+
+    Args:
+        func: Called with a 0-d ``t`` in the real dtype of ``y0`` and a state shaped as ``y0``; returns its
+            derivative.
+        y0: Floating-point or complex tensor of any shape, or a tuple of such tensors.
+        t: 1-D floating-point tensor of strictly increasing or decreasing times.
+        rtol: Relative tolerance: a number, a tensor that broadcasts to the state, or, for a tuple state, one
+            of these for each component.
+        atol: Absolute tolerance, likewise.
+        method: One of ``flashode.METHODS``; None is ``"dopri5"``.
+        options: Adaptive methods take ``first_step``, ``min_step``, ``max_step``, ``step_t``, ``jump_t``,
+            ``safety``, ``ifactor``, ``dfactor``, ``max_num_steps``, ``dtype`` and ``norm``; fixed-step ones
+            ``step_size`` or ``grid_constructor``, ``interp`` and ``perturb``.
+        event_fn: Not supported yet; must be None.
+
+    Returns:
+        Tensor of shape ``(len(t), *y0.shape)`` and dtype of ``y0``, or a tuple of such.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has an impossible value, or ``use_engine`` insists on an engine that cannot
+            run it.
+        NonFiniteError: If NaN or infinity turns up and no smaller step avoids it.
+        StepSizeUnderflow: If no step is small enough for the tolerances.
+        MaxStepsExceeded: If an output interval takes more than ``max_num_steps`` steps.
+    """
+    _refuse_events(event_fn)
+    problem = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options)
+    plan = choose(problem, None)
+    if plan.engine == "eager":
+        states = plan.differentiable(problem.t, problem.y0, plan.parameters)
+    elif _wants_gradients(problem.t, problem.y0, *plan.parameters):
+        states = DiscreteAdjoint.apply(  # type: ignore[no-untyped-call]
+            plan, problem.t, problem.y0, *plan.parameters
+        )
+    else:
+        states = plan.forward(record=False).states
+    return problem.unflatten(states)
+
+
+def odeint_adjoint(
+    func: Callable[..., Any],
+    y0: State,
+    t: torch.Tensor,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    event_fn: Callable[..., Any] | None = None,
+    adjoint_rtol: Any = None,
+    adjoint_atol: Any = None,
+    adjoint_method: str | None = None,
+    adjoint_options: Mapping[str, Any] | None = None,
+    adjoint_params: Iterable[torch.Tensor] | None = None,
+) -> Any:
+    """Solve as :func:`odeint` does; differentiate by the continuous adjoint.
+
+    The gradient is that of the differential equation, not of the discrete solve: it is found by integrating
+    the adjoint equations backwards, in memory that does not grow with the number of steps and with an error
+    of its own. Once differentiable, in ``y0``, ``t`` and ``adjoint_params``.
+
+    Args:
+        func: As for :func:`odeint`.
+        y0: As for :func:`odeint`.
+        t: As for :func:`odeint`.
+        rtol: As for :func:`odeint`.
+        atol: As for :func:`odeint`.
+        method: As for :func:`odeint`.
+        options: As for :func:`odeint`.
+        event_fn: As for :func:`odeint`.
+        adjoint_rtol: Relative tolerance of the reverse solve; None takes ``rtol``. A tuple may also have one
+            entry for each part of the augmented state ``(vjp_t, y, a, *parameters)``.
+        adjoint_atol: Absolute tolerance, likewise.
+        adjoint_method: Method of the reverse solve; None takes ``method``.
+        adjoint_options: Its options; None takes ``options`` less their ``norm``. Its ``norm`` may be
+            ``"seminorm"``, which leaves the parameters out, or a function of the unpacked augmented state.
+        adjoint_params: Tensors that receive gradients; None takes the parameters of ``func``. Those that do
+            not require grad are dropped; those that are not used get zeros.
+
+    Returns:
+        As :func:`odeint`.
+
+    Raises:
+        ValueError: As :func:`odeint`; also if ``func`` is no Module and ``adjoint_params`` is not given, or
+            if ``adjoint_options`` is missing where ``options`` belong to another method.
+        TypeError: As :func:`odeint`.
+        SolverError: As :func:`odeint`, also from the backward pass.
+    """
+    _refuse_events(event_fn)
+    problem = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options)
+    adjoint = make_adjoint(
+        problem,
+        method=method,
+        options=options,
+        adjoint_rtol=adjoint_rtol,
+        adjoint_atol=adjoint_atol,
+        adjoint_method=adjoint_method,
+        adjoint_options=adjoint_options,
+        adjoint_params=adjoint_params,
+    )
+    plan = choose(problem, adjoint)
+    if _wants_gradients(problem.t, problem.y0, *plan.parameters):
+        states = ContinuousAdjoint.apply(  # type: ignore[no-untyped-call]
+            plan, problem, adjoint, problem.t, problem.y0, *plan.parameters
+        )
+    else:
+        states = plan.forward(record=False).states
+    return problem.unflatten(states)
+
+
+def _wants_gradients(*tensors: torch.Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def _refuse_events(event_fn: object) -> None:
+    if event_fn is not None:
+        raise ValueError(f"event_fn must be None because events are not supported yet, got {event_fn!r}")

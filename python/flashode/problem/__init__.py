@@ -1,0 +1,23 @@
+"""Normalisation and every check of what the user gave.
+
+After this package a solve is a :class:`Problem`: one flat (or plain) state, strictly increasing times,
+tolerances that broadcast against the state, a tableau and checked options. No engine looks at user input
+again.
+"""
+
+from flashode.problem.adjoint import Adjoint, make_adjoint
+from flashode.problem.definition import Problem
+from flashode.problem.grid import fixed_grid
+from flashode.problem.normalise import make_problem
+from flashode.problem.options import AdaptiveOptions, FixedOptions, Options
+
+__all__ = [
+    "AdaptiveOptions",
+    "Adjoint",
+    "FixedOptions",
+    "Options",
+    "Problem",
+    "fixed_grid",
+    "make_adjoint",
+    "make_problem",
+]

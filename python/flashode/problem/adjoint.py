@@ -1,0 +1,168 @@
+"""The arguments of the continuous adjoint, checked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from flashode.methods import Tableau
+from flashode.problem.definition import Callbacks, Problem
+from flashode.problem.normalise import find_callbacks, find_tableau, time_dtype
+from flashode.problem.options import Options, make_options
+from flashode.problem.tolerances import Tolerance, make_tolerance
+
+AdjointNorm = Literal["joint", "seminorm"] | Callable[[Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Adjoint:
+    """How the adjoint equations are solved.
+
+    The augmented state is ``(vjp_t, y, a, *vjp_parameters)``, flat. Its solver time runs against the
+    problem's.
+
+    Attributes:
+        rtol: A float, or a tensor of one tolerance for each element of the augmented state.
+        atol: Likewise.
+        tableau: The method.
+        options: Checked options without the norm, their times in the augmented solver's time.
+        parameters: Tensors that receive gradients; all require grad.
+        norm: ``"joint"`` is max(abs vjp_t, norm y, norm a, largest RMS of a parameter); ``"seminorm"`` leaves
+            the parameters out; a callable gets the unpacked tuple, in which a tuple state's components stand
+            side by side.
+        callbacks: The function's ``callback_*_adjoint``.
+    """
+
+    rtol: Tolerance
+    atol: Tolerance
+    tableau: Tableau
+    options: Options
+    parameters: tuple[torch.Tensor, ...]
+    norm: AdjointNorm = "joint"
+    callbacks: Callbacks = field(default_factory=Callbacks)
+
+
+def make_adjoint(
+    problem: Problem,
+    *,
+    method: str | None,
+    options: Mapping[str, Any] | None,
+    adjoint_rtol: Any,
+    adjoint_atol: Any,
+    adjoint_method: str | None,
+    adjoint_options: Mapping[str, Any] | None,
+    adjoint_params: Iterable[torch.Tensor] | None,
+) -> Adjoint:
+    """Check the adjoint's arguments; what is not given is taken from the forward solve.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has an impossible value, if ``adjoint_params`` is missing for a function
+            that is no Module, or if ``adjoint_options`` is missing where ``options`` belong to another
+            method.
+    """
+    tableau = problem.tableau if adjoint_method is None else find_tableau("adjoint_method", adjoint_method)
+    if tableau is not problem.tableau and options is not None and adjoint_options is None:
+        raise ValueError(
+            f"adjoint_options must be given, because adjoint_method {adjoint_method!r} differs from method "
+            f"{method!r} and options were given, which may not fit it"
+        )
+    given, norm = _split_norm(
+        options if adjoint_options is None else adjoint_options, adjoint_options is not None
+    )
+    parameters, excluded = _parameters(problem.func, adjoint_params)
+    if excluded and callable(norm):
+        warnings.warn(
+            "some adjoint_params do not require grad: they are left out of the adjoint solve and the norm "
+            "does not see them",
+            stacklevel=3,
+        )
+    # Of inherited options the forward solve has warned already.
+    made = make_options(
+        tableau, given, -problem.direction, "adjoint_options", warn=adjoint_options is not None
+    )
+    dtype = time_dtype(made, problem.y0)
+    return Adjoint(
+        rtol=_tolerance("adjoint_rtol", adjoint_rtol, problem.rtol, problem, parameters, dtype),
+        atol=_tolerance("adjoint_atol", adjoint_atol, problem.atol, problem, parameters, dtype),
+        tableau=tableau,
+        options=made,
+        parameters=parameters,
+        norm=norm,
+        callbacks=find_callbacks(problem.func, tableau, "_adjoint"),
+    )
+
+
+def _split_norm(options: Mapping[str, Any] | None, own: bool) -> tuple[Mapping[str, Any] | None, AdjointNorm]:
+    if not isinstance(options, Mapping):
+        return options, "joint"
+    rest = {name: value for name, value in options.items() if name != "norm"}
+    norm = options.get("norm") if own else None
+    if norm is None:
+        return rest, "joint"
+    if norm != "seminorm" and not callable(norm):
+        raise ValueError(f"adjoint_options['norm'] must be 'seminorm' or a callable, got {norm!r}")
+    return rest, norm
+
+
+def _parameters(func: object, given: Iterable[torch.Tensor] | None) -> tuple[tuple[torch.Tensor, ...], bool]:
+    """The parameters that require grad, and whether others were left out."""
+    if given is None:
+        if not isinstance(func, torch.nn.Module):
+            raise ValueError(
+                f"func must be a torch.nn.Module for its parameters to be found, got {type(func).__name__}; "
+                "otherwise adjoint_params must be given: the tensors that receive gradients, () if there are "
+                "none"
+            )
+        given = find_parameters(func)
+    elif isinstance(given, torch.Tensor) or not isinstance(given, Iterable):
+        raise TypeError(f"adjoint_params must be an iterable of tensors, got {type(given).__name__}")
+    tensors = tuple(given)
+    for i, tensor in enumerate(tensors):
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"adjoint_params[{i}] must be a tensor, got {type(tensor).__name__}")
+    needed = tuple(tensor for tensor in tensors if tensor.requires_grad)
+    return needed, len(needed) != len(tensors)
+
+
+def find_parameters(module: torch.nn.Module) -> list[torch.Tensor]:
+    """The parameters of a module; a replica made by DataParallel holds them as plain attributes."""
+    if not getattr(module, "_is_replica", False):
+        return list(module.parameters())
+    found: dict[int, torch.Tensor] = {}
+    for part in module.modules():
+        for value in part.__dict__.values():
+            if isinstance(value, torch.Tensor) and value.requires_grad:
+                found.setdefault(id(value), value)
+    return list(found.values())
+
+
+def _tolerance(
+    name: str,
+    own: Any,
+    forward: Tolerance,
+    problem: Problem,
+    parameters: tuple[torch.Tensor, ...],
+    dtype: torch.dtype,
+) -> Tolerance:
+    """A tolerance of the augmented state.
+
+    A tolerance given for the state's elements holds for y and for a alike; the strictest of it holds for
+    vjp_t and for the parameters, which have no elements of the state to answer to.
+    """
+    y0 = problem.y0
+    if own is not None:
+        sizes = (torch.Size(()), y0.shape, y0.shape, *(p.shape for p in parameters))
+        if isinstance(own, (tuple, list)) and len(own) == len(sizes):
+            return make_tolerance(name, own, y0, sizes, dtype)
+        forward = make_tolerance(name, own, y0, problem.shapes, dtype)
+    if not isinstance(forward, torch.Tensor):
+        return forward
+    state = forward.to(dtype).expand(y0.shape).reshape(-1)
+    strictest = state.min() if state.numel() else state.new_zeros(())
+    count = sum(p.numel() for p in parameters)
+    return torch.cat([strictest.reshape(1), state, state, strictest.expand(count)])

@@ -1,0 +1,152 @@
+"""From what the user wrote to a :class:`Problem`, or a clear error."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from itertools import islice
+from operator import lt
+from typing import Any
+
+import torch
+
+from flashode.methods import METHODS, Tableau
+from flashode.problem.definition import Callback, Callbacks, Problem
+from flashode.problem.options import AdaptiveOptions, Options, make_options
+from flashode.problem.tolerances import make_tolerance
+
+DEFAULT_METHOD = "dopri5"
+DEFAULT_RTOL = 1e-7
+DEFAULT_ATOL = 1e-9
+
+
+def make_problem(
+    func: Callable[..., Any],
+    y0: torch.Tensor | tuple[torch.Tensor, ...],
+    t: torch.Tensor,
+    *,
+    rtol: Any,
+    atol: Any,
+    method: str | None,
+    options: Mapping[str, Any] | None,
+) -> Problem:
+    """Check the arguments of a solve and bring them to one form.
+
+    Raises:
+        TypeError: If an argument has the wrong type; the message says what was given and what is accepted.
+        ValueError: If an argument has an impossible value; likewise.
+    """
+    if not callable(func):
+        raise TypeError(f"func must be a callable of (t, y), got {type(func).__name__}")
+    tableau = find_tableau("method", method)
+    state, shapes = _make_state(y0)
+    direction, solver_t, times = _make_times(t, state.device)
+    made = make_options(tableau, options, direction)
+    dtype = time_dtype(made, state)
+    if not tableau.adaptive:
+        # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
+        rtol = DEFAULT_RTOL if rtol is None else rtol
+        atol = DEFAULT_ATOL if atol is None else atol
+    return Problem(
+        func=func,
+        y0=state,
+        shapes=shapes,
+        t=solver_t,
+        times=times,
+        direction=direction,
+        tableau=tableau,
+        rtol=make_tolerance("rtol", rtol, state, shapes, dtype),
+        atol=make_tolerance("atol", atol, state, shapes, dtype),
+        options=made,
+        callbacks=find_callbacks(func, tableau),
+    )
+
+
+def find_tableau(argument: str, method: str | None) -> Tableau:
+    """The method of that name.
+
+    Raises:
+        TypeError: If the name is no string.
+        ValueError: If there is no such method.
+    """
+    if method is None:
+        method = DEFAULT_METHOD
+    if not isinstance(method, str):
+        raise TypeError(f"{argument} must be a string or None, got {type(method).__name__}")
+    if method not in METHODS:
+        raise ValueError(f"{argument} must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
+    return METHODS[method]
+
+
+def find_callbacks(func: object, tableau: Tableau, suffix: str = "") -> Callbacks:
+    """The function's callbacks, with a warning for those that the method does not support."""
+    step: Callback | None = getattr(func, f"callback_step{suffix}", None)
+    accept: Callback | None = getattr(func, f"callback_accept_step{suffix}", None)
+    reject: Callback | None = getattr(func, f"callback_reject_step{suffix}", None)
+    if not tableau.adaptive and (accept is not None or reject is not None):
+        ignored = [
+            name
+            for name, callback in (("callback_accept_step", accept), ("callback_reject_step", reject))
+            if callback
+        ]
+        warnings.warn(
+            f"method {tableau.name!r} takes fixed steps and does not call "
+            f"{', '.join(n + suffix for n in ignored)}",
+            stacklevel=4,
+        )
+        accept = reject = None
+    return Callbacks(step, accept, reject)
+
+
+def time_dtype(options: Options, y0: torch.Tensor) -> torch.dtype:
+    """The precision of time in an adaptive solve, and of tensor tolerances."""
+    real = y0.dtype.to_real() if y0.is_complex() else y0.dtype
+    chosen = options.dtype if isinstance(options, AdaptiveOptions) else torch.float64
+    return torch.promote_types(chosen, real)
+
+
+def _make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:
+    if isinstance(y0, torch.Tensor):
+        _check_dtype("y0", y0)
+        return y0, None
+    if not isinstance(y0, tuple):
+        raise TypeError(f"y0 must be a tensor or a tuple of tensors, got {type(y0).__name__}")
+    if not y0:
+        raise ValueError("y0 must be a tensor or a tuple of tensors, got an empty tuple")
+    for i, part in enumerate(y0):
+        if not isinstance(part, torch.Tensor):
+            raise TypeError(f"y0[{i}] must be a tensor, got {type(part).__name__}")
+        _check_dtype(f"y0[{i}]", part)
+        if part.device != y0[0].device:
+            raise ValueError(f"y0[{i}] must be on the device of y0[0], {y0[0].device}, got {part.device}")
+    return torch.cat([part.reshape(-1) for part in y0]), tuple(part.shape for part in y0)
+
+
+def _check_dtype(name: str, y0: torch.Tensor) -> None:
+    if not (y0.is_floating_point() or y0.is_complex()):
+        raise TypeError(f"{name} must have a floating-point or complex dtype, got {y0.dtype}")
+
+
+def _make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple[float, ...]]:
+    """Direction, increasing times on the state's device, and the same as floats."""
+    if not isinstance(t, torch.Tensor):
+        raise TypeError(f"t must be a one-dimensional floating-point tensor, got {type(t).__name__}")
+    if not t.is_floating_point():
+        raise TypeError(f"t must have a floating-point dtype, got {t.dtype}")
+    if t.dim() != 1:
+        raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
+    given: list[float] = t.tolist()
+    if not given:
+        raise ValueError("t must hold at least one time, got none")
+    # Of ordered times only the ends can be infinite, and NaN is in no order.
+    if not (math.isfinite(given[0]) and math.isfinite(given[-1])):
+        raise ValueError(f"t must be finite, got {given}")
+    direction = -1.0 if len(given) > 1 and given[0] > given[1] else 1.0
+    times = given if direction > 0 else [-x for x in given]
+    if not all(map(lt, times, islice(times, 1, None))):
+        raise ValueError(f"t must be strictly increasing or strictly decreasing, got {given}")
+    if t.device != device:
+        warnings.warn(f"t is on {t.device} and y0 on {device}; t is moved there", stacklevel=4)
+        t = t.to(device)
+    return direction, t if direction > 0 else -t, tuple(times)

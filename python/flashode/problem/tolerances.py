@@ -1,0 +1,84 @@
+"""Tolerances: a number, a tensor, or one of these for each component of a tuple state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+Tolerance = float | torch.Tensor
+
+_ACCEPTED = (
+    "a number, a tensor that broadcasts to the state or, for a tuple state, one of these for each component"
+)
+
+
+def make_tolerance(
+    name: str, value: Any, y0: torch.Tensor, shapes: tuple[torch.Size, ...] | None, dtype: torch.dtype
+) -> Tolerance:
+    """Check a tolerance and bring it to a float or to a tensor that broadcasts against the (flat) state.
+
+    Args:
+        name: The argument's name in messages.
+        value: What the user gave.
+        y0: The state, flat where ``shapes`` are given.
+        shapes: Shapes of the components that ``value`` may list, or None if it may not.
+        dtype: Of a tensor tolerance.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is negative or NaN, requires grad, or does not fit.
+    """
+    if isinstance(value, (float, int)):
+        return _scalar(name, float(value))
+    if value is None or isinstance(value, str):
+        raise TypeError(f"{name} must be {_ACCEPTED}, got {value!r}")
+    if isinstance(value, torch.Tensor) and value.requires_grad:
+        raise ValueError(f"{name} must not require grad, got a tensor that does")
+    if shapes is not None and _is_sequence(value):
+        parts = tuple(value)
+        if len(parts) != len(shapes):
+            raise ValueError(
+                f"{name} must have {len(shapes)} entries, as many as the tuple y0, got {len(parts)}"
+            )
+        flat = [
+            _tensor(name, part, shape, y0, dtype).reshape(-1)
+            for part, shape in zip(parts, shapes, strict=True)
+        ]
+        return torch.cat(flat)
+    if not _is_sequence(value):
+        try:
+            return _scalar(name, float(value))
+        except TypeError:
+            raise TypeError(f"{name} must be {_ACCEPTED}, got {value!r}") from None
+    return _tensor(name, value, y0.shape, y0, dtype)
+
+
+def _scalar(name: str, value: float) -> float:
+    if not value >= 0:
+        raise ValueError(f"{name} must be at least 0, got {value!r}")
+    return value
+
+
+def _is_sequence(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.dim() > 0
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
+
+
+def _tensor(name: str, value: Any, shape: torch.Size, y0: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    try:
+        tensor = torch.as_tensor(value, dtype=dtype, device=y0.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be {_ACCEPTED}, got {value!r}") from None
+    if tensor.requires_grad:
+        raise ValueError(f"{name} must not require grad, got a tensor that does")
+    if not bool((tensor >= 0).all()):
+        raise ValueError(f"{name} must be at least 0 everywhere, got {value!r}")
+    try:
+        return tensor.expand(shape)
+    except RuntimeError:
+        raise ValueError(
+            f"{name} must broadcast to shape {tuple(shape)}, got shape {tuple(tensor.shape)}"
+        ) from None

@@ -1,0 +1,117 @@
+"""The Program: a vector field as a short list of row operations, neutral between engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from flashode.program.functions import BINARY, UNARY, UnaryFunction
+from flashode.program.interpretation import interpret
+from flashode.program.ops import (
+    Binary,
+    Constant,
+    Dense,
+    Gather,
+    Op,
+    Parameter,
+    SegmentSum,
+    Unary,
+    operands,
+)
+from flashode.program.printing import format_program
+from flashode.program.validation import check_op
+
+__all__ = [
+    "BINARY",
+    "UNARY",
+    "Binary",
+    "Constant",
+    "Dense",
+    "Gather",
+    "Op",
+    "Parameter",
+    "Program",
+    "SegmentSum",
+    "Unary",
+    "UnaryFunction",
+    "operands",
+]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A vector field ``dy/dt = f(t, y)`` of one trajectory, as operations on flat rows.
+
+    Value 0 is ``t`` (width 1), value 1 is ``y`` (width D); operation ``i`` writes value ``i + 2``.
+    Immutable, hashable and compared by content.
+
+    Attributes:
+        widths: the width of every value.
+        ops: the operations, in order of evaluation.
+        output: the value that holds dy/dt, of the width of ``y``.
+        parameter_shapes: the shapes of the external tensors that are read afresh at every solve.
+
+    Raises:
+        ValueError: on construction, when an operation is malformed.
+    """
+
+    widths: tuple[int, ...]
+    ops: tuple[Op, ...]
+    output: int
+    parameter_shapes: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.ops) + 2:
+            raise ValueError(f"{len(self.ops)} operations need two more widths, given {len(self.widths)}")
+        if self.widths[0] != 1 or min(self.widths) < 1:
+            raise ValueError(f"t has width 1 and no value is empty, given widths {self.widths}")
+        for position, op in enumerate(self.ops):
+            if op.out != position + 2:
+                raise ValueError(f"operation {position} must write value {position + 2}: {op}")
+            check_op(op, self.widths, self.parameter_shapes)
+        if not 0 <= self.output < len(self.widths):
+            raise ValueError(f"the output is value {self.output} of {len(self.widths)}")
+        if self.widths[self.output] != self.widths[1]:
+            raise ValueError(f"dy/dt has width {self.widths[self.output]}, y has {self.widths[1]}")
+
+    def __str__(self) -> str:
+        return format_program(self)
+
+    def flops(self) -> int:
+        """Floating-point operations of one evaluation of one trajectory.
+
+        A multiply-add counts two, any other arithmetic or element-wise function one, a gather none.
+        """
+        return sum(self._flops(op) for op in self.ops)
+
+    def _flops(self, op: Op) -> int:
+        match op:
+            case Dense(out=out, weight=weight):
+                in_features = self.parameter_shapes[weight][1]
+                return 2 * in_features * self.widths[out]
+            case Unary(out=out) | Binary(out=out):
+                return self.widths[out]
+            case SegmentSum(x=x):
+                return self.widths[x]
+            case Gather() | Parameter() | Constant():
+                return 0
+
+    def interpret(self, t: Tensor, y: Tensor, parameters: Sequence[Tensor] = ()) -> Tensor:
+        """Evaluates the field slowly in plain torch.
+
+        Differentiable any number of times in every argument; any floating dtype.
+
+        Args:
+            t: time, 0-d or one for each trajectory, shape ``(...)``.
+            y: states, shape ``(..., D)``.
+            parameters: one tensor for each of ``parameter_shapes``.
+
+        Returns:
+            dy/dt, shape ``(..., D)``.
+
+        Raises:
+            ValueError: a shape does not fit the Program.
+        """
+        return interpret(self, t, y, parameters)

@@ -1,0 +1,98 @@
+"""Every element-wise function a Program may use, with its meaning in plain torch.
+
+The torch implementation is the definition: values and gradients, kinks included, are torch's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class UnaryFunction:
+    """An element-wise function of one row.
+
+    Attributes:
+        constants: names of the literal numbers it takes, in order.
+        evaluate: ``evaluate(x, *constants)`` in torch, differentiable.
+    """
+
+    constants: tuple[str, ...]
+    evaluate: Callable[..., Tensor]
+
+
+def _plain(evaluate: Callable[..., Tensor]) -> UnaryFunction:
+    return UnaryFunction((), evaluate)
+
+
+def _affine(x: Tensor, scale: float, shift: float) -> Tensor:
+    return x * scale + shift
+
+
+def _elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
+    return torch.ops.aten.elu.default(x, alpha, scale, input_scale)  # type: ignore[no-any-return]
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+def _hardtanh(x: Tensor, low: float, high: float) -> Tensor:
+    return F.hardtanh(x, low, high)
+
+
+def _clamp(x: Tensor, low: float, high: float) -> Tensor:
+    return torch.clamp(x, low, high)
+
+
+UNARY: dict[str, UnaryFunction] = {
+    "neg": _plain(torch.neg),
+    "abs": _plain(torch.abs),
+    "sign": _plain(torch.sign),
+    "reciprocal": _plain(torch.reciprocal),
+    "sqrt": _plain(torch.sqrt),
+    "exp": _plain(torch.exp),
+    "expm1": _plain(torch.expm1),
+    "log": _plain(torch.log),
+    "log1p": _plain(torch.log1p),
+    "sin": _plain(torch.sin),
+    "cos": _plain(torch.cos),
+    "tan": _plain(torch.tan),
+    "tanh": _plain(torch.tanh),
+    "sigmoid": _plain(torch.sigmoid),
+    "relu": _plain(torch.relu),
+    "erf": _plain(torch.erf),
+    "atan": _plain(torch.atan),
+    "sinh": _plain(torch.sinh),
+    "cosh": _plain(torch.cosh),
+    "affine": UnaryFunction(("scale", "shift"), _affine),
+    "power": UnaryFunction(("exponent",), torch.pow),
+    "leaky_relu": UnaryFunction(("slope",), F.leaky_relu),
+    "elu": UnaryFunction(("alpha", "scale", "input_scale"), _elu),
+    "softplus": UnaryFunction(("beta", "threshold"), F.softplus),
+    "gelu": _plain(F.gelu),
+    "gelu_tanh": _plain(_gelu_tanh),
+    "silu": _plain(F.silu),
+    "mish": _plain(F.mish),
+    # The same values, but not the same gradient on the boundary: hardtanh's is zero there, clamp's is one.
+    "hardtanh": UnaryFunction(("min", "max"), _hardtanh),
+    "clamp": UnaryFunction(("min", "max"), _clamp),
+    "hardsigmoid": _plain(F.hardsigmoid),
+    "hardswish": _plain(F.hardswish),
+    "logsigmoid": _plain(F.logsigmoid),
+}
+
+BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "power": torch.pow,
+}

@@ -1,0 +1,98 @@
+"""The row operations a Program is made of.
+
+Values are numbered and each operation writes one new value, its ``out``. A value is a flat row of scalars,
+one row for each trajectory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Dense:
+    """``out[r] = weight @ x[r] + bias`` for each of ``repeats`` consecutive groups ``r`` of ``x``.
+
+    Attributes:
+        out: value written, width ``repeats * out_features``.
+        x: value read, width ``repeats * in_features``.
+        weight: parameter index of a contiguous ``(out_features, in_features)`` tensor.
+        bias: parameter index of an ``(out_features,)`` tensor, or None.
+        repeats: how many groups share the weight.
+    """
+
+    out: int
+    x: int
+    weight: int
+    bias: int | None
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Gather:
+    """``out[i] = concatenation(inputs)[index[i]]``: slices, stacks, transposes and broadcasts."""
+
+    out: int
+    inputs: tuple[int, ...]
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Unary:
+    """``out[i] = fn(x[i], *constants)``, with ``fn`` a name in ``UNARY``."""
+
+    out: int
+    x: int
+    fn: str
+    constants: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Binary:
+    """``out[i] = fn(a[i], b[i])``, with ``fn`` a name in ``BINARY`` and equal widths."""
+
+    out: int
+    a: int
+    b: int
+    fn: str
+
+
+@dataclass(frozen=True)
+class SegmentSum:
+    """``out[segment[i]] += x[i]`` from zero: sums over groups of rows."""
+
+    out: int
+    x: int
+    segment: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter's elements, flattened row-major, the same for each trajectory."""
+
+    out: int
+    parameter: int
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Literal rows, the same for each trajectory."""
+
+    out: int
+    values: tuple[float, ...]
+
+
+Op = Dense | Gather | Unary | Binary | SegmentSum | Parameter | Constant
+
+
+def operands(op: Op) -> tuple[int, ...]:
+    """The values that ``op`` reads."""
+    match op:
+        case Dense(x=x) | Unary(x=x) | SegmentSum(x=x):
+            return (x,)
+        case Binary(a=a, b=b):
+            return (a, b)
+        case Gather(inputs=inputs):
+            return inputs
+        case Parameter() | Constant():
+            return ()

@@ -1,0 +1,75 @@
+"""A Program as text: one readable line an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from flashode.program.functions import UNARY
+from flashode.program.ops import Binary, Constant, Dense, Gather, Op, Parameter, SegmentSum, Unary
+
+if TYPE_CHECKING:
+    from flashode.program import Program
+
+_SHOWN = 8
+
+
+def format_program(program: Program) -> str:
+    """The Program's inputs, operations and output, a line each."""
+    shapes = ", ".join(f"p{i}{list(shape)}" for i, shape in enumerate(program.parameter_shapes))
+    lines = [f"program(t[1], y[{program.widths[1]}]{', ' if shapes else ''}{shapes})"]
+    for op in program.ops:
+        lines.append(f"  {name(op.out)}[{program.widths[op.out]}] = {format_op(op)}")
+    lines.append(f"  return {name(program.output)}")
+    return "\n".join(lines)
+
+
+def name(value: int) -> str:
+    """How a value is written: ``t``, ``y`` or ``v2`` and so on."""
+    return ("t", "y")[value] if value < 2 else f"v{value}"
+
+
+def format_op(op: Op) -> str:
+    """The right-hand side of one operation."""
+    match op:
+        case Dense(x=x, weight=weight, bias=bias, repeats=repeats):
+            tail = "" if bias is None else f" + p{bias}"
+            return f"p{weight} @ {name(x)}{tail}" + (f", {repeats} times" if repeats > 1 else "")
+        case Gather(inputs=inputs, index=index):
+            return f"({', '.join(map(name, inputs))})[{_indices(index)}]"
+        case Unary(x=x, fn=fn, constants=constants):
+            given = zip(UNARY[fn].constants, constants, strict=True)
+            return f"{fn}({', '.join([name(x), *(f'{key}={value:g}' for key, value in given)])})"
+        case Binary(a=a, b=b, fn=fn):
+            return f"{fn}({name(a)}, {name(b)})"
+        case SegmentSum(x=x, segment=segment):
+            return f"segment_sum({name(x)}, [{_indices(segment)}])"
+        case Parameter(parameter=parameter):
+            return f"p{parameter}"
+        case Constant(values=values):
+            return f"[{_shorten([f'{value:g}' for value in values])}]"
+
+
+def _indices(index: Sequence[int]) -> str:
+    """Runs as ``3:7``, repetitions as ``0 x 5``."""
+    parts: list[str] = []
+    position = 0
+    while position < len(index):
+        step = 1 if position + 1 < len(index) and index[position + 1] == index[position] + 1 else 0
+        end = position + 1
+        while end < len(index) and index[end] == index[end - 1] + step:
+            end += 1
+        first, count = index[position], end - position
+        if count == 1:
+            parts.append(str(first))
+        else:
+            parts.append(f"{first}:{first + count}" if step else f"{first} x {count}")
+        position = end
+    return _shorten(parts)
+
+
+def _shorten(parts: Iterable[str]) -> str:
+    parts = list(parts)
+    if len(parts) <= _SHOWN:
+        return ", ".join(parts)
+    return ", ".join([*parts[: _SHOWN - 1], f"… {len(parts) - _SHOWN + 1} more"])

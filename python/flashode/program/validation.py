@@ -1,0 +1,82 @@
+"""What makes an operation well formed, given the widths of the values before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from flashode.program.functions import BINARY, UNARY
+from flashode.program.ops import Binary, Constant, Dense, Gather, Op, Parameter, SegmentSum, Unary, operands
+
+Shapes = Sequence[tuple[int, ...]]
+
+
+def check_op(op: Op, widths: Sequence[int], parameter_shapes: Shapes) -> None:
+    """Checks one operation.
+
+    Args:
+        op: the operation; ``widths[op.out]`` is its declared width.
+        widths: the widths of all values.
+        parameter_shapes: the shapes of all parameters.
+
+    Raises:
+        ValueError: naming the operation and what is wrong with it.
+    """
+    for operand in operands(op):
+        if not 0 <= operand < op.out:
+            raise ValueError(f"{op} reads value {operand}, which is not written before it")
+    width = _width(op, widths, parameter_shapes)
+    if width != widths[op.out]:
+        raise ValueError(f"{op} writes {width} rows where {widths[op.out]} are declared")
+
+
+def _width(op: Op, widths: Sequence[int], parameter_shapes: Shapes) -> int:
+    match op:
+        case Dense():
+            return _dense_width(op, widths, parameter_shapes)
+        case Gather(inputs=inputs, index=index):
+            available = sum(widths[value] for value in inputs)
+            if any(not 0 <= i < available for i in index):
+                raise ValueError(f"a gather from {available} rows has an index outside them: {op}")
+            return len(index)
+        case Unary(x=x, fn=fn, constants=constants):
+            if fn not in UNARY:
+                raise ValueError(f"unknown unary function {fn!r}; known: {', '.join(UNARY)}")
+            if len(constants) != len(UNARY[fn].constants):
+                raise ValueError(f"{fn} takes the constants {UNARY[fn].constants}, given {constants}")
+            return widths[x]
+        case Binary(a=a, b=b, fn=fn):
+            if fn not in BINARY:
+                raise ValueError(f"unknown binary function {fn!r}; known: {', '.join(BINARY)}")
+            if widths[a] != widths[b]:
+                raise ValueError(f"{op} joins widths {widths[a]} and {widths[b]}")
+            return widths[a]
+        case SegmentSum(out=out, x=x, segment=segment):
+            if len(segment) != widths[x]:
+                raise ValueError(f"a segment sum over {widths[x]} rows has {len(segment)} segments: {op}")
+            if any(not 0 <= i < widths[out] for i in segment):
+                raise ValueError(f"a segment sum into {widths[out]} rows has a segment outside them: {op}")
+            return widths[out]
+        case Parameter(parameter=parameter):
+            return math.prod(_shape(parameter, parameter_shapes))
+        case Constant(values=values):
+            return len(values)
+
+
+def _dense_width(op: Dense, widths: Sequence[int], parameter_shapes: Shapes) -> int:
+    shape = _shape(op.weight, parameter_shapes)
+    if len(shape) != 2:
+        raise ValueError(f"the weight of {op} has shape {shape}, not (out_features, in_features)")
+    out_features, in_features = shape
+    bias_shape = (out_features,) if op.bias is None else _shape(op.bias, parameter_shapes)
+    if bias_shape != (out_features,):
+        raise ValueError(f"the bias of {op} has shape {bias_shape}, not {(out_features,)}")
+    if op.repeats < 1 or op.repeats * in_features != widths[op.x]:
+        raise ValueError(f"{op} reads {widths[op.x]} rows, not {op.repeats} groups of {in_features}")
+    return op.repeats * out_features
+
+
+def _shape(parameter: int, parameter_shapes: Shapes) -> tuple[int, ...]:
+    if not 0 <= parameter < len(parameter_shapes):
+        raise ValueError(f"parameter {parameter} of {len(parameter_shapes)} does not exist")
+    return parameter_shapes[parameter]

@@ -1,0 +1,33 @@
+"""What every test folder shares."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from flashode.declined import Declined
+from flashode.engines import ORDER, EngineDeclined, load, use_engine
+
+
+@pytest.fixture(params=list(ORDER))
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test once for each engine that this installation has; solves in it insist on that engine."""
+    name = request.param
+    loaded = load(name)
+    if isinstance(loaded, Declined):
+        pytest.skip(f"no {name} engine: {loaded.reason}")
+    with use_engine(name):
+        yield name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Function) -> Generator[None, None, None]:
+    """A test over all engines says nothing about one that declines its problem, and says so."""
+    try:
+        return (yield)
+    except EngineDeclined as declined:
+        callspec = getattr(item, "callspec", None)
+        if callspec is None or callspec.params.get("engine", "eager") == "eager":
+            raise
+        pytest.skip(str(declined))

@@ -1,0 +1,87 @@
+// Compile-only: one step, one step vjp and one controller decision on the device, through the very headers that the
+// tile engine uses. One thread owns one trajectory of dy/dt = tanh(A y).
+#include "numerics/controller.hpp"
+#include "numerics/dense_output.hpp"
+#include "numerics/error_norm.hpp"
+#include "numerics/functions.hpp"
+#include "numerics/step.hpp"
+#include "numerics/step_vjp.hpp"
+
+namespace {
+
+namespace numerics = flashode::numerics;
+
+constexpr int WIDTH = 2;
+constexpr int STAGES = 7;
+
+template <class Real>
+struct ThreadField {
+    const Real* a;                  // (WIDTH, WIDTH)
+    Real values[STAGES * WIDTH];    // of each stage's evaluation, for its vjp
+
+    __device__ void operator()(int stage, Real, const Real* y, Real* dydt) {
+        for (int o = 0; o < WIDTH; ++o) {
+            Real sum = Real(0);
+            for (int i = 0; i < WIDTH; ++i) sum += a[o * WIDTH + i] * y[i];
+            dydt[o] = numerics::unary_value<numerics::UnaryFn::tanh>(sum, static_cast<const Real*>(nullptr));
+            values[stage * WIDTH + o] = dydt[o];
+        }
+    }
+
+    __device__ Real vjp(int stage, const Real* cotangent, Real* grad_y) {
+        for (int i = 0; i < WIDTH; ++i) grad_y[i] = Real(0);
+        for (int o = 0; o < WIDTH; ++o) {
+            const Real y = values[stage * WIDTH + o];
+            const Real inner = cotangent[o] * numerics::unary_derivative<numerics::UnaryFn::tanh>(
+                                                  Real(0), y, static_cast<const Real*>(nullptr));
+            for (int i = 0; i < WIDTH; ++i) grad_y[i] += inner * a[o * WIDTH + i];
+        }
+        return Real(0);
+    }
+};
+
+template <class Real>
+__global__ void step_and_back(const numerics::Tableau<Real>* tableau, numerics::Controller controller,
+                              numerics::Tolerance<Real> tolerance, const Real* a, Real t, double dt, Real* states,
+                              Real* grads, double* next_dt, int batch) {
+    const int trajectory = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (trajectory >= batch) return;
+    Real* y = states + trajectory * WIDTH;
+    ThreadField<Real> field{a, {}};
+    const numerics::StepTimes<Real> times{t, static_cast<Real>(dt), t + static_cast<Real>(dt)};
+    Real k[STAGES * WIDTH];
+    Real y_stage[WIDTH];
+    Real y1[WIDTH];
+    Real error[WIDTH];
+    field(0, times.start, y, k);
+    numerics::step(*tableau, field, times, WIDTH, y, k, y_stage, 0, true, y1);
+    numerics::combine(WIDTH, static_cast<const Real*>(nullptr), times.dt, tableau->b_error, tableau->stages, k, error);
+
+    double sum = 0.0;
+    for (int d = 0; d < WIDTH; ++d) sum += static_cast<double>(numerics::scaled_square(tolerance, error[d], y[d], y1[d]));
+    const double norm = ::sqrt(sum / WIDTH);
+    const bool accepted = numerics::accept_step(controller, norm, dt);
+    next_dt[trajectory] = numerics::clamp_step(controller, numerics::next_step(controller, norm, dt, tableau->order));
+
+    Real grad_k[STAGES * WIDTH];
+    Real grad_stage[WIDTH];
+    Real grad_y0[WIDTH];
+    numerics::StepCotangents<Real> from;
+    from.y1 = grads + trajectory * WIDTH;
+    numerics::step_vjp<true>(*tableau, field, times.dt, WIDTH, k, from, grad_k, grad_stage, grad_y0);
+    field.vjp(0, grad_k, grad_stage);
+    const auto middle = numerics::quartic_weights<Real>(0.5);
+    for (int d = 0; d < WIDTH; ++d) {
+        grads[trajectory * WIDTH + d] = grad_y0[d] + grad_stage[d];
+        if (accepted) y[d] = middle.y0 * y[d] + (Real(1) - middle.y0) * y1[d];
+    }
+}
+
+template __global__ void step_and_back<float>(const numerics::Tableau<float>*, numerics::Controller,
+                                              numerics::Tolerance<float>, const float*, float, double, float*, float*,
+                                              double*, int);
+template __global__ void step_and_back<double>(const numerics::Tableau<double>*, numerics::Controller,
+                                               numerics::Tolerance<double>, const double*, double, double, double*,
+                                               double*, double*, int);
+
+}  // namespace

@@ -1,0 +1,131 @@
+"""The program `flashode`: what it writes, how it refuses, how it stops."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+import flashode
+from flashode import cli
+from flashode.experiments import commands, results, spiral
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(commands.app, list(arguments))
+
+
+def read_metrics(folder: Path) -> dict[str, object]:
+    metrics: dict[str, object] = json.loads((folder / "metrics.json").read_text())
+    return metrics
+
+
+def epochs_then(stop: BaseException) -> Iterator[spiral.Epoch]:
+    """What `train` would give, were it stopped within its second epoch."""
+    for number, loss in enumerate((1.0, 0.5)):
+        yield spiral.Epoch(number, loss, torch.zeros(397, 2), torch.eye(2))
+    raise stop
+
+
+def test_spiral_writes_figures_and_metrics(tmp_path: Path) -> None:
+    result = invoke(
+        "spiral", "--epochs", "2", "--engine", "native", "--seed", "4", "--out", str(tmp_path / "new")
+    )
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "new"
+    assert {path.name for path in folder.iterdir()} == {"loss.png", "metrics.json", "trajectories.png"}
+    assert all((folder / name).read_bytes().startswith(PNG) for name in ("loss.png", "trajectories.png"))
+    metrics = read_metrics(folder)
+    loss, matrix = metrics["loss"], metrics["learned_matrix"]
+    assert isinstance(loss, list)
+    assert len(loss) == 3
+    assert all(math.isfinite(value) and value > 0 for value in loss)
+    assert torch.tensor(matrix).shape == (2, 2)
+    difference = (
+        (torch.tensor(matrix).double() - torch.tensor(spiral.MATRIX, dtype=torch.float64)).abs().max()
+    )
+    assert metrics["distance_to_true_matrix"] == pytest.approx(difference.item())
+    assert metrics["engine"] == "native"
+    assert metrics["seed"] == 4
+    assert metrics["epochs"] == 2
+    assert isinstance(metrics["function_evaluations"], int)
+    assert isinstance(metrics["seconds"], float)
+    versions = metrics["versions"]
+    assert isinstance(versions, dict)
+    assert versions["flashode"] == flashode.__version__
+
+
+def test_spiral_reports_the_engine_that_ran(tmp_path: Path) -> None:
+    result = invoke("spiral", "--epochs", "1", "--engine", "eager", "--adjoint", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert read_metrics(tmp_path)["engine"] == "eager"
+    assert read_metrics(tmp_path)["gradients"] == "continuous adjoint"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--epochs", "0"), "--epochs"),
+        (("--epochs", "many"), "--epochs"),
+        (("--engine", "fast"), "--engine"),
+        (("--seed", "-1"), "--seed"),
+        (("--panels",), "--panels"),
+    ],
+)
+def test_bad_values_are_named(tmp_path: Path, arguments: tuple[str, ...], named: str) -> None:
+    result = invoke("spiral", "--out", str(tmp_path), *arguments)
+    assert result.exit_code == 2
+    assert named in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_output_that_is_a_file_is_refused(tmp_path: Path, inside: str) -> None:
+    file = tmp_path / "taken"
+    file.write_text("kept")
+    result = invoke("spiral", "--out", str(file / inside))
+    assert result.exit_code == 2
+    assert "--out" in result.output
+    assert file.read_text() == "kept"
+
+
+def test_interruption_keeps_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spiral, "train", lambda *args, **kwargs: epochs_then(KeyboardInterrupt()))
+    result = invoke("spiral", "--out", str(tmp_path))
+    assert result.exit_code == 130
+    assert "Traceback" not in result.output
+    assert read_metrics(tmp_path)["loss"] == [1.0, 0.5]
+
+
+def test_failed_solve_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failure = flashode.SolverError("the step became too small at t = [3]")
+    monkeypatch.setattr(spiral, "train", lambda *args, **kwargs: epochs_then(failure))
+    result = invoke("spiral", "--out", str(tmp_path))
+    assert result.exit_code == 1
+    assert "error: the step became too small at t = [3]" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_version_and_information() -> None:
+    assert invoke("--version").output.split() == ["flashode", flashode.__version__]
+    result = invoke("info")
+    assert result.exit_code == 0
+    assert all(name in result.output for name in flashode.build_info())
+
+
+def test_missing_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "PACKAGES", ("rich", "surely_not_installed"))
+    with pytest.raises(SystemExit, match=r"surely_not_installed.*\n.*pip install 'flashode\[experiments\]'"):
+        cli.main()
+
+
+def test_metrics_that_cannot_be_written_leave_the_old_ones(tmp_path: Path) -> None:
+    results.write_metrics(tmp_path, {"loss": [1.0]})
+    with pytest.raises(TypeError):
+        results.write_metrics(tmp_path, {"loss": object()})
+    assert read_metrics(tmp_path) == {"loss": [1.0]}

@@ -1,0 +1,170 @@
+"""Which room of the Python package may know which, as DESIGN has it, read off the import statements."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "python" / "flashode"
+COMPILED = "_flashode"
+PUBLIC = "__init__"  # what a room knows that writes `import flashode` or `from flashode import odeint`
+
+# Words that every room speaks: they import nothing of ours but each other.
+VOCABULARY = {"declined", "errors", "statistics"}
+
+# odeint, solve → problem, autograd → capture, engines → program, methods. The Problem alone is handed down to
+# the engines, so they know it; capture is given a function and a state, and does not.
+MAY_KNOW: dict[str, set[str]] = {
+    "declined": set(),
+    "statistics": set(),
+    "errors": {"statistics"},
+    "methods": VOCABULARY,
+    "program": VOCABULARY,
+    "capture": {"program"} | VOCABULARY,
+    "engines": {"capture", "program", "methods", "problem"} | VOCABULARY,
+    "problem": {"methods"} | VOCABULARY,
+    "autograd": {"engines", "problem"} | VOCABULARY,
+    "odeint": {"problem", "autograd", "engines"} | VOCABULARY,
+    "__init__": {"odeint", "engines", "problem", "methods"} | VOCABULARY,
+    "experiments": {PUBLIC, "engines", "problem"} | VOCABULARY,
+    "cli": {"experiments"},
+    "__main__": {"cli"},
+}
+MAY_KNOW_COMPILED = {"engines/native.py", "engines/cuda.py"}
+THIRD_PARTIES = {"torch", "numpy"}
+EXTRA_PACKAGES = {"experiments": {"matplotlib", "rich", "typer"}}
+
+
+def violations(package: Path) -> list[str]:
+    """Every import in the package that the tables above do not allow, one line each."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        place = path.relative_to(package)
+        room = place.parts[0].removesuffix(".py")
+        if room not in MAY_KNOW:
+            found.append(f"{place}: the room {room} has no row in the table")
+            continue
+        for line, known in imports(path, package):
+            if not allowed(place, room, known):
+                found.append(f"{place}:{line}: {room} may not know {known}")
+    return found
+
+
+def allowed(place: Path, room: str, known: str) -> bool:
+    """Whether a file may import a room (or, written `name.`, another package)."""
+    if known.endswith("."):
+        name = known[:-1]
+        return name in sys.stdlib_module_names | THIRD_PARTIES | EXTRA_PACKAGES.get(room, set())
+    if known == COMPILED:
+        return place.as_posix() in MAY_KNOW_COMPILED
+    return known == room or known in MAY_KNOW[room]
+
+
+def imports(path: Path, package: Path) -> Iterator[tuple[int, str]]:
+    """Line and imported room of each import, wherever it stands; another package is written `name.`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, room_of(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            module = absolute(node, path, package)
+            if module == "flashode":
+                for alias in node.names:
+                    yield node.lineno, room_of_name(alias.name, package)
+            else:
+                yield node.lineno, room_of(module)
+        elif isinstance(node, ast.Call) and called_name(node) in {"import_module", "__import__"}:
+            target = node.args[0]
+            # A computed name cannot be checked, and so is not allowed at all.
+            yield node.lineno, room_of(target.value) if is_text(target) else "a computed module name"
+
+
+def absolute(node: ast.ImportFrom, path: Path, package: Path) -> str:
+    """The dotted name of the module that an import statement names, relative or not."""
+    if not node.level:
+        return node.module or ""
+    parents = ("flashode", *path.relative_to(package).parent.parts)
+    base = parents[: len(parents) - node.level + 1]
+    return ".".join((*base, node.module) if node.module else base)
+
+
+def room_of(module: str) -> str:
+    """`flashode.engines.native` → `engines`, `flashode` → the public names, `torch.nn` → `torch.`."""
+    first, *rest = module.split(".")
+    if first != "flashode":
+        return f"{first}."
+    return rest[0] if rest else PUBLIC
+
+
+def room_of_name(name: str, package: Path) -> str:
+    """What `from flashode import name` imports: a room, or a public name."""
+    is_room = name == COMPILED or (package / name).is_dir() or (package / f"{name}.py").exists()
+    return name if is_room else PUBLIC
+
+
+def called_name(call: ast.Call) -> str:
+    """The last name of what is called: `importlib.import_module(…)` → `import_module`."""
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def is_text(node: ast.expr) -> bool:
+    """Whether the expression is a string literal."""
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_package_keeps_its_layers() -> None:
+    assert list(PACKAGE.rglob("*.py"))
+    assert violations(PACKAGE) == []
+
+
+def test_init_holds_names_only() -> None:
+    for node in ast.parse((PACKAGE / "__init__.py").read_text()).body:
+        is_docstring = isinstance(node, ast.Expr) and is_text(node.value)
+        is_name = isinstance(node, ast.Assign) and all(
+            isinstance(target, ast.Name) and target.id in {"__all__", "__version__"}
+            for target in node.targets
+        )
+        assert is_docstring or is_name or isinstance(node, ast.ImportFrom), ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("methods.py", "import flashode.engines\n"),
+        ("methods.py", "from flashode import odeint\n"),
+        ("program/ops.py", "from flashode.capture import capture\n"),
+        ("program/ops.py", "from ..capture import capture\n"),
+        ("program/ops.py", "def late():\n    from .. import capture\n"),
+        ("capture/trace.py", "from flashode.problem import Problem\n"),
+        ("problem/options.py", "from flashode.engines import choose\n"),
+        ("engines/eager/step.py", "from flashode.autograd import DiscreteAdjoint\n"),
+        ("engines/eager/step.py", "from flashode import _flashode\n"),
+        ("engines/eager/step.py", "import importlib\nimportlib.import_module('flashode._flashode')\n"),
+        ("odeint.py", "from flashode._flashode import solve\n"),
+        ("odeint.py", "from flashode.experiments import spiral\n"),
+        ("odeint.py", "import scipy.integrate\n"),
+        ("odeint.py", "from importlib import import_module\nimport_module('flash' + 'ode.cli')\n"),
+        ("helpers.py", "import math\n"),
+    ],
+)
+def test_checker_sees_a_violation(tmp_path: Path, file: str, text: str) -> None:
+    for room in ("capture", "experiments"):
+        (tmp_path / room).mkdir()
+    (tmp_path / "odeint.py").touch()
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    found = violations(tmp_path)
+    assert len(found) == 1
+    assert found[0].startswith(file)
+
+
+def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "program").mkdir()
+    text = "import math\nimport torch.nn\nfrom flashode import _flashode\nfrom ..program import Program\n"
+    (tmp_path / "engines" / "native.py").write_text(text)
+    assert violations(tmp_path) == []
