@@ -28,6 +28,11 @@ class Workload:
     method: str = "dopri5"
     options: dict[str, object] = field(default_factory=dict)
 
+    def describe(self) -> str:
+        """One line with everything that the row fixes."""
+        tolerances = f"rtol {self.rtol:g}, atol {self.atol:g}"
+        return f"{self.summary}; {self.method}, {tolerances}, float32, seed {SEED}"
+
     def make(self) -> tuple[nn.Module, Tensor]:
         """The field and the initial state. The global random state is left as it was."""
         with torch.random.fork_rng(devices=()):

@@ -110,6 +110,14 @@ class Whirl(Counting):
         return 2 * radius * torch.stack([-y[..., 1], y[..., 0]], dim=-1)
 
 
+class Logistic(Counting):
+    """y' = y (1 - y) with y(0) = 0.1: y = 1 / (1 + 9 exp(-t))."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.nfe += 1
+        return y * (1 - y)
+
+
 class Forced(Counting):
     """y' = cos t - y with y(0) = 0: y = (cos t + sin t - exp(-t)) / 2."""
 
@@ -143,6 +151,9 @@ ANALYTIC: dict[str, Analytic] = {
     "decay": Analytic(Decay, torch.ones(1, dtype=torch.float64), lambda t: (1 + t[:, None]) ** -0.5),
     "forced": Analytic(
         Forced, torch.zeros(1, dtype=torch.float64), lambda t: 0.5 * (t.cos() + t.sin() - (-t).exp())[:, None]
+    ),
+    "logistic": Analytic(
+        Logistic, torch.full((1,), 0.1, dtype=torch.float64), lambda t: 1 / (1 + 9 * (-t[:, None]).exp())
     ),
     "spiral": Analytic(Spiral, torch.ones(2, dtype=torch.float64), _spiral_solution),
     "whirl": Analytic(

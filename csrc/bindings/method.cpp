@@ -17,15 +17,17 @@ namespace {
 
 using Row = std::vector<double>;
 
-numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std::vector<Row>& a, const Row& b,
-                                  const Row& c, const Row& b_error, const Row& b_mid) {
+numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std::vector<Row>& a,
+                                  const Row& b, const Row& c, const Row& b_error, const Row& b_mid) {
     const std::size_t stages = b.size();
     if (stages < 1 || stages > static_cast<std::size_t>(numerics::MAX_STAGES)) {
         throw std::invalid_argument("a tableau has 1 to " + std::to_string(numerics::MAX_STAGES) + " stages");
     }
-    if (a.size() != stages || c.size() != stages) throw std::invalid_argument("a, b and c disagree in length");
+    if (a.size() != stages || c.size() != stages)
+        throw std::invalid_argument("a, b and c disagree in length");
     if (adaptive && (stages < 2 || b_error.size() != stages || b_mid.size() != stages)) {
-        throw std::invalid_argument("an adaptive tableau needs an error weight and a midpoint weight for each stage");
+        throw std::invalid_argument(
+            "an adaptive tableau needs an error weight and a midpoint weight for each stage");
     }
     numerics::Tableau<double> made;
     made.stages = static_cast<int>(stages);
@@ -47,12 +49,12 @@ numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std
 
 }  // namespace
 
-void bind_method(py::module_& m) {
+void bind_method(const py::module_& m) {
     py::class_<cpu::Method>(m, "Method")
-        .def(py::init([](int order, bool adaptive, bool fsal, const std::vector<Row>& a, const Row& b, const Row& c,
-                         const Row& b_error, const Row& b_mid, double rtol, double atol, double first_step,
-                         double min_step, double max_step, double safety, double ifactor, double dfactor,
-                         std::int64_t max_num_steps, bool perturb) {
+        .def(py::init([](int order, bool adaptive, bool fsal, const std::vector<Row>& a, const Row& b,
+                         const Row& c, const Row& b_error, const Row& b_mid, double rtol, double atol,
+                         double first_step, double min_step, double max_step, double safety, double ifactor,
+                         double dfactor, std::int64_t max_num_steps, bool perturb) {
                  cpu::Method method;
                  method.tableau = tableau(order, adaptive, fsal, a, b, c, b_error, b_mid);
                  method.controller = {min_step, max_step, safety, ifactor, dfactor};
@@ -63,10 +65,11 @@ void bind_method(py::module_& m) {
                  method.perturb = perturb;
                  return method;
              }),
-             py::kw_only(), py::arg("order"), py::arg("adaptive"), py::arg("fsal"), py::arg("a"), py::arg("b"),
-             py::arg("c"), py::arg("b_error"), py::arg("b_mid"), py::arg("rtol"), py::arg("atol"),
-             py::arg("first_step"), py::arg("min_step"), py::arg("max_step"), py::arg("safety"), py::arg("ifactor"),
-             py::arg("dfactor"), py::arg("max_num_steps"), py::arg("perturb"));
+             py::kw_only(), py::arg("order"), py::arg("adaptive"), py::arg("fsal"), py::arg("a"),
+             py::arg("b"), py::arg("c"), py::arg("b_error"), py::arg("b_mid"), py::arg("rtol"),
+             py::arg("atol"), py::arg("first_step"), py::arg("min_step"), py::arg("max_step"),
+             py::arg("safety"), py::arg("ifactor"), py::arg("dfactor"), py::arg("max_num_steps"),
+             py::arg("perturb"));
 }
 
 }  // namespace flashode::bindings

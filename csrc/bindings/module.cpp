@@ -1,5 +1,5 @@
-// Table of contents of the compiled module. Pointers, sizes and numbers cross it, never a tensor: the module does not
-// link libtorch, so one build serves every version of torch.
+// Table of contents of the compiled module. Pointers, sizes and numbers cross it, never a tensor: the module
+// does not link libtorch, so one build serves every version of torch.
 #include "bindings/bindings.hpp"
 
 PYBIND11_MODULE(_flashode, m) {

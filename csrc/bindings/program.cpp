@@ -29,7 +29,8 @@ class Builder {
         program_.parameter_sizes = std::move(parameter_sizes);
     }
 
-    void dense(int out, int x, int weight, std::optional<int> bias, int repeats, int features_in, int features_out) {
+    void dense(int out, int x, int weight, std::optional<int> bias, int repeats, int features_in,
+               int features_out) {
         Op& op = add(OpKind::dense, out, {x});
         op.parameter = weight;
         op.bias = bias.value_or(-1);
@@ -87,10 +88,12 @@ class Builder {
 
 }  // namespace
 
-void bind_program(py::module_& m) {
-    py::class_<Program, std::shared_ptr<Program>>(m, "Program").def_property_readonly("width", &Program::width);
+void bind_program(const py::module_& m) {
+    py::class_<Program, std::shared_ptr<Program>>(m, "Program")
+        .def_property_readonly("width", &Program::width);
     py::class_<Builder>(m, "ProgramBuilder")
-        .def(py::init<std::vector<int>, std::vector<std::int64_t>>(), py::arg("widths"), py::arg("parameter_sizes"))
+        .def(py::init<std::vector<int>, std::vector<std::int64_t>>(), py::arg("widths"),
+             py::arg("parameter_sizes"))
         .def("dense", &Builder::dense, py::arg("out"), py::arg("x"), py::arg("weight"), py::arg("bias"),
              py::arg("repeats"), py::arg("features_in"), py::arg("features_out"))
         .def("gather", &Builder::gather, py::arg("out"), py::arg("inputs"), py::arg("index"))

@@ -1,5 +1,5 @@
-// Solves and their reverse passes. Addresses are those of contiguous tensors that the caller keeps alive; shapes stand
-// beside the arguments of the structs in cpu/engine.hpp.
+// Solves and their reverse passes. Addresses are those of contiguous tensors that the caller keeps alive;
+// shapes stand beside the arguments of the structs in cpu/engine.hpp.
 #include <pybind11/stl.h>
 
 #include <cstdint>
@@ -45,7 +45,8 @@ struct BoundField {
                std::vector<bool> wants_gradient, const std::vector<std::pair<int, int>>& norm_groups,
                std::int64_t batch, double direction)
         : program(std::move(of)) {
-        if (parameters.size() != program->parameter_sizes.size() || wants_gradient.size() != parameters.size()) {
+        if (parameters.size() != program->parameter_sizes.size() ||
+            wants_gradient.size() != parameters.size()) {
             throw std::invalid_argument("one address and one flag for each parameter of the program");
         }
         field.program = program.get();
@@ -78,13 +79,15 @@ cpu::Outcome interruptible(const Run& run) {
 template <class Real>
 std::vector<Real*> gradient_pointers(const std::vector<Address>& addresses) {
     std::vector<Real*> pointers;
+    pointers.reserve(addresses.size());
     for (const Address address : addresses) pointers.push_back(pointer<Real>(address));
     return pointers;
 }
 
 template <class Real>
-std::pair<cpu::Outcome, std::unique_ptr<cpu::Record<Real>>> forward(const BoundField& field, const cpu::Method& method,
-                                                                    Address y0, Address times, std::int64_t time_count,
+std::pair<cpu::Outcome, std::unique_ptr<cpu::Record<Real>>> forward(const BoundField& field,
+                                                                    const cpu::Method& method, Address y0,
+                                                                    Address times, std::int64_t time_count,
                                                                     Address grid, std::int64_t grid_count,
                                                                     Address states, bool keep_record) {
     auto record = keep_record ? std::make_unique<cpu::Record<Real>>() : nullptr;
@@ -104,9 +107,9 @@ std::pair<cpu::Outcome, std::unique_ptr<cpu::Record<Real>>> forward(const BoundF
 }
 
 template <class Real>
-void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu::Record<Real>& record, Address times,
-                  std::int64_t time_count, Address grad_states, Address grad_y0, Address grad_times, Address grad_grid,
-                  const std::vector<Address>& grad_parameters) {
+void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu::Record<Real>& record,
+                  Address times, std::int64_t time_count, Address grad_states, Address grad_y0,
+                  Address grad_times, Address grad_grid, const std::vector<Address>& grad_parameters) {
     cpu::DiscreteRequest<Real> request;
     request.field = &field.field;
     request.method = &method;
@@ -118,13 +121,14 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu:
     request.grad_times = pointer<double>(grad_times);
     request.grad_grid = pointer<double>(grad_grid);
     request.grad_parameters = gradient_pointers<Real>(grad_parameters);
-    interruptible([&](const cpu::Interrupt& interrupt) { return kernels<Real>().discrete_vjp(request, interrupt); });
+    interruptible(
+        [&](const cpu::Interrupt& interrupt) { return kernels<Real>().discrete_vjp(request, interrupt); });
 }
 
 template <class Real>
 cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, bool seminorm, Address times,
-                            std::int64_t time_count, const std::vector<std::vector<double>>& grids, Address states,
-                            Address grad_states, Address grad_y0, Address grad_times,
+                            std::int64_t time_count, const std::vector<std::vector<double>>& grids,
+                            Address states, Address grad_states, Address grad_y0, Address grad_times,
                             const std::vector<Address>& grad_parameters) {
     cpu::ContinuousRequest<Real> request;
     request.field = &field.field;
@@ -155,9 +159,9 @@ void bind_precision(py::module_& m, const char* record_name, const char* suffix)
     m.def(("forward_" + of).c_str(), &forward<Real>, py::arg("field"), py::arg("method"), py::arg("y0"),
           py::arg("times"), py::arg("time_count"), py::arg("grid"), py::arg("grid_count"), py::arg("states"),
           py::arg("keep_record"));
-    m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::arg("field"), py::arg("method"), py::arg("record"),
-          py::arg("times"), py::arg("time_count"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"),
-          py::arg("grad_grid"), py::arg("grad_parameters"));
+    m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::arg("field"), py::arg("method"),
+          py::arg("record"), py::arg("times"), py::arg("time_count"), py::arg("grad_states"),
+          py::arg("grad_y0"), py::arg("grad_times"), py::arg("grad_grid"), py::arg("grad_parameters"));
     m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::arg("field"), py::arg("method"),
           py::arg("seminorm"), py::arg("times"), py::arg("time_count"), py::arg("grids"), py::arg("states"),
           py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"), py::arg("grad_parameters"));

@@ -2,8 +2,8 @@
 //
 // With g the field in reversed time, g(s, y) = -f(-s, y), the augmented state obeys
 //   dy/ds = g,   da/ds = -a^T dg/dy,   d(dL/dt)/ds = a^T dg/ds,   d(dL/dtheta)/ds = -a^T dg/dtheta
-// (Chen et al., "Neural Ordinary Differential Equations", NeurIPS 2018, appendix B), all of them from one vjp of g with
-// the cotangent -a.
+// (Chen et al., "Neural Ordinary Differential Equations", NeurIPS 2018, appendix B), all of them from one vjp
+// of g with the cotangent -a.
 #pragma once
 
 #include <vector>
@@ -16,8 +16,8 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 struct StageAccumulators {
     std::size_t size = 0;
-    Rows<Real> parameters;  // (stages, size), in the tape's accumulator layout
-    std::vector<Real> time;     // (stages)
+    Rows<Real> parameters;   // (stages, size), in the tape's accumulator layout
+    std::vector<Real> time;  // (stages)
 };
 
 template <class Real>
@@ -33,8 +33,8 @@ class AugmentedTileField {
         field_(0, s, state, rate);
         for (int e = 0; e < n_; ++e) cotangent_[static_cast<std::size_t>(e)] = -state[n_ + e];
         const auto at = static_cast<std::size_t>(stage);
-        field_.accumulate_into(accumulators_->size == 0 ? nullptr
-                                                        : &accumulators_->parameters[at * accumulators_->size]);
+        field_.accumulate_into(
+            accumulators_->size == 0 ? nullptr : &accumulators_->parameters[at * accumulators_->size]);
         accumulators_->time[at] -= field_.vjp(0, cotangent_.data(), rate + n_);
     }
 

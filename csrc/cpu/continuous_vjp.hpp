@@ -1,5 +1,5 @@
-// The continuous adjoint: the augmented dynamics solved backwards, one solve for each interval between output times, the
-// state reset to the forward pass' value at each.
+// The continuous adjoint: the augmented dynamics solved backwards, one solve for each interval between output
+// times, the state reset to the forward pass' value at each.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,8 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     AdjointSystem(const Method& method, const Field& reversed, const Tape<Real>& tape, bool seminorm,
                   StageAccumulators<Real>& accumulators)
         : Base(method, Tiles<Real>{reversed.batch, 2 * tape.width()},
-               twice(reversed.norm_groups, tape.width()), AugmentedTileField<Real>(reversed, tape, accumulators),
+               twice(reversed.norm_groups, tape.width()),
+               AugmentedTileField<Real>(reversed, tape, accumulators),
                ParameterQuadrature<Real>(method, reversed, tape, !seminorm, accumulators)),
           rows_{reversed.batch, tape.width()},
           a_(rows_.total()),
@@ -85,7 +86,8 @@ class ContinuousAdjoint {
           reversed_(reversed),
           tape_(tape),
           accumulators_{tape.accumulator_size(), {}, {}},
-          system_(*request.method, reversed, tape, request.seminorm, allocate(accumulators_, *request.method)) {}
+          system_(*request.method, reversed, tape, request.seminorm,
+                  allocate(accumulators_, *request.method)) {}
 
     Outcome run(const Interrupt& interrupt) {
         Outcome total;
@@ -108,7 +110,8 @@ class ContinuousAdjoint {
             system_.add_cotangent(request_.grad_states + (i - 1) * row);
         }
         system_.store_adjoint(request_.grad_y0);
-        if (request_.grad_times != nullptr) request_.grad_times[0] = static_cast<double>(system_.time_gradient());
+        if (request_.grad_times != nullptr)
+            request_.grad_times[0] = static_cast<double>(system_.time_gradient());
         store_parameter_gradients();
         return total;
     }
@@ -128,11 +131,12 @@ class ContinuousAdjoint {
             return integrate_adaptive(system_, *request_.method, times, 2, interrupt);
         }
         const std::vector<double>& grid = request_.grids[i - 1];
-        return integrate_fixed(system_, *request_.method, grid.data(), static_cast<std::int64_t>(grid.size()), times, 2,
-                               interrupt);
+        return integrate_fixed(system_, *request_.method, grid.data(), static_cast<std::int64_t>(grid.size()),
+                               times, 2, interrupt);
     }
 
-    // Moving output time i moves its state along f: dL/dt_i = (dL/dy_i)^T f(t_i, y_i). Returns evaluations made.
+    // Moving output time i moves its state along f: dL/dt_i = (dL/dy_i)^T f(t_i, y_i). Returns evaluations
+    // made.
     std::int64_t move_end(std::int64_t i) {
         const Tiles<Real> rows{request_.field->batch, tape_.width()};
         const std::int64_t row = rows.batch * rows.width;
@@ -157,7 +161,8 @@ class ContinuousAdjoint {
         const std::vector<Real*> parts = system_.parameter_gradients();
         for (std::size_t p = 0; p < parts.size(); ++p) {
             if (parts[p] == nullptr) continue;
-            std::copy(parts[p], parts[p] + reversed_.program->parameter_sizes[p], request_.grad_parameters[p]);
+            std::copy(parts[p], parts[p] + reversed_.program->parameter_sizes[p],
+                      request_.grad_parameters[p]);
         }
     }
 

@@ -15,8 +15,8 @@ enum class Start { zero, bias, output };
 
 // out[r] = start[r] + sum over i < terms of w[r * row_stride + i * term_stride] * x[i], for Block rows r.
 template <int Block, Start From, class Real>
-inline void product_block(const Real* w, int row_stride, int terms, int term_stride, const Real* bias, const Real* x,
-                          Real* out) {
+inline void product_block(const Real* w, int row_stride, int terms, int term_stride, const Real* bias,
+                          const Real* x, Real* out) {
     Vector<Real> sum[Block][VECTORS_PER_ROW];
     for (int r = 0; r < Block; ++r) {
         for (int v = 0; v < VECTORS_PER_ROW; ++v) {
@@ -31,7 +31,8 @@ inline void product_block(const Real* w, int row_stride, int terms, int term_str
     }
     for (int i = 0; i < terms; ++i) {
         Vector<Real> row[VECTORS_PER_ROW];
-        for (int v = 0; v < VECTORS_PER_ROW; ++v) row[v] = load(x + i * LANES<Real> + v * VECTOR_LENGTH<Real>);
+        for (int v = 0; v < VECTORS_PER_ROW; ++v)
+            row[v] = load(x + i * LANES<Real> + v * VECTOR_LENGTH<Real>);
         for (int r = 0; r < Block; ++r) {
             const Real weight = w[r * row_stride + i * term_stride];
             for (int v = 0; v < VECTORS_PER_ROW; ++v) sum[r][v] += weight * row[v];
@@ -45,25 +46,27 @@ inline void product_block(const Real* w, int row_stride, int terms, int term_str
 }
 
 template <Start From, class Real>
-inline void product(const Real* w, int rows, int row_stride, int terms, int term_stride, const Real* bias, const Real* x,
-                    Real* out) {
+inline void product(const Real* w, int rows, int row_stride, int terms, int term_stride, const Real* bias,
+                    const Real* x, Real* out) {
     int r = 0;
-    for (; r + DENSE_BLOCK <= rows; r += DENSE_BLOCK) {
-        product_block<DENSE_BLOCK, From>(w + r * row_stride, row_stride, terms, term_stride, bias, x,
-                                         out + r * LANES<Real>);
-        if constexpr (From == Start::bias) bias += DENSE_BLOCK;
-    }
-    for (; r < rows; ++r) {
-        product_block<1, From>(w + r * row_stride, row_stride, terms, term_stride, bias, x, out + r * LANES<Real>);
-        if constexpr (From == Start::bias) ++bias;
-    }
+    const auto blocks_of = [&]<int Block>() {
+        for (; r + Block <= rows; r += Block) {
+            product_block<Block, From>(w + r * row_stride, row_stride, terms, term_stride, bias, x,
+                                       out + r * LANES<Real>);
+            if constexpr (From == Start::bias) bias += Block;
+        }
+    };
+    blocks_of.template operator()<DENSE_BLOCK>();
+    if constexpr (DENSE_BLOCK > 2) blocks_of.template operator()<2>();
+    blocks_of.template operator()<1>();
 }
 
 }  // namespace detail
 
 // out = W x + b over a tile; w (features_out, features_in), x (features_in, lanes), out (features_out, lanes)
 template <class Real>
-inline void dense(const Real* w, const Real* bias, int features_in, int features_out, const Real* x, Real* out) {
+inline void dense(const Real* w, const Real* bias, int features_in, int features_out, const Real* x,
+                  Real* out) {
     using detail::Start;
     if (bias != nullptr) {
         detail::product<Start::bias>(w, features_out, features_in, features_in, 1, bias, x, out);
@@ -74,14 +77,40 @@ inline void dense(const Real* w, const Real* bias, int features_in, int features
 
 // grad_x = W^T grad_out, or grad_x += W^T grad_out
 template <class Real>
-inline void dense_vjp_input(const Real* w, int features_in, int features_out, bool assign, const Real* grad_out,
-                            Real* grad_x) {
+inline void dense_vjp_input(const Real* w, int features_in, int features_out, bool assign,
+                            const Real* grad_out, Real* grad_x) {
     using detail::Start;
     const Real* no_bias = nullptr;
     if (assign) {
         detail::product<Start::zero>(w, features_in, 1, features_out, features_in, no_bias, grad_out, grad_x);
     } else {
-        detail::product<Start::output>(w, features_in, 1, features_out, features_in, no_bias, grad_out, grad_x);
+        detail::product<Start::output>(w, features_in, 1, features_out, features_in, no_bias, grad_out,
+                                       grad_x);
+    }
+}
+
+// A weight's gradient has a row of lanes for each element as long as that stays in the first-level cache
+// beside the tile: no horizontal sum and no transposition in the inner loop. (Of 2-50-2 each layer has 100
+// elements.)
+inline constexpr int MOST_ELEMENTS_BY_LANES = 256;
+
+constexpr bool weight_by_lanes(int features_in, int features_out) {
+    return features_in * features_out <= MOST_ELEMENTS_BY_LANES;
+}
+
+// grad_w += grad_out x^T, lane by lane; grad_w (features_out * features_in, lanes)
+template <class Real>
+inline void dense_vjp_weight_by_lanes(int features_in, int features_out, const Real* x, const Real* grad_out,
+                                      Real* grad_w) {
+    for (int o = 0; o < features_out; ++o) {
+        for (int i = 0; i < features_in; ++i) {
+            for (int v = 0; v < LANES<Real>; v += VECTOR_LENGTH<Real>) {
+                const Vector<Real> product =
+                    load(grad_out + o * LANES<Real> + v) * load(x + i * LANES<Real> + v);
+                store(grad_w + v, load(grad_w + v) + product);
+            }
+            grad_w += LANES<Real>;
+        }
     }
 }
 
@@ -91,12 +120,12 @@ constexpr int padded_features(int features_in) {
     return (features_in + VECTOR_LENGTH<Real> - 1) / VECTOR_LENGTH<Real> * VECTOR_LENGTH<Real>;
 }
 
-// grad_w += grad_out x^T, summed over lanes. Written over lanes it would drown in horizontal sums; with x transposed
-// once the lanes become the inner dimension of a small matrix product.
+// grad_w += grad_out x^T, summed over lanes. Written over lanes it would drown in horizontal sums; with x
+// transposed once the lanes become the inner dimension of a small matrix product.
 //   grad_w (features_out, padded)   transposed: scratch (lanes, padded)
 template <class Real>
-inline void dense_vjp_weight(int features_in, int features_out, const Real* x, const Real* grad_out, Real* transposed,
-                             Real* grad_w) {
+inline void dense_vjp_weight(int features_in, int features_out, const Real* x, const Real* grad_out,
+                             Real* transposed, Real* grad_w) {
     const int padded = padded_features<Real>(features_in);
     for (int l = 0; l < LANES<Real>; ++l) {
         for (int i = 0; i < features_in; ++i) transposed[l * padded + i] = x[i * LANES<Real> + l];

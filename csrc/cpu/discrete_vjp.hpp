@@ -1,5 +1,5 @@
-// The discrete adjoint: the exact reverse of the steps that a forward solve took, tile by tile and last step first, from
-// one checkpoint a step.
+// The discrete adjoint: the exact reverse of the steps that a forward solve took, tile by tile and last step
+// first, from one checkpoint a step.
 #pragma once
 
 #include <algorithm>
@@ -28,12 +28,14 @@ class DiscreteAdjoint {
         const auto n = static_cast<std::size_t>(tiles_.size());
         const auto stages = static_cast<std::size_t>(tableau_.stages);
         for (Rows<Real>* rows : {&stages_, &grad_stages_, &stage_inputs_}) rows->resize(n * stages);
-        for (Rows<Real>* rows : {&grad_y_, &grad_y0_, &grad_mid_, &grad_first_, &grad_last_, &scratch_, &y1_, &y_mid_}) {
+        for (Rows<Real>* rows :
+             {&grad_y_, &grad_y0_, &grad_mid_, &grad_first_, &grad_last_, &scratch_, &y1_, &y_mid_}) {
             rows->resize(n);
         }
         first_time_of_step_.assign(record_.steps() + 1, request.time_count);
         for (std::int64_t j = request.time_count - 1; j >= 1; --j) {
-            first_time_of_step_[static_cast<std::size_t>(record_.step_of_time[static_cast<std::size_t>(j)])] = j;
+            first_time_of_step_[static_cast<std::size_t>(record_.step_of_time[static_cast<std::size_t>(j)])] =
+                j;
         }
         for (std::size_t s = record_.steps(); s-- > 0;) {
             first_time_of_step_[s] = std::min(first_time_of_step_[s], first_time_of_step_[s + 1]);
@@ -68,15 +70,16 @@ class DiscreteAdjoint {
         numerics::add_scaled(tiles_.size(), weight, scratch_.data(), out);
     }
 
-    // The time at which the first stage was evaluated: an adaptive step after the first reused the last stage of the
-    // step before, which looked just before its end.
+    // The time at which the first stage was evaluated: an adaptive step after the first reused the last stage
+    // of the step before, which looked just before its end.
     Real first_stage_time(std::size_t s) const {
         const Real start = static_cast<Real>(record_.starts[s]);
         if (tableau_.adaptive) return s == 0 ? start : just_before(start);
         return method_.perturb ? just_after(start) : start;
     }
 
-    void recompute(std::int64_t tile, std::size_t s, const numerics::StepTimes<Real>& times, const Real* y0, bool dense) {
+    void recompute(std::int64_t tile, std::size_t s, const numerics::StepTimes<Real>& times, const Real* y0,
+                   bool dense) {
         const int n = tiles_.size();
         if (carries_ && s > 0) {
             const Real* slopes = &record_.slopes[s * tiles_.total() + tiles_.offset(tile)];
@@ -113,8 +116,8 @@ class DiscreteAdjoint {
         numerics::StepTimeGradients<Real> grad_times;
         Real* grad_k = grad_stages_.data();
         if (tableau_.adaptive) {
-            grad_times = numerics::step_vjp<false>(tableau_, field_, times.dt, n, stages_.data(), from, grad_k,
-                                                   scratch_.data(), stage_inputs_.data());
+            grad_times = numerics::step_vjp<false>(tableau_, field_, times.dt, n, stages_.data(), from,
+                                                   grad_k, scratch_.data(), stage_inputs_.data());
         } else {
             grad_times = numerics::step_vjp<true>(tableau_, field_, times.dt, n, stages_.data(), from, grad_k,
                                                   scratch_.data(), stage_inputs_.data());
@@ -145,7 +148,8 @@ class DiscreteAdjoint {
             numerics::add_scaled(n, dt * w.f0, cotangent, grad_first_.data());
             numerics::add_scaled(n, dt * w.f1, cotangent, grad_last_.data());
         }
-        if (!with_times_ || (!tableau_.adaptive && x == 1.0)) return;  // on a grid point the output is y1 itself
+        if (!with_times_ || (!tableau_.adaptive && x == 1.0))
+            return;  // on a grid point the output is y1 itself
         // d(output)/dt = slope / dt, and the start of the step moves it the other way
         if (tableau_.adaptive) {
             numerics::combine(n, y0, dt, tableau_.b_mid, tableau_.stages, stages_.data(), y_mid_.data());
@@ -166,8 +170,8 @@ class DiscreteAdjoint {
     // A free row block while outputs are handled: the stages' own gradients are not there yet.
     Real* slope() { return grad_stages_.data(); }
 
-    // Step sizes of adaptive methods are constants, so every step moves with the start; those of fixed-step methods are
-    // differences of grid points.
+    // Step sizes of adaptive methods are constants, so every step moves with the start; those of fixed-step
+    // methods are differences of grid points.
     void add_time_gradients(std::size_t s, double start, double dt) {
         if (!with_times_) return;
         if (tableau_.adaptive) {
@@ -186,14 +190,15 @@ class DiscreteAdjoint {
     Tiles<Real> tiles_;
     TileField<Real> field_;
     Rows<Real> accumulator_;
-    bool carries_;  // the first stage is the last of the step before, evaluated elsewhere than at the solution
+    bool
+        carries_;  // the first stage is the last of the step before, evaluated elsewhere than at the solution
     bool with_times_;
     std::vector<std::int64_t> first_time_of_step_;
     Rows<Real> stages_;
     Rows<Real> grad_stages_;
     Rows<Real> stage_inputs_;
-    Rows<Real> grad_y_;     // of the state at the end of the step at hand, then at its start
-    Rows<Real> grad_y0_;    // what dense output adds to it at the start
+    Rows<Real> grad_y_;   // of the state at the end of the step at hand, then at its start
+    Rows<Real> grad_y0_;  // what dense output adds to it at the start
     Rows<Real> grad_mid_;
     Rows<Real> grad_first_;
     Rows<Real> grad_last_;
@@ -204,7 +209,8 @@ class DiscreteAdjoint {
 
 template <class Real>
 Outcome discrete_vjp(const DiscreteRequest<Real>& request, const Interrupt& interrupt) {
-    const Tape<Real> tape(*request.field->program, request.field->parameters.data(), request.field->wants_gradient);
+    const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
+                          request.field->wants_gradient);
     return DiscreteAdjoint<Real>(request, tape).run(interrupt);
 }
 

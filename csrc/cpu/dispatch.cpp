@@ -64,17 +64,20 @@ const InstructionSet& choose() {
         for (const InstructionSet& set : instruction_sets()) {
             if (std::string(wanted) == set.name) {
                 if (set.supported()) return set;
-                throw std::invalid_argument(std::string("FLASHODE_ISA=") + wanted + ": this machine lacks it");
+                throw std::invalid_argument(std::string("FLASHODE_ISA=") + wanted +
+                                            ": this machine lacks it");
             }
             known += std::string(known.empty() ? "" : ", ") + set.name;
         }
-        throw std::invalid_argument(std::string("FLASHODE_ISA=") + wanted + " is unknown; accepted are " + known);
+        throw std::invalid_argument(std::string("FLASHODE_ISA=") + wanted + " is unknown; accepted are " +
+                                    known);
     }
     const InstructionSet* best = nullptr;
     for (const InstructionSet& set : instruction_sets()) {
         if (set.supported()) best = &set;
     }
-    if (best == nullptr) throw std::invalid_argument("this machine lacks every instruction set of this build");
+    if (best == nullptr)
+        throw std::invalid_argument("this machine lacks every instruction set of this build");
     return *best;
 }
 

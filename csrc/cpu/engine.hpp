@@ -1,5 +1,5 @@
-// The tile engine's interface: what crosses between the bindings and the code compiled for one instruction set. Plain
-// data, the same for all of them.
+// The tile engine's interface: what crosses between the bindings and the code compiled for one instruction
+// set. Plain data, the same for all of them.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,8 @@
 
 namespace flashode::cpu {
 
-// A contiguous range of the state's rows whose root-mean-square error counts by itself; the joint norm is the largest.
+// A contiguous range of the state's rows whose root-mean-square error counts by itself; the joint norm is the
+// largest.
 struct NormGroup {
     int begin = 0;
     int end = 0;
@@ -39,7 +40,14 @@ struct Field {
     double direction = 1.0;
 };
 
-enum class Status : std::uint8_t { done, nonfinite_field, nonfinite_state, underflow, too_many_steps, interrupted };
+enum class Status : std::uint8_t {
+    done,
+    nonfinite_field,
+    nonfinite_state,
+    underflow,
+    too_many_steps,
+    interrupted
+};
 
 struct Outcome {
     Status status = Status::done;
@@ -52,13 +60,15 @@ struct Outcome {
     std::int64_t rejected = 0;
 };
 
-// What the forward pass keeps for the reverse one: per accepted step its start, its size and the state it began with.
+// What the forward pass keeps for the reverse one: per accepted step its start, its size and the state it
+// began with.
 template <class Real>
 struct Record {
     std::vector<double> starts;
     std::vector<double> sizes;
     std::vector<Real> states;  // (steps, tiles, width, lanes)
-    std::vector<Real> slopes;  // the same, for methods whose first stage is another step's last and not f(t0, y0)
+    std::vector<Real>
+        slopes;  // the same, for methods whose first stage is another step's last and not f(t0, y0)
     std::vector<std::int64_t> step_of_time;  // (times); -1 for the first time
 
     std::size_t steps() const { return starts.size(); }
@@ -87,11 +97,11 @@ struct DiscreteRequest {
     const Record<Real>* record = nullptr;
     const double* times = nullptr;
     std::int64_t time_count = 0;
-    const Real* grad_states = nullptr;        // (times, batch, width)
-    Real* grad_y0 = nullptr;                  // (batch, width)
-    double* grad_times = nullptr;             // (times) through dense output; null: not wanted
-    double* grad_grid = nullptr;              // (grid) fixed-step methods; adaptive ones: (1), the start
-    std::vector<Real*> grad_parameters;       // one a parameter, zeroed; null: not wanted
+    const Real* grad_states = nullptr;   // (times, batch, width)
+    Real* grad_y0 = nullptr;             // (batch, width)
+    double* grad_times = nullptr;        // (times) through dense output; null: not wanted
+    double* grad_grid = nullptr;         // (grid) fixed-step methods; adaptive ones: (1), the start
+    std::vector<Real*> grad_parameters;  // one a parameter, zeroed; null: not wanted
 };
 
 template <class Real>
@@ -101,11 +111,12 @@ struct ContinuousRequest {
     bool seminorm = false;           // leave the parameters out of the error norm
     const double* times = nullptr;
     std::int64_t time_count = 0;
-    const std::vector<double>* grids = nullptr;  // fixed-step methods: for each interval its grid, in reversed time
-    const Real* states = nullptr;                // (times, batch, width)
-    const Real* grad_states = nullptr;           // (times, batch, width)
-    Real* grad_y0 = nullptr;                     // (batch, width)
-    double* grad_times = nullptr;                // (times); null: not wanted
+    const std::vector<double>* grids =
+        nullptr;                        // fixed-step methods: for each interval its grid, in reversed time
+    const Real* states = nullptr;       // (times, batch, width)
+    const Real* grad_states = nullptr;  // (times, batch, width)
+    Real* grad_y0 = nullptr;            // (batch, width)
+    double* grad_times = nullptr;       // (times); null: not wanted
     std::vector<Real*> grad_parameters;
 };
 

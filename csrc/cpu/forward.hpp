@@ -27,7 +27,8 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
         record.starts.push_back(step.start);
         record.sizes.push_back(step.dt);
         record.states.insert(record.states.end(), y0_.begin(), y0_.end());
-        if (tableau_.adaptive && !tableau_.fsal) record.slopes.insert(record.slopes.end(), f0_.begin(), f0_.end());
+        if (tableau_.adaptive && !tableau_.fsal)
+            record.slopes.insert(record.slopes.end(), f0_.begin(), f0_.end());
     }
 
     void output(std::int64_t j, double x, const Step& step) {
@@ -47,7 +48,8 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
 
 template <class Real>
 Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt) {
-    const Tape<Real> tape(*request.field->program, request.field->parameters.data(), request.field->wants_gradient);
+    const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
+                          request.field->wants_gradient);
     ForwardSystem<Real> system(request, tape);
     if (request.record != nullptr) request.record->step_of_time.assign(1, -1);
     if (request.method->tableau.adaptive) {

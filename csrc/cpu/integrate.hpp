@@ -1,11 +1,12 @@
-// The loops over steps: one adaptive, one over a given grid. What is integrated, and how it is spread over tiles, is the
-// system's business; the adjoint solve runs through the same two loops as the forward one.
+// The loops over steps: one adaptive, one over a given grid. What is integrated, and how it is spread over
+// tiles, is the system's business; the adjoint solve runs through the same two loops as the forward one.
 //
 // A System offers
 //   bool start(double t)                      y0 is in place; evaluates f0; false when y0 or f0 is not finite
 //   norm_y0(), norm_f0()                      scaled norms at the start
 //   double probe(double t, double h)          scaled norm of f(t + h, y0 + h f0) - f0
-//   double attempt(const Step&, bool dense)   takes the step, returns the scaled norm of its error estimate; `dense`:
+//   double attempt(const Step&, bool dense)   takes the step, returns the scaled norm of its error estimate;
+//   `dense`:
 //                                             an output time lies within
 //   void accept(const Step&)                  the attempt stands: record it
 //   void output(std::int64_t j, double x, const Step&)   y at the fraction x of the step is output number j

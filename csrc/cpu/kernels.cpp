@@ -1,5 +1,5 @@
-// The tile engine compiled for one instruction set. The build compiles this file once for each, with FLASHODE_ISA naming
-// the namespace that keeps their code apart.
+// The tile engine compiled for one instruction set. The build compiles this file once for each, with
+// FLASHODE_ISA naming the namespace that keeps their code apart.
 #include "cpu/continuous_vjp.hpp"
 #include "cpu/discrete_vjp.hpp"
 #include "cpu/engine.hpp"

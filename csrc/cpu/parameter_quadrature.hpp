@@ -1,5 +1,5 @@
-// The part of the augmented state that no tile owns: dL/dt and dL/dtheta, integrated beside the tiles from what their
-// vjps add up at every stage.
+// The part of the augmented state that no tile owns: dL/dt and dL/dtheta, integrated beside the tiles from
+// what their vjps add up at every stage.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,8 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 class ParameterQuadrature {
    public:
-    // `in_norm`: parameters count in the error norm, each by its own root-mean-square; dL/dt always does, by magnitude.
+    // `in_norm`: parameters count in the error norm, each by its own root-mean-square; dL/dt always does, by
+    // magnitude.
     ParameterQuadrature(const Method& method, const Field& field, const Tape<Real>& tape, bool in_norm,
                         StageAccumulators<Real>& accumulators)
         : tableau_(numerics::rounded<Real>(method.tableau)),
@@ -30,7 +31,8 @@ class ParameterQuadrature {
         }
         wanted_ = field.wants_gradient;
         for (Rows<Real>* rows : {&q0_, &q1_, &q_mid_, &error_}) rows->resize(static_cast<std::size_t>(size_));
-        rates_.resize(static_cast<std::size_t>(size_ * std::max(tableau_.stages, 2)));
+        rates_.resize(static_cast<std::size_t>(size_) *
+                      static_cast<std::size_t>(std::max(tableau_.stages, 2)));
     }
 
     void clear(int first, int last) {
@@ -46,8 +48,9 @@ class ParameterQuadrature {
             std::fill(rate, rate + size_, Real(0));
             rate[0] = accumulators_->time[static_cast<std::size_t>(stage)];
             const std::vector<Real*> by_parameter = split(rate);
-            tape_->fold(accumulators_->parameters.data() + static_cast<std::size_t>(stage) * accumulators_->size,
-                        by_parameter.data());
+            tape_->fold(
+                accumulators_->parameters.data() + static_cast<std::size_t>(stage) * accumulators_->size,
+                by_parameter.data());
         }
     }
 
@@ -62,7 +65,9 @@ class ParameterQuadrature {
         const Real* none = nullptr;
         numerics::combine(size_, q0_.data(), dt, tableau_.b, tableau_.stages, rates(0), q1_.data());
         numerics::combine(size_, none, dt, tableau_.b_error, tableau_.stages, rates(0), error_.data());
-        if (dense) numerics::combine(size_, q0_.data(), dt, tableau_.b_mid, tableau_.stages, rates(0), q_mid_.data());
+        if (dense)
+            numerics::combine(size_, q0_.data(), dt, tableau_.b_mid, tableau_.stages, rates(0),
+                              q_mid_.data());
         return norm(error_.data(), q0_.data(), q1_.data());
     }
 
@@ -87,7 +92,9 @@ class ParameterQuadrature {
     // Where each parameter's part of a vector of this quadrature begins; null for those left out.
     std::vector<Real*> split(Real* vector) const {
         std::vector<Real*> parts;
-        for (std::size_t p = 0; p < starts_.size(); ++p) parts.push_back(wanted_[p] ? vector + starts_[p] : nullptr);
+        parts.reserve(starts_.size());
+        for (std::size_t p = 0; p < starts_.size(); ++p)
+            parts.push_back(wanted_[p] ? vector + starts_[p] : nullptr);
         return parts;
     }
 

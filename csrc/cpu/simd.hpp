@@ -18,8 +18,8 @@ inline constexpr int VECTOR_BYTES = 32;
 inline constexpr int VECTOR_BYTES = 16;
 #endif
 
-// A row of a tile is one 64-byte cache line on every instruction set, so that results of one machine differ from
-// another's by rounding alone, and tile layouts need no case distinction.
+// A row of a tile is one 64-byte cache line on every instruction set, so that results of one machine differ
+// from another's by rounding alone, and tile layouts need no case distinction.
 inline constexpr int ROW_BYTES = 64;
 
 template <class Real>
@@ -66,6 +66,18 @@ inline Vector<Real> load(const Real* from) {
 template <class Real>
 inline void store(Real* to, Vector<Real> v) {
     std::memcpy(to, &v, sizeof v);
+}
+
+// Halves are added to halves, which vectorises; adding one lane after the other may not be reordered and does
+// not.
+template <class Real>
+inline Real sum_of_lanes(const Real* row) {
+    Real part[LANES<Real>];
+    std::memcpy(part, row, sizeof part);
+    for (int half = LANES<Real> / 2; half > 0; half /= 2) {
+        for (int l = 0; l < half; ++l) part[l] += part[l + half];
+    }
+    return part[0];
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -11,8 +11,8 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-// Where the gradient of one use of a parameter is accumulated. A weight's sum over lanes is done as it accumulates, a
-// bias's and a row's only when it is folded into the parameter's gradient.
+// Where the gradient of one use of a parameter is accumulated. A weight's sum over lanes is done as it
+// accumulates, a bias's and a row's only when it is folded into the parameter's gradient.
 template <class Real>
 struct GradientSlot {
     int parameter = -1;
@@ -27,12 +27,12 @@ struct GradientSlot {
 template <class Real>
 struct TapeOp {
     const program::Op* op = nullptr;
-    std::size_t out = 0;                   // offset of the output in a values buffer
-    std::vector<std::size_t> inputs;       // offsets of the inputs
-    std::vector<std::size_t> index;        // gather: offset of each source row
+    std::size_t out = 0;              // offset of the output in a values buffer
+    std::vector<std::size_t> inputs;  // offsets of the inputs
+    std::vector<std::size_t> index;   // gather: offset of each source row
     std::vector<Real> constants;
-    std::vector<bool> assigns;             // for each input: the reverse sweep writes its gradient first here
-    bool live = false;                     // the output depends on it
+    std::vector<bool> assigns;  // for each input: the reverse sweep writes its gradient first here
+    bool live = false;          // the output depends on it
     int weight_slot = -1;
     int bias_slot = -1;
 };
@@ -41,7 +41,8 @@ template <class Real>
 class Tape {
    public:
     // `wants_gradient[p]` tells for which parameters a reverse sweep accumulates.
-    Tape(const program::Program& program, const void* const* parameters, const std::vector<bool>& wants_gradient);
+    Tape(const program::Program& program, const void* const* parameters,
+         const std::vector<bool>& wants_gradient);
 
     int width() const { return program_.width(); }
     std::size_t values_size() const { return values_size_; }
@@ -53,12 +54,13 @@ class Tape {
     bool uses_y() const { return receives_gradient_[program::VALUE_Y]; }
     bool uses_t() const { return receives_gradient_[program::VALUE_T]; }
 
-    // Writes the rows that are the same at every evaluation (parameters and literals) into a fresh values buffer.
+    // Writes the rows that are the same at every evaluation (parameters and literals) into a fresh values
+    // buffer.
     void prepare(Real* values) const;
     // Computes every value from t and y, which stand in the buffer already.
     void forward(Real* values) const;
-    // From the output's gradient, which stands in `grads` already, to those of y and t (written, not added) and of the
-    // parameters (added to `accumulator`; null to leave them out).
+    // From the output's gradient, which stands in `grads` already, to those of y and t (written, not added)
+    // and of the parameters (added to `accumulator`; null to leave them out).
     void reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const;
     // Adds what an accumulator holds to the parameters' gradients; gradients[p] may be null.
     void fold(const Real* accumulator, Real* const* gradients) const;

@@ -1,4 +1,5 @@
-// Laying a Program out: offsets of values, gradient accumulators, and the order in which gradients are first written.
+// Laying a Program out: offsets of values, gradient accumulators, and the order in which gradients are first
+// written.
 #pragma once
 
 #include <algorithm>
@@ -34,6 +35,7 @@ int Tape<Real>::add_slot(const GradientSlot<Real>& slot) {
 
 template <class Real>
 int Tape<Real>::add_weight_slot(int parameter, int rows, int columns) {
+    if (weight_by_lanes(columns, rows)) return add_row_slot(parameter, rows * columns);
     return add_slot({parameter, 0, rows, columns, padded_features<Real>(columns), false});
 }
 
@@ -69,8 +71,8 @@ void Tape<Real>::resolve(const program::Op& op) {
     ops_.push_back(std::move(resolved));
 }
 
-// Walks backwards once to find which values receive a gradient and which operation is the first to write it: that one
-// assigns, so no buffer is cleared in a reverse sweep.
+// Walks backwards once to find which values receive a gradient and which operation is the first to write it:
+// that one assigns, so no buffer is cleared in a reverse sweep.
 template <class Real>
 void Tape<Real>::plan_reverse() {
     receives_gradient_.assign(program_.widths.size(), false);
@@ -92,9 +94,7 @@ void Tape<Real>::fold(const Real* accumulator, Real* const* gradients) const {
         const Real* from = accumulator + slot.offset;
         for (int r = 0; r < slot.rows; ++r, from += slot.padded) {
             if (slot.by_lanes) {
-                Real sum = Real(0);
-                for (int l = 0; l < LANES<Real>; ++l) sum += from[l];
-                gradient[r] += sum;
+                gradient[r] += sum_of_lanes(from);
             } else {
                 for (int c = 0; c < slot.columns; ++c) gradient[r * slot.columns + c] += from[c];
             }

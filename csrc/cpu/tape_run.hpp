@@ -28,22 +28,21 @@ inline void put(bool assign, int n, const Real* from, Real* to) {
 
 template <class Real>
 inline void unary_forward(numerics::UnaryFn fn, int n, const Real* x, const Real* constants, Real* out) {
-    numerics::visit_unary(fn, [&]<numerics::UnaryFn F>() {
-        for (int e = 0; e < n; ++e) out[e] = numerics::unary_value<F>(x[e], constants);
-    });
+    numerics::visit_unary(fn,
+                          [&]<numerics::UnaryFn F>() { numerics::unary_values<F>(n, x, constants, out); });
 }
 
 template <class Real>
-inline void unary_reverse(numerics::UnaryFn fn, bool assign, int n, const Real* x, const Real* y, const Real* constants,
-                          const Real* grad_y, Real* grad_x) {
+inline void unary_reverse(numerics::UnaryFn fn, bool assign, int n, const Real* x, const Real* y,
+                          const Real* constants, const Real* grad_y, Real* grad_x) {
     numerics::visit_unary(fn, [&]<numerics::UnaryFn F>() {
-        if (assign) {
-            for (int e = 0; e < n; ++e) {
-                grad_x[e] = grad_y[e] * numerics::unary_derivative<F>(x[e], y[e], constants);
-            }
-        } else {
-            for (int e = 0; e < n; ++e) {
-                grad_x[e] += grad_y[e] * numerics::unary_derivative<F>(x[e], y[e], constants);
+        Real slope[LANES<Real>];
+        for (int row = 0; row < n; row += LANES<Real>) {
+            numerics::unary_derivatives<F>(LANES<Real>, x + row, y + row, constants, slope);
+            if (assign) {
+                for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] = grad_y[row + l] * slope[l];
+            } else {
+                for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] += grad_y[row + l] * slope[l];
             }
         }
     });
@@ -58,8 +57,8 @@ inline void binary_forward(numerics::BinaryFn fn, int n, const Real* a, const Re
 
 // `a` and `b` may be one value: then the second gradient adds to the first.
 template <class Real>
-inline void binary_reverse(numerics::BinaryFn fn, bool assign_a, bool assign_b, int n, const Real* a, const Real* b,
-                           const Real* y, const Real* grad_y, Real* grad_a, Real* grad_b) {
+inline void binary_reverse(numerics::BinaryFn fn, bool assign_a, bool assign_b, int n, const Real* a,
+                           const Real* b, const Real* y, const Real* grad_y, Real* grad_a, Real* grad_b) {
     if (assign_a) std::fill(grad_a, grad_a + n, Real(0));
     if (assign_b) std::fill(grad_b, grad_b + n, Real(0));
     numerics::visit_binary(fn, [&]<numerics::BinaryFn F>() {
@@ -84,7 +83,8 @@ void Tape<Real>::prepare(Real* values) const {
             for (int r = 0; r < n; ++r) detail::fill_row(values + op.out + r * LANES<Real>, source[r]);
         } else if (op.op->kind == program::OpKind::constant) {
             for (int r = 0; r < n; ++r) {
-                detail::fill_row(values + op.out + r * LANES<Real>, op.constants[static_cast<std::size_t>(r)]);
+                detail::fill_row(values + op.out + r * LANES<Real>,
+                                 op.constants[static_cast<std::size_t>(r)]);
             }
         }
     }
@@ -123,7 +123,8 @@ void Tape<Real>::forward_op(const TapeOp<Real>& resolved, Real* values) const {
             detail::unary_forward(op.unary, n, values + resolved.inputs[0], resolved.constants.data(), out);
             break;
         case OpKind::binary:
-            detail::binary_forward(op.binary, n, values + resolved.inputs[0], values + resolved.inputs[1], out);
+            detail::binary_forward(op.binary, n, values + resolved.inputs[0], values + resolved.inputs[1],
+                                   out);
             break;
         case OpKind::segment_sum: {
             std::fill(out, out + n, Real(0));
@@ -158,16 +159,22 @@ void Tape<Real>::reverse(const Real* values, Real* grads, Real* transposed, Real
 }
 
 template <class Real>
-void Tape<Real>::reverse_dense(const TapeOp<Real>& resolved, const Real* values, Real* grads, Real* transposed,
-                               Real* accumulator) const {
+void Tape<Real>::reverse_dense(const TapeOp<Real>& resolved, const Real* values, Real* grads,
+                               Real* transposed, Real* accumulator) const {
     const program::Op& op = *resolved.op;
     const Real* weight = parameter(op.parameter);
     for (int g = 0; g < op.repeats; ++g) {
         const Real* x = values + resolved.inputs[0] + g * op.features_in * LANES<Real>;
         const Real* grad_out = grads + resolved.out + g * op.features_out * LANES<Real>;
         if (accumulator != nullptr && resolved.weight_slot >= 0) {
-            dense_vjp_weight(op.features_in, op.features_out, x, grad_out, transposed,
-                             accumulator + slots_[static_cast<std::size_t>(resolved.weight_slot)].offset);
+            const GradientSlot<Real>& slot = slots_[static_cast<std::size_t>(resolved.weight_slot)];
+            if (slot.by_lanes) {
+                dense_vjp_weight_by_lanes(op.features_in, op.features_out, x, grad_out,
+                                          accumulator + slot.offset);
+            } else {
+                dense_vjp_weight(op.features_in, op.features_out, x, grad_out, transposed,
+                                 accumulator + slot.offset);
+            }
         }
         if (accumulator != nullptr && resolved.bias_slot >= 0) {
             detail::put(false, op.features_out * LANES<Real>, grad_out,
@@ -185,12 +192,14 @@ void Tape<Real>::reverse_op(const TapeOp<Real>& resolved, const Real* values, Re
     const int n = rows(op.out) * LANES<Real>;
     const Real* grad_out = grads + resolved.out;
     if (op.kind == OpKind::unary) {
-        detail::unary_reverse(op.unary, resolved.assigns[0], n, values + resolved.inputs[0], values + resolved.out,
-                              resolved.constants.data(), grad_out, grads + resolved.inputs[0]);
+        detail::unary_reverse(op.unary, resolved.assigns[0], n, values + resolved.inputs[0],
+                              values + resolved.out, resolved.constants.data(), grad_out,
+                              grads + resolved.inputs[0]);
     } else if (op.kind == OpKind::binary) {
-        detail::binary_reverse(op.binary, resolved.assigns[0], resolved.assigns[1], n, values + resolved.inputs[0],
-                               values + resolved.inputs[1], values + resolved.out, grad_out,
-                               grads + resolved.inputs[0], grads + resolved.inputs[1]);
+        detail::binary_reverse(op.binary, resolved.assigns[0], resolved.assigns[1], n,
+                               values + resolved.inputs[0], values + resolved.inputs[1],
+                               values + resolved.out, grad_out, grads + resolved.inputs[0],
+                               grads + resolved.inputs[1]);
     } else if (op.kind == OpKind::segment_sum) {
         Real* grad_x = grads + resolved.inputs[0];
         for (const int row : op.index) {

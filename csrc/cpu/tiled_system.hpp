@@ -1,7 +1,7 @@
 // A system of `integrate.hpp` spread over tiles: what the forward solve and the adjoint solve have in common.
 //
-// `Fields` is called as numerics/step.hpp asks. `Quadrature` integrates along with the tiles what none of them owns and
-// none of the rates depends on; the forward solve has nothing of the kind.
+// `Fields` is called as numerics/step.hpp asks. `Quadrature` integrates along with the tiles what none of
+// them owns and none of the rates depends on; the forward solve has nothing of the kind.
 #pragma once
 
 #include <cmath>
@@ -141,8 +141,9 @@ class TiledSystem {
             field_(1, static_cast<Real>(t + h), scratch_.data(), &f1_[at]);
         }
         quadrature_.close(1, 2);
-        const double norm = norm_over_tiles(
-            [&](std::size_t at, int e) { return scaled(f1_[at + e] - f0_[at + e], y0_[at + e], y0_[at + e]); });
+        const double norm = norm_over_tiles([&](std::size_t at, int e) {
+            return scaled(f1_[at + e] - f0_[at + e], y0_[at + e], y0_[at + e]);
+        });
         return larger_norm(norm, quadrature_.norm_probe());
     }
 
@@ -152,7 +153,8 @@ class TiledSystem {
         quadrature_.clear(1, tableau_.stages);
         for (std::int64_t i = 0; i < tiles_.count(); ++i) attempt_tile(i, times, dense);
         quadrature_.close(1, tableau_.stages);
-        return larger_norm(joint_norm(groups_, tiles_.batch, sums_.data()), quadrature_.attempt(times.dt, dense));
+        return larger_norm(joint_norm(groups_, tiles_.batch, sums_.data()),
+                           quadrature_.attempt(times.dt, dense));
     }
 
     bool fixed_step(const Step& step) {
@@ -164,7 +166,8 @@ class TiledSystem {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             const std::size_t at = tiles_.offset(i);
             field_(0, start, &y0_[at], stages_.data());
-            numerics::step(tableau_, field_, times, n, &y0_[at], stages_.data(), scratch_.data(), 0, true, &y1_[at]);
+            numerics::step(tableau_, field_, times, n, &y0_[at], stages_.data(), scratch_.data(), 0, true,
+                           &y1_[at]);
             finite = all_finite(n, &y1_[at]) && finite;
         }
         quadrature_.close(0, tableau_.stages);
@@ -195,8 +198,8 @@ class TiledSystem {
     // The state at dense-output weights `w`, of one tile, in scratch.
     const Real* interpolate(std::int64_t tile, const numerics::DenseWeights<Real>& w, Real dt) {
         const std::size_t at = tiles_.offset(tile);
-        dense_output(tableau_.adaptive, tiles_.size(), w, dt, {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]},
-                     scratch_.data());
+        dense_output(tableau_.adaptive, tiles_.size(), w, dt,
+                     {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]}, scratch_.data());
         return scratch_.data();
     }
 
@@ -213,7 +216,9 @@ class TiledSystem {
     Quadrature quadrature_;
 
    private:
-    Real scaled(Real error, Real y0, Real y1) const { return numerics::scaled_square(tolerance_, error, y0, y1); }
+    Real scaled(Real error, Real y0, Real y1) const {
+        return numerics::scaled_square(tolerance_, error, y0, y1);
+    }
 
     void attempt_tile(std::int64_t tile, const numerics::StepTimes<Real>& times, bool dense) {
         const int n = tiles_.size();
@@ -229,7 +234,8 @@ class TiledSystem {
         const Real* none = nullptr;
         numerics::combine(n, none, times.dt, tableau_.b_error, tableau_.stages, k, scratch_.data());
         add_group_sums<Real>(
-            groups_, tiles_.used_lanes(tile), [&](int e) { return scaled(scratch_[e], y0[e], y1[e]); }, sums_.data());
+            groups_, tiles_.used_lanes(tile), [&](int e) { return scaled(scratch_[e], y0[e], y1[e]); },
+            sums_.data());
     }
 
     template <class Term>

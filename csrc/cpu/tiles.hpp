@@ -1,5 +1,5 @@
-// Tiles: (width, lanes) blocks of a batch, trajectories in lanes. The last tile is filled up with copies of the last
-// trajectory, so that lanes nobody asked for see nothing but ordinary numbers.
+// Tiles: (width, lanes) blocks of a batch, trajectories in lanes. The last tile is filled up with copies of
+// the last trajectory, so that lanes nobody asked for see nothing but ordinary numbers.
 #pragma once
 
 #include <algorithm>
@@ -72,7 +72,8 @@ inline bool all_finite(int n, const Real* values) {
 
 // Sums over a tile, row group by row group, of `term(row offset, element)`, in the lanes that are used.
 template <class Real, class Term>
-inline void add_group_sums(const std::vector<NormGroup>& groups, int used_lanes, const Term& term, double* sums) {
+inline void add_group_sums(const std::vector<NormGroup>& groups, int used_lanes, const Term& term,
+                           double* sums) {
     for (std::size_t g = 0; g < groups.size(); ++g) {
         Real lanes[LANES<Real>] = {};
         for (int d = groups[g].begin; d < groups[g].end; ++d) {
@@ -86,7 +87,8 @@ inline void add_group_sums(const std::vector<NormGroup>& groups, int used_lanes,
 inline double joint_norm(const std::vector<NormGroup>& groups, std::int64_t batch, const double* sums) {
     double largest = 0.0;
     for (std::size_t g = 0; g < groups.size(); ++g) {
-        const double elements = static_cast<double>(groups[g].end - groups[g].begin) * static_cast<double>(batch);
+        const double elements =
+            static_cast<double>(groups[g].end - groups[g].begin) * static_cast<double>(batch);
         const double norm = std::sqrt(sums[g] / elements);
         if (!(norm <= largest)) largest = norm;
         if (std::isnan(largest)) return largest;

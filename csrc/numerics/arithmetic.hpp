@@ -3,7 +3,7 @@
 
 #include "numerics/platform.hpp"
 
-namespace flashode::numerics {
+namespace flashode::numerics::inline FLASHODE_ISA {
 
 template <class Real>
 FLASHODE_LANE Real fabs(Real x) {
@@ -87,15 +87,4 @@ FLASHODE_LANE Pair<Real> two_product(Real a, Real b) {
 #endif
 }
 
-// The relative error of w as the reciprocal of d, where w is 1 / d.hi rounded. Without a fused operation only
-// the part of d.lo is known.
-template <class Real>
-FLASHODE_LANE Real reciprocal_error(Pair<Real> d, Real w) {
-#if FLASHODE_FUSED
-    return multiply_add(d.lo, w, multiply_add(d.hi, w, Real(-1)));
-#else
-    return d.lo * w;
-#endif
-}
-
-}  // namespace flashode::numerics
+}  // namespace flashode::numerics::inline FLASHODE_ISA

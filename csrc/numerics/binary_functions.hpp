@@ -4,7 +4,7 @@
 #include "numerics/elementary.hpp"
 #include "numerics/function_names.hpp"
 
-namespace flashode::numerics {
+namespace flashode::numerics::inline FLASHODE_ISA {
 
 template <BinaryFn F, class Real>
 FLASHODE_LANE Real binary_value(Real a, Real b) {
@@ -46,4 +46,4 @@ FLASHODE_LANE void binary_derivatives([[maybe_unused]] Real a, [[maybe_unused]] 
     }
 }
 
-}  // namespace flashode::numerics
+}  // namespace flashode::numerics::inline FLASHODE_ISA

@@ -11,7 +11,7 @@
 #include "numerics/sigmoids.hpp"
 #include "numerics/trigonometry.hpp"
 
-namespace flashode::numerics {
+namespace flashode::numerics::inline FLASHODE_ISA {
 
 template <class Real>
 FLASHODE_LANE Real tan(Real x) {
@@ -38,4 +38,4 @@ FLASHODE_LANE Real pow(Real x, Real p) {
     return std::pow(x, p);
 }
 
-}  // namespace flashode::numerics
+}  // namespace flashode::numerics::inline FLASHODE_ISA

@@ -3,39 +3,33 @@
 
 #include "numerics/exponential.hpp"
 
-namespace flashode::numerics {
+namespace flashode::numerics::inline FLASHODE_ISA {
 
-// H in Phi(-a) = exp(-a^2/2) H(t) / (a + K), t = (a - K) / (a + K), for a >= 0.8. Minimax in t by the Remez
-// exchange for the relative error, on 0.79 <= a <= 14.5 with K = 2 (float): 2^-27.3; 0.79 <= a <= 39 with K =
-// 3 (double): 2^-56.3. K is near the a where rounding errors of t count most, and cancels them there.
-template <class Real>
-inline constexpr Real normal_tail_shift = is_float<Real> ? Real(2) : Real(3);
-
+// M in a Phi(-a) = exp(-a^2/2) M(t), t = (a - K) / (a + K), for a >= 0.8. Minimax in t by the Remez exchange
+// for the relative error, on 0.79 <= a <= 14.5 with K = 3 (float): 2^-27.4; 0.79 <= a <= 39 with K = 4
+// (double): 2^-56.2. The factor a makes M nearly constant in the tail, so that it hardly feels the rounding
+// of t.
 template <class Real>
 FLASHODE_LANE Real normal_tail_polynomial(Real t) {
     if constexpr (is_float<Real>) {
-        return horner(t, 0x1.5845dcp-1F, -0x1.535bbp-2F, 0x1.d7ce6cp-6F, 0x1.2cccf4p-5F, -0x1.dddd38p-12F,
-                      -0x1.b9d69cp-8F, -0x1.0d7538p-9F, 0x1.f6613ap-11F, 0x1.14c4f6p-10F, -0x1.58a72ap-12F);
+        return horner(t, 0x1.754a76p-2F, 0x1.c20d32p-4F, -0x1.1e04aep-3F, 0x1.76478ep-4F, -0x1.d8d03p-6F,
+                      -0x1.c7debp-10F, 0x1.03ed12p-8F, -0x1.3639aep-15F, -0x1.1fa464p-11F);
     } else {
-        return horner(
-            t, 0x1.754a751a56f4ap-1, -0x1.04c7295a48f3p-1, 0x1.d71387c654c54p-3, -0x1.832dbf6993fd5p-5,
-            -0x1.56d8e3d7d689dp-7, 0x1.c8f52c348a5aap-8, 0x1.0d608c6cecf29p-10, -0x1.12285fbb63a3ap-10,
-            -0x1.0d09e0b1c640bp-12, 0x1.43ca2a0ad5c59p-13, 0x1.4a8ebad840c82p-14, -0x1.bc8fe392b6192p-17,
-            -0x1.5aee81925e5fp-16, -0x1.d6e972175e18fp-19, 0x1.e2e0f3c5ac3e9p-19, 0x1.2db8f443e3b6ap-19,
-            0x1.e3348cdf1b61p-24, -0x1.4f3ab9d41f081p-21, -0x1.bc1cab3e65535p-22, 0x1.3190d549e85efp-23,
-            0x1.6654f6ff52183p-23, -0x1.1467f57f14c15p-24);
+        return horner(t, 0x1.82b4bb8c94dcep-2, 0x1.2dda040d62d08p-4, -0x1.c41d6bcaf8535p-4,
+                      0x1.9adc525a90551p-4, -0x1.024df8efd2f33p-4, 0x1.b0ffe01d98045p-6,
+                      -0x1.691976fae977ap-8, -0x1.e4abd38cae95p-11, 0x1.ce76f6f33156fp-11,
+                      -0x1.99ff2fc1ec196p-15, -0x1.e8a4f753b02cp-14, 0x1.16d23b5faf8b1p-16,
+                      0x1.2cd9e74e188b5p-16, -0x1.5db1ff2e0511cp-19, -0x1.b81e58efaeb0bp-19,
+                      0x1.bb76e63004c54p-23, 0x1.5f0944539544bp-21, 0x1.51412cacb74bep-25,
+                      -0x1.0fcb33b43f32fp-23, -0x1.0d0e906ccb4afp-26, 0x1.3a6ab7ff39048p-26);
     }
 }
 
-// Phi(-a) given square = a^2 / 2, for a >= 0.8; finite below. What a + K and its reciprocal lose in rounding
-// is handed to the exponential, which can add a small relative correction without another rounding.
+// a Phi(-a) given square = a^2 / 2, for a >= 0.8; finite below.
 template <class Real>
-FLASHODE_LANE Real normal_tail(Real a, Pair<Real> square) {
-    const Real k = normal_tail_shift<Real>;
-    const Pair<Real> d = two_sum(a, k);
-    const Real w = Real(1) / d.hi;
-    const Real scaled = normal_tail_polynomial(multiply_add(Real(-2) * k, w, Real(1))) * w;
-    return exp_minus(Pair<Real>{square.hi, square.lo + reciprocal_error(d, w)}) * scaled;
+FLASHODE_LANE Real normal_tail_times(Real a, Pair<Real> square) {
+    const Real k = is_float<Real> ? Real(3) : Real(4);
+    return exp_minus(square) * normal_tail_polynomial((a - k) / (a + k));
 }
 
 // (Phi(x) - 1/2) / x as a polynomial in z = x^2, x <= 0.8. Minimax by the Remez exchange for the relative
@@ -52,14 +46,28 @@ FLASHODE_LANE Real normal_centre_polynomial(Real z) {
     }
 }
 
+// Where |x| is small enough for Phi(x) = 1/2 + x * normal_centre_polynomial(x^2) not to cancel.
+template <class Real>
+inline constexpr Real normal_centre = Real(0.8);
+
 // Phi(x), relatively accurate in the lower tail too, where (1 + erf(x / sqrt(2))) / 2 cancels.
 template <class Real>
 FLASHODE_LANE Real normal_cdf(Real x) {
-    const Real a = at_most(fabs(x), Real(40));
-    const Real tail = normal_tail(a, two_product(Real(0.5) * a, a));
+    const Real a = at_most(fabs(x), Real(40));  // 0 or 1 beyond
+    const Real tail = normal_tail_times(a, two_product(Real(0.5) * a, a)) / a;
     const Real far = x > Real(0) ? Real(1) - tail : tail;
     const Real near = multiply_add(x, normal_centre_polynomial(a * a), Real(0.5));
-    return a > Real(0.8) ? far : near;
+    return a > normal_centre<Real> ? far : near;
+}
+
+// x Phi(x). At -inf this is the limit, where torch multiplies -inf by zero.
+template <class Real>
+FLASHODE_LANE Real gelu(Real x) {
+    const Real a = at_most(fabs(x), Real(40));
+    const Real tail = normal_tail_times(a, two_product(Real(0.5) * a, a));
+    const Real far = (x > Real(0) ? x : Real(0)) - tail;
+    const Real near = x * multiply_add(x, normal_centre_polynomial(a * a), Real(0.5));
+    return a > normal_centre<Real> ? far : near;
 }
 
 // erf(x) / x as a polynomial in z = x^2 <= 1. Minimax by the Remez exchange for the relative error: 2^-29.6
@@ -81,9 +89,10 @@ template <class Real>
 FLASHODE_LANE Real erf(Real x) {
     const Real a = at_most(fabs(x), Real(6));  // erf(6) rounds to 1 in either format
     const Real near = x * erf_polynomial(a * a);
-    const Real tail = normal_tail(a * Real(1.41421356237309504880), two_product(a, a));
+    const Real b = a * Real(1.41421356237309504880);
+    const Real tail = normal_tail_times(b, two_product(a, a)) / b;
     const Real far = with_sign_of(Real(1) - Real(2) * tail, x);
     return a > Real(1) ? far : near;
 }
 
-}  // namespace flashode::numerics
+}  // namespace flashode::numerics::inline FLASHODE_ISA

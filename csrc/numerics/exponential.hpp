@@ -3,7 +3,7 @@
 
 #include "numerics/arithmetic.hpp"
 
-namespace flashode::numerics {
+namespace flashode::numerics::inline FLASHODE_ISA {
 
 template <class Real>
 struct ExpConstants;
@@ -161,4 +161,4 @@ FLASHODE_LANE Real exp_minus_half_square(Real x) {
     return exp_minus(two_product(Real(0.5) * a, a));
 }
 
-}  // namespace flashode::numerics
+}  // namespace flashode::numerics::inline FLASHODE_ISA

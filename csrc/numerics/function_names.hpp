@@ -43,6 +43,7 @@ namespace flashode::numerics {
     X(silu, 0)                                       \
     X(mish, 0)                                       \
     X(hardtanh, 2) /* min, max */                    \
+    X(clamp, 2)    /* min, max */                    \
     X(hardsigmoid, 0)                                \
     X(hardswish, 0)                                  \
     X(logsigmoid, 0)

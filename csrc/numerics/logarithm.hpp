@@ -4,7 +4,7 @@
 
 #include "numerics/arithmetic.hpp"
 
-namespace flashode::numerics {
+namespace flashode::numerics::inline FLASHODE_ISA {
 
 template <class Real>
 struct LogConstants;
@@ -107,4 +107,4 @@ FLASHODE_LANE Real log1p_unit(Real e) {
     return e - multiply_add(-s, rest, half_square);
 }
 
-}  // namespace flashode::numerics
+}  // namespace flashode::numerics::inline FLASHODE_ISA

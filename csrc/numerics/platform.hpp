@@ -71,6 +71,10 @@ struct FloatFormat<double> {
 template <class Real>
 using BitsOf = typename FloatFormat<Real>::Bits;
 
+}  // namespace flashode::numerics
+
+namespace flashode::numerics::inline FLASHODE_ISA {
+
 // std::bit_cast is constexpr but not __device__; the builtin behind it serves both sides.
 template <class Real>
 FLASHODE_LANE BitsOf<Real> to_bits(Real x) {
@@ -106,4 +110,4 @@ FLASHODE_LANE Real multiply_add(Real a, Real b, Real c) {
 #endif
 }
 
-}  // namespace flashode::numerics
+}  // namespace flashode::numerics::inline FLASHODE_ISA

@@ -4,7 +4,7 @@
 #include "numerics/exponential.hpp"
 #include "numerics/logarithm.hpp"
 
-namespace flashode::numerics {
+namespace flashode::numerics::inline FLASHODE_ISA {
 
 // e / (e + 2) with e = expm1(2 |x|). (A rational function of x^2 takes a quarter fewer operations in float,
 // but its rounding errors reach 5.6 units in the last place.)
@@ -73,4 +73,4 @@ FLASHODE_LANE Real gelu_tanh_gate(Real x) {
     return sigmoid_from(x, exp_minus(Pair<Real>{lead.hi, multiply_add(a, slope_lo, lead.lo)}));
 }
 
-}  // namespace flashode::numerics
+}  // namespace flashode::numerics::inline FLASHODE_ISA

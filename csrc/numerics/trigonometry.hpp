@@ -5,7 +5,7 @@
 
 #include "numerics/arithmetic.hpp"
 
-namespace flashode::numerics {
+namespace flashode::numerics::inline FLASHODE_ISA {
 
 // In float, n = x 2/pi is rounded from a product that may be wrong by n 2^-24, which must stay a small part
 // of 1; in double, |n| <= 2^26 keeps its products with 27-bit parts of pi/2 exact.
@@ -112,4 +112,4 @@ FLASHODE_LANE Real cos(Real x) {
 #endif
 }
 
-}  // namespace flashode::numerics
+}  // namespace flashode::numerics::inline FLASHODE_ISA

@@ -6,7 +6,7 @@
 #include "numerics/elementary.hpp"
 #include "numerics/function_names.hpp"
 
-namespace flashode::numerics {
+namespace flashode::numerics::inline FLASHODE_ISA {
 
 // One specialisation a function: value(x, constants) and derivative(x, y, constants), y being the value.
 template <UnaryFn F>
@@ -69,7 +69,7 @@ FLASHODE_UNARY(
         return s + x * (numerics::sigmoid(x) * (Real(1) - s * s));
     })
 FLASHODE_UNARY(
-    gelu, { return x * numerics::normal_cdf(x); },
+    gelu, { return numerics::gelu(x); },
     {
         return numerics::normal_cdf(x) +
                Real(0.398942280401432677940) * (x * numerics::exp_minus_half_square(x));
@@ -77,11 +77,13 @@ FLASHODE_UNARY(
 FLASHODE_UNARY(
     gelu_tanh, { return x * numerics::gelu_tanh_gate(x); },
     {
-        // u(x) = a x + b x^3 is the argument of the gate's sigmoid.
+        // a + 3 b x^2 is the slope of the argument a x + b x^3 of the gate's sigmoid; the gate is flat long
+        // before x^2 overflows.
         const Real a = Real(1.59576912160573071176);
         const Real b = Real(0.0713548162726002527220);
+        const Real z = at_most(x * x, Real(1e6));
         const Real s = numerics::gelu_tanh_gate(x);
-        return s + (x * (s * (Real(1) - s))) * (a + Real(3) * b * (x * x));
+        return s + (x * (s * (Real(1) - s))) * (a + Real(3) * b * z);
     })
 FLASHODE_UNARY(
     softplus,
@@ -125,6 +127,10 @@ FLASHODE_UNARY(
         return raised > c[1] ? c[1] : raised;
     },
     { return ((x <= c[0]) | (x >= c[1])) ? Real(0) : Real(1); })
+// The same values, but a gradient of one on the boundary.
+FLASHODE_UNARY(
+    clamp, { return Unary<UnaryFn::hardtanh>::value(x, c); },
+    { return ((x >= c[0]) & (x <= c[1])) ? Real(1) : Real(0); })
 FLASHODE_UNARY(
     hardsigmoid,
     {
@@ -166,23 +172,23 @@ FLASHODE_LANE Real unary_derivative(Real x, Real y, const Real* c) {
     return Unary<F>::derivative(x, y, c);
 }
 
-// Whether sin_moderate and cos_moderate serve all of x[0..N).
-template <int N, class Real>
-FLASHODE_LANE bool all_moderate(const Real* x) {
+// Whether sin_moderate and cos_moderate serve all of x[0..n).
+template <class Real>
+FLASHODE_LANE bool all_moderate(int n, const Real* x) {
     BitsOf<Real> beyond = 0;
-    for (int l = 0; l < N; ++l) beyond |= numerics::fabs(x[l]) > trigonometric_limit<Real> ? 1U : 0U;
+    for (int l = 0; l < n; ++l) beyond |= numerics::fabs(x[l]) > trigonometric_limit<Real> ? 1U : 0U;
     return beyond == 0;
 }
 
-// y[l] = f(x[l]) for l < N; y may be x. The loop that vectorises for every function which can: sin and cos
+// y[l] = f(x[l]) for l < n; y may be x. The loop that vectorises for every function which can: sin and cos
 // leave their branch to the rare tile that holds an argument beyond trigonometric_limit, and the exponents of
 // power that need no library call are told apart outside the loop.
-template <UnaryFn F, int N, class Real>
-FLASHODE_LANE void unary_values(const Real* x, const Real* c, Real* y) {
+template <UnaryFn F, class Real>
+FLASHODE_LANE void unary_values(int n, const Real* x, const Real* c, Real* y) {
     if constexpr (F == UnaryFn::sin || F == UnaryFn::cos) {
-        if (all_moderate<N>(x)) {
+        if (all_moderate(n, x)) {
             FLASHODE_LANE_LOOP
-            for (int l = 0; l < N; ++l) {
+            for (int l = 0; l < n; ++l) {
                 y[l] = F == UnaryFn::sin ? numerics::sin_moderate(x[l]) : numerics::cos_moderate(x[l]);
             }
             return;
@@ -191,26 +197,27 @@ FLASHODE_LANE void unary_values(const Real* x, const Real* c, Real* y) {
     if constexpr (F == UnaryFn::power) {
         if (c[0] == Real(2)) {
             FLASHODE_LANE_LOOP
-            for (int l = 0; l < N; ++l) y[l] = x[l] * x[l];
+            for (int l = 0; l < n; ++l) y[l] = x[l] * x[l];
             return;
         }
         if (c[0] == Real(3)) {
             FLASHODE_LANE_LOOP
-            for (int l = 0; l < N; ++l) y[l] = x[l] * x[l] * x[l];
+            for (int l = 0; l < n; ++l) y[l] = x[l] * x[l] * x[l];
             return;
         }
     }
     FLASHODE_LANE_LOOP
-    for (int l = 0; l < N; ++l) y[l] = unary_value<F>(x[l], c);
+    for (int l = 0; l < n; ++l) y[l] = unary_value<F>(x[l], c);
 }
 
-// dy[l] = f'(x[l]) for l < N, where y[l] = f(x[l]); dy may be x or y.
-template <UnaryFn F, int N, class Real>
-FLASHODE_LANE void unary_derivatives(const Real* x, [[maybe_unused]] const Real* y, const Real* c, Real* dy) {
+// dy[l] = f'(x[l]) for l < n, where y[l] = f(x[l]); dy may be x or y.
+template <UnaryFn F, class Real>
+FLASHODE_LANE void unary_derivatives(int n, const Real* x, [[maybe_unused]] const Real* y, const Real* c,
+                                     Real* dy) {
     if constexpr (F == UnaryFn::sin || F == UnaryFn::cos) {
-        if (all_moderate<N>(x)) {
+        if (all_moderate(n, x)) {
             FLASHODE_LANE_LOOP
-            for (int l = 0; l < N; ++l) {
+            for (int l = 0; l < n; ++l) {
                 dy[l] = F == UnaryFn::sin ? numerics::cos_moderate(x[l]) : -numerics::sin_moderate(x[l]);
             }
             return;
@@ -220,12 +227,12 @@ FLASHODE_LANE void unary_derivatives(const Real* x, [[maybe_unused]] const Real*
         if (c[0] == Real(2) || c[0] == Real(3)) {
             const bool square = c[0] == Real(2);
             FLASHODE_LANE_LOOP
-            for (int l = 0; l < N; ++l) dy[l] = c[0] * (square ? x[l] : x[l] * x[l]);
+            for (int l = 0; l < n; ++l) dy[l] = c[0] * (square ? x[l] : x[l] * x[l]);
             return;
         }
     }
     FLASHODE_LANE_LOOP
-    for (int l = 0; l < N; ++l) dy[l] = unary_derivative<F>(x[l], y[l], c);
+    for (int l = 0; l < n; ++l) dy[l] = unary_derivative<F>(x[l], y[l], c);
 }
 
-}  // namespace flashode::numerics
+}  // namespace flashode::numerics::inline FLASHODE_ISA

@@ -26,11 +26,14 @@ class Validator {
    private:
     void require(bool holds, const char* what) const {
         if (!holds) {
-            throw std::invalid_argument("operation " + std::to_string(position_) + " of the program: " + what);
+            throw std::invalid_argument("operation " + std::to_string(position_) +
+                                        " of the program: " + what);
         }
     }
 
-    bool exists(int value) const { return value >= 0 && static_cast<std::size_t>(value) < program_.widths.size(); }
+    bool exists(int value) const {
+        return value >= 0 && static_cast<std::size_t>(value) < program_.widths.size();
+    }
     bool readable(int value) const { return exists(value) && written_[static_cast<std::size_t>(value)]; }
     int width(int value) const { return program_.widths[static_cast<std::size_t>(value)]; }
 

@@ -1,7 +1,8 @@
 // The vector field as a short list of row operations, as the kernels execute it.
 //
-// For each trajectory every value is a row of `width` scalars. Value 0 is t (width 1), value 1 is the state y; each
-// operation writes one value. flashode/program.py defines the meaning of every operation and interprets it slowly.
+// For each trajectory every value is a row of `width` scalars. Value 0 is t (width 1), value 1 is the state
+// y; each operation writes one value. flashode/program.py defines the meaning of every operation and
+// interprets it slowly.
 #pragma once
 
 #include <cstdint>
@@ -41,16 +42,17 @@ struct Op {
 };
 
 struct Program {
-    std::vector<int> widths;              // of each value
-    std::vector<Op> ops;                  // in order of execution
-    int output = 0;                       // the value that is dy/dt
+    std::vector<int> widths;                    // of each value
+    std::vector<Op> ops;                        // in order of execution
+    int output = 0;                             // the value that is dy/dt
     std::vector<std::int64_t> parameter_sizes;  // elements of each external tensor
 
     int width() const { return widths[VALUE_Y]; }
 };
 
-// Throws std::invalid_argument naming the operation that is wrong: indices out of range, widths that disagree, a value
-// used before it is written. A validated program cannot make a kernel read or write out of bounds.
+// Throws std::invalid_argument naming the operation that is wrong: indices out of range, widths that
+// disagree, a value used before it is written. A validated program cannot make a kernel read or write out of
+// bounds.
 void validate(const Program& program);
 
 }  // namespace flashode::program

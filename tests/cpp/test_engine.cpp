@@ -21,8 +21,8 @@ const cpu::Interrupt never;
 struct Inputs {
     std::vector<double> y0 = std::vector<double>(BATCH * WIDTH);
     std::vector<double> times = {0.0, 0.35, 0.4, 1.1};
-    std::vector<std::vector<double>> parameters = {std::vector<double>(15), std::vector<double>(5),
-                                                   std::vector<double>(15), {0.8}};
+    std::vector<std::vector<double>> parameters = {
+        std::vector<double>(15), std::vector<double>(5), std::vector<double>(15), {0.8}};
     double direction = 1.0;
 
     Inputs() {
@@ -146,8 +146,8 @@ void check_gradient(const char* what, double got, double wanted, double toleranc
         std::fprintf(stderr, "  %s: %.12g, wanted %.12g\n", what, got, wanted);
 }
 
-// Central differences of the discrete solve. With min_step == max_step the steps do not depend on the inputs, which is
-// what "step sizes are constants of differentiation" means.
+// Central differences of the discrete solve. With min_step == max_step the steps do not depend on the inputs,
+// which is what "step sizes are constants of differentiation" means.
 void check_against_differences(const cpu::KernelSet& kernels, const Inputs& in, const cpu::Method& how) {
     const Gradient gradient = discrete(kernels, in, how);
     const double eps = 1e-6;
@@ -162,7 +162,8 @@ void check_against_differences(const cpu::KernelSet& kernels, const Inputs& in, 
         check_gradient("y0", gradient.y0[i], difference([i](Inputs& x, double e) { x.y0[i] += e; }), 1e-7);
     }
     for (std::size_t i = 0; i < in.times.size(); ++i) {
-        check_gradient("t", gradient.times[i], difference([i](Inputs& x, double e) { x.times[i] += e; }), 1e-6);
+        check_gradient("t", gradient.times[i], difference([i](Inputs& x, double e) { x.times[i] += e; }),
+                       1e-6);
     }
     for (std::size_t p = 0; p < in.parameters.size(); ++p) {
         for (std::size_t i = 0; i < in.parameters[p].size(); i += 4) {
@@ -177,7 +178,8 @@ void check_continuous_against_discrete(const cpu::KernelSet& kernels, const Inpu
     const Gradient a = continuous(kernels, in, how);
     const Gradient b = discrete(kernels, in, how);
     for (std::size_t i = 0; i < a.y0.size(); ++i) check_gradient("adjoint y0", a.y0[i], b.y0[i], 1e-6);
-    for (std::size_t i = 0; i < a.times.size(); ++i) check_gradient("adjoint t", a.times[i], b.times[i], 1e-5);
+    for (std::size_t i = 0; i < a.times.size(); ++i)
+        check_gradient("adjoint t", a.times[i], b.times[i], 1e-5);
     for (std::size_t p = 0; p < a.parameters.size(); ++p) {
         for (std::size_t i = 0; i < a.parameters[p].size(); ++i) {
             check_gradient("adjoint parameter", a.parameters[p][i], b.parameters[p][i], 1e-6);

@@ -126,13 +126,12 @@ double largest_error(const std::vector<Real>& xs) {
     constexpr int lanes = 64;
     // elu(alpha, scale, input_scale) and softplus(beta, threshold) as torch's defaults; the others take none.
     const Real constants[3] = {Real(1), F == UnaryFn::softplus ? Real(20) : Real(1), Real(1)};
-    constexpr bool gated =
-        F == UnaryFn::silu || F == UnaryFn::mish || F == UnaryFn::gelu || F == UnaryFn::gelu_tanh;
+    constexpr bool gated = F == UnaryFn::silu || F == UnaryFn::mish || F == UnaryFn::gelu_tanh;
     double worst = 0;
     Real worst_at = 0;
     for (std::size_t start = 0; start + lanes <= xs.size(); start += lanes) {
         alignas(64) Real ys[lanes];
-        unary_values<F, lanes>(xs.data() + start, constants, ys);
+        unary_values<F>(lanes, xs.data() + start, constants, ys);
         for (std::size_t l = 0; l < lanes; ++l) {
             const Real x = xs[start + l];
             // x times a gate that underflows gradually is no better than x times the least subnormal.
@@ -163,19 +162,19 @@ void check_accuracy(double float_bound, double double_bound) {
 
 int main() {
     check_accuracy<UnaryFn::sqrt>(0.51, 0.51);
-    check_accuracy<UnaryFn::exp>(4, 2);
-    check_accuracy<UnaryFn::expm1>(4, 2);
-    check_accuracy<UnaryFn::log>(4, 2);
-    check_accuracy<UnaryFn::log1p>(4, 2);
-    check_accuracy<UnaryFn::sin>(4, 2);
-    check_accuracy<UnaryFn::cos>(4, 2);
-    check_accuracy<UnaryFn::tanh>(4, 2);
-    check_accuracy<UnaryFn::sigmoid>(4, 2);
-    check_accuracy<UnaryFn::erf>(4, 2);
-    check_accuracy<UnaryFn::elu>(4, 2);
-    check_accuracy<UnaryFn::softplus>(4, 2);
-    check_accuracy<UnaryFn::logsigmoid>(4, 2);
-    check_accuracy<UnaryFn::silu>(4, 2);
+    check_accuracy<UnaryFn::exp>(1.5, 1);
+    check_accuracy<UnaryFn::expm1>(1.5, 1.3);
+    check_accuracy<UnaryFn::log>(1, 1);
+    check_accuracy<UnaryFn::log1p>(1, 1);
+    check_accuracy<UnaryFn::sin>(2, 1);
+    check_accuracy<UnaryFn::cos>(2, 1);
+    check_accuracy<UnaryFn::tanh>(3, 2);
+    check_accuracy<UnaryFn::sigmoid>(3, 2);
+    check_accuracy<UnaryFn::erf>(3, 2);
+    check_accuracy<UnaryFn::elu>(1.5, 1);
+    check_accuracy<UnaryFn::softplus>(3, 2);
+    check_accuracy<UnaryFn::logsigmoid>(3, 2);
+    check_accuracy<UnaryFn::silu>(4, 4);
     check_accuracy<UnaryFn::mish>(4, 4);
     check_accuracy<UnaryFn::gelu>(4, 4);
     check_accuracy<UnaryFn::gelu_tanh>(4, 4);

@@ -52,7 +52,8 @@ double loss(const Tableau<double>& tableau, double y00, double y01, double t0, d
     double y1[2];
     double mid[2];
     field(0, t0, y0, k);
-    numerics::step(tableau, field, numerics::StepTimes<double>{t0, dt, t0 + dt}, 2, y0, k, stages, 0, true, y1);
+    numerics::step(tableau, field, numerics::StepTimes<double>{t0, dt, t0 + dt}, 2, y0, k, stages, 0, true,
+                   y1);
     numerics::combine(2, y0, dt, tableau.b_mid, tableau.stages, k, mid);
     return 0.7 * (y1[0] + 2 * mid[0]) - 1.3 * (y1[1] + 2 * mid[1]);
 }
@@ -67,7 +68,8 @@ void step_vjp_matches_finite_differences(const Tableau<double>& tableau) {
     double inputs[32];
     double y1[2];
     field(0, t0, y0, k);
-    numerics::step(tableau, field, numerics::StepTimes<double>{t0, dt, t0 + dt}, 2, y0, k, inputs, 2, true, y1);
+    numerics::step(tableau, field, numerics::StepTimes<double>{t0, dt, t0 + dt}, 2, y0, k, inputs, 2, true,
+                   y1);
     const double grad_y1[2] = {0.7, -1.3};
     const double grad_mid[2] = {1.4, -2.6};
     numerics::StepCotangents<double> from;
@@ -88,7 +90,9 @@ void step_vjp_matches_finite_differences(const Tableau<double>& tableau) {
     if (!tableau.adaptive) {  // no midpoint: the loss above has y0 in its place
         grad_y0[0] += grad_mid[0];
         grad_y0[1] += grad_mid[1];
-        const double by_dt = (loss(tableau, y0[0], y0[1], t0, dt + eps, p) - loss(tableau, y0[0], y0[1], t0, dt - eps, p)) / (2 * eps);
+        const double by_dt =
+            (loss(tableau, y0[0], y0[1], t0, dt + eps, p) - loss(tableau, y0[0], y0[1], t0, dt - eps, p)) /
+            (2 * eps);
         CHECK(close(times.dt, by_dt));
     }
     CHECK(close(grad_y0[0] + grad_stage[0], slope(eps, 0, 0, 0)));
@@ -146,7 +150,8 @@ void dense_output_is_exact_for_quartics() {
 
 int main() {
     using namespace flashode::testing;
-    for (const Tableau<double>& tableau : {rk4(), bosh3(), adaptive_heun(), dopri5()}) step_vjp_matches_finite_differences(tableau);
+    for (const Tableau<double>& tableau : {rk4(), bosh3(), adaptive_heun(), dopri5()})
+        step_vjp_matches_finite_differences(tableau);
     controller_never_accepts_what_is_no_number();
     first_step_follows_hairer();
     dense_output_is_exact_for_quartics();

@@ -29,7 +29,7 @@ int main() {
     CHECK(refused([](Program& p) { p.widths[4] = 0; }));
     CHECK(refused([](Program& p) { p.output = 99; }));
     CHECK(refused([](Program& p) { p.output = -1; }));
-    CHECK(refused([](Program& p) { p.output = 2; }));  // another width than y
+    CHECK(refused([](Program& p) { p.output = 2; }));            // another width than y
     CHECK(refused([](Program& p) { p.ops[0].inputs[0] = 3; }));  // not written yet
     CHECK(refused([](Program& p) { p.ops[0].inputs = {}; }));
     CHECK(refused([](Program& p) { p.ops[0].parameter = 9; }));

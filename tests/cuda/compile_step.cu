@@ -1,5 +1,5 @@
-// Compile-only: one step, one step vjp and one controller decision on the device, through the very headers that the
-// tile engine uses. One thread owns one trajectory of dy/dt = tanh(A y).
+// Compile-only: one step, one step vjp and one controller decision on the device, through the very headers
+// that the tile engine uses. One thread owns one trajectory of dy/dt = tanh(A y).
 #include "numerics/controller.hpp"
 #include "numerics/dense_output.hpp"
 #include "numerics/error_norm.hpp"
@@ -16,8 +16,8 @@ constexpr int STAGES = 7;
 
 template <class Real>
 struct ThreadField {
-    const Real* a;                  // (WIDTH, WIDTH)
-    Real values[STAGES * WIDTH];    // of each stage's evaluation, for its vjp
+    const Real* a;                // (WIDTH, WIDTH)
+    Real values[STAGES * WIDTH];  // of each stage's evaluation, for its vjp
 
     __device__ void operator()(int stage, Real, const Real* y, Real* dydt) {
         for (int o = 0; o < WIDTH; ++o) {
@@ -42,8 +42,8 @@ struct ThreadField {
 
 template <class Real>
 __global__ void step_and_back(const numerics::Tableau<Real>* tableau, numerics::Controller controller,
-                              numerics::Tolerance<Real> tolerance, const Real* a, Real t, double dt, Real* states,
-                              Real* grads, double* next_dt, int batch) {
+                              numerics::Tolerance<Real> tolerance, const Real* a, Real t, double dt,
+                              Real* states, Real* grads, double* next_dt, int batch) {
     const int trajectory = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (trajectory >= batch) return;
     Real* y = states + trajectory * WIDTH;
@@ -55,13 +55,16 @@ __global__ void step_and_back(const numerics::Tableau<Real>* tableau, numerics::
     Real error[WIDTH];
     field(0, times.start, y, k);
     numerics::step(*tableau, field, times, WIDTH, y, k, y_stage, 0, true, y1);
-    numerics::combine(WIDTH, static_cast<const Real*>(nullptr), times.dt, tableau->b_error, tableau->stages, k, error);
+    numerics::combine(WIDTH, static_cast<const Real*>(nullptr), times.dt, tableau->b_error, tableau->stages,
+                      k, error);
 
     double sum = 0.0;
-    for (int d = 0; d < WIDTH; ++d) sum += static_cast<double>(numerics::scaled_square(tolerance, error[d], y[d], y1[d]));
+    for (int d = 0; d < WIDTH; ++d)
+        sum += static_cast<double>(numerics::scaled_square(tolerance, error[d], y[d], y1[d]));
     const double norm = ::sqrt(sum / WIDTH);
     const bool accepted = numerics::accept_step(controller, norm, dt);
-    next_dt[trajectory] = numerics::clamp_step(controller, numerics::next_step(controller, norm, dt, tableau->order));
+    next_dt[trajectory] =
+        numerics::clamp_step(controller, numerics::next_step(controller, norm, dt, tableau->order));
 
     Real grad_k[STAGES * WIDTH];
     Real grad_stage[WIDTH];
@@ -78,10 +81,10 @@ __global__ void step_and_back(const numerics::Tableau<Real>* tableau, numerics::
 }
 
 template __global__ void step_and_back<float>(const numerics::Tableau<float>*, numerics::Controller,
-                                              numerics::Tolerance<float>, const float*, float, double, float*, float*,
-                                              double*, int);
+                                              numerics::Tolerance<float>, const float*, float, double, float*,
+                                              float*, double*, int);
 template __global__ void step_and_back<double>(const numerics::Tableau<double>*, numerics::Controller,
-                                               numerics::Tolerance<double>, const double*, double, double, double*,
-                                               double*, double*, int);
+                                               numerics::Tolerance<double>, const double*, double, double,
+                                               double*, double*, double*, int);
 
 }  // namespace

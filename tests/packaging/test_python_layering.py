@@ -64,7 +64,9 @@ def allowed(place: Path, room: str, known: str) -> bool:
 
 def imports(path: Path, package: Path) -> Iterator[tuple[int, str]]:
     """Line and imported room of each import, wherever it stands; another package is written `name.`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    texts = module_texts(tree)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, room_of(alias.name)
@@ -77,8 +79,9 @@ def imports(path: Path, package: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, room_of(module)
         elif isinstance(node, ast.Call) and called_name(node) in {"import_module", "__import__"}:
             target = node.args[0]
-            # A computed name cannot be checked, and so is not allowed at all.
-            yield node.lineno, room_of(target.value) if is_text(target) else "a computed module name"
+            name = texts.get(target.id) if isinstance(target, ast.Name) else text_of(target)
+            # A name that is put together when it runs cannot be checked, and so is not allowed.
+            yield node.lineno, "a computed module name" if name is None else room_of(name)
 
 
 def absolute(node: ast.ImportFrom, path: Path, package: Path) -> str:
@@ -110,9 +113,20 @@ def called_name(call: ast.Call) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-def is_text(node: ast.expr) -> bool:
-    """Whether the expression is a string literal."""
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def text_of(node: ast.expr | None) -> str | None:
+    """The string that the expression is a literal of."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def module_texts(tree: ast.Module) -> dict[str, str]:
+    """The names that the module binds to string literals at its top level."""
+    return {
+        target.id: text
+        for node in tree.body
+        if isinstance(node, ast.Assign) and (text := text_of(node.value)) is not None
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def test_package_keeps_its_layers() -> None:
@@ -122,7 +136,7 @@ def test_package_keeps_its_layers() -> None:
 
 def test_init_holds_names_only() -> None:
     for node in ast.parse((PACKAGE / "__init__.py").read_text()).body:
-        is_docstring = isinstance(node, ast.Expr) and is_text(node.value)
+        is_docstring = isinstance(node, ast.Expr) and text_of(node.value) is not None
         is_name = isinstance(node, ast.Assign) and all(
             isinstance(target, ast.Name) and target.id in {"__all__", "__version__"}
             for target in node.targets
@@ -143,6 +157,7 @@ def test_init_holds_names_only() -> None:
         ("engines/eager/step.py", "from flashode.autograd import DiscreteAdjoint\n"),
         ("engines/eager/step.py", "from flashode import _flashode\n"),
         ("engines/eager/step.py", "import importlib\nimportlib.import_module('flashode._flashode')\n"),
+        ("engines/eager/step.py", "import importlib\nX = 'flashode._flashode'\nimportlib.import_module(X)\n"),
         ("odeint.py", "from flashode._flashode import solve\n"),
         ("odeint.py", "from flashode.experiments import spiral\n"),
         ("odeint.py", "import scipy.integrate\n"),

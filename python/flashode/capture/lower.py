@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import linecache
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,19 +32,19 @@ class Lowered:
     prologue: Prologue
 
 
-def lower(graph: Graph, dtype: torch.dtype, device: torch.device) -> Lowered:
+def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     """Lowers a graph.
 
     Args:
         graph: the field; its ``y`` has a batch axis at the front, or none.
-        dtype: of ``y``.
-        device: of ``y``.
+        y: a state, for its dtype and device.
+        slots: the tensors that the field owns.
 
     Raises:
         Refusal: an operation has no row-wise meaning or is not known; names it and the user's line.
     """
     (state,) = (value.shape for value in graph.values if value.origin == "y")
-    low = Lowering(int(np.prod(per_trajectory(state))), dtype, device)
+    low = Lowering(math.prod(per_trajectory(state)), y.dtype, y.device, slots)
     views: dict[int, View] = {}
     for index, value in enumerate(graph.values):
         if value.origin != "result":
@@ -136,7 +136,7 @@ def _casts(call: Call) -> bool:
 def _evaluated_before(
     low: Lowering, operation: Operation, call: Call, views: dict[int, View]
 ) -> Sequence[View]:
-    """An operation on the field's own tensors: torch's work, once for each solve; on literals: once for all."""
+    """An operation on the field's own tensors: torch's at each solve, or done now if all are literals."""
     function = _functional(operation.op, call.name)
     references = list(dict.fromkeys(refs_in((operation.args, operation.kwargs))))
     if any(isinstance(item, Batch) for item in _leaves((operation.args, operation.kwargs))):

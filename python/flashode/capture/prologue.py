@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+Function = Callable[..., Tensor]
+
 
 @dataclass(frozen=True)
 class Step:
     """Makes one register from earlier ones; without a function it is a tensor that the field owns."""
 
     inputs: tuple[int, ...]
-    function: Callable[..., Tensor] | None = None
+    function: Function | None = None
     slot: int = -1
 
 
@@ -28,12 +30,12 @@ class Prologue:
     Attributes:
         steps: how each register is made, in order.
         outputs: the registers that become the Program's parameters.
-        dtype: the dtype of the parameters.
+        direct: the field's tensors that are the parameters, where no step computes anything; else None.
     """
 
     steps: tuple[Step, ...]
     outputs: tuple[int, ...]
-    dtype: torch.dtype
+    direct: tuple[int, ...] | None
 
     def run(self, slots: Sequence[Tensor]) -> list[Tensor]:
         """Evaluates it with autograd on.
@@ -42,8 +44,10 @@ class Prologue:
             slots: the field's tensors, read afresh.
 
         Returns:
-            contiguous tensors of ``dtype``; those that need no change are the field's own objects.
+            contiguous tensors of the state's dtype; those that need no change are the field's own objects.
         """
+        if self.direct is not None:
+            return [slots[slot] for slot in self.direct]
         registers: list[Tensor] = []
         with torch.enable_grad():
             for step in self.steps:
@@ -51,14 +55,16 @@ class Prologue:
                     registers.append(slots[step.slot])
                 else:
                     registers.append(step.function(*[registers[i] for i in step.inputs]))
-            return [registers[output].to(self.dtype).contiguous() for output in self.outputs]
+        return [registers[output] for output in self.outputs]
 
 
 class PrologueBuilder:
     """Collects steps; equal ones are made once."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, slots: Sequence[Tensor]) -> None:
         self._dtype = dtype
+        # The checks on a field see to it that dtypes and strides of its tensors stay as they are now.
+        self._ready = [tensor.dtype == dtype and tensor.is_contiguous() for tensor in slots]
         self._steps: list[Step] = []
         self._shapes: list[tuple[int, ...]] = []
         self._known: dict[Hashable, int] = {}
@@ -76,7 +82,11 @@ class PrologueBuilder:
         return self._add(("literal", key), Step((), lambda: tensor), tuple(tensor.shape))
 
     def apply(
-        self, function: Callable[..., Tensor], inputs: Sequence[int], shape: tuple[int, ...], key: Hashable = None
+        self,
+        function: Function,
+        inputs: Sequence[int],
+        shape: tuple[int, ...],
+        key: Hashable = None,
     ) -> int:
         """``function`` of other registers; a ``key`` lets equal steps be shared."""
         full_key = None if key is None else (key, tuple(inputs), shape)
@@ -105,6 +115,7 @@ class PrologueBuilder:
 
     def finish(self, outputs: Sequence[int]) -> Prologue:
         """The Prologue with only the steps that ``outputs`` need."""
+        outputs = [self._prepared(output) for output in outputs]
         needed = set(outputs)
         for register in reversed(range(len(self._steps))):
             if register in needed:
@@ -114,7 +125,16 @@ class PrologueBuilder:
         for register in sorted(needed):
             step = self._steps[register]
             steps.append(Step(tuple(renumber[i] for i in step.inputs), step.function, step.slot))
-        return Prologue(tuple(steps), tuple(renumber[output] for output in outputs), self._dtype)
+        direct = None if any(step.function for step in steps) else tuple(self._steps[o].slot for o in outputs)
+        return Prologue(tuple(steps), tuple(renumber[output] for output in outputs), direct)
+
+    def _prepared(self, register: int) -> int:
+        step = self._steps[register]
+        if step.function is None and self._ready[step.slot]:
+            return register
+        dtype = self._dtype
+        shape = self._shapes[register]
+        return self.apply(lambda x: x.to(dtype).contiguous(), [register], shape, "prepare")
 
     def _add(self, key: Hashable, step: Step, shape: tuple[int, ...]) -> int:
         if key is not None and key in self._known:

@@ -1,8 +1,8 @@
 """Building a Program from tensors seen as arrays of references to its rows.
 
 A traced tensor is lowered to an integer array of the tensor's own shape, whose entries say which row of which
-Program value holds that element. Every view, transpose, slice, stack, broadcast and in-place write then is numpy
-indexing, and a ``Gather`` is emitted only where an operation needs rows that do not lie together already.
+Program value holds that element. Every view, transpose, slice, stack, broadcast and in-place write then is
+numpy indexing, and a ``Gather`` is emitted only where an operation needs rows that do not lie together.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
 """From a function to the ATen operations that it performs.
 
 The function is called once on stand-ins for ``t`` and ``y``. Every operation below autograd is recorded, on
-the stand-ins and on the tensors that the function owns alike. A stand-in has no memory that Python could read,
-so a branch on its value, ``.item()``, ``.numpy()`` and the like are seen and refused, where tracing with
-ordinary tensors would bake the number in. ``make_fx`` records the same operations, but costs 0.8 s on its first
-use in a process, ten times as much on each later one, and lets such reads pass.
+the stand-ins and on the tensors that the function owns alike. A stand-in has no memory that Python could
+read: a branch on its value, ``.item()``, ``.numpy()`` and the like are seen and refused, where tracing with
+ordinary tensors would bake the number in. ``make_fx`` records the same operations, but costs 0.8 s on its
+first use in a process, several times as much on each later one, and lets some of those reads pass.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._mode_utils import no_dispatch  # type: ignore[attr-defined]
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flashode.capture.refusal import Refusal
@@ -103,12 +104,12 @@ class _StandIn(Tensor):
     """A tensor without storage that stands for a value depending on ``t`` or ``y``."""
 
     value: Tensor
-    index: int
+    place: int
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
-    def __new__(cls, value: Tensor, index: int) -> _StandIn:
-        made: _StandIn = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+    def __new__(cls, value: Tensor, place: int) -> _StandIn:
+        made: _StandIn = Tensor._make_wrapper_subclass(
             cls,
             value.size(),
             strides=value.stride(),
@@ -119,14 +120,16 @@ class _StandIn(Tensor):
             requires_grad=False,
         )
         made.value = value
-        made.index = index
+        made.place = place
         return made
 
-    def __repr__(self, *, tensor_contents: object = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         raise Refusal("it prints or formats a tensor that depends on t or y")
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, kinds: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         raise Refusal("it keeps a tensor that depends on t or y beyond the call")
 
 
@@ -137,16 +140,16 @@ class _ReadsRefused(TorchFunctionMode):
         super().__init__()
         self._recorder = recorder
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         if name in _READS:
             self._recorder.refuse(f"it reads a tensor's memory from Python (.{name})")
         return func(*args, **(kwargs or {}))
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, slots: Mapping[int, int]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.refusal: str | None = None
         self._slots = slots
         self._values: list[TracedValue] = []
@@ -183,14 +186,14 @@ class _Recorder(TorchDispatchMode):
             )
         return Trace(tuple(self._values), tuple(self._operations), self._find(result))
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func._schema.name in ("aten::lift_fresh", "aten::lift_fresh_copy"):
             self._lift(args[0])
         refs, ref_kwargs = _map(self._ref, args), _map(self._ref, kwargs)
         inputs = [ref.index for ref in refs_in((refs, ref_kwargs))]
         roots = {self._root[index] for index in inputs}
-        self._check_tags(func, roots)
+        self._check_tags(func, refs, roots)
         written = self._written(func, args)
         result = func(*_map(_inner, args), **_map(_inner, kwargs))
         where = _user_line()
@@ -219,11 +222,15 @@ class _Recorder(TorchDispatchMode):
         self._operations.append(Operation(func, refs, ref_kwargs, tuple(outputs), where))
         return wrapped
 
-    def _check_tags(self, func: Any, roots: set[int]) -> None:
+    def _check_tags(self, func: Any, refs: tuple[Any, ...], roots: set[int]) -> None:
         if torch.Tag.nondeterministic_seeded in func.tags:
             self.refuse(f"it draws random numbers ({_name(func)})")
-        shape_from_data = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output} & set(func.tags)
-        if shape_from_data and not roots <= self._literal_roots:
+        from_data = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output} & set(func.tags)
+        if func._schema.name in ("aten::index", "aten::index_put_", "aten::index_put"):
+            # The shape depends on a mask alone.
+            masks = [ref.index for ref in refs_in(refs[1]) if self._values[ref.index].dtype is torch.bool]
+            roots = {self._root[index] for index in masks}
+        if from_data and not roots <= self._literal_roots:
             self.refuse(f"the result of {_name(func)} depends on a tensor's values beyond arithmetic")
 
     def _written(self, func: Any, args: Sequence[Any]) -> Tensor | None:
@@ -254,7 +261,7 @@ class _Recorder(TorchDispatchMode):
                 func(target, *_map(_inner, refs[1:]), **ref_kwargs)
         index = self._add(TracedValue(tuple(target.shape), target.dtype, "result"), root)
         if isinstance(target, _StandIn):
-            target.index = index
+            target.place = index
         else:
             self._plain[id(target)] = index
         self._operations.append(Operation(func, refs, ref_kwargs, (index,), where))
@@ -273,7 +280,7 @@ class _Recorder(TorchDispatchMode):
 
     def _find(self, tensor: Tensor) -> int:
         if isinstance(tensor, _StandIn):
-            return tensor.index
+            return tensor.place
         known = self._plain.get(id(tensor))
         if known is not None:
             return known
@@ -307,12 +314,12 @@ def _name(func: Any) -> str:
 
 
 def _user_line() -> tuple[str, int] | None:
-    frame = sys._getframe(1)
+    frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
         if not filename.startswith((*_OWN_FOLDERS, "<frozen")):
             return filename, frame.f_lineno
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 

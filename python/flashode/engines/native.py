@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import weakref
 from dataclasses import dataclass, replace
@@ -14,7 +15,10 @@ from torch import Tensor
 from flashode.capture import Capture, capture
 from flashode.declined import Declined
 from flashode.engines import eager
+from flashode.engines.announce import announced
+from flashode.engines.build import VERSION
 from flashode.engines.failure import max_steps, non_finite, underflow
+from flashode.engines.native_scope import PRECISIONS, adjoint_obstacle, obstacle
 from flashode.engines.plan import Forward, Gradients
 from flashode.problem import AdaptiveOptions, FixedOptions, fixed_grid
 from flashode.program import Binary, Constant, Dense, Gather, Op, Parameter, Program, SegmentSum, Unary
@@ -22,15 +26,11 @@ from flashode.statistics import Statistics
 
 if TYPE_CHECKING:
     from flashode.methods import Tableau
-    from flashode.problem import Adjoint, Problem
-    from flashode.problem.options import Options
+    from flashode.problem import Adjoint, Options, Problem
 
 # An absent module selects the next engine; one that is there but broken raises here and is not hidden.
-_flashode: Any = None
-if importlib.util.find_spec("flashode._flashode") is not None:
-    from flashode import _flashode
-
-_PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
+_NAME = "flashode._flashode"
+_flashode: Any = None if importlib.util.find_spec(_NAME) is None else importlib.import_module(_NAME)
 
 
 def engine() -> NativeEngine | Declined:
@@ -40,14 +40,17 @@ def engine() -> NativeEngine | Declined:
     return NativeEngine()
 
 
-def build_facts() -> dict[str, Any]:
-    """What the compiled module says of itself; empty where there is none."""
-    if _flashode is None:
-        return {}
+def build_info() -> dict[str, Any]:
+    """What the compiled module is and what it would run on; see ``flashode.build_info``."""
     return {
-        "compiler": _flashode.compiler,
-        "instruction_sets": tuple(_flashode.instruction_sets()),
-        "instruction_set": _flashode.active_instruction_set(),
+        "version": VERSION,
+        "compiled": _flashode is not None,
+        "compiler": None if _flashode is None else _flashode.compiler,
+        "instruction_sets": () if _flashode is None else tuple(_flashode.instruction_sets()),
+        "instruction_set": None if _flashode is None else _flashode.active_instruction_set(),
+        "threads": torch.get_num_threads(),
+        "cuda_built": _flashode is not None and _flashode.cuda_built,
+        "cuda_available": torch.cuda.is_available(),
     }
 
 
@@ -58,59 +61,28 @@ class NativeEngine:
 
     def plan(self, problem: Problem, adjoint: Adjoint | None) -> NativePlan | Declined:
         """A plan, or the first thing that keeps this problem from running here."""
-        reason = _obstacle(problem) or (None if adjoint is None else _adjoint_obstacle(adjoint))
+        reason = obstacle(problem) or (None if adjoint is None else adjoint_obstacle(adjoint))
         if reason is not None:
             return Declined(reason)
         y0 = problem.y0
-        captured = capture(problem.func, (problem.direction * problem.t[0]).detach().to(y0.dtype), y0.detach())
+        captured = _capture(
+            problem.func, (problem.direction * problem.t[0]).detach().to(y0.dtype), y0.detach()
+        )
         if isinstance(captured, Declined):
             return captured
         return NativePlan(problem, adjoint, captured)
 
 
-def _obstacle(problem: Problem) -> str | None:
-    y0, options = problem.y0, problem.options
-    if problem.shapes is not None:
-        return "its state is a tuple"
-    if y0.dtype not in _PRECISIONS:
-        return f"its state is {y0.dtype}, not float32 or float64"
-    if y0.device.type != "cpu":
-        return f"its state is on {y0.device}, not on the CPU"
-    if y0.numel() == 0:
-        return "its state is empty"
-    if problem.callbacks:
-        return "the function has callbacks"
-    if isinstance(problem.rtol, Tensor) or isinstance(problem.atol, Tensor):
-        return "rtol or atol differ between the state's elements"
-    return _options_obstacle(options)
+_captured_before = False
 
 
-def _options_obstacle(options: Options) -> str | None:
-    if options.norm is not None:
-        return "the option norm is a function"
-    if isinstance(options, AdaptiveOptions):
-        if options.step_t or options.jump_t:
-            return "the options step_t and jump_t prescribe times"
-        if options.dtype != torch.float64:
-            return f"the option dtype is {options.dtype}, not torch.float64"
-        return None
-    if options.interp != "linear":
-        return f"the option interp is {options.interp!r}, not 'linear'"
-    if isinstance(options.step_size, Tensor):
-        return "the option step_size requires grad"
-    return None
-
-
-def _adjoint_obstacle(adjoint: Adjoint) -> str | None:
-    if adjoint.callbacks:
-        return "the function has adjoint callbacks"
-    if not isinstance(adjoint.norm, str):
-        return "the adjoint option norm is a function"
-    if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):
-        return "adjoint_rtol or adjoint_atol differ between elements"
-    if isinstance(adjoint.options, FixedOptions) and adjoint.options.grid_constructor is not None:
-        return "the adjoint option grid_constructor is a function"
-    return _options_obstacle(adjoint.options)
+def _capture(func: Any, t: Tensor, y0: Tensor) -> Capture | Declined:
+    global _captured_before
+    if _captured_before:
+        return capture(func, t, y0)
+    _captured_before = True
+    with announced("tracing the function; the first time in a process this loads torch's tracer"):
+        return capture(func, t, y0)
 
 
 @dataclass
@@ -142,7 +114,7 @@ class NativePlan:
         self._inputs = tuple(captured.parameters())  # what the Program reads
         shape = problem.y0.shape
         self._batch = shape[0] if captured.batched else 1
-        self._precision = _PRECISIONS[problem.y0.dtype]
+        self._precision = PRECISIONS[problem.y0.dtype]
         self._method = _method(problem.tableau, problem.rtol, problem.atol, problem.options)
 
     @property
@@ -200,7 +172,9 @@ class NativePlan:
             _address(grad_grid),
             [_address(g) for g in grad_parameters],
         )
-        grad_t = None if grad_times is None or grad_grid is None else self._time_gradient(grad_times, grad_grid)
+        grad_t = (
+            None if grad_times is None or grad_grid is None else self._time_gradient(grad_times, grad_grid)
+        )
         return Gradients(grad_y0, grad_t, grad_parameters)
 
     def continuous_vjp(self, states: Tensor, grad_states: Tensor) -> Gradients:
@@ -244,7 +218,7 @@ class NativePlan:
         return eager.differentiable(replace(self._problem, func=field), t, y0)
 
     def _field(self, parameters: tuple[Tensor, ...], wanted: tuple[bool, ...]) -> Any:
-        program = _compiled(self._capture)
+        program = _compiled(self._capture.program)
         return _flashode.Field(
             program,
             [p.data_ptr() for p in parameters],
@@ -280,9 +254,10 @@ class NativePlan:
         with torch.enable_grad():
             leaf = t.requires_grad_()
             grid = fixed_grid(replace(self._problem, t=leaf))
-            (through_grid,) = torch.autograd.grad(grid, leaf, grad_grid.to(t.dtype), allow_unused=True)
-        direct = grad_times.to(t.dtype)
-        return direct if through_grid is None else direct + through_grid
+            (through_grid,) = torch.autograd.grad(
+                grid, leaf, grad_grid.to(t.dtype), allow_unused=True, materialize_grads=True
+            )
+        return grad_times.to(t.dtype) + through_grid
 
     def _adjoint_grids(self, adjoint: Adjoint) -> list[list[float]]:
         """For each output interval, the grid on which a fixed-step adjoint method steps back over it."""
@@ -303,7 +278,7 @@ class NativePlan:
     def _through_prologue(
         self, sources: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]
     ) -> tuple[Tensor, ...]:
-        """Gradients in ``sources`` from those in the Program's parameters, zeros where a source is not used."""
+        """Gradients in ``sources`` from those in the Program's parameters, zeros where one is not used."""
         totals = {id(source): torch.zeros_like(source) for source in sources}
         computed = []
         for tensor, gradient in zip(self._inputs, gradients, strict=True):
@@ -361,14 +336,16 @@ def _method(tableau: Tableau, rtol: float, atol: float, options: Options) -> Any
     )
 
 
-_programs: weakref.WeakKeyDictionary[Capture, Any] = weakref.WeakKeyDictionary()
+_programs: dict[int, Any] = {}
 
 
-def _compiled(captured: Capture) -> Any:
-    """The compiled module's form of a capture's Program."""
-    found = _programs.get(captured)
+def _compiled(program: Program) -> Any:
+    """The compiled module's form of a Program, kept as long as the Program lives."""
+    key = id(program)
+    found = _programs.get(key)
     if found is None:
-        found = _programs[captured] = _translate(captured.program)
+        found = _programs[key] = _translate(program)
+        weakref.finalize(program, _programs.pop, key, None)
     return found
 
 

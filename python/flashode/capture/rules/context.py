@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from flashode.capture.pairing import Batch, Shape
 from flashode.capture.prologue import PrologueBuilder
@@ -30,8 +31,8 @@ class View:
 
     Attributes:
         storage: the memory that it looks at.
-        positions: which elements of the storage it shows, in the tensor's shape. Along the batch axis it holds
-            the elements of one trajectory; trajectories follow one another along that axis.
+        positions: which elements of the storage it shows, in the tensor's shape. Along the batch axis it
+            holds the elements of one trajectory; trajectories follow one another along that axis.
         axis: the batch axis, or None for a tensor that is the same for all trajectories.
         dtype: the tensor's dtype.
     """
@@ -111,11 +112,11 @@ def batch_axis(shape: Shape) -> int | None:
 class Lowering:
     """Arithmetic on Views that emits Program operations."""
 
-    def __init__(self, width: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, width: int, dtype: torch.dtype, device: torch.device, slots: Sequence[Tensor]) -> None:
         self.dtype = dtype
         self.device = device
         self.program = ProgramBuilder(width, dtype)
-        self.prologue = PrologueBuilder(dtype)
+        self.prologue = PrologueBuilder(dtype, slots)
         self.registers: list[int] = []  # of each declared parameter
         self._parameters: dict[int, int] = {}
 

@@ -126,6 +126,16 @@ def _softshrink(low: Lowering, call: Call) -> View:
     return low.sub(x, low.unary("clamp", x, -width, width))
 
 
+def _tanh_backward(low: Lowering, call: Call) -> View:
+    y = call["output"]
+    return low.mul(call["grad_output"], low.scaled(low.mul(y, y), -1.0, 1.0))
+
+
+def _sigmoid_backward(low: Lowering, call: Call) -> View:
+    y = call["output"]
+    return low.mul(call["grad_output"], low.mul(y, low.scaled(y, -1.0, 1.0)))
+
+
 def _glu(low: Lowering, call: Call) -> View:
     x: View = call["self"]
     dim = int(call.number("dim")) % x.positions.ndim
@@ -181,6 +191,8 @@ ELEMENTWISE: dict[str, Rule] = {
     "log_sigmoid_forward": _log_sigmoid,
     "softshrink": _softshrink,
     "glu": _glu,
+    "tanh_backward": _tanh_backward,
+    "sigmoid_backward": _sigmoid_backward,
     "addcmul": _addcmul,
     "addcdiv": _addcdiv,
     "lerp": _lerp,

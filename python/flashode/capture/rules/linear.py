@@ -44,9 +44,7 @@ def _linalg_cross(low: Lowering, call: Call) -> View:
         return x.showing(x.positions.take(order, dim), x.axis)
 
     ahead, behind = (1, 2, 0), (2, 0, 1)
-    return low.sub(
-        low.mul(turned(a, ahead), turned(b, behind)), low.mul(turned(a, behind), turned(b, ahead))
-    )
+    return low.sub(low.mul(turned(a, ahead), turned(b, behind)), low.mul(turned(a, behind), turned(b, ahead)))
 
 
 def _product(low: Lowering, a: View, b: View, bias: View | None = None) -> Rows:
@@ -93,9 +91,9 @@ def _mm(low: Lowering, call: Call) -> View:
 def _addmm(low: Lowering, call: Call) -> View:
     bias, a, b = call["self"], call["mat1"], call["mat2"]
     plain = call.number("alpha") == call.number("beta") == 1.0
-    if plain and low.is_static(bias) and bias.positions.ndim == 1 and _shared_static(low, b, b.rows):
-        if bias.positions.shape == call.shape[-1:]:
-            return low.new(_product(low, a, b, bias), call.axis)
+    fits = low.is_static(bias) and bias.positions.shape == call.shape[-1:]
+    if plain and fits and _shared_static(low, b, b.rows):
+        return low.new(_product(low, a, b, bias), call.axis)
     product = low.new(_product(low, a, b), call.axis)
     return low.add(low.scaled(bias, call.number("beta")), low.scaled(product, call.number("alpha")))
 
@@ -106,9 +104,7 @@ def _bmm(low: Lowering, call: Call) -> View:
 
 def _baddbmm(low: Lowering, call: Call) -> View:
     product = low.new(_product(low, call["batch1"], call["batch2"]), call.axis)
-    return low.add(
-        low.scaled(call["self"], call.number("beta")), low.scaled(product, call.number("alpha"))
-    )
+    return low.add(low.scaled(call["self"], call.number("beta")), low.scaled(product, call.number("alpha")))
 
 
 def _column(x: View) -> View:
@@ -121,9 +117,7 @@ def _mv(low: Lowering, call: Call) -> View:
 
 def _addmv(low: Lowering, call: Call) -> View:
     product = low.new(_product(low, call["mat"], _column(call["vec"]))[:, 0], call.axis)
-    return low.add(
-        low.scaled(call["self"], call.number("beta")), low.scaled(product, call.number("alpha"))
-    )
+    return low.add(low.scaled(call["self"], call.number("beta")), low.scaled(product, call.number("alpha")))
 
 
 def _dot(low: Lowering, call: Call) -> View:

@@ -22,6 +22,11 @@ def _dim(call: Call, x: View, name: str = "dim") -> int:
     return dim
 
 
+def _taken(positions: Rows, index: int, dim: int) -> Rows:
+    taken: Rows = np.asarray(positions.take(index, dim))
+    return taken
+
+
 def _moved(reorder: Callable[[Call, View], Sequence[int]]) -> Rule:
     """A rule that reorders dimensions."""
 
@@ -59,10 +64,10 @@ def _reshape(low: Lowering, call: Call) -> View:
     axis = call.axis
     if (axis is None) != (x.axis is None):
         raise Refusal(f"{call.name} makes or loses a batch axis")
-    if axis is not None and x.axis is not None:
-        # The elements of one trajectory stay together only if the same number of blocks lies before them.
-        if math.prod(x.positions.shape[: x.axis]) != math.prod(call.shape[:axis]):
-            raise Refusal(f"{call.name} merges the batch axis with an axis before it")
+    # The elements of one trajectory stay together only if the same number of blocks lies before them.
+    before, after = x.positions.shape[: x.axis or 0], call.shape[: axis or 0]
+    if math.prod(before) != math.prod(after):
+        raise Refusal(f"{call.name} merges the batch axis with an axis before it")
     return x.showing(x.positions.reshape(call.shape), axis)
 
 
@@ -74,7 +79,7 @@ def _expand(low: Lowering, call: Call) -> View:
 def _select(low: Lowering, call: Call) -> View:
     x: View = call["self"]
     dim = _dim(call, x)
-    return x.showing(x.positions.take(int(call.number("index")), dim), call.axis)
+    return x.showing(_taken(x.positions, int(call.number("index")), dim), call.axis)
 
 
 def _slice(low: Lowering, call: Call) -> View:
@@ -115,7 +120,7 @@ def _unbind(low: Lowering, call: Call) -> list[View]:
     x: View = call["self"]
     dim = _dim(call, x)
     axis = x.axis if x.axis is None or x.axis < dim else x.axis - 1
-    return [x.showing(x.positions.take(i, dim), axis) for i in range(x.positions.shape[dim])]
+    return [x.showing(_taken(x.positions, i, dim), axis) for i in range(x.positions.shape[dim])]
 
 
 def _cat(low: Lowering, call: Call) -> View:
@@ -141,7 +146,7 @@ def _flip(low: Lowering, call: Call) -> View:
     dims = [int(dim) % x.positions.ndim for dim in call["dims"]]
     if x.axis in dims:
         raise Refusal("flip acts on the batch axis")
-    return low.new(np.flip(x.rows, dims), x.axis)
+    return low.new(np.flip(x.rows, tuple(dims)), x.axis)
 
 
 def _roll(low: Lowering, call: Call) -> View:

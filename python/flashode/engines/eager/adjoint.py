@@ -38,7 +38,7 @@ def solve_adjoint(
         for those that the field does not use).
     """
     wants_t = problem.t.requires_grad
-    reverse = _Reverse(problem, adjoint, wants_t)
+    reverse = _Reverse(problem, adjoint)
     last = len(states) - 1
     a = grad_states[last]
     vjp_t = states.new_zeros(())
@@ -78,10 +78,9 @@ def _like(gradient: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 class _Reverse:
     """The augmented problem ``(vjp_t, y, a, *vjp_parameters)``."""
 
-    def __init__(self, problem: Problem, adjoint: Adjoint, wants_t: bool) -> None:
+    def __init__(self, problem: Problem, adjoint: Adjoint) -> None:
         self.problem = problem
         self.adjoint = adjoint
-        self.wants_t = wants_t
         shape = problem.y0.shape
         self.shapes = (torch.Size(()), shape, shape, *(p.shape for p in adjoint.parameters))
         self.options = adjoint.options
@@ -133,15 +132,14 @@ class _Reverse:
         parameters = self.adjoint.parameters
         with torch.enable_grad():
             y = y.detach().to(self.problem.y0.dtype).requires_grad_()
-            t = t.detach().requires_grad_(self.wants_t)
+            # Also where nobody asks for the gradient in t: torchdiffeq's step control sees it all the same.
+            t = t.detach().requires_grad_()
             f = self.problem.field(t, y)
-        inputs = (t, y, *parameters) if self.wants_t else (y, *parameters)
+        inputs = (t, y, *parameters)
         found: list[torch.Tensor | None] = [None] * len(inputs)
         if f.requires_grad:
             # Parameters may share a graph that was made before the solve: it must outlive this evaluation.
             found = list(torch.autograd.grad(f, inputs, -a.to(f.dtype), allow_unused=True, retain_graph=True))
-        if not self.wants_t:
-            found.insert(0, None)
         zeros = (
             torch.zeros_like(x) if g is None else g for g, x in zip(found, (t, y, *parameters), strict=True)
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from flashode.experiments.figures.style import PREDICTION, QUIET, TRUTH, save, style
@@ -23,8 +24,8 @@ def draw_trajectories(epochs: Sequence[Epoch], observations: Observations, path:
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     with style():
-        figure = Figure(figsize=(2.3 * columns + 0.4, 3.9 * rows + 0.4))
-        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05)  # type: ignore[union-attr]
+        size = (2.3 * columns + 0.4, 3.9 * rows + 0.4)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.05))
         grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2.0, 1.25] * rows)
         for place, epoch in enumerate(panels):
             row, column = divmod(place, columns)

@@ -1,0 +1,58 @@
+"""Which problems the native engine takes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flashode.problem import AdaptiveOptions, Adjoint, FixedOptions, Options, Problem
+
+# The state's dtype, and what the compiled module calls it.
+PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
+
+
+def obstacle(problem: Problem) -> str | None:
+    """What keeps the native engine from this problem, or None; the field itself is not looked at."""
+    y0, options = problem.y0, problem.options
+    if problem.shapes is not None:
+        return "its state is a tuple"
+    if y0.dtype not in PRECISIONS:
+        return f"its state is {y0.dtype}, not float32 or float64"
+    if y0.device.type != "cpu":
+        return f"its state is on {y0.device}, not on the CPU"
+    if y0.numel() == 0:
+        return "its state is empty"
+    if problem.callbacks:
+        return "the function has callbacks"
+    if isinstance(problem.rtol, Tensor) or isinstance(problem.atol, Tensor):
+        return "rtol or atol differ between the state's elements"
+    return _options_obstacle(options)
+
+
+def _options_obstacle(options: Options) -> str | None:
+    if options.norm is not None:
+        return "the option norm is a function"
+    if isinstance(options, AdaptiveOptions):
+        if options.step_t or options.jump_t:
+            return "the options step_t and jump_t prescribe times"
+        if options.dtype != torch.float64:
+            return f"the option dtype is {options.dtype}, not torch.float64"
+        return None
+    if options.interp != "linear":
+        return f"the option interp is {options.interp!r}, not 'linear'"
+    if isinstance(options.step_size, Tensor):
+        return "the option step_size requires grad"
+    return None
+
+
+def adjoint_obstacle(adjoint: Adjoint) -> str | None:
+    """What keeps the native engine from solving these adjoint equations, or None."""
+    if adjoint.callbacks:
+        return "the function has adjoint callbacks"
+    if not isinstance(adjoint.norm, str):
+        return "the adjoint option norm is a function"
+    if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):
+        return "adjoint_rtol or adjoint_atol differ between elements"
+    if isinstance(adjoint.options, FixedOptions) and adjoint.options.grid_constructor is not None:
+        return "the adjoint option grid_constructor is a function"
+    return _options_obstacle(adjoint.options)

@@ -1,0 +1,430 @@
+"""Fields in the styles that people write: captured as row-wise, and equal to eager in values and gradients."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flashode.capture import Capture, capture
+from flashode.program import Dense, Parameter
+
+D = torch.float64
+Field = Callable[[Any, Any], Any]
+
+
+def made(func: Field, y: Tensor, t: float = 0.3) -> Capture:
+    found = capture(func, torch.tensor(t, dtype=y.dtype), y)
+    assert isinstance(found, Capture), found
+    return found
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, dtype=D, generator=torch.Generator().manual_seed(seed))
+
+
+def evaluated(captured: Capture, t: Tensor, y: Tensor) -> Tensor:
+    rows = y.reshape(y.shape[0], -1) if captured.batched else y.reshape(-1)
+    return captured.program.interpret(t, rows, captured.parameters()).reshape(y.shape)
+
+
+def agrees(
+    func: Field, captured: Capture, y: Tensor, owned: Sequence[Tensor] = (), rtol: float = 1e-11
+) -> None:
+    """Value and vjp equal eager's at points the capture has not seen."""
+    cotangent = random(*y.shape, seed=9)
+    results = []
+    for field in (func, lambda t, y: evaluated(captured, t, y)):
+        t = torch.tensor(1.234, dtype=y.dtype, requires_grad=True)
+        z = (y.detach() * 1.3 + 0.01).requires_grad_()
+        value = field(t, z) + 0 * z
+        inputs = [t, z, *owned]
+        gradients = torch.autograd.grad((value * cotangent).sum(), inputs, materialize_grads=True)
+        results.append([value, *gradients])
+    for eager, program in zip(*results, strict=True):
+        torch.testing.assert_close(program, eager, rtol=rtol, atol=1e-12)
+
+
+def lorenz_unbind(t: Tensor, y: Tensor) -> Tensor:
+    a, b, c = y.unbind(-1)
+    return torch.stack([10 * (b - a), a * (28 - c) - b, a * b - 8 / 3 * c], -1)
+
+
+def lorenz_transposed(t: Tensor, y: Tensor) -> Tensor:
+    a, b, c = y.T
+    return torch.stack((10 * (b - a), a * (28 - c) - b, a * b - 8 / 3 * c)).T
+
+
+def lorenz_written(t: Tensor, y: Tensor) -> Tensor:
+    dy = torch.zeros_like(y)
+    dy[:, 0] = 10 * (y[:, 1] - y[:, 0])
+    dy[:, 1] = y[:, 0] * (28 - y[:, 2]) - y[:, 1]
+    dy[..., 2] = y[:, 0] * y[:, 1]
+    dy[..., 2] -= 8 / 3 * y[:, 2]
+    return dy
+
+
+def lorenz_columns(t: Tensor, y: Tensor) -> Tensor:
+    a, b, c = y[:, :1], y[:, 1:2], y[:, 2:]
+    return torch.cat([10 * (b - a), a * (28 - c) - b, a * b - 8 / 3 * c], dim=1)
+
+
+def written_by_index(t: Tensor, y: Tensor) -> Tensor:
+    dy = torch.empty_like(y)
+    dy[:, [2, 0]] = y[:, [0, 1]]
+    dy[:, 1] = t
+    return dy
+
+
+def in_place(t: Tensor, y: Tensor) -> Tensor:
+    h = y * 2
+    h.add_(1).mul_(t).sin_()
+    view = h[:, 1:]
+    view *= 3
+    return h + view.sum(-1, keepdim=True)
+
+
+def built_matrix(t: Tensor, y: Tensor) -> Tensor:
+    a = torch.zeros(3, 3, dtype=D)
+    a[0, 1], a[1, 0] = 2.0, -2.0
+    a[2] = torch.tensor([0.1, 0.2, 0.3], dtype=D)
+    return y @ a.T
+
+
+def time_embedding(t: Tensor, y: Tensor) -> Tensor:
+    frequencies = torch.arange(1, 4, dtype=D) * math.pi
+    return y * torch.sin(frequencies * t) + torch.cos(t) * torch.linspace(0, 1, 3, dtype=D)
+
+
+def hamiltonian(t: Tensor, y: Tensor) -> Tensor:
+    q, p = y.chunk(2, dim=-1)
+    return torch.cat([p, -torch.sin(q)], -1)
+
+
+FUNCTIONS: dict[str, tuple[Field, tuple[int, ...]]] = {
+    "lorenz unbind/stack": (lorenz_unbind, (4, 3)),
+    "lorenz transposed": (lorenz_transposed, (4, 3)),
+    "lorenz written": (lorenz_written, (4, 3)),
+    "lorenz columns": (lorenz_columns, (4, 3)),
+    "written by index": (written_by_index, (4, 3)),
+    "in place": (in_place, (4, 3)),
+    "matrix built in forward": (built_matrix, (4, 3)),
+    "time embedding": (time_embedding, (4, 3)),
+    "pendulum": (hamiltonian, (4, 2)),
+    "linear decay": (lambda t, y: -0.5 * y, (4, 3)),
+    "t * y": (lambda t, y: t * y, (4, 3)),
+    "ones * t": (lambda t, y: y + torch.ones(y.shape[0], 1, dtype=D) * t, (4, 3)),
+    "ones_like column * t": (lambda t, y: y * (torch.ones_like(y[:, :1]) * t), (4, 3)),
+    "t expanded and joined": (lambda t, y: torch.cat([y, t.expand(y.shape[0], 1)], -1)[:, 1:], (4, 3)),
+    "t repeated": (lambda t, y: y + t.repeat(y.shape[0], 1), (4, 3)),
+    "t viewed": (lambda t, y: y * t.view(1, 1).expand_as(y), (4, 3)),
+    "van der pol": (lambda t, y: torch.stack([y[:, 1], (1 - y[:, 0] ** 2) * y[:, 1] - y[:, 0]], 1), (4, 2)),
+    "normalised": (lambda t, y: y / (1 + (y * y).sum(-1, keepdim=True)), (4, 3)),
+    "centred": (lambda t, y: y - y.mean(-1, keepdim=True), (4, 3)),
+    "mean of all features": (lambda t, y: y - y.mean((1, 2), keepdim=True), (4, 2, 3)),
+    "flip and roll": (lambda t, y: y.flip(-1) - y.roll(1, -1) * y.roll([2, 1], [-1, 1]), (4, 2, 3)),
+    "split": (lambda t, y: torch.cat(y.split([1, 2], -1)[::-1], -1), (4, 3)),
+    "index_select": (lambda t, y: y.index_select(1, torch.tensor([2, 0, 0])), (4, 3)),
+    "repeat": (lambda t, y: y.repeat(1, 2)[:, 1:4], (4, 3)),
+    "squeeze": (lambda t, y: y.squeeze(1).sin().unsqueeze(1), (4, 1, 3)),
+    "permuted": (lambda t, y: y.permute(1, 2, 0).sin().movedim(-1, 0), (4, 2, 3)),
+    "reshaped": (lambda t, y: y.reshape(-1, 6).tanh().view(y.shape), (4, 2, 3)),
+    "merged batch": (lambda t, y: y.reshape(-1, 3).flip(-1).reshape(y.shape), (4, 2, 3)),
+    "cross product": (lambda t, y: torch.linalg.cross(y, y.flip(-1)), (4, 3)),
+    "outer and contraction": (lambda t, y: (y[:, :, None] * y[:, None, :]).sum(-1), (4, 3)),
+    "bilinear product": (lambda t, y: torch.einsum("bi,bj->bij", y, y.sin()).mean(-1), (4, 3)),
+    "matrix of the state": (lambda t, y: torch.bmm(y, y.transpose(1, 2)) @ y, (4, 2, 2)),
+    "matrix of time": (lambda t, y: y @ torch.stack([torch.cos(t), torch.sin(t), t, t]).view(2, 2), (4, 2)),
+    "addcmul and lerp": (lambda t, y: torch.addcmul(y, y, y, value=0.5).lerp(y, 0.3), (4, 3)),
+    "powers": (lambda t, y: y**3 + y.abs() ** 0.5 + y.square() + (y * y + 1) ** -1 + 2.0**y, (4, 3)),
+    "tensor exponent": (lambda t, y: (y.abs() + 1) ** y, (4, 3)),
+    "logarithms": (lambda t, y: torch.log2(y.exp() + 1) + torch.log10(y * y + 1) + torch.exp2(y), (4, 3)),
+    "rsqrt": (lambda t, y: y * torch.rsqrt(y * y + 1), (4, 3)),
+    "extremes": (lambda t, y: torch.maximum(y, t * y) - torch.minimum(y, -y), (4, 3)),
+    "clamp": (lambda t, y: y.clamp(-0.5, 0.5) + y.clamp(min=0) - y.clamp_max(1.0), (4, 3)),
+    "division by numbers": (lambda t, y: y / 3 + 1 / (2 + y.exp()) + (y - 1) / t - 2 / (3 + t), (4, 3)),
+    "rsub and alpha": (lambda t, y: 2 - torch.add(y, y, alpha=0.3) - torch.sub(1.0, y), (4, 3)),
+    "constant field": (lambda t, y: torch.full_like(y, 0.25), (4, 3)),
+    "literal scalar tensor": (lambda t, y: torch.tensor(2.0) * y + torch.tensor(1.0, dtype=D), (4, 3)),
+    "literal vector": (lambda t, y: y * torch.tensor([1.0, 2.0, 3.0], dtype=D), (4, 3)),
+    "identity": (lambda t, y: y, (4, 3)),
+    "vmap": (lambda t, y: torch.func.vmap(lambda v: v.sin() * v.sum())(y), (4, 3)),
+    "jvp": (lambda t, y: torch.func.jvp(torch.tanh, (y,), (y.cos(),))[1].sin(), (4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function(name: str) -> None:
+    func, shape = FUNCTIONS[name]
+    y = random(*shape)
+    captured = made(func, y)
+    assert captured.batched
+    assert captured.program.widths[1] == math.prod(shape[1:])
+    agrees(func, captured, y)
+    agrees(func, captured, random(7, *shape[1:], seed=4))
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "elu": partial(F.elu, alpha=1.3),
+    "elu in place": nn.ELU(inplace=True),
+    "selu": F.selu,
+    "celu": partial(F.celu, alpha=0.7),
+    "gelu": F.gelu,
+    "gelu tanh": nn.GELU(approximate="tanh"),
+    "silu": F.silu,
+    "mish": F.mish,
+    "softplus": nn.Softplus(beta=2.0, threshold=3.0),
+    "leaky_relu": nn.LeakyReLU(0.1),
+    "relu in place": nn.ReLU(inplace=True),
+    "hardtanh": nn.Hardtanh(-0.7, 0.9),
+    "hardsigmoid": F.hardsigmoid,
+    "hardswish": F.hardswish,
+    "logsigmoid": F.logsigmoid,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "softsign": F.softsign,
+    "tanhshrink": F.tanhshrink,
+    "softshrink": nn.Softshrink(0.3),
+    "erf": torch.erf,
+    "atan": torch.atan,
+    "sinh": torch.sinh,
+    "cosh": torch.cosh,
+    "expm1": torch.expm1,
+    "log1p of a square": lambda x: torch.log1p(x * x),
+    "sign": torch.sign,
+    "tan": lambda x: torch.tan(x / 4),
+    "glu": lambda x: torch.cat([F.glu(x, -1)] * 2, -1),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation(name: str) -> None:
+    activation = ACTIVATIONS[name]
+    y = 2 * random(5, 4)
+
+    def func(t: Tensor, y: Tensor) -> Tensor:
+        return activation(y * 1.5) - y
+
+    captured = made(func, y)
+    assert captured.batched
+    # Torch's own gradient of celu is no better than that.
+    agrees(func, captured, y, rtol=1e-6 if name == "celu" else 1e-11)
+
+
+class Net(nn.Module):
+    def __init__(self, net: nn.Module, before: Callable[[Tensor], Tensor] = lambda y: y) -> None:
+        super().__init__()
+        self.net = net
+        self.before = before
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        out: Tensor = self.net(self.before(y))
+        return out
+
+
+class ConcatSquash(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.bias, self.gate = nn.Linear(3, 3), nn.Linear(1, 3, bias=False), nn.Linear(1, 3)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.gate(t.view(1, 1)))
+        return self.layer(y) * gate + self.bias(t.view(1, 1))
+
+
+class Concat(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.Softplus(), nn.Linear(8, 3))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        out: Tensor = self.net(torch.cat([y, torch.ones_like(y[:, :1]) * t], 1))
+        return out
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(random(5, 3))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return torch.tanh(y @ self.weight.T) @ self.weight
+
+
+class LowRank(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.u, self.v = nn.Parameter(random(3, 2)), nn.Parameter(random(3, 2, seed=1))
+        self.register_buffer("mask", torch.tensor([1.0, 0.0, 1.0], dtype=D))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return F.linear(y, (self.u @ self.v.T) * self.mask) + F.softplus(self.u).sum()
+
+
+class Nodes(nn.Module):
+    """Per-node layers, and a product with an adjacency matrix from the left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+        self.adjacency = nn.Parameter(random(4, 4))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return torch.tanh(self.adjacency @ self.layer(y))
+
+
+class Sliced(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(random(3, 6))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return y @ self.weight[:, ::2] + self.weight[0, 1] * self.weight[1, :3]
+
+
+class Sine(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(30 * x)
+
+
+def mlp(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 6), *layers, nn.Linear(6, 3))
+
+
+MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "mlp": (lambda: Net(mlp(nn.Tanh(), nn.Linear(6, 6), nn.ELU(inplace=True))), (4, 3)),
+    "cubed": (lambda: Net(mlp(nn.Tanh()), lambda y: y**3), (4, 1, 3)),
+    "nodes": (lambda: Net(mlp(nn.SiLU())), (4, 5, 3)),
+    "bias-less": (lambda: Net(nn.Linear(3, 3, bias=False)), (4, 3)),
+    "own activation": (lambda: Net(mlp(Sine())), (4, 3)),
+    "prelu": (lambda: Net(mlp(nn.PReLU(6))), (4, 3)),
+    "identity and dropout off": (lambda: Net(mlp(nn.Identity(), nn.Dropout(0.5))).eval(), (4, 3)),
+    "concat-squash": (ConcatSquash, (4, 3)),
+    "concat": (Concat, (4, 3)),
+    "tied": (Tied, (4, 3)),
+    "low rank": (LowRank, (4, 3)),
+    "graph": (Nodes, (5, 4, 3)),
+    "slices of a weight": (Sliced, (4, 3)),
+    "weight_norm": (lambda: Net(nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))), (4, 3)),
+    "spectral_norm": (lambda: Net(nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3))).eval(), (4, 3)),
+    "nested": (lambda: Net(nn.Sequential(mlp(nn.GELU()), nn.Sequential(mlp(nn.Mish())))), (4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module(name: str) -> None:
+    make, shape = MODULES[name]
+    torch.manual_seed(0)
+    func = make().double()
+    y = random(*shape)
+    captured = made(func, y)
+    assert captured.batched
+    agrees(func, captured, y, list(func.parameters()))
+    agrees(func, captured, random(9, *shape[1:], seed=4), list(func.parameters()))
+
+
+def test_parameters_are_the_modules_own() -> None:
+    func = Net(mlp(nn.Tanh())).double()
+    captured = made(func, random(4, 3))
+    assert [id(p) for p in captured.parameters()] == [id(p) for p in func.parameters()]
+    assert not any(isinstance(op, Parameter) for op in captured.program.ops)
+
+
+def test_one_weight_serves_all_nodes() -> None:
+    func = Net(nn.Linear(3, 3)).double()
+    (op,) = made(func, random(4, 5, 3)).program.ops
+    assert isinstance(op, Dense)
+    assert op.repeats == 5
+
+
+def test_a_weight_used_transposed_is_prepared_by_the_prologue() -> None:
+    weight = random(3, 3).requires_grad_()
+    captured = made(lambda t, y: y @ weight, random(4, 3))
+    (prepared,) = captured.parameters()
+    assert prepared.is_contiguous()
+    torch.testing.assert_close(prepared, weight.T)
+    prepared.sum().backward()
+    assert weight.grad is not None
+
+
+def test_tied_weights_are_one_parameter_each_way() -> None:
+    func = Tied()
+    parameters = made(func, random(4, 3)).parameters()
+    assert parameters[0] is func.weight
+    assert len(parameters) == 2
+
+
+def test_a_function_of_parameters_alone_is_hoisted() -> None:
+    func = LowRank()
+    captured = made(func, random(4, 3))
+    assert sum(isinstance(op, Dense) for op in captured.program.ops) == 1
+    assert captured.program.flops() <= 2 * 9 + 3
+
+
+def test_a_time_dependent_net_is_not_hoisted() -> None:
+    func = ConcatSquash().double()
+    assert sum(isinstance(op, Dense) for op in made(func, random(4, 3)).program.ops) == 3
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 3), (2, 3), (2, 1, 3), (1, 1, 3), (2, 4, 3)])
+def test_state_shapes(shape: tuple[int, ...]) -> None:
+    y = random(*shape)
+
+    def func(t: Tensor, y: Tensor) -> Tensor:
+        return torch.sin(y) * t - y**2
+
+    captured = made(func, y)
+    assert captured.batched == (len(shape) > 1)
+    agrees(func, captured, y)
+
+
+def test_float32() -> None:
+    func = Net(mlp(nn.Tanh()))
+    y = random(4, 3).float()
+    captured = made(func, y)
+    torch.testing.assert_close(evaluated(captured, torch.tensor(0.3), y), func(torch.tensor(0.3), y))
+    assert {p.dtype for p in captured.parameters()} == {torch.float32}
+
+
+def test_a_vector_state_is_one_trajectory() -> None:
+    matrix = random(3, 3).requires_grad_()
+    for func in (lambda t, y: matrix @ y, lambda t, y: y @ matrix, lambda t, y: torch.mv(matrix, y) * y.dot(y)):
+        captured = made(func, random(3))
+        assert not captured.batched
+        agrees(func, captured, random(3), [matrix])
+
+
+MIXING: dict[str, Field] = {
+    "mean": lambda t, y: y - y.mean(0),
+    "sum": lambda t, y: y * y.sum(),
+    "gram": lambda t, y: (y @ y.T) @ y,
+    "flip": lambda t, y: y.flip(0),
+    "first row": lambda t, y: y - y[0],
+    "size as a number": lambda t, y: y / y.shape[0],
+    "rolled": lambda t, y: y.roll(1, 0),
+    "shifted": lambda t, y: torch.cat([y[1:], y[:1]]),
+    "flat roll": lambda t, y: y.flatten().flip(0).view(y.shape),
+    "transposed view": lambda t, y: y.T.reshape(y.shape),
+    "arange": lambda t, y: y * torch.arange(y.shape[0], dtype=D)[:, None],
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_mixing_the_batch_is_one_trajectory(name: str) -> None:
+    func = MIXING[name]
+    captured = made(func, random(4, 3))
+    assert not captured.batched
+    agrees(func, captured, random(4, 3))
+
+
+def test_a_closure_tensor_of_the_batchs_shape_is_one_trajectory() -> None:
+    probe = random(4, 3)
+    captured = made(lambda t, y: y * probe, random(4, 3))
+    assert not captured.batched
+    agrees(lambda t, y: y * probe, captured, random(4, 3))

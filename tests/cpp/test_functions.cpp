@@ -1,0 +1,398 @@
+// The Program's element-wise functions: their names, special values, behaviour at kinks, and derivatives.
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <string>
+#include <type_traits>
+
+#include "check.hpp"
+#include "numerics/functions.hpp"
+
+namespace {
+
+using namespace flashode::numerics;
+
+// Constants for a function in tests that treat all functions alike, in generic position.
+template <class Real>
+struct Constants {
+    Real values[max_unary_constants];
+};
+
+template <class Real>
+constexpr Constants<Real> typical_constants(UnaryFn fn) {
+    switch (fn) {
+        case UnaryFn::affine:
+            return {{Real(-1.5), Real(0.25), Real(0)}};
+        case UnaryFn::power:
+            return {{Real(2.5), Real(0), Real(0)}};
+        case UnaryFn::leaky_relu:
+            return {{Real(0.125), Real(0), Real(0)}};
+        case UnaryFn::elu:
+            return {{Real(1.5), Real(2), Real(0.5)}};
+        case UnaryFn::softplus:
+            return {{Real(2), Real(20), Real(0)}};
+        case UnaryFn::hardtanh:
+        case UnaryFn::clamp:
+            return {{Real(-1), Real(2), Real(0)}};
+        default:
+            return {{Real(0), Real(0), Real(0)}};
+    }
+}
+
+template <UnaryFn F, class Real>
+Real value(Real x) {
+    const Constants<Real> c = typical_constants<Real>(F);
+    return unary_value<F>(x, c.values);
+}
+
+template <UnaryFn F, class Real>
+Real derivative(Real x) {
+    const Constants<Real> c = typical_constants<Real>(F);
+    return unary_derivative<F>(x, unary_value<F>(x, c.values), c.values);
+}
+
+template <class Real>
+bool same(Real a, Real b) {
+    return (std::isnan(a) && std::isnan(b)) || (a == b && std::signbit(a) == std::signbit(b));
+}
+
+template <class Check>
+void for_each_unary(Check check) {
+    for (const UnaryInfo& row : unary_table) visit_unary(row.fn, check);
+}
+
+bool failed_for(std::string_view name, double x) {
+    std::fprintf(stderr, "    %s at %.17g\n", std::string(name).c_str(), x);
+    return false;
+}
+
+// --- names
+// ---------------------------------------------------------------------------------------------------
+
+static_assert(unary_table.size() == 33 && binary_table.size() == 7);
+static_assert(unary_from_name("gelu_tanh") == UnaryFn::gelu_tanh);
+static_assert(!unary_from_name("add") && !unary_from_name("") && !binary_from_name("exp"));
+static_assert(constants_of(UnaryFn::elu) == 3 && constants_of(UnaryFn::affine) == 2 &&
+              constants_of(UnaryFn::exp) == 0);
+
+struct ReturnsItself {
+    template <UnaryFn F>
+    UnaryFn operator()() const {
+        return F;
+    }
+    template <BinaryFn F>
+    BinaryFn operator()() const {
+        return F;
+    }
+};
+
+void test_names() {
+    for (std::size_t i = 0; i < unary_table.size(); ++i) {
+        const UnaryInfo& row = unary_table[i];
+        CHECK(static_cast<std::size_t>(row.fn) == i);
+        CHECK(unary_from_name(row.name) == row.fn && name_of(row.fn) == row.name);
+        CHECK(visit_unary(row.fn, ReturnsItself{}) == row.fn);
+        CHECK(row.constants >= 0 && row.constants <= max_unary_constants);
+    }
+    for (std::size_t i = 0; i < binary_table.size(); ++i) {
+        const BinaryInfo& row = binary_table[i];
+        CHECK(static_cast<std::size_t>(row.fn) == i);
+        CHECK(binary_from_name(row.name) == row.fn && name_of(row.fn) == row.name);
+        CHECK(visit_binary(row.fn, ReturnsItself{}) == row.fn);
+    }
+}
+
+// --- special values
+// ------------------------------------------------------------------------------------------
+
+template <class Real>
+struct NanPasses {
+    template <UnaryFn F>
+    void operator()() const {
+        const Real nan = std::numeric_limits<Real>::quiet_NaN();
+        // torch.sign(nan) is 0.
+        CHECK(F == UnaryFn::sign ? value<F>(nan) == 0 : std::isnan(value<F>(nan))) ||
+            failed_for(name_of(F), 0);
+    }
+};
+
+template <class Real>
+void test_infinities() {
+    const Real inf = std::numeric_limits<Real>::infinity();
+    CHECK(value<UnaryFn::exp>(inf) == inf && same(value<UnaryFn::exp>(-inf), Real(0)));
+    CHECK(value<UnaryFn::expm1>(inf) == inf && value<UnaryFn::expm1>(-inf) == -1);
+    CHECK(value<UnaryFn::log>(inf) == inf && std::isnan(value<UnaryFn::log>(-inf)));
+    CHECK(value<UnaryFn::log1p>(inf) == inf && std::isnan(value<UnaryFn::log1p>(-inf)));
+    CHECK(std::isnan(value<UnaryFn::sin>(inf)) && std::isnan(value<UnaryFn::cos>(-inf)));
+    CHECK(value<UnaryFn::tanh>(inf) == 1 && value<UnaryFn::tanh>(-inf) == -1);
+    CHECK(value<UnaryFn::erf>(inf) == 1 && value<UnaryFn::erf>(-inf) == -1);
+    CHECK(value<UnaryFn::sigmoid>(inf) == 1 && same(value<UnaryFn::sigmoid>(-inf), Real(0)));
+    CHECK(value<UnaryFn::softplus>(inf) == inf && value<UnaryFn::softplus>(-inf) == 0);
+    CHECK(value<UnaryFn::logsigmoid>(inf) == 0 && value<UnaryFn::logsigmoid>(-inf) == -inf);
+    CHECK(value<UnaryFn::elu>(inf) == inf && value<UnaryFn::elu>(-inf) == -3);
+    CHECK(value<UnaryFn::silu>(inf) == inf && value<UnaryFn::mish>(inf) == inf);
+    CHECK(value<UnaryFn::gelu>(inf) == inf && value<UnaryFn::gelu_tanh>(inf) == inf);
+    CHECK(value<UnaryFn::gelu>(-inf) == 0);
+    CHECK(value<UnaryFn::hardtanh>(inf) == 2 && value<UnaryFn::hardtanh>(-inf) == -1);
+    CHECK(value<UnaryFn::relu>(inf) == inf && value<UnaryFn::relu>(-inf) == 0);
+    const Real unbounded[2] = {-inf, inf};
+    CHECK(unary_value<UnaryFn::hardtanh>(Real(1e30), unbounded) == Real(1e30));
+    // Derivatives of bounded functions stay bounded where intermediate squares overflow.
+    CHECK(derivative<UnaryFn::gelu_tanh>(Real(1e30)) == 1 &&
+          derivative<UnaryFn::gelu_tanh>(Real(-1e30)) == 0);
+    CHECK(derivative<UnaryFn::gelu>(Real(1e30)) == 1 && derivative<UnaryFn::gelu>(Real(-1e30)) == 0);
+    CHECK(derivative<UnaryFn::mish>(Real(1e30)) == 1 && derivative<UnaryFn::mish>(Real(-1e30)) == 0);
+    CHECK(derivative<UnaryFn::silu>(Real(1e30)) == 1 && derivative<UnaryFn::silu>(Real(-1e30)) == 0);
+}
+
+template <class Real>
+void test_zeros_and_subnormals() {
+    CHECK(value<UnaryFn::log>(Real(0)) == -std::numeric_limits<Real>::infinity());
+    CHECK(value<UnaryFn::log>(Real(-0.0)) == -std::numeric_limits<Real>::infinity());
+    CHECK(value<UnaryFn::log1p>(Real(-1)) == -std::numeric_limits<Real>::infinity());
+    CHECK(std::isnan(value<UnaryFn::log>(Real(-1))) && std::isnan(value<UnaryFn::log1p>(Real(-2))));
+    CHECK(std::isnan(value<UnaryFn::sqrt>(Real(-1))) && same(value<UnaryFn::sqrt>(Real(-0.0)), Real(-0.0)));
+    CHECK(value<UnaryFn::exp>(Real(0)) == 1 && value<UnaryFn::cos>(Real(0)) == 1);
+    CHECK(value<UnaryFn::sigmoid>(Real(0)) == Real(0.5));
+    const Real least = std::numeric_limits<Real>::denorm_min();
+    for (const Real x : {Real(0), Real(-0.0), least, -least, 5 * least, -5 * least}) {
+        CHECK(same(value<UnaryFn::expm1>(x), x)) || failed_for("expm1", static_cast<double>(x));
+        CHECK(same(value<UnaryFn::log1p>(x), x)) || failed_for("log1p", static_cast<double>(x));
+        CHECK(same(value<UnaryFn::sin>(x), x)) || failed_for("sin", static_cast<double>(x));
+        CHECK(same(value<UnaryFn::tanh>(x), x)) || failed_for("tanh", static_cast<double>(x));
+        CHECK(std::signbit(value<UnaryFn::erf>(x)) == std::signbit(x));
+        CHECK(std::signbit(value<UnaryFn::gelu>(x)) == std::signbit(x));
+    }
+    CHECK(value<UnaryFn::log>(least) < value<UnaryFn::log>(2 * least));
+    CHECK(value<UnaryFn::exp>(value<UnaryFn::log>(4 * least)) > 0);
+}
+
+template <class Real>
+void test_saturation() {
+    const Real largest = std::numeric_limits<Real>::max();
+    const auto top =
+        static_cast<Real>(std::log(static_cast<long double>(largest)));  // rounds down in both formats
+    CHECK(std::isfinite(value<UnaryFn::exp>(std::nextafter(top, Real(0)))));
+    CHECK(value<UnaryFn::exp>(std::nextafter(top, largest)) == std::numeric_limits<Real>::infinity());
+    CHECK(std::isfinite(value<UnaryFn::expm1>(std::nextafter(top, Real(0)))));
+    CHECK(value<UnaryFn::exp>(largest) == std::numeric_limits<Real>::infinity());
+    CHECK(value<UnaryFn::exp>(-largest) == 0 && value<UnaryFn::expm1>(-largest) == -1);
+    for (int i = 0; i < 40000; ++i) {
+        const Real x = Real(i) / Real(1000);
+        CHECK(std::fabs(value<UnaryFn::tanh>(-x)) <= 1 && std::fabs(value<UnaryFn::erf>(x)) <= 1);
+        CHECK(value<UnaryFn::tanh>(-x) == -value<UnaryFn::tanh>(x));
+        CHECK(value<UnaryFn::sigmoid>(x) <= 1 && value<UnaryFn::sigmoid>(-x) > 0);
+        CHECK(value<UnaryFn::gelu>(-x) <= 0 && value<UnaryFn::gelu>(x) <= x);
+    }
+    CHECK(value<UnaryFn::tanh>(largest) == 1 && value<UnaryFn::sigmoid>(largest) == 1);
+}
+
+// --- kinks
+// ---------------------------------------------------------------------------------------------------
+
+template <class Real>
+void test_kinks() {
+    const Real nan = std::numeric_limits<Real>::quiet_NaN();
+    CHECK(derivative<UnaryFn::relu>(Real(0)) == 0 && derivative<UnaryFn::relu>(nan) == 1);
+    CHECK(derivative<UnaryFn::abs>(Real(0)) == 0 && derivative<UnaryFn::abs>(Real(-2)) == -1);
+    CHECK(derivative<UnaryFn::sign>(Real(3)) == 0);
+    CHECK(derivative<UnaryFn::leaky_relu>(Real(0)) == Real(0.125));
+    CHECK(derivative<UnaryFn::elu>(Real(0)) == Real(1.5) && derivative<UnaryFn::elu>(nan) == 2);
+    CHECK(derivative<UnaryFn::hardtanh>(Real(-1)) == 0 && derivative<UnaryFn::hardtanh>(Real(2)) == 0);
+    CHECK(derivative<UnaryFn::clamp>(Real(-1)) == 1 && derivative<UnaryFn::clamp>(Real(2)) == 1);
+    CHECK(derivative<UnaryFn::clamp>(Real(3)) == 0 && derivative<UnaryFn::clamp>(nan) == 0);
+    CHECK(derivative<UnaryFn::hardtanh>(Real(1)) == 1 && derivative<UnaryFn::hardtanh>(nan) == 1);
+    CHECK(derivative<UnaryFn::hardsigmoid>(Real(-3)) == 0 && derivative<UnaryFn::hardsigmoid>(Real(3)) == 0);
+    CHECK(derivative<UnaryFn::hardswish>(Real(-3)) == 0 && derivative<UnaryFn::hardswish>(Real(3)) == 1);
+    CHECK(value<UnaryFn::softplus>(Real(10.5)) == Real(10.5) &&
+          derivative<UnaryFn::softplus>(Real(10.5)) == 1);
+    CHECK(value<UnaryFn::softplus>(Real(9)) > Real(9) || is_float<Real>);
+    const Real crossed[2] = {Real(2), Real(1)};
+    CHECK(unary_value<UnaryFn::hardtanh>(Real(0), crossed) == 1);
+    CHECK(derivative<UnaryFn::sqrt>(Real(0)) == std::numeric_limits<Real>::infinity());
+}
+
+template <class Real>
+void test_power() {
+    const auto at = [](Real x, Real p) { return unary_value<UnaryFn::power>(x, &p); };
+    const auto slope = [at](Real x, Real p) { return unary_derivative<UnaryFn::power>(x, at(x, p), &p); };
+    const Real inf = std::numeric_limits<Real>::infinity();
+    const Real nan = std::numeric_limits<Real>::quiet_NaN();
+    CHECK(at(Real(0), 0) == 1 && at(nan, 0) == 1 && slope(Real(0), 0) == 0 && slope(nan, 0) == 0);
+    CHECK(at(Real(-3), 2) == 9 && slope(Real(-3), 2) == -6 && slope(Real(0), 2) == 0);
+    CHECK(at(Real(-3), 3) == -27 && slope(Real(-3), 3) == 27);
+    CHECK(at(Real(-3), 1) == -3 && slope(Real(0), 1) == 1);
+    CHECK(at(Real(0), -1) == inf && slope(Real(0), -1) == -inf && slope(Real(0), Real(0.5)) == inf);
+    CHECK(std::isnan(at(Real(-1), Real(0.5))) && slope(Real(0), Real(1.5)) == 0);
+}
+
+// --- derivatives
+// ---------------------------------------------------------------------------------------------
+
+// Points of the functions' domains away from their kinks.
+template <UnaryFn F>
+bool smooth_at(double x) {
+    const auto near = [x](double kink) { return std::fabs(x - kink) < 1e-3; };
+    switch (F) {
+        case UnaryFn::sqrt:
+        case UnaryFn::log:
+        case UnaryFn::power:
+            return x > 0.01;
+        case UnaryFn::log1p:
+            return x > -0.9;
+        case UnaryFn::tan:
+            return std::fabs(std::cos(x)) > 0.1;
+        case UnaryFn::reciprocal:
+            return std::fabs(x) > 0.05;
+        case UnaryFn::hardtanh:
+        case UnaryFn::clamp:
+            return !near(-1) && !near(2);
+        case UnaryFn::hardsigmoid:
+        case UnaryFn::hardswish:
+            return !near(-3) && !near(3);
+        case UnaryFn::softplus:
+            return !near(10);
+        default:
+            return !near(0);
+    }
+}
+
+struct DerivativeMatchesDifferences {
+    template <UnaryFn F>
+    void operator()() const {
+        int points = 0;
+        for (int i = 0; i < 620; ++i) {
+            const double x = -11.03 + 0.0371 * i;
+            if (!smooth_at<F>(x)) continue;
+            ++points;
+            // Two central differences, extrapolated: truncation of order h^4.
+            const double h = 1e-3 * std::fmin(1, std::fabs(x) + 0.1);
+            const double wide = (value<F>(x + h) - value<F>(x - h)) / (2 * h);
+            const double narrow = (value<F>(x + h / 2) - value<F>(x - h / 2)) / h;
+            const double expected = (4 * narrow - wide) / 3;
+            const double actual = derivative<F>(x);
+            const double scale = std::fabs(expected) + (1 + std::fabs(value<F>(x))) * 1e-2;
+            CHECK(std::fabs(actual - expected) <= 3e-9 * scale) || failed_for(name_of(F), x);
+            const double single = static_cast<double>(derivative<F>(static_cast<float>(x)));
+            const double rounded = derivative<F>(static_cast<double>(static_cast<float>(x)));
+            CHECK(std::fabs(single - rounded) <= 1e-6 * (std::fabs(rounded) + 1)) ||
+                failed_for(name_of(F), x);
+        }
+        CHECK(points > 250) || failed_for(name_of(F), points);
+    }
+};
+
+struct BinaryDerivativesMatchDifferences {
+    template <BinaryFn F>
+    void operator()() const {
+        for (const double a : {0.3, 1.7, 2.9}) {
+            for (const double b : {-1.3, 0.6, 2.2}) {
+                const double h = 1e-5;
+                double da = 0;
+                double db = 0;
+                binary_derivatives<F>(a, b, binary_value<F>(a, b), da, db);
+                const double expected_a = (binary_value<F>(a + h, b) - binary_value<F>(a - h, b)) / (2 * h);
+                const double expected_b = (binary_value<F>(a, b + h) - binary_value<F>(a, b - h)) / (2 * h);
+                CHECK(std::fabs(da - expected_a) <= 1e-7 * (1 + std::fabs(da))) || failed_for(name_of(F), a);
+                CHECK(std::fabs(db - expected_b) <= 1e-7 * (1 + std::fabs(db))) || failed_for(name_of(F), b);
+            }
+        }
+    }
+};
+
+template <BinaryFn F>
+bool derivatives_are(double a, double b, double da, double db) {
+    double actual_a = 0;
+    double actual_b = 0;
+    binary_derivatives<F>(a, b, binary_value<F>(a, b), actual_a, actual_b);
+    const auto equal = [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); };
+    return equal(actual_a, da) && equal(actual_b, db);
+}
+
+void test_binary_conventions() {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    const double inf = std::numeric_limits<double>::infinity();
+    CHECK(std::isnan(binary_value<BinaryFn::maximum>(nan, 1.0)) &&
+          std::isnan(binary_value<BinaryFn::maximum>(1.0, nan)));
+    CHECK(std::isnan(binary_value<BinaryFn::minimum>(nan, 1.0)) &&
+          std::isnan(binary_value<BinaryFn::minimum>(1.0, nan)));
+    CHECK(derivatives_are<BinaryFn::maximum>(1, 1, 0.5, 0.5) &&
+          derivatives_are<BinaryFn::minimum>(1, 1, 0.5, 0.5));
+    CHECK(derivatives_are<BinaryFn::maximum>(2, 1, 1, 0) && derivatives_are<BinaryFn::minimum>(2, 1, 0, 1));
+    CHECK(derivatives_are<BinaryFn::maximum>(nan, 1, 1, 1) &&
+          derivatives_are<BinaryFn::minimum>(1, nan, 1, 1));
+    CHECK(derivatives_are<BinaryFn::power>(0, 0, 0, 0) && derivatives_are<BinaryFn::power>(0, 1, 1, 0));
+    CHECK(derivatives_are<BinaryFn::power>(0, -1, -inf, -inf) &&
+          derivatives_are<BinaryFn::power>(-1, 2, -2, nan));
+    CHECK(derivatives_are<BinaryFn::power>(2, 0, 0, log(2.0)) &&
+          derivatives_are<BinaryFn::div>(1, 0, inf, -inf));
+}
+
+// --- loops over lanes
+// ----------------------------------------------------------------------------------------
+
+template <class Real>
+struct LanesMatchScalars {
+    template <UnaryFn F>
+    void operator()() const {
+        constexpr int lanes = 16;
+        // 3e9 is beyond trigonometric_limit: the whole tile must still be right.
+        for (const Real last : {Real(0.75), Real(3e9), std::numeric_limits<Real>::quiet_NaN()}) {
+            for (const Real exponent : {Real(2.5), Real(2), Real(3), Real(0)}) {
+                Constants<Real> c = typical_constants<Real>(F);
+                if (F == UnaryFn::power) c.values[0] = exponent;
+                Real x[lanes];
+                Real y[lanes];
+                Real dy[lanes];
+                for (int l = 0; l < lanes; ++l) x[l] = y[l] = Real(l - 7) * Real(0.611);
+                x[lanes - 1] = y[lanes - 1] = last;
+                unary_values<F>(lanes, y, c.values, y);
+                unary_derivatives<F>(lanes, x, y, c.values, dy);
+                for (int l = 0; l < lanes; ++l) {
+                    const Real expected = unary_value<F>(x[l], c.values);
+                    CHECK(close(y[l], expected)) || failed_for(name_of(F), static_cast<double>(x[l]));
+                    CHECK(close(dy[l], unary_derivative<F>(x[l], expected, c.values))) ||
+                        failed_for(name_of(F), static_cast<double>(x[l]));
+                }
+            }
+        }
+    }
+
+    // The compiler may contract the same expression differently in and out of a vector loop.
+    static bool close(Real a, Real b) {
+        return same(a, b) ||
+               std::fabs(a - b) <= 4 * std::numeric_limits<Real>::epsilon() * (std::fabs(b) + 1);
+    }
+};
+
+void test_beyond_trigonometric_limit() {
+    for (const double x : {2.5e8, -1.7e15, 6.1e300}) {
+        const auto reference = static_cast<long double>(x);
+        CHECK(std::fabs(value<UnaryFn::sin>(x) - static_cast<double>(std::sin(reference))) < 1e-15);
+        CHECK(std::fabs(value<UnaryFn::cos>(x) - static_cast<double>(std::cos(reference))) < 1e-15);
+    }
+}
+
+template <class Real>
+void test_special_values() {
+    for_each_unary(NanPasses<Real>{});
+    test_infinities<Real>();
+    test_zeros_and_subnormals<Real>();
+    test_saturation<Real>();
+    test_kinks<Real>();
+    test_power<Real>();
+    for_each_unary(LanesMatchScalars<Real>{});
+}
+
+}  // namespace
+
+int main() {
+    test_names();
+    test_special_values<float>();
+    test_special_values<double>();
+    test_beyond_trigonometric_limit();
+    for_each_unary(DerivativeMatchesDifferences{});
+    for (const BinaryInfo& row : binary_table) visit_binary(row.fn, BinaryDerivativesMatchDifferences{});
+    test_binary_conventions();
+    return flashode::testing::finish();
+}
