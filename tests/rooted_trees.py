@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 # A tree is the sorted tuple of the trees that hang on its root; () is the single node.
 Tree = tuple[Any, ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def trees(order: int) -> tuple[Tree, ...]:
     """All rooted trees with that many nodes."""
     return tuple(sorted(set(_forests(order - 1, order - 1))))

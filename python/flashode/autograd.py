@@ -28,15 +28,18 @@ class DiscreteAdjoint(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        saved = ctx.saved_tensors  # raises if one was changed in place since
         if torch.is_grad_enabled():
-            return (None, *_differentiable_gradients(ctx, grad_states))
+            return (None, *_differentiable_gradients(ctx, saved, grad_states))
         found = ctx.plan.discrete_vjp(ctx.record, grad_states)
         return (None, found.t, found.y0, *found.parameters)
 
 
-def _differentiable_gradients(ctx: Any, grad_states: torch.Tensor) -> list[torch.Tensor | None]:
+def _differentiable_gradients(
+    ctx: Any, saved: tuple[torch.Tensor, ...], grad_states: torch.Tensor
+) -> list[torch.Tensor | None]:
     """The gradients with a graph of their own: the solve again, in plain torch."""
-    t, y0, *parameters = ctx.saved_tensors
+    t, y0, *parameters = saved
     inputs = (t, y0, *parameters)
     states = ctx.plan.differentiable(t, y0, tuple(parameters))
     needed = [x for x, needs in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needs]

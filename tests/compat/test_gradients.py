@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
 import torchdiffeq
-from compat.cases import ADAPTIVE, CASES, SHARED, Case, parts
-from problems import Counting
 from torch import Tensor
 
 import flashode
+from compat.cases import ADAPTIVE, CASES, SHARED, Case, parts
 
-# The automatic first step carries a gradient in torchdiffeq, by accident: every adaptive solve here is given one.
+# The automatic first step carries a gradient in torchdiffeq, by accident: every adaptive solve here is
+# given one.
 FIRST_STEP = {"first_step": 0.05}
 
-NAMES = [
-    "batch",
+# Every method on the kinds of states and times; a few on the options, whose code is the same for all.
+STATES = ["batch", "0-d", "tuple", "decreasing", "two times"]
+FEW = ("dopri5", "bosh3", "midpoint", "rk4")
+OTHERS = [
     "one trajectory",
-    "0-d",
     "two batch dimensions",
-    "tuple",
-    "decreasing",
     "decreasing tuple",
-    "two times",
     "float32 times",
     "step size",
     "step size, decreasing",
@@ -37,24 +36,34 @@ NAMES = [
     "prescribed steps",
     "jumps",
 ]
-PAIRS = [(name, method) for name in NAMES for method in CASES[name].methods]
+PAIRS = [(name, method) for name in STATES for method in CASES[name].methods]
+PAIRS += [(name, method) for name in OTHERS for method in CASES[name].methods if method in FEW]
 
 
-def gradients(
-    solve: Callable[..., Any], case: Case, method: str, **more: Any
-) -> tuple[list[Tensor], Counting, int]:
-    """Gradients in y0, t and the parameters; the field; and its evaluations in the forward solve."""
+Result = tuple[list[Tensor], int, int]
+
+
+def gradients(solve: Callable[..., Any], case: Case, method: str) -> Result:
+    """Gradients in y0, t and the parameters, and evaluations of the forward solve and of both."""
     func = case.make()
     y0 = tuple(part.clone().requires_grad_() for part in parts(case.y0))
     t = case.t.clone().requires_grad_()
     arguments = case.arguments(method)
     if method in ADAPTIVE:
         arguments["options"] = {**FIRST_STEP, **arguments["options"]}
-    solution = solve(func, y0 if isinstance(case.y0, tuple) else y0[0], t, **arguments, **more)
+    solution = solve(func, y0 if isinstance(case.y0, tuple) else y0[0], t, **arguments)
     forward = func.nfe
-    loss = sum((part * torch.cos(torch.arange(part.numel()).reshape(part.shape))).sum() for part in parts(solution))
+    loss = sum(
+        (part * torch.cos(torch.arange(part.numel()).reshape(part.shape))).sum() for part in parts(solution)
+    )
     inputs = [*y0, t, *func.parameters()]
-    return list(torch.autograd.grad(loss, inputs)), func, forward
+    return list(torch.autograd.grad(loss, inputs)), forward, func.nfe
+
+
+@cache
+def reference(mode: str, name: str, method: str) -> Result:
+    """What torchdiffeq gives; the same for every engine."""
+    return gradients(getattr(torchdiffeq, mode), CASES[name], method)
 
 
 def check(found: list[Tensor], expected: list[Tensor]) -> None:
@@ -65,38 +74,38 @@ def check(found: list[Tensor], expected: list[Tensor]) -> None:
 
 @pytest.mark.parametrize(("name", "method"), PAIRS)
 def test_odeint(engine: str, name: str, method: str) -> None:
-    expected, _, _ = gradients(torchdiffeq.odeint, CASES[name], method)
-    found, _, _ = gradients(flashode.odeint, CASES[name], method)
+    found, _, evaluations = gradients(flashode.odeint, CASES[name], method)
+    expected, _, their_evaluations = reference("odeint", name, method)
     check(found, expected)
+    assert evaluations == their_evaluations
 
 
-@pytest.mark.parametrize(("name", "method"), PAIRS)
+@pytest.mark.parametrize(
+    ("name", "method"),
+    # torchdiffeq's adjoint does not take tensor tolerances: see test_adjoint_arguments.
+    [(name, method) for name, method in PAIRS if not isinstance(CASES[name].rtol, Tensor)],
+)
 def test_odeint_adjoint(engine: str, name: str, method: str) -> None:
-    case = CASES[name]
-    if isinstance(case.rtol, Tensor):
-        pytest.skip("torchdiffeq's adjoint does not take tensor tolerances: see test_adjoint_arguments")
-    if name in ("prescribed steps", "jumps") and method in ("fehlberg2", "adaptive_heun"):
-        pytest.skip("hundreds of steps in each of many reverse solves: slow, and the same code as for dopri5")
-    expected, theirs, theirs_forward = gradients(torchdiffeq.odeint_adjoint, case, method)
-    found, ours, ours_forward = gradients(flashode.odeint_adjoint, case, method)
+    found, *evaluations = gradients(flashode.odeint_adjoint, CASES[name], method)
+    expected, *their_evaluations = reference("odeint_adjoint", name, method)
     check(found, expected)
-    assert (ours_forward, ours.nfe) == (theirs_forward, theirs.nfe)
+    assert evaluations == their_evaluations
 
 
 @pytest.mark.parametrize("method", SHARED)
-def test_fixed_times(engine: str, method: str) -> None:
-    """Without a gradient in t, which engines may treat apart."""
+@pytest.mark.parametrize("mode", ["odeint", "odeint_adjoint"])
+def test_times_without_gradient(engine: str, mode: str, method: str) -> None:
+    """Engines may leave out what only the gradient in t needs, but not what the step control sees."""
     case = CASES["batch"]
     results = []
     for library in (torchdiffeq, flashode):
-        for solve in (library.odeint, library.odeint_adjoint):
-            func = case.make()
-            y0 = case.y0.clone().requires_grad_()
-            arguments = case.arguments(method)
-            if method in ADAPTIVE:
-                arguments["options"] = FIRST_STEP
-            loss = solve(func, y0, case.t, **arguments).square().sum()
-            results.append((list(torch.autograd.grad(loss, [y0, *func.parameters()])), func.nfe))
-    for (expected, their_count), (found, our_count) in zip(results[:2], results[2:], strict=True):
-        check(found, expected)
-        assert our_count == their_count
+        func = case.make()
+        y0 = case.y0.clone().requires_grad_()
+        arguments = case.arguments(method)
+        if method in ADAPTIVE:
+            arguments["options"] = FIRST_STEP
+        loss = getattr(library, mode)(func, y0, case.t, **arguments).square().sum()
+        results.append((list(torch.autograd.grad(loss, [y0, *func.parameters()])), func.nfe))
+    (expected, their_evaluations), (found, evaluations) = results
+    check(found, expected)
+    assert evaluations == their_evaluations

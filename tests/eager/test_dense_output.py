@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from problems import ANALYTIC
 from torch import Tensor, nn
 
 from flashode import METHODS, odeint
+from problems import ANALYTIC
 
 ADAPTIVE = [name for name, tableau in METHODS.items() if tableau.adaptive]
 

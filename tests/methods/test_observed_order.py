@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from problems import ANALYTIC
 
 from flashode import METHODS, odeint
+from problems import ANALYTIC
 
 # Numbers of steps over which the error goes as its leading term: between too coarse and rounding.
 _LOW = ("logistic", 4.0, (64, 96, 128, 192, 256))

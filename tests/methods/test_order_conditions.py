@@ -9,7 +9,6 @@ import pytest
 from mpmath import mp, mpf
 
 from flashode.methods import METHODS, Tableau
-
 from rooted_trees import density, stage_weights, trees
 
 # The order of the embedded solution and of the value in the middle of the step.

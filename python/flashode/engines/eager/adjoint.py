@@ -140,10 +140,9 @@ class _Reverse:
         if f.requires_grad:
             # Parameters may share a graph that was made before the solve: it must outlive this evaluation.
             found = list(torch.autograd.grad(f, inputs, -a.to(f.dtype), allow_unused=True, retain_graph=True))
-        zeros = (
-            torch.zeros_like(x) if g is None else g for g, x in zip(found, (t, y, *parameters), strict=True)
+        vjp_t, vjp_y, *vjp_parameters = (
+            torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)
         )
-        vjp_t, vjp_y, *vjp_parameters = zeros
         return (vjp_t, f.detach(), vjp_y, *vjp_parameters)
 
 

@@ -1,0 +1,169 @@
+"""The cache is bounded, holds nothing of the user's, and saves tracing."""
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import flashode.capture
+from flashode.capture import Capture, cache, capture
+from flashode.declined import Declined
+
+T = torch.tensor(0.3)
+Y = torch.randn(4, 3)
+
+
+def captured(func: Callable[[Any, Any], Any], y: Tensor = Y) -> Capture:
+    found = capture(func, T, y)
+    assert isinstance(found, Capture), found
+    return found
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+        self.rate = 1.0
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        out: Tensor = self.layer(y) * self.rate
+        return out
+
+
+def test_a_module_and_its_parameters_are_not_kept() -> None:
+    net = Net()
+    captured(net)
+    gone = weakref.ref(net), weakref.ref(net.layer.weight)
+    del net
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
+
+
+def test_a_module_that_refers_to_itself_is_not_kept() -> None:
+    net = Net()
+    net.itself = [net]  # type: ignore[assignment]
+    captured(net)
+    gone = weakref.ref(net)
+    del net
+    gc.collect()
+    assert gone() is None
+
+
+def test_closures_are_not_kept() -> None:
+    net, tensor = Net(), torch.randn(3)
+
+    def make() -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda t, y: net(t, y) + tensor
+
+    captured(make())
+    gone = weakref.ref(net), weakref.ref(tensor)
+    del net, tensor
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
+
+
+def test_declined_fields_are_not_kept() -> None:
+    net = Net()
+    field = lambda t, y: torch.cumsum(net(t, y), -1)  # noqa: E731
+    assert isinstance(capture(field, T, Y), Declined)
+    gone = weakref.ref(net)
+    del net, field
+    gc.collect()
+    assert gone() is None
+
+
+def test_classes_are_not_kept() -> None:
+    class Local(Net):
+        pass
+
+    captured(Local())
+    gone = weakref.ref(Local)
+    del Local
+    gc.collect()
+    assert gone() is None
+    assert list(flashode.capture._cache.all_entries()) == []
+
+
+def test_a_lambda_made_afresh_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net()
+    made = []
+    real = flashode.capture.make
+    monkeypatch.setattr(flashode.capture, "make", lambda *given: made.append(1) or real(*given))
+    programs = set()
+    for i in range(1000):
+        shift = torch.full((3,), float(i))
+        found = captured(lambda t, y, shift=shift: net(t, y) + shift)
+        assert found.parameters()[-1] is shift
+        programs.add(id(found.program))
+    assert len(made) == 1
+    assert len(programs) == 1
+
+
+def test_a_wrapper_made_afresh_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Conditioned(nn.Module):
+        def __init__(self, net: Net, context: Tensor) -> None:
+            super().__init__()
+            self.net, self.context = net, context
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return self.net(t, y) * self.context  # type: ignore[no-any-return]
+
+    net = Net()
+    captured(Conditioned(net, torch.randn(3)))
+    monkeypatch.setattr(flashode.capture, "make", None)
+    for _ in range(10):
+        captured(Conditioned(net, torch.randn(3)))
+
+
+def test_a_decline_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net()
+    field = lambda t, y: torch.cumsum(net(t, y), -1)  # noqa: E731
+    first = capture(field, T, Y)
+    monkeypatch.setattr(flashode.capture, "make", None)
+    assert capture(field, T, Y) == first
+    assert capture(field, T, torch.randn(9, 3)) == first
+
+
+def test_entries_for_one_class_are_bounded() -> None:
+    net = Net()
+    for i in range(cache.MAX_ENTRIES + 5):
+        net.rate = 1.0 + i
+        captured(net)
+    assert sum(1 for _ in flashode.capture._cache.all_entries()) == cache.MAX_ENTRIES
+    program = captured(net).program
+    net.rate = 5.0 + cache.MAX_ENTRIES - 2
+    captured(net)
+    net.rate = 1.0 + cache.MAX_ENTRIES + 4
+    assert captured(net).program is program
+
+
+def test_codes_are_bounded() -> None:
+    for i in range(cache.MAX_CODES + 3):
+        space: dict[str, Any] = {}
+        exec(f"def field(t, y):\n    return y * {i}.5", space)
+        captured(space["field"], Y[0])
+    assert sum(1 for _ in flashode.capture._cache.all_entries()) <= cache.MAX_CODES
+
+
+def test_batch_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MAX_SIZES", 4)
+    net = Net()
+    for size in range(2, 12):
+        captured(net, torch.randn(size, 3))
+    (entry,) = flashode.capture._cache.all_entries()
+    assert len(entry.sizes) <= 4
+
+
+def test_shapes_and_dtypes_have_their_own_programs() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return -y
+
+    widths = [captured(field, torch.randn(shape)).program.widths[1] for shape in ((4, 3), (4, 2), (4,), (3,))]
+    assert widths == [3, 2, 4, 3]
+    found = capture(field, T.double(), Y.double())
+    assert isinstance(found, Capture)
+    assert sum(1 for _ in flashode.capture._cache.all_entries()) == 5

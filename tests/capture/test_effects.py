@@ -1,0 +1,274 @@
+"""Counters count exactly, and capturing leaves no trace of itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import flashode.capture
+from flashode.capture import Capture, capture
+from flashode.declined import Declined
+
+T = torch.tensor(0.3)
+Y = torch.randn(4, 3)
+
+
+def captured(func: Callable[[Any, Any], Any], y: Tensor = Y) -> Capture:
+    found = capture(func, T, y)
+    assert isinstance(found, Capture), found
+    return found
+
+
+def reason(func: Callable[[Any, Any], Any], y: Tensor = Y) -> str:
+    found = capture(func, T, y)
+    assert isinstance(found, Declined), found
+    return found.reason
+
+
+class Counted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.nfe = 0
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.nfe += 1
+        out: Tensor = self.layer(y)
+        return out
+
+
+class CountedTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Counted()
+        self.calls = 100
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.calls = self.calls + 3
+        out: Tensor = self.inner(t, self.inner(t, y))
+        return out
+
+
+def test_counters_are_untouched_by_capture_and_counted_by_the_solve() -> None:
+    net = CountedTwice()
+    found = captured(net)
+    assert (net.calls, net.inner.nfe) == (100, 0)
+    found.count(7)
+    assert (net.calls, net.inner.nfe) == (121, 14)
+
+
+def test_a_counter_is_no_reason_to_trace_again() -> None:
+    net = Counted()
+    program = captured(net).program
+    for evaluations in (3, 4):
+        captured(net).count(evaluations)
+    net.nfe = 0
+    found = captured(net)
+    found.count(5)
+    assert found.program is program
+    assert net.nfe == 5
+    captured(net, torch.randn(9, 3))
+    assert net.nfe == 5
+
+
+def test_counters_belong_to_the_instance() -> None:
+    first, second = Counted(), Counted()
+    program = captured(first).program
+    found = captured(second)
+    assert found.program is program
+    found.count(2)
+    assert (first.nfe, second.nfe) == (0, 2)
+
+
+def test_no_counter_of_a_declined_field_moves_or_makes_it_trace_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Odd(Counted):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return torch.cumsum(super().forward(t, y), -1)
+
+    net = Odd()
+    first = reason(net)
+    assert net.nfe == 0
+    net.nfe += 10
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a second trace")
+
+    monkeypatch.setattr(flashode.capture, "make", refuse)
+    assert reason(net) == first
+
+
+def test_a_counter_that_reaches_the_result_is_none() -> None:
+    class Scheduled(Counted):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.nfe += 1
+            return y if self.nfe < 100 else -y
+
+    class Multiplied(Counted):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.nfe += 1
+            return y * (self.nfe + 1)
+
+    for net in (Scheduled(), Multiplied()):
+        assert "more than counting" in reason(net)
+        assert net.nfe == 0
+
+
+def test_uneven_counters() -> None:
+    class Uneven(Counted):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.nfe += y.shape[0]
+            return y
+
+    net = Uneven()
+    assert "more than counting" in reason(net)
+    assert net.nfe == 0
+
+
+def test_a_decline_leaves_no_trace() -> None:
+    log: list[float] = []
+    table = {"calls": 0}
+
+    class Logging(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.history: list[int] = [1]
+            self.last: Tensor | None = None
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.history.append(2)
+            return y
+
+    class Keeping(Logging):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.last = y
+            return y
+
+    class Creating(Logging):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.fresh = 1
+            return y
+
+    def appending(t: Tensor, y: Tensor) -> Tensor:
+        log.append(0.0)
+        return y
+
+    def tallying(t: Tensor, y: Tensor) -> Tensor:
+        table["calls"] += 1
+        return y
+
+    calls = 0
+
+    def counting(t: Tensor, y: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return y
+
+    logging, keeping, creating = Logging(), Keeping(), Creating()
+    assert "history" in reason(logging)
+    assert logging.history == [1]
+    assert "last" in reason(keeping)
+    assert keeping.last is None
+    assert "fresh" in reason(creating)
+    assert not hasattr(creating, "fresh")
+    assert "'log'" in reason(appending)
+    assert log == []
+    assert "'table'" in reason(tallying)
+    assert table == {"calls": 0}
+    assert "'calls'" in reason(counting)
+    assert calls == 0
+
+
+def test_a_field_with_effects_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Logging(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.history: list[int] = []
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.history.append(len(self.history))
+            return y
+
+    net = Logging()
+    first = reason(net)
+    net(T, Y)
+    monkeypatch.setattr(flashode.capture, "make", None)
+    assert reason(net) == first
+
+
+def test_class_attributes_are_put_back() -> None:
+    class Shared(nn.Module):
+        calls = 0
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            type(self).calls += 1
+            return y
+
+    assert "calls" in reason(Shared())
+    assert Shared.calls == 0
+
+
+def test_printing_is_swallowed_and_declined(capsys: pytest.CaptureFixture[str]) -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        print("here")
+        return y
+
+    def showing(t: Tensor, y: Tensor) -> Tensor:
+        print(t)
+        return y
+
+    assert "prints" in reason(field)
+    assert "prints" in reason(showing)
+    assert capsys.readouterr().out == ""
+
+
+def test_random_generator_is_put_back() -> None:
+    def seeding(t: Tensor, y: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return y
+
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert "random number generator" in reason(seeding)
+    assert torch.equal(torch.get_rng_state(), before)
+    captured(Counted())
+    generator = torch.get_rng_state()
+    captured(lambda t, y: y * 2)
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_gradients_and_graphs_of_the_user_are_untouched() -> None:
+    net = Counted()
+    weight = torch.randn(3, 3, requires_grad=True)
+    derived = weight.sin() @ net.layer.weight
+
+    captured(lambda t, y: net.layer(y) @ derived)
+    assert net.layer.weight.grad is None
+    # The graph behind a closure tensor is still there.
+    derived.sum().backward()
+    assert weight.grad is not None
+
+
+def test_a_backward_inside_the_field() -> None:
+    net = Counted()
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        net.layer(torch.ones(3)).sum().backward()
+        return y
+
+    assert isinstance(capture(field, T, Y), Declined)
+    assert net.layer.weight.grad is None
+
+
+def test_the_state_is_not_changed() -> None:
+    y = Y.clone()
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        y *= 2
+        return y
+
+    assert "changes y in place" in reason(field, y)
+    assert torch.equal(y, Y)

@@ -1,0 +1,177 @@
+"""What is not captured, and the reason that the user reads."""
+
+import logging
+import random
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flashode.capture import capture
+from flashode.declined import Declined
+
+T = torch.tensor(0.3)
+Y = torch.randn(4, 3)
+Field = Callable[[Any, Any], Any]
+
+ARRAY = np.ones(3, np.float32)
+BOX = SimpleNamespace(rate=2.0)
+ALPHA = nn.Parameter(torch.tensor(2.0))
+PLAIN = torch.ones(3)
+LOG = logging.getLogger("flashode.tests")
+DEEP = [[[[[[1.0]]]]]]
+
+
+class Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.sign()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient
+
+
+def no_grad(t: Tensor, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        shift = ALPHA * y
+    return y + shift
+
+
+@torch.no_grad()
+def all_no_grad(t: Tensor, y: Tensor) -> Tensor:
+    return y * ALPHA
+
+
+def swallowing(t: Tensor, y: Tensor) -> Tensor:
+    try:
+        return y * t.item()
+    except Exception:
+        return y
+
+
+def writing(t: Tensor, y: Tensor) -> Tensor:
+    PLAIN.add_(1)
+    return y
+
+
+def logged(t: Tensor, y: Tensor) -> Tensor:
+    LOG.info("evaluating")
+    return y
+
+
+FIELDS: dict[str, tuple[Field, str]] = {
+    "item": (lambda t, y: y * t.item(), "turns a tensor into a Python number"),
+    "float": (lambda t, y: y * float(t), "turns a tensor into a Python number"),
+    "branch on t": (lambda t, y: y if t > 0.5 else -y, "turns a tensor into a Python number"),
+    "branch on y": (lambda t, y: y if (y > 0).any() else -y, "turns a tensor into a Python number"),
+    "item of a parameter": (lambda t, y: y * ALPHA.item(), "turns a tensor into a Python number"),
+    "numpy": (lambda t, y: torch.from_numpy(np.sin(y.numpy())), "memory from Python"),
+    "numpy of a parameter": (lambda t, y: y * ALPHA.detach().numpy(), "memory from Python"),
+    "asarray of a tensor": (lambda t, y: y * float(np.asarray(PLAIN)[0]), "memory from Python"),
+    "tolist of a tensor": (lambda t, y: y * PLAIN.tolist()[0], "memory from Python"),
+    "formatted": (lambda t, y: y * len(f"{y}"), "prints or formats"),
+    "swallowed": (swallowing, "turns a tensor into a Python number"),
+    "nonzero": (lambda t, y: y * len((y > 0).nonzero()), "beyond arithmetic"),
+    "mask": (lambda t, y: y[y > 0].sum() * y, "beyond arithmetic"),
+    "rand": (lambda t, y: y + torch.randn(3), "random numbers"),
+    "rand_like": (lambda t, y: y + torch.rand_like(y), "random numbers"),
+    "python random": (lambda t, y: y * random.random(), "global 'random'"),
+    "numpy random": (lambda t, y: y * np.random.rand(), "hidden state"),
+    "in-place parameter": (writing, "changes a tensor that it owns in place"),
+    "in-place t": (lambda t, y: t.add_(1) * y, "changes t in place"),
+    "in-place view of y": (lambda t, y: y[:, 0].mul_(2)[:, None] * y, "changes y in place"),
+    "detach": (lambda t, y: y * y.detach(), "detach, no_grad or a custom autograd.Function"),
+    "no_grad": (no_grad, "detach, no_grad or a custom autograd.Function"),
+    "decorated": (all_no_grad, "detach, no_grad or a custom autograd.Function"),
+    "custom backward": (lambda t, y: Straight.apply(y) * y, "custom autograd.Function"),
+    "shape": (lambda t, y: y.sum(-1), "it returns (4,)"),
+    "dtype": (lambda t, y: y.double(), "it returns (4, 3) torch.float64"),
+    "tuple": (lambda t, y: (y,), "it returns a tuple"),
+    "none": (lambda t, y: None, "it returns a NoneType"),
+    "half": (lambda t, y: (y.half() * 2).float(), "torch.float16"),
+    "complex": (lambda t, y: torch.fft.fft(y).real, "is not supported"),
+    "error": (lambda t, y: y @ torch.ones(5, 5), "tracing it raised RuntimeError"),
+    "array": (lambda t, y: y * torch.from_numpy(ARRAY), "the global 'ARRAY' is a numpy.ndarray"),
+    "namespace": (lambda t, y: y * BOX.rate, "the global 'BOX' is a types.SimpleNamespace"),
+    "logger": (logged, ""),
+    "deep": (lambda t, y: y * DEEP[0][0][0][0][0][0], "deep or large container"),
+    "unwatched": (lambda t, y: y * globals()["PLAIN"], "it calls globals()"),
+    "unsupported": (lambda t, y: torch.cumsum(y, -1), "aten.cumsum is not supported"),
+    "sorted": (lambda t, y: y.sort(-1)[0], "aten.sort is not supported"),
+    "unsupported argument": (lambda t, y: torch.div(y, 2, rounding_mode="floor"), "rounding mode"),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_reason(name: str) -> None:
+    func, expected = FIELDS[name]
+    found = capture(func, T, Y)
+    assert isinstance(found, Declined)
+    assert expected in found.reason
+
+
+def test_the_users_line_is_named() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        h = y * 2
+        return torch.cumsum(h, -1)
+
+    found = capture(field, T, Y)
+    assert isinstance(found, Declined)
+    assert f"{__file__}:" in found.reason
+    assert "return torch.cumsum(h, -1)" in found.reason
+
+
+def test_the_line_of_a_read_is_named() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return y * t.item()
+
+    found = capture(field, T, Y)
+    assert isinstance(found, Declined)
+    assert f"{__file__}:{field.__code__.co_firstlineno + 1}" in found.reason
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.complex64, torch.int64])
+def test_state_dtypes(dtype: torch.dtype) -> None:
+    found = capture(lambda t, y: y, T, torch.ones(2, 3, dtype=dtype))
+    assert isinstance(found, Declined)
+    assert str(dtype) in found.reason
+
+
+def test_empty_states_and_subclasses() -> None:
+    class Mine(Tensor):
+        pass
+
+    for y, expected in ((torch.ones(0, 3), "empty"), (Y.as_subclass(Mine), "Mine")):
+        found = capture(lambda t, y: y, T, y)
+        assert isinstance(found, Declined)
+        assert expected in found.reason
+
+
+def test_inside_a_transform() -> None:
+    reasons = []
+
+    def solve(y: Tensor) -> Tensor:
+        found = capture(lambda t, y: -y, T, y)
+        assert isinstance(found, Declined)
+        reasons.append(found.reason)
+        return y
+
+    torch.func.vmap(solve)(Y)
+    assert "not an ordinary tensor" in reasons[0]
+
+
+def test_a_large_state_that_mixes_trajectories() -> None:
+    found = capture(lambda t, y: y - y.mean(0), T, torch.randn(2000, 200))
+    assert isinstance(found, Declined)
+    assert "sums over the batch" in found.reason
+    assert "taken as one trajectory" in found.reason
+
+
+def test_compiled_modules() -> None:
+    found = capture(torch.jit.trace(nn.Tanh(), Y), T, Y)
+    assert isinstance(found, Declined)
