@@ -10,6 +10,7 @@ import torch
 from flashode.engines.eager import EagerPlan
 from flashode.engines.eager.adjoint import adjoint_norm
 from flashode.engines.plan import Gradients, Plan
+from flashode.errors import SolverError
 from flashode.problem import Adjoint, Problem
 
 
@@ -76,7 +77,17 @@ class ContinuousAdjoint(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         states, t, y0, *parameters = ctx.saved_tensors
-        found = _continuous_gradients(ctx, states.detach(), grad_states.detach())
+        try:
+            found = _continuous_gradients(ctx, states.detach(), grad_states.detach())
+        except SolverError as error:
+            # What was reached of the augmented state means nothing to the caller.
+            error.times = error.partial = None
+            error.add_note(
+                "raised by the reverse solve of odeint_adjoint, which adjoint_rtol, adjoint_atol, "
+                "adjoint_method and "
+                "adjoint_options control"
+            )
+            raise
         gradients = (found.t, found.y0, *found.parameters)
         if torch.is_grad_enabled():
             present = [g for g in gradients if g is not None]

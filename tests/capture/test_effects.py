@@ -1,5 +1,6 @@
 """Counters count exactly, and capturing leaves no trace of itself."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 import flashode.capture
 from flashode.capture import Capture, capture
+from flashode.capture.effects import Effects
+from flashode.capture.guards import watch
 from flashode.declined import Declined
 
 T = torch.tensor(0.3)
@@ -80,6 +83,38 @@ def test_counters_belong_to_the_instance() -> None:
     assert found.program is program
     found.count(2)
     assert (first.nfe, second.nfe) == (0, 2)
+
+
+def test_a_counter_on_a_function() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        field.nfe += 1
+        return y
+
+    field.nfe = 0
+    captured(field).count(3)
+    captured(field).count(4)
+    assert field.nfe == 7
+
+
+def test_another_thread_prints_on(capfd: pytest.CaptureFixture[str]) -> None:
+    started, ended = threading.Event(), threading.Event()
+
+    def talk() -> None:
+        started.wait()
+        print("still here")
+        ended.set()
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        started.set()
+        ended.wait()
+        return y
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    # An Event is nothing that can be watched, so the effects are looked at by themselves.
+    Effects(watch(lambda t, y: y)).undone(lambda: field(T, Y))
+    talker.join()
+    assert "still here" in capfd.readouterr().out
 
 
 def test_no_counter_of_a_declined_field_moves_or_makes_it_trace_again(

@@ -1,7 +1,9 @@
 """What is not captured, and the reason that the user reads."""
 
+import functools
 import logging
 import random
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +34,7 @@ class Straight(torch.autograd.Function):
         return x.sign()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient
 
 
@@ -64,6 +66,44 @@ def logged(t: Tensor, y: Tensor) -> Tensor:
     return y
 
 
+@functools.lru_cache
+def _rate() -> float:
+    return 2.0
+
+
+def cached(t: Tensor, y: Tensor) -> Tensor:
+    return y * _rate()
+
+
+def assigning(t: Tensor, y: Tensor) -> Tensor:
+    global PLAIN
+    PLAIN = y
+    return y
+
+
+def importing(t: Tensor, y: Tensor) -> Tensor:
+    import secrets
+
+    return y * secrets.randbelow(3)
+
+
+class Table(dict[str, float]):
+    pass
+
+
+class Meta(type):
+    def __getattr__(cls, name: str) -> float:
+        return 2.0
+
+
+class Odd(metaclass=Meta):
+    pass
+
+
+TABLE = Table(rate=2.0)
+ODD = Odd
+THINGS = {object()}
+
 FIELDS: dict[str, tuple[Field, str]] = {
     "item": (lambda t, y: y * t.item(), "turns a tensor into a Python number"),
     "float": (lambda t, y: y * float(t), "turns a tensor into a Python number"),
@@ -76,12 +116,12 @@ FIELDS: dict[str, tuple[Field, str]] = {
     "tolist of a tensor": (lambda t, y: y * PLAIN.tolist()[0], "memory from Python"),
     "formatted": (lambda t, y: y * len(f"{y}"), "prints or formats"),
     "swallowed": (swallowing, "turns a tensor into a Python number"),
-    "nonzero": (lambda t, y: y * len((y > 0).nonzero()), "beyond arithmetic"),
-    "mask": (lambda t, y: y[y > 0].sum() * y, "beyond arithmetic"),
+    "nonzero": (lambda t, y: y * len((y > 0).nonzero()), "depends on a tensor's values"),
+    "mask": (lambda t, y: y[y > 0].sum() * y, "depends on a tensor's values"),
     "rand": (lambda t, y: y + torch.randn(3), "random numbers"),
     "rand_like": (lambda t, y: y + torch.rand_like(y), "random numbers"),
     "python random": (lambda t, y: y * random.random(), "global 'random'"),
-    "numpy random": (lambda t, y: y * np.random.rand(), "hidden state"),
+    "numpy random": (lambda t, y: y * np.random.rand(), "hidden state"),  # noqa: NPY002
     "in-place parameter": (writing, "changes a tensor that it owns in place"),
     "in-place t": (lambda t, y: t.add_(1) * y, "changes t in place"),
     "in-place view of y": (lambda t, y: y[:, 0].mul_(2)[:, None] * y, "changes y in place"),
@@ -100,6 +140,16 @@ FIELDS: dict[str, tuple[Field, str]] = {
     "namespace": (lambda t, y: y * BOX.rate, "the global 'BOX' is a types.SimpleNamespace"),
     "logger": (logged, ""),
     "deep": (lambda t, y: y * DEEP[0][0][0][0][0][0], "deep or large container"),
+    "cached": (cached, "the global '_rate' is a functools._lru_cache_wrapper"),
+    "grad mode": (lambda t, y: y if torch.is_grad_enabled() else -y, "is_grad_enabled"),
+    "requires_grad": (lambda t, y: y if y.requires_grad else -y, "requires_grad"),
+    "clock": (lambda t, y: y * time.time(), "global 'time'"),
+    "global": (assigning, "assigns the global 'PLAIN'"),
+    "import": (importing, "imports 'secrets'"),
+    "dictionary class": (lambda t, y: y * TABLE["rate"], "whose state cannot be watched"),
+    "metaclass": (lambda t, y: y * ODD.rate, "metaclass"),
+    "lazy layer": (nn.Sequential(nn.LazyLinear(3)).forward, "has hooks"),
+    "set of objects": (lambda t, y: y * len(THINGS), "a set of things"),
     "unwatched": (lambda t, y: y * globals()["PLAIN"], "it calls globals()"),
     "unsupported": (lambda t, y: torch.cumsum(y, -1), "aten.cumsum is not supported"),
     "sorted": (lambda t, y: y.sort(-1)[0], "aten.sort is not supported"),
@@ -172,6 +222,7 @@ def test_a_large_state_that_mixes_trajectories() -> None:
     assert "taken as one trajectory" in found.reason
 
 
+@pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
 def test_compiled_modules() -> None:
     found = capture(torch.jit.trace(nn.Tanh(), Y), T, Y)
     assert isinstance(found, Declined)

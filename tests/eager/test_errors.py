@@ -15,7 +15,8 @@ TIMES = torch.linspace(0, 2, 5, dtype=torch.float64)
 
 
 class Explodes(nn.Module):
-    """y' = 1 + y**2: y = tan t, which has a pole at pi/2; the second trajectory starts later on the same curve."""
+    """y' = 1 + y**2: y = tan t, which has a pole at pi/2; the second trajectory starts later on the same
+    curve."""
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         return 1 + y * y
@@ -36,10 +37,10 @@ class Poisoned(nn.Module):
 
 
 class Grows(nn.Module):
-    """y' = y**2 overflows with fixed steps, while the field is finite at every finite state of moderate size."""
+    """y' = y, so that a state near the largest number overflows while its slope does not."""
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        return y * 1e200
+        return y * 1.0
 
 
 class Stiff(nn.Module):
@@ -73,11 +74,11 @@ def test_old_programs_catch_them() -> None:
 def test_pole(engine: str, method: str) -> None:
     y0 = torch.tensor([[0.0], [0.2]], dtype=torch.float64)
     with pytest.raises(SolverError) as caught:
-        odeint(Explodes(), y0, TIMES, method=method)
-    assert caught.value.t == pytest.approx(math.pi / 2 - math.atan(0.2), abs=1e-4)
+        odeint(Explodes(), y0, TIMES, rtol=1e-4, atol=1e-6, method=method)
+    assert caught.value.t == pytest.approx(math.pi / 2 - math.atan(0.2), abs=1e-3)
     assert caught.value.times is not None
     assert len(caught.value.times) == 3
-    check_partial(caught.value, Explodes(), y0, method=method)
+    check_partial(caught.value, Explodes(), y0, rtol=1e-4, atol=1e-6, method=method)
 
 
 def test_domain_is_left(engine: str) -> None:
@@ -132,14 +133,15 @@ def test_fixed_steps_field(engine: str) -> None:
     check_partial(error, Root(), y0, method="rk4", options={"step_size": 0.01})
 
 
-def test_fixed_steps_state(engine: str) -> None:
-    y0 = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
-    with pytest.raises(NonFiniteError, match="state is not finite") as caught:
+def test_fixed_steps_state() -> None:
+    """The state overflows where its slope does not."""
+    y0 = torch.tensor([[0.0], [1e308]], dtype=torch.float64)
+    with flashode.use_engine("eager"), pytest.raises(NonFiniteError, match="state is not finite") as caught:
         odeint(Grows(), y0, TIMES, method="euler", options={"step_size": 0.5})
     error = caught.value
     assert error.origin == "state"
     assert error.trajectory == (1,)
-    assert error.t == pytest.approx(1.0)
+    assert error.t == 1.0
 
 
 def test_underflow(engine: str) -> None:
@@ -158,8 +160,8 @@ def test_underflow(engine: str) -> None:
 
 def test_min_step_gets_over_it(engine: str) -> None:
     y0 = torch.zeros(1, dtype=torch.float64)
-    y = odeint(Stiff(), y0, TIMES, rtol=0.0, atol=1e-12, options={"min_step": 1e-6})
-    torch.testing.assert_close(y[-1], torch.tensor([1e9], dtype=torch.float64), rtol=1e-4, atol=0)
+    y = odeint(Stiff(), y0, TIMES, rtol=0.0, atol=1e-12, options={"min_step": 1e-4})
+    torch.testing.assert_close(y[-1], torch.tensor([1e9], dtype=torch.float64), rtol=1e-3, atol=0)
 
 
 def test_min_step_does_not_let_nan_in(engine: str) -> None:
@@ -231,4 +233,5 @@ def test_reverse_solve(engine: str) -> None:
         y.sum().backward()
     assert caught.value.t == 2.0
     assert caught.value.partial is None
+    assert caught.value.times is None
     assert any("odeint_adjoint" in note for note in caught.value.__notes__)

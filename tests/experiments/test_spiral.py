@@ -62,7 +62,7 @@ def test_engines_train_alike(observations: spiral.Observations, mode: str) -> No
     for engine in ("native", "eager"):
         with flashode.use_engine(engine):
             learned[engine] = run(observations, seed=3, epochs=1, mode=mode)[-1].matrix
-    # Adam divides by the gradient's size, so eight updates magnify float32 rounding, a few hundred times at most.
+    # Adam divides by the gradient's size: eight updates magnify float32 rounding, some hundred times at most.
     torch.testing.assert_close(learned["native"], learned["eager"], rtol=0, atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Gradients of native solves: finite differences first, then the eager engine, then gradients of gradients."""
+"""Gradients of native solves: finite differences, then the eager engine, then gradients of gradients."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from problems import Network
 from torch import Tensor, nn
 
 import flashode
 from flashode import use_engine
+from problems import Network
 
-# Equal steps whatever the inputs: what "step sizes are constants of differentiation" means, so that finite differences
-# see the same discrete solve.
+# Equal steps whatever the inputs: what "step sizes are constants of differentiation" means, so that finite
+# differences see the same discrete solve.
 _STEP = 0.11
 
 

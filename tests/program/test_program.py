@@ -96,4 +96,4 @@ MALFORMED = {
 @pytest.mark.parametrize("message", MALFORMED)
 def test_malformed_programs_are_refused(message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Program(*MALFORMED[message])  # type: ignore[arg-type]
+        Program(*MALFORMED[message])

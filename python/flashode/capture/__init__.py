@@ -42,7 +42,7 @@ def capture(func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
         bound = entry.check(func) if entry.serves(key) else None
         if bound is not None:
             if position:
-                entries.insert(0, entries.pop(position))
+                _cache.use(entries, entry)
             return _bound(entry, bound, func, t, y0)
     try:
         watched = watch(func)
@@ -50,7 +50,7 @@ def capture(func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
         # Not kept: where something cannot be watched, nothing would tell that the reason is gone.
         return Declined(str(refusal))
     entry = make(func, watched, t.detach(), y0.detach())
-    _cache.add(entries, entry)
+    _cache.use(entries, entry)
     bound = entry.check(func)
     return Declined("what it depends on changes by itself") if bound is None else entry.bind(bound)
 

@@ -44,6 +44,9 @@ def read(code: types.CodeType) -> CodeNames:
                 imports.add(instruction.argval)
             elif instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
                 assigned.add(instruction.argval)
+            elif instruction.opname == "MATCH_CLASS":
+                # The attributes that a pattern reads are no names of the code.
+                names.add("getattr")
     return CodeNames(tuple(sorted(loaded)), frozenset(names), frozenset(imports), frozenset(assigned))
 
 

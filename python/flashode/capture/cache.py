@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import types
 import weakref
 from collections import OrderedDict
@@ -49,7 +50,7 @@ class Key(NamedTuple):
         )
 
 
-@dataclass
+@dataclass(eq=False)
 class Entry:
     """A capture without its function.
 
@@ -99,6 +100,7 @@ class Cache:
     def __init__(self) -> None:
         self._by_code: OrderedDict[types.CodeType, list[Entry]] = OrderedDict()
         self._by_class: weakref.WeakKeyDictionary[type, list[Entry]] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
 
     def entries(self, func: Any) -> list[Entry]:
         """The entries that may hold for ``func``, the latest used first; the list itself."""
@@ -112,11 +114,13 @@ class Cache:
             self._by_code.popitem(last=False)
         return entries
 
-    @staticmethod
-    def add(entries: list[Entry], entry: Entry) -> None:
-        """Adds an entry as the latest used, and drops the one unused for longest when there are too many."""
-        entries.insert(0, entry)
-        del entries[MAX_ENTRIES:]
+    def use(self, entries: list[Entry], entry: Entry) -> None:
+        """Makes an entry the latest used, and drops the one unused for longest when there are too many."""
+        with self._lock:
+            if entry in entries:
+                entries.remove(entry)
+            entries.insert(0, entry)
+            del entries[MAX_ENTRIES:]
 
     def all_entries(self) -> Iterable[Entry]:
         """Every entry held."""

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
+import threading
 import types
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import torch
 from torch import Tensor
 
 from flashode.capture.bytecode import only_counts
 from flashode.capture.guard_code import Owner
-from flashode.capture.guards import Container, Watched
 from flashode.capture.refusal import Refusal
+from flashode.capture.watched import Container, Watched
 
 T = TypeVar("T")
 
@@ -49,11 +51,11 @@ class Effects:
         before = [_content(container.held) for container in self._containers]
         tensors = [(x, x._version, x.grad if x.is_leaf else None) for x in self._watched.tensors]
         generator = torch.get_rng_state()
-        printed = io.StringIO()
+        printed = _Printed()
         try:
             with (
-                contextlib.redirect_stdout(printed),
-                contextlib.redirect_stderr(printed),
+                contextlib.redirect_stdout(_Listening(sys.stdout, printed)),
+                contextlib.redirect_stderr(_Listening(sys.stderr, printed)),
                 warnings.catch_warnings(),
             ):
                 # Ignored ones leave no mark, so that the user still gets to see each when it is due.
@@ -70,7 +72,7 @@ class Effects:
             if not torch.equal(generator, torch.get_rng_state()):
                 torch.set_rng_state(generator)
                 raise Refusal("it uses the random number generator")
-            if printed.getvalue():
+            if printed.anything:
                 raise Refusal("it prints")
 
     def _settle(self, changes: list[tuple[Container, Any, Any, Any]]) -> None:
@@ -99,6 +101,36 @@ class Effects:
                 raise Refusal("it changes the .grad of a tensor that it owns")
             if tensor._version != version:
                 raise Refusal("it changes a tensor that it owns in place")
+
+
+class _Printed:
+    """Whether anything was printed."""
+
+    anything = False
+
+
+class _Listening(io.TextIOBase):
+    """Stands for a stream, and swallows what this thread writes; other threads write on."""
+
+    def __init__(self, stream: TextIO, printed: _Printed) -> None:
+        self._stream = stream
+        self._printed = printed
+        self._thread = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        if threading.get_ident() != self._thread:
+            return self._stream.write(text)
+        self._printed.anything = True
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
 
 
 def _content(held: Any) -> Any:

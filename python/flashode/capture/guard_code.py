@@ -107,7 +107,7 @@ class GuardCode:
         tensors = "".join(f"{variable}, " for variable in self._tensors)
         returned = "".join(f"{variable}, " for variable in owners)
         body = "\n".join(f"        {line}" for line in [*lines, f"return ({tensors}), ({returned})"])
-        errors = "AttributeError, LookupError, TypeError, ValueError, NameError"
+        errors = "AttributeError, LookupError, TypeError, ValueError, NameError, RuntimeError"
         source = f"def check(root):\n    try:\n{body}\n    except ({errors}):\n        return None\n"
         namespace: dict[str, Any] = dict(self._constants)
         exec(compile(source, "<flashode guard>", "exec"), namespace)

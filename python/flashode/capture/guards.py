@@ -11,7 +11,6 @@ from __future__ import annotations
 import types
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from flashode.capture.bytecode import CodeNames, read
-from flashode.capture.guard_code import GuardCode, Owner
+from flashode.capture.guard_code import GuardCode
 from flashode.capture.refusal import Refusal
 from flashode.capture.relevance import (
+    GRAD_MODE_QUERIES,
     HOOKS,
     IGNORED_IN_MODULES,
     ITERATION,
@@ -38,50 +38,10 @@ from flashode.capture.trust import (
     trusted_function,
     trusted_name,
 )
+from flashode.capture.watched import Container, Watched
 
 MAX_DEPTH = 4
 MAX_ITEMS = 256
-
-
-@dataclass(frozen=True)
-class Container:
-    """Something mutable that a walk met.
-
-    Attributes:
-        label: a readable name.
-        held: the dictionary, list, set, cell or class.
-        owner: where the walk found it, as the checks name it.
-        attributes_of: for an object's own dictionary, its variable in the checks.
-    """
-
-    label: str
-    held: Any
-    owner: Owner | None
-    attributes_of: str | None = None
-
-
-@dataclass
-class Watched:
-    """What a walk found.
-
-    Attributes:
-        code: the checks, to be compiled once the counters are known.
-        tensors: the tensors that the function owns, in the order in which the checks return them.
-        slots: ``id(tensor) -> position in tensors``.
-        containers: everything mutable on the way.
-        codes: all code that may run.
-    """
-
-    code: GuardCode
-    tensors: list[Tensor] = field(default_factory=list)
-    slots: dict[int, int] = field(default_factory=dict)
-    containers: list[Container] = field(default_factory=list)
-    codes: dict[types.CodeType, CodeNames] = field(default_factory=dict)
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Every name in the code that may run."""
-        return frozenset().union(*(code.names for code in self.codes.values()))
 
 
 def watch(func: Callable[..., Any]) -> Watched:
@@ -146,6 +106,8 @@ class _Walk:
     def _tensor(self, expression: str, tensor: Tensor, label: str) -> None:
         if type(tensor) not in (Tensor, nn.Parameter, nn.Buffer):
             raise Refusal(f"{label} is a {type(tensor).__name__}, a tensor subclass")
+        if tensor.layout is not torch.strided:
+            raise Refusal(f"{label} is a tensor of layout {tensor.layout}")
         if tensor._backward_hooks:
             raise Refusal(f"{label} has gradient hooks, which checking the capture would call")
         variable = self._seen(expression, tensor)
@@ -213,6 +175,8 @@ class _Walk:
         if known is not None:
             self._code.same(expression, known[0])
             return
+        if not trusted_class(type(kind)):
+            raise Refusal(f"{label} has the metaclass {type(kind).__qualname__}, which cannot be watched")
         # Weakly, so that a class made in a function can go.
         self._code.identical(expression, weakref.ref(kind), weak=True)
         variable = self._code.variable(expression)
@@ -275,6 +239,9 @@ class _Walk:
     def _note_code(self, code: types.CodeType, label: str) -> CodeNames:
         names = read(code)
         self.found.codes[code] = names
+        queries = names.names & GRAD_MODE_QUERIES
+        if queries:
+            raise Refusal(f"{label} asks for {min(queries)}, which differs from solve to solve")
         if names.assigned_globals:
             raise Refusal(f"{label} assigns the global {min(names.assigned_globals)!r}")
         for module in names.imports:

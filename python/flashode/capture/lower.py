@@ -14,7 +14,7 @@ from torch import Tensor
 from flashode.capture.pairing import Batch, Graph, GraphValue
 from flashode.capture.prologue import Prologue
 from flashode.capture.refusal import Refusal
-from flashode.capture.rules import RULES, STRUCTURE
+from flashode.capture.rules import FILLED, RULES, STRUCTURE
 from flashode.capture.rules.context import Call, Lowering, View, batch_axis, per_trajectory
 from flashode.capture.rules.structure import write
 from flashode.capture.trace import Operation, Ref, refs_in
@@ -54,6 +54,10 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
             _lower_operation(low, graph, operation, views)
         except Refusal as refusal:
             raise Refusal(f"{refusal}{_at(operation)}") from None
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            # A use of the operation that its rule does not foresee; the function still runs eagerly.
+            name = operation.op._schema.name.replace("::", ".")
+            raise Refusal(f"this use of {name} is not supported: {error}{_at(operation)}") from error
     output = views[graph.output]
     if output.shape != state:
         raise Refusal("the value it returns does not keep the batch axis of y")
@@ -91,8 +95,14 @@ def _needed(graph: Graph) -> list[Operation]:
     for operation in reversed(graph.operations):
         if operation.op._schema.is_mutable or not needed.isdisjoint(operation.outputs):
             kept.append(operation)
-            needed.update(ref.index for ref in refs_in((operation.args, operation.kwargs)))
+            needed.update(ref.index for ref in _read(operation))
     return kept[::-1]
+
+
+def _read(operation: Operation) -> list[Ref]:
+    """The tensors whose values an operation reads."""
+    name = operation.op._schema.name.removeprefix("aten::")
+    return [] if name in FILLED else list(refs_in((operation.args, operation.kwargs)))
 
 
 def _lower_operation(low: Lowering, graph: Graph, operation: Operation, views: dict[int, View]) -> None:
@@ -114,9 +124,9 @@ def _lower_operation(low: Lowering, graph: Graph, operation: Operation, views: d
 
 def _results(low: Lowering, operation: Operation, call: Call, views: dict[int, View]) -> Sequence[View]:
     op = operation.op
-    tensors = [views[ref.index] for ref in refs_in((operation.args, operation.kwargs))]
+    tensors = [views[ref.index] for ref in _read(operation)]
     moves_only = call.name in STRUCTURE and not (call.name == "_to_copy" and _casts(call))
-    if not moves_only and call.axis is None and all(map(low.is_static, tensors)):
+    if not moves_only and call.name not in FILLED and call.axis is None and all(map(low.is_static, tensors)):
         results = _evaluated_before(low, operation, call, views)
     elif call.name in RULES:
         made = RULES[call.name](low, call)
@@ -182,7 +192,8 @@ def _bind(operation: Operation, views: dict[int, View]) -> dict[str, Any]:
             given = operation.kwargs[argument.name]
         else:
             given = argument.default_value if argument.has_default_value() else None
-        bound[argument.name] = _replace(given, views, by_index=True)
+        if argument.name != "self" or not isinstance(given, Ref) or _read(operation):
+            bound[argument.name] = _replace(given, views, by_index=True)
     return bound
 
 

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from flashode.capture.cache import Entry, Key
 from flashode.capture.effects import Effects
-from flashode.capture.guards import Watched, watch
+from flashode.capture.guards import watch
 from flashode.capture.lower import Lowered, lower
 from flashode.capture.pairing import pair
 from flashode.capture.refusal import Refusal
 from flashode.capture.trace import Trace, trace
 from flashode.capture.verify import perturbed, verify
+from flashode.capture.watched import Watched
 from flashode.declined import Declined
 
 Field = Callable[[Any, Any], Any]

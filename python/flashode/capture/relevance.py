@@ -11,6 +11,11 @@ from torch import nn
 
 from flashode.capture.trust import trusted_class
 
+# Whether gradients are recorded differs between a trace and a solve, and between solves.
+GRAD_MODE_QUERIES = frozenset(
+    ["is_grad_enabled", "is_inference_mode_enabled", "requires_grad", "grad_fn", "is_leaf", "is_inference"]
+)
+
 # Naming one of these lets code reach attributes that it does not name.
 REFLECTION = frozenset(["getattr", "vars", "dir", "hasattr", "__dict__", "__getattribute__", "attrgetter"])
 ITERATION = frozenset(

@@ -225,13 +225,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _check_tags(self, func: Any, refs: tuple[Any, ...], roots: set[int]) -> None:
         if torch.Tag.nondeterministic_seeded in func.tags:
             self.refuse(f"it draws random numbers ({_name(func)})")
-        from_data = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output} & set(func.tags)
+        if torch.Tag.data_dependent_output in func.tags and not roots <= self._literal_roots:
+            self.refuse(f"it turns a tensor into a Python number ({_name(func)})")
         if func._schema.name in ("aten::index", "aten::index_put_", "aten::index_put"):
             # The shape depends on a mask alone.
             masks = [ref.index for ref in refs_in(refs[1]) if self._values[ref.index].dtype is torch.bool]
             roots = {self._root[index] for index in masks}
-        if from_data and not roots <= self._literal_roots:
-            self.refuse(f"the result of {_name(func)} depends on a tensor's values beyond arithmetic")
+        if torch.Tag.dynamic_output_shape in func.tags and not roots <= self._literal_roots:
+            self.refuse(f"the shape that {_name(func)} makes depends on a tensor's values")
 
     def _written(self, func: Any, args: Sequence[Any]) -> Tensor | None:
         """The tensor that an in-place operation writes, checked to be the function's own temporary."""

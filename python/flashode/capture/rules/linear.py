@@ -150,6 +150,15 @@ def _fill(low: Lowering, call: Call) -> View:
     return x.showing(np.broadcast_to(x.positions, call.shape), call.axis)
 
 
+# Tensors full of one number, of which only the shape depends on other tensors.
+FILLED: dict[str, Rule] = {
+    **{name: _filled(_zero) for name in ("zeros", "zeros_like", "new_zeros")},
+    # Uninitialised memory holds nothing to repeat; zeros are as good as anything.
+    **{name: _filled(_zero) for name in ("empty", "empty_like", "new_empty")},
+    **{name: _filled(_one) for name in ("ones", "ones_like", "new_ones")},
+    **{name: _filled(_fill_number) for name in ("full", "full_like", "new_full")},
+}
+
 LINEAR: dict[str, Rule] = {
     "sum": _sum,
     "mean": _mean,
@@ -161,11 +170,6 @@ LINEAR: dict[str, Rule] = {
     "mv": _mv,
     "addmv": _addmv,
     "dot": _dot,
-    **{name: _filled(_zero) for name in ("zeros", "zeros_like", "new_zeros")},
-    # Uninitialised memory holds nothing to repeat; zeros are as good as anything.
-    **{name: _filled(_zero) for name in ("empty", "empty_like", "new_empty")},
-    **{name: _filled(_one) for name in ("ones", "ones_like", "new_ones")},
-    **{name: _filled(_fill_number) for name in ("full", "full_like", "new_full")},
     "fill": _fill,
     "zero": _filled(_zero),
 }

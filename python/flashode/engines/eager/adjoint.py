@@ -115,13 +115,8 @@ class _Reverse:
         try:
             states, _ = integrate(augmented)
         except SolverError as error:
-            # What was reached of the augmented state means nothing to the caller.
-            error.times = error.partial = None
+            # The augmented problem's own time is the forward solver's.
             error.t = None if error.t is None else problem.direction * error.t
-            error.add_note(
-                "raised by the reverse solve of odeint_adjoint; adjoint_rtol, adjoint_atol and "
-                "adjoint_options are its controls"
-            )
             raise
         vjp_t, _, a, *vjp_parameters = augmented.unflatten(states[-1])
         return vjp_t, a, vjp_parameters

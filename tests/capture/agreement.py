@@ -1,0 +1,65 @@
+"""Captures against the functions they stand for."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flashode.capture import Capture, capture
+from flashode.declined import Declined
+
+D = torch.float64
+Field = Callable[[Any, Any], Any]
+
+
+def made(func: Field, y: Tensor, t: float = 0.3) -> Capture:
+    found = capture(func, torch.tensor(t, dtype=y.dtype), y)
+    assert isinstance(found, Capture), found
+    return found
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, dtype=D, generator=torch.Generator().manual_seed(seed))
+
+
+def evaluated(captured: Capture, t: Tensor, y: Tensor) -> Tensor:
+    rows = y.reshape(y.shape[0], -1) if captured.batched else y.reshape(-1)
+    return captured.program.interpret(t, rows, captured.parameters()).reshape(y.shape)
+
+
+def agrees(
+    func: Field, captured: Capture, y: Tensor, owned: Sequence[Tensor] = (), rtol: float = 1e-11
+) -> None:
+    """Value and vjp equal eager's at points the capture has not seen."""
+    cotangent = random(*y.shape, seed=9)
+    results = []
+    for field in (func, lambda t, y: evaluated(captured, t, y)):
+        t = torch.tensor(1.234, dtype=y.dtype, requires_grad=True)
+        z = (y.detach() * 1.3 + 0.01).requires_grad_()
+        value = field(t, z) + 0 * z
+        inputs = [t, z, *owned]
+        gradients = torch.autograd.grad((value * cotangent).sum(), inputs, materialize_grads=True)
+        results.append([value, *gradients])
+    for eager, program in zip(*results, strict=True):
+        torch.testing.assert_close(program, eager, rtol=rtol, atol=1e-12)
+
+
+T = torch.tensor(0.3)
+Y = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+
+
+def true(func: Callable[[Any, Any], Any], t: Tensor = T, y: Tensor = Y) -> Capture:
+    """The capture, which must agree with the function as it is now."""
+    found = capture(func, t, y)
+    assert isinstance(found, Capture), found
+    rows = y.reshape(y.shape[0], -1) if found.batched else y.reshape(-1)
+    value = found.program.interpret(t, rows, found.parameters()).reshape(y.shape)
+    torch.testing.assert_close(value, func(t, y))
+    return found
+
+
+def declined(func: Callable[[Any, Any], Any], y: Tensor = Y) -> str:
+    found = capture(func, T.to(y.dtype), y)
+    assert isinstance(found, Declined), found
+    return found.reason

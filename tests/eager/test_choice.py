@@ -1,0 +1,148 @@
+"""Which engine runs a solve, and what is said about it."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import flashode
+from flashode import FallbackWarning, odeint, use_engine
+from flashode.declined import Declined
+from flashode.engines import EngineDeclined, choose, eager, load
+from flashode.problem import make_problem
+
+T = torch.linspace(0, 1, 3)
+Y0 = torch.ones(2)
+
+
+class Refuses:
+    """Stands in for an engine that takes nothing."""
+
+    name = "native"
+
+    def plan(self, problem: Any, adjoint: Any) -> Declined:
+        return Declined("it refuses everything")
+
+
+def problem_of(func: Any) -> Any:
+    return make_problem(func, Y0, T, rtol=1e-3, atol=1e-3, method=None, options=None)
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The native engine declines."""
+    monkeypatch.setattr(
+        "flashode.engines.load", lambda name: Refuses() if name == "native" else eager.engine()
+    )
+
+
+@pytest.fixture
+def absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no native engine."""
+    monkeypatch.setattr(
+        "flashode.engines.load",
+        lambda name: Declined("there is none", absent=True) if name == "native" else eager.engine(),
+    )
+
+
+def test_unknown_engine() -> None:
+    with pytest.raises(ValueError, match="one of 'auto', 'native', 'eager', got 'gpu'"), use_engine("gpu"):
+        pass
+
+
+def test_block_ends(absent: None) -> None:
+    with pytest.raises(ValueError, match="there is none"), use_engine("native"):
+        choose(problem_of(lambda t, y: -y), None)
+    with use_engine("eager"), use_engine("auto"):
+        assert choose(problem_of(lambda t, y: -y), None).engine == "eager"
+
+
+def test_insisting_on_an_engine_that_declines(refusing: None) -> None:
+    with use_engine("native"), pytest.raises(EngineDeclined, match="because it refuses everything"):
+        odeint(lambda t, y: -y, Y0, T)
+
+
+def test_an_absent_engine_is_passed_over_in_silence(absent: None) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        odeint(lambda t, y: -y, Y0, T)
+
+
+def test_falling_back_warns_once_for_each_function(refusing: None) -> None:
+    class Field(nn.Module):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return -y
+
+        def also(self, t: Tensor, y: Tensor) -> Tensor:
+            return -2 * y
+
+    def scaled(scale: float, t: Tensor, y: Tensor) -> Tensor:
+        return scale * y
+
+    field, other = Field(), Field()
+    fields: list[Any] = [field, field.also, partial(scaled, 2.0), lambda t, y: -y, other]
+    for func in fields:
+        with pytest.warns(FallbackWarning, match="native engine because it refuses everything") as caught:
+            odeint(func, Y0, T)
+        # The line of the caller, not one of ours.
+        assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for func in (field, field.also, partial(scaled, 3.0), fields[3], other):
+            odeint(func, Y0, T)
+
+
+def test_lambdas_made_afresh_warn_once(refusing: None) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for scale in (1.0, 2.0, 3.0):
+            odeint(lambda t, y, scale=scale: -scale * y, Y0, T)
+    assert len(caught) == 1
+
+
+def test_functions_without_weak_references_warn_once(refusing: None) -> None:
+    class Slotted:
+        __slots__ = ()
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+            return -y
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            odeint(Slotted(), Y0, T)
+    assert len(caught) == 1
+
+
+def test_the_eager_engine_is_always_there() -> None:
+    assert load("eager").name == "eager"  # type: ignore[union-attr]
+    assert set(flashode.engines.ORDER) == {"native", "eager"}
+
+
+def test_eager_plan_keeps_the_protocol() -> None:
+    """The eager engine's own discrete vjp is the reverse of its recorded graph."""
+    y0 = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    t = torch.linspace(0, 1, 3, dtype=torch.float64).requires_grad_()
+    problem = make_problem(lambda t, y: -y * t, y0, t, rtol=1e-6, atol=1e-8, method=None, options=None)
+    with use_engine("eager"):
+        plan = choose(problem, None)
+    plain = plan.forward(record=False)
+    assert plain.record is None
+    assert not plain.states.requires_grad
+    recorded = plan.forward(record=True)
+    assert torch.equal(recorded.states, plain.states)
+    assert recorded.statistics == plain.statistics
+    cotangent = torch.arange(6, dtype=torch.float64).reshape(3, 2)
+    found = plan.discrete_vjp(recorded.record, cotangent)
+    expected = torch.autograd.grad(plan.differentiable(t, y0, ()), (y0, t), cotangent)
+    torch.testing.assert_close((found.y0, found.t), expected)
+    with pytest.raises(TypeError, match="record=True"):
+        plan.discrete_vjp(None, cotangent)
+    with pytest.raises(TypeError, match="adjoint"):
+        plan.continuous_vjp(plain.states, cotangent)

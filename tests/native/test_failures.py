@@ -1,0 +1,94 @@
+"""What a native solve says when it cannot go on."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import flashode
+from problems import Network
+
+_T = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+_Y0 = torch.tensor([[1.0, 2.0, 0.3], [0.5, -1.0, 0.1]], dtype=torch.float64)
+
+
+class Explosion(nn.Module):
+    """y' = y**2: trajectory i reaches infinity at t = 1 / y0."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return y * y
+
+
+class Root(nn.Module):
+    """Is NaN where y < 0, which y' = -1 reaches at t = y0."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return torch.sqrt(y) * 0 - 1
+
+
+def test_a_field_that_is_nan_is_named_with_its_time_and_trajectory() -> None:
+    y0 = torch.tensor([[2.0], [0.7], [3.0]], dtype=torch.float64)
+    t = torch.linspace(0, 1, 11, dtype=torch.float64)
+    with pytest.raises(flashode.NonFiniteError, match="func returned a value that is not finite") as caught:
+        flashode.odeint(Root(), y0, t)
+    error = caught.value
+    assert error.origin == "field"
+    assert error.trajectory == (1,)
+    assert error.t == pytest.approx(0.7, abs=1e-6)
+    assert error.times is not None
+    assert error.partial is not None
+    assert torch.equal(error.times, t[: len(error.times)])
+    assert len(error.times) == 7
+    torch.testing.assert_close(error.partial, y0 - error.times[:, None, None], rtol=1e-6, atol=1e-6)
+    assert error.statistics is not None
+    assert error.statistics.rejected > 0
+
+
+def test_a_state_that_is_nan_is_named() -> None:
+    y0 = torch.tensor([[1.0], [math.nan]], dtype=torch.float64)
+    with pytest.raises(flashode.NonFiniteError, match="the state is not finite") as caught:
+        flashode.odeint(Root(), y0, _T)
+    assert caught.value.origin == "state"
+    assert caught.value.trajectory == (1,)
+
+
+@pytest.mark.parametrize("method", ["rk4", "euler"])
+def test_fixed_steps_do_not_return_nan(method: str) -> None:
+    y0 = torch.tensor([[2.0], [0.7]], dtype=torch.float64)
+    with pytest.raises(flashode.NonFiniteError) as caught:
+        flashode.odeint(Root(), y0, torch.linspace(0, 1, 11, dtype=torch.float64), method=method)
+    assert caught.value.trajectory == (1,)
+
+
+def test_a_blow_up_ends_in_an_error_that_says_where() -> None:
+    y0 = torch.tensor([[0.5], [1.2]], dtype=torch.float64)
+    with pytest.raises(flashode.SolverError) as caught:
+        flashode.odeint(Explosion(), y0, torch.linspace(0, 1, 11, dtype=torch.float64))
+    assert caught.value.t == pytest.approx(1 / 1.2, abs=1e-3)
+    assert caught.value.times is not None
+    assert torch.equal(caught.value.times, torch.linspace(0, 1, 11, dtype=torch.float64)[:9])
+
+
+def test_too_many_steps() -> None:
+    options = {"max_num_steps": 3}
+    with pytest.raises(flashode.MaxStepsExceeded, match="max_num_steps exceeded: 3 steps") as caught:
+        flashode.odeint(Network(), _Y0, _T, options=options, rtol=1e-12, atol=1e-12)
+    assert isinstance(caught.value, AssertionError)
+
+
+def test_an_interval_of_the_adjoint_that_fails_raises_from_backward() -> None:
+    options = {"max_num_steps": 1}
+    states = flashode.odeint_adjoint(Network(), _Y0, _T, adjoint_options=options)
+    with pytest.raises(flashode.MaxStepsExceeded):
+        states.sum().backward()
+
+
+def test_after_an_error_the_field_solves_again() -> None:
+    field = Network()
+    wanted = flashode.odeint(field, _Y0, _T)
+    with pytest.raises(flashode.MaxStepsExceeded):
+        flashode.odeint(field, _Y0, _T, options={"max_num_steps": 1}, rtol=1e-12, atol=1e-12)
+    assert torch.equal(flashode.odeint(field, _Y0, _T), wanted)
