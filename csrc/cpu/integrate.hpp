@@ -11,7 +11,9 @@
 //   void accept(const Step&)                  the attempt stands: record it
 //   void output(std::int64_t j, double x, const Step&)   y at the fraction x of the step is output number j
 //   void advance()                            the end of the step becomes the start of the next
-//   void locate_nonfinite(Outcome&)           finds which trajectory left the numbers
+//   bool fixed_step(const Step&)              takes a step that nothing judges; false when its end is not
+//   finite bool slopes_finite()                      of that step: whether every evaluation of the field was
+//   finite void locate_nonfinite(Outcome&)           finds which trajectory left the numbers
 #pragma once
 
 #include <chrono>
@@ -134,7 +136,9 @@ Outcome integrate_fixed(System& system, const Method& method, const double* grid
         const bool finite = system.fixed_step(step);
         outcome.evaluations += method.tableau.stages;
         if (!finite) {
-            outcome.status = Status::nonfinite_field;
+            const bool by_field = !system.slopes_finite();
+            outcome.status = by_field ? Status::nonfinite_field : Status::nonfinite_state;
+            if (!by_field) outcome.t = step.end;
             system.locate_nonfinite(outcome);
             return outcome;
         }

@@ -162,18 +162,23 @@ class TiledSystem {
         const int n = tiles_.size();
         const Real start = method_.perturb ? just_after(times.start) : times.start;
         bool finite = true;
+        slopes_finite_ = true;
         quadrature_.clear(0, tableau_.stages);
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             const std::size_t at = tiles_.offset(i);
             field_(0, start, &y0_[at], stages_.data());
             numerics::step(tableau_, field_, times, n, &y0_[at], stages_.data(), scratch_.data(), 0, true,
                            &y1_[at]);
-            finite = all_finite(n, &y1_[at]) && finite;
+            if (all_finite(n, &y1_[at])) continue;
+            finite = false;
+            slopes_finite_ = all_finite(tableau_.stages * n, stages_.data()) && slopes_finite_;
         }
         quadrature_.close(0, tableau_.stages);
         quadrature_.fixed_step(times.dt);
         return finite;
     }
+
+    bool slopes_finite() const { return slopes_finite_; }
 
     void advance() {
         y0_.swap(y1_);
@@ -252,6 +257,7 @@ class TiledSystem {
     numerics::Tolerance<Real> tolerance_;
     std::vector<NormGroup> groups_;
     std::vector<double> sums_;
+    bool slopes_finite_ = true;
     Rows<Real> stages_;  // (stages, width, lanes) of the tile at hand
 };
 

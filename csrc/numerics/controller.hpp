@@ -45,8 +45,10 @@ FLASHODE_HD double initial_probe(double norm_y0, double norm_f0) {
 }
 
 // … and the step itself once the norm of the second derivative, (f(t0 + h0, y0 + h0 f0) - f0) / h0, is known.
-// `order` is the order of the method; its error estimate is one lower.
+// `order` is the order of the method; its error estimate is one lower. A probe that left the numbers is itself the step:
+// rejections shrink it from there.
 FLASHODE_HD double initial_step(double probe, double norm_f0, double norm_second, int order) {
+    if (!(norm_second == norm_second)) return probe;
     double step;
     if (norm_f0 <= 1e-15 && norm_second <= 1e-15) {
         step = probe * 1e-3 > 1e-6 ? probe * 1e-3 : 1e-6;

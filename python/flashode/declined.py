@@ -11,7 +11,7 @@ class Declined:
 
     Attributes:
         reason: one sentence naming the thing that stands in the way.
-        absent: whether the stage is not part of this installation, so that nothing a user wrote could change it.
+        absent: whether the stage is not part of this installation; nothing a user wrote could change that.
     """
 
     reason: str

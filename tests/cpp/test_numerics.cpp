@@ -129,6 +129,7 @@ void first_step_follows_hairer() {
     CHECK(std::abs(numerics::initial_step(0.005, 4.0, 8.0, 5) - std::pow(0.00125, 0.2)) < 1e-15);
     CHECK(numerics::initial_step(1e-6, 4.0, 8.0, 5) == 100.0 * 1e-6);
     CHECK(numerics::initial_step(1e-6, 0.0, 0.0, 5) == 1e-6);
+    CHECK(numerics::initial_step(0.005, 4.0, std::numeric_limits<double>::quiet_NaN(), 5) == 0.005);
 }
 
 // The quartic reproduces quartics, and its derivative their slopes.

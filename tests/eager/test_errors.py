@@ -133,10 +133,10 @@ def test_fixed_steps_field(engine: str) -> None:
     check_partial(error, Root(), y0, method="rk4", options={"step_size": 0.01})
 
 
-def test_fixed_steps_state() -> None:
+def test_fixed_steps_state(engine: str) -> None:
     """The state overflows where its slope does not."""
     y0 = torch.tensor([[0.0], [1e308]], dtype=torch.float64)
-    with flashode.use_engine("eager"), pytest.raises(NonFiniteError, match="state is not finite") as caught:
+    with pytest.raises(NonFiniteError, match="state is not finite") as caught:
         odeint(Grows(), y0, TIMES, method="euler", options={"step_size": 0.5})
     error = caught.value
     assert error.origin == "state"
@@ -160,8 +160,8 @@ def test_underflow(engine: str) -> None:
 
 def test_min_step_gets_over_it(engine: str) -> None:
     y0 = torch.zeros(1, dtype=torch.float64)
-    y = odeint(Stiff(), y0, TIMES, rtol=0.0, atol=1e-12, options={"min_step": 1e-4})
-    torch.testing.assert_close(y[-1], torch.tensor([1e9], dtype=torch.float64), rtol=1e-3, atol=0)
+    y = odeint(Stiff(), y0, TIMES, rtol=0.0, atol=1e-12, options={"min_step": 1e-3})
+    torch.testing.assert_close(y[-1], torch.tensor([1e9], dtype=torch.float64), rtol=5e-3, atol=0)
 
 
 def test_min_step_does_not_let_nan_in(engine: str) -> None:

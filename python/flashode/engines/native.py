@@ -15,7 +15,6 @@ from torch import Tensor
 from flashode.capture import Capture, capture
 from flashode.declined import Declined
 from flashode.engines import eager
-from flashode.engines.announce import announced
 from flashode.engines.build import VERSION
 from flashode.engines.failure import max_steps, non_finite, underflow
 from flashode.engines.native_scope import PRECISIONS, adjoint_obstacle, obstacle
@@ -65,24 +64,12 @@ class NativeEngine:
         if reason is not None:
             return Declined(reason)
         y0 = problem.y0
-        captured = _capture(
+        captured = capture(
             problem.func, (problem.direction * problem.t[0]).detach().to(y0.dtype), y0.detach()
         )
         if isinstance(captured, Declined):
             return captured
         return NativePlan(problem, adjoint, captured)
-
-
-_captured_before = False
-
-
-def _capture(func: Any, t: Tensor, y0: Tensor) -> Capture | Declined:
-    global _captured_before
-    if _captured_before:
-        return capture(func, t, y0)
-    _captured_before = True
-    with announced("tracing the function; the first time in a process this loads torch's tracer"):
-        return capture(func, t, y0)
 
 
 @dataclass
