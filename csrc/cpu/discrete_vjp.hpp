@@ -41,6 +41,11 @@ class DiscreteAdjoint {
             first_time_of_step_[s] = std::min(first_time_of_step_[s], first_time_of_step_[s + 1]);
         }
         field_.accumulate_into(accumulator_.empty() ? nullptr : accumulator_.data());
+        for (std::size_t p = 0; p < request.grad_parameters.size(); ++p) {
+            const bool wanted = request.grad_parameters[p] != nullptr;
+            totals_.emplace_back(wanted ? static_cast<std::size_t>(request.field->program->parameter_sizes[p])
+                                        : 0);
+        }
     }
 
     Outcome run(const Interrupt& interrupt) {
@@ -55,15 +60,31 @@ class DiscreteAdjoint {
                     return outcome;
                 }
                 reverse_step(tile, s);
+                if (s % STEPS_BETWEEN_FOLDS == 0) fold();
             }
             add_cotangent(tile, 0, Real(1), grad_y_.data());
             tiles_.store(tile, grad_y_.data(), request_.grad_y0);
         }
-        tape_.fold(accumulator_.data(), request_.grad_parameters.data());
+        for (std::size_t p = 0; p < totals_.size(); ++p) {
+            std::transform(totals_[p].begin(), totals_[p].end(), request_.grad_parameters[p],
+                           [](double total) { return static_cast<Real>(total); });
+        }
         return outcome;
     }
 
    private:
+    // A sum of many thousand terms in single precision loses digits that the terms have: partial sums of some
+    // hundred are added up in double.
+    static constexpr std::size_t STEPS_BETWEEN_FOLDS = 32;
+
+    void fold() {
+        std::vector<double*> to;
+        to.reserve(totals_.size());
+        for (std::vector<double>& total : totals_) to.push_back(total.data());
+        tape_.fold(accumulator_.data(), to.data());
+        std::fill(accumulator_.begin(), accumulator_.end(), Real(0));
+    }
+
     // out += weight * dL/d(state at output time j)
     void add_cotangent(std::int64_t tile, std::int64_t j, Real weight, Real* out) {
         tiles_.load_cotangent(tile, request_.grad_states + j * tiles_.batch * tiles_.width, scratch_.data());
@@ -190,6 +211,7 @@ class DiscreteAdjoint {
     Tiles<Real> tiles_;
     TileField<Real> field_;
     Rows<Real> accumulator_;
+    std::vector<std::vector<double>> totals_;  // of each parameter
     bool
         carries_;  // the first stage is the last of the step before, evaluated elsewhere than at the solution
     bool with_times_;

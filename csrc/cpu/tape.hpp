@@ -62,8 +62,9 @@ class Tape {
     // From the output's gradient, which stands in `grads` already, to those of y and t (written, not added)
     // and of the parameters (added to `accumulator`; null to leave them out).
     void reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const;
-    // Adds what an accumulator holds to the parameters' gradients; gradients[p] may be null.
-    void fold(const Real* accumulator, Real* const* gradients) const;
+    // Adds what an accumulator holds to the parameters' gradients; those not wanted may be null.
+    template <class Total>
+    void fold(const Real* accumulator, Total* const* gradients) const;
 
    private:
     std::size_t offset(int value) const { return offsets_[static_cast<std::size_t>(value)]; }

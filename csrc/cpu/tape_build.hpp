@@ -88,15 +88,17 @@ void Tape<Real>::plan_reverse() {
 }
 
 template <class Real>
-void Tape<Real>::fold(const Real* accumulator, Real* const* gradients) const {
+template <class Total>
+void Tape<Real>::fold(const Real* accumulator, Total* const* gradients) const {
     for (const GradientSlot<Real>& slot : slots_) {
-        Real* gradient = gradients[slot.parameter];
+        Total* gradient = gradients[slot.parameter];
         const Real* from = accumulator + slot.offset;
         for (int r = 0; r < slot.rows; ++r, from += slot.padded) {
             if (slot.by_lanes) {
-                gradient[r] += sum_of_lanes(from);
+                gradient[r] += static_cast<Total>(sum_of_lanes(from));
             } else {
-                for (int c = 0; c < slot.columns; ++c) gradient[r * slot.columns + c] += from[c];
+                for (int c = 0; c < slot.columns; ++c)
+                    gradient[r * slot.columns + c] += static_cast<Total>(from[c]);
             }
         }
     }
