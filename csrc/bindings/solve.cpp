@@ -1,5 +1,6 @@
 // Solves and their reverse passes. Addresses are those of contiguous tensors that the caller keeps alive;
 // shapes stand beside the arguments of the structs in cpu/engine.hpp.
+#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <cstdint>
@@ -84,13 +85,21 @@ std::vector<Real*> gradient_pointers(const std::vector<Address>& addresses) {
     return pointers;
 }
 
+// Hands a vector's memory to Python without a copy.
 template <class Real>
-std::pair<cpu::Outcome, std::unique_ptr<cpu::Record<Real>>> forward(const BoundField& field,
-                                                                    const cpu::Method& method, Address y0,
-                                                                    Address times, std::int64_t time_count,
-                                                                    Address grid, std::int64_t grid_count,
-                                                                    Address states, bool keep_record) {
-    auto record = keep_record ? std::make_unique<cpu::Record<Real>>() : nullptr;
+py::array_t<Real> owned_by_python(std::vector<Real>&& values) {
+    auto held = std::make_unique<std::vector<Real>>(std::move(values));
+    const py::capsule owner(held.get(), [](void* p) { delete static_cast<std::vector<Real>*>(p); });
+    const auto size = static_cast<py::ssize_t>(held->size());
+    return py::array_t<Real>(size, held.release()->data(), owner);
+}
+
+// Returns the outcome and, where they are kept, the log of the steps and the checkpoints as two arrays.
+template <class Real>
+py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0, Address times,
+                  std::int64_t time_count, Address grid, std::int64_t grid_count, Address states, bool keep) {
+    cpu::StepLog log;
+    cpu::Checkpoints<Real> checkpoints;
     cpu::ForwardRequest<Real> request;
     request.field = &field.field;
     request.method = &method;
@@ -100,20 +109,28 @@ std::pair<cpu::Outcome, std::unique_ptr<cpu::Record<Real>>> forward(const BoundF
     request.grid = pointer<const double>(grid);
     request.grid_count = grid_count;
     request.states = pointer<Real>(states);
-    request.record = record.get();
+    if (keep) {
+        request.log = &log;
+        request.checkpoints = &checkpoints;
+    }
     const cpu::Outcome outcome = interruptible(
         [&](const cpu::Interrupt& interrupt) { return kernels<Real>().forward(request, interrupt); });
-    return {outcome, std::move(record)};
+    if (!keep) return py::make_tuple(outcome, py::none(), py::none(), py::none());
+    return py::make_tuple(outcome, std::move(log), owned_by_python(std::move(checkpoints.states)),
+                          owned_by_python(std::move(checkpoints.slopes)));
 }
 
 template <class Real>
-void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu::Record<Real>& record,
-                  Address times, std::int64_t time_count, Address grad_states, Address grad_y0,
-                  Address grad_times, Address grad_grid, const std::vector<Address>& grad_parameters) {
+void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu::StepLog& log, Address states,
+                  Address slopes, Address times, std::int64_t time_count, Address grad_states,
+                  Address grad_y0, Address grad_times, Address grad_grid,
+                  const std::vector<Address>& grad_parameters) {
     cpu::DiscreteRequest<Real> request;
     request.field = &field.field;
     request.method = &method;
-    request.record = &record;
+    request.log = &log;
+    request.states = pointer<const Real>(states);
+    request.slopes = pointer<const Real>(slopes);
     request.times = pointer<const double>(times);
     request.time_count = time_count;
     request.grad_states = pointer<const Real>(grad_states);
@@ -121,8 +138,10 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu:
     request.grad_times = pointer<double>(grad_times);
     request.grad_grid = pointer<double>(grad_grid);
     request.grad_parameters = gradient_pointers<Real>(grad_parameters);
-    interruptible(
-        [&](const cpu::Interrupt& interrupt) { return kernels<Real>().discrete_vjp(request, interrupt); });
+    interruptible([&](const cpu::Interrupt& interrupt) {
+        kernels<Real>().discrete_vjp(request, interrupt);
+        return cpu::Outcome{};
+    });
 }
 
 template <class Real>
@@ -147,21 +166,14 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
 }
 
 template <class Real>
-void bind_precision(py::module_& m, const char* record_name, const char* suffix) {
-    py::class_<cpu::Record<Real>>(m, record_name)
-        .def_property_readonly("steps", &cpu::Record<Real>::steps)
-        .def_readonly("starts", &cpu::Record<Real>::starts)
-        .def_readonly("sizes", &cpu::Record<Real>::sizes)
-        .def_property_readonly("bytes", [](const cpu::Record<Real>& record) {
-            return (record.states.size() + record.slopes.size()) * sizeof(Real);
-        });
-    const std::string of(suffix);
+void bind_precision(py::module_& m, const std::string& of) {
     m.def(("forward_" + of).c_str(), &forward<Real>, py::arg("field"), py::arg("method"), py::arg("y0"),
           py::arg("times"), py::arg("time_count"), py::arg("grid"), py::arg("grid_count"), py::arg("states"),
-          py::arg("keep_record"));
+          py::arg("keep"));
     m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("record"), py::arg("times"), py::arg("time_count"), py::arg("grad_states"),
-          py::arg("grad_y0"), py::arg("grad_times"), py::arg("grad_grid"), py::arg("grad_parameters"));
+          py::arg("log"), py::arg("states"), py::arg("slopes"), py::arg("times"), py::arg("time_count"),
+          py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"), py::arg("grad_grid"),
+          py::arg("grad_parameters"));
     m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::arg("field"), py::arg("method"),
           py::arg("seminorm"), py::arg("times"), py::arg("time_count"), py::arg("grids"), py::arg("states"),
           py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"), py::arg("grad_parameters"));
@@ -190,8 +202,11 @@ void bind_solve(py::module_& m) {
                       const std::vector<std::pair<int, int>>&, std::int64_t, double>(),
              py::arg("program"), py::arg("parameters"), py::arg("wants_gradient"), py::arg("norm_groups"),
              py::arg("batch"), py::arg("direction"));
-    bind_precision<float>(m, "Record32", "float32");
-    bind_precision<double>(m, "Record64", "float64");
+    py::class_<cpu::StepLog>(m, "StepLog").def_property_readonly("steps", [](const cpu::StepLog& log) {
+        return log.steps.size();
+    });
+    bind_precision<float>(m, "float32");
+    bind_precision<double>(m, "float64");
 }
 
 }  // namespace flashode::bindings

@@ -17,7 +17,7 @@ class DiscreteAdjoint {
     DiscreteAdjoint(const DiscreteRequest<Real>& request, const Tape<Real>& tape)
         : request_(request),
           method_(*request.method),
-          record_(*request.record),
+          log_(*request.log),
           tableau_(numerics::rounded<Real>(method_.tableau)),
           tape_(tape),
           tiles_{request.field->batch, tape.width()},
@@ -32,12 +32,11 @@ class DiscreteAdjoint {
              {&grad_y_, &grad_y0_, &grad_mid_, &grad_first_, &grad_last_, &scratch_, &y1_, &y_mid_}) {
             rows->resize(n);
         }
-        first_time_of_step_.assign(record_.steps() + 1, request.time_count);
+        first_time_of_step_.assign(log_.steps.size() + 1, request.time_count);
         for (std::int64_t j = request.time_count - 1; j >= 1; --j) {
-            first_time_of_step_[static_cast<std::size_t>(record_.step_of_time[static_cast<std::size_t>(j)])] =
-                j;
+            first_time_of_step_[static_cast<std::size_t>(log_.step_of_time[static_cast<std::size_t>(j)])] = j;
         }
-        for (std::size_t s = record_.steps(); s-- > 0;) {
+        for (std::size_t s = log_.steps.size(); s-- > 0;) {
             first_time_of_step_[s] = std::min(first_time_of_step_[s], first_time_of_step_[s + 1]);
         }
         field_.accumulate_into(accumulator_.empty() ? nullptr : accumulator_.data());
@@ -46,19 +45,16 @@ class DiscreteAdjoint {
             totals_.emplace_back(wanted ? static_cast<std::size_t>(request.field->program->parameter_sizes[p])
                                         : 0);
         }
+        for (std::vector<double>& total : totals_) total_pointers_.push_back(total.data());
     }
 
-    Outcome run(const Interrupt& interrupt) {
-        Outcome outcome;
+    void run(const Interrupt& interrupt) {
         SignalWatch watch(interrupt);
         for (std::int64_t tile = 0; tile < tiles_.count(); ++tile) {
             std::fill(grad_y_.begin(), grad_y_.end(), Real(0));
             std::fill(grad_last_.begin(), grad_last_.end(), Real(0));
-            for (std::size_t s = record_.steps(); s-- > 0;) {
-                if (watch.stop()) {
-                    outcome.status = Status::interrupted;
-                    return outcome;
-                }
+            for (std::size_t s = log_.steps.size(); s-- > 0;) {
+                if (watch.stop()) return;
                 reverse_step(tile, s);
                 if (s % STEPS_BETWEEN_FOLDS == 0) fold();
             }
@@ -69,7 +65,6 @@ class DiscreteAdjoint {
             std::transform(totals_[p].begin(), totals_[p].end(), request_.grad_parameters[p],
                            [](double total) { return static_cast<Real>(total); });
         }
-        return outcome;
     }
 
    private:
@@ -78,10 +73,7 @@ class DiscreteAdjoint {
     static constexpr std::size_t STEPS_BETWEEN_FOLDS = 32;
 
     void fold() {
-        std::vector<double*> to;
-        to.reserve(totals_.size());
-        for (std::vector<double>& total : totals_) to.push_back(total.data());
-        tape_.fold(accumulator_.data(), to.data());
+        tape_.fold(accumulator_.data(), total_pointers_.data());
         std::fill(accumulator_.begin(), accumulator_.end(), Real(0));
     }
 
@@ -94,7 +86,7 @@ class DiscreteAdjoint {
     // The time at which the first stage was evaluated: an adaptive step after the first reused the last stage
     // of the step before, which looked just before its end.
     Real first_stage_time(std::size_t s) const {
-        const Real start = static_cast<Real>(record_.starts[s]);
+        const Real start = static_cast<Real>(log_.steps[s].start);
         if (tableau_.adaptive) return s == 0 ? start : just_before(start);
         return method_.perturb ? just_after(start) : start;
     }
@@ -103,7 +95,7 @@ class DiscreteAdjoint {
                    bool dense) {
         const int n = tiles_.size();
         if (carries_ && s > 0) {
-            const Real* slopes = &record_.slopes[s * tiles_.total() + tiles_.offset(tile)];
+            const Real* slopes = request_.slopes + s * tiles_.total() + tiles_.offset(tile);
             std::copy(slopes, slopes + n, stages_.data());
         } else {
             field_(0, first_stage_time(s), y0, stages_.data());
@@ -114,9 +106,9 @@ class DiscreteAdjoint {
 
     void reverse_step(std::int64_t tile, std::size_t s) {
         const int n = tiles_.size();
-        const Step step{record_.starts[s], record_.sizes[s], record_.starts[s] + record_.sizes[s]};
+        const Step& step = log_.steps[s];
         const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
-        const Real* y0 = &record_.states[s * tiles_.total() + tiles_.offset(tile)];
+        const Real* y0 = request_.states + s * tiles_.total() + tiles_.offset(tile);
         const std::int64_t begin = first_time_of_step_[s];
         const std::int64_t end = first_time_of_step_[s + 1];
         const bool dense = begin < end && tableau_.adaptive;
@@ -156,8 +148,7 @@ class DiscreteAdjoint {
     }
 
     void reverse_output(std::int64_t tile, std::size_t s, std::int64_t j, const Step& step, const Real* y0) {
-        const double at = request_.times[j];
-        const double x = at == step.end ? 1.0 : (at - step.start) / step.dt;
+        const double x = step.fraction(request_.times[j]);
         const auto w = dense_weights<Real>(method_, x);
         const Real dt = static_cast<Real>(step.dt);
         const int n = tiles_.size();
@@ -205,13 +196,14 @@ class DiscreteAdjoint {
 
     const DiscreteRequest<Real>& request_;
     const Method& method_;
-    const Record<Real>& record_;
+    const StepLog& log_;
     numerics::Tableau<Real> tableau_;
     const Tape<Real>& tape_;
     Tiles<Real> tiles_;
     TileField<Real> field_;
     Rows<Real> accumulator_;
     std::vector<std::vector<double>> totals_;  // of each parameter
+    std::vector<double*> total_pointers_;
     bool
         carries_;  // the first stage is the last of the step before, evaluated elsewhere than at the solution
     bool with_times_;
@@ -230,10 +222,10 @@ class DiscreteAdjoint {
 };
 
 template <class Real>
-Outcome discrete_vjp(const DiscreteRequest<Real>& request, const Interrupt& interrupt) {
+void discrete_vjp(const DiscreteRequest<Real>& request, const Interrupt& interrupt) {
     const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
                           request.field->wants_gradient);
-    return DiscreteAdjoint<Real>(request, tape).run(interrupt);
+    DiscreteAdjoint<Real>(request, tape).run(interrupt);
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

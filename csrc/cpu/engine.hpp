@@ -60,18 +60,30 @@ struct Outcome {
     std::int64_t rejected = 0;
 };
 
-// What the forward pass keeps for the reverse one: per accepted step its start, its size and the state it
-// began with.
-template <class Real>
-struct Record {
-    std::vector<double> starts;
-    std::vector<double> sizes;
-    std::vector<Real> states;  // (steps, tiles, width, lanes)
-    std::vector<Real>
-        slopes;  // the same, for methods whose first stage is another step's last and not f(t0, y0)
-    std::vector<std::int64_t> step_of_time;  // (times); -1 for the first time
+// The times of one step. `end` is kept, not recomputed: start + (end - start) need not be end.
+struct Step {
+    double start = 0.0;
+    double dt = 0.0;
+    double end = 0.0;
 
-    std::size_t steps() const { return starts.size(); }
+    // Where a time within the step lies, exact at its end: there a fixed-step method's output is the state
+    // itself.
+    double fraction(double t) const { return t == end ? 1.0 : (t - start) / dt; }
+};
+
+// What the forward pass keeps for the reverse one, beside the checkpoints: the steps and which of them
+// reached each time.
+struct StepLog {
+    std::vector<Step> steps;
+    std::vector<std::int64_t> step_of_time;  // (times); -1 for the first time
+};
+
+// The state at the start of each step and, for methods whose first stage is another step's last and not f(t0,
+// y0), that stage. Both (steps, tiles, width, lanes).
+template <class Real>
+struct Checkpoints {
+    std::vector<Real> states;
+    std::vector<Real> slopes;
 };
 
 // True when the solve shall stop because a signal arrived.
@@ -86,22 +98,25 @@ struct ForwardRequest {
     std::int64_t time_count = 0;
     const double* grid = nullptr;  // (grid), fixed-step methods
     std::int64_t grid_count = 0;
-    Real* states = nullptr;          // (times, batch, width)
-    Record<Real>* record = nullptr;  // null: keep nothing
+    Real* states = nullptr;  // (times, batch, width)
+    StepLog* log = nullptr;  // null: keep nothing
+    Checkpoints<Real>* checkpoints = nullptr;
 };
 
 template <class Real>
 struct DiscreteRequest {
     const Field* field = nullptr;
     const Method* method = nullptr;
-    const Record<Real>* record = nullptr;
+    const StepLog* log = nullptr;
+    const Real* states = nullptr;  // of Checkpoints
+    const Real* slopes = nullptr;
     const double* times = nullptr;
     std::int64_t time_count = 0;
     const Real* grad_states = nullptr;   // (times, batch, width)
     Real* grad_y0 = nullptr;             // (batch, width)
     double* grad_times = nullptr;        // (times) through dense output; null: not wanted
     double* grad_grid = nullptr;         // (grid) fixed-step methods; adaptive ones: (1), the start
-    std::vector<Real*> grad_parameters;  // one a parameter, zeroed; null: not wanted
+    std::vector<Real*> grad_parameters;  // one a parameter, written; null: not wanted
 };
 
 template <class Real>
@@ -123,7 +138,7 @@ struct ContinuousRequest {
 template <class Real>
 struct Kernels {
     Outcome (*forward)(const ForwardRequest<Real>&, const Interrupt&);
-    Outcome (*discrete_vjp)(const DiscreteRequest<Real>&, const Interrupt&);
+    void (*discrete_vjp)(const DiscreteRequest<Real>&, const Interrupt&);
     Outcome (*continuous_vjp)(const ContinuousRequest<Real>&, const Interrupt&);
 };
 

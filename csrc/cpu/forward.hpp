@@ -22,13 +22,13 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     }
 
     void accept(const Step& step) {
-        if (request_.record == nullptr) return;
-        Record<Real>& record = *request_.record;
-        record.starts.push_back(step.start);
-        record.sizes.push_back(step.dt);
-        record.states.insert(record.states.end(), y0_.begin(), y0_.end());
-        if (tableau_.adaptive && !tableau_.fsal)
-            record.slopes.insert(record.slopes.end(), f0_.begin(), f0_.end());
+        if (request_.log == nullptr) return;
+        request_.log->steps.push_back(step);
+        Checkpoints<Real>& kept = *request_.checkpoints;
+        kept.states.insert(kept.states.end(), y0_.begin(), y0_.end());
+        if (tableau_.adaptive && !tableau_.fsal) {
+            kept.slopes.insert(kept.slopes.end(), f0_.begin(), f0_.end());
+        }
     }
 
     void output(std::int64_t j, double x, const Step& step) {
@@ -37,8 +37,8 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             tiles_.store(i, this->interpolate(i, weights, static_cast<Real>(step.dt)), rows);
         }
-        if (request_.record != nullptr) {
-            request_.record->step_of_time.push_back(static_cast<std::int64_t>(request_.record->steps()) - 1);
+        if (request_.log != nullptr) {
+            request_.log->step_of_time.push_back(static_cast<std::int64_t>(request_.log->steps.size()) - 1);
         }
     }
 
@@ -51,7 +51,7 @@ Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt)
     const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
                           request.field->wants_gradient);
     ForwardSystem<Real> system(request, tape);
-    if (request.record != nullptr) request.record->step_of_time.assign(1, -1);
+    if (request.log != nullptr) request.log->step_of_time.assign(1, -1);
     if (request.method->tableau.adaptive) {
         return integrate_adaptive(system, *request.method, request.times, request.time_count, interrupt);
     }

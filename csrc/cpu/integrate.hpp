@@ -2,35 +2,27 @@
 // tiles, is the system's business; the adjoint solve runs through the same two loops as the forward one.
 //
 // A System offers
-//   bool start(double t)                      y0 is in place; evaluates f0; false when y0 or f0 is not finite
-//   norm_y0(), norm_f0()                      scaled norms at the start
-//   double probe(double t, double h)          scaled norm of f(t + h, y0 + h f0) - f0
-//   double attempt(const Step&, bool dense)   takes the step, returns the scaled norm of its error estimate;
-//   `dense`:
-//                                             an output time lies within
-//   void accept(const Step&)                  the attempt stands: record it
-//   void output(std::int64_t j, double x, const Step&)   y at the fraction x of the step is output number j
-//   void advance()                            the end of the step becomes the start of the next
-//   bool fixed_step(const Step&)              takes a step that nothing judges; false when its end is not
-//   finite bool slopes_finite()                      of that step: whether every evaluation of the field was
-//   finite void locate_nonfinite(Outcome&)           finds which trajectory left the numbers
+//   start(t)             the state is in place; evaluates f0; false when either is not finite
+//   norm_y0(), norm_f0() scaled norms at the start
+//   probe(t, h)          scaled norm of f(t + h, y0 + h f0) - f0
+//   attempt(step, dense) takes a step and returns the scaled norm of its error estimate; dense: an output
+//   lies within fixed_step(step)     takes a step that nothing judges; false when its end is not finite
+//   slopes_finite()      of that step: whether every evaluation of the field was finite
+//   accept(step)         the step stands: log it
+//   output(j, x, step)   the state at the fraction x of the step is output number j
+//   advance()            the end of the step becomes the start of the next
+//   locate_nonfinite(outcome)  finds which trajectory left the numbers, if one did, and whether its state was
+//   first
 #pragma once
 
 #include <chrono>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "cpu/engine.hpp"
 #include "numerics/controller.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
-
-struct Step {
-    double start;
-    double dt;
-    double end;
-};
 
 // Asks about signals a few times a second: asking costs more than a small step does.
 class SignalWatch {
@@ -38,18 +30,20 @@ class SignalWatch {
     explicit SignalWatch(const Interrupt& interrupt) : interrupt_(interrupt) {}
 
     bool stop() {
-        if (!interrupt_ || ++calls_ % CALLS_BETWEEN_CLOCKS != 0) return false;
+        if (!interrupt_ || --calls_left_ > 0) return false;
         const auto now = std::chrono::steady_clock::now();
-        if (now - last_ < std::chrono::milliseconds(100)) return false;
+        const auto since = now - last_;
+        calls_left_ = since > std::chrono::milliseconds(10) ? 1 : CALLS_BETWEEN_CLOCKS;
+        if (since < std::chrono::milliseconds(100)) return false;
         last_ = now;
         return interrupt_();
     }
 
    private:
-    static constexpr int CALLS_BETWEEN_CLOCKS = 4;
+    static constexpr int CALLS_BETWEEN_CLOCKS = 16;
     const Interrupt& interrupt_;
     std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-    int calls_ = 0;
+    int calls_left_ = 1;
 };
 
 template <class System>
@@ -85,14 +79,15 @@ Outcome integrate_adaptive(System& system, const Method& method, const double* t
     double dt = first_step(system, method, t, outcome);
     std::int64_t attempts = 0;  // towards the next output time
     double norm = 0.0;
+    double tried = 0.0;  // the step that gave that norm
     while (outcome.times_reached < count) {
         if (!std::isfinite(dt)) dt = controller.min_step;
         dt = numerics::clamp_step(controller, dt);
         const Step step{t, dt, t + dt};
-        const bool lost = std::isnan(norm);
-        if (!(step.end > t) || (lost && dt <= controller.min_step)) {
-            fail(lost ? Status::nonfinite_field : Status::underflow, t, dt);
-            if (lost) system.locate_nonfinite(outcome);
+        const bool smallest_left_the_numbers = std::isnan(norm) && tried <= controller.min_step;
+        if (!(step.end > t) || smallest_left_the_numbers) {
+            fail(Status::underflow, t, dt);
+            if (std::isnan(norm)) system.locate_nonfinite(outcome);
             return outcome;
         }
         if (attempts >= method.max_num_steps) return fail(Status::too_many_steps, t, dt);
@@ -100,13 +95,14 @@ Outcome integrate_adaptive(System& system, const Method& method, const double* t
         ++attempts;
 
         norm = system.attempt(step, times[outcome.times_reached] <= step.end);
+        tried = dt;
         outcome.evaluations += method.tableau.stages - 1;
         if (numerics::accept_step(controller, norm, dt)) {
             ++outcome.accepted;
             system.accept(step);
             t = step.end;
             while (outcome.times_reached < count && times[outcome.times_reached] <= t) {
-                system.output(outcome.times_reached, (times[outcome.times_reached] - step.start) / dt, step);
+                system.output(outcome.times_reached, step.fraction(times[outcome.times_reached]), step);
                 ++outcome.times_reached;
                 attempts = 0;
             }
@@ -145,8 +141,7 @@ Outcome integrate_fixed(System& system, const Method& method, const double* grid
         ++outcome.accepted;
         system.accept(step);
         while (outcome.times_reached < count && times[outcome.times_reached] <= step.end) {
-            const double at = times[outcome.times_reached];
-            system.output(outcome.times_reached, at == step.end ? 1.0 : (at - step.start) / step.dt, step);
+            system.output(outcome.times_reached, step.fraction(times[outcome.times_reached]), step);
             ++outcome.times_reached;
         }
         system.advance();

@@ -193,7 +193,11 @@ class TiledSystem {
                 const std::int64_t trajectory = tiles_.first_nonfinite(i, &(*values)[tiles_.offset(i)]);
                 if (trajectory < 0) continue;
                 outcome.trajectory = trajectory;
-                if (values == &y0_) outcome.status = Status::nonfinite_state;
+                if (values == &y0_) {
+                    outcome.status = Status::nonfinite_state;
+                } else if (outcome.status == Status::underflow) {
+                    outcome.status = Status::nonfinite_field;
+                }
                 return;
             }
         }

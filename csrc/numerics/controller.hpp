@@ -41,14 +41,16 @@ FLASHODE_HD double next_step(const Controller& controller, double norm, double d
 
 // The automatic first step of the same book, II.4: a probe of size h0 from the norms of y0 and f0 …
 FLASHODE_HD double initial_probe(double norm_y0, double norm_f0) {
-    return (norm_y0 < 1e-5 || norm_f0 < 1e-5) ? 1e-6 : 0.01 * norm_y0 / norm_f0;
+    const double probe = 0.01 * norm_y0 / norm_f0;
+    const bool usable = norm_y0 >= 1e-5 && norm_f0 >= 1e-5 && probe > 0.0 && probe - probe == 0.0;
+    return usable ? probe : 1e-6;
 }
 
 // … and the step itself once the norm of the second derivative, (f(t0 + h0, y0 + h0 f0) - f0) / h0, is known.
-// `order` is the order of the method; its error estimate is one lower. A probe that left the numbers is itself the step:
-// rejections shrink it from there.
+// `order` is the order of the method; its error estimate is one lower. Where the probe left the numbers or a norm
+// overflowed, the probe itself is the step: rejections shrink it from there.
 FLASHODE_HD double initial_step(double probe, double norm_f0, double norm_second, int order) {
-    if (!(norm_second == norm_second)) return probe;
+    if (!(norm_f0 - norm_f0 == 0.0) || !(norm_second - norm_second == 0.0)) return probe;
     double step;
     if (norm_f0 <= 1e-15 && norm_second <= 1e-15) {
         step = probe * 1e-3 > 1e-6 ? probe * 1e-3 : 1e-6;

@@ -24,27 +24,42 @@ class DiscreteAdjoint(torch.autograd.Function):
         solved = plan.forward(record=True)
         ctx.plan = plan
         ctx.record = solved.record
-        ctx.save_for_backward(t, y0, *parameters)
+        # Copies of what has no gradient: autograd would refuse the reverse pass if their owner changed them.
+        ctx.constants = [None if p.requires_grad else p.detach().clone() for p in parameters]
+        ctx.inputs = 2 + sum(p.requires_grad for p in parameters)
+        # Checkpoints are saved here and not in the record, so that they are freed with the graph.
+        ctx.save_for_backward(t, y0, *(p for p in parameters if p.requires_grad), *solved.checkpoints)
         return solved.states
 
     @staticmethod
     def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors  # raises if one was changed in place since
-        if torch.is_grad_enabled():
-            return (None, *_differentiable_gradients(ctx, saved, grad_states))
-        found = ctx.plan.discrete_vjp(ctx.record, grad_states)
+        if torch.is_grad_enabled() or _is_batched(grad_states):
+            return (None, *_differentiable_gradients(ctx, saved[: ctx.inputs], grad_states))
+        found = ctx.plan.discrete_vjp(ctx.record, saved[ctx.inputs :], grad_states)
         return (None, found.t, found.y0, *found.parameters)
+
+
+def _is_batched(tensor: torch.Tensor) -> bool:
+    """Whether it stands for many tensors at once and has no memory of its own to read."""
+    functorch = torch._C._functorch
+    return functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
 
 
 def _differentiable_gradients(
     ctx: Any, saved: tuple[torch.Tensor, ...], grad_states: torch.Tensor
 ) -> list[torch.Tensor | None]:
-    """The gradients with a graph of their own: the solve again, in plain torch."""
-    t, y0, *parameters = saved
-    inputs = (t, y0, *parameters)
-    states = ctx.plan.differentiable(t, y0, tuple(parameters))
-    needed = [x for x, needs in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needs]
-    found = iter(torch.autograd.grad(states, needed, grad_states, create_graph=True, allow_unused=True))
+    """The gradients through the same solve in plain torch: with a graph of their own, or batched."""
+    t, y0, *rest = saved
+    remaining = iter(rest)
+    parameters = tuple(next(remaining) if p is None else p for p in ctx.constants)
+    needed = [x for x, needs in zip((t, y0, *parameters), ctx.needs_input_grad[1:], strict=True) if needs]
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        states = ctx.plan.differentiable(t, y0, parameters)
+    found = iter(
+        torch.autograd.grad(states, needed, grad_states, create_graph=create_graph, allow_unused=True)
+    )
     return [next(found) if needs else None for needs in ctx.needs_input_grad[1:]]
 
 
@@ -77,6 +92,10 @@ class ContinuousAdjoint(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         states, t, y0, *parameters = ctx.saved_tensors
+        if _is_batched(grad_states):
+            raise RuntimeError(
+                "odeint_adjoint has no batched gradients (is_grads_batched, vectorize): use odeint, which has"
+            )
         try:
             found = _continuous_gradients(ctx, states.detach(), grad_states.detach())
         except SolverError as error:
@@ -84,8 +103,7 @@ class ContinuousAdjoint(torch.autograd.Function):
             error.times = error.partial = None
             error.add_note(
                 "raised by the reverse solve of odeint_adjoint, which adjoint_rtol, adjoint_atol, "
-                "adjoint_method and "
-                "adjoint_options control"
+                "adjoint_method and adjoint_options control"
             )
             raise
         gradients = (found.t, found.y0, *found.parameters)

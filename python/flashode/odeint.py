@@ -29,7 +29,7 @@ def odeint(
 
     Differentiable in ``y0``, in ``t``, in the parameters of ``func`` and in any tensor it closes over, to any
     order: the gradient is the exact reverse of the discrete solve. Sizes of adaptive steps are constants of
-        differentiation.
+    differentiation.
 
     Args:
         func: Called with a 0-d ``t`` in the real dtype of ``y0`` and a state shaped as ``y0``; returns its
@@ -59,7 +59,7 @@ def odeint(
     _refuse_events(event_fn)
     problem = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options)
     plan = choose(problem, None)
-    if plan.engine == "eager":
+    if not plan.reversible:
         states = plan.differentiable(problem.t, problem.y0, plan.parameters)
     elif _wants_gradients(problem.t, problem.y0, *plan.parameters):
         states = DiscreteAdjoint.apply(  # type: ignore[no-untyped-call]

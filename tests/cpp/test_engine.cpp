@@ -49,7 +49,8 @@ struct Inputs {
 struct Solution {
     cpu::Outcome outcome;
     std::vector<double> states;
-    cpu::Record<double> record;
+    cpu::StepLog log;
+    cpu::Checkpoints<double> checkpoints;
 };
 
 Solution solve(const cpu::KernelSet& kernels, const Inputs& in, const cpu::Method& how) {
@@ -64,7 +65,8 @@ Solution solve(const cpu::KernelSet& kernels, const Inputs& in, const cpu::Metho
     request.times = request.grid = in.times.data();
     request.time_count = request.grid_count = static_cast<std::int64_t>(in.times.size());
     request.states = out.states.data();
-    request.record = &out.record;
+    request.log = &out.log;
+    request.checkpoints = &out.checkpoints;
     out.outcome = kernels.twofold.forward(request, never);
     return out;
 }
@@ -108,7 +110,9 @@ Gradient discrete(const cpu::KernelSet& kernels, const Inputs& in, const cpu::Me
     cpu::DiscreteRequest<double> request;
     request.field = &field;
     request.method = &how;
-    request.record = &solution.record;
+    request.log = &solution.log;
+    request.states = solution.checkpoints.states.data();
+    request.slopes = solution.checkpoints.slopes.data();
     request.times = in.times.data();
     request.time_count = static_cast<std::int64_t>(in.times.size());
     request.grad_states = w.data();

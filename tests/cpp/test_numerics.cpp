@@ -126,6 +126,7 @@ void first_step_follows_hairer() {
     // d0 = 2, d1 = 4: h0 = 0.005; d2 = 8, order 5: h1 = (0.01 / 8)^(1/5)
     CHECK(std::abs(numerics::initial_probe(2.0, 4.0) - 0.005) < 1e-15);
     CHECK(numerics::initial_probe(1e-6, 4.0) == 1e-6);
+    CHECK(numerics::initial_probe(1.0, std::numeric_limits<double>::infinity()) == 1e-6);
     CHECK(std::abs(numerics::initial_step(0.005, 4.0, 8.0, 5) - std::pow(0.00125, 0.2)) < 1e-15);
     CHECK(numerics::initial_step(1e-6, 4.0, 8.0, 5) == 100.0 * 1e-6);
     CHECK(numerics::initial_step(1e-6, 0.0, 0.0, 5) == 1e-6);

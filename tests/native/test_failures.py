@@ -92,3 +92,46 @@ def test_after_an_error_the_field_solves_again() -> None:
     with pytest.raises(flashode.MaxStepsExceeded):
         flashode.odeint(field, _Y0, _T, options={"max_num_steps": 1}, rtol=1e-12, atol=1e-12)
     assert torch.equal(flashode.odeint(field, _Y0, _T), wanted)
+
+
+def test_the_forward_solve_of_the_adjoint_reports_its_own_limit() -> None:
+    with pytest.raises(flashode.MaxStepsExceeded, match="exceeded: 1 steps"):
+        flashode.odeint_adjoint(
+            Network(), _Y0, _T, options={"max_num_steps": 1}, adjoint_options={}, adjoint_method="rk4"
+        )
+
+
+class Edge(nn.Module):
+    """Is NaN beyond y = 1, which y' = 1 reaches; a step may have to be the smallest to stay below."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return torch.sqrt(1 - y) * 0 + 1
+
+
+def test_the_smallest_step_is_tried_after_nan() -> None:
+    y0 = torch.tensor([0.5], dtype=torch.float64)
+    t = torch.tensor([0.0, 0.47], dtype=torch.float64)
+    found = []
+    for engine in ("native", "eager"):
+        with flashode.use_engine(engine):
+            found.append(flashode.odeint(Edge(), y0, t, options={"min_step": 0.05})[-1])
+    torch.testing.assert_close(found[0], found[1])
+
+
+class Steep(nn.Module):
+    """A slope whose scaled norm overflows in single precision."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return y * 0 + 1e15
+
+
+def test_a_scaled_norm_that_overflows_does_not_stop_the_first_step() -> None:
+    y0 = torch.tensor([1.0])
+    found = flashode.odeint(Steep(), y0, torch.tensor([0.0, 1.0]), rtol=1e-5, atol=1e-30)
+    torch.testing.assert_close(found[-1], torch.tensor([1e15]))
+
+
+def test_a_tolerance_of_zero_is_no_fault_of_the_field() -> None:
+    y0 = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    with pytest.raises(flashode.StepSizeUnderflow):
+        flashode.odeint(Explosion(), y0, _T, rtol=1e-6, atol=0.0, options={"first_step": 0.1})

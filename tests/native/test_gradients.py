@@ -154,13 +154,97 @@ def test_the_backward_pass_can_run_twice() -> None:
     assert torch.equal(first[0], second[0])
 
 
-def test_memory_of_the_record_is_steps_times_state() -> None:
-    from flashode.engines import choose
-    from flashode.problem import make_problem
+def _checkpoint_bytes(states: Tensor) -> int:
+    node: Any = states.grad_fn
+    return sum(x.numel() * x.element_size() for x in node.saved_tensors[node.inputs :])
 
+
+def test_memory_kept_is_steps_times_state() -> None:
     y0 = _states(64).requires_grad_()
     t = torch.linspace(0, 1, 51, dtype=torch.float64)
-    problem = make_problem(_field(), y0, t, rtol=1e-7, atol=1e-9, method="rk4", options=None)
-    record: Any = choose(problem, None).forward(record=True).record
-    assert record.kept.steps == 50
-    assert record.kept.bytes == 50 * y0.numel() * y0.element_size()
+    states = flashode.odeint(_field(), y0, t, method="rk4")
+    assert _checkpoint_bytes(states) == 50 * y0.numel() * y0.element_size()
+
+
+def test_checkpoints_are_freed_with_the_graph() -> None:
+    states = flashode.odeint(_field(), _states(8).requires_grad_(), _times())
+    states.sum().backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        states.sum().backward()
+    node: Any = states.grad_fn
+    with pytest.raises(RuntimeError, match="freed"):
+        node.saved_tensors  # noqa: B018
+
+
+def test_a_stage_at_the_end_of_a_step_is_reversed_where_it_was_evaluated() -> None:
+    """start + (end - start) need not be end, and a field may jump in between."""
+    start, end = 0.3, 0.9
+    assert start + (end - start) != end
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.relu(1e16 * (t - end) + 1.0) * weight * y
+
+    weight = torch.tensor([0.7], dtype=torch.float64, requires_grad=True)
+    found = []
+    for engine in ("native", "eager"):
+        with use_engine(engine):
+            y0 = torch.tensor([[1.3]], dtype=torch.float64)
+            states = flashode.odeint(field, y0, torch.tensor([start, end], dtype=torch.float64), method="rk4")
+            found.append(torch.autograd.grad(states.sum(), weight)[0])
+    assert found[1].abs().item() > 0
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_tensors_with_a_pending_negation_are_read_as_they_look() -> None:
+    negated = torch.complex(torch.zeros(3, 2, dtype=torch.float64), _states(3)).conj().imag
+    assert negated.is_neg()
+    torch.testing.assert_close(flashode.odeint(_field(), negated, _times())[0], -_states(3))
+
+
+def test_batched_gradients() -> None:
+    field = _field()
+    y0 = _states(3)
+
+    def end(y: Tensor) -> Any:
+        return flashode.odeint(field, y, _times(), method="rk4")[-1]
+
+    plain = torch.autograd.functional.jacobian(end, y0)
+    torch.testing.assert_close(torch.autograd.functional.jacobian(end, y0, vectorize=True), plain)
+    y0.requires_grad_()
+    states = flashode.odeint_adjoint(field, y0, _times())
+    with pytest.raises(RuntimeError, match="use odeint"):
+        torch.autograd.grad(
+            states, y0, torch.ones(2, *states.shape, dtype=torch.float64), is_grads_batched=True
+        )
+
+
+def test_a_tensor_without_gradient_may_change_before_the_reverse_pass() -> None:
+    layer = nn.Linear(2, 2).double()
+    control = torch.zeros(2, dtype=torch.float64)
+    found = []
+    for engine in ("native", "eager"):
+        state = _states(3)
+        with use_engine(engine):
+            for value in (0.1, -0.4):
+                control.fill_(value)
+                state = flashode.odeint(lambda t, y: layer(y) + control, state, _times(), method="rk4")[-1]
+            found.append(torch.autograd.grad(state.sum(), layer.weight)[0])
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_only_parameters_of_the_adjoint_are_integrated() -> None:
+    """An encoding that is no adjoint parameter costs no steps and gets no gradient."""
+
+    class Field(Network):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return super().forward(t, y) + code.sum()
+
+    code = nn.Linear(2, 3).double()(_states(4))
+    counts = []
+    for engine in ("native", "eager"):
+        field = Field(features=2, width=3)
+        with use_engine(engine):
+            states = flashode.odeint_adjoint(field, _states(3), _times())
+            states.sum().backward()
+        counts.append(field.nfe)
+    assert counts[0] == counts[1]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import torch
 from torch import Tensor
 
 from flashode.capture.cache import Cache, Entry, Key
 from flashode.capture.captured import Capture
+from flashode.capture.environment import obstacle
 from flashode.capture.guard_code import Bound
-from flashode.capture.guards import environment_obstacle, watch
+from flashode.capture.guards import watch
 from flashode.capture.making import Field, confirm, make
 from flashode.capture.refusal import Refusal
 from flashode.declined import Declined
 
 __all__ = ["Capture", "capture"]
 
-_DTYPES = (torch.float32, torch.float64)
-_KINDS = (Tensor, torch.nn.Parameter)
+MAX_DOUBTS = 3
+
 _cache = Cache()
+# One capture at a time: while one thread calls a function and undoes the effects, another must not.
+_making = threading.RLock()
 
 
 def capture(func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
@@ -33,26 +39,50 @@ def capture(func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
     Returns:
         the capture, bound to the function's tensors as they are now, or the reason why there is none.
     """
-    obstacle = _obstacle(y0)
-    if obstacle is not None:
-        return Declined(obstacle)
+    reason = obstacle(y0)
+    if reason is not None:
+        return Declined(reason)
     key = Key.of(y0)
     entries = _cache.entries(func)
-    for position, entry in enumerate(entries):
+    found = _found(entries, key, func, t, y0)
+    if found is not None:
+        return found
+    with _making:
+        # Another thread may have made it meanwhile.
+        found = _found(entries, key, func, t, y0)
+        return _made(entries, func, t, y0) if found is None else found
+
+
+def _found(entries: list[Entry], key: Key, func: Field, t: Tensor, y0: Tensor) -> Capture | Declined | None:
+    for position, entry in enumerate(tuple(entries)):
         bound = entry.check(func) if entry.serves(key) else None
         if bound is not None:
             if position:
                 _cache.use(entries, entry)
             return _bound(entry, bound, func, t, y0)
-    try:
-        watched = watch(func)
-    except Refusal as refusal:
-        # Not kept: where something cannot be watched, nothing would tell that the reason is gone.
-        return Declined(str(refusal))
-    entry = make(func, watched, t.detach(), y0.detach())
+    return None
+
+
+def _made(entries: list[Entry], func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
+    with torch.inference_mode(False):
+        try:
+            watched = watch(func)
+        except Refusal as refusal:
+            # Not kept: where something cannot be watched, nothing would tell that the reason is gone.
+            return Declined(str(refusal))
+        entry = make(func, watched, _plain(t), _plain(y0))
+    entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
     _cache.use(entries, entry)
     bound = entry.check(func)
     return Declined("what it depends on changes by itself") if bound is None else entry.bind(bound)
+
+
+def _doubtful(entries: list[Entry], func: Field) -> bool:
+    """Whether a reason may be another thread's doing, so that the next solve should try again."""
+    if len(sys._current_frames()) == 1:
+        return False
+    earlier = [entry for entry in entries if entry.doubtful and entry.check(func) is not None]
+    return len(earlier) < MAX_DOUBTS - 1
 
 
 def _bound(entry: Entry, bound: Bound, func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
@@ -61,17 +91,11 @@ def _bound(entry: Entry, bound: Bound, func: Field, t: Tensor, y0: Tensor) -> Ca
         return found
     size = y0.shape[0]
     if size not in entry.sizes:
-        entry.note_size(size, confirm(func, entry, bound[0], t.detach(), y0.detach()))
+        with _making, torch.inference_mode(False):
+            entry.note_size(size, confirm(func, entry, bound[0], _plain(t), _plain(y0)))
     return entry.sizes[size] or found
 
 
-def _obstacle(y0: Tensor) -> str | None:
-    if y0.dtype not in _DTYPES:
-        return f"the state is {y0.dtype}; only float32 and float64 are captured"
-    if type(y0) not in _KINDS or torch._C._functorch.is_functorch_wrapped_tensor(y0):
-        return f"the state is a {type(y0).__name__}, not an ordinary tensor"
-    if y0.numel() == 0:
-        return "the state is empty"
-    if torch.is_autocast_enabled(y0.device.type):
-        return "autocast is on"
-    return environment_obstacle()
+def _plain(tensor: Tensor) -> Tensor:
+    """A copy that is no inference tensor, which autograd would not take."""
+    return tensor.detach().clone()

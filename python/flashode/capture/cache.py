@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from flashode.capture.captured import Capture
-from flashode.capture.guard_code import Bound, Check
+from flashode.capture.guard_code import Bound, Check, Owner
 from flashode.capture.lower import Lowered
 from flashode.declined import Declined
 
@@ -59,19 +59,23 @@ class Entry:
         check: finds out whether it holds for a function, and picks the function's tensors.
         lowered: the Program and its prologue, or the reason why there is none.
         batched: whether it serves other batch sizes.
-        counters: the names of the function's counters and their amounts for each call.
+        counters: the function's counters, as the checks name them, and their amounts for each call.
         sizes: the batch sizes at which it was compared with the function, each with the outcome.
+        doubtful: the reason may be another thread's doing, which changed something meanwhile.
     """
 
     key: Key
     check: Check
     lowered: Lowered | Declined
     batched: bool
-    counters: tuple[tuple[str, int], ...] = ()
+    counters: tuple[tuple[Owner, int], ...] = ()
     sizes: dict[int, Declined | None] = field(default_factory=dict)
+    doubtful: bool = False
 
     def serves(self, key: Key) -> bool:
         """Whether a call with this key may use the entry."""
+        if self.doubtful:
+            return False
         return self.key == key or (self.batched and self.key.differs_in_batch(key))
 
     def note_size(self, size: int, outcome: Declined | None) -> None:
@@ -86,7 +90,7 @@ class Entry:
             return self.lowered
         tensors, owners = bound
         pairs = zip(owners, self.counters, strict=True)
-        counters = tuple((owner, name, amount) for owner, (name, amount) in pairs)
+        counters = tuple((owner, name, amount) for owner, ((_, name), amount) in pairs)
         return Capture(self.lowered.program, self.batched, self.lowered.prologue, tensors, counters)
 
 
@@ -106,13 +110,14 @@ class Cache:
         """The entries that may hold for ``func``, the latest used first; the list itself."""
         while isinstance(func, (partial, types.MethodType)):
             func = func.func if isinstance(func, partial) else func.__func__
-        if not isinstance(func, types.FunctionType):
-            return self._by_class.setdefault(type(func), [])
-        entries = self._by_code.setdefault(func.__code__, [])
-        self._by_code.move_to_end(func.__code__)
-        if len(self._by_code) > MAX_CODES:
-            self._by_code.popitem(last=False)
-        return entries
+        with self._lock:
+            if not isinstance(func, types.FunctionType):
+                return self._by_class.setdefault(type(func), [])
+            entries = self._by_code.setdefault(func.__code__, [])
+            self._by_code.move_to_end(func.__code__)
+            if len(self._by_code) > MAX_CODES:
+                self._by_code.popitem(last=False)
+            return entries
 
     def use(self, entries: list[Entry], entry: Entry) -> None:
         """Makes an entry the latest used, and drops the one unused for longest when there are too many."""

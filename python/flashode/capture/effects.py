@@ -7,21 +7,17 @@ in each call and is used for nothing else.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
-import threading
 import types
 import warnings
 from collections.abc import Callable
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from flashode.capture.bytecode import only_counts
 from flashode.capture.guard_code import Owner
 from flashode.capture.refusal import Refusal
+from flashode.capture.relevance import REFLECTION
 from flashode.capture.watched import Container, Watched
 
 T = TypeVar("T")
@@ -50,87 +46,54 @@ class Effects:
         """
         before = [_content(container.held) for container in self._containers]
         tensors = [(x, x._version, x.grad if x.is_leaf else None) for x in self._watched.tensors]
-        generator = torch.get_rng_state()
-        printed = _Printed()
         try:
-            with (
-                contextlib.redirect_stdout(_Listening(sys.stdout, printed)),
-                contextlib.redirect_stderr(_Listening(sys.stderr, printed)),
-                warnings.catch_warnings(),
-            ):
+            with warnings.catch_warnings():
                 # Ignored ones leave no mark, so that the user still gets to see each when it is due.
                 warnings.simplefilter("ignore")
-                return call()
+                result = call()
         finally:
             changes = [
                 change
                 for container, content in zip(self._containers, before, strict=True)
                 for change in _restored(container, content)
             ]
-            self._settle(changes)
-            self._check_tensors(tensors)
-            if not torch.equal(generator, torch.get_rng_state()):
-                torch.set_rng_state(generator)
-                raise Refusal("it uses the random number generator")
-            if printed.anything:
-                raise Refusal("it prints")
+            self._note(changes)
+            gradients = [_gradient_restored(tensor, gradient) for tensor, _, gradient in tensors]
+        # Not among what is done finally: an interrupt or a refusal on its way must not be replaced.
+        self._settle(changes)
+        if any(gradients):
+            raise Refusal("it changes the .grad of a tensor that it owns")
+        if any(tensor._version != version for tensor, version, _ in tensors):
+            raise Refusal("it changes a tensor that it owns in place")
+        return result
 
-    def _settle(self, changes: list[tuple[Container, Any, Any, Any]]) -> None:
-        counters: dict[Owner, int] = {}
+    def _note(self, changes: list[tuple[Container, Any, Any, Any]]) -> None:
         for container, key, _, _ in changes:
             if container.attributes_of is not None:
                 self.changed.add((container.attributes_of, key))
             elif container.owner is not None:
                 self.changed.add(container.owner)
+
+    def _settle(self, changes: list[tuple[Container, Any, Any, Any]]) -> None:
+        counters: dict[Owner, int] = {}
+        reflects = not self._watched.names.isdisjoint(REFLECTION - {"hasattr"})
         for container, key, old, new in changes:
             if container.attributes_of is None or type(old) is not int or type(new) is not int:
                 what = f"{container.label}.{key}" if isinstance(key, str) else container.label
                 raise Refusal(f"it changes {what}")
             counters[container.attributes_of, key] = new - old
-            if not all(only_counts(code, key) for code in self._watched.codes):
+            if reflects or not all(only_counts(code, key) for code in self._watched.codes):
                 raise Refusal(f"the counter {container.label}.{key} is used for more than counting")
         if self.counters not in (None, counters):
             raise Refusal("its counters grow unevenly from call to call")
         self.counters = counters
 
-    @staticmethod
-    def _check_tensors(tensors: list[tuple[Tensor, int, Tensor | None]]) -> None:
-        for tensor, version, gradient in tensors:
-            if tensor.is_leaf and tensor.grad is not gradient:
-                tensor.grad = gradient
-                raise Refusal("it changes the .grad of a tensor that it owns")
-            if tensor._version != version:
-                raise Refusal("it changes a tensor that it owns in place")
 
-
-class _Printed:
-    """Whether anything was printed."""
-
-    anything = False
-
-
-class _Listening(io.TextIOBase):
-    """Stands for a stream, and swallows what this thread writes; other threads write on."""
-
-    def __init__(self, stream: TextIO, printed: _Printed) -> None:
-        self._stream = stream
-        self._printed = printed
-        self._thread = threading.get_ident()
-
-    def write(self, text: str) -> int:
-        if threading.get_ident() != self._thread:
-            return self._stream.write(text)
-        self._printed.anything = True
-        return len(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
+def _gradient_restored(tensor: Tensor, gradient: Tensor | None) -> bool:
+    if not tensor.is_leaf or tensor.grad is gradient:
+        return False
+    tensor.grad = gradient
+    return True
 
 
 def _content(held: Any) -> Any:

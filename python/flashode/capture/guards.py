@@ -108,6 +108,8 @@ class _Walk:
             raise Refusal(f"{label} is a {type(tensor).__name__}, a tensor subclass")
         if tensor.layout is not torch.strided:
             raise Refusal(f"{label} is a tensor of layout {tensor.layout}")
+        if tensor.is_inference():
+            raise Refusal(f"{label} was made in inference mode, so that its gradients cannot be compared")
         if tensor._backward_hooks:
             raise Refusal(f"{label} has gradient hooks, which checking the capture would call")
         variable = self._seen(expression, tensor)
@@ -355,13 +357,3 @@ class _Walk:
             self._code.length(variable, len(dictionary))
         self.found.containers.append(Container(label, dictionary, self._code.owner, variable))
         return variable
-
-
-def environment_obstacle() -> str | None:
-    """What outside any function would make captures untrue at this moment."""
-    hooks = nn.modules.module
-    if hooks._global_forward_hooks or hooks._global_forward_pre_hooks or hooks._global_backward_hooks:
-        return "global module hooks are set"
-    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
-        return "a torch mode is active"
-    return None

@@ -35,16 +35,15 @@ def make(func: Field, watched: Watched, t: Tensor, y: Tensor) -> Entry:
     key = Key.of(y)
     try:
         lowered, batched = _lowered(func, watched, effects, t, y)
-        for state in (y, perturbed(y)):
-            _compare(func, lowered, batched, effects, t, state, watched.tensors)
+        for time, state in ((t, y), (perturbed(t), perturbed(y))):
+            _compare(func, lowered, batched, effects, time, state, watched.tensors)
     except Refusal as refusal:
         # Whatever a call changes must not make the refusal look outdated.
         check = watched.code.compile(dropped=effects.changed)
         return Entry(key, check, Declined(str(refusal)), batched=y.ndim > 1)
     counters = effects.counters or {}
     check = watched.code.compile(dropped=counters, owners=[variable for variable, _ in counters])
-    amounts = tuple((name, amount) for (_, name), amount in counters.items())
-    entry = Entry(key, check, lowered, batched, amounts)
+    entry = Entry(key, check, lowered, batched, tuple(counters.items()))
     if batched:
         entry.sizes[y.shape[0]] = None
     return entry
@@ -62,6 +61,8 @@ def confirm(func: Field, entry: Entry, tensors: Sequence[Tensor], t: Tensor, y: 
     try:
         effects = Effects(watch(func))
         _compare(func, entry.lowered, True, effects, t, y, tensors)
+        if (effects.counters or {}) != dict(entry.counters):
+            raise Refusal("its counters grow unevenly, depending on the batch size")
     except Refusal as refusal:
         return Declined(f"with a batch of {y.shape[0]}: {refusal}")
     return None

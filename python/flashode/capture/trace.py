@@ -27,6 +27,10 @@ from flashode.capture.refusal import Refusal
 _OWN_FOLDERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
 _METADATA_QUERIES = frozenset({"aten::is_same_size", "aten::_has_same_storage_numel"})
 _READS = frozenset({"numpy", "tolist", "__array__", "data_ptr", "untyped_storage", "storage", "__dlpack__"})
+# Names under which a tensor is cut off from its gradient. Autograd performs aten::detach for itself as well, so
+# that the operation says nothing; the function that was called does.
+_CUTS = frozenset({"detach", "detach_", "detach_copy", "detach.default", "new_tensor", "tensor"})
+_DATA: Any = Tensor.data
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class _StandIn(Tensor):
 
 
 class _ReadsRefused(TorchFunctionMode):
-    """Refuses reads of a tensor's memory, which the dispatcher does not see on ordinary tensors."""
+    """Refuses what the dispatcher does not see, or not for what it is: reads of memory, and ``detach``."""
 
     def __init__(self, recorder: _Recorder) -> None:
         super().__init__()
@@ -144,6 +148,8 @@ class _ReadsRefused(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in _READS:
             self._recorder.refuse(f"it reads a tensor's memory from Python (.{name})")
+        if name in _CUTS or getattr(func, "__self__", None) is _DATA:
+            self._recorder.check_cut(name, (*args, *(kwargs or {}).values()))
         return func(*args, **(kwargs or {}))
 
 
@@ -177,6 +183,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._dependent_roots.add(index)
         return _StandIn(value, index)
 
+    def check_cut(self, how: str, given: Sequence[Any]) -> None:
+        """Refuses to cut a gradient that there is: a capture would let it through."""
+        if any(map(self._differentiable, given)):
+            self.refuse(f"it cuts a gradient off (.{'data' if how in ('__get__', '__set__') else how})")
+
+    def _differentiable(self, item: Any) -> bool:
+        return isinstance(item, Tensor) and (isinstance(item, _StandIn) or item.requires_grad)
+
     def finish(self, result: Any, y: Tensor) -> Trace:
         if not isinstance(result, Tensor):
             raise Refusal(f"it returns a {type(result).__name__}, not a tensor")
@@ -190,6 +204,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if func._schema.name in ("aten::lift_fresh", "aten::lift_fresh_copy"):
             self._lift(args[0])
+        if not torch.is_grad_enabled() and any(map(self._differentiable, _leaves((args, kwargs)))):
+            self.refuse(
+                f"it computes with gradients off, as under no_grad or in a custom autograd.Function ({_name(func)})"
+            )
         refs, ref_kwargs = _map(self._ref, args), _map(self._ref, kwargs)
         inputs = [ref.index for ref in refs_in((refs, ref_kwargs))]
         roots = {self._root[index] for index in inputs}
@@ -359,7 +377,15 @@ def refs_in(item: Any) -> Iterator[Ref]:
             yield from refs_in(value)
 
 
-def _holds_tensors(item: Any) -> bool:
+def _leaves(item: Any) -> Iterator[Any]:
+    if isinstance(item, dict):
+        item = tuple(item.values())
     if isinstance(item, (list, tuple)):
-        return any(map(_holds_tensors, item))
-    return isinstance(item, Tensor)
+        for value in item:
+            yield from _leaves(value)
+    else:
+        yield item
+
+
+def _holds_tensors(item: Any) -> bool:
+    return any(isinstance(leaf, Tensor) for leaf in _leaves(item))

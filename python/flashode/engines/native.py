@@ -7,7 +7,7 @@ import importlib.util
 import weakref
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,9 +17,9 @@ from flashode.declined import Declined
 from flashode.engines import eager
 from flashode.engines.build import VERSION
 from flashode.engines.failure import max_steps, non_finite, underflow
-from flashode.engines.native_scope import PRECISIONS, adjoint_obstacle, obstacle
+from flashode.engines.native_scope import PRECISIONS, adjoint_obstacle, cost, obstacle, too_few_trajectories
 from flashode.engines.plan import Forward, Gradients
-from flashode.problem import AdaptiveOptions, FixedOptions, fixed_grid
+from flashode.problem import AdaptiveOptions, fixed_grid
 from flashode.program import Binary, Constant, Dense, Gather, Op, Parameter, Program, SegmentSum, Unary
 from flashode.statistics import Statistics
 
@@ -69,21 +69,26 @@ class NativeEngine:
         )
         if isinstance(captured, Declined):
             return captured
+        batch = y0.shape[0] if captured.batched else 1
+        reason = too_few_trajectories(_compiled(captured.program).cost, batch, y0.element_size())
+        if reason is not None:
+            return Declined(reason)
         return NativePlan(problem, adjoint, captured)
 
 
 @dataclass
 class Record:
-    """What a forward solve keeps for its reverse.
+    """What a forward solve keeps for its reverse, beside the checkpoints.
 
     Attributes:
-        kept: The compiled module's checkpoints.
-        parameters: The tensors whose memory it reads, contiguous.
+        log: The compiled module's account of the steps.
+        parameters: The tensors whose memory it reads, contiguous. Those without a gradient are copies:
+            nothing keeps their owner from changing them before the reverse pass.
         times: Output times, float64.
         grid: The grid of a fixed-step method, float64; the output times otherwise.
     """
 
-    kept: Any
+    log: Any
     parameters: tuple[Tensor, ...]
     times: Tensor
     grid: Tensor
@@ -93,14 +98,14 @@ class NativePlan:
     """One solve in the compiled module."""
 
     engine = "native"
+    reversible = True
 
     def __init__(self, problem: Problem, adjoint: Adjoint | None, captured: Capture) -> None:
         self._problem = problem
         self._adjoint = adjoint
         self._capture = captured
         self._inputs = tuple(captured.parameters())  # what the Program reads
-        shape = problem.y0.shape
-        self._batch = shape[0] if captured.batched else 1
+        self._batch = problem.y0.shape[0] if captured.batched else 1
         self._precision = PRECISIONS[problem.y0.dtype]
         self._method = _method(problem.tableau, problem.rtol, problem.atol, problem.options)
 
@@ -117,10 +122,12 @@ class NativePlan:
         if not problem.tableau.adaptive:
             with torch.no_grad():
                 grid = _times(fixed_grid(problem))
-        parameters = tuple(p.detach().contiguous() for p in self._inputs)
-        y0 = problem.y0.detach().contiguous()
+        parameters = tuple(
+            _plain(p) if p.requires_grad or not record else p.detach().clone() for p in self._inputs
+        )
+        y0 = _plain(problem.y0)
         states = y0.new_empty((len(times), *y0.shape))
-        outcome, kept = getattr(_flashode, f"forward_{self._precision}")(
+        outcome, log, *kept = getattr(_flashode, f"forward_{self._precision}")(
             self._field(parameters, (False,) * len(parameters)),
             self._method,
             y0.data_ptr(),
@@ -133,10 +140,13 @@ class NativePlan:
         )
         statistics = self._count(outcome)
         if outcome.status != _flashode.Status.done:
-            raise self._failure(outcome, statistics, states[: outcome.times_reached])
-        return Forward(states, statistics, Record(kept, parameters, times, grid) if record else None)
+            raise self._failure(outcome, statistics, states[: outcome.times_reached], problem.options)
+        if not record:
+            return Forward(states, statistics)
+        checkpoints = tuple(torch.from_numpy(array) for array in kept)
+        return Forward(states, statistics, Record(log, parameters, times, grid), checkpoints)
 
-    def discrete_vjp(self, record: object, grad_states: Tensor) -> Gradients:
+    def discrete_vjp(self, record: object, checkpoints: tuple[Tensor, ...], grad_states: Tensor) -> Gradients:
         """Exact reverse of the discrete solve that made ``record``."""
         assert isinstance(record, Record)
         problem = self._problem
@@ -146,11 +156,14 @@ class NativePlan:
         with_time = problem.t.requires_grad
         grad_times = torch.zeros_like(record.times) if with_time else None
         grad_grid = torch.zeros_like(record.grid) if with_time else None
-        cotangents = grad_states.contiguous()
+        cotangents = _plain(grad_states)
+        states, slopes = checkpoints
         getattr(_flashode, f"discrete_vjp_{self._precision}")(
             self._field(record.parameters, wanted),
             self._method,
-            record.kept,
+            record.log,
+            states.data_ptr(),
+            slopes.data_ptr(),
             record.times.data_ptr(),
             len(record.times),
             cotangents.data_ptr(),
@@ -169,12 +182,12 @@ class NativePlan:
         problem, adjoint = self._problem, self._adjoint
         assert adjoint is not None
         wanted = self._reached_from(adjoint.parameters)
-        parameters = tuple(p.detach().contiguous() for p in self._inputs)
+        parameters = tuple(_plain(p) for p in self._inputs)
         grad_parameters = _gradients(parameters, wanted)
         times = _times(problem.t)
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
         grad_y0 = torch.empty_like(problem.y0, memory_format=torch.contiguous_format)
-        forward_states, cotangents = states.contiguous(), grad_states.contiguous()
+        forward_states, cotangents = _plain(states), _plain(grad_states)
         outcome = getattr(_flashode, f"continuous_vjp_{self._precision}")(
             self._field(parameters, wanted),
             _method(adjoint.tableau, adjoint.rtol, adjoint.atol, adjoint.options),
@@ -190,7 +203,7 @@ class NativePlan:
         )
         statistics = self._count(outcome)
         if outcome.status != _flashode.Status.done:
-            raise self._failure(outcome, statistics, states[:0])
+            raise self._failure(outcome, statistics, states[:0], adjoint.options)
         grad_t = None if grad_times is None else grad_times.to(problem.t.dtype)
         return Gradients(grad_y0, grad_t, self._through_prologue(adjoint.parameters, grad_parameters))
 
@@ -205,7 +218,7 @@ class NativePlan:
         return eager.differentiable(replace(self._problem, func=field), t, y0)
 
     def _field(self, parameters: tuple[Tensor, ...], wanted: tuple[bool, ...]) -> Any:
-        program = _compiled(self._capture.program)
+        program = _compiled(self._capture.program).program
         return _flashode.Field(
             program,
             [p.data_ptr() for p in parameters],
@@ -219,17 +232,16 @@ class NativePlan:
         self._capture.count(outcome.evaluations)
         return Statistics(outcome.evaluations, outcome.accepted, outcome.rejected)
 
-    def _failure(self, outcome: Any, statistics: Statistics, reached: Tensor) -> Exception:
+    def _failure(self, outcome: Any, statistics: Statistics, reached: Tensor, options: Options) -> Exception:
         problem = self._problem
         status = _flashode.Status
         if outcome.status == status.underflow:
             return underflow(problem, outcome.t, outcome.dt, statistics, reached)
         if outcome.status == status.too_many_steps:
-            options = problem.options if self._adjoint is None else self._adjoint.options
             assert isinstance(options, AdaptiveOptions)
             return max_steps(problem, outcome.t, statistics, reached, options.max_num_steps)
         culprit = torch.zeros_like(problem.y0)
-        culprit.view(self._batch, -1)[max(outcome.trajectory, 0)] = torch.nan
+        culprit.view(self._batch, -1)[outcome.trajectory] = torch.nan
         origin = "state" if outcome.status == status.nonfinite_state else "field"
         return non_finite(problem, outcome.t, origin, culprit, statistics, reached)
 
@@ -241,9 +253,7 @@ class NativePlan:
         with torch.enable_grad():
             leaf = t.requires_grad_()
             grid = fixed_grid(replace(self._problem, t=leaf))
-            (through_grid,) = torch.autograd.grad(
-                grid, leaf, grad_grid.to(t.dtype), allow_unused=True, materialize_grads=True
-            )
+            (through_grid,) = torch.autograd.grad(grid, leaf, grad_grid.to(t.dtype))
         return grad_times.to(t.dtype) + through_grid
 
     def _adjoint_grids(self, adjoint: Adjoint) -> list[list[float]]:
@@ -260,7 +270,7 @@ class NativePlan:
     def _reached_from(self, sources: tuple[Tensor, ...]) -> tuple[bool, ...]:
         """Which of the Program's parameters are, or are computed from, one of ``sources``."""
         own = {id(source) for source in sources}
-        return tuple(id(p) in own or (p.requires_grad and not p.is_leaf) for p in self._inputs)
+        return tuple(id(p) in own or _computed_from(p, sources) for p in self._inputs)
 
     def _through_prologue(
         self, sources: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]
@@ -296,11 +306,33 @@ def _gradients(parameters: tuple[Tensor, ...], wanted: tuple[bool, ...]) -> tupl
     return tuple(torch.zeros_like(p) if want else None for p, want in zip(parameters, wanted, strict=True))
 
 
-# Building a method costs more than a small solve; programs use few of them.
+def _plain(tensor: Tensor) -> Tensor:
+    """The tensor's values as memory that can be read from its address on."""
+    return tensor.detach().resolve_neg().contiguous()
+
+
+def _computed_from(tensor: Tensor, sources: tuple[Tensor, ...]) -> bool:
+    if tensor.grad_fn is None or not sources:
+        return False
+    with torch.enable_grad():
+        total = tensor.sum()
+    found = torch.autograd.grad(total, sources, retain_graph=True, allow_unused=True)
+    return any(gradient is not None for gradient in found)
+
+
+def _method(tableau: Tableau, rtol: float | Tensor, atol: float | Tensor, options: Options) -> Any:
+    if isinstance(options, AdaptiveOptions):
+        return _compiled_method(tableau, float(rtol), float(atol), options, False)
+    return _compiled_method(tableau, float(rtol), float(atol), AdaptiveOptions(), options.perturb)
+
+
+# Building a method costs more than a small solve; programs use few of them. Only numbers are kept here,
+# nothing that holds on to what a user made.
 @lru_cache(maxsize=256)
-def _method(tableau: Tableau, rtol: float, atol: float, options: Options) -> Any:
+def _compiled_method(
+    tableau: Tableau, rtol: float, atol: float, options: AdaptiveOptions, perturb: bool
+) -> Any:
     floats = tableau.floats()
-    adaptive = options if isinstance(options, AdaptiveOptions) else AdaptiveOptions()
     return _flashode.Method(
         order=tableau.order,
         adaptive=tableau.adaptive,
@@ -312,26 +344,31 @@ def _method(tableau: Tableau, rtol: float, atol: float, options: Options) -> Any
         b_mid=floats.b_mid,
         rtol=rtol,
         atol=atol,
-        first_step=adaptive.first_step or 0.0,
-        min_step=adaptive.min_step,
-        max_step=adaptive.max_step,
-        safety=adaptive.safety,
-        ifactor=adaptive.ifactor,
-        dfactor=adaptive.dfactor,
-        max_num_steps=adaptive.max_num_steps,
-        perturb=isinstance(options, FixedOptions) and options.perturb,
+        first_step=options.first_step or 0.0,
+        min_step=options.min_step,
+        max_step=options.max_step,
+        safety=options.safety,
+        ifactor=options.ifactor,
+        dfactor=options.dfactor,
+        max_num_steps=options.max_num_steps,
+        perturb=perturb,
     )
 
 
-_programs: dict[int, Any] = {}
+class _Compiled(NamedTuple):
+    program: Any  # the compiled module's
+    cost: int
 
 
-def _compiled(program: Program) -> Any:
+_programs: dict[int, _Compiled] = {}
+
+
+def _compiled(program: Program) -> _Compiled:
     """The compiled module's form of a Program, kept as long as the Program lives."""
     key = id(program)
     found = _programs.get(key)
     if found is None:
-        found = _programs[key] = _translate(program)
+        found = _programs[key] = _Compiled(_translate(program), cost(program))
         weakref.finalize(program, _programs.pop, key, None)
     return found
 

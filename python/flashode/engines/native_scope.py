@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flashode.problem import AdaptiveOptions, Adjoint, FixedOptions, Options, Problem
+from flashode.problem import AdaptiveOptions, Adjoint, Options, Problem
+from flashode.program import Program, Unary
 
 # The state's dtype, and what the compiled module calls it.
 PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
@@ -40,6 +41,8 @@ def _options_obstacle(options: Options) -> str | None:
         return None
     if options.interp != "linear":
         return f"the option interp is {options.interp!r}, not 'linear'"
+    if options.grid_constructor is not None:
+        return "the option grid_constructor is a function"
     if isinstance(options.step_size, Tensor):
         return "the option step_size requires grad"
     return None
@@ -53,6 +56,29 @@ def adjoint_obstacle(adjoint: Adjoint) -> str | None:
         return "the adjoint option norm is a function"
     if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):
         return "adjoint_rtol or adjoint_atol differ between elements"
-    if isinstance(adjoint.options, FixedOptions) and adjoint.options.grid_constructor is not None:
-        return "the adjoint option grid_constructor is a function"
     return _options_obstacle(adjoint.options)
+
+
+# A tile is 64 bytes of trajectories wide, and a lane without one works in vain. Beyond this many operations
+# in vain an evaluation costs more than the few dozen microseconds that plain torch needs to dispatch it.
+_MOST_IDLE_OPERATIONS = 1_000_000
+_TILE_BYTES = 64
+# A transcendental function costs about as much as this many multiply-adds.
+_FUNCTION_COST = 10
+
+
+def cost(program: Program) -> int:
+    """Arithmetic operations of one evaluation of one trajectory, functions weighted by what they cost."""
+    rows = sum(program.widths[op.out] for op in program.ops if isinstance(op, Unary))
+    return program.flops() + _FUNCTION_COST * rows
+
+
+def too_few_trajectories(operations: int, batch: int, element_size: int) -> str | None:
+    """Whether so many lanes would be idle that plain torch is faster, in words, or None."""
+    idle = -batch % (_TILE_BYTES // element_size)
+    if idle * operations <= _MOST_IDLE_OPERATIONS:
+        return None
+    return (
+        f"its {'trajectory is' if batch == 1 else f'{batch} trajectories are'} too few for a function of "
+        f"{operations} operations: most of the engine's lanes would be idle, and plain torch is faster"
+    )

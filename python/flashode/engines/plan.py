@@ -21,11 +21,13 @@ class Forward:
         states: Solution at the output times, shape ``(times, *state)``, the state flat for tuple problems.
         statistics: What it cost.
         record: What the engine's ``discrete_vjp`` needs, or None.
+        checkpoints: What it needs in bulk: tensors, so that autograd can free them after the reverse pass.
     """
 
     states: torch.Tensor
     statistics: Statistics
-    record: object | None
+    record: object | None = None
+    checkpoints: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass
@@ -51,14 +53,20 @@ class Plan(Protocol):
         """Name of the engine that runs it."""
 
     @property
+    def reversible(self) -> bool:
+        """Whether it has a discrete vjp of its own; otherwise autograd reverses ``differentiable``."""
+
+    @property
     def parameters(self) -> tuple[torch.Tensor, ...]:
         """Tensors that receive gradients, read afresh for this solve."""
 
     def forward(self, *, record: bool) -> Forward:
-        """Solve without autograd."""
+        """Solve without autograd; ``record`` asks for what discrete_vjp needs."""
 
-    def discrete_vjp(self, record: object, grad_states: torch.Tensor) -> Gradients:
-        """Exact reverse of the discrete solve that made ``record``."""
+    def discrete_vjp(
+        self, record: object, checkpoints: tuple[torch.Tensor, ...], grad_states: torch.Tensor
+    ) -> Gradients:
+        """Exact reverse of the discrete solve that kept ``record`` and ``checkpoints``; if reversible."""
 
     def continuous_vjp(self, states: torch.Tensor, grad_states: torch.Tensor) -> Gradients:
         """Integrate the adjoint equations backwards through ``states``."""

@@ -33,6 +33,7 @@ class EagerPlan:
     problem: Problem
     adjoint: Adjoint | None
     engine: str = "eager"
+    reversible: bool = False
 
     @property
     def parameters(self) -> tuple[torch.Tensor, ...]:
@@ -40,20 +41,15 @@ class EagerPlan:
         return () if self.adjoint is None else self.adjoint.parameters
 
     def forward(self, *, record: bool) -> Forward:
-        """Solve; a record is the autograd graph itself."""
-        with torch.set_grad_enabled(record):
-            states, statistics = integrate(self.problem)
-        return Forward(states.detach(), statistics, states if record else None)
+        """Solve; there is never a record, since autograd reverses ``differentiable``."""
+        with torch.no_grad():
+            return Forward(*integrate(self.problem))
 
-    def discrete_vjp(self, record: object, grad_states: torch.Tensor) -> Gradients:
-        """Reverse the recorded graph."""
-        if not isinstance(record, torch.Tensor):
-            raise TypeError("discrete_vjp needs the record of forward(record=True)")
-        inputs = (self.problem.y0, self.problem.t, *self.parameters)
-        needed = [x for x in inputs if x.requires_grad]
-        found = iter(torch.autograd.grad(record, needed, grad_states, retain_graph=True, allow_unused=True))
-        y0, t, *parameters = [next(found) if x.requires_grad else None for x in inputs]
-        return Gradients(torch.zeros_like(self.problem.y0) if y0 is None else y0, t, tuple(parameters))
+    def discrete_vjp(
+        self, record: object, checkpoints: tuple[torch.Tensor, ...], grad_states: torch.Tensor
+    ) -> Gradients:
+        """Not there: this plan is not reversible."""
+        raise TypeError("the eager engine's solves are reversed by autograd")
 
     def continuous_vjp(self, states: torch.Tensor, grad_states: torch.Tensor) -> Gradients:
         """Integrate the adjoint equations backwards, one solve for each output interval."""

@@ -34,9 +34,10 @@ def first_step(stepper: Stepper, f0: torch.Tensor) -> float:
     else:
         h1 = (0.01 / torch.maximum(d1, d2)) ** (1.0 / problem.tableau.order)
     step = float(torch.minimum(100 * h0, h1.to(h0.dtype)))
-    if math.isfinite(step):
+    if 0 < step < math.inf:
         return step
-    # A probe that left the field's domain says nothing about the step but that it must be smaller.
+    # A probe that left the field's domain, or norms that overflowed, say nothing about the step but that it
+    # must be smaller.
     probe = float(h0)
     return probe if 0 < probe < math.inf else 1e-6
 

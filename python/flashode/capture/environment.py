@@ -1,0 +1,45 @@
+"""What outside any function would make captures untrue."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.utils._device import DeviceContext
+
+_DTYPES = (torch.float32, torch.float64)
+_KINDS = (Tensor, nn.Parameter)
+
+
+def obstacle(y0: Tensor) -> str | None:
+    """The reason why no field can be captured for this state at this moment, if there is one."""
+    if y0.dtype not in _DTYPES:
+        return f"the state is {y0.dtype}; only float32 and float64 are captured"
+    if type(y0) not in _KINDS or torch._C._functorch.is_functorch_wrapped_tensor(y0):
+        return f"the state is a {type(y0).__name__}, not an ordinary tensor"
+    if y0.numel() == 0:
+        return "the state is empty"
+    if torch.is_autocast_enabled(y0.device.type):
+        return "autocast is on"
+    if torch._C._functorch.maybe_current_level() is not None:
+        return "a torch.func transform (vmap, grad, jvp, ...) is active"
+    if forward_ad._current_level >= 0:
+        return "forward-mode differentiation is active"
+    hooks = nn.modules.module
+    if hooks._global_forward_hooks or hooks._global_forward_pre_hooks or hooks._global_backward_hooks:
+        return "global module hooks are set"
+    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
+        return _mode_obstacle(y0)
+    return None
+
+
+def _mode_obstacle(y0: Tensor) -> str | None:
+    """Every mode is in the way but a default device that is the state's own."""
+    functions = range(torch._C._len_torch_function_stack())
+    modes = [torch._C._get_function_stack_at(position) for position in functions]
+    harmless = all(type(mode) is DeviceContext and _same_device(mode.device, y0.device) for mode in modes)
+    return None if harmless and not torch._C._len_torch_dispatch_stack() else "a torch mode is active"
+
+
+def _same_device(default: torch.device, device: torch.device) -> bool:
+    return default == device or (default.index is None and default.type == device.type)
