@@ -137,6 +137,8 @@ _LONG = {"step_size": 1e-8}
 
 
 def _interrupted(work: Callable[[], object]) -> bool:
+    # A shell that starts a process in the background lets it ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     try:
@@ -145,6 +147,7 @@ def _interrupted(work: Callable[[], object]) -> bool:
         return True
     finally:
         timer.join()
+        signal.signal(signal.SIGINT, before)
     return False
 
 

@@ -17,9 +17,8 @@ MATRIX = ((-0.1, -1.0), (1.0, -0.1))
 START = (1.0, 1.0)
 END = 25.0
 OBSERVATIONS = 100
-TIMES_PER_OBSERVATION = (
-    4  # predictions are solved at more times than were observed, so that they draw smoothly
-)
+# Predictions are solved at more times than were observed, so that they draw smoothly.
+TIMES_PER_OBSERVATION = 4
 
 UPDATES_PER_EPOCH = 8
 SEGMENTS_PER_UPDATE = 16
