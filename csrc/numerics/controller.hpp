@@ -47,8 +47,8 @@ FLASHODE_HD double initial_probe(double norm_y0, double norm_f0) {
 }
 
 // … and the step itself once the norm of the second derivative, (f(t0 + h0, y0 + h0 f0) - f0) / h0, is known.
-// `order` is the order of the method; its error estimate is one lower. Where the probe left the numbers or a norm
-// overflowed, the probe itself is the step: rejections shrink it from there.
+// `order` is the order of the method; its error estimate is one lower. Where the probe left the numbers or a
+// norm overflowed, the probe itself is the step: rejections shrink it from there.
 FLASHODE_HD double initial_step(double probe, double norm_f0, double norm_second, int order) {
     if (!(norm_f0 - norm_f0 == 0.0) || !(norm_second - norm_second == 0.0)) return probe;
     double step;
