@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode.capture
-from flashode.capture import Capture, cache, capture
+from flashode.capture import Capture, cache, capture, changing
 from flashode.declined import Declined
 
 T = torch.tensor(0.3)
@@ -131,16 +131,64 @@ def test_a_decline_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_entries_for_one_class_are_bounded() -> None:
-    net = Net()
-    for i in range(cache.MAX_ENTRIES + 5):
+    nets = [Net() for _ in range(cache.MAX_ENTRIES + 5)]
+    for i, net in enumerate(nets):
         net.rate = 1.0 + i
         captured(net)
     assert sum(1 for _ in flashode.capture._cache.all_entries()) == cache.MAX_ENTRIES
-    program = captured(net).program
-    net.rate = 5.0 + cache.MAX_ENTRIES - 2
-    captured(net)
-    net.rate = 1.0 + cache.MAX_ENTRIES + 4
-    assert captured(net).program is program
+    program = captured(nets[-1]).program
+    captured(nets[7])
+    assert captured(nets[-1]).program is program
+
+
+def test_a_number_that_changes_at_every_solve() -> None:
+    class Annealed(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.nfe = 0
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.nfe += 1
+            return super().forward(t, y)
+
+    net, steady = Annealed(), Annealed()
+    for i in range(changing.MAX_VALUES):
+        net.rate = 1.0 + i
+        captured(net).count(3)
+    reasons = set()
+    for i in range(5):
+        net.rate, net.nfe = -1.0 - i, i
+        found = capture(net, T, torch.randn(4 + i, 3))
+        assert isinstance(found, Declined)
+        reasons.add(found.reason)
+    (reason,) = reasons
+    assert reason.startswith("the function.rate changes")
+    assert "nfe" not in reason
+    captured(steady)
+    steady.rate = -17.0
+    captured(steady)
+
+
+def test_a_number_closed_over_by_a_function_made_afresh() -> None:
+    net = Net()
+
+    def made(rate: float) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda t, y: net(t, y) * rate
+
+    for i in range(changing.MAX_VALUES_AFRESH):
+        captured(made(1.0 + i))
+    found = capture(made(-1.0), T, Y)
+    assert isinstance(found, Declined)
+    assert "'rate'" in found.reason
+
+
+def test_many_functions_of_one_code_are_no_change() -> None:
+    def made(rate: float) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda t, y: y * rate
+
+    fields = [made(1.0 + i) for i in range(changing.MAX_VALUES_AFRESH + 4)]
+    for field in fields:
+        captured(field)
 
 
 def test_codes_are_bounded() -> None:

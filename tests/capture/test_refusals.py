@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from flashode.capture import capture
+from flashode.capture import Capture, capture
 from flashode.declined import Declined
 
 T = torch.tensor(0.3)
@@ -111,7 +111,7 @@ FIELDS: dict[str, tuple[Field, str]] = {
     "branch on y": (lambda t, y: y if (y > 0).any() else -y, "turns a tensor into a Python number"),
     "item of a parameter": (lambda t, y: y * ALPHA.item(), "turns a tensor into a Python number"),
     "numpy": (lambda t, y: torch.from_numpy(np.sin(y.numpy())), "memory from Python"),
-    "numpy of a parameter": (lambda t, y: y * ALPHA.detach().numpy(), "memory from Python"),
+    "numpy of a parameter": (lambda t, y: y * PLAIN.detach().numpy(), "memory from Python"),
     "asarray of a tensor": (lambda t, y: y * float(np.asarray(PLAIN)[0]), "memory from Python"),
     "tolist of a tensor": (lambda t, y: y * PLAIN.tolist()[0], "memory from Python"),
     "formatted": (lambda t, y: y * len(f"{y}"), "prints or formats"),
@@ -125,9 +125,12 @@ FIELDS: dict[str, tuple[Field, str]] = {
     "in-place parameter": (writing, "changes a tensor that it owns in place"),
     "in-place t": (lambda t, y: t.add_(1) * y, "changes t in place"),
     "in-place view of y": (lambda t, y: y[:, 0].mul_(2)[:, None] * y, "changes y in place"),
-    "detach": (lambda t, y: y * y.detach(), "detach, no_grad or a custom autograd.Function"),
-    "no_grad": (no_grad, "detach, no_grad or a custom autograd.Function"),
-    "decorated": (all_no_grad, "detach, no_grad or a custom autograd.Function"),
+    "detach": (lambda t, y: y * y.detach(), "cuts a gradient off (.detach)"),
+    "data": (lambda t, y: y * ALPHA.data, "cuts a gradient off (.data)"),
+    "no_grad": (no_grad, "with gradients off"),
+    "decorated": (all_no_grad, "with gradients off"),
+    "print": (lambda t, y: print() or y, "it calls print()"),
+    "seed": (lambda t, y: torch.manual_seed(0) and y, "random number generator"),
     "custom backward": (lambda t, y: Straight.apply(y) * y, "custom autograd.Function"),
     "shape": (lambda t, y: y.sum(-1), "it returns (4,)"),
     "dtype": (lambda t, y: y.double(), "it returns (4, 3) torch.float64"),
@@ -213,6 +216,41 @@ def test_inside_a_transform() -> None:
 
     torch.func.vmap(solve)(Y)
     assert "not an ordinary tensor" in reasons[0]
+
+
+@pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.grad])
+def test_a_transform_over_what_the_field_owns(transform: Callable[..., Any]) -> None:
+    def solved(w: Tensor) -> Tensor:
+        found = capture(lambda t, y: y * w, T, Y)
+        assert isinstance(found, Declined)
+        assert "torch.func transform" in found.reason
+        return w.sum()
+
+    capture(lambda t, y: y * 2, T, Y)
+    transform(solved)(torch.ones(3))
+
+
+def test_forward_mode() -> None:
+    with torch.autograd.forward_ad.dual_level():
+        found = capture(lambda t, y: y * 2, T, Y)
+    assert isinstance(found, Declined)
+    assert "forward-mode" in found.reason
+
+
+def test_a_default_device() -> None:
+    field: Field = lambda t, y: y + torch.ones(3)  # noqa: E731
+    with torch.device("cpu"):
+        assert isinstance(capture(field, T, Y), Capture)
+    with torch.device("meta"):
+        found = capture(field, T, Y)
+    assert isinstance(found, Declined)
+    assert "mode" in found.reason
+
+
+def test_a_tensor_as_a_bound_is_no_internal_matter_of_ours() -> None:
+    found = capture(lambda t, y: y.clamp(min=t), T, Y)
+    assert isinstance(found, Declined)
+    assert "Storage" not in found.reason
 
 
 def test_a_large_state_that_mixes_trajectories() -> None:

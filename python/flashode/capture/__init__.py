@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flashode.capture.cache import Cache, Entry, Key
 from flashode.capture.captured import Capture
+from flashode.capture.changing import origin, unsteady
 from flashode.capture.environment import obstacle
 from flashode.capture.guard_code import Bound
 from flashode.capture.guards import watch
@@ -50,7 +51,7 @@ def capture(func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
     with _making:
         # Another thread may have made it meanwhile.
         found = _found(entries, key, func, t, y0)
-        return _made(entries, func, t, y0) if found is None else found
+        return _made(entries, key, func, t, y0) if found is None else found
 
 
 def _found(entries: list[Entry], key: Key, func: Field, t: Tensor, y0: Tensor) -> Capture | Declined | None:
@@ -63,15 +64,19 @@ def _found(entries: list[Entry], key: Key, func: Field, t: Tensor, y0: Tensor) -
     return None
 
 
-def _made(entries: list[Entry], func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
+def _made(entries: list[Entry], key: Key, func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
     with torch.inference_mode(False):
         try:
             watched = watch(func)
         except Refusal as refusal:
             # Not kept: where something cannot be watched, nothing would tell that the reason is gone.
             return Declined(str(refusal))
-        entry = make(func, watched, _plain(t), _plain(y0))
-    entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
+        entry = unsteady(func, key, watched, entries)
+        if entry is None:
+            entry = make(func, watched, _plain(t), _plain(y0))
+            entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
+            entry.origin, entry.skeleton = origin(func), watched.code.skeleton
+            entry.numbers = watched.numbers
     _cache.use(entries, entry)
     bound = entry.check(func)
     return Declined("what it depends on changes by itself") if bound is None else entry.bind(bound)
@@ -79,10 +84,15 @@ def _made(entries: list[Entry], func: Field, t: Tensor, y0: Tensor) -> Capture |
 
 def _doubtful(entries: list[Entry], func: Field) -> bool:
     """Whether a reason may be another thread's doing, so that the next solve should try again."""
-    if len(sys._current_frames()) == 1:
+    if _alone():
         return False
     earlier = [entry for entry in entries if entry.doubtful and entry.check(func) is not None]
     return len(earlier) < MAX_DOUBTS - 1
+
+
+def _alone() -> bool:
+    """Whether no other thread runs Python code that could change something during a capture."""
+    return len(sys._current_frames()) == 1
 
 
 def _bound(entry: Entry, bound: Bound, func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
@@ -90,10 +100,18 @@ def _bound(entry: Entry, bound: Bound, func: Field, t: Tensor, y0: Tensor) -> Ca
     if not isinstance(found, Capture) or not found.batched:
         return found
     size = y0.shape[0]
-    if size not in entry.sizes:
+    try:
+        outcome = entry.sizes[size]
+    except KeyError:
         with _making, torch.inference_mode(False):
-            entry.note_size(size, confirm(func, entry, bound[0], _plain(t), _plain(y0)))
-    return entry.sizes[size] or found
+            try:
+                watched = watch(func)
+            except Refusal as refusal:
+                return Declined(str(refusal))
+            outcome = confirm(func, watched, entry, _plain(t), _plain(y0))
+        if outcome is None or _alone():
+            entry.note_size(size, outcome)
+    return outcome or found
 
 
 def _plain(tensor: Tensor) -> Tensor:

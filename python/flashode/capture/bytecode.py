@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+# Stands among the names for a caught exception: a missing attribute can be asked for so.
+CATCHES = "except"
+
 
 @dataclass(frozen=True)
 class CodeNames:
@@ -44,6 +47,10 @@ def read(code: types.CodeType) -> CodeNames:
                 imports.add(instruction.argval)
             elif instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
                 assigned.add(instruction.argval)
+            elif instruction.opname.startswith("FORMAT_") or instruction.argrepr in ("%", "%="):
+                names.add("format")
+            elif instruction.opname == "CHECK_EXC_MATCH":
+                names.add(CATCHES)
             elif instruction.opname == "MATCH_CLASS":
                 # The attributes that a pattern reads are no names of the code.
                 names.add("getattr")

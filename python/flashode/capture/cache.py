@@ -61,6 +61,9 @@ class Entry:
         batched: whether it serves other batch sizes.
         counters: the function's counters, as the checks name them, and their amounts for each call.
         sizes: the batch sizes at which it was compared with the function, each with the outcome.
+        skeleton: the same for entries whose checks differ only in values.
+        numbers: the Python numbers that it presumes; see ``Watched``.
+        origin: weakly, the function or object that it was made for.
         doubtful: the reason may be another thread's doing, which changed something meanwhile.
     """
 
@@ -70,6 +73,9 @@ class Entry:
     batched: bool
     counters: tuple[tuple[Owner, int], ...] = ()
     sizes: dict[int, Declined | None] = field(default_factory=dict)
+    skeleton: int = 0
+    numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
+    origin: weakref.ref[Any] | None = None
     doubtful: bool = False
 
     def serves(self, key: Key) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -36,10 +38,10 @@ def obstacle(y0: Tensor) -> str | None:
 def _mode_obstacle(y0: Tensor) -> str | None:
     """Every mode is in the way but a default device that is the state's own."""
     functions = range(torch._C._len_torch_function_stack())
-    modes = [torch._C._get_function_stack_at(position) for position in functions]
+    modes: list[Any] = [torch._C._get_function_stack_at(position) for position in functions]
     harmless = all(type(mode) is DeviceContext and _same_device(mode.device, y0.device) for mode in modes)
     return None if harmless and not torch._C._len_torch_dispatch_stack() else "a torch mode is active"
 
 
 def _same_device(default: torch.device, device: torch.device) -> bool:
-    return default == device or (default.index is None and default.type == device.type)
+    return default in (device, torch.device(device.type))

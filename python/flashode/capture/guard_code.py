@@ -35,6 +35,11 @@ class GuardCode:
         self._variables = 0
         self._tensors: list[str] = []
 
+    @property
+    def skeleton(self) -> int:
+        """The same for walks that differ only in the values they met."""
+        return hash(tuple(self._lines))
+
     def variable(self, expression: str) -> str:
         """Names the value of an expression."""
         name = f"v{self._variables}"
@@ -44,19 +49,19 @@ class GuardCode:
 
     def simple(self, expression: str, value: Any) -> None:
         """The value is immutable, and equal in type and content."""
-        constant = self._constant(value)
+        constant = self.constant(value)
         if value is None or isinstance(value, (bool, torch.dtype)):
             self._fail(f"{expression} is not {constant}")
             return
-        differs = f"type(x) is not {self._constant(type(value))} or x != {constant}"
+        differs = f"type(x) is not {self.constant(type(value))} or x != {constant}"
         if isinstance(value, (float, complex)) and value == 0:
-            differs += f" or repr(x) != {self._constant(repr(value))}"
+            differs += f" or repr(x) != {self.constant(repr(value))}"
         self._add(f"x = {expression}")
         self._fail(f"x is not {constant} and ({differs})")
 
     def identical(self, expression: str, value: Any, weak: bool = False) -> None:
         """The value is one certain object; ``weak``: the one that a weak reference leads to."""
-        self._fail(f"{expression} is not {self._constant(value)}{'()' if weak else ''}")
+        self._fail(f"{expression} is not {self.constant(value)}{'()' if weak else ''}")
 
     def same(self, expression: str, variable: str) -> None:
         """The value is the same object as an earlier one: sharing is part of behaviour."""
@@ -77,8 +82,8 @@ class GuardCode:
     def tensor(self, variable: str, tensor: Tensor) -> None:
         """A tensor of this kind, whose identity and content are free; it is returned by the checks."""
         self._tensors.append(variable)
-        kind, dtype, shape = map(self._constant, (type(tensor), tensor.dtype, tensor.shape))
-        stride, device = map(self._constant, (tensor.stride(), tensor.device))
+        kind, dtype, shape = map(self.constant, (type(tensor), tensor.dtype, tensor.shape))
+        stride, device = map(self.constant, (tensor.stride(), tensor.device))
         self._fail(
             f"type({variable}) is not {kind} or {variable}.dtype is not {dtype} "
             f"or {variable}.requires_grad is not {tensor.requires_grad} or {variable}.shape != {shape} "
@@ -114,7 +119,8 @@ class GuardCode:
         check: Check = namespace["check"]
         return check
 
-    def _constant(self, value: Any) -> str:
+    def constant(self, value: Any) -> str:
+        """Names an object for use in an expression; it is held."""
         name = f"k{len(self._constants)}"
         self._constants[name] = value
         return name

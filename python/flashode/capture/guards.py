@@ -17,26 +17,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flashode.capture.bytecode import CodeNames, read
+from flashode.capture.bytecode import CATCHES, CodeNames, read
 from flashode.capture.guard_code import GuardCode
 from flashode.capture.refusal import Refusal
 from flashode.capture.relevance import (
-    GRAD_MODE_QUERIES,
+    CLASS_QUERIES,
+    CONSTRUCTORS,
     HOOKS,
     IGNORED_IN_MODULES,
     ITERATION,
     REFLECTION,
     class_attribute_matters,
+    code_obstacle,
     inherits_trusted,
+    name_obstacle,
+    tensor_obstacle,
     written_in_python,
 )
 from flashode.capture.trust import (
     FORBIDDEN_BUILTINS,
-    SIMPLE_TYPES,
+    homemade,
+    innermost,
     opaque,
+    simple,
     trusted_class,
     trusted_function,
-    trusted_name,
 )
 from flashode.capture.watched import Container, Watched
 
@@ -69,13 +74,17 @@ class _Walk:
         self._every_submodule = self._everything or not names.isdisjoint(ITERATION)
         # Objects already met: their variable, and the object itself so that no other gets its id.
         self._met: dict[int, tuple[str, Any]] = {}
+        self._made: set[int] = set()
+        self._known: set[tuple[types.ModuleType, str]] = set()
 
     def value(self, expression: str, value: Any, label: str, depth: int = 0) -> None:
         """Adds the checks for one value."""
-        if isinstance(value, SIMPLE_TYPES):
+        if simple(value):
             self._code.simple(expression, value)
+            if type(value) in (int, float) and self._code.owner is not None:
+                self.found.numbers[self._code.owner, label] = value
         elif opaque(value):
-            self._code.identical(expression, value)
+            self._trusted(expression, value, label)
         elif isinstance(value, Tensor):
             self._tensor(expression, value, label)
         elif isinstance(value, nn.Module):
@@ -89,9 +98,18 @@ class _Walk:
         elif type(value) in (list, tuple, dict, set, frozenset):
             self._container(expression, value, label, depth)
         elif isinstance(value, type):
-            self._class(expression, value, label)
+            self._class(expression, value, label, made=True)
         else:
             self._instance(expression, value, label)
+
+    def _trusted(self, expression: str, value: Any, label: str) -> None:
+        self._code.identical(expression, value)
+        # A function may go by another name than the one that tells what it does.
+        name = getattr(value, "__name__", "")
+        obstacle = name_obstacle({name})
+        if obstacle is not None:
+            raise Refusal(f"{label} {obstacle}")
+        self.found.reached.add(name)
 
     def _seen(self, expression: str, value: Any) -> str | None:
         """The variable for a value met for the first time; checks identity for one met before."""
@@ -104,18 +122,17 @@ class _Walk:
         return variable
 
     def _tensor(self, expression: str, tensor: Tensor, label: str) -> None:
-        if type(tensor) not in (Tensor, nn.Parameter, nn.Buffer):
-            raise Refusal(f"{label} is a {type(tensor).__name__}, a tensor subclass")
-        if tensor.layout is not torch.strided:
-            raise Refusal(f"{label} is a tensor of layout {tensor.layout}")
-        if tensor.is_inference():
-            raise Refusal(f"{label} was made in inference mode, so that its gradients cannot be compared")
-        if tensor._backward_hooks:
-            raise Refusal(f"{label} has gradient hooks, which checking the capture would call")
+        obstacle = tensor_obstacle(tensor)
+        if obstacle is not None:
+            raise Refusal(f"{label} {obstacle}")
         variable = self._seen(expression, tensor)
         if variable is None:
             return
         self._code.tensor(variable, tensor)
+        if tensor.__dict__:
+            self._attributes(f"{variable}.__dict__", tensor, label, (), everything=self._everything)
+        if self._everything or CATCHES in self._names:
+            self._code.length(f"{variable}.__dict__", len(tensor.__dict__))
         self.found.slots[id(tensor)] = len(self.found.tensors)
         self.found.tensors.append(tensor)
 
@@ -172,10 +189,12 @@ class _Walk:
         else:
             self._class(f"type({variable})", kind, label)
 
-    def _class(self, expression: str, kind: type, label: str) -> None:
+    def _class(self, expression: str, kind: type, label: str, made: bool = False) -> None:
+        """``made``: whether the code has the class itself at hand, to make instances of it."""
         known = self._met.get(id(kind))
         if known is not None:
             self._code.same(expression, known[0])
+            self._constructors(known[0], kind, made)
             return
         if not trusted_class(type(kind)):
             raise Refusal(f"{label} has the metaclass {type(kind).__qualname__}, which cannot be watched")
@@ -184,14 +203,27 @@ class _Walk:
         variable = self._code.variable(expression)
         self._met[id(kind)] = variable, kind
         self.found.containers.append(Container(kind.__qualname__, kind, self._code.owner))
+        # Trusted code reads attributes that the user's code does not name.
+        everything = self._everything or inherits_trusted(kind)
         for position, base in enumerate(kind.__mro__):
             if trusted_class(base):
                 continue
             own = self._code.variable(f"{variable}.__mro__[{position}].__dict__")
             self._code.length(own, len(base.__dict__))
             for name, attribute in list(base.__dict__.items()):
-                if class_attribute_matters(name, attribute, self._names):
+                if class_attribute_matters(name, attribute, self._names, everything):
                     self._descriptor(f"{own}[{name!r}]", attribute, f"{base.__qualname__}.{name}")
+        self._constructors(variable, kind, made or not self._names.isdisjoint(CLASS_QUERIES))
+
+    def _constructors(self, variable: str, kind: type, made: bool) -> None:
+        if not made or id(kind) in self._made:
+            return
+        self._made.add(id(kind))
+        for position, base in enumerate(kind.__mro__):
+            for name in CONSTRUCTORS & base.__dict__.keys():
+                if not trusted_class(base):
+                    inside = f"{variable}.__mro__[{position}].__dict__[{name!r}]"
+                    self._descriptor(inside, base.__dict__[name], f"{base.__qualname__}.{name}")
 
     def _descriptor(self, expression: str, attribute: Any, label: str) -> None:
         if isinstance(attribute, (staticmethod, classmethod)):
@@ -205,7 +237,7 @@ class _Walk:
     def _function(self, expression: str, function: types.FunctionType, label: str) -> None:
         if trusted_function(function):
             if function.__closure__ is None:
-                self._code.identical(expression, function)
+                self._trusted(expression, function, label)
                 return
             self._trusted_wrapper(expression, function, label)
             return
@@ -218,10 +250,12 @@ class _Walk:
             self.value(f"{variable}.{attribute}", getattr(function, attribute), f"a default of {label}")
         cells = function.__closure__ or ()
         for position, (name, cell) in enumerate(zip(function.__code__.co_freevars, cells, strict=True)):
-            self._cell(f"{variable}.__closure__[{position}]", cell, f"{name!r}, closed over by {label},")
+            inside, inner = f"{variable}.__closure__[{position}]", f"{name!r}, closed over by {label},"
+            self._cell(inside, cell, inner, is_super=name == "__class__")
         if function.__dict__:
             own = self._dictionary(f"{variable}.__dict__", function.__dict__, label)
-            self._attributes(own, function, label, ("__wrapped__",), everything=self._everything)
+            skipped = () if self._everything or "__wrapped__" in self._names else ("__wrapped__",)
+            self._attributes(own, function, label, skipped, everything=self._everything)
         self._globals(variable, function, names)
 
     def _trusted_wrapper(self, expression: str, function: types.FunctionType, label: str) -> None:
@@ -241,17 +275,12 @@ class _Walk:
     def _note_code(self, code: types.CodeType, label: str) -> CodeNames:
         names = read(code)
         self.found.codes[code] = names
-        queries = names.names & GRAD_MODE_QUERIES
-        if queries:
-            raise Refusal(f"{label} asks for {min(queries)}, which differs from solve to solve")
-        if names.assigned_globals:
-            raise Refusal(f"{label} assigns the global {min(names.assigned_globals)!r}")
-        for module in names.imports:
-            if not trusted_name(module):
-                raise Refusal(f"{label} imports {module!r} when called")
+        obstacle = code_obstacle(names)
+        if obstacle is not None:
+            raise Refusal(f"{label} {obstacle}")
         return names
 
-    def _cell(self, expression: str, cell: types.CellType, label: str) -> None:
+    def _cell(self, expression: str, cell: types.CellType, label: str, is_super: bool = False) -> None:
         try:
             content = cell.cell_contents
         except ValueError:
@@ -259,7 +288,11 @@ class _Walk:
         owner = (expression, "cell_contents")
         self.found.containers.append(Container(label, cell, owner))
         with self._code.owned_by(owner):
-            self.value(f"{expression}.cell_contents", content, label)
+            if is_super and isinstance(content, type):
+                # What super() needs; that makes no instances.
+                self._class(f"{expression}.cell_contents", content, label)
+            else:
+                self.value(f"{expression}.cell_contents", content, label)
 
     def _globals(self, variable: str, function: types.FunctionType, names: CodeNames) -> None:
         if not names.globals:
@@ -290,16 +323,13 @@ class _Walk:
         self, expression: str, module: types.ModuleType, chain: tuple[str, ...], label: str
     ) -> None:
         """A module is watched only in what is taken from it."""
-        inside = module
-        for attribute in chain:
-            following = getattr(inside, attribute, None)
-            if not isinstance(following, types.ModuleType):
-                break
-            inside = following
-            if opaque(module) and not opaque(inside):
-                raise Refusal(f"{label} leads to {inside.__name__}, which keeps hidden state")
         if opaque(module):
+            inside, depth = innermost(module, chain)
+            if not opaque(inside):
+                raise Refusal(f"{label} leads to {inside.__name__}, which keeps hidden state")
             self._code.identical(expression, module)
+            if depth < len(chain):
+                self._taken(inside, chain[depth])
             return
         if not chain or not hasattr(module, chain[0]):
             raise Refusal(f"{label} is a module, used otherwise than through its attributes")
@@ -309,6 +339,17 @@ class _Walk:
             self._through_module(inner, taken, chain[1:], label)
         else:
             self.value(inner, taken, label)
+
+    def _taken(self, module: types.ModuleType, name: str) -> None:
+        """What is taken from a trusted module is watched as well: it may have been replaced."""
+        if name not in module.__dict__ or (module, name) in self._known:
+            return
+        self._known.add((module, name))
+        expression, value = f"{self._code.constant(module)}.{name}", module.__dict__[name]
+        if homemade(value):
+            self.value(expression, value, f"{module.__name__}.{name}")
+        else:
+            self._code.identical(expression, value)
 
     def _method(self, expression: str, method: types.MethodType, label: str) -> None:
         variable = self._code.variable(expression)
@@ -336,13 +377,13 @@ class _Walk:
         if not isinstance(value, (tuple, frozenset)):
             self.found.containers.append(Container(label, value, self._code.owner))
         if isinstance(value, (set, frozenset)):
-            if not all(isinstance(item, SIMPLE_TYPES) for item in value):
+            if not all(map(simple, value)):
                 raise Refusal(f"{label} is a set of things that cannot be watched")
             self._code.simple(variable, type(value)(value))
             return
         keys = value.keys() if isinstance(value, dict) else range(len(value))
         for key in keys:
-            if not isinstance(key, (str, int)):
+            if type(key) not in (str, int, bool):
                 raise Refusal(f"{label} has a key that cannot be watched")
             self.value(f"{variable}[{key!r}]", value[key], f"{label}[{key!r}]", depth + 1)
 

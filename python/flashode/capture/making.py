@@ -10,7 +10,6 @@ from torch import Tensor
 
 from flashode.capture.cache import Entry, Key
 from flashode.capture.effects import Effects
-from flashode.capture.guards import watch
 from flashode.capture.lower import Lowered, lower
 from flashode.capture.pairing import pair
 from flashode.capture.refusal import Refusal
@@ -49,7 +48,7 @@ def make(func: Field, watched: Watched, t: Tensor, y: Tensor) -> Entry:
     return entry
 
 
-def confirm(func: Field, entry: Entry, tensors: Sequence[Tensor], t: Tensor, y: Tensor) -> Declined | None:
+def confirm(func: Field, watched: Watched, entry: Entry, t: Tensor, y: Tensor) -> Declined | None:
     """Compares a capture with its function at a batch size that it has not met.
 
     Two batch sizes cannot show that a function does not branch on the batch size.
@@ -59,8 +58,8 @@ def confirm(func: Field, entry: Entry, tensors: Sequence[Tensor], t: Tensor, y: 
     """
     assert isinstance(entry.lowered, Lowered)
     try:
-        effects = Effects(watch(func))
-        _compare(func, entry.lowered, True, effects, t, y, tensors)
+        effects = Effects(watched)
+        _compare(func, entry.lowered, True, effects, t, y, watched.tensors)
         if (effects.counters or {}) != dict(entry.counters):
             raise Refusal("its counters grow unevenly, depending on the batch size")
     except Refusal as refusal:

@@ -5,3 +5,9 @@ from __future__ import annotations
 
 class Refusal(Exception):
     """Raised by any step of a capture; its message is the reason that the user reads."""
+
+
+def described(error: Exception) -> str:
+    """An exception that calling the function raised, in one line."""
+    first = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {first}"

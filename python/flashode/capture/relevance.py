@@ -5,11 +5,14 @@ from __future__ import annotations
 import abc
 import types
 import typing
+from collections.abc import Set
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from flashode.capture.trust import trusted_class
+from flashode.capture.bytecode import CodeNames
+from flashode.capture.trust import trusted_class, trusted_name
 
 # Whether gradients are recorded differs between a trace and a solve, and between solves.
 GRAD_MODE_QUERIES = frozenset(
@@ -17,7 +20,24 @@ GRAD_MODE_QUERIES = frozenset(
 )
 
 # Naming one of these lets code reach attributes that it does not name.
-REFLECTION = frozenset(["getattr", "vars", "dir", "hasattr", "__dict__", "__getattribute__", "attrgetter"])
+REFLECTION = frozenset(
+    [
+        "getattr",
+        "vars",
+        "dir",
+        "hasattr",
+        "__dict__",
+        "__getattribute__",
+        "attrgetter",
+        "methodcaller",
+        "astuple",
+        "asdict",
+        "fields",
+        "replace",
+    ]
+)
+# Naming one of these changes the state of the random number generator, or may.
+SEEDING = frozenset(["manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "fork_rng"])
 ITERATION = frozenset(
     [
         "children",
@@ -53,13 +73,14 @@ IGNORED_IN_MODULES = frozenset(
 )
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _HARMLESS_BASES = (object, nn.Module, abc.ABC, typing.Generic, typing.Protocol)
+CONSTRUCTORS = frozenset(["__init__", "__new__", "__post_init__"])
+# Code that has a class at hand without naming it.
+CLASS_QUERIES = frozenset(["type", "__class__", "cls"])
+FORMATTING = frozenset(["format", "str", "repr", "ascii", "join"])
+_FORMATTERS = frozenset(["__str__", "__repr__", "__format__", "extra_repr", "_get_name"])
 _UNUSED_SPECIAL_METHODS = frozenset(
     [
-        "__init__",
-        "__new__",
         "__del__",
-        "__repr__",
-        "__str__",
         "__init_subclass__",
         "__class_getitem__",
         "__reduce__",
@@ -70,17 +91,58 @@ _UNUSED_SPECIAL_METHODS = frozenset(
         "__deepcopy__",
         "__dir__",
         "__sizeof__",
-        "__format__",
         "__replace__",
     ]
 )
 
 
-def class_attribute_matters(name: str, attribute: Any, names: frozenset[str]) -> bool:
-    """Whether code that uses ``names`` may reach this attribute of a class."""
+def class_attribute_matters(name: str, attribute: Any, names: frozenset[str], everything: bool) -> bool:
+    """Whether code that uses ``names`` may reach this attribute of a class.
+
+    Args:
+        name: the attribute's name.
+        attribute: what the class's dictionary holds.
+        names: the names in all code that may run.
+        everything: whether attributes may be reached without being named.
+    """
+    if name in _FORMATTERS:
+        return not names.isdisjoint(FORMATTING) and callable(attribute)
+    if name in CONSTRUCTORS:
+        return name in names
     if name.startswith("__") and name.endswith("__"):
-        return isinstance(attribute, types.FunctionType) and name not in _UNUSED_SPECIAL_METHODS
-    return name in names or name == "forward"
+        runs = callable(attribute) or isinstance(attribute, (staticmethod, classmethod, property))
+        return runs and name not in _UNUSED_SPECIAL_METHODS
+    return (everything and name != "_abc_impl") or name in names or name == "forward"
+
+
+def name_obstacle(names: Set[str]) -> str | None:
+    """What stands in the way among names of functions and attributes."""
+    queries, seeding = names & GRAD_MODE_QUERIES, names & SEEDING
+    if queries:
+        return f"asks for {min(queries)}, which differs from solve to solve"
+    return f"names {min(seeding)}, which may change the random number generator" if seeding else None
+
+
+def code_obstacle(code: CodeNames) -> str | None:
+    """What in code keeps it from being captured, whatever it is called with."""
+    obstacle = name_obstacle(code.names)
+    if obstacle is not None:
+        return obstacle
+    if code.assigned_globals:
+        return f"assigns the global {min(code.assigned_globals)!r}"
+    untrusted = [module for module in code.imports if not trusted_name(module)]
+    return f"imports {min(untrusted)!r} when called" if untrusted else None
+
+
+def tensor_obstacle(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being read afresh at each solve."""
+    if type(tensor) not in (Tensor, nn.Parameter, nn.Buffer):
+        return f"is a {type(tensor).__name__}, a tensor subclass"
+    if tensor.layout is not torch.strided:
+        return f"is a tensor of layout {tensor.layout}"
+    if tensor.is_inference():
+        return "was made in inference mode, so that its gradients cannot be compared"
+    return "has gradient hooks, which checking the capture would call" if tensor._backward_hooks else None
 
 
 def inherits_trusted(kind: type) -> bool:

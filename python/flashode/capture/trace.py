@@ -22,14 +22,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Refusal, described
 
 _OWN_FOLDERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
 _METADATA_QUERIES = frozenset({"aten::is_same_size", "aten::_has_same_storage_numel"})
 _READS = frozenset({"numpy", "tolist", "__array__", "data_ptr", "untyped_storage", "storage", "__dlpack__"})
-# Names under which a tensor is cut off from its gradient. Autograd performs aten::detach for itself as well, so
+# Functions that cut a tensor off from its gradient. Autograd performs aten::detach for itself as well, so
 # that the operation says nothing; the function that was called does.
-_CUTS = frozenset({"detach", "detach_", "detach_copy", "detach.default", "new_tensor", "tensor"})
+_CUTS = frozenset({"detach", "detach_", "detach_copy", "detach.default", "new_tensor", "tensor", "asarray"})
 _DATA: Any = Tensor.data
 
 
@@ -97,7 +97,7 @@ def trace(func: Callable[[Any, Any], Any], t: Tensor, y: Tensor, slots: Mapping[
             result = func(*stand_ins)
     except Exception as error:
         if recorder.refusal is None:
-            raise Refusal(f"tracing it raised {type(error).__name__}: {error}") from error
+            raise Refusal(f"tracing it raised {described(error)}") from error
     if recorder.refusal is not None:
         # Raised here as well, because the function may have swallowed it.
         raise Refusal(recorder.refusal)
@@ -149,7 +149,9 @@ class _ReadsRefused(TorchFunctionMode):
         if name in _READS:
             self._recorder.refuse(f"it reads a tensor's memory from Python (.{name})")
         if name in _CUTS or getattr(func, "__self__", None) is _DATA:
-            self._recorder.check_cut(name, (*args, *(kwargs or {}).values()))
+            # What new_tensor belongs to lends it no more than a dtype.
+            given = args[1:] if name == "new_tensor" else args
+            self._recorder.check_cut(name, (*given, *(kwargs or {}).values()))
         return func(*args, **(kwargs or {}))
 
 
@@ -205,9 +207,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func._schema.name in ("aten::lift_fresh", "aten::lift_fresh_copy"):
             self._lift(args[0])
         if not torch.is_grad_enabled() and any(map(self._differentiable, _leaves((args, kwargs)))):
-            self.refuse(
-                f"it computes with gradients off, as under no_grad or in a custom autograd.Function ({_name(func)})"
-            )
+            how = "as under no_grad or in a custom autograd.Function"
+            self.refuse(f"it computes with gradients off, {how} ({_name(func)})")
         refs, ref_kwargs = _map(self._ref, args), _map(self._ref, kwargs)
         inputs = [ref.index for ref in refs_in((refs, ref_kwargs))]
         roots = {self._root[index] for index in inputs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import enum
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,9 @@ _PACKAGES = frozenset(
 # Inside trusted packages, but with hidden state or compiled code of unknown origin.
 _EXCLUDED = ("numpy.random", "torch.jit", "torch._dynamo", "torch.utils.data")
 FORBIDDEN_BUILTINS = frozenset(
-    ["globals", "locals", "eval", "exec", "compile", "open", "input", "__import__", "breakpoint"]
+    ["globals", "locals", "eval", "exec", "compile", "open", "input", "print", "__import__", "breakpoint"]
 )
+_FORBIDDEN = frozenset(getattr(builtins, name) for name in FORBIDDEN_BUILTINS)
 
 _OPAQUE_TYPES: tuple[type, ...] = (
     np.ufunc,
@@ -48,7 +50,7 @@ _OPAQUE_TYPES: tuple[type, ...] = (
     types.ClassMethodDescriptorType,
 )
 # Immutable: equality of type and value is all there is to know.
-SIMPLE_TYPES: tuple[type, ...] = (
+_SIMPLE_TYPES: tuple[type, ...] = (
     type(None),
     bool,
     int,
@@ -67,8 +69,42 @@ SIMPLE_TYPES: tuple[type, ...] = (
     torch.memory_format,
     np.generic,
     np.dtype,
-    enum.Enum,
 )
+_ENUM_STATE = frozenset(["_value_", "_name_", "_sort_order_", "__objclass__"])
+
+
+def innermost(module: types.ModuleType, chain: Sequence[str]) -> tuple[types.ModuleType, int]:
+    """The last module that a chain of attributes leads to, and how many of them lead there."""
+    for depth, attribute in enumerate(chain):
+        following = getattr(module, attribute, None)
+        if not isinstance(following, types.ModuleType):
+            return module, depth
+        module = following
+    return module, len(chain)
+
+
+def homemade(value: Any) -> bool:
+    """Whether a value is the user's own, wherever it was found."""
+    if isinstance(value, types.FunctionType):
+        return not trusted_function(value)
+    return not trusted_class(value if isinstance(value, type) else type(value))
+
+
+def simple(value: Any) -> bool:
+    """Whether equality of type and value is all there is to know of a value."""
+    kind = type(value)
+    if isinstance(value, enum.Enum):
+        return simple(value._value_) and value.__dict__.keys() <= _ENUM_STATE and _plain_enum(kind)
+    return isinstance(value, _SIMPLE_TYPES) and trusted_class(kind)
+
+
+def _plain_enum(kind: type) -> bool:
+    """Whether an enum has no behaviour of its own."""
+    own = [base.__dict__ for base in kind.__mro__ if not trusted_class(base)]
+    attributes = [attribute for space in own for attribute in space.values()]
+    functions = [attribute for attribute in attributes if isinstance(attribute, types.FunctionType)]
+    described = any(isinstance(attribute, (property, classmethod)) for attribute in attributes)
+    return not described and all(map(trusted_function, functions))
 
 
 def trusted_name(module: str | None) -> bool:
@@ -103,6 +139,3 @@ def opaque(value: Any) -> bool:
     if isinstance(value, type):
         return trusted_class(value)
     return isinstance(value, _OPAQUE_TYPES)
-
-
-_FORBIDDEN = frozenset(getattr(builtins, name) for name in FORBIDDEN_BUILTINS)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Refusal, described
 
 # Torch's own rules are not all exact: in float64 its gradient of celu is wrong in the eighth digit.
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-7}
-# What an element may be off where it is small: a part of the largest in its tensor, and of the largest of all.
+# How much a small element may be off, as a part of the largest in its tensor and of the largest of all.
 _FLOOR = {torch.float32: 1e-5, torch.float64: 1e-9}
 _NOISE = {torch.float32: 2e-6, torch.float64: 1e-14}
 
@@ -49,7 +49,7 @@ def verify(
     except Refusal:
         raise
     except Exception as error:
-        raise Refusal(f"comparing it with its capture raised {type(error).__name__}: {error}") from error
+        raise Refusal(f"comparing it with its capture raised {described(error)}") from error
     # Noise in what cancels out is as large as rounding in the rest.
     noise = _NOISE[y.dtype] * max(map(_scale, expected))
     what = ["value", "gradient in t", "gradient in y", *["gradient in a tensor that it owns"] * len(owned)]

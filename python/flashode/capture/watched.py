@@ -39,6 +39,8 @@ class Watched:
         slots: ``id(tensor) -> position in tensors``.
         containers: everything mutable on the way.
         codes: all code that may run.
+        numbers: Python numbers that may be assigned anew, by where they are kept and their readable name.
+        reached: the names of trusted functions and classes that the code has at hand, whatever it calls them.
     """
 
     code: GuardCode
@@ -46,8 +48,10 @@ class Watched:
     slots: dict[int, int] = field(default_factory=dict)
     containers: list[Container] = field(default_factory=list)
     codes: dict[types.CodeType, CodeNames] = field(default_factory=dict)
+    numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
+    reached: set[str] = field(default_factory=set)
 
     @property
     def names(self) -> frozenset[str]:
         """Every name in the code that may run."""
-        return frozenset().union(*(code.names for code in self.codes.values()))
+        return frozenset(self.reached).union(*(code.names for code in self.codes.values()))

@@ -82,7 +82,8 @@ class Call:
         if isinstance(value, Batch):
             raise Refusal(f"{self.name} uses the batch size as a number")
         if not isinstance(value, (bool, int, float)):
-            raise Refusal(f"{self.name} with {name}={value!r} is not supported")
+            given = "a tensor" if isinstance(value, View) else repr(value)
+            raise Refusal(f"{self.name} with {name}={given} is not supported")
         return float(value)
 
     @property

@@ -1,0 +1,176 @@
+"""A gradient that is cut off inside the field, even where it happens to vanish when the field is captured."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from capture.agreement import D, agrees, declined, made, random
+from flashode.capture import Capture, capture
+from flashode.declined import Declined
+
+SMALL = torch.full((4, 3), 0.1, dtype=D)
+GRADIENT = nn.Parameter(torch.zeros(3, dtype=D))
+
+
+def flat_here(t: Tensor, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        g = torch.relu(y - 0.8)
+    return -0.2 * y + y * g
+
+
+def without_inference(t: Tensor, y: Tensor) -> Tensor:
+    with torch.inference_mode():
+        g = torch.relu(y - 0.8)
+    return -0.2 * y + y * g
+
+
+def not_second_order(t: Tensor, y: Tensor) -> Tensor:
+    w = GRADIENT * 1
+    (slope,) = torch.autograd.grad((w**4).sum(), w)
+    return y * slope
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * 0.1
+
+
+CUT: dict[str, Callable[[Any, Any], Any]] = {
+    "detach": lambda t, y: torch.maximum(y - 0.5, y * 0).detach(),
+    "torch.detach": lambda t, y: torch.detach(torch.relu(y - 0.5)),
+    "operation": lambda t, y: torch.ops.aten.detach(torch.relu(y - 0.5)),
+    "overload": lambda t, y: torch.ops.aten.detach.default(torch.relu(y - 0.5)),
+    "data": lambda t, y: torch.relu(y - 0.5).data,
+    "new_tensor": lambda t, y: y.new_tensor(torch.relu(y - 0.5)),
+    "asarray": lambda t, y: torch.asarray(torch.relu(y - 0.5)),
+    "made a parameter": lambda t, y: y * 1 + nn.Parameter(torch.relu(y - 0.5)),
+    "made a buffer": lambda t, y: y * 1 + nn.Buffer(torch.relu(y - 0.5)),
+    "a parameter made another": lambda t, y: y * nn.Parameter(GRADIENT**2),
+    "a parameter made a tensor": lambda t, y: y * torch.tensor(GRADIENT**2),
+    "parameter": lambda t, y: y * GRADIENT.detach(),
+    "no_grad": flat_here,
+    "inference_mode": without_inference,
+    "autograd.grad": not_second_order,
+}
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct")
+@pytest.mark.parametrize("name", CUT)
+def test_cut_gradients_that_vanish_here(name: str) -> None:
+    found = capture(CUT[name], torch.tensor(0.3, dtype=D), SMALL)
+    assert isinstance(found, Declined)
+    assert "gradient" in found.reason
+
+
+def test_the_place_of_a_detach_is_named() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return y * y.detach()
+
+    assert f"{__file__}:{field.__code__.co_firstlineno + 1}" in declined(field)
+
+
+def test_a_zero_last_layer_hides_nothing() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 4, dtype=D), nn.Linear(4, 3, dtype=D)
+            nn.init.zeros_(self.last.weight)
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            out: Tensor = self.last(torch.tanh(self.first(y)).detach())
+            return out
+
+    assert "detach" in declined(Net(), SMALL)
+
+
+def test_new_tensors_cut_nothing() -> None:
+    field = lambda t, y: y * y.new_tensor([1.0, 2.0, 3.0]) + torch.tensor(2.0, dtype=y.dtype)  # noqa: E731
+    agrees(field, made(field, random(4, 3)), random(4, 3, seed=2))
+
+
+def test_a_tensor_without_gradient_may_be_detached() -> None:
+    plain = random(3)
+    field = lambda t, y: y * plain.detach()  # noqa: E731
+    agrees(field, made(field, random(4, 3)), random(4, 3, seed=2))
+
+
+def test_detaching_is_autograds_own_business() -> None:
+    weight = nn.Parameter(random(3, 3))
+
+    def hamiltonian(t: Tensor, y: Tensor) -> Tensor:
+        with torch.enable_grad():
+            q = weight.tanh().exp()
+            (slope,) = torch.autograd.grad(q.sigmoid().sum(), weight, create_graph=True)
+        return torch.tanh(y @ slope) * torch.exp(t)
+
+    agrees(hamiltonian, made(hamiltonian, random(4, 3)), random(4, 3, seed=2), [weight])
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_capture_made_without_gradients_is_checked_for_them(mode: Callable[[], Any]) -> None:
+    fields = [
+        lambda t, y: Doubled.apply(y),
+        lambda t, y: -y.detach(),
+        flat_here,
+    ]
+    with mode():
+        y = SMALL.clone()
+        for field in fields:
+            assert isinstance(capture(field, torch.tensor(0.3, dtype=D), y), Declined)
+        net = lambda t, y: torch.tanh(y) * t  # noqa: E731
+        found = capture(net, torch.tensor(0.3, dtype=D), y)
+        assert isinstance(found, Capture)
+        assert isinstance(capture(net, torch.tensor(0.3, dtype=D), torch.ones(9, 3, dtype=D)), Capture)
+    agrees(net, found, SMALL)
+
+
+def test_a_module_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        layer = nn.Linear(3, 3)
+        assert "inference mode" in declined(lambda t, y: layer(y))
+
+
+def test_a_field_whose_own_backward_fails() -> None:
+    def overwriting(t: Tensor, y: Tensor) -> Tensor:
+        z = torch.exp(y)
+        z2 = z * 1
+        z.add_(1)
+        return -z2 * z
+
+    assert "RuntimeError" in declined(overwriting)
+
+
+def test_exact_zeros_and_rounding_noise() -> None:
+    same = torch.ones(1, 3).expand(4, 3) * 0.1
+    weight = nn.Parameter(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))
+    for field in (
+        lambda t, y: (torch.exp(y) / torch.exp(y)) * torch.tanh(y @ weight),
+        lambda t, y: y * (t.sin() ** 2 + t.cos() ** 2),
+        lambda t, y: (y - y.mean(-1, keepdim=True)) @ weight,
+    ):
+        assert isinstance(capture(field, torch.tensor(0.3), same), Capture)
+
+
+def test_an_inference_module_spoils_no_batch_size_for_others() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            out: Tensor = self.layer(y)
+            return out
+
+    net, t = Net(), torch.tensor(0.3)
+    capture(net, t, torch.ones(4, 3))
+    with torch.inference_mode():
+        assert isinstance(capture(Net(), t, torch.ones(9, 3)), Declined)
+    assert isinstance(capture(net, t, torch.ones(9, 3)), Capture)

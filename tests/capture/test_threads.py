@@ -1,0 +1,122 @@
+"""Captures in several threads, and next to threads that do other things."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import flashode.capture
+from flashode.capture import Capture, capture
+from flashode.declined import Declined
+
+T = torch.tensor(0.3)
+Y = torch.randn(4, 3)
+
+
+def together(work: Callable[[int], Any], threads: int = 4) -> list[Any]:
+    results: list[Any] = [None] * threads
+    start = threading.Barrier(threads)
+
+    def run(i: int) -> None:
+        start.wait()
+        results[i] = work(i)
+
+    running = [threading.Thread(target=run, args=(i,)) for i in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return results
+
+
+@pytest.fixture
+def company() -> Iterator[None]:
+    """Another thread, which waits."""
+    over = threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    yield
+    over.set()
+    other.join()
+
+
+class Counted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.nfe = 0
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.nfe += 1
+        out: Tensor = self.layer(y)
+        for _ in range(20):
+            out = torch.sin(out)
+        return out
+
+
+def test_one_module_in_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Counted()
+    made = []
+    real = flashode.capture.make
+    monkeypatch.setattr(flashode.capture, "make", lambda *given: made.append(1) or real(*given))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        found = together(lambda i: capture(net, T, Y))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(isinstance(each, Capture) for each in found)
+    assert len(made) == 1
+    assert net.nfe == 0
+
+
+def test_global_state_is_left_alone() -> None:
+    streams = sys.stdout, sys.stderr
+    seen = []
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.sin(y)
+
+    def looked(*given: Any) -> Any:
+        seen.append((sys.stdout, sys.stderr))
+        torch.rand(1)
+        return real(*given)
+
+    real = flashode.capture.making._compare
+    generator = torch.get_rng_state()
+    flashode.capture.making._compare = looked
+    try:
+        assert isinstance(capture(field, T, Y), Capture)
+    finally:
+        flashode.capture.making._compare = real
+    assert seen == [streams] * 2
+    # What somebody else draws meanwhile stays drawn.
+    assert not torch.equal(torch.get_rng_state(), generator)
+
+
+@pytest.mark.usefixtures("company")
+def test_a_reason_that_another_thread_may_have_caused_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Counted()
+    real = flashode.capture.making.trace
+
+    def disturbed(*given: Any) -> Any:
+        net.nfe += 5
+        monkeypatch.setattr(flashode.capture.making, "trace", real)
+        return real(*given)
+
+    monkeypatch.setattr(flashode.capture.making, "trace", disturbed)
+    assert isinstance(capture(net, T, Y), Declined)
+    assert isinstance(capture(net, T, Y), Capture)
+
+
+@pytest.mark.usefixtures("company")
+def test_a_lasting_reason_is_remembered_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = lambda t, y: torch.cumsum(y, -1)  # noqa: E731
+    for _ in range(flashode.capture.MAX_DOUBTS):
+        assert isinstance(capture(field, T, Y), Declined)
+    monkeypatch.setattr(flashode.capture, "make", None)
+    assert isinstance(capture(field, T, Y), Declined)
