@@ -5,14 +5,13 @@
 //   start(t)             the state is in place; evaluates f0; false when either is not finite
 //   norm_y0(), norm_f0() scaled norms at the start
 //   probe(t, h)          scaled norm of f(t + h, y0 + h f0) - f0
-//   attempt(step, dense) takes a step and returns the scaled norm of its error estimate; dense: an output
-//   lies within fixed_step(step)     takes a step that nothing judges; false when its end is not finite
+//   attempt(step, dense) takes a step, returns the scaled norm of its error; dense: an output lies within
+//   fixed_step(step)     takes a step that nothing judges; false when its end is not finite
 //   slopes_finite()      of that step: whether every evaluation of the field was finite
 //   accept(step)         the step stands: log it
 //   output(j, x, step)   the state at the fraction x of the step is output number j
 //   advance()            the end of the step becomes the start of the next
-//   locate_nonfinite(outcome)  finds which trajectory left the numbers, if one did, and whether its state was
-//   first
+//   locate_nonfinite(o)  finds which trajectory left the numbers, and whether its state was first
 #pragma once
 
 #include <chrono>

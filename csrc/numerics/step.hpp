@@ -30,9 +30,8 @@ FLASHODE_HD Real stage_time(const Tableau<Real>& tableau, const StepTimes<Real>&
 
 // Evaluates stages 1 … s-1 (k[0] is given) and the solution y1.
 //   k         (stages, n)
-//   y_stages  scratch for the stages' arguments: stage i uses y_stages + i * y_stride, so a stride of 0 needs
-//   room for
-//             one and a stride of n keeps them all
+//   y_stages  the stages' arguments: stage i uses y_stages + i * y_stride. A stride of 0 needs room for one,
+//             a stride of n keeps them all
 //   with_last a last stage that is not part of the solution (fsal) is evaluated too
 template <class Real, class Field>
 FLASHODE_HD void step(const Tableau<Real>& tableau, Field& field, const StepTimes<Real>& times, int n,
