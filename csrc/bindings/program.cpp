@@ -39,6 +39,12 @@ class Builder {
         op.features_out = features_out;
     }
 
+    void dense_dynamic(int out, int x, int weight, int blocks, int repeats) {
+        Op& op = add(OpKind::dense_dynamic, out, {x, weight});
+        op.blocks = blocks;
+        op.repeats = repeats;
+    }
+
     void gather(int out, std::vector<int> inputs, std::vector<int> index) {
         add(OpKind::gather, out, std::move(inputs)).index = std::move(index);
     }
@@ -57,6 +63,8 @@ class Builder {
         if (!known) throw std::invalid_argument("unknown binary function '" + fn + "'");
         op.binary = *known;
     }
+
+    void select(int out, int condition, int a, int b) { add(OpKind::select, out, {condition, a, b}); }
 
     void segment_sum(int out, int x, std::vector<int> segment) {
         add(OpKind::segment_sum, out, {x}).index = std::move(segment);
@@ -96,9 +104,12 @@ void bind_program(const py::module_& m) {
              py::arg("parameter_sizes"))
         .def("dense", &Builder::dense, py::arg("out"), py::arg("x"), py::arg("weight"), py::arg("bias"),
              py::arg("repeats"), py::arg("features_in"), py::arg("features_out"))
+        .def("dense_dynamic", &Builder::dense_dynamic, py::arg("out"), py::arg("x"), py::arg("weight"),
+             py::arg("blocks"), py::arg("repeats"))
         .def("gather", &Builder::gather, py::arg("out"), py::arg("inputs"), py::arg("index"))
         .def("unary", &Builder::unary, py::arg("out"), py::arg("x"), py::arg("fn"), py::arg("constants"))
         .def("binary", &Builder::binary, py::arg("out"), py::arg("a"), py::arg("b"), py::arg("fn"))
+        .def("select", &Builder::select, py::arg("out"), py::arg("condition"), py::arg("a"), py::arg("b"))
         .def("segment_sum", &Builder::segment_sum, py::arg("out"), py::arg("x"), py::arg("segment"))
         .def("parameter", &Builder::parameter, py::arg("out"), py::arg("parameter"))
         .def("constant", &Builder::constant, py::arg("out"), py::arg("values"))

@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -43,7 +45,7 @@ struct BoundField {
     cpu::Field field;
 
     BoundField(std::shared_ptr<program::Program> of, const std::vector<Address>& parameters,
-               std::vector<bool> wants_gradient, const std::vector<std::pair<int, int>>& norm_groups,
+               std::vector<bool> wants_gradient, const std::vector<std::pair<int, bool>>& segments,
                std::int64_t batch, double direction)
         : program(std::move(of)) {
         if (parameters.size() != program->parameter_sizes.size() ||
@@ -53,9 +55,30 @@ struct BoundField {
         field.program = program.get();
         for (const Address address : parameters) field.parameters.push_back(pointer<const void>(address));
         field.wants_gradient = std::move(wants_gradient);
-        for (const auto& [begin, end] : norm_groups) field.norm_groups.push_back({begin, end});
+        for (const auto& [rows, in_norm] : segments) add_segment(rows, in_norm);
+        require_whole_state();
         field.batch = batch;
         field.direction = direction;
+    }
+
+   private:
+    void add_segment(int rows, bool in_norm) {
+        if (rows < 1) throw std::invalid_argument("a segment of the state without rows");
+        field.segments.push_back({rows, in_norm});
+    }
+
+    void require_whole_state() const {
+        std::int64_t rows = 0;
+        bool judged = false;
+        for (const cpu::Segment& segment : field.segments) {
+            rows += segment.rows;
+            judged = judged || segment.in_norm;
+        }
+        if (rows != program->width()) {
+            throw std::invalid_argument("the segments have " + std::to_string(rows) +
+                                        " rows together, the state has " + std::to_string(program->width()));
+        }
+        if (!judged) throw std::invalid_argument("no segment of the state is in the norm");
     }
 };
 
@@ -148,11 +171,25 @@ template <class Real>
 cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, bool seminorm, Address times,
                             std::int64_t time_count, const std::vector<std::vector<double>>& grids,
                             Address states, Address grad_states, Address grad_y0, Address grad_times,
-                            const std::vector<Address>& grad_parameters) {
+                            const std::vector<Address>& grad_parameters, std::vector<bool> like_parameters,
+                            const std::vector<std::tuple<int, int, int, int>>& transposes) {
+    if (!like_parameters.empty() && like_parameters.size() != field.field.segments.size()) {
+        throw std::invalid_argument("one flag for each segment of the state, or none at all");
+    }
     cpu::ContinuousRequest<Real> request;
     request.field = &field.field;
     request.method = &method;
     request.seminorm = seminorm;
+    request.like_parameters = std::move(like_parameters);
+    for (const auto& [parameter, of, rows, columns] : transposes) {
+        const std::vector<std::int64_t>& sizes = field.program->parameter_sizes;
+        const std::int64_t size = std::int64_t{rows} * columns;
+        if (sizes.at(static_cast<std::size_t>(parameter)) != size ||
+            sizes.at(static_cast<std::size_t>(of)) != size) {
+            throw std::invalid_argument("a transpose of another size than what it is made of");
+        }
+        request.transposes.push_back({parameter, of, rows, columns});
+    }
     request.times = pointer<const double>(times);
     request.time_count = time_count;
     request.grids = grids.data();
@@ -176,7 +213,9 @@ void bind_precision(py::module_& m, const std::string& of) {
           py::arg("grad_parameters"));
     m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::arg("field"), py::arg("method"),
           py::arg("seminorm"), py::arg("times"), py::arg("time_count"), py::arg("grids"), py::arg("states"),
-          py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"), py::arg("grad_parameters"));
+          py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"), py::arg("grad_parameters"),
+          py::arg("like_parameters") = std::vector<bool>{},
+          py::arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
 }
 
 }  // namespace
@@ -199,8 +238,8 @@ void bind_solve(py::module_& m) {
         .def_readonly("rejected", &cpu::Outcome::rejected);
     py::class_<BoundField>(m, "Field")
         .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,
-                      const std::vector<std::pair<int, int>>&, std::int64_t, double>(),
-             py::arg("program"), py::arg("parameters"), py::arg("wants_gradient"), py::arg("norm_groups"),
+                      const std::vector<std::pair<int, bool>>&, std::int64_t, double>(),
+             py::arg("program"), py::arg("parameters"), py::arg("wants_gradient"), py::arg("segments"),
              py::arg("batch"), py::arg("direction"));
     py::class_<cpu::StepLog>(m, "StepLog").def_property_readonly("steps", [](const cpu::StepLog& log) {
         return log.steps.size();

@@ -17,13 +17,12 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     using Base::method_, Base::tiles_, Base::y0_, Base::quadrature_;
 
    public:
-    AdjointSystem(const Method& method, const Field& reversed, const Tape<Real>& tape, bool seminorm,
+    AdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape,
                   StageAccumulators<Real>& accumulators)
-        : Base(method, Tiles<Real>{reversed.batch, 2 * tape.width()},
-               twice(reversed.norm_groups, tape.width()),
+        : Base(*request.method, Tiles<Real>(reversed.batch, twice(reversed.segments, request)),
                AugmentedTileField<Real>(reversed, tape, accumulators),
-               ParameterQuadrature<Real>(method, reversed, tape, !seminorm, accumulators)),
-          rows_{reversed.batch, tape.width()},
+               ParameterQuadrature<Real>(request, reversed, tape, accumulators)),
+          rows_(reversed.batch, reversed.segments),
           a_(rows_.total()),
           q_(static_cast<std::size_t>(quadrature_.size())) {}
 
@@ -67,9 +66,14 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     }
 
    private:
-    static std::vector<NormGroup> twice(const std::vector<NormGroup>& groups, int width) {
-        std::vector<NormGroup> both = groups;
-        for (const NormGroup& group : groups) both.push_back({group.begin + width, group.end + width});
+    // Those of y, then those of a.
+    static std::vector<Segment> twice(const std::vector<Segment>& segments,
+                                      const ContinuousRequest<Real>& request) {
+        std::vector<Segment> both = segments;
+        both.insert(both.end(), segments.begin(), segments.end());
+        for (std::size_t s = 0; s < request.like_parameters.size() && !request.seminorm; ++s) {
+            if (request.like_parameters[s]) both[segments.size() + s].in_norm = true;
+        }
         return both;
     }
 
@@ -86,8 +90,7 @@ class ContinuousAdjoint {
           reversed_(reversed),
           tape_(tape),
           accumulators_{tape.accumulator_size(), {}, {}},
-          system_(*request.method, reversed, tape, request.seminorm,
-                  allocate(accumulators_, *request.method)) {}
+          system_(request, reversed, tape, allocate(accumulators_, *request.method)) {}
 
     Outcome run(const Interrupt& interrupt) {
         Outcome total;
@@ -138,7 +141,7 @@ class ContinuousAdjoint {
     // Moving output time i moves its state along f: dL/dt_i = (dL/dy_i)^T f(t_i, y_i). Returns evaluations
     // made.
     std::int64_t move_end(std::int64_t i) {
-        const Tiles<Real> rows{request_.field->batch, tape_.width()};
+        const Tiles<Real> rows(reversed_.batch, reversed_.segments);
         const std::int64_t row = rows.batch * rows.width;
         TileField<Real> field(reversed_, tape_, 1);
         Rows<Real> y(static_cast<std::size_t>(rows.size()));

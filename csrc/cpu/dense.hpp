@@ -13,10 +13,10 @@ namespace detail {
 // What a product starts from: nothing, one number a row (a bias), or what stands in the output.
 enum class Start { zero, bias, output };
 
-// out[r] = start[r] + sum over i < terms of w[r * row_stride + i * term_stride] * x[i], for Block rows r.
-template <int Block, Start From, class Real>
-inline void product_block(const Real* w, int row_stride, int terms, int term_stride, const Real* bias,
-                          const Real* x, Real* out) {
+// out[r] = start[r] + sum over i < terms of weight(r, i) * x[i], for Block rows r. Weights are numbers that
+// all lanes share, or vectors of the lanes' own.
+template <int Block, Start From, class Weights, class Real>
+inline void product_block(const Weights& weight, int terms, const Real* bias, const Real* x, Real* out) {
     Vector<Real> sum[Block][VECTORS_PER_ROW];
     for (int r = 0; r < Block; ++r) {
         for (int v = 0; v < VECTORS_PER_ROW; ++v) {
@@ -34,8 +34,7 @@ inline void product_block(const Real* w, int row_stride, int terms, int term_str
         for (int v = 0; v < VECTORS_PER_ROW; ++v)
             row[v] = load(x + i * LANES<Real> + v * VECTOR_LENGTH<Real>);
         for (int r = 0; r < Block; ++r) {
-            const Real weight = w[r * row_stride + i * term_stride];
-            for (int v = 0; v < VECTORS_PER_ROW; ++v) sum[r][v] += weight * row[v];
+            for (int v = 0; v < VECTORS_PER_ROW; ++v) sum[r][v] += weight(r, i, v) * row[v];
         }
     }
     for (int r = 0; r < Block; ++r) {
@@ -45,14 +44,12 @@ inline void product_block(const Real* w, int row_stride, int terms, int term_str
     }
 }
 
-template <Start From, class Real>
-inline void product(const Real* w, int rows, int row_stride, int terms, int term_stride, const Real* bias,
-                    const Real* x, Real* out) {
+template <Start From, class Weights, class Real>
+inline void product(const Weights& weight, int rows, int terms, const Real* bias, const Real* x, Real* out) {
     int r = 0;
     const auto blocks_of = [&]<int Block>() {
         for (; r + Block <= rows; r += Block) {
-            product_block<Block, From>(w + r * row_stride, row_stride, terms, term_stride, bias, x,
-                                       out + r * LANES<Real>);
+            product_block<Block, From>(weight.from_row(r), terms, bias, x, out + r * LANES<Real>);
             if constexpr (From == Start::bias) bias += Block;
         }
     };
@@ -61,6 +58,17 @@ inline void product(const Real* w, int rows, int row_stride, int terms, int term
     blocks_of.template operator()<1>();
 }
 
+// Weights that all lanes share.
+template <class Real>
+struct SharedWeights {
+    const Real* w;
+    int row_stride;
+    int term_stride;
+
+    SharedWeights from_row(int row) const { return {w + row * row_stride, row_stride, term_stride}; }
+    Real operator()(int row, int term, int) const { return w[row * row_stride + term * term_stride]; }
+};
+
 }  // namespace detail
 
 // out = W x + b over a tile; w (features_out, features_in), x (features_in, lanes), out (features_out, lanes)
@@ -68,10 +76,11 @@ template <class Real>
 inline void dense(const Real* w, const Real* bias, int features_in, int features_out, const Real* x,
                   Real* out) {
     using detail::Start;
+    const detail::SharedWeights<Real> weights{w, features_in, 1};
     if (bias != nullptr) {
-        detail::product<Start::bias>(w, features_out, features_in, features_in, 1, bias, x, out);
+        detail::product<Start::bias>(weights, features_out, features_in, bias, x, out);
     } else {
-        detail::product<Start::zero>(w, features_out, features_in, features_in, 1, bias, x, out);
+        detail::product<Start::zero>(weights, features_out, features_in, bias, x, out);
     }
 }
 
@@ -80,12 +89,12 @@ template <class Real>
 inline void dense_vjp_input(const Real* w, int features_in, int features_out, bool assign,
                             const Real* grad_out, Real* grad_x) {
     using detail::Start;
+    const detail::SharedWeights<Real> transposed{w, 1, features_in};
     const Real* no_bias = nullptr;
     if (assign) {
-        detail::product<Start::zero>(w, features_in, 1, features_out, features_in, no_bias, grad_out, grad_x);
+        detail::product<Start::zero>(transposed, features_in, features_out, no_bias, grad_out, grad_x);
     } else {
-        detail::product<Start::output>(w, features_in, 1, features_out, features_in, no_bias, grad_out,
-                                       grad_x);
+        detail::product<Start::output>(transposed, features_in, features_out, no_bias, grad_out, grad_x);
     }
 }
 
@@ -98,19 +107,35 @@ constexpr bool weight_by_lanes(int features_in, int features_out) {
     return features_in * features_out <= MOST_ELEMENTS_BY_LANES;
 }
 
-// grad_w += grad_out x^T, lane by lane; grad_w (features_out * features_in, lanes)
-template <class Real>
-inline void dense_vjp_weight_by_lanes(int features_in, int features_out, const Real* x, const Real* grad_out,
-                                      Real* grad_w) {
+namespace detail {
+
+template <bool Assign, class Real>
+inline void outer_product_by_lanes(int features_in, int features_out, const Real* x, const Real* grad_out,
+                                   Real* grad_w) {
     for (int o = 0; o < features_out; ++o) {
-        for (int i = 0; i < features_in; ++i) {
-            for (int v = 0; v < LANES<Real>; v += VECTOR_LENGTH<Real>) {
-                const Vector<Real> product =
-                    load(grad_out + o * LANES<Real> + v) * load(x + i * LANES<Real> + v);
-                store(grad_w + v, load(grad_w + v) + product);
+        Vector<Real> row[VECTORS_PER_ROW];
+        for (int v = 0; v < VECTORS_PER_ROW; ++v)
+            row[v] = load(grad_out + o * LANES<Real> + v * VECTOR_LENGTH<Real>);
+        for (int i = 0; i < features_in; ++i, grad_w += LANES<Real>) {
+            for (int v = 0; v < VECTORS_PER_ROW; ++v) {
+                Real* to = grad_w + v * VECTOR_LENGTH<Real>;
+                const Vector<Real> product = row[v] * load(x + i * LANES<Real> + v * VECTOR_LENGTH<Real>);
+                store(to, Assign ? product : load(to) + product);
             }
-            grad_w += LANES<Real>;
         }
+    }
+}
+
+}  // namespace detail
+
+// grad_w = grad_out x^T, lane by lane, or grad_w += it; grad_w (features_out * features_in, lanes)
+template <class Real>
+inline void dense_vjp_weight_by_lanes(int features_in, int features_out, const Real* x, bool assign,
+                                      const Real* grad_out, Real* grad_w) {
+    if (assign) {
+        detail::outer_product_by_lanes<true>(features_in, features_out, x, grad_out, grad_w);
+    } else {
+        detail::outer_product_by_lanes<false>(features_in, features_out, x, grad_out, grad_w);
     }
 }
 

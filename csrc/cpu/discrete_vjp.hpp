@@ -20,7 +20,7 @@ class DiscreteAdjoint {
           log_(*request.log),
           tableau_(numerics::rounded<Real>(method_.tableau)),
           tape_(tape),
-          tiles_{request.field->batch, tape.width()},
+          tiles_(request.field->batch, request.field->segments),
           field_(*request.field, tape, tableau_.stages),
           accumulator_(tape.accumulator_size()),
           carries_(tableau_.adaptive && !tableau_.fsal),
@@ -169,7 +169,7 @@ class DiscreteAdjoint {
         const Real* f1 = stages_.data() + (tableau_.stages - 1) * n;
         dense_output(tableau_.adaptive, n, dense_weights_derivative<Real>(method_, x), dt,
                      {y0, y1_.data(), y_mid_.data(), stages_.data(), f1}, slope());
-        const double rate = static_cast<double>(numerics::dot(n, cotangent, slope())) / step.dt;
+        const double rate = static_cast<double>(rate_of_loss(n, cotangent, slope())) / step.dt;
         request_.grad_times[j] += rate;
         if (tableau_.adaptive) {
             request_.grad_grid[0] -= rate;
@@ -177,6 +177,14 @@ class DiscreteAdjoint {
             request_.grad_grid[s] -= rate * (1.0 - x);
             request_.grad_grid[s + 1] -= rate * x;
         }
+    }
+
+    // Where the cotangent is zero, a slope that is no number does not matter: rows outside the norm may be
+    // so.
+    static Real rate_of_loss(int n, const Real* cotangent, const Real* slope) {
+        Real sum = Real(0);
+        for (int e = 0; e < n; ++e) sum += cotangent[e] == Real(0) ? Real(0) : cotangent[e] * slope[e];
+        return sum;
     }
 
     // A free row block while outputs are handled: the stages' own gradients are not there yet.

@@ -13,11 +13,13 @@
 
 namespace flashode::cpu {
 
-// A contiguous range of the state's rows whose root-mean-square error counts by itself; the joint norm is the
-// largest.
-struct NormGroup {
-    int begin = 0;
-    int end = 0;
+// Consecutive rows of the state. In the memory that callers hand over, a state is its segments one after the
+// other, each a contiguous (batch, rows) block. The root-mean-square error of each segment counts by itself,
+// and the joint norm is the largest; one outside the norm is a constant of its trajectory, of which nobody
+// asks whether it is finite.
+struct Segment {
+    int rows = 0;
+    bool in_norm = true;
 };
 
 struct Method {
@@ -35,7 +37,7 @@ struct Field {
     const program::Program* program = nullptr;
     std::vector<const void*> parameters;  // contiguous, in the state's precision
     std::vector<bool> wants_gradient;     // one a parameter
-    std::vector<NormGroup> norm_groups;
+    std::vector<Segment> segments;        // of the program's width together
     std::int64_t batch = 0;
     double direction = 1.0;
 };
@@ -93,12 +95,12 @@ template <class Real>
 struct ForwardRequest {
     const Field* field = nullptr;
     const Method* method = nullptr;
-    const Real* y0 = nullptr;       // (batch, width)
+    const Real* y0 = nullptr;       // (state)
     const double* times = nullptr;  // (times), increasing
     std::int64_t time_count = 0;
     const double* grid = nullptr;  // (grid), fixed-step methods
     std::int64_t grid_count = 0;
-    Real* states = nullptr;  // (times, batch, width)
+    Real* states = nullptr;  // (times, state)
     StepLog* log = nullptr;  // null: keep nothing
     Checkpoints<Real>* checkpoints = nullptr;
 };
@@ -112,11 +114,19 @@ struct DiscreteRequest {
     const Real* slopes = nullptr;
     const double* times = nullptr;
     std::int64_t time_count = 0;
-    const Real* grad_states = nullptr;   // (times, batch, width)
-    Real* grad_y0 = nullptr;             // (batch, width)
+    const Real* grad_states = nullptr;   // (times, state)
+    Real* grad_y0 = nullptr;             // (state)
     double* grad_times = nullptr;        // (times) through dense output; null: not wanted
     double* grad_grid = nullptr;         // (grid) fixed-step methods; adaptive ones: (1), the start
     std::vector<Real*> grad_parameters;  // one a parameter, written; null: not wanted
+};
+
+// A parameter that is the transpose of another, of shape (rows, columns).
+struct Transpose {
+    int parameter = 0;
+    int of = 0;
+    int rows = 0;
+    int columns = 0;
 };
 
 template <class Real>
@@ -124,13 +134,17 @@ struct ContinuousRequest {
     const Field* field = nullptr;
     const Method* method = nullptr;  // of the adjoint solve
     bool seminorm = false;           // leave the parameters out of the error norm
+    // One a segment, or none at all: whether its adjoint, that of a constant, counts in the norm as a
+    // parameter's gradient does.
+    std::vector<bool> like_parameters;
+    std::vector<Transpose> transposes;  // their gradients are added to those of what they are made of
     const double* times = nullptr;
     std::int64_t time_count = 0;
     const std::vector<double>* grids =
         nullptr;                        // fixed-step methods: for each interval its grid, in reversed time
-    const Real* states = nullptr;       // (times, batch, width)
-    const Real* grad_states = nullptr;  // (times, batch, width)
-    Real* grad_y0 = nullptr;            // (batch, width)
+    const Real* states = nullptr;       // (times, state)
+    const Real* grad_states = nullptr;  // (times, state)
+    Real* grad_y0 = nullptr;            // (state)
     double* grad_times = nullptr;       // (times); null: not wanted
     std::vector<Real*> grad_parameters;
 };

@@ -12,7 +12,7 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
 
    public:
     ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape)
-        : Base(*request.method, Tiles<Real>{request.field->batch, tape.width()}, request.field->norm_groups,
+        : Base(*request.method, Tiles<Real>(request.field->batch, request.field->segments),
                TileField<Real>(*request.field, tape, 1), NoQuadrature{}),
           request_(request) {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
@@ -35,7 +35,10 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
         const auto weights = dense_weights<Real>(method_, x);
         Real* rows = request_.states + j * tiles_.batch * tiles_.width;
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-            tiles_.store(i, this->interpolate(i, weights, static_cast<Real>(step.dt)), rows);
+            Real* state = this->interpolate(i, weights, static_cast<Real>(step.dt));
+            // The weights of dense output add up to one but for rounding.
+            tiles_.copy_constants(&y0_[tiles_.offset(i)], state);
+            tiles_.store(i, state, rows);
         }
         if (request_.log != nullptr) {
             request_.log->step_of_time.push_back(static_cast<std::int64_t>(request_.log->steps.size()) - 1);

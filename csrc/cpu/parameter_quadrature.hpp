@@ -14,20 +14,28 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 class ParameterQuadrature {
    public:
-    // `in_norm`: parameters count in the error norm, each by its own root-mean-square; dL/dt always does, by
-    // magnitude.
-    ParameterQuadrature(const Method& method, const Field& field, const Tape<Real>& tape, bool in_norm,
+    // Parameters count in the error norm, each by its own root-mean-square, unless it is the seminorm; dL/dt
+    // always does, by magnitude. A transpose counts with what it is made of.
+    ParameterQuadrature(const ContinuousRequest<Real>& request, const Field& field, const Tape<Real>& tape,
                         StageAccumulators<Real>& accumulators)
-        : tableau_(numerics::rounded<Real>(method.tableau)),
-          tolerance_{static_cast<Real>(method.rtol), static_cast<Real>(method.atol)},
+        : tableau_(numerics::rounded<Real>(request.method->tableau)),
+          tolerance_{static_cast<Real>(request.method->rtol), static_cast<Real>(request.method->atol)},
           tape_(&tape),
-          accumulators_(&accumulators),
-          in_norm_(in_norm) {
+          accumulators_(&accumulators) {
+        std::vector<bool> by_itself = field.wants_gradient;
+        for (const Transpose& transpose : request.transposes) {
+            const auto parameter = static_cast<std::size_t>(transpose.parameter);
+            const auto of = static_cast<std::size_t>(transpose.of);
+            if (!field.wants_gradient[parameter] || !field.wants_gradient[of]) continue;
+            transposes_.push_back(transpose);
+            by_itself[parameter] = false;
+        }
         for (std::size_t p = 0; p < field.parameters.size(); ++p) {
             starts_.push_back(size_);
             if (!field.wants_gradient[p]) continue;
-            ends_of_groups_.push_back(size_ + static_cast<int>(field.program->parameter_sizes[p]));
-            size_ = ends_of_groups_.back();
+            const int begin = size_;
+            size_ += static_cast<int>(field.program->parameter_sizes[p]);
+            if (by_itself[p] && !request.seminorm) groups_.push_back({begin, size_});
         }
         wanted_ = field.wants_gradient;
         for (Rows<Real>* rows : {&q0_, &q1_, &q_mid_, &error_}) rows->resize(static_cast<std::size_t>(size_));
@@ -51,6 +59,7 @@ class ParameterQuadrature {
             tape_->fold(
                 accumulators_->parameters.data() + static_cast<std::size_t>(stage) * accumulators_->size,
                 by_parameter.data());
+            for (const Transpose& transpose : transposes_) join(transpose, by_parameter);
         }
     }
 
@@ -102,18 +111,26 @@ class ParameterQuadrature {
     Real* rates(int stage) { return rates_.data() + stage * size_; }
     const Real* rates(int stage) const { return rates_.data() + stage * size_; }
 
+    // Adds a transpose's part to that of what it is made of, and clears it.
+    static void join(const Transpose& transpose, const std::vector<Real*>& by_parameter) {
+        Real* from = by_parameter[static_cast<std::size_t>(transpose.parameter)];
+        Real* to = by_parameter[static_cast<std::size_t>(transpose.of)];
+        for (int r = 0; r < transpose.rows; ++r) {
+            for (int c = 0; c < transpose.columns; ++c)
+                to[r * transpose.columns + c] += from[c * transpose.rows + r];
+        }
+        std::fill(from, from + transpose.rows * transpose.columns, Real(0));
+    }
+
     double norm(const Real* error, const Real* before, const Real* after) const {
         const auto square = [&](int e) {
             return static_cast<double>(numerics::scaled_square(tolerance_, error[e], before[e], after[e]));
         };
         double largest = std::sqrt(square(0));
-        if (!in_norm_) return largest;
-        int begin = 1;
-        for (const int end : ends_of_groups_) {
+        for (const NormGroup& group : groups_) {
             double sum = 0.0;
-            for (int e = begin; e < end; ++e) sum += square(e);
-            largest = larger_norm(largest, std::sqrt(sum / (end - begin)));
-            begin = end;
+            for (int e = group.begin; e < group.end; ++e) sum += square(e);
+            largest = larger_norm(largest, std::sqrt(sum / (group.end - group.begin)));
         }
         return largest;
     }
@@ -122,10 +139,10 @@ class ParameterQuadrature {
     numerics::Tolerance<Real> tolerance_;
     const Tape<Real>* tape_;
     StageAccumulators<Real>* accumulators_;
-    bool in_norm_;
     int size_ = 1;  // element 0 is dL/dt
     std::vector<int> starts_;
-    std::vector<int> ends_of_groups_;
+    std::vector<NormGroup> groups_;
+    std::vector<Transpose> transposes_;
     std::vector<bool> wanted_;
     Rows<Real> q0_;
     Rows<Real> q1_;

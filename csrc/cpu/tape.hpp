@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/dense.hpp"
+#include "cpu/dense_dynamic.hpp"
 #include "cpu/simd.hpp"
 #include "program/program.hpp"
 
@@ -31,8 +32,10 @@ struct TapeOp {
     std::vector<std::size_t> inputs;  // offsets of the inputs
     std::vector<std::size_t> index;   // gather: offset of each source row
     std::vector<Real> constants;
+    DynamicShape dynamic;       // dense_dynamic
     std::vector<bool> assigns;  // for each input: the reverse sweep writes its gradient first here
     bool live = false;          // the output depends on it
+    bool reversed = false;      // and a gradient passes through it
     int weight_slot = -1;
     int bias_slot = -1;
 };
@@ -76,9 +79,12 @@ class Tape {
     void resolve(const program::Op& op);
     void plan_reverse();
     void forward_op(const TapeOp<Real>& op, Real* values) const;
+    void forward_dense(const TapeOp<Real>& op, Real* values) const;
     void reverse_dense(const TapeOp<Real>& op, const Real* values, Real* grads, Real* transposed,
                        Real* accumulator) const;
     void reverse_op(const TapeOp<Real>& op, const Real* values, Real* grads) const;
+    void reverse_dense_dynamic(const TapeOp<Real>& op, const Real* values, Real* grads) const;
+    void reverse_gather(const TapeOp<Real>& op, Real* grads) const;
 
     const program::Program& program_;
     std::vector<const Real*> parameters_;

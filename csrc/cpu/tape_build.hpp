@@ -57,6 +57,9 @@ void Tape<Real>::resolve(const program::Op& op) {
         resolved.bias_slot = add_row_slot(op.bias, op.features_out);
         transpose_size_ = std::max(
             transpose_size_, static_cast<std::size_t>(padded_features<Real>(op.features_in) * LANES<Real>));
+    } else if (op.kind == OpKind::dense_dynamic) {
+        const int groups = op.blocks * op.repeats;
+        resolved.dynamic = {op.blocks, op.repeats, rows(op.inputs[0]) / groups, rows(op.out) / groups};
     } else if (op.kind == OpKind::parameter) {
         resolved.weight_slot = add_row_slot(op.parameter, rows(op.out));
     } else if (op.kind == OpKind::gather) {
@@ -71,18 +74,25 @@ void Tape<Real>::resolve(const program::Op& op) {
     ops_.push_back(std::move(resolved));
 }
 
-// Walks backwards once to find which values receive a gradient and which operation is the first to write it:
-// that one assigns, so no buffer is cleared in a reverse sweep.
+// Walks backwards once to find which operations the output depends on, which values receive a gradient, and
+// which operation is the first to write it: that one assigns, so no buffer is cleared in a reverse sweep.
 template <class Real>
 void Tape<Real>::plan_reverse() {
+    std::vector<bool> needed(program_.widths.size(), false);
     receives_gradient_.assign(program_.widths.size(), false);
+    needed[static_cast<std::size_t>(program_.output)] = true;
     receives_gradient_[static_cast<std::size_t>(program_.output)] = true;
     for (auto op = ops_.rbegin(); op != ops_.rend(); ++op) {
-        op->live = receives_gradient_[static_cast<std::size_t>(op->op->out)];
-        for (const int input : op->op->inputs) {
-            const auto value = static_cast<std::size_t>(input);
-            op->assigns.push_back(op->live && !receives_gradient_[value]);
-            if (op->live) receives_gradient_[value] = true;
+        const program::Op& what = *op->op;
+        op->live = needed[static_cast<std::size_t>(what.out)];
+        const bool receives = receives_gradient_[static_cast<std::size_t>(what.out)];
+        op->reversed = receives && what.inputs.empty();
+        for (std::size_t i = 0; i < what.inputs.size(); ++i) {
+            const auto value = static_cast<std::size_t>(what.inputs[i]);
+            const bool passes = receives && program::passes_gradient(what, i);
+            op->assigns.push_back(passes && !receives_gradient_[value]);
+            if (op->live) needed[value] = true;
+            if (passes) op->reversed = receives_gradient_[value] = true;
         }
     }
 }

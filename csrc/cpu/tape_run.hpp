@@ -36,13 +36,15 @@ template <class Real>
 inline void unary_reverse(numerics::UnaryFn fn, bool assign, int n, const Real* x, const Real* y,
                           const Real* constants, const Real* grad_y, Real* grad_x) {
     numerics::visit_unary(fn, [&]<numerics::UnaryFn F>() {
-        Real slope[LANES<Real>];
-        for (int row = 0; row < n; row += LANES<Real>) {
-            numerics::unary_derivatives<F>(LANES<Real>, x + row, y + row, constants, slope);
-            if (assign) {
-                for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] = grad_y[row + l] * slope[l];
-            } else {
-                for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] += grad_y[row + l] * slope[l];
+        if constexpr (!numerics::is_flat(F)) {
+            Real slope[LANES<Real>];
+            for (int row = 0; row < n; row += LANES<Real>) {
+                numerics::unary_derivatives<F>(LANES<Real>, x + row, y + row, constants, slope);
+                if (assign) {
+                    for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] = grad_y[row + l] * slope[l];
+                } else {
+                    for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] += grad_y[row + l] * slope[l];
+                }
             }
         }
     });
@@ -62,14 +64,32 @@ inline void binary_reverse(numerics::BinaryFn fn, bool assign_a, bool assign_b, 
     if (assign_a) std::fill(grad_a, grad_a + n, Real(0));
     if (assign_b) std::fill(grad_b, grad_b + n, Real(0));
     numerics::visit_binary(fn, [&]<numerics::BinaryFn F>() {
-        for (int e = 0; e < n; ++e) {
-            Real da;
-            Real db;
-            numerics::binary_derivatives<F>(a[e], b[e], y[e], da, db);
-            grad_a[e] += grad_y[e] * da;
-            grad_b[e] += grad_y[e] * db;
+        if constexpr (!numerics::is_flat(F)) {
+            for (int e = 0; e < n; ++e) {
+                Real da;
+                Real db;
+                numerics::binary_derivatives<F>(a[e], b[e], y[e], da, db);
+                grad_a[e] += grad_y[e] * da;
+                grad_b[e] += grad_y[e] * db;
+            }
         }
     });
+}
+
+template <class Real>
+inline void select_forward(int n, const Real* condition, const Real* a, const Real* b, Real* out) {
+    for (int e = 0; e < n; ++e) out[e] = condition[e] != Real(0) ? a[e] : b[e];
+}
+
+// A gradient goes to the one that was taken, whatever it is: a product with a mask would make NaN of
+// infinity. `a` and `b` may be one value, as in binary_reverse.
+template <class Real>
+inline void select_reverse(bool assign_a, bool assign_b, int n, const Real* condition, const Real* grad_out,
+                           Real* grad_a, Real* grad_b) {
+    if (assign_a) std::fill(grad_a, grad_a + n, Real(0));
+    if (assign_b) std::fill(grad_b, grad_b + n, Real(0));
+    for (int e = 0; e < n; ++e) grad_a[e] += condition[e] != Real(0) ? grad_out[e] : Real(0);
+    for (int e = 0; e < n; ++e) grad_b[e] += condition[e] != Real(0) ? Real(0) : grad_out[e];
 }
 
 }  // namespace detail
@@ -104,15 +124,12 @@ void Tape<Real>::forward_op(const TapeOp<Real>& resolved, Real* values) const {
     const int n = rows(op.out) * LANES<Real>;
     Real* out = values + resolved.out;
     switch (op.kind) {
-        case OpKind::dense: {
-            const Real* bias = op.bias >= 0 ? parameter(op.bias) : nullptr;
-            const Real* x = values + resolved.inputs[0];
-            for (int g = 0; g < op.repeats; ++g) {
-                dense(parameter(op.parameter), bias, op.features_in, op.features_out,
-                      x + g * op.features_in * LANES<Real>, out + g * op.features_out * LANES<Real>);
-            }
+        case OpKind::dense:
+            forward_dense(resolved, values);
             break;
-        }
+        case OpKind::dense_dynamic:
+            dense_dynamic(resolved.dynamic, values + resolved.inputs[1], values + resolved.inputs[0], out);
+            break;
         case OpKind::gather:
             for (const std::size_t row : resolved.index) {
                 std::copy(values + row, values + row + LANES<Real>, out);
@@ -125,6 +142,10 @@ void Tape<Real>::forward_op(const TapeOp<Real>& resolved, Real* values) const {
         case OpKind::binary:
             detail::binary_forward(op.binary, n, values + resolved.inputs[0], values + resolved.inputs[1],
                                    out);
+            break;
+        case OpKind::select:
+            detail::select_forward(n, values + resolved.inputs[0], values + resolved.inputs[1],
+                                   values + resolved.inputs[2], out);
             break;
         case OpKind::segment_sum: {
             std::fill(out, out + n, Real(0));
@@ -142,11 +163,27 @@ void Tape<Real>::forward_op(const TapeOp<Real>& resolved, Real* values) const {
 }
 
 template <class Real>
+void Tape<Real>::forward_dense(const TapeOp<Real>& resolved, Real* values) const {
+    const program::Op& op = *resolved.op;
+    const Real* bias = op.bias >= 0 ? parameter(op.bias) : nullptr;
+    const Real* x = values + resolved.inputs[0];
+    Real* out = values + resolved.out;
+    for (int g = 0; g < op.repeats; ++g) {
+        dense(parameter(op.parameter), bias, op.features_in, op.features_out,
+              x + g * op.features_in * LANES<Real>, out + g * op.features_out * LANES<Real>);
+    }
+}
+
+template <class Real>
 void Tape<Real>::reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const {
     for (auto op = ops_.rbegin(); op != ops_.rend(); ++op) {
-        if (!op->live) continue;
+        if (!op->reversed) continue;
         if (op->op->kind == program::OpKind::dense) {
             reverse_dense(*op, values, grads, transposed, accumulator);
+        } else if (op->op->kind == program::OpKind::dense_dynamic) {
+            reverse_dense_dynamic(*op, values, grads);
+        } else if (op->op->kind == program::OpKind::gather) {
+            reverse_gather(*op, grads);
         } else if (op->op->kind == program::OpKind::parameter) {
             if (accumulator != nullptr && op->weight_slot >= 0) {
                 detail::put(false, rows(op->op->out) * LANES<Real>, grads + op->out,
@@ -169,7 +206,7 @@ void Tape<Real>::reverse_dense(const TapeOp<Real>& resolved, const Real* values,
         if (accumulator != nullptr && resolved.weight_slot >= 0) {
             const GradientSlot<Real>& slot = slots_[static_cast<std::size_t>(resolved.weight_slot)];
             if (slot.by_lanes) {
-                dense_vjp_weight_by_lanes(op.features_in, op.features_out, x, grad_out,
+                dense_vjp_weight_by_lanes(op.features_in, op.features_out, x, false, grad_out,
                                           accumulator + slot.offset);
             } else {
                 dense_vjp_weight(op.features_in, op.features_out, x, grad_out, transposed,
@@ -200,21 +237,39 @@ void Tape<Real>::reverse_op(const TapeOp<Real>& resolved, const Real* values, Re
                                values + resolved.inputs[0], values + resolved.inputs[1],
                                values + resolved.out, grad_out, grads + resolved.inputs[0],
                                grads + resolved.inputs[1]);
+    } else if (op.kind == OpKind::select) {
+        detail::select_reverse(resolved.assigns[1], resolved.assigns[2], n, values + resolved.inputs[0],
+                               grad_out, grads + resolved.inputs[1], grads + resolved.inputs[2]);
     } else if (op.kind == OpKind::segment_sum) {
         Real* grad_x = grads + resolved.inputs[0];
         for (const int row : op.index) {
             detail::put(resolved.assigns[0], LANES<Real>, grad_out + row * LANES<Real>, grad_x);
             grad_x += LANES<Real>;
         }
-    } else if (op.kind == OpKind::gather) {
-        for (std::size_t i = 0; i < op.inputs.size(); ++i) {
-            Real* grad_x = grads + resolved.inputs[i];
-            if (resolved.assigns[i]) std::fill(grad_x, grad_x + rows(op.inputs[i]) * LANES<Real>, Real(0));
-        }
-        for (const std::size_t row : resolved.index) {
-            detail::put(false, LANES<Real>, grad_out, grads + row);
-            grad_out += LANES<Real>;
-        }
+    }
+}
+
+// `x` and the weight may be one value: then the second gradient adds to the first.
+template <class Real>
+void Tape<Real>::reverse_dense_dynamic(const TapeOp<Real>& resolved, const Real* values, Real* grads) const {
+    const Real* grad_out = grads + resolved.out;
+    dense_dynamic_vjp_input(resolved.dynamic, values + resolved.inputs[1], resolved.assigns[0], grad_out,
+                            grads + resolved.inputs[0]);
+    dense_dynamic_vjp_weight(resolved.dynamic, values + resolved.inputs[0], resolved.assigns[1], grad_out,
+                             grads + resolved.inputs[1]);
+}
+
+template <class Real>
+void Tape<Real>::reverse_gather(const TapeOp<Real>& resolved, Real* grads) const {
+    const program::Op& op = *resolved.op;
+    for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+        Real* grad_x = grads + resolved.inputs[i];
+        if (resolved.assigns[i]) std::fill(grad_x, grad_x + rows(op.inputs[i]) * LANES<Real>, Real(0));
+    }
+    const Real* grad_out = grads + resolved.out;
+    for (const std::size_t row : resolved.index) {
+        detail::put(false, LANES<Real>, grad_out, grads + row);
+        grad_out += LANES<Real>;
     }
 }
 

@@ -90,23 +90,22 @@ inline double larger_norm(double a, double b) { return std::isnan(a) || a > b ? 
 template <class Real, class Fields, class Quadrature>
 class TiledSystem {
    public:
-    TiledSystem(const Method& method, Tiles<Real> tiles, std::vector<NormGroup> groups, Fields field,
-                Quadrature quadrature)
+    TiledSystem(const Method& method, Tiles<Real> tiles, Fields field, Quadrature quadrature)
         : method_(method),
           tableau_(numerics::rounded<Real>(method.tableau)),
-          tiles_(tiles),
-          y0_(tiles.total()),
-          y1_(tiles.total()),
-          f0_(tiles.total()),
-          f1_(tiles.total()),
-          y_mid_(tiles.total()),
-          scratch_(static_cast<std::size_t>(tiles.size())),
+          tiles_(std::move(tiles)),
+          y0_(tiles_.total()),
+          y1_(tiles_.total()),
+          f0_(tiles_.total()),
+          f1_(tiles_.total()),
+          y_mid_(tiles_.total()),
+          scratch_(static_cast<std::size_t>(tiles_.size())),
           field_(std::move(field)),
           quadrature_(std::move(quadrature)),
           tolerance_{static_cast<Real>(method.rtol), static_cast<Real>(method.atol)},
-          groups_(std::move(groups)),
+          groups_(norm_groups(tiles_.segments)),
           sums_(groups_.size()),
-          stages_(static_cast<std::size_t>(tableau_.stages * tiles.size())) {}
+          stages_(static_cast<std::size_t>(tableau_.stages * tiles_.size())) {}
 
     bool start(double t) {
         bool finite = true;
@@ -114,7 +113,7 @@ class TiledSystem {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             const std::size_t at = tiles_.offset(i);
             field_(0, static_cast<Real>(t), &y0_[at], &f0_[at]);
-            finite = all_finite(tiles_.size(), &y0_[at]) && all_finite(tiles_.size(), &f0_[at]) && finite;
+            finite = tiles_.finite(&y0_[at]) && tiles_.finite(&f0_[at]) && finite;
         }
         quadrature_.close(0, 1);
         return finite;
@@ -169,9 +168,11 @@ class TiledSystem {
             field_(0, start, &y0_[at], stages_.data());
             numerics::step(tableau_, field_, times, n, &y0_[at], stages_.data(), scratch_.data(), 0, true,
                            &y1_[at]);
-            if (all_finite(n, &y1_[at])) continue;
+            if (tiles_.finite(&y1_[at])) continue;
             finite = false;
-            slopes_finite_ = all_finite(tableau_.stages * n, stages_.data()) && slopes_finite_;
+            for (int stage = 0; stage < tableau_.stages; ++stage) {
+                slopes_finite_ = tiles_.finite(stages_.data() + stage * n) && slopes_finite_;
+            }
         }
         quadrature_.close(0, tableau_.stages);
         quadrature_.fixed_step(times.dt);
@@ -205,7 +206,7 @@ class TiledSystem {
 
    protected:
     // The state at dense-output weights `w`, of one tile, in scratch.
-    const Real* interpolate(std::int64_t tile, const numerics::DenseWeights<Real>& w, Real dt) {
+    Real* interpolate(std::int64_t tile, const numerics::DenseWeights<Real>& w, Real dt) {
         const std::size_t at = tiles_.offset(tile);
         dense_output(tableau_.adaptive, tiles_.size(), w, dt,
                      {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]}, scratch_.data());

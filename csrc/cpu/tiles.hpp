@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "cpu/engine.hpp"
@@ -13,9 +14,26 @@
 namespace flashode::cpu::inline FLASHODE_ISA {
 
 template <class Real>
+inline bool all_finite(int n, const Real* values) {
+    Real residue = Real(0);
+    for (int e = 0; e < n; ++e) residue += values[e] - values[e];  // NaN from an infinity or a NaN, else 0
+    return residue == Real(0);
+}
+
+inline int rows_of(const std::vector<Segment>& segments) {
+    int rows = 0;
+    for (const Segment& segment : segments) rows += segment.rows;
+    return rows;
+}
+
+template <class Real>
 struct Tiles {
     std::int64_t batch;
+    std::vector<Segment> segments;
     int width;
+
+    Tiles(std::int64_t trajectories, std::vector<Segment> parts)
+        : batch(trajectories), segments(std::move(parts)), width(rows_of(segments)) {}
 
     std::int64_t count() const { return (batch + LANES<Real> - 1) / LANES<Real>; }
     int size() const { return width * LANES<Real>; }
@@ -27,47 +45,88 @@ struct Tiles {
         return static_cast<int>(std::min<std::int64_t>(LANES<Real>, batch - tile * LANES<Real>));
     }
 
-    // rows: (batch, width)
-    void load(std::int64_t tile, const Real* rows, Real* to) const {
+    // state: for each segment (batch, rows)
+    void load(std::int64_t tile, const Real* state, Real* to) const {
         const int used = used_lanes(tile);
-        for (int l = 0; l < LANES<Real>; ++l) {
-            const Real* row = rows + (tile * LANES<Real> + std::min(l, used - 1)) * width;
-            for (int d = 0; d < width; ++d) to[d * LANES<Real> + l] = row[d];
+        for (const Segment& segment : segments) {
+            for (int l = 0; l < LANES<Real>; ++l) {
+                const Real* row = state + (tile * LANES<Real> + std::min(l, used - 1)) * segment.rows;
+                for (int d = 0; d < segment.rows; ++d) to[d * LANES<Real> + l] = row[d];
+            }
+            state += batch * segment.rows;
+            to += segment.rows * LANES<Real>;
         }
     }
 
     // As load, but zero in the lanes that are filled up: a cotangent there must not count twice.
-    void load_cotangent(std::int64_t tile, const Real* rows, Real* to) const {
-        load(tile, rows, to);
+    void load_cotangent(std::int64_t tile, const Real* state, Real* to) const {
+        load(tile, state, to);
         for (int l = used_lanes(tile); l < LANES<Real>; ++l) {
             for (int d = 0; d < width; ++d) to[d * LANES<Real> + l] = Real(0);
         }
     }
 
-    void store(std::int64_t tile, const Real* from, Real* rows) const {
+    void store(std::int64_t tile, const Real* from, Real* state) const {
         const int used = used_lanes(tile);
-        for (int l = 0; l < used; ++l) {
-            Real* row = rows + (tile * LANES<Real> + l) * width;
-            for (int d = 0; d < width; ++d) row[d] = from[d * LANES<Real> + l];
+        for (const Segment& segment : segments) {
+            for (int l = 0; l < used; ++l) {
+                Real* row = state + (tile * LANES<Real> + l) * segment.rows;
+                for (int d = 0; d < segment.rows; ++d) row[d] = from[d * LANES<Real> + l];
+            }
+            from += segment.rows * LANES<Real>;
+            state += batch * segment.rows;
         }
     }
 
-    // The first trajectory of the tile with a component that is no finite number, or -1.
-    std::int64_t first_nonfinite(std::int64_t tile, const Real* values) const {
-        for (int l = 0; l < used_lanes(tile); ++l) {
-            for (int d = 0; d < width; ++d) {
-                if (!std::isfinite(values[d * LANES<Real> + l])) return tile * LANES<Real> + l;
-            }
+    // Copies the rows of the segments outside the norm.
+    void copy_constants(const Real* from, Real* to) const {
+        for (const Segment& segment : segments) {
+            const int n = segment.rows * LANES<Real>;
+            if (!segment.in_norm) std::copy(from, from + n, to);
+            from += n;
+            to += n;
         }
-        return -1;
+    }
+
+    // Whether the segments in the norm are finite in every lane.
+    bool finite(const Real* values) const {
+        for (const Segment& segment : segments) {
+            const int n = segment.rows * LANES<Real>;
+            if (segment.in_norm && !all_finite(n, values)) return false;
+            values += n;
+        }
+        return true;
+    }
+
+    // The first trajectory of the tile that keeps it from being finite, or -1.
+    std::int64_t first_nonfinite(std::int64_t tile, const Real* values) const {
+        int first = used_lanes(tile);
+        for (const Segment& segment : segments) {
+            for (int d = 0; d < segment.rows && segment.in_norm; ++d) {
+                int l = 0;
+                while (l < first && std::isfinite(values[d * LANES<Real> + l])) ++l;
+                first = l;
+            }
+            values += segment.rows * LANES<Real>;
+        }
+        return first < used_lanes(tile) ? tile * LANES<Real> + first : -1;
     }
 };
 
-template <class Real>
-inline bool all_finite(int n, const Real* values) {
-    Real residue = Real(0);
-    for (int e = 0; e < n; ++e) residue += values[e] - values[e];  // NaN from an infinity or a NaN, else 0
-    return residue == Real(0);
+// A range of rows whose root-mean-square error counts by itself.
+struct NormGroup {
+    int begin = 0;
+    int end = 0;
+};
+
+inline std::vector<NormGroup> norm_groups(const std::vector<Segment>& segments) {
+    std::vector<NormGroup> groups;
+    int begin = 0;
+    for (const Segment& segment : segments) {
+        if (segment.in_norm) groups.push_back({begin, begin + segment.rows});
+        begin += segment.rows;
+    }
+    return groups;
 }
 
 // Sums over a tile, row group by row group, of `term(row offset, element)`, in the lanes that are used.

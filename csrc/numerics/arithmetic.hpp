@@ -15,6 +15,27 @@ FLASHODE_LANE Real sqrt(Real x) {
     return std::sqrt(x);
 }
 
+template <class Real>
+FLASHODE_LANE Real floor(Real x) {
+    return std::floor(x);
+}
+
+template <class Real>
+FLASHODE_LANE Real ceil(Real x) {
+    return std::ceil(x);
+}
+
+template <class Real>
+FLASHODE_LANE Real trunc(Real x) {
+    return std::trunc(x);
+}
+
+// Halves go to even. (std::round takes them away from zero.)
+template <class Real>
+FLASHODE_LANE Real round(Real x) {
+    return std::rint(x);
+}
+
 // -1, 0 or 1; 0 for NaN, as torch.sign.
 template <class Real>
 FLASHODE_LANE Real sign(Real x) {

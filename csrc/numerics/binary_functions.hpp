@@ -16,13 +16,23 @@ FLASHODE_LANE Real binary_value(Real a, Real b) {
     if constexpr (F == BinaryFn::maximum) return ((a > b) | (a != a)) ? a : b;
     if constexpr (F == BinaryFn::minimum) return ((a < b) | (a != a)) ? a : b;
     if constexpr (F == BinaryFn::power) return numerics::pow(a, b);
+    if constexpr (F == BinaryFn::atan2) return numerics::atan2(a, b);
+    if constexpr (F == BinaryFn::fmod) return numerics::fmod(a, b);
+    if constexpr (F == BinaryFn::remainder) return numerics::floor_division(a, b).rest;
+    if constexpr (F == BinaryFn::lt) return a < b ? Real(1) : Real(0);
+    if constexpr (F == BinaryFn::le) return a <= b ? Real(1) : Real(0);
+    if constexpr (F == BinaryFn::eq) return a == b ? Real(1) : Real(0);
+    if constexpr (F == BinaryFn::ne) return a != b ? Real(1) : Real(0);
 }
 
 // da = dy/da and db = dy/db, where y = binary_value<F>(a, b).
 template <BinaryFn F, class Real>
 FLASHODE_LANE void binary_derivatives([[maybe_unused]] Real a, [[maybe_unused]] Real b,
                                       [[maybe_unused]] Real y, Real& da, Real& db) {
-    if constexpr (F == BinaryFn::add) {
+    if constexpr (is_flat(F)) {
+        da = Real(0);
+        db = Real(0);
+    } else if constexpr (F == BinaryFn::add) {
         da = Real(1);
         db = Real(1);
     } else if constexpr (F == BinaryFn::sub) {
@@ -39,6 +49,18 @@ FLASHODE_LANE void binary_derivatives([[maybe_unused]] Real a, [[maybe_unused]] 
         const bool b_loses = F == BinaryFn::maximum ? a > b : a < b;
         da = a == b ? Real(0.5) : (a_loses ? Real(0) : Real(1));
         db = a == b ? Real(0.5) : (b_loses ? Real(0) : Real(1));
+    } else if constexpr (F == BinaryFn::atan2) {
+        // The angle of the origin has no gradient.
+        const Real square = a * a + b * b;
+        const Real per_square = square == Real(0) ? Real(0) : Real(1) / square;
+        da = b * per_square;
+        db = -a * per_square;
+    } else if constexpr (F == BinaryFn::fmod) {
+        da = Real(1);
+        db = -numerics::trunc(a / b);
+    } else if constexpr (F == BinaryFn::remainder) {
+        da = Real(1);
+        db = -numerics::floor_division(a, b).quotient;
     } else {
         static_assert(F == BinaryFn::power);
         da = b == Real(0) ? Real(0) : b * numerics::pow(a, b - Real(1));

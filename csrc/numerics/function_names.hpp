@@ -12,11 +12,22 @@
 
 namespace flashode::numerics {
 
+// Flat functions are constant between their steps, or declared to be so. They pass no gradient on: not zero
+// times it, which is NaN where it is infinite.
+#define FLASHODE_FLAT_UNARY_FUNCTIONS(X) \
+    X(sign, 0)                           \
+    X(floor, 0)                          \
+    X(ceil, 0)                           \
+    X(round, 0) /* half to even */       \
+    X(trunc, 0)                          \
+    X(detach, 0) /* the value alone */
+
+#define FLASHODE_FLAT_BINARY_FUNCTIONS(X) X(lt) X(le) X(eq) X(ne)
+
 // X(name, number of constants)
 #define FLASHODE_UNARY_FUNCTIONS(X)                  \
     X(neg, 0)                                        \
     X(abs, 0)                                        \
-    X(sign, 0)                                       \
     X(reciprocal, 0)                                 \
     X(sqrt, 0)                                       \
     X(exp, 0)                                        \
@@ -30,9 +41,14 @@ namespace flashode::numerics {
     X(sigmoid, 0)                                    \
     X(relu, 0)                                       \
     X(erf, 0)                                        \
+    X(asin, 0)                                       \
+    X(acos, 0)                                       \
     X(atan, 0)                                       \
     X(sinh, 0)                                       \
     X(cosh, 0)                                       \
+    X(asinh, 0)                                      \
+    X(acosh, 0)                                      \
+    X(atanh, 0)                                      \
     X(affine, 2)     /* scale, shift */              \
     X(power, 1)      /* exponent */                  \
     X(leaky_relu, 1) /* slope */                     \
@@ -46,9 +62,21 @@ namespace flashode::numerics {
     X(clamp, 2)    /* min, max */                    \
     X(hardsigmoid, 0)                                \
     X(hardswish, 0)                                  \
-    X(logsigmoid, 0)
+    X(logsigmoid, 0)                                 \
+    FLASHODE_FLAT_UNARY_FUNCTIONS(X)
 
-#define FLASHODE_BINARY_FUNCTIONS(X) X(add) X(sub) X(mul) X(div) X(maximum) X(minimum) X(power)
+#define FLASHODE_BINARY_FUNCTIONS(X) \
+    X(add)                           \
+    X(sub)                           \
+    X(mul)                           \
+    X(div)                           \
+    X(maximum)                       \
+    X(minimum)                       \
+    X(power)                         \
+    X(atan2)                         \
+    X(fmod)                          \
+    X(remainder)                     \
+    FLASHODE_FLAT_BINARY_FUNCTIONS(X)
 
 enum class UnaryFn : std::uint8_t {
 #define FLASHODE_ENUMERATOR(name, constants) name,
@@ -91,6 +119,28 @@ inline constexpr int max_unary_constants = 3;
 constexpr std::string_view name_of(UnaryFn fn) { return unary_table[static_cast<std::size_t>(fn)].name; }
 constexpr std::string_view name_of(BinaryFn fn) { return binary_table[static_cast<std::size_t>(fn)].name; }
 constexpr int constants_of(UnaryFn fn) { return unary_table[static_cast<std::size_t>(fn)].constants; }
+
+FLASHODE_HD constexpr bool is_flat(UnaryFn fn) {
+    switch (fn) {
+#define FLASHODE_CASE(name, constants) case UnaryFn::name:
+        FLASHODE_FLAT_UNARY_FUNCTIONS(FLASHODE_CASE)
+#undef FLASHODE_CASE
+        return true;
+        default:
+            return false;
+    }
+}
+
+FLASHODE_HD constexpr bool is_flat(BinaryFn fn) {
+    switch (fn) {
+#define FLASHODE_CASE(name) case BinaryFn::name:
+        FLASHODE_FLAT_BINARY_FUNCTIONS(FLASHODE_CASE)
+#undef FLASHODE_CASE
+        return true;
+        default:
+            return false;
+    }
+}
 
 constexpr std::optional<UnaryFn> unary_from_name(std::string_view name) {
     for (const UnaryInfo& row : unary_table) {

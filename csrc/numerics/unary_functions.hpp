@@ -8,11 +8,12 @@
 
 namespace flashode::numerics::inline FLASHODE_ISA {
 
-// One specialisation a function: value(x, constants) and derivative(x, y, constants), y being the value.
+// One specialisation a function: value(x, constants) and, unless it is flat, derivative(x, y, constants), y
+// being the value.
 template <UnaryFn F>
 struct Unary;
 
-// Defines Unary<UnaryFn::name> with the two bodies; x, y and c are what they may use.
+// Defines Unary<UnaryFn::name> with the bodies; x, y and c are what they may use.
 #define FLASHODE_UNARY(name, value_body, derivative_body)                                          \
     template <>                                                                                    \
     struct Unary<UnaryFn::name> {                                                                  \
@@ -27,10 +28,26 @@ struct Unary;
         }                                                                                          \
     };
 
+#define FLASHODE_FLAT_UNARY(name, value_of_x)                  \
+    template <>                                                \
+    struct Unary<UnaryFn::name> {                              \
+        template <class Real>                                  \
+        static FLASHODE_LANE Real value(Real x, const Real*) { \
+            return (value_of_x);                               \
+        }                                                      \
+    };
+
+// Steps, and what is taken for constant.
+FLASHODE_FLAT_UNARY(sign, numerics::sign(x))
+FLASHODE_FLAT_UNARY(floor, numerics::floor(x))
+FLASHODE_FLAT_UNARY(ceil, numerics::ceil(x))
+FLASHODE_FLAT_UNARY(round, numerics::round(x))
+FLASHODE_FLAT_UNARY(trunc, numerics::trunc(x))
+FLASHODE_FLAT_UNARY(detach, x)
+
 // Arithmetic and roots.
 FLASHODE_UNARY(neg, { return -x; }, { return Real(-1); })
 FLASHODE_UNARY(abs, { return numerics::fabs(x); }, { return numerics::sign(x); })
-FLASHODE_UNARY(sign, { return numerics::sign(x); }, { return Real(0); })
 FLASHODE_UNARY(reciprocal, { return Real(1) / x; }, { return -y * y; })
 FLASHODE_UNARY(sqrt, { return numerics::sqrt(x); }, { return Real(0.5) / y; })
 FLASHODE_UNARY(affine, { return c[0] * x + c[1]; }, { return c[0]; })
@@ -44,13 +61,27 @@ FLASHODE_UNARY(
     erf, { return numerics::erf(x); },
     { return Real(1.12837916709551257390) * numerics::exp_minus_square(x); })
 
+// 1 - x^2 without the cancellation next to 1.
+template <class Real>
+FLASHODE_LANE Real one_minus_square(Real x) {
+    return (Real(1) - x) * (Real(1) + x);
+}
+
 // Trigonometry.
 FLASHODE_UNARY(sin, { return numerics::sin(x); }, { return numerics::cos(x); })
 FLASHODE_UNARY(cos, { return numerics::cos(x); }, { return -numerics::sin(x); })
 FLASHODE_UNARY(tan, { return numerics::tan(x); }, { return Real(1) + y * y; })
+FLASHODE_UNARY(asin, { return numerics::asin(x); }, { return Real(1) / numerics::sqrt(one_minus_square(x)); })
+FLASHODE_UNARY(
+    acos, { return numerics::acos(x); }, { return Real(-1) / numerics::sqrt(one_minus_square(x)); })
 FLASHODE_UNARY(atan, { return numerics::atan(x); }, { return Real(1) / (Real(1) + x * x); })
 FLASHODE_UNARY(sinh, { return numerics::sinh(x); }, { return numerics::cosh(x); })
 FLASHODE_UNARY(cosh, { return numerics::cosh(x); }, { return numerics::sinh(x); })
+FLASHODE_UNARY(asinh, { return numerics::asinh(x); }, { return Real(1) / numerics::sqrt(x * x + Real(1)); })
+FLASHODE_UNARY(
+    acosh, { return numerics::acosh(x); },
+    { return Real(1) / numerics::sqrt((x - Real(1)) * (x + Real(1))); })
+FLASHODE_UNARY(atanh, { return numerics::atanh(x); }, { return Real(1) / one_minus_square(x); })
 
 // Smooth activations. Where a sigmoid multiplies x, -inf gives NaN, as in torch.
 FLASHODE_UNARY(tanh, { return numerics::tanh(x); }, { return Real(1) - y * y; })
@@ -161,6 +192,7 @@ FLASHODE_UNARY(
     { return c[0] == Real(0) ? Real(0) : c[0] * power_value(x, c[0] - Real(1)); })
 
 #undef FLASHODE_UNARY
+#undef FLASHODE_FLAT_UNARY
 
 template <UnaryFn F, class Real>
 FLASHODE_LANE Real unary_value(Real x, const Real* c) {
@@ -168,8 +200,13 @@ FLASHODE_LANE Real unary_value(Real x, const Real* c) {
 }
 
 template <UnaryFn F, class Real>
-FLASHODE_LANE Real unary_derivative(Real x, Real y, const Real* c) {
-    return Unary<F>::derivative(x, y, c);
+FLASHODE_LANE Real unary_derivative([[maybe_unused]] Real x, [[maybe_unused]] Real y,
+                                    [[maybe_unused]] const Real* c) {
+    if constexpr (is_flat(F)) {
+        return Real(0);
+    } else {
+        return Unary<F>::derivative(x, y, c);
+    }
 }
 
 // Whether sin_moderate and cos_moderate serve all of x[0..n).

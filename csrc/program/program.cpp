@@ -68,13 +68,24 @@ class Validator {
             case OpKind::dense:
                 require_inputs(op, 1);
                 require(op.repeats >= 1 && op.features_in >= 1 && op.features_out >= 1, "empty dense");
-                require(width(op.inputs[0]) == op.repeats * op.features_in, "input width of dense");
-                require(out == op.repeats * op.features_out, "output width of dense");
+                require(width(op.inputs[0]) == std::int64_t{op.repeats} * op.features_in,
+                        "input width of dense");
+                require(out == std::int64_t{op.repeats} * op.features_out, "output width of dense");
                 require_parameter(op.parameter, std::int64_t{op.features_in} * op.features_out);
                 if (op.bias >= 0) require_parameter(op.bias, op.features_out);
                 break;
+            case OpKind::dense_dynamic: {
+                require_inputs(op, 2);
+                require(op.blocks >= 1 && op.repeats >= 1, "empty dense_dynamic");
+                const std::int64_t groups = std::int64_t{op.blocks} * op.repeats;
+                require(width(op.inputs[0]) % groups == 0, "input width of dense_dynamic");
+                require(out % groups == 0, "output width of dense_dynamic");
+                const std::int64_t elements = (width(op.inputs[0]) / groups) * (out / groups);
+                require(width(op.inputs[1]) == op.blocks * elements, "weight width of dense_dynamic");
+                break;
+            }
             case OpKind::gather: {
-                int rows = 0;
+                std::int64_t rows = 0;
                 for (const int input : op.inputs) rows += width(input);
                 require_index(op, static_cast<std::size_t>(out), rows);
                 break;
@@ -89,6 +100,12 @@ class Validator {
                 require_inputs(op, 2);
                 require(width(op.inputs[0]) == out && width(op.inputs[1]) == out,
                         "widths of an element-wise operation");
+                break;
+            case OpKind::select:
+                require_inputs(op, 3);
+                for (const int input : op.inputs) {
+                    require(width(input) == out, "widths of an element-wise operation");
+                }
                 break;
             case OpKind::segment_sum:
                 require_inputs(op, 1);
@@ -105,7 +122,7 @@ class Validator {
         }
     }
 
-    void require_index(const Op& op, std::size_t entries, int bound) const {
+    void require_index(const Op& op, std::size_t entries, std::int64_t bound) const {
         require(op.index.size() == entries, "number of indices");
         for (const int row : op.index) require(row >= 0 && row < bound, "an index is out of range");
     }
@@ -118,5 +135,18 @@ class Validator {
 }  // namespace
 
 void validate(const Program& program) { Validator(program).run(); }
+
+bool passes_gradient(const Op& op, std::size_t input) {
+    switch (op.kind) {
+        case OpKind::unary:
+            return !numerics::is_flat(op.unary);
+        case OpKind::binary:
+            return !numerics::is_flat(op.binary);
+        case OpKind::select:
+            return input != 0;
+        default:
+            return true;
+    }
+}
 
 }  // namespace flashode::program

@@ -5,6 +5,7 @@
 // interprets it slowly.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -16,16 +17,29 @@ namespace flashode::program {
 inline constexpr int VALUE_T = 0;
 inline constexpr int VALUE_Y = 1;
 
-enum class OpKind : std::uint8_t { dense, gather, unary, binary, segment_sum, parameter, constant };
+enum class OpKind : std::uint8_t {
+    dense,
+    dense_dynamic,
+    gather,
+    unary,
+    binary,
+    select,
+    segment_sum,
+    parameter,
+    constant
+};
 
 // One operation. Which members mean something depends on the kind:
-//   dense        inputs {x}, parameter = weight (out, in), bias or -1, repeats, features_in, features_out
-//   gather       index: (source value, row) pairs flattened to rows of the concatenated inputs
-//   unary        inputs {x}, unary, constants
-//   binary       inputs {a, b}, binary
-//   segment_sum  inputs {x}, index: the output row that each input row is added to
-//   parameter    parameter: its elements become rows
-//   constant     constants: the rows
+//   dense          inputs {x}, parameter = weight (out, in), bias or -1, repeats, features_in, features_out
+//   dense_dynamic  inputs {x, weight}, blocks, repeats; what remains of the widths are the features:
+//                  x (blocks, repeats, in), weight (blocks, out, in), the output (blocks, repeats, out)
+//   gather         index: (source value, row) pairs flattened to rows of the concatenated inputs
+//   unary          inputs {x}, unary, constants
+//   binary         inputs {a, b}, binary
+//   select         inputs {condition, a, b}: a where the condition is not zero, else b
+//   segment_sum    inputs {x}, index: the output row that each input row is added to
+//   parameter      parameter: its elements become rows
+//   constant       constants: the rows
 struct Op {
     OpKind kind{};
     int out = 0;
@@ -36,6 +50,7 @@ struct Op {
     numerics::BinaryFn binary{};
     int parameter = -1;
     int bias = -1;
+    int blocks = 1;
     int repeats = 1;
     int features_in = 0;
     int features_out = 0;
@@ -54,5 +69,9 @@ struct Program {
 // disagree, a value used before it is written. A validated program cannot make a kernel read or write out of
 // bounds.
 void validate(const Program& program);
+
+// Whether an operation has a gradient in its input of this number. Flat functions have none, nor has the
+// condition of a select.
+bool passes_gradient(const Op& op, std::size_t input);
 
 }  // namespace flashode::program

@@ -2,6 +2,7 @@
 // status.
 #pragma once
 
+#include <cmath>
 #include <cstdio>
 
 namespace flashode::testing {
@@ -16,6 +17,12 @@ inline bool report(bool passed, const char* file, int line, const char* what) {
         std::fprintf(stderr, "%s:%d: failed: %s\n", file, line, what);
     }
     return passed;
+}
+
+// The same number: NaN is NaN, and a zero has its sign.
+template <class Real>
+bool same(Real a, Real b) {
+    return (std::isnan(a) && std::isnan(b)) || (a == b && std::signbit(a) == std::signbit(b));
 }
 
 inline int finish() {

@@ -1,8 +1,10 @@
 // Methods and fields that the tests of the engine share.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <utility>
 #include <vector>
 
 #include "cpu/engine.hpp"
@@ -86,42 +88,103 @@ inline cpu::Method method(const Tableau<double>& tableau, double tolerance) {
     return made;
 }
 
-// dy/dt = W2 tanh(W1 y + b1) + sin(t) * y * scale, with every kind of operation in it; width 3, hidden 5.
-//   parameters: W1 (5, 3), b1 (5), W2 (3, 5), scale (1)
-inline program::Program mixed_program() {
-    using program::Op;
-    using program::OpKind;
-    program::Program p;
-    p.widths = {1, 3, 5, 5, 3, 1, 3, 1, 3, 3, 1, 3, 3, 3};
-    p.parameter_sizes = {15, 5, 15, 1};
-    const auto add = [&](OpKind kind, int out, std::vector<int> inputs) -> Op& {
-        Op& op = p.ops.emplace_back();
+// Builds a program operation by operation; each writes the next value.
+class Builder {
+   public:
+    explicit Builder(int width, std::vector<std::int64_t> parameter_sizes = {}) {
+        program_.widths = {1, width};
+        program_.parameter_sizes = std::move(parameter_sizes);
+    }
+
+    program::Op& add(program::OpKind kind, int width, std::vector<int> inputs) {
+        program_.widths.push_back(width);
+        program::Op& op = program_.ops.emplace_back();
         op.kind = kind;
-        op.out = out;
+        op.out = static_cast<int>(program_.widths.size()) - 1;
         op.inputs = std::move(inputs);
         return op;
-    };
-    const auto dense = [&](int out, int x, int weight, int bias, int in, int to) {
-        Op& op = add(OpKind::dense, out, {x});
+    }
+    int last() const { return program_.ops.back().out; }
+
+    int dense(int x, int width, int weight, int bias) {
+        program::Op& op = add(program::OpKind::dense, width, {x});
         op.parameter = weight;
         op.bias = bias;
-        op.features_in = in;
-        op.features_out = to;
-    };
-    dense(2, 1, 0, 1, 3, 5);
-    add(OpKind::unary, 3, {2}).unary = numerics::UnaryFn::tanh;
-    dense(4, 3, 2, -1, 5, 3);
-    add(OpKind::unary, 5, {0}).unary = numerics::UnaryFn::sin;
-    add(OpKind::gather, 6, {5}).index = {0, 0, 0};
-    add(OpKind::parameter, 7, {}).parameter = 3;
-    add(OpKind::gather, 8, {7, 5}).index = {0, 0, 0};
-    add(OpKind::binary, 9, {6, 1}).binary = numerics::BinaryFn::mul;
-    add(OpKind::segment_sum, 10, {9}).index = {0, 0, 0};
-    add(OpKind::gather, 11, {10, 9}).index = {0, 2, 3};
-    add(OpKind::binary, 12, {11, 8}).binary = numerics::BinaryFn::mul;
-    add(OpKind::binary, 13, {4, 12}).binary = numerics::BinaryFn::add;
-    p.output = 13;
-    return p;
+        op.features_in = program_.widths[static_cast<std::size_t>(x)];
+        op.features_out = width;
+        return op.out;
+    }
+    int dense_dynamic(int x, int weight, int width, int blocks, int repeats) {
+        program::Op& op = add(program::OpKind::dense_dynamic, width, {x, weight});
+        op.blocks = blocks;
+        op.repeats = repeats;
+        return op.out;
+    }
+    int unary(numerics::UnaryFn fn, int x) {
+        add(program::OpKind::unary, program_.widths[static_cast<std::size_t>(x)], {x}).unary = fn;
+        return last();
+    }
+    int binary(numerics::BinaryFn fn, int a, int b) {
+        add(program::OpKind::binary, program_.widths[static_cast<std::size_t>(a)], {a, b}).binary = fn;
+        return last();
+    }
+    int gather(std::vector<int> inputs, std::vector<int> index) {
+        add(program::OpKind::gather, static_cast<int>(index.size()), std::move(inputs)).index =
+            std::move(index);
+        return last();
+    }
+    int segment_sum(int x, int width, std::vector<int> index) {
+        add(program::OpKind::segment_sum, width, {x}).index = std::move(index);
+        return last();
+    }
+    int select(int condition, int a, int b) {
+        add(program::OpKind::select, program_.widths[static_cast<std::size_t>(a)], {condition, a, b});
+        return last();
+    }
+    int parameter(int index) {
+        const auto size = program_.parameter_sizes[static_cast<std::size_t>(index)];
+        add(program::OpKind::parameter, static_cast<int>(size), {}).parameter = index;
+        return last();
+    }
+    int constant(std::vector<double> values) {
+        add(program::OpKind::constant, static_cast<int>(values.size()), {}).constants = std::move(values);
+        return last();
+    }
+
+    program::Program finish() {
+        program_.output = last();
+        program::validate(program_);
+        return program_;
+    }
+
+   private:
+    program::Program program_;
+};
+
+// dy/dt = W2 tanh(W1 y + b1) + sin(t) * y * scale and more, with every kind of operation in it; width 3,
+// hidden 5.
+//   parameters: W1 (5, 3), b1 (5), W2 (3, 5), scale (1)
+inline program::Program mixed_program() {
+    using numerics::BinaryFn;
+    using numerics::UnaryFn;
+    using program::VALUE_T;
+    using program::VALUE_Y;
+    Builder b(3, {15, 5, 15, 1});
+    const int hidden = b.unary(UnaryFn::tanh, b.dense(VALUE_Y, 5, 0, 1));
+    const int network = b.dense(hidden, 3, 2, -1);
+    const int wave = b.unary(UnaryFn::sin, VALUE_T);
+    const int waves = b.gather({wave}, {0, 0, 0});
+    const int scale = b.parameter(3);
+    const int scales = b.gather({scale, wave}, {0, 0, 0});
+    const int product = b.binary(BinaryFn::mul, waves, VALUE_Y);
+    const int sum = b.segment_sum(product, 1, {0, 0, 0});
+    const int mixture = b.binary(BinaryFn::mul, b.gather({sum, product}, {0, 2, 3}), scales);
+    const int static_part = b.binary(BinaryFn::add, network, mixture);
+    const int matrix = b.gather({hidden, scales, wave}, {0, 1, 2, 3, 4, 5, 6, 7, 8});
+    const int dynamic_part = b.dense_dynamic(VALUE_Y, matrix, 3, 1, 1);
+    const int mask = b.constant({2.0, 0.0, -1.0});
+    b.binary(BinaryFn::add, b.select(mask, dynamic_part, static_part), static_part);
+    return b.finish();
 }
 
 }  // namespace flashode::testing

@@ -1,5 +1,7 @@
 // A program that would make a kernel read or write out of bounds is refused.
+#include <cstddef>
 #include <functional>
+#include <limits>
 #include <stdexcept>
 
 #include "check.hpp"
@@ -18,6 +20,28 @@ bool refused(const std::function<void(Program&)>& spoil) {
         return true;
     }
     return false;
+}
+
+// Where operations stand in the program.
+constexpr std::size_t DYNAMIC = 13;
+constexpr std::size_t SELECT = 15;
+constexpr int largest = std::numeric_limits<int>::max();
+
+void check_gradients_pass() {
+    const Program program = flashode::testing::mixed_program();
+    for (const flashode::program::Op& op : program.ops) {
+        for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+            const bool condition = op.kind == flashode::program::OpKind::select && i == 0;
+            CHECK(flashode::program::passes_gradient(op, i) == !condition);
+        }
+    }
+    flashode::program::Op op;
+    op.kind = flashode::program::OpKind::unary;
+    op.unary = flashode::numerics::UnaryFn::round;
+    CHECK(!flashode::program::passes_gradient(op, 0));
+    op.kind = flashode::program::OpKind::binary;
+    op.binary = flashode::numerics::BinaryFn::le;
+    CHECK(!flashode::program::passes_gradient(op, 0) && !flashode::program::passes_gradient(op, 1));
 }
 
 }  // namespace
@@ -44,5 +68,22 @@ int main() {
     CHECK(refused([](Program& p) { p.ops[7].inputs[1] = 2; }));
     CHECK(refused([](Program& p) { p.ops[8].index = {0, 0, 1}; }));
     CHECK(refused([](Program& p) { p.parameter_sizes[3] = 2; }));
+    CHECK(refused([](Program& p) { p.ops[0].repeats = largest; }));
+    for (const int groups : {0, -1, 2, largest}) {
+        CHECK(refused([groups](Program& p) { p.ops[DYNAMIC].blocks = groups; }));
+        CHECK(refused([groups](Program& p) { p.ops[DYNAMIC].repeats = groups; }));
+    }
+    CHECK(refused([](Program& p) { p.ops[DYNAMIC].blocks = p.ops[DYNAMIC].repeats = largest; }));
+    CHECK(refused([](Program& p) { p.ops[DYNAMIC].blocks = 3; }));      // needs three weights, not nine
+    CHECK(refused([](Program& p) { p.ops[DYNAMIC].repeats = 3; }));     // needs one
+    CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs[1] = 3; }));   // a weight of five rows
+    CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs[0] = 3; }));   // five rows to multiply
+    CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs = {1}; }));    // no weight
+    CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs[1] = 15; }));  // not written yet
+    CHECK(refused([](Program& p) { p.ops[SELECT].inputs[0] = 0; }));    // one row to choose by
+    CHECK(refused([](Program& p) { p.ops[SELECT].inputs[1] = 3; }));    // five rows to choose from
+    CHECK(refused([](Program& p) { p.ops[SELECT].inputs[2] = 3; }));
+    CHECK(refused([](Program& p) { p.ops[SELECT].inputs = {16, 15}; }));  // nothing else to choose
+    check_gradients_pass();
     return flashode::testing::finish();
 }

@@ -1,5 +1,6 @@
-// Compile-only: one step, one step vjp and one controller decision on the device, through the very headers
-// that the tile engine uses. One thread owns one trajectory of dy/dt = tanh(A y).
+// Compile-only: one step, one step vjp and one controller decision on the device, and every element-wise
+// function, through the very headers that the tile engine uses. One thread owns one trajectory of dy/dt =
+// tanh(A y), or one number.
 #include "numerics/controller.hpp"
 #include "numerics/dense_output.hpp"
 #include "numerics/error_norm.hpp"
@@ -79,6 +80,42 @@ __global__ void step_and_back(const numerics::Tableau<Real>* tableau, numerics::
         if (accepted) y[d] = middle.y0 * y[d] + (Real(1) - middle.y0) * y1[d];
     }
 }
+
+template <class Real>
+struct SlopeOfUnary {
+    Real x;
+    const Real* c;
+    template <numerics::UnaryFn F>
+    __device__ Real operator()() const {
+        return numerics::unary_derivative<F>(x, numerics::unary_value<F>(x, c), c);
+    }
+};
+
+template <class Real>
+struct SlopeOfBinary {
+    Real a;
+    Real b;
+    template <numerics::BinaryFn F>
+    __device__ Real operator()() const {
+        Real da;
+        Real db;
+        numerics::binary_derivatives<F>(a, b, numerics::binary_value<F>(a, b), da, db);
+        return da + db;
+    }
+};
+
+template <class Real>
+__global__ void slopes(numerics::UnaryFn unary, numerics::BinaryFn binary, const Real* constants,
+                       const Real* x, Real* out) {
+    const int at = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    out[at] = numerics::visit_unary(unary, SlopeOfUnary<Real>{x[at], constants}) +
+              numerics::visit_binary(binary, SlopeOfBinary<Real>{x[at], out[at]});
+}
+
+template __global__ void slopes<float>(numerics::UnaryFn, numerics::BinaryFn, const float*, const float*,
+                                       float*);
+template __global__ void slopes<double>(numerics::UnaryFn, numerics::BinaryFn, const double*, const double*,
+                                        double*);
 
 template __global__ void step_and_back<float>(const numerics::Tableau<float>*, numerics::Controller,
                                               numerics::Tolerance<float>, const float*, float, double, float*,

@@ -13,14 +13,16 @@ from flashode.program.ops import (
     Binary,
     Constant,
     Dense,
+    DenseDynamic,
     Gather,
     Op,
     Parameter,
     SegmentSum,
+    Select,
     Unary,
     operands,
 )
-from flashode.program.printing import format_program
+from flashode.program.printing import format_body, format_program
 from flashode.program.validation import check_op
 
 __all__ = [
@@ -29,13 +31,16 @@ __all__ = [
     "Binary",
     "Constant",
     "Dense",
+    "DenseDynamic",
     "Gather",
     "Op",
     "Parameter",
     "Program",
     "SegmentSum",
+    "Select",
     "Unary",
     "UnaryFunction",
+    "format_body",
     "operands",
 ]
 
@@ -91,7 +96,10 @@ class Program:
             case Dense(out=out, weight=weight):
                 in_features = self.parameter_shapes[weight][1]
                 return 2 * in_features * self.widths[out]
-            case Unary(out=out) | Binary(out=out):
+            case DenseDynamic(out=out, x=x, blocks=blocks, repeats=repeats):
+                in_features = self.widths[x] // (blocks * repeats)
+                return 2 * in_features * self.widths[out]
+            case Unary(out=out) | Binary(out=out) | Select(out=out):
                 return self.widths[out]
             case SegmentSum(x=x):
                 return self.widths[x]

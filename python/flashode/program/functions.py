@@ -50,6 +50,11 @@ def _clamp(x: Tensor, low: float, high: float) -> Tensor:
     return torch.clamp(x, low, high)
 
 
+def _comparison(compare: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """One where it holds, zero elsewhere."""
+    return lambda a, b: compare(a, b).to(a.dtype)
+
+
 UNARY: dict[str, UnaryFunction] = {
     "neg": _plain(torch.neg),
     "abs": _plain(torch.abs),
@@ -67,9 +72,20 @@ UNARY: dict[str, UnaryFunction] = {
     "sigmoid": _plain(torch.sigmoid),
     "relu": _plain(torch.relu),
     "erf": _plain(torch.erf),
+    "asin": _plain(torch.asin),
+    "acos": _plain(torch.acos),
     "atan": _plain(torch.atan),
     "sinh": _plain(torch.sinh),
     "cosh": _plain(torch.cosh),
+    "asinh": _plain(torch.asinh),
+    "acosh": _plain(torch.acosh),
+    "atanh": _plain(torch.atanh),
+    "floor": _plain(torch.floor),
+    "ceil": _plain(torch.ceil),
+    "round": _plain(torch.round),
+    "trunc": _plain(torch.trunc),
+    # The value without its gradient.
+    "detach": _plain(Tensor.detach),
     "affine": UnaryFunction(("scale", "shift"), _affine),
     "power": UnaryFunction(("exponent",), torch.pow),
     "leaky_relu": UnaryFunction(("slope",), F.leaky_relu),
@@ -95,4 +111,11 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "maximum": torch.maximum,
     "minimum": torch.minimum,
     "power": torch.pow,
+    "atan2": torch.atan2,
+    "fmod": torch.fmod,
+    "remainder": torch.remainder,
+    "lt": _comparison(torch.lt),
+    "le": _comparison(torch.le),
+    "eq": _comparison(torch.eq),
+    "ne": _comparison(torch.ne),
 }

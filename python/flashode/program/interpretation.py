@@ -9,7 +9,18 @@ import torch
 from torch import Tensor
 
 from flashode.program.functions import BINARY, UNARY
-from flashode.program.ops import Binary, Constant, Dense, Gather, Op, Parameter, SegmentSum, Unary
+from flashode.program.ops import (
+    Binary,
+    Constant,
+    Dense,
+    DenseDynamic,
+    Gather,
+    Op,
+    Parameter,
+    SegmentSum,
+    Select,
+    Unary,
+)
 
 if TYPE_CHECKING:
     from flashode.program import Program
@@ -38,6 +49,10 @@ def _evaluate(op: Op, width: int, values: Sequence[Tensor], parameters: Sequence
             if bias is not None:
                 result = result + parameters[bias]
             return result.reshape(*batch, width)
+        case DenseDynamic(x=x, weight=weight, blocks=blocks, repeats=repeats):
+            grouped = values[x].reshape(*batch, blocks, repeats, -1)
+            matrices = values[weight].reshape(*batch, blocks, -1, grouped.shape[-1])
+            return (grouped @ matrices.mT).reshape(*batch, width)
         case Gather(inputs=inputs, index=index):
             rows = torch.cat([values[value] for value in inputs], -1)
             return rows.index_select(-1, torch.tensor(index, device=y.device))
@@ -45,6 +60,8 @@ def _evaluate(op: Op, width: int, values: Sequence[Tensor], parameters: Sequence
             return UNARY[fn].evaluate(values[x], *constants)
         case Binary(a=a, b=b, fn=fn):
             return BINARY[fn](values[a], values[b])
+        case Select(condition=condition, a=a, b=b):
+            return torch.where(values[condition] != 0, values[a], values[b])
         case SegmentSum(x=x, segment=segment):
             return y.new_zeros(*batch, width).index_add(-1, torch.tensor(segment, device=y.device), values[x])
         case Parameter(parameter=parameter):

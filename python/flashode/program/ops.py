@@ -29,6 +29,25 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class DenseDynamic:
+    """``out[b, r] = weight[b] @ x[b, r]``: products with matrices that are computed themselves.
+
+    Attributes:
+        out: value written, width ``blocks * repeats * out_features``.
+        x: value read, width ``blocks * repeats * in_features``.
+        weight: value read, width ``blocks * out_features * in_features``.
+        blocks: how many matrices there are.
+        repeats: how many consecutive groups of ``x`` share a matrix.
+    """
+
+    out: int
+    x: int
+    weight: int
+    blocks: int
+    repeats: int
+
+
+@dataclass(frozen=True)
 class Gather:
     """``out[i] = concatenation(inputs)[index[i]]``: slices, stacks, transposes and broadcasts."""
 
@@ -58,6 +77,16 @@ class Binary:
 
 
 @dataclass(frozen=True)
+class Select:
+    """``out[i] = a[i] if condition[i] else b[i]``; all but zero holds. The condition has no gradient."""
+
+    out: int
+    condition: int
+    a: int
+    b: int
+
+
+@dataclass(frozen=True)
 class SegmentSum:
     """``out[segment[i]] += x[i]`` from zero: sums over groups of rows."""
 
@@ -82,7 +111,7 @@ class Constant:
     values: tuple[float, ...]
 
 
-Op = Dense | Gather | Unary | Binary | SegmentSum | Parameter | Constant
+Op = Dense | DenseDynamic | Gather | Unary | Binary | Select | SegmentSum | Parameter | Constant
 
 
 def operands(op: Op) -> tuple[int, ...]:
@@ -90,8 +119,12 @@ def operands(op: Op) -> tuple[int, ...]:
     match op:
         case Dense(x=x) | Unary(x=x) | SegmentSum(x=x):
             return (x,)
+        case DenseDynamic(x=x, weight=weight):
+            return (x, weight)
         case Binary(a=a, b=b):
             return (a, b)
+        case Select(condition=condition, a=a, b=b):
+            return (condition, a, b)
         case Gather(inputs=inputs):
             return inputs
         case Parameter() | Constant():

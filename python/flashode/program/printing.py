@@ -6,7 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from flashode.program.functions import UNARY
-from flashode.program.ops import Binary, Constant, Dense, Gather, Op, Parameter, SegmentSum, Unary
+from flashode.program.ops import (
+    Binary,
+    Constant,
+    Dense,
+    DenseDynamic,
+    Gather,
+    Op,
+    Parameter,
+    SegmentSum,
+    Select,
+    Unary,
+)
 
 if TYPE_CHECKING:
     from flashode.program import Program
@@ -17,11 +28,14 @@ _SHOWN = 8
 def format_program(program: Program) -> str:
     """The Program's inputs, operations and output, a line each."""
     shapes = ", ".join(f"p{i}{list(shape)}" for i, shape in enumerate(program.parameter_shapes))
-    lines = [f"program(t[1], y[{program.widths[1]}]{', ' if shapes else ''}{shapes})"]
-    for op in program.ops:
-        lines.append(f"  {name(op.out)}[{program.widths[op.out]}] = {format_op(op)}")
-    lines.append(f"  return {name(program.output)}")
-    return "\n".join(lines)
+    head = f"program(t[1], y[{program.widths[1]}]{', ' if shapes else ''}{shapes})"
+    return "\n  ".join([head, *format_body(program)])
+
+
+def format_body(program: Program) -> list[str]:
+    """The operations, each with the value it writes and its width, and the output."""
+    lines = [f"{name(op.out)}[{program.widths[op.out]}] = {format_op(op)}" for op in program.ops]
+    return [*lines, f"return {name(program.output)}"]
 
 
 def name(value: int) -> str:
@@ -35,6 +49,9 @@ def format_op(op: Op) -> str:
         case Dense(x=x, weight=weight, bias=bias, repeats=repeats):
             tail = "" if bias is None else f" + p{bias}"
             return f"p{weight} @ {name(x)}{tail}" + (f", {repeats} times" if repeats > 1 else "")
+        case DenseDynamic(x=x, weight=weight, blocks=blocks, repeats=repeats):
+            times = [f"{blocks} blocks"] * (blocks > 1) + [f"{repeats} times"] * (repeats > 1)
+            return ", ".join([f"{name(weight)} @ {name(x)}", *times])
         case Gather(inputs=inputs, index=index):
             return f"({', '.join(map(name, inputs))})[{_indices(index)}]"
         case Unary(x=x, fn=fn, constants=constants):
@@ -42,6 +59,8 @@ def format_op(op: Op) -> str:
             return f"{fn}({', '.join([name(x), *(f'{key}={value:g}' for key, value in given)])})"
         case Binary(a=a, b=b, fn=fn):
             return f"{fn}({name(a)}, {name(b)})"
+        case Select(condition=condition, a=a, b=b):
+            return f"{name(a)} where {name(condition)} else {name(b)}"
         case SegmentSum(x=x, segment=segment):
             return f"segment_sum({name(x)}, [{_indices(segment)}])"
         case Parameter(parameter=parameter):

@@ -6,7 +6,19 @@ import math
 from collections.abc import Sequence
 
 from flashode.program.functions import BINARY, UNARY
-from flashode.program.ops import Binary, Constant, Dense, Gather, Op, Parameter, SegmentSum, Unary, operands
+from flashode.program.ops import (
+    Binary,
+    Constant,
+    Dense,
+    DenseDynamic,
+    Gather,
+    Op,
+    Parameter,
+    SegmentSum,
+    Select,
+    Unary,
+    operands,
+)
 
 Shapes = Sequence[tuple[int, ...]]
 
@@ -34,6 +46,8 @@ def _width(op: Op, widths: Sequence[int], parameter_shapes: Shapes) -> int:
     match op:
         case Dense():
             return _dense_width(op, widths, parameter_shapes)
+        case DenseDynamic():
+            return _dense_dynamic_width(op, widths)
         case Gather(inputs=inputs, index=index):
             available = sum(widths[value] for value in inputs)
             if any(not 0 <= i < available for i in index):
@@ -50,6 +64,10 @@ def _width(op: Op, widths: Sequence[int], parameter_shapes: Shapes) -> int:
                 raise ValueError(f"unknown binary function {fn!r}; known: {', '.join(BINARY)}")
             if widths[a] != widths[b]:
                 raise ValueError(f"{op} joins widths {widths[a]} and {widths[b]}")
+            return widths[a]
+        case Select(condition=condition, a=a, b=b):
+            if not widths[condition] == widths[a] == widths[b]:
+                raise ValueError(f"{op} joins widths {widths[condition]}, {widths[a]} and {widths[b]}")
             return widths[a]
         case SegmentSum(out=out, x=x, segment=segment):
             if len(segment) != widths[x]:
@@ -74,6 +92,16 @@ def _dense_width(op: Dense, widths: Sequence[int], parameter_shapes: Shapes) -> 
     if op.repeats < 1 or op.repeats * in_features != widths[op.x]:
         raise ValueError(f"{op} reads {widths[op.x]} rows, not {op.repeats} groups of {in_features}")
     return op.repeats * out_features
+
+
+def _dense_dynamic_width(op: DenseDynamic, widths: Sequence[int]) -> int:
+    groups = op.blocks * op.repeats
+    if op.blocks < 1 or op.repeats < 1 or widths[op.x] % groups:
+        raise ValueError(f"{op} reads {widths[op.x]} rows, not {op.blocks} times {op.repeats} equal groups")
+    matrix_row = op.blocks * (widths[op.x] // groups)
+    if widths[op.weight] % matrix_row:
+        raise ValueError(f"the weight of {op} has {widths[op.weight]} rows, no multiple of {matrix_row}")
+    return groups * (widths[op.weight] // matrix_row)
 
 
 def _shape(parameter: int, parameter_shapes: Shapes) -> tuple[int, ...]:

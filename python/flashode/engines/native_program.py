@@ -1,0 +1,53 @@
+"""Handing a Program to the compiled module, operation by operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from flashode.program import (
+    Binary,
+    Constant,
+    Dense,
+    DenseDynamic,
+    Gather,
+    Op,
+    Parameter,
+    Program,
+    SegmentSum,
+    Select,
+    Unary,
+)
+
+
+def translate(program: Program, builder_type: Any) -> Any:
+    """The compiled module's form of a Program, made by its ``ProgramBuilder``."""
+    sizes = [torch.Size(shape).numel() for shape in program.parameter_shapes]
+    builder = builder_type(program.widths, sizes)
+    for op in program.ops:
+        _add(builder, op, program)
+    return builder.finish(program.output)
+
+
+def _add(builder: Any, op: Op, program: Program) -> None:
+    match op:
+        case Dense(out, x, weight, bias, repeats):
+            features_out, features_in = program.parameter_shapes[weight]
+            builder.dense(out, x, weight, bias, repeats, features_in, features_out)
+        case Gather(out, inputs, index):
+            builder.gather(out, inputs, index)
+        case Unary(out, x, fn, constants):
+            builder.unary(out, x, fn, constants)
+        case Binary(out, a, b, fn):
+            builder.binary(out, a, b, fn)
+        case DenseDynamic(out, x, weight, blocks, repeats):
+            builder.dense_dynamic(out, x, weight, blocks, repeats)
+        case Select(out, condition, a, b):
+            builder.select(out, condition, a, b)
+        case SegmentSum(out, x, segment):
+            builder.segment_sum(out, x, segment)
+        case Parameter(out, parameter):
+            builder.parameter(out, parameter)
+        case Constant(out, values):
+            builder.constant(out, values)

@@ -1,0 +1,149 @@
+// One solve, forward and in reverse, from a record of everything that it depends on.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <vector>
+
+#include "check.hpp"
+#include "problems.hpp"
+
+namespace flashode::testing {
+
+inline const cpu::Interrupt never;
+
+struct Inputs {
+    program::Program program;
+    std::vector<cpu::Segment> segments;
+    std::vector<std::vector<double>> parameters;
+    std::vector<double> y0;
+    std::vector<double> times;
+    std::int64_t batch = 0;
+    double direction = 1.0;
+
+    std::size_t state_size() const {
+        return static_cast<std::size_t>(batch) * static_cast<std::size_t>(program.width());
+    }
+
+    cpu::Field field() const {
+        cpu::Field made;
+        made.program = &program;
+        for (const auto& parameter : parameters) made.parameters.push_back(parameter.data());
+        made.wants_gradient.assign(parameters.size(), true);
+        made.segments = segments;
+        made.batch = batch;
+        made.direction = direction;
+        return made;
+    }
+};
+
+struct Solution {
+    cpu::Outcome outcome;
+    std::vector<double> states;  // (times, state)
+    cpu::StepLog log;
+    cpu::Checkpoints<double> checkpoints;
+};
+
+inline Solution solve(const cpu::KernelSet& kernels, const Inputs& in, const cpu::Method& how) {
+    const cpu::Field field = in.field();
+    Solution out;
+    out.states.resize(in.times.size() * in.state_size());
+    cpu::ForwardRequest<double> request;
+    request.field = &field;
+    request.method = &how;
+    request.y0 = in.y0.data();
+    request.times = request.grid = in.times.data();
+    request.time_count = request.grid_count = static_cast<std::int64_t>(in.times.size());
+    request.states = out.states.data();
+    request.log = &out.log;
+    request.checkpoints = &out.checkpoints;
+    out.outcome = kernels.twofold.forward(request, never);
+    return out;
+}
+
+struct Gradient {
+    std::vector<double> y0;
+    std::vector<double> times;
+    std::vector<std::vector<double>> parameters;
+    cpu::Outcome outcome;  // of the continuous adjoint
+
+    explicit Gradient(const Inputs& in) : y0(in.state_size()), times(in.times.size()) {
+        for (const auto& parameter : in.parameters) parameters.emplace_back(parameter.size());
+    }
+    std::vector<double*> pointers() {
+        std::vector<double*> to;
+        for (auto& parameter : parameters) to.push_back(parameter.data());
+        return to;
+    }
+};
+
+// Of the loss sum(weights * states).
+inline Gradient discrete(const cpu::KernelSet& kernels, const Inputs& in, const cpu::Method& how,
+                         const std::vector<double>& weights) {
+    const cpu::Field field = in.field();
+    const Solution solution = solve(kernels, in, how);
+    Gradient gradient(in);
+    std::vector<double> grid(in.times.size());
+    cpu::DiscreteRequest<double> request;
+    request.field = &field;
+    request.method = &how;
+    request.log = &solution.log;
+    request.states = solution.checkpoints.states.data();
+    request.slopes = solution.checkpoints.slopes.data();
+    request.times = in.times.data();
+    request.time_count = static_cast<std::int64_t>(in.times.size());
+    request.grad_states = weights.data();
+    request.grad_y0 = gradient.y0.data();
+    request.grad_times = gradient.times.data();
+    request.grad_grid = grid.data();
+    request.grad_parameters = gradient.pointers();
+    kernels.twofold.discrete_vjp(request, never);
+    for (std::size_t i = 0; i < grid.size(); ++i) gradient.times[i] += grid[i];
+    return gradient;
+}
+
+inline Gradient continuous(const cpu::KernelSet& kernels, const Inputs& in, const cpu::Method& how,
+                           const std::vector<double>& weights, bool seminorm = false) {
+    const cpu::Field field = in.field();
+    const Solution solution = solve(kernels, in, how);
+    std::vector<std::vector<double>> grids;
+    for (std::size_t i = 1; i < in.times.size(); ++i) grids.push_back({-in.times[i], -in.times[i - 1]});
+    Gradient gradient(in);
+    cpu::ContinuousRequest<double> request;
+    request.field = &field;
+    request.method = &how;
+    request.seminorm = seminorm;
+    request.times = in.times.data();
+    request.time_count = static_cast<std::int64_t>(in.times.size());
+    request.grids = grids.data();
+    request.states = solution.states.data();
+    request.grad_states = weights.data();
+    request.grad_y0 = gradient.y0.data();
+    request.grad_times = gradient.times.data();
+    request.grad_parameters = gradient.pointers();
+    gradient.outcome = kernels.twofold.continuous_vjp(request, never);
+    CHECK(gradient.outcome.status == cpu::Status::done);
+    return gradient;
+}
+
+inline std::vector<double> waves(std::size_t n) {
+    std::vector<double> w(n);
+    for (std::size_t i = 0; i < n; ++i) w[i] = std::cos(0.37 * static_cast<double>(i));
+    return w;
+}
+
+// Calls check(kernels) for each instruction set that this machine has.
+template <class Check>
+void on_every_instruction_set(const Check& check) {
+    for (const cpu::InstructionSet& set : cpu::instruction_sets()) {
+        if (set.supported()) {
+            check(set.kernels());
+        } else {
+            std::printf("%s: not on this machine\n", set.name);
+        }
+    }
+}
+
+}  // namespace flashode::testing

@@ -1,0 +1,121 @@
+// The Program's binary functions: values and derivatives by torch's conventions.
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <string>
+
+#include "check.hpp"
+#include "numerics/functions.hpp"
+
+namespace {
+
+using namespace flashode::numerics;
+using flashode::testing::same;
+
+bool failed_for(std::string_view name, double x) {
+    std::fprintf(stderr, "    %s at %.17g\n", std::string(name).c_str(), x);
+    return false;
+}
+
+struct BinaryDerivativesMatchDifferences {
+    template <BinaryFn F>
+    void operator()() const {
+        for (const double a : {0.3, 1.7, 2.9}) {
+            for (const double b : {-1.3, 0.6, 2.2}) {
+                const double h = 1e-5;
+                double da = 0;
+                double db = 0;
+                binary_derivatives<F>(a, b, binary_value<F>(a, b), da, db);
+                const double expected_a = (binary_value<F>(a + h, b) - binary_value<F>(a - h, b)) / (2 * h);
+                const double expected_b = (binary_value<F>(a, b + h) - binary_value<F>(a, b - h)) / (2 * h);
+                CHECK(std::fabs(da - expected_a) <= 1e-7 * (1 + std::fabs(da))) || failed_for(name_of(F), a);
+                CHECK(std::fabs(db - expected_b) <= 1e-7 * (1 + std::fabs(db))) || failed_for(name_of(F), b);
+            }
+        }
+    }
+};
+
+template <BinaryFn F>
+bool derivatives_are(double a, double b, double da, double db) {
+    double actual_a = 0;
+    double actual_b = 0;
+    binary_derivatives<F>(a, b, binary_value<F>(a, b), actual_a, actual_b);
+    const auto equal = [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); };
+    return equal(actual_a, da) && equal(actual_b, db);
+}
+
+void test_binary_conventions() {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    const double inf = std::numeric_limits<double>::infinity();
+    CHECK(std::isnan(binary_value<BinaryFn::maximum>(nan, 1.0)) &&
+          std::isnan(binary_value<BinaryFn::maximum>(1.0, nan)));
+    CHECK(std::isnan(binary_value<BinaryFn::minimum>(nan, 1.0)) &&
+          std::isnan(binary_value<BinaryFn::minimum>(1.0, nan)));
+    CHECK(std::isnan(binary_value<BinaryFn::fmod>(nan, 1.0)) &&
+          std::isnan(binary_value<BinaryFn::remainder>(1.0, nan)) &&
+          std::isnan(binary_value<BinaryFn::atan2>(nan, nan)));
+    CHECK(derivatives_are<BinaryFn::maximum>(1, 1, 0.5, 0.5) &&
+          derivatives_are<BinaryFn::minimum>(1, 1, 0.5, 0.5));
+    CHECK(derivatives_are<BinaryFn::maximum>(2, 1, 1, 0) && derivatives_are<BinaryFn::minimum>(2, 1, 0, 1));
+    CHECK(derivatives_are<BinaryFn::maximum>(nan, 1, 1, 1) &&
+          derivatives_are<BinaryFn::minimum>(1, nan, 1, 1));
+    CHECK(derivatives_are<BinaryFn::power>(0, 0, 0, 0) && derivatives_are<BinaryFn::power>(0, 1, 1, 0));
+    CHECK(derivatives_are<BinaryFn::power>(0, -1, -inf, -inf) &&
+          derivatives_are<BinaryFn::power>(-1, 2, -2, nan));
+    CHECK(derivatives_are<BinaryFn::power>(2, 0, 0, log(2.0)) &&
+          derivatives_are<BinaryFn::div>(1, 0, inf, -inf));
+}
+
+void test_division_with_rest() {
+    const double inf = std::numeric_limits<double>::infinity();
+    const auto fmod = [](double a, double b) { return binary_value<BinaryFn::fmod>(a, b); };
+    const auto remainder = [](double a, double b) { return binary_value<BinaryFn::remainder>(a, b); };
+    CHECK(fmod(5.5, 2) == 1.5 && fmod(-5.5, 2) == -1.5 && fmod(5.5, -2) == 1.5 && fmod(-5.5, -2) == -1.5);
+    CHECK(remainder(5.5, 2) == 1.5 && remainder(-5.5, 2) == 0.5 && remainder(5.5, -2) == -0.5 &&
+          remainder(-5.5, -2) == -1.5);
+    CHECK(same(fmod(-4.0, 2.0), -0.0) && same(remainder(-4.0, 2.0), -0.0) && remainder(4.0, -2.0) == 0);
+    CHECK(fmod(3.0, inf) == 3 && remainder(-3.0, inf) == inf && remainder(3.0, -inf) == -inf);
+    CHECK(std::isnan(fmod(3.0, 0.0)) && std::isnan(remainder(3.0, 0.0)) && std::isnan(remainder(inf, 3.0)));
+    CHECK(derivatives_are<BinaryFn::fmod>(-5.5, 2, 1, 2) &&
+          derivatives_are<BinaryFn::remainder>(-5.5, 2, 1, 3));
+    CHECK(derivatives_are<BinaryFn::fmod>(5.5, 0, 1, -inf) &&
+          derivatives_are<BinaryFn::remainder>(5.5, 0, 1, -inf));
+    CHECK(derivatives_are<BinaryFn::remainder>(-3, inf, 1, 1));
+    // The quotient rounds to ten, of which only nine fit.
+    CHECK(1.0 / 0.1 == 10 && derivatives_are<BinaryFn::remainder>(1, 0.1, 1, -9));
+}
+
+void test_angle() {
+    const double pi = std::acos(-1.0);
+    CHECK(binary_value<BinaryFn::atan2>(0.0, -0.0) == pi && binary_value<BinaryFn::atan2>(-0.0, -1.0) == -pi);
+    CHECK(derivatives_are<BinaryFn::atan2>(0, 0, 0, 0) &&
+          derivatives_are<BinaryFn::atan2>(3, 4, 0.16, -0.12));
+    CHECK(derivatives_are<BinaryFn::atan2>(0, -2, -0.5, 0));
+}
+
+template <BinaryFn F>
+bool compares(bool below, bool equal, bool above, bool unordered) {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    const auto is = [](bool holds, double a, double b) { return binary_value<F>(a, b) == (holds ? 1 : 0); };
+    return is(below, 1, 2) && is(equal, 2, 2) && is(equal, 0.0, -0.0) && is(above, 2, 1) &&
+           is(unordered, nan, 1) && is(unordered, 1, nan) && is(unordered, nan, nan) &&
+           derivatives_are<F>(1, 2, 0, 0) && derivatives_are<F>(2, 2, 0, 0);
+}
+
+void test_comparisons() {
+    CHECK(compares<BinaryFn::lt>(true, false, false, false));
+    CHECK(compares<BinaryFn::le>(true, true, false, false));
+    CHECK(compares<BinaryFn::eq>(false, true, false, false));
+    CHECK(compares<BinaryFn::ne>(true, false, true, true));
+}
+
+}  // namespace
+
+int main() {
+    for (const BinaryInfo& row : binary_table) visit_binary(row.fn, BinaryDerivativesMatchDifferences{});
+    test_binary_conventions();
+    test_division_with_rest();
+    test_angle();
+    test_comparisons();
+    return flashode::testing::finish();
+}
