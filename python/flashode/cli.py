@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 
-PACKAGES = ("matplotlib", "rich", "typer")
+PACKAGES = ("rich", "typer")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import torch
 from flashode.autograd import ContinuousAdjoint, DiscreteAdjoint
 from flashode.engines import choose
 from flashode.problem import make_adjoint, make_problem
+from flashode.verify import Verify
 
 State = torch.Tensor | tuple[torch.Tensor, ...]
 
@@ -24,6 +25,7 @@ def odeint(
     method: str | None = None,
     options: Mapping[str, Any] | None = None,
     event_fn: Callable[..., Any] | None = None,
+    verify: Verify = "first",
 ) -> Any:
     """Solve ``dy/dt = func(t, y)``, ``y(t[0]) = y0``.
 
@@ -44,6 +46,9 @@ def odeint(
             ``safety``, ``ifactor``, ``dfactor``, ``max_num_steps``, ``dtype`` and ``norm``; fixed-step ones
             ``step_size`` or ``grid_constructor``, ``interp`` and ``perturb``.
         event_fn: Not supported yet; must be None.
+        verify: When the compiled form of ``func`` is compared with ``func`` itself: ``"first"``, when it is
+            made and at each new batch size; ``"always"``, at every solve as well; ``"never"``. Where they
+            differ the solve runs in plain PyTorch, with a warning.
 
     Returns:
         Tensor of shape ``(len(t), *y0.shape)`` and dtype of ``y0``, or a tuple of such.
@@ -57,7 +62,7 @@ def odeint(
         MaxStepsExceeded: If an output interval takes more than ``max_num_steps`` steps.
     """
     _refuse_events(event_fn)
-    problem = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options)
+    problem = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify)
     plan = choose(problem, None)
     if not plan.reversible:
         states = plan.differentiable(problem.t, problem.y0, plan.parameters)
@@ -80,6 +85,7 @@ def odeint_adjoint(
     method: str | None = None,
     options: Mapping[str, Any] | None = None,
     event_fn: Callable[..., Any] | None = None,
+    verify: Verify = "first",
     adjoint_rtol: Any = None,
     adjoint_atol: Any = None,
     adjoint_method: str | None = None,
@@ -101,6 +107,7 @@ def odeint_adjoint(
         method: As for :func:`odeint`.
         options: As for :func:`odeint`.
         event_fn: As for :func:`odeint`.
+        verify: As for :func:`odeint`.
         adjoint_rtol: Relative tolerance of the reverse solve; None takes ``rtol``. A tuple may also have one
             entry for each part of the augmented state ``(vjp_t, y, a, *parameters)``.
         adjoint_atol: Absolute tolerance, likewise.
@@ -120,7 +127,7 @@ def odeint_adjoint(
         SolverError: As :func:`odeint`, also from the backward pass.
     """
     _refuse_events(event_fn)
-    problem = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options)
+    problem = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify)
     adjoint = make_adjoint(
         problem,
         method=method,

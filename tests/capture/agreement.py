@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flashode.capture import Capture, capture
 from flashode.declined import Declined
@@ -13,19 +13,15 @@ D = torch.float64
 Field = Callable[[Any, Any], Any]
 
 
-def made(func: Field, y: Tensor, t: float = 0.3) -> Capture:
-    found = capture(func, torch.tensor(t, dtype=y.dtype), y)
-    assert isinstance(found, Capture), found
-    return found
-
-
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, dtype=D, generator=torch.Generator().manual_seed(seed))
 
 
 def evaluated(captured: Capture, t: Tensor, y: Tensor) -> Tensor:
-    rows = y.reshape(y.shape[0], -1) if captured.batched else y.reshape(-1)
-    return captured.program.interpret(t, rows, captured.parameters()).reshape(y.shape)
+    batch = y.shape[0] if captured.batched else 1
+    rows = [part.reshape(batch, -1) for part in (y, *captured.carried)]
+    rates = captured.program.interpret(t, torch.cat(rows, 1), captured.parameters())
+    return rates[:, : rows[0].shape[1]].reshape(y.shape)
 
 
 def agrees(
@@ -45,17 +41,35 @@ def agrees(
         torch.testing.assert_close(program, eager, rtol=rtol, atol=1e-12)
 
 
+class Counted(nn.Module):
+    """A layer that counts its evaluations, as programs do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nfe = 0
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.nfe += 1
+        out: Tensor = self.layer(y)
+        return out
+
+
 T = torch.tensor(0.3)
 Y = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+
+
+def made(func: Field, y: Tensor = Y, t: float = 0.3) -> Capture:
+    found = capture(func, torch.tensor(t, dtype=y.dtype), y)
+    assert isinstance(found, Capture), found
+    return found
 
 
 def true(func: Callable[[Any, Any], Any], t: Tensor = T, y: Tensor = Y) -> Capture:
     """The capture, which must agree with the function as it is now."""
     found = capture(func, t, y)
     assert isinstance(found, Capture), found
-    rows = y.reshape(y.shape[0], -1) if found.batched else y.reshape(-1)
-    value = found.program.interpret(t, rows, found.parameters()).reshape(y.shape)
-    torch.testing.assert_close(value, func(t, y))
+    torch.testing.assert_close(evaluated(found, t, y), func(t, y))
     return found
 
 

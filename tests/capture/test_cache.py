@@ -10,17 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import flashode.capture
+from capture.agreement import T, Y, made
 from flashode.capture import Capture, cache, capture, changing
 from flashode.declined import Declined
-
-T = torch.tensor(0.3)
-Y = torch.randn(4, 3)
-
-
-def captured(func: Callable[[Any, Any], Any], y: Tensor = Y) -> Capture:
-    found = capture(func, T, y)
-    assert isinstance(found, Capture), found
-    return found
 
 
 class Net(nn.Module):
@@ -36,7 +28,7 @@ class Net(nn.Module):
 
 def test_a_module_and_its_parameters_are_not_kept() -> None:
     net = Net()
-    captured(net)
+    made(net)
     gone = weakref.ref(net), weakref.ref(net.layer.weight)
     del net
     gc.collect()
@@ -46,7 +38,7 @@ def test_a_module_and_its_parameters_are_not_kept() -> None:
 def test_a_module_that_refers_to_itself_is_not_kept() -> None:
     net = Net()
     net.itself = [net]
-    captured(net)
+    made(net)
     gone = weakref.ref(net)
     del net
     gc.collect()
@@ -58,7 +50,7 @@ def test_closures_are_not_kept() -> None:
         return lambda t, y: net(t, y) + tensor
 
     net, tensor = Net(), torch.randn(3)
-    captured(make(net, tensor))
+    made(make(net, tensor))
     gone = weakref.ref(net), weakref.ref(tensor)
     del net, tensor
     gc.collect()
@@ -68,7 +60,7 @@ def test_closures_are_not_kept() -> None:
 def test_declined_fields_are_not_kept() -> None:
     class Declining(Net):
         def forward(self, t: Tensor, y: Tensor) -> Tensor:
-            return torch.cumsum(self.layer(y), -1)
+            return torch.special.i0(self.layer(y))
 
     net = Declining()
     assert isinstance(capture(net, T, Y), Declined)
@@ -82,7 +74,7 @@ def test_classes_are_not_kept() -> None:
     class Local(Net):
         pass
 
-    captured(Local())
+    made(Local())
     gone = weakref.ref(Local)
     del Local
     gc.collect()
@@ -92,17 +84,40 @@ def test_classes_are_not_kept() -> None:
 
 def test_a_lambda_made_afresh_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     net = Net()
-    made = []
+    traces = []
     real = flashode.capture.make
-    monkeypatch.setattr(flashode.capture, "make", lambda *given: made.append(1) or real(*given))
+    monkeypatch.setattr(flashode.capture, "make", lambda *given: traces.append(1) or real(*given))
     programs = set()
     for i in range(1000):
         shift = torch.full((3,), float(i))
-        found = captured(lambda t, y, shift=shift: net(t, y) + shift)
+        found = made(lambda t, y, shift=shift: net(t, y) + shift)
         assert any(parameter is shift for parameter in found.parameters())
         programs.add(id(found.program))
-    assert len(made) == 1
+    assert len(traces) == 1
     assert len(programs) == 1
+
+
+def test_ten_thousand_lambdas_over_the_same_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, shift = Net(), torch.ones(3)
+
+    def solves(count: int) -> list[weakref.ref[Any]]:
+        functions = []
+        for _ in range(count):
+            field = lambda t, y: net(t, y) + shift  # noqa: E731
+            made(field)
+            functions.append(weakref.ref(field))
+        return functions
+
+    solves(1)
+    monkeypatch.setattr(flashode.capture, "make", None)
+    gc.collect()
+    before = len(gc.get_objects())
+    functions = solves(10_000)
+    assert [reference() for reference in functions[:-1]] == [None] * 9_999
+    del functions
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100
+    assert sum(1 for _ in flashode.capture._cache.all_entries()) == 1
 
 
 def test_a_wrapper_made_afresh_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,15 +130,15 @@ def test_a_wrapper_made_afresh_is_traced_once(monkeypatch: pytest.MonkeyPatch) -
             return self.net(t, y) * self.context
 
     net = Net()
-    captured(Conditioned(net, torch.randn(3)))
+    made(Conditioned(net, torch.randn(3)))
     monkeypatch.setattr(flashode.capture, "make", None)
     for _ in range(10):
-        captured(Conditioned(net, torch.randn(3)))
+        made(Conditioned(net, torch.randn(3)))
 
 
 def test_a_decline_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     net = Net()
-    field = lambda t, y: torch.cumsum(net(t, y), -1)  # noqa: E731
+    field = lambda t, y: torch.special.i0(net(t, y))  # noqa: E731
     first = capture(field, T, Y)
     monkeypatch.setattr(flashode.capture, "make", None)
     assert capture(field, T, Y) == first
@@ -134,11 +149,11 @@ def test_entries_for_one_class_are_bounded() -> None:
     nets = [Net() for _ in range(cache.MAX_ENTRIES + 5)]
     for i, net in enumerate(nets):
         net.rate = 1.0 + i
-        captured(net)
+        made(net)
     assert sum(1 for _ in flashode.capture._cache.all_entries()) == cache.MAX_ENTRIES
-    program = captured(nets[-1]).program
-    captured(nets[7])
-    assert captured(nets[-1]).program is program
+    program = made(nets[-1]).program
+    made(nets[7])
+    assert made(nets[-1]).program is program
 
 
 def test_a_number_that_changes_at_every_solve() -> None:
@@ -154,7 +169,7 @@ def test_a_number_that_changes_at_every_solve() -> None:
     net, steady = Annealed(), Annealed()
     for i in range(changing.MAX_VALUES):
         net.rate = 1.0 + i
-        captured(net).count(3)
+        made(net).count(3)
     reasons = set()
     for i in range(5):
         net.rate, net.nfe = -1.0 - i, i
@@ -164,38 +179,38 @@ def test_a_number_that_changes_at_every_solve() -> None:
     (reason,) = reasons
     assert reason.startswith("the function.rate changes")
     assert "nfe" not in reason
-    captured(steady)
+    made(steady)
     steady.rate = -17.0
-    captured(steady)
+    made(steady)
 
 
 def test_a_number_closed_over_by_a_function_made_afresh() -> None:
     net = Net()
 
-    def made(rate: float) -> Callable[[Tensor, Tensor], Tensor]:
+    def scaled(rate: float) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda t, y: net(t, y) * rate
 
     for i in range(changing.MAX_VALUES_AFRESH):
-        captured(made(1.0 + i))
-    found = capture(made(-1.0), T, Y)
+        made(scaled(1.0 + i))
+    found = capture(scaled(-1.0), T, Y)
     assert isinstance(found, Declined)
     assert "'rate'" in found.reason
 
 
 def test_many_functions_of_one_code_are_no_change() -> None:
-    def made(rate: float) -> Callable[[Tensor, Tensor], Tensor]:
+    def scaled(rate: float) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda t, y: y * rate
 
-    fields = [made(1.0 + i) for i in range(changing.MAX_VALUES_AFRESH + 4)]
+    fields = [scaled(1.0 + i) for i in range(changing.MAX_VALUES_AFRESH + 4)]
     for field in fields:
-        captured(field)
+        made(field)
 
 
 def test_codes_are_bounded() -> None:
     for i in range(cache.MAX_CODES + 3):
         space: dict[str, Any] = {}
         exec(f"def field(t, y):\n    return y * {i}.5", space)
-        captured(space["field"], Y[0])
+        made(space["field"], Y[0])
     assert sum(1 for _ in flashode.capture._cache.all_entries()) <= cache.MAX_CODES
 
 
@@ -203,7 +218,7 @@ def test_batch_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_SIZES", 4)
     net = Net()
     for size in range(2, 12):
-        captured(net, torch.randn(size, 3))
+        made(net, torch.randn(size, 3))
     (entry,) = flashode.capture._cache.all_entries()
     assert len(entry.sizes) <= 4
 
@@ -212,7 +227,7 @@ def test_shapes_and_dtypes_have_their_own_programs() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return -y
 
-    widths = [captured(field, torch.randn(shape)).program.widths[1] for shape in ((4, 3), (4, 2), (4,), (3,))]
+    widths = [made(field, torch.randn(shape)).program.widths[1] for shape in ((4, 3), (4, 2), (4,), (3,))]
     assert widths == [3, 2, 4, 3]
     found = capture(field, T.double(), Y.double())
     assert isinstance(found, Capture)

@@ -13,12 +13,37 @@ from flashode.declined import Declined
 
 SMALL = torch.full((4, 3), 0.1, dtype=D)
 GRADIENT = nn.Parameter(torch.zeros(3, dtype=D))
+WEIGHT = nn.Parameter(random(3))
 
 
 def flat_here(t: Tensor, y: Tensor) -> Tensor:
     with torch.no_grad():
         g = torch.relu(y - 0.8)
     return -0.2 * y + y * g
+
+
+def first_order(t: Tensor, y: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = y * 1
+        (slope,) = torch.autograd.grad((torch.tanh(x * WEIGHT) ** 2).sum(), x)
+    return slope * y
+
+
+def scaled_by_a_norm(t: Tensor, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        size = torch.zeros_like(y)
+        size[:, 0] = 2.0
+        size += 1
+        norm = (y * WEIGHT).abs().sum(-1, keepdim=True)
+        norm.add_(1)
+    return y * WEIGHT / norm * size
+
+
+def written_without_gradients(t: Tensor, y: Tensor) -> Tensor:
+    z = y * 2
+    with torch.no_grad():
+        z.add_(y)
+    return z
 
 
 def without_inference(t: Tensor, y: Tensor) -> Tensor:
@@ -44,21 +69,14 @@ class Doubled(torch.autograd.Function):
 
 
 CUT: dict[str, Callable[[Any, Any], Any]] = {
-    "detach": lambda t, y: torch.maximum(y - 0.5, y * 0).detach(),
-    "torch.detach": lambda t, y: torch.detach(torch.relu(y - 0.5)),
-    "operation": lambda t, y: torch.ops.aten.detach(torch.relu(y - 0.5)),
     "overload": lambda t, y: torch.ops.aten.detach.default(torch.relu(y - 0.5)),
     "data": lambda t, y: torch.relu(y - 0.5).data,
     "new_tensor": lambda t, y: y.new_tensor(torch.relu(y - 0.5)),
     "asarray": lambda t, y: torch.asarray(torch.relu(y - 0.5)),
-    "made a parameter": lambda t, y: y * 1 + nn.Parameter(torch.relu(y - 0.5)),
-    "made a buffer": lambda t, y: y * 1 + nn.Buffer(torch.relu(y - 0.5)),
     "a parameter made another": lambda t, y: y * nn.Parameter(GRADIENT**2),
     "a parameter made a tensor": lambda t, y: y * torch.tensor(GRADIENT**2),
-    "parameter": lambda t, y: y * GRADIENT.detach(),
-    "no_grad": flat_here,
+    "written": written_without_gradients,
     "inference_mode": without_inference,
-    "autograd.grad": not_second_order,
 }
 
 
@@ -70,9 +88,54 @@ def test_cut_gradients_that_vanish_here(name: str) -> None:
     assert "gradient" in found.reason
 
 
-def test_the_place_of_a_detach_is_named() -> None:
+def detached_and_tracked_again(t: Tensor, y: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = y.detach().requires_grad_(True)
+        (slope,) = torch.autograd.grad((torch.tanh(x * WEIGHT) ** 2).sum(), x, create_graph=True)
+    return slope * t
+
+
+DETACHED: dict[str, Callable[[Any, Any], Any]] = {
+    "detach": lambda t, y: torch.maximum(y - 0.5, y * 0).detach() * y,
+    "torch.detach": lambda t, y: torch.detach(torch.relu(y - 0.5)) - y,
+    "operation": lambda t, y: torch.ops.aten.detach(torch.relu(y - 0.5)) - y,
+    "made a parameter": lambda t, y: y * nn.Parameter(torch.relu(y - 0.5)),
+    "made a buffer": lambda t, y: y * nn.Buffer(torch.relu(y - 0.5)),
+    "parameter": lambda t, y: y * WEIGHT.detach() + WEIGHT * y**2,
+    "time": lambda t, y: y * t.detach() + torch.sin(t),
+    "no_grad": flat_here,
+    "no_grad, parameters and writes": scaled_by_a_norm,
+    "no_grad, a view": torch.no_grad()(lambda t, y: y[:, [2, 0, 1]].t().t()),
+    "first order of parameters": not_second_order,
+    "first order": first_order,
+    "tracked again": detached_and_tracked_again,
+    "view": lambda t, y: torch.cat([y[:, :1].detach(), y[:, 1:]], 1) ** 2,
+    "straight through": lambda t, y: y + (torch.round(y) - y).detach() * y,
+    "under vmap": torch.func.vmap(lambda t, y: y * y.detach(), in_dims=(None, 0)),
+    "under grad": lambda t, y: torch.func.grad(lambda x: (x * x.detach() * y * WEIGHT).sum())(y),
+}
+
+
+@pytest.mark.parametrize("name", DETACHED)
+def test_what_is_detached_stays_so(name: str) -> None:
+    found = made(DETACHED[name], random(4, 3))
+    assert any(getattr(op, "fn", "") == "detach" for op in found.program.ops)
+    agrees(DETACHED[name], found, random(4, 3, seed=2), [WEIGHT, GRADIENT])
+
+
+def test_memory_shared_with_a_detached_tensor_is_not_written() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
-        return y * y.detach()
+        z = y * 2
+        shared = z.detach()
+        z += 1
+        return shared * y
+
+    assert "shares with a detached tensor" in declined(field)
+
+
+def test_the_place_of_a_cut_is_named() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return y * y.data
 
     assert f"{__file__}:{field.__code__.co_firstlineno + 1}" in declined(field)
 
@@ -88,7 +151,10 @@ def test_a_zero_last_layer_hides_nothing() -> None:
             out: Tensor = self.last(torch.tanh(self.first(y)).detach())
             return out
 
-    assert "detach" in declined(Net(), SMALL)
+    net = Net()
+    found = made(net, SMALL)
+    nn.init.ones_(net.last.weight)
+    agrees(net, found, SMALL, list(net.parameters()))
 
 
 def test_new_tensors_cut_nothing() -> None:
@@ -118,8 +184,7 @@ def test_detaching_is_autograds_own_business() -> None:
 def test_a_capture_made_without_gradients_is_checked_for_them(mode: Callable[[], Any]) -> None:
     fields = [
         lambda t, y: Doubled.apply(y),
-        lambda t, y: -y.detach(),
-        flat_here,
+        lambda t, y: -y.data,
     ]
     with mode():
         y = SMALL.clone()

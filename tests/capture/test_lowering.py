@@ -113,7 +113,7 @@ FUNCTIONS: dict[str, tuple[Field, tuple[int, ...]]] = {
     "clamp": (lambda t, y: y.clamp(-0.5, 0.5) + y.clamp(min=0) - y.clamp_max(1.0), (4, 3)),
     "division by numbers": (lambda t, y: y / 3 + 1 / (2 + y.exp()) + (y - 1) / t - 2 / (3 + t), (4, 3)),
     "rsub and alpha": (lambda t, y: 2 - torch.add(y, y, alpha=0.3) - torch.sub(1.0, y), (4, 3)),
-    "constant field": (lambda t, y: torch.full_like(y, 0.25), (4, 3)),
+    "constant field": (lambda t, y: torch.full_like(y, 0.1), (4, 3)),
     "literal scalar tensor": (lambda t, y: torch.tensor(2.0) * y + torch.tensor(1.0, dtype=D), (4, 3)),
     "literal vector": (lambda t, y: y * torch.tensor([1.0, 2.0, 3.0], dtype=D), (4, 3)),
     "identity": (lambda t, y: y, (4, 3)),
@@ -229,8 +229,31 @@ def test_mixing_the_batch_is_one_trajectory(name: str) -> None:
     agrees(func, captured, random(4, 3))
 
 
-def test_a_closure_tensor_of_the_batchs_shape_is_one_trajectory() -> None:
-    probe = random(4, 3)
-    captured = made(lambda t, y: y * probe, random(4, 3))
+MERGED: dict[str, Field] = {
+    "nodes before the batch": lambda t, y: (
+        y.transpose(0, 1).reshape(-1, 3).sin().view(2, -1, 3).transpose(0, 1)
+    ),
+    "a product": lambda t, y: (y.transpose(0, 1).reshape(-1, 3) @ MATRIX).view(2, -1, 3).transpose(0, 1),
+    "cut and joined": lambda t, y: (
+        torch.cat(y.transpose(0, 1).reshape(-1, 3).split([1, 2], 1)[::-1], 1).view(2, -1, 3).transpose(0, 1)
+    ),
+    "between": lambda t, y: y.permute(1, 0, 2).reshape(2, -1).cos().view(2, -1, 3).permute(1, 0, 2),
+    "all around": lambda t, y: y.permute(1, 0, 2).reshape(-1).cos().view(2, -1, 3).permute(1, 0, 2),
+}
+MATRIX = random(3, 3, seed=7)
+
+
+@pytest.mark.parametrize("name", MERGED)
+def test_the_batch_merged_with_axes_before_it(name: str) -> None:
+    captured = made(MERGED[name], random(4, 2, 3))
+    assert captured.batched
+    agrees(MERGED[name], captured, random(5, 2, 3))
+
+
+def test_batches_merged_in_different_ways_do_not_meet() -> None:
+    def func(t: Tensor, y: Tensor) -> Tensor:
+        return (y.reshape(-1, 3) * y.transpose(0, 1).reshape(-1, 3)).view(y.shape)
+
+    captured = made(func, random(4, 2, 3))
     assert not captured.batched
-    agrees(lambda t, y: y * probe, captured, random(4, 3))
+    agrees(func, captured, random(4, 2, 3))

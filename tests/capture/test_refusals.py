@@ -1,11 +1,11 @@
 """What is not captured, and the reason that the user reads."""
 
+import datetime
 import functools
 import logging
 import random
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ T = torch.tensor(0.3)
 Y = torch.randn(4, 3)
 Field = Callable[[Any, Any], Any]
 
-ARRAY = np.ones(3, np.float32)
-BOX = SimpleNamespace(rate=2.0)
+ARRAY = np.ones(5000, np.float32)
+STAMP = datetime.date(2026, 1, 1)
 ALPHA = nn.Parameter(torch.tensor(2.0))
 PLAIN = torch.ones(3)
 LOG = logging.getLogger("flashode.tests")
@@ -36,17 +36,6 @@ class Straight(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient
-
-
-def no_grad(t: Tensor, y: Tensor) -> Tensor:
-    with torch.no_grad():
-        shift = ALPHA * y
-    return y + shift
-
-
-@torch.no_grad()
-def all_no_grad(t: Tensor, y: Tensor) -> Tensor:
-    return y * ALPHA
 
 
 def swallowing(t: Tensor, y: Tensor) -> Tensor:
@@ -125,22 +114,19 @@ FIELDS: dict[str, tuple[Field, str]] = {
     "in-place parameter": (writing, "changes a tensor that it owns in place"),
     "in-place t": (lambda t, y: t.add_(1) * y, "changes t in place"),
     "in-place view of y": (lambda t, y: y[:, 0].mul_(2)[:, None] * y, "changes y in place"),
-    "detach": (lambda t, y: y * y.detach(), "cuts a gradient off (.detach)"),
     "data": (lambda t, y: y * ALPHA.data, "cuts a gradient off (.data)"),
-    "no_grad": (no_grad, "with gradients off"),
-    "decorated": (all_no_grad, "with gradients off"),
     "print": (lambda t, y: print() or y, "it calls print()"),
     "seed": (lambda t, y: torch.manual_seed(0) and y, "random number generator"),
     "custom backward": (lambda t, y: Straight.apply(y) * y, "custom autograd.Function"),
-    "shape": (lambda t, y: y.sum(-1), "it returns (4,)"),
-    "dtype": (lambda t, y: y.double(), "it returns (4, 3) torch.float64"),
-    "tuple": (lambda t, y: (y,), "it returns a tuple"),
-    "none": (lambda t, y: None, "it returns a NoneType"),
+    "shape": (lambda t, y: y.sum(-1), "func must return a tensor of shape (4, 3), as y0 has"),
+    "dtype": (lambda t, y: y.double(), "makes torch.float64 of a torch.float32 state"),
+    "tuple": (lambda t, y: (y,), "func must return a tensor shaped like y0, got tuple"),
+    "none": (lambda t, y: None, "func must return a tensor shaped like y0, got NoneType"),
     "half": (lambda t, y: (y.half() * 2).float(), "torch.float16"),
     "complex": (lambda t, y: torch.fft.fft(y).real, "is not supported"),
     "error": (lambda t, y: y @ torch.ones(5, 5), "tracing it raised RuntimeError"),
-    "array": (lambda t, y: y * torch.from_numpy(ARRAY), "the global 'ARRAY' is a numpy.ndarray"),
-    "namespace": (lambda t, y: y * BOX.rate, "the global 'BOX' is a types.SimpleNamespace"),
+    "array": (lambda t, y: y * float(ARRAY[0]), "the global 'ARRAY' is a numpy.ndarray of 5000 elements"),
+    "date": (lambda t, y: y * STAMP.year, "the global 'STAMP' is a datetime.date"),
     "logger": (logged, ""),
     "deep": (lambda t, y: y * DEEP[0][0][0][0][0][0], "deep or large container"),
     "cached": (cached, "the global '_rate' is a functools._lru_cache_wrapper"),
@@ -154,9 +140,8 @@ FIELDS: dict[str, tuple[Field, str]] = {
     "lazy layer": (nn.Sequential(nn.LazyLinear(3)).forward, "has hooks"),
     "set of objects": (lambda t, y: y * len(THINGS), "a set of things"),
     "unwatched": (lambda t, y: y * globals()["PLAIN"], "it calls globals()"),
-    "unsupported": (lambda t, y: torch.cumsum(y, -1), "aten.cumsum is not supported"),
+    "unsupported": (lambda t, y: torch.special.i0(y), "aten.special_i0 is not supported"),
     "sorted": (lambda t, y: y.sort(-1)[0], "aten.sort is not supported"),
-    "unsupported argument": (lambda t, y: torch.div(y, 2, rounding_mode="floor"), "rounding mode"),
 }
 
 
@@ -171,12 +156,12 @@ def test_reason(name: str) -> None:
 def test_the_users_line_is_named() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         h = y * 2
-        return torch.cumsum(h, -1)
+        return torch.special.i0(h)
 
     found = capture(field, T, Y)
     assert isinstance(found, Declined)
     assert f"{__file__}:" in found.reason
-    assert "return torch.cumsum(h, -1)" in found.reason
+    assert "return torch.special.i0(h)" in found.reason
 
 
 def test_the_line_of_a_read_is_named() -> None:
@@ -247,16 +232,10 @@ def test_a_default_device() -> None:
     assert "mode" in found.reason
 
 
-def test_a_tensor_as_a_bound_is_no_internal_matter_of_ours() -> None:
-    found = capture(lambda t, y: y.clamp(min=t), T, Y)
-    assert isinstance(found, Declined)
-    assert "Storage" not in found.reason
-
-
 def test_a_large_state_that_mixes_trajectories() -> None:
     found = capture(lambda t, y: y - y.mean(0), T, torch.randn(2000, 200))
     assert isinstance(found, Declined)
-    assert "sums over the batch" in found.reason
+    assert "batch" in found.reason.partition(";")[0]
     assert "taken as one trajectory" in found.reason
 
 

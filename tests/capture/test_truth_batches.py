@@ -1,6 +1,8 @@
 """A capture serves every batch size that it is true for, and is row-wise only if its function is."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,3 +73,103 @@ def test_batch_norm_is_not_row_wise() -> None:
     declined(net)
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+
+
+def carries(func: Callable[[Any, Any], Any], *tensors: Tensor, y: Tensor = Y) -> None:
+    """The capture carries these tensors along and agrees with the function."""
+    found = capture(func, T, y)
+    assert isinstance(found, Capture), found
+    assert found.batched
+    assert len(found.carried) == len(tensors)
+    for carried, tensor in zip(found.carried, tensors, strict=True):
+        assert torch.equal(carried, tensor.to(y.dtype))
+    rows = torch.cat([part.reshape(len(y), -1) for part in (y, *found.carried)], 1)
+    rates = found.program.interpret(T, rows, found.parameters())
+    torch.testing.assert_close(rates[:, : y[0].numel()].reshape(y.shape), func(T, y))
+    assert not rates[:, y[0].numel() :].any()
+
+
+def test_a_tensor_with_a_slice_for_each_trajectory() -> None:
+    c, mask = torch.randn(4, 2), torch.tensor([[True], [False], [True], [True]])
+    carries(lambda t, y: y * c[:, :1] + c[:, 1:], c)
+    carries(lambda t, y: torch.where(mask, y, -y), mask)
+    carries(lambda t, y: torch.einsum("bi,bj->bj", c, y), c)
+    carries(lambda t, y: y.reshape(c.shape[0], 3) + c.sum(1)[:, None], c)
+    carries(lambda t, y: c[:, :1].expand(y.shape), c)
+
+
+def test_a_weight_beside_a_tensor_with_a_slice_for_each_trajectory() -> None:
+    c, weight = torch.randn(4, 3), torch.randn(4, 3)
+    carries(lambda t, y: torch.tanh(y @ weight.T) @ weight * c, c)
+
+
+def test_a_tensor_that_a_transform_sees_is_not_carried() -> None:
+    """Python's view of it would not be the one of the trace."""
+    c = torch.randn(4, 3)
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        out: Tensor = torch.func.vmap(lambda row, own: row * own)(y, c)
+        return out
+
+    found = capture(field, T, Y)
+    if isinstance(found, Capture):
+        assert not found.batched
+        value = found.program.interpret(T, Y.reshape(-1), found.parameters())
+        torch.testing.assert_close(value.reshape(Y.shape), field(T, Y))
+
+
+def test_what_mixes_the_slices_is_one_trajectory() -> None:
+    c = torch.randn(4, 3)
+    for field in (
+        lambda t, y: y * c.flip(0),
+        lambda t, y: y + c * c.mean(0),
+        lambda t, y: y + c[[1, 0, 2, 3]],
+    ):
+        assert not true(field).batched
+
+
+def test_a_slice_is_read_afresh() -> None:
+    c = torch.randn(4, 3)
+    box = [c]
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return y.tanh() * box[0]
+
+    for _ in range(3):
+        carries(field, box[0])
+        box[0] = torch.randn(4, 3)
+    assert kept() == 1
+
+
+def test_the_components_of_a_tuple_share_the_batch_axis() -> None:
+    def field(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(-part for part in state)
+
+    for shapes, batched in (
+        (((4, 3), (4, 1)), True),
+        (((4, 3), (4,)), True),
+        (((4, 2, 3), (4,)), True),
+        (((4,), (4,)), False),
+        (((4, 3), (3,)), False),
+        (((4, 3), ()), False),
+        (((3,), ()), False),
+    ):
+        found = capture(field, T, tuple(torch.randn(shape) for shape in shapes))
+        assert isinstance(found, Capture)
+        assert found.batched == batched, shapes
+
+
+def test_what_broadcasts_to_the_state_is_its_rate() -> None:
+    shift = torch.randn(3)
+    for field in (
+        lambda t, y: shift,
+        lambda t, y: t,
+        lambda t, y: y.mean(1, keepdim=True),
+        lambda t, y: torch.zeros(1, 3),
+        lambda t, y: y[:, :1] * shift,
+    ):
+        found = capture(field, T, Y)
+        assert isinstance(found, Capture)
+        value = found.program.interpret(T, Y if found.batched else Y.reshape(-1), found.parameters())
+        torch.testing.assert_close(value.reshape(Y.shape), field(T, Y).expand(Y.shape))
+        assert found.batched

@@ -83,7 +83,7 @@ def test_closures_rebound() -> None:
     rate = 3.0
     assert true(field).program != program
     shift = torch.ones(4, 3)
-    assert not true(field).batched
+    assert len(true(field).carried) == 1
 
 
 def test_a_closure_tensor_with_gradient() -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import T, Y, declined, true
+from capture.agreement import T, Y, true
 from flashode.capture import Capture, capture
 
 RATE = 2.0
@@ -206,14 +206,3 @@ def test_the_class_of_super_is_no_call_of_it() -> None:
             return super().forward(t, y)
 
     true(Derived())
-
-
-def test_printing_in_a_branch_not_taken_is_declined() -> None:
-    verbose = False
-
-    def field(t: Tensor, y: Tensor) -> Tensor:
-        if verbose:
-            print("evaluating")
-        return y
-
-    assert "print" in declined(field)

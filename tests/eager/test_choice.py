@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode
-from flashode import FallbackWarning, odeint, use_engine
+from flashode import FallbackWarning, odeint, odeint_adjoint, use_engine
 from flashode.declined import Declined
 from flashode.engines import EngineDeclined, choose, eager, load
 from flashode.problem import make_problem
@@ -95,6 +96,83 @@ def test_falling_back_warns_once_for_each_function(refusing: None) -> None:
         warnings.simplefilter("error")
         for func in (field, field.also, partial(scaled, 3.0), fields[3], other):
             odeint(func, Y0, T)
+
+
+def test_the_warning_says_what_to_do(refusing: None) -> None:
+    with pytest.warns(FallbackWarning) as caught:
+        odeint(lambda t, y: -y, Y0, T)
+    text = str(caught[0].message)
+    assert "flashode.explain(func, y0)" in text
+    (advice,) = re.findall(r"warnings\.filterwarnings\(.*\)", text)
+    with warnings.catch_warnings(record=True) as caught_again:
+        warnings.simplefilter("always")
+        exec(advice, {"warnings": warnings, "flashode": flashode})
+        odeint(lambda t, y: -2 * y, Y0, T)
+    assert not caught_again
+
+
+def test_a_field_that_raises_raises_without_a_warning(refusing: None) -> None:
+    net = nn.Linear(3, 2)
+    fields: list[tuple[Any, type[Exception], str]] = [
+        (lambda t, y: net(y), RuntimeError, "shapes cannot be multiplied"),
+        (lambda t, y: torch.stack([y, y, y]), ValueError, "must return a tensor of shape"),
+        (lambda t, y: None, TypeError, "must return a tensor"),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for func, error, named in fields:
+            for solve in (odeint, partial(odeint_adjoint, adjoint_params=())):
+                with pytest.raises(error, match=named):
+                    solve(func, Y0, T)  # type: ignore[operator]
+
+
+def test_each_reason_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons = ["it is too long", "it is too short"]
+
+    class Refuses:
+        def plan(self, problem: Any, adjoint: Any) -> Declined:
+            return Declined(reasons[0])
+
+    monkeypatch.setattr(
+        "flashode.engines.load", lambda name: Refuses() if name == "native" else eager.engine()
+    )
+    field = nn.Linear(2, 2)
+
+    def func(t: Tensor, y: Tensor) -> Tensor:
+        return field(y)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            odeint(func, Y0, T)
+        reasons.reverse()
+        odeint(func, Y0, T)
+    assert [("too long" in str(w.message), "too short" in str(w.message)) for w in caught] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "solve", [odeint, partial(odeint_adjoint, adjoint_params=())], ids=["odeint", "adjoint"]
+)
+def test_verify_is_checked_and_handed_on(solve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Refuses:
+        def plan(self, problem: Any, adjoint: Any) -> Declined:
+            seen.append(problem.verify)
+            return Declined("it only looks", absent=True)
+
+    monkeypatch.setattr(
+        "flashode.engines.load", lambda name: Refuses() if name == "native" else eager.engine()
+    )
+    solve(lambda t, y: -y, Y0, T)
+    for verify in ("first", "always", "never"):
+        solve(lambda t, y: -y, Y0, T, verify=verify)
+    assert seen == ["first", "first", "always", "never"]
+    with pytest.raises(ValueError, match="verify must be one of 'first', 'always', 'never', got 'sometimes'"):
+        solve(lambda t, y: -y, Y0, T, verify="sometimes")
 
 
 def test_lambdas_made_afresh_warn_once(refusing: None) -> None:

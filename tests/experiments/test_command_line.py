@@ -129,3 +129,14 @@ def test_metrics_that_cannot_be_written_leave_the_old_ones(tmp_path: Path) -> No
     with pytest.raises(TypeError):
         results.write_metrics(tmp_path, {"loss": object()})
     assert read_metrics(tmp_path) == {"loss": [1.0]}
+
+
+def test_figures_without_matplotlib_are_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = invoke("spiral", "--out", str(tmp_path / "new"))
+    assert result.exit_code == 1
+    assert "matplotlib" in result.output
+    assert "pip install 'flashode[experiments]'" in result.output
+    assert not (tmp_path / "new").exists()

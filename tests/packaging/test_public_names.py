@@ -9,12 +9,14 @@ from pathlib import Path
 import flashode
 
 PROMISED = {
+    "Explanation",
     "FallbackWarning",
     "MaxStepsExceeded",
     "NonFiniteError",
     "SolverError",
     "StepSizeUnderflow",
     "build_info",
+    "explain",
     "odeint",
     "odeint_adjoint",
     "use_engine",

@@ -12,22 +12,25 @@ COMPILED = "_flashode"
 PUBLIC = "__init__"  # what a room knows that writes `import flashode` or `from flashode import odeint`
 
 # Words that every room speaks: they import nothing of ours but each other.
-VOCABULARY = {"declined", "errors", "statistics"}
+VOCABULARY = {"declined", "errors", "statistics", "verify"}
 
 # odeint, solve → problem, autograd → capture, engines → program, methods. The Problem alone is handed down to
 # the engines, so they know it; capture is given a function and a state, and does not.
 MAY_KNOW: dict[str, set[str]] = {
     "declined": set(),
+    "verify": set(),
     "statistics": set(),
     "errors": {"statistics"},
     "methods": VOCABULARY,
+    "state": VOCABULARY,
     "program": VOCABULARY,
-    "capture": {"program"} | VOCABULARY,
-    "engines": {"capture", "program", "methods", "problem"} | VOCABULARY,
-    "problem": {"methods"} | VOCABULARY,
+    "capture": {"program", "state"} | VOCABULARY,
+    "engines": {"capture", "program", "methods", "problem", "state"} | VOCABULARY,
+    "problem": {"methods", "state"} | VOCABULARY,
     "autograd": {"engines", "problem"} | VOCABULARY,
     "odeint": {"problem", "autograd", "engines"} | VOCABULARY,
-    "__init__": {"odeint", "engines", "problem", "methods"} | VOCABULARY,
+    "explain": {"problem", "capture", "program", "engines"} | VOCABULARY,
+    "__init__": {"explain", "odeint", "engines", "problem", "methods"} | VOCABULARY,
     "experiments": {PUBLIC, "engines", "problem"} | VOCABULARY,
     "cli": {"experiments"},
     "__main__": {"cli"},

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from flashode.capture.attempt import attempted
 from flashode.capture.cache import Cache, Entry, Key
 from flashode.capture.captured import Capture
 from flashode.capture.changing import origin, unsteady
-from flashode.capture.environment import obstacle
+from flashode.capture.environment import obstacle, undisturbed
 from flashode.capture.guard_code import Bound
 from flashode.capture.guards import watch
-from flashode.capture.making import Field, confirm, make
+from flashode.capture.making import Field, compare_values, confirm, make
 from flashode.capture.refusal import Refusal
 from flashode.declined import Declined
+from flashode.state import State, components
+from flashode.verify import Verify
 
-__all__ = ["Capture", "capture"]
+__all__ = ["Capture", "attempt", "capture"]
 
 MAX_DOUBTS = 3
 
@@ -27,7 +32,7 @@ _cache = Cache()
 _making = threading.RLock()
 
 
-def capture(func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
+def capture(func: Field, t: Tensor, y0: State, verify: Verify = "first") -> Capture | Declined:
     """Captures a vector field, or finds an earlier capture that still holds.
 
     The function may be called a few times; nothing it does then can be noticed afterwards.
@@ -35,36 +40,63 @@ def capture(func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
     Args:
         func: ``func(t, y) -> dy/dt``.
         t: a time at which the field is defined, 0-d, in y0's dtype.
-        y0: a state at which it is defined, float32 or float64, of any shape.
+        y0: a state at which it is defined, float32 or float64, of any shape; or a tuple of such.
+        verify: when the capture is compared with the function: ``"first"`` when it is made and at each new
+            batch size, ``"always"`` at this call as well, in values, ``"never"`` not even then.
 
     Returns:
         the capture, bound to the function's tensors as they are now, or the reason why there is none.
     """
-    reason = obstacle(y0)
+    entries = _cache.entries(func)
+    if entries and verify != "always":
+        latest = entries[0]
+        alike = latest.alike
+        if alike is not None and (latest.compared or verify == "never") and undisturbed(latest.default_dtype):
+            # Nothing is different from when it was found last, except in the content of tensors.
+            bound = latest.check(func, alike, y0)
+            if bound is not None:
+                return latest.bind(bound)
+    reason = obstacle(_largest(y0))
     if reason is not None:
         return Declined(reason)
-    key = Key.of(y0)
-    entries = _cache.entries(func)
-    found = _found(entries, key, func, t, y0)
+    call = _Call(func, t, y0, verify, Key.of(y0))
+    found = _found(entries, call)
     if found is not None:
         return found
     with _making:
         # Another thread may have made it meanwhile.
-        found = _found(entries, key, func, t, y0)
-        return _made(entries, key, func, t, y0) if found is None else found
+        found = _found(entries, call)
+        return _made(entries, call) if found is None else found
 
 
-def _found(entries: list[Entry], key: Key, func: Field, t: Tensor, y0: Tensor) -> Capture | Declined | None:
+def attempt(func: Field, call: Callable[[], object]) -> Exception | None:
+    """What ``call``, which calls ``func``, raises; see :func:`attempted`."""
+    with _making:
+        return attempted(func, call)
+
+
+class _Call(NamedTuple):
+    func: Field
+    t: Tensor
+    y0: State
+    verify: Verify
+    key: Key
+
+
+def _found(entries: list[Entry], call: _Call) -> Capture | Declined | None:
     for position, entry in enumerate(tuple(entries)):
-        bound = entry.check(func) if entry.serves(key) else None
+        if not entry.serves(call.key) or not (entry.compared or call.verify == "never"):
+            continue
+        bound = entry.check(call.func)
         if bound is not None:
             if position:
                 _cache.use(entries, entry)
-            return _bound(entry, bound, func, t, y0)
+            return _bound(entry, bound, call)
     return None
 
 
-def _made(entries: list[Entry], key: Key, func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
+def _made(entries: list[Entry], call: _Call) -> Capture | Declined:
+    func, key = call.func, call.key
     with torch.inference_mode(False):
         try:
             watched = watch(func)
@@ -73,13 +105,14 @@ def _made(entries: list[Entry], key: Key, func: Field, t: Tensor, y0: Tensor) ->
             return Declined(str(refusal))
         entry = unsteady(func, key, watched, entries)
         if entry is None:
-            entry = make(func, watched, _plain(t), _plain(y0))
+            entry = make(func, watched, _plain(call.t), _plain_state(call.y0), call.verify != "never")
             entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
             entry.origin, entry.skeleton = origin(func), watched.code.skeleton
             entry.numbers = watched.numbers
+            entry.names = watched.tensor_names
     _cache.use(entries, entry)
     bound = entry.check(func)
-    return Declined("what it depends on changes by itself") if bound is None else entry.bind(bound)
+    return Declined("what it depends on changes by itself") if bound is None else _bound(entry, bound, call)
 
 
 def _doubtful(entries: list[Entry], func: Field) -> bool:
@@ -95,25 +128,49 @@ def _alone() -> bool:
     return len(sys._current_frames()) == 1
 
 
-def _bound(entry: Entry, bound: Bound, func: Field, t: Tensor, y0: Tensor) -> Capture | Declined:
+def _bound(entry: Entry, bound: Bound, call: _Call) -> Capture | Declined:
     found = entry.bind(bound)
-    if not isinstance(found, Capture) or not found.batched:
-        return found
-    size = y0.shape[0]
-    try:
-        outcome = entry.sizes[size]
-    except KeyError:
-        with _making, torch.inference_mode(False):
-            try:
-                watched = watch(func)
-            except Refusal as refusal:
-                return Declined(str(refusal))
-            outcome = confirm(func, watched, entry, _plain(t), _plain(y0))
-        if outcome is None or _alone():
-            entry.note_size(size, outcome)
-    return outcome or found
+    states = components(call.y0)
+    if isinstance(found, Capture):
+        size = states[0].shape[0] if found.batched else None
+        met = size is None or size in entry.sizes
+        if call.verify == "never":
+            doubt = entry.sizes.get(size)
+            met = met or not entry.compared
+        else:
+            doubt = _doubt(entry, call, size)
+            met = True
+        if doubt is not None or not met:
+            return doubt or found
+    entry.remember(call.y0, bound[0])
+    return found
+
+
+def _doubt(entry: Entry, call: _Call, size: int | None) -> Declined | None:
+    """The reason why a capture does not hold for this call, if a comparison is due and finds one."""
+    met = size is None or size in entry.sizes
+    if met and call.verify == "first":
+        return entry.sizes.get(size)
+    with _making, torch.inference_mode(False):
+        try:
+            watched = watch(call.func)
+        except Refusal as refusal:
+            return Declined(str(refusal))
+        compare = compare_values if met else confirm
+        outcome = compare(call.func, watched, entry, _plain(call.t), _plain_state(call.y0))
+    if not met and (outcome is None or _alone()):
+        entry.note_size(size, outcome)
+    return outcome
 
 
 def _plain(tensor: Tensor) -> Tensor:
     """A copy that is no inference tensor, which autograd would not take."""
     return tensor.detach().clone()
+
+
+def _plain_state(y0: State) -> State:
+    return _plain(y0) if isinstance(y0, Tensor) else tuple(map(_plain, y0))
+
+
+def _largest(y0: State) -> Tensor:
+    return y0 if isinstance(y0, Tensor) else max(y0, key=Tensor.numel)

@@ -1,4 +1,4 @@
-"""What a function's code refers to: the globals it loads, the attributes it names, the counters it keeps."""
+"""What a function's code refers to: the globals it loads, the attributes it names."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-# Stands among the names for a caught exception: a missing attribute can be asked for so.
+# Stands among the names for code that runs after an exception: a missing attribute can be asked for so.
 CATCHES = "except"
+# The first stands among the names for a comparison that may tell which object it is.
+IDENTITY = frozenset(["is", "id"])
+_COMPARISONS = ("IS_OP", "CONTAINS_OP", "COMPARE_OP")
+_BY_IDENTITY = ("", "==", "!=", "bool(==)", "bool(!=)")
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,14 @@ class CodeNames:
         names: every name that occurs, attributes included.
         imports: modules that it imports when it runs.
         assigned_globals: globals that it assigns or deletes.
+        handed: globals that it uses otherwise than by calling them at once.
     """
 
     globals: tuple[tuple[str, tuple[str, ...]], ...]
     names: frozenset[str]
     imports: frozenset[str]
     assigned_globals: frozenset[str]
+    handed: frozenset[str]
 
 
 @lru_cache(maxsize=1024)
@@ -37,24 +43,37 @@ def read(code: types.CodeType) -> CodeNames:
     names: set[str] = set()
     imports: set[str] = set()
     assigned: set[str] = set()
+    handed: set[str] = set()
     for part in nested(code):
         names.update(part.co_names)
-        instructions = _instructions(part)
-        for position, instruction in enumerate(instructions):
+        listed = instructions(part)
+        for position, instruction in enumerate(listed):
             if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                loaded.add((instruction.argval, _chain(instructions[position + 1 :])))
+                loaded.add((instruction.argval, _chain(listed[position + 1 :])))
+                if "NULL" not in instruction.argrepr:
+                    handed.add(instruction.argval)
             elif instruction.opname == "IMPORT_NAME":
                 imports.add(instruction.argval)
             elif instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
                 assigned.add(instruction.argval)
             elif instruction.opname.startswith("FORMAT_") or instruction.argrepr in ("%", "%="):
                 names.add("format")
-            elif instruction.opname == "CHECK_EXC_MATCH":
+            elif instruction.opname == "PUSH_EXC_INFO":
                 names.add(CATCHES)
+            elif instruction.opname in _COMPARISONS and instruction.argrepr in _BY_IDENTITY:
+                # A constant is none of the objects that could be confused.
+                if listed[position - 1].opname not in ("LOAD_CONST", "LOAD_SMALL_INT"):
+                    names.add("is")
             elif instruction.opname == "MATCH_CLASS":
                 # The attributes that a pattern reads are no names of the code.
                 names.add("getattr")
-    return CodeNames(tuple(sorted(loaded)), frozenset(names), frozenset(imports), frozenset(assigned))
+    return CodeNames(
+        tuple(sorted(loaded)),
+        frozenset(names),
+        frozenset(imports),
+        frozenset(assigned),
+        frozenset(handed),
+    )
 
 
 def nested(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -65,35 +84,8 @@ def nested(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from nested(constant)
 
 
-def only_counts(code: types.CodeType, attribute: str) -> bool:
-    """Whether each use of ``x.attribute`` is a step ``x.attribute = x.attribute + constant``.
-
-    Anything else could let the count reach the result.
-    """
-    for part in nested(code):
-        instructions = _instructions(part)
-        for position, instruction in enumerate(instructions):
-            if instruction.argval != attribute or not instruction.opname.startswith("LOAD_"):
-                continue
-            if instruction.opname == "LOAD_CONST" or not _is_step(instructions[position + 1 :], attribute):
-                return False
-    return True
-
-
-def _is_step(following: list[dis.Instruction], attribute: str) -> bool:
-    if len(following) < 3 or following[0].opname not in ("LOAD_CONST", "LOAD_SMALL_INT"):
-        return False
-    if following[1].opname != "BINARY_OP" or following[1].argrepr not in ("+", "+="):
-        return False
-    for instruction in following[2:]:
-        if instruction.opname == "STORE_ATTR":
-            return bool(instruction.argval == attribute)
-        if instruction.opname not in ("SWAP", "LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_DEREF"):
-            return False
-    return False
-
-
-def _instructions(code: types.CodeType) -> list[dis.Instruction]:
+def instructions(code: types.CodeType) -> list[dis.Instruction]:
+    """The instructions that do something."""
     return [
         i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "PRECALL", "NOP", "EXTENDED_ARG")
     ]

@@ -14,40 +14,43 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from flashode.capture.alike import alike
 from flashode.capture.captured import Capture
-from flashode.capture.guard_code import Bound, Check, Owner
+from flashode.capture.guard_code import Alike, Bound, Check, Owner
+from flashode.capture.held import while_held
 from flashode.capture.lower import Lowered
 from flashode.declined import Declined
+from flashode.state import State, Structure
 
 MAX_CODES = 256
 MAX_ENTRIES = 32
 MAX_SIZES = 256
 
+_WRAPPERS = (partial, types.MethodType)
+
 
 class Key(NamedTuple):
     """What a capture presumes besides the function."""
 
-    shape: tuple[int, ...]
+    structure: Structure
     dtype: torch.dtype
     device: torch.device
     default_dtype: torch.dtype
 
     @staticmethod
-    def of(y: Tensor) -> Key:
+    def of(state: State) -> Key:
         """The key of a call with this state."""
-        return Key(tuple(y.shape), y.dtype, y.device, torch.get_default_dtype())
+        first = state if isinstance(state, Tensor) else state[0]
+        return Key(Structure.of(state), first.dtype, first.device, torch.get_default_dtype())
 
     def differs_in_batch(self, other: Key) -> bool:
         """Whether nothing but the batch size is different.
 
         A batch of one is unlike every other: there a function may squeeze the batch axis or broadcast it.
         """
-        return (
-            self.shape[1:] == other.shape[1:]
-            and len(self.shape) == len(other.shape) > 1
-            and (self.shape[0] == 1) == (other.shape[0] == 1)
-            and self[1:] == other[1:]
-        )
+        if self[1:] != other[1:] or not self.structure.differs_in_batch(other.structure):
+            return False
+        return (self.structure.batch == 1) == (other.structure.batch == 1)
 
 
 @dataclass(eq=False)
@@ -63,8 +66,11 @@ class Entry:
         sizes: the batch sizes at which it was compared with the function, each with the outcome.
         skeleton: the same for entries whose checks differ only in values.
         numbers: the Python numbers that it presumes; see ``Watched``.
+        names: what a user calls the tensors that the checks return.
         origin: weakly, the function or object that it was made for.
         doubtful: the reason may be another thread's doing, which changed something meanwhile.
+        compared: whether it was compared with the function when it was made.
+        alike: compares the state and the function's tensors with those for which it was found last.
     """
 
     key: Key
@@ -72,11 +78,20 @@ class Entry:
     lowered: Lowered | Declined
     batched: bool
     counters: tuple[tuple[Owner, int], ...] = ()
-    sizes: dict[int, Declined | None] = field(default_factory=dict)
+    sizes: dict[int | None, Declined | None] = field(default_factory=dict)
     skeleton: int = 0
     numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
     origin: weakref.ref[Any] | None = None
     doubtful: bool = False
+    compared: bool = True
+    alike: Alike | None = None
+
+    def __post_init__(self) -> None:
+        # Nearer at hand, for the short way.
+        self.default_dtype = self.key.default_dtype
+        if isinstance(self.lowered, Lowered) and self.lowered.held:
+            self.check = while_held(self.check, self.lowered.held)
 
     def serves(self, key: Key) -> bool:
         """Whether a call with this key may use the entry."""
@@ -84,7 +99,12 @@ class Entry:
             return False
         return self.key == key or (self.batched and self.key.differs_in_batch(key))
 
-    def note_size(self, size: int, outcome: Declined | None) -> None:
+    def remember(self, state: State, tensors: tuple[Tensor, ...]) -> None:
+        """Makes the way to it short for the same kinds of state and of the function's tensors."""
+        if not self.doubtful:
+            self.alike = alike(state, tensors)
+
+    def note_size(self, size: int | None, outcome: Declined | None) -> None:
         """Remembers the outcome of a comparison."""
         if len(self.sizes) >= MAX_SIZES:
             self.sizes.clear()
@@ -94,10 +114,12 @@ class Entry:
         """The capture for a function that passed the checks."""
         if isinstance(self.lowered, Declined):
             return self.lowered
-        tensors, owners = bound
-        pairs = zip(owners, self.counters, strict=True)
-        counters = tuple((owner, name, amount) for owner, ((_, name), amount) in pairs)
-        return Capture(self.lowered.program, self.batched, self.lowered.prologue, tensors, counters)
+        tensors, counters = bound
+        lowered = self.lowered
+        carried = lowered.carry(tensors) if lowered.carried else ()
+        return Capture(
+            lowered.program, lowered.batched, lowered.prologue, tensors, counters, self.names, carried
+        )
 
 
 class Cache:
@@ -109,29 +131,43 @@ class Cache:
 
     def __init__(self) -> None:
         self._by_code: OrderedDict[types.CodeType, list[Entry]] = OrderedDict()
-        self._by_class: weakref.WeakKeyDictionary[type, list[Entry]] = weakref.WeakKeyDictionary()
+        self._by_class: dict[weakref.ref[type], list[Entry]] = {}
         self._lock = threading.Lock()
 
     def entries(self, func: Any) -> list[Entry]:
         """The entries that may hold for ``func``, the latest used first; the list itself."""
-        while isinstance(func, (partial, types.MethodType)):
+        found = self._by_class.get(weakref.ref(type(func)))
+        if found is not None:
+            return found
+        while isinstance(func, _WRAPPERS):
             func = func.func if isinstance(func, partial) else func.__func__
+        if not isinstance(func, types.FunctionType):
+            with self._lock:
+                return self._by_class.setdefault(weakref.ref(type(func), self._forget), [])
+        code = func.__code__
+        try:
+            self._by_code.move_to_end(code)
+            return self._by_code[code]
+        except KeyError:
+            return self._new_code(code)
+
+    def _new_code(self, code: types.CodeType) -> list[Entry]:
         with self._lock:
-            if not isinstance(func, types.FunctionType):
-                return self._by_class.setdefault(type(func), [])
-            entries = self._by_code.setdefault(func.__code__, [])
-            self._by_code.move_to_end(func.__code__)
+            entries = self._by_code.setdefault(code, [])
             if len(self._by_code) > MAX_CODES:
                 self._by_code.popitem(last=False)
             return entries
 
+    def _forget(self, kind: weakref.ref[type]) -> None:
+        # No lock: it may be held by the code that this interrupts.
+        self._by_class.pop(kind, None)
+
     def use(self, entries: list[Entry], entry: Entry) -> None:
         """Makes an entry the latest used, and drops the one unused for longest when there are too many."""
         with self._lock:
-            if entry in entries:
-                entries.remove(entry)
-            entries.insert(0, entry)
-            del entries[MAX_ENTRIES:]
+            others = [other for other in entries if other is not entry]
+            # At once, for readers that take no lock.
+            entries[:] = [entry, *others[: MAX_ENTRIES - 1]]
 
     def all_entries(self) -> Iterable[Entry]:
         """Every entry held."""

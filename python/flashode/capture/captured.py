@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import types
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from flashode.capture.guard_code import Counter
 from flashode.capture.prologue import Prologue
 from flashode.program import Program
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Capture:
     """A Program that stands for a function at this moment.
 
@@ -19,15 +20,20 @@ class Capture:
 
     Attributes:
         program: the field of one trajectory; the same object each time the capture is found again.
-        batched: True if ``y0.shape[0]`` trajectories of shape ``y0.shape[1:]`` are independent of each other;
-            False if the whole state is one trajectory.
+        batched: True if the trajectories along the front axis of ``y0``, or of all its components, are
+            independent of each other; False if the whole state is one trajectory.
+        names: what a user calls each of the function's tensors.
+        carried: tensors of the function, ``(batch, ...)``, of which each trajectory reads its own slice, in
+            the state's dtype. Their rows follow the state's in the Program's y, and their rates are zero.
     """
 
     program: Program
     batched: bool
     prologue: Prologue
     slots: tuple[Tensor, ...]
-    counters: tuple[tuple[dict[str, Any], str, int], ...]
+    counters: tuple[Counter, ...]
+    names: tuple[str, ...] = ()
+    carried: tuple[Tensor, ...] = ()
 
     def parameters(self) -> list[Tensor]:
         """The Program's parameters as they are now.
@@ -42,5 +48,8 @@ class Capture:
 
     def count(self, evaluations: int) -> None:
         """Adds evaluations to the counters (``self.nfe += 1``) that the function keeps."""
-        for attributes, name, amount in self.counters:
-            attributes[name] += amount * evaluations
+        for holder, place, amount in self.counters:
+            if isinstance(holder, types.CellType):
+                holder.cell_contents += amount * evaluations
+            else:
+                holder[place] += amount * evaluations

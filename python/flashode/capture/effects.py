@@ -1,24 +1,25 @@
 """Calling a user's function without leaving a trace of the call.
 
 Capturing calls the function a few times more than the solve does. Whatever such a call changes is put back,
-and makes the function unfit for capture, except a counter: an integer attribute that grows by the same amount
-in each call and is used for nothing else.
+and makes the function unfit for capture, except a counter: an integer that grows by the same amount in each
+call and is used for nothing else.
 """
 
 from __future__ import annotations
 
-import types
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from torch import Tensor
 
-from flashode.capture.bytecode import only_counts
+from flashode.capture.contents import MISSING, Change, content, restored
+from flashode.capture.counting import only_counts, only_counts_item
 from flashode.capture.guard_code import Owner
+from flashode.capture.printing import printing_refused
 from flashode.capture.refusal import Refusal
 from flashode.capture.relevance import REFLECTION
-from flashode.capture.watched import Container, Watched
+from flashode.capture.watched import Watched
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ class Effects:
     """Runs calls of one function and undoes what they change.
 
     Attributes:
-        counters: the counters found, ``(variable of the owner, attribute) -> amount for each call``; None
+        counters: the counters found, ``(their holder, their place in it) -> amount for each call``; None
             before the first call.
         changed: where something changed, as the checks name it.
     """
@@ -36,7 +37,9 @@ class Effects:
         self.counters: dict[Owner, int] | None = None
         self.changed: set[Owner] = set()
         self._watched = watched
-        self._containers = {id(container.held): container for container in watched.containers}.values()
+        self._containers = {
+            (id(container.held), container.places): container for container in watched.containers
+        }.values()
 
     def undone(self, call: Callable[[], T]) -> T:
         """The result of ``call``, whose effects are undone.
@@ -44,18 +47,18 @@ class Effects:
         Raises:
             Refusal: the call changed something that is not a counter.
         """
-        before = [_content(container.held) for container in self._containers]
+        before = [content(container) for container in self._containers]
         tensors = [(x, x._version, x.grad if x.is_leaf else None) for x in self._watched.tensors]
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), printing_refused(self._watched.prints):
                 # Ignored ones leave no mark, so that the user still gets to see each when it is due.
                 warnings.simplefilter("ignore")
                 result = call()
         finally:
             changes = [
                 change
-                for container, content in zip(self._containers, before, strict=True)
-                for change in _restored(container, content)
+                for container, held in zip(self._containers, before, strict=True)
+                for change in restored(container, held)
             ]
             self._note(changes)
             gradients = [_gradient_restored(tensor, gradient) for tensor, _, gradient in tensors]
@@ -67,75 +70,43 @@ class Effects:
             raise Refusal("it changes a tensor that it owns in place")
         return result
 
-    def _note(self, changes: list[tuple[Container, Any, Any, Any]]) -> None:
-        for container, key, _, _ in changes:
-            if container.attributes_of is not None:
-                self.changed.add((container.attributes_of, key))
+    def _note(self, changes: list[Change]) -> None:
+        for container, key, old, new in changes:
+            stays = old is not MISSING and new is not MISSING
+            if container.variable is not None and (stays or container.of_object):
+                self.changed.add((container.variable, key))
             elif container.owner is not None:
                 self.changed.add(container.owner)
 
-    def _settle(self, changes: list[tuple[Container, Any, Any, Any]]) -> None:
+    def _settle(self, changes: list[Change]) -> None:
         counters: dict[Owner, int] = {}
-        reflects = not self._watched.names.isdisjoint(REFLECTION - {"hasattr"})
-        for container, key, old, new in changes:
-            if container.attributes_of is None or type(old) is not int or type(new) is not int:
-                what = f"{container.label}.{key}" if isinstance(key, str) else container.label
-                raise Refusal(f"it changes {what}")
-            counters[container.attributes_of, key] = new - old
-            if reflects or not all(only_counts(code, key) for code in self._watched.codes):
-                raise Refusal(f"the counter {container.label}.{key} is used for more than counting")
+        for change in changes:
+            container, key, old, new = change
+            named = isinstance(key, str) and (container.of_object or isinstance(container.held, type))
+            label = f"{container.label}.{key}" if named else container.label
+            if container.variable is None or type(old) is not int or type(new) is not int:
+                raise Refusal(f"it changes {label}")
+            counters[container.variable, key] = new - old
+            if not self._only_counts(change):
+                raise Refusal(f"the counter {label} is used for more than counting")
         if self.counters not in (None, counters):
             raise Refusal("its counters grow unevenly from call to call")
         self.counters = counters
 
+    def _only_counts(self, change: Change) -> bool:
+        container, key, codes = change.container, change.key, self._watched.codes
+        if not self._watched.names.isdisjoint(REFLECTION - {"hasattr"}):
+            return False
+        if container.of_object or container.places is not None:
+            return all(only_counts(code, key) for code in codes)
+        if container.name:
+            return all(only_counts(code, container.name) for code in codes)
+        name = self._watched.name_of(container)
+        return name is not None and all(only_counts_item(code, name, key) for code in codes)
 
-def _gradient_restored(tensor: Tensor, gradient: Tensor | None) -> bool:
+
+def _gradient_restored(tensor: Tensor, gradient: Any) -> bool:
     if not tensor.is_leaf or tensor.grad is gradient:
         return False
     tensor.grad = gradient
     return True
-
-
-def _content(held: Any) -> Any:
-    if isinstance(held, types.CellType):
-        return held.cell_contents
-    if isinstance(held, type):
-        return dict(held.__dict__)
-    return held.copy()
-
-
-def _restored(container: Container, content: Any) -> list[tuple[Container, Any, Any, Any]]:
-    """Puts the content back; what differed, as (container, key, old, new)."""
-    held = container.held
-    missing = object()
-    if isinstance(held, types.CellType):
-        now = held.cell_contents
-        if now is content:
-            return []
-        held.cell_contents = content
-        return [(container, None, content, now)]
-    if isinstance(held, (list, set)):
-        same = len(held) == len(content) and all(a is b for a, b in zip(held, content, strict=False))
-        if same or (isinstance(held, set) and held == content):
-            return []
-        held.clear()
-        held.extend(content) if isinstance(held, list) else held.update(content)
-        return [(container, None, missing, missing)]
-    now = dict(held.__dict__) if isinstance(held, type) else dict(held)
-    changed = [
-        (container, key, content.get(key, missing), now.get(key, missing))
-        for key in {**content, **now}
-        if content.get(key, missing) is not now.get(key, missing)
-    ]
-    for _, key, old, _ in changed:
-        _put_back(held, key, old, missing)
-    return changed
-
-
-def _put_back(held: Any, key: Any, old: Any, missing: object) -> None:
-    if isinstance(held, type):
-        delattr(held, key) if old is missing else setattr(held, key, old)
-    elif old is missing:
-        del held[key]
-    else:
-        held[key] = old

@@ -11,6 +11,8 @@ from torch.utils._device import DeviceContext
 
 _DTYPES = (torch.float32, torch.float64)
 _KINDS = (Tensor, nn.Parameter)
+_default_dtype = torch.get_default_dtype
+_modes = torch._C._len_torch_function_stack
 
 
 def obstacle(y0: Tensor) -> str | None:
@@ -33,6 +35,23 @@ def obstacle(y0: Tensor) -> str | None:
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
         return _mode_obstacle(y0)
     return None
+
+
+def undisturbed(default_dtype: torch.dtype) -> bool:
+    """Whether no obstacle stands that tensors, compared by ``alike``, would not show by themselves.
+
+    Args:
+        default_dtype: torch's, as it was.
+    """
+    modules = nn.modules.module
+    return not (
+        _default_dtype() is not default_dtype
+        or _modes()
+        or forward_ad._current_level >= 0
+        or modules._global_forward_hooks
+        or modules._global_forward_pre_hooks
+        or modules._global_backward_hooks
+    )
 
 
 def _mode_obstacle(y0: Tensor) -> str | None:

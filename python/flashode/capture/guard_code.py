@@ -6,39 +6,55 @@ A list of check objects would pay a call for each fact. Generated code pays a fe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-# What the compiled function returns: the function's tensors and the dictionaries that hold its counters.
-Bound = tuple[tuple[Tensor, ...], tuple[dict[str, Any], ...]]
-Check = Callable[[Any], "Bound | None"]
+# A dictionary, list or cell that holds a counter, the counter's place in it, and its amount for each call.
+Counter = tuple[Any, Any, int]
+# What the compiled function returns: the function's tensors and its counters.
+Bound = tuple[tuple[Tensor, ...], tuple[Counter, ...]]
+# Whether tensors are of the kinds that they were; see ``alike``.
+Alike = Callable[..., bool]
+# Takes a function, and optionally what compares its tensors, and the tensor to be compared before them.
+Check = Callable[..., "Bound | None"]
 
+# Where checks belong: the variable of a dictionary, list or object, or an expression, and a place in it.
+Owner = tuple[str, Any]
 
-# An attribute that checks belong to: the variable of a dictionary, or an expression, and a name.
-Owner = tuple[str, str]
+_HEAD = "def check(root, alike=None, state=None):\n    try:\n"
+_ERRORS = "AttributeError, LookupError, TypeError, ValueError, NameError, RuntimeError"
+_TAIL = f"\n    except ({_ERRORS}):\n        return None\n"
 
 
 class GuardCode:
     """Collects checks on values that are reached from ``root`` by expressions.
 
     Attributes:
-        owner: where the value being checked is kept.
+        distinct: whether the objects met must be as many as they were: code may tell them apart.
     """
 
+    distinct = False
+
     def __init__(self) -> None:
-        self.owner: Owner | None = None
-        self._lines: list[tuple[Owner | None, str]] = []
-        self._constants: dict[str, Any] = {"_Tensor": Tensor}
+        self._owners: tuple[Owner, ...] = ()
+        self._lines: list[tuple[tuple[Owner, ...], str]] = []
+        self._constants: dict[str, Any] = {"_differs": differs}
         self._variables = 0
-        self._tensors: list[str] = []
+        self._objects: list[tuple[tuple[Owner, ...], str]] = []
+        self._tensors: list[tuple[tuple[Owner, ...], str, str]] = []
+
+    @property
+    def owner(self) -> Owner | None:
+        """The innermost place that holds the value being checked."""
+        return self._owners[-1] if self._owners else None
 
     @property
     def skeleton(self) -> int:
         """The same for walks that differ only in the values they met."""
-        return hash(tuple(self._lines))
+        return hash((tuple(self._lines), tuple(self._tensors), self.distinct))
 
     def variable(self, expression: str) -> str:
         """Names the value of an expression."""
@@ -47,17 +63,20 @@ class GuardCode:
         self._add(f"{name} = {expression}")
         return name
 
+    def object(self, expression: str) -> str:
+        """Names an object; others than those that are the same must be other objects if ``distinct``."""
+        name = self.variable(expression)
+        self._objects.append((self._owners, name))
+        return name
+
     def simple(self, expression: str, value: Any) -> None:
         """The value is immutable, and equal in type and content."""
-        constant = self.constant(value)
-        if value is None or isinstance(value, (bool, torch.dtype)):
-            self._fail(f"{expression} is not {constant}")
+        if value is None or value is True or value is False:
+            self._fail(f"{expression} is not {value}")
             return
-        differs = f"type(x) is not {self.constant(type(value))} or x != {constant}"
-        if isinstance(value, (float, complex)) and value == 0:
-            differs += f" or repr(x) != {self.constant(repr(value))}"
-        self._add(f"x = {expression}")
-        self._fail(f"x is not {constant} and ({differs})")
+        constant = self.constant(value)
+        also = "" if isinstance(value, torch.dtype) else f" and _differs({expression}, {constant})"
+        self._fail(f"{expression} is not {constant}{also}")
 
     def identical(self, expression: str, value: Any, weak: bool = False) -> None:
         """The value is one certain object; ``weak``: the one that a weak reference leads to."""
@@ -69,7 +88,17 @@ class GuardCode:
 
     def length(self, variable: str, length: int) -> None:
         """A container has so many entries."""
-        self._fail(f"len({variable}) != {length}")
+        self._fail(f"len({variable}) != {length}" if length else variable)
+
+    def keys(self, variable: str, keys: Iterable[Any]) -> None:
+        """A dictionary has these keys, in this order."""
+        given = tuple(keys)
+        if not all(type(key) is str for key in given):
+            self._fail(f"_differs(tuple({variable}), {self.constant(given)})")
+        elif len(given) == 1:
+            self._fail(f"len({variable}) != 1 or {given[0]!r} not in {variable}")
+        else:
+            self._fail(f"[*{variable}] != {self.constant(list(given))}")
 
     def absent(self, variable: str, key: str) -> None:
         """A dictionary lacks a key."""
@@ -79,41 +108,58 @@ class GuardCode:
         """The containers under these keys are empty."""
         self._fail(" or ".join(f"{variable}[{key!r}]" for key in keys))
 
+    def holds(self, condition: str) -> None:
+        """An expression over variables and constants is true."""
+        self._fail(f"not ({condition})")
+
     def tensor(self, variable: str, tensor: Tensor) -> None:
         """A tensor of this kind, whose identity and content are free; it is returned by the checks."""
-        self._tensors.append(variable)
         kind, dtype, shape = map(self.constant, (type(tensor), tensor.dtype, tensor.shape))
         stride, device = map(self.constant, (tensor.stride(), tensor.device))
-        self._fail(
+        unlike = (
             f"type({variable}) is not {kind} or {variable}.dtype is not {dtype} "
             f"or {variable}.requires_grad is not {tensor.requires_grad} or {variable}.shape != {shape} "
-            f"or {variable}.stride() != {stride} or {variable}.device != {device} "
-            f"or {variable}._backward_hooks"
+            f"or {variable}.stride() != {stride} or {variable}.device != {device}"
         )
+        self._tensors.append((self._owners, variable, unlike))
 
     @contextlib.contextmanager
     def owned_by(self, owner: Owner) -> Iterator[None]:
         """Checks added meanwhile belong to ``owner``."""
-        outer, self.owner = self.owner, owner
+        outer, self._owners = self._owners, (*self._owners, owner)
         yield
-        self.owner = outer
+        self._owners = outer
 
-    def compile(self, dropped: Collection[Owner], owners: Iterable[str] = ()) -> Check:
+    def compile(self, dropped: Collection[Owner], counters: Mapping[Owner, int] | None = None) -> Check:
         """Compiles the checks.
 
         Args:
             dropped: owners whose checks are left out, so that they may change freely.
-            owners: variables to return.
+            counters: owners that are left out as well and returned, with their amounts.
 
         Returns:
-            a function that takes a field and returns its tensors and the owners, or None where a check fails.
+            a function that takes a field and returns its tensors and counters, or None where a check fails.
+            With two more arguments, what ``alike`` made and the tensor that it was given before the field's,
+            the field's tensors are compared by it.
         """
-        lines = [line for owner, line in self._lines if owner not in dropped]
-        tensors = "".join(f"{variable}, " for variable in self._tensors)
-        returned = "".join(f"{variable}, " for variable in owners)
-        body = "\n".join(f"        {line}" for line in [*lines, f"return ({tensors}), ({returned})"])
-        errors = "AttributeError, LookupError, TypeError, ValueError, NameError, RuntimeError"
-        source = f"def check(root):\n    try:\n{body}\n    except ({errors}):\n        return None\n"
+        counters = counters or {}
+        free = {*dropped, *counters}
+        lines = [line for owners, line in self._lines if free.isdisjoint(owners)]
+        tensors = [(name, unlike) for owners, name, unlike in self._tensors if free.isdisjoint(owners)]
+        names = "".join(f"{name}, " for name, _ in tensors)
+        objects = [name for owners, name in self._objects if free.isdisjoint(owners)]
+        if self.distinct and len(objects) > 1:
+            lines.append(f"if len({{*map(id, ({', '.join(objects)}))}}) != {len(objects)}: return None")
+        lines.append("if alike is None:")
+        lines.extend(f"    if {unlike}: return None" for _, unlike in tensors)
+        lines.append("    pass")
+        lines.append(f"elif not alike(state, {names}): return None")
+        if tensors:
+            lines.append(f"if {' or '.join(f'{name}._backward_hooks' for name, _ in tensors)}: return None")
+        returned = "".join(f"({owner}, {place!r}, {n}), " for (owner, place), n in counters.items())
+        lines.append(f"return ({names}), ({returned})")
+        body = "\n".join(f"        {line}" for line in lines)
+        source = f"{_HEAD}{body}{_TAIL}"
         namespace: dict[str, Any] = dict(self._constants)
         exec(compile(source, "<flashode guard>", "exec"), namespace)
         check: Check = namespace["check"]
@@ -129,4 +175,16 @@ class GuardCode:
         self._add(f"if {condition}: return None")
 
     def _add(self, line: str) -> None:
-        self._lines.append((self.owner, line))
+        self._lines.append((self._owners, line))
+
+
+def differs(value: Any, expected: Any) -> bool:
+    """Whether immutable values differ in type or content."""
+    if type(value) is not type(expected):
+        return True
+    if type(expected) is tuple:
+        return len(value) != len(expected) or any(map(differs, value, expected))
+    if isinstance(expected, (float, complex)) and expected == 0:
+        # Zeros of both signs are equal.
+        return repr(value) != repr(expected)
+    return bool(value != expected)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import linecache
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from flashode.capture.pairing import Batch, Graph, GraphValue
+from flashode.capture.places import at
 from flashode.capture.prologue import Prologue
 from flashode.capture.refusal import Refusal
-from flashode.capture.rules import FILLED, RULES, STRUCTURE
+from flashode.capture.rows import Rows
+from flashode.capture.rules import FILLED, INDEXING, POINTWISE, RULES, STRUCTURE
 from flashode.capture.rules.context import Call, Lowering, View, batch_axis, per_trajectory
-from flashode.capture.rules.structure import write
-from flashode.capture.trace import Operation, Ref, refs_in
+from flashode.capture.rules.structure import RESHAPES, write
+from flashode.capture.traced import Operation, Ref, refs_in
 from flashode.program import Program
 
 # A larger literal is kept as a tensor, which a kernel reads in place.
@@ -26,53 +28,102 @@ MAX_LITERAL_ROWS = 4096
 
 @dataclass(frozen=True)
 class Lowered:
-    """A Program and what makes its parameters."""
+    """A Program and what makes its parameters.
+
+    Attributes:
+        program: the field of one trajectory.
+        prologue: makes the Program's parameters.
+        batched: whether the state holds several trajectories.
+        carried: the field's tensors of which each trajectory carries its slice along, behind its state.
+        dtype: the state's.
+        held: contents that the Program presumes of the field's tensors, by slot: indices.
+    """
 
     program: Program
     prologue: Prologue
+    batched: bool
+    carried: tuple[int, ...]
+    dtype: torch.dtype
+    held: Mapping[int, Tensor]
+
+    def carry(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Those carried along, of the field's tensors, in the state's dtype; with autograd on."""
+        if not self.carried:
+            return ()
+        with torch.enable_grad():
+            return tuple(tensors[slot].to(self.dtype) for slot in self.carried)
 
 
 def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     """Lowers a graph.
 
     Args:
-        graph: the field; its ``y`` has a batch axis at the front, or none.
-        y: a state, for its dtype and device.
+        graph: the field; the components of its ``y`` have a batch axis at the front, or none.
+        y: a component of a state, for its dtype and device.
         slots: the tensors that the field owns.
 
     Raises:
         Refusal: an operation has no row-wise meaning or is not known; names it and the user's line.
     """
-    (state,) = (value.shape for value in graph.values if value.origin == "y")
-    low = Lowering(math.prod(per_trajectory(state)), y.dtype, y.device, slots)
-    views: dict[int, View] = {}
-    for index, value in enumerate(graph.values):
-        if value.origin != "result":
-            views[index] = _source(low, value)
-    for operation in _needed(graph):
+    operations = _needed(graph)
+    inputs = [index for index, value in enumerate(graph.values) if value.origin == "y"]
+    carried = _carried(graph, operations)
+    sizes = [math.prod(per_trajectory(graph.values[index].shape)) for index in (*inputs, *carried)]
+    low = Lowering(sum(sizes), y.dtype, y.device, slots)
+    pieces = np.split(low.program.value(1), np.cumsum(sizes)[:-1])
+    views = _sources(low, graph, dict(zip((*inputs, *carried), pieces, strict=True)))
+    for operation in operations:
         try:
             _lower_operation(low, graph, operation, views)
         except Refusal as refusal:
-            raise Refusal(f"{refusal}{_at(operation)}") from None
-        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise Refusal(f"{refusal}{at(operation.where)}") from None
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             # A use of the operation that its rule does not foresee; the function still runs eagerly.
             name = operation.op._schema.name.replace("::", ".")
-            raise Refusal(f"this use of {name} is not supported: {error}{_at(operation)}") from error
-    output = views[graph.output]
-    if output.shape != state:
-        raise Refusal("the value it returns does not keep the batch axis of y")
-    program, parameters = low.program.finish(output.rows)
-    return Lowered(program, low.prologue.finish([low.registers[index] for index in parameters]))
+            raise Refusal(f"this use of {name} is not supported: {error}{at(operation.where)}") from error
+    results = []
+    for index, output in zip(inputs, graph.outputs, strict=True):
+        shape = graph.values[index].shape
+        if 0 in per_trajectory(shape):
+            continue
+        if views[output].shape != shape:
+            raise Refusal("the value it returns does not keep the batch axis of y")
+        results.append(views[output].rows.ravel())
+    if carried:
+        # What a trajectory carries along does not change.
+        results.append(low.program.constant(np.zeros(sum(sizes[len(inputs) :]))))
+    program, parameters = low.program.finish(np.concatenate(results))
+    prologue = low.prologue.finish([low.registers[index] for index in parameters])
+    batched = any(batch_axis(graph.values[index].shape) is not None for index in inputs)
+    return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, low.prologue.held)
 
 
-def _source(low: Lowering, value: GraphValue) -> View:
+def _carried(graph: Graph, operations: Sequence[Operation]) -> dict[int, int]:
+    """The values that are tensors of the field with a slice for each trajectory, and their slots."""
+    read = {ref.index for operation in operations for ref in refs_in((operation.args, operation.kwargs))}
+    read.update(graph.outputs)
+    return {
+        index: value.slot
+        for index, value in enumerate(graph.values)
+        if value.slot is not None and batch_axis(value.shape) is not None and index in read
+    }
+
+
+def _sources(low: Lowering, graph: Graph, rows: dict[int, Rows]) -> dict[int, View]:
+    """What operations start from: the inputs at their ``rows`` of y, and what is not made by an operation."""
+    views: dict[int, View] = {}
+    for index, value in enumerate(graph.values):
+        if value.origin != "result" and (index in rows or batch_axis(value.shape) is None):
+            views[index] = _source(low, value, rows.get(index))
+    return views
+
+
+def _source(low: Lowering, value: GraphValue, rows: Rows | None) -> View:
     shape, axis = per_trajectory(value.shape), batch_axis(value.shape)
+    if rows is not None:
+        return low.new(rows.reshape(shape), axis, value.dtype)
     if value.origin == "t":
         return low.new(low.program.value(0).reshape(()), None)
-    if value.origin == "y":
-        return low.new(low.program.value(1).reshape(shape), axis)
-    if axis is not None:
-        raise Refusal("a tensor that it owns changes with the batch size")
     if value.slot is not None:
         return low.from_register(low.prologue.slot(value.slot, shape), value.dtype)
     assert value.literal is not None
@@ -89,11 +140,12 @@ def _literal(low: Lowering, tensor: Tensor) -> View:
 
 
 def _needed(graph: Graph) -> list[Operation]:
-    """The operations that the output depends on; those that write in place are kept whole."""
-    needed = {graph.output}
+    """The operations that the output depends on, and those that write in place or do nothing but check."""
+    needed = {output for output in graph.outputs if 0 not in per_trajectory(graph.values[output].shape)}
     kept: list[Operation] = []
     for operation in reversed(graph.operations):
-        if operation.op._schema.is_mutable or not needed.isdisjoint(operation.outputs):
+        kept_anyway = operation.op._schema.is_mutable or not operation.outputs
+        if kept_anyway or not needed.isdisjoint(operation.outputs):
             kept.append(operation)
             needed.update(ref.index for ref in _read(operation))
     return kept[::-1]
@@ -113,34 +165,75 @@ def _lower_operation(low: Lowering, graph: Graph, operation: Operation, views: d
     outputs = [graph.values[index] for index in operation.outputs]
     arguments = _bind(operation, views)
     call = Call(name, arguments, tuple(v.shape for v in outputs), tuple(v.dtype for v in outputs))
-    results = _results(low, operation, call, views)
+    operands = [views[ref.index] for ref in _read(operation)]
+    results = _ordered(call, _results(low, operation, call, operands, views), operands)
     for index, value, view in zip(operation.outputs, outputs, results, strict=False):
         if view.shape != value.shape:
             raise Refusal(f"aten.{name} treats the batch axis like another axis")
-        if view.dtype != value.dtype or (value.dtype != low.dtype and not low.program.is_static(view.rows)):
+        if view.dtype != value.dtype or not _exact(low, call, view):
             raise Refusal(f"aten.{name} makes {value.dtype} of a {low.dtype} state")
         views[index] = view
 
 
-def _results(low: Lowering, operation: Operation, call: Call, views: dict[int, View]) -> Sequence[View]:
+def _results(
+    low: Lowering, operation: Operation, call: Call, operands: Sequence[View], views: dict[int, View]
+) -> Sequence[View]:
     op = operation.op
-    tensors = [views[ref.index] for ref in _read(operation)]
-    moves_only = call.name in STRUCTURE and not (call.name == "_to_copy" and _casts(call))
-    if not moves_only and call.name not in FILLED and call.axis is None and all(map(low.is_static, tensors)):
+    if _is_hoisted(low, call, operands):
+        _hold_masks(low, op, call, operands)
         results = _evaluated_before(low, operation, call, views)
     elif call.name in RULES:
         made = RULES[call.name](low, call)
         results = [made] if isinstance(made, View) else list(made)
     else:
         raise Refusal(f"aten.{call.name} is not supported")
-    writes = op._schema.is_mutable and torch.Tag.inplace_view not in op.tags
-    if writes and call.name not in ("copy", "index_put"):
-        return [write(low, call["self"], results[0])]
-    return results
+    writes = op._schema.name.endswith("_") and torch.Tag.inplace_view not in op.tags
+    return [write(low, call["self"], results[0])] if writes else results
+
+
+def _is_hoisted(low: Lowering, call: Call, operands: Sequence[View]) -> bool:
+    """Whether torch evaluates it before the solve: it computes something, and from parameters alone."""
+    if call.name in STRUCTURE or call.name in FILLED or (call.name == "_to_copy" and not _casts(call)):
+        return False
+    if call.name in POINTWISE:
+        return all(low.program.is_static(x.rows) for x in operands)
+    return call.axis is None and all(map(low.is_static, operands))
+
+
+def _hold_masks(low: Lowering, op: torch._ops.OpOverload, call: Call, operands: Sequence[View]) -> None:
+    """Holds the masks that decide the shape of a result to their content."""
+    if torch.Tag.dynamic_output_shape not in op.tags:
+        return
+    for x in operands:
+        if x.dtype == torch.bool and low.known(x) is None:
+            raise Refusal(f"the shape that aten.{call.name} makes depends on a tensor's values")
+
+
+def _ordered(call: Call, results: Sequence[View], operands: Sequence[View]) -> Sequence[View]:
+    """The results, which run through the trajectories in the order that the operands do."""
+    orders = {x.outer for x in operands if x.axis is not None}
+    if len(orders) > 1:
+        raise Refusal(f"aten.{call.name} joins batches that are merged with other axes in different ways")
+    if call.name in RESHAPES or not orders:
+        return results
+    (outer,) = orders
+    return [replace(view, outer=1 if view.axis is None else outer) for view in results]
+
+
+def _exact(low: Lowering, call: Call, view: View) -> bool:
+    """Whether the Program's rows, of the state's dtype, hold what torch computes in the view's."""
+    if view.dtype in (low.dtype, torch.bool) or low.program.is_static(view.rows):
+        return True
+    # Ones and zeros are exact in every dtype, and so are their sums.
+    counts = call.name in ("_to_copy", "sum") and call["self"].dtype == torch.bool
+    narrower = torch.promote_types(view.dtype, low.dtype) == low.dtype
+    chosen = call.name == "where" and narrower
+    return counts or chosen or call.name in STRUCTURE or call.name in INDEXING
 
 
 def _casts(call: Call) -> bool:
-    return bool(call["self"].dtype != call.dtypes[0])
+    x = call["self"]
+    return not isinstance(x, View) or x.dtype != call.dtypes[0]
 
 
 def _evaluated_before(
@@ -160,16 +253,20 @@ def _evaluated_before(
     if all(literal is not None for literal in literals):
         dtypes = [views[ref.index].dtype for ref in references]
         tensors = [torch.tensor(literal, dtype=d) for literal, d in zip(literals, dtypes, strict=True)]
-        return [_literal(low, result) for result in _listed(evaluate(*tensors))]
+        made = [_literal(low, result) for result in _listed(evaluate(*tensors))]
+        return [view.showing(view.positions, call.axis) for view in made]
     inputs = [low.register(views[ref.index].rows, views[ref.index].dtype) for ref in references]
+    if not call.shapes:
+        low.prologue.check(evaluate, inputs)
     results = []
     for position, (shape, dtype) in enumerate(zip(call.shapes, call.dtypes, strict=True)):
 
         def result(*tensors: Tensor, position: int = position) -> Tensor:
             return _listed(evaluate(*tensors))[position]
 
-        register = low.prologue.apply(result, inputs, per_trajectory(shape))
-        results.append(low.from_register(register, dtype))
+        register = low.prologue.apply(result, inputs, per_trajectory(shape), call.name)
+        view = low.from_register(register, dtype)
+        results.append(view.showing(view.positions, batch_axis(shape)))
     return results
 
 
@@ -220,12 +317,6 @@ def _leaves(item: Any) -> Sequence[Any]:
 
 
 def _listed(result: Any) -> list[Tensor]:
-    return list(result) if isinstance(result, (list, tuple)) else [result]
-
-
-def _at(operation: Operation) -> str:
-    if operation.where is None:
-        return ""
-    filename, number = operation.where
-    source = linecache.getline(filename, number).strip()
-    return f" ({filename}:{number}{': ' if source else ''}{source})"
+    """The tensors that an operation gives; gradients that nobody asked for are none."""
+    results = result if isinstance(result, (list, tuple)) else [result]
+    return [tensor for tensor in results if tensor is not None]

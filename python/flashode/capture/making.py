@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from flashode.capture.cache import Entry, Key
+from flashode.capture.carrying import guesses
 from flashode.capture.effects import Effects
 from flashode.capture.lower import Lowered, lower
 from flashode.capture.pairing import pair
-from flashode.capture.refusal import Refusal
-from flashode.capture.trace import Trace, trace
-from flashode.capture.verify import perturbed, verify
+from flashode.capture.refusal import Failed, Refusal
+from flashode.capture.trace import trace
+from flashode.capture.traced import Trace
+from flashode.capture.verify import perturbed, verify, verify_values
 from flashode.capture.watched import Watched
 from flashode.declined import Declined
+from flashode.state import State, Structure, components
 
 Field = Callable[[Any, Any], Any]
 
 
-def make(func: Field, watched: Watched, t: Tensor, y: Tensor) -> Entry:
+def make(func: Field, watched: Watched, t: Tensor, y: State, compare: bool = True) -> Entry:
     """Captures a function, or records why it cannot be.
 
     Args:
@@ -29,26 +33,30 @@ def make(func: Field, watched: Watched, t: Tensor, y: Tensor) -> Entry:
         watched: what its behaviour hangs on.
         t: time, 0-d.
         y: the state.
+        compare: whether to compare it with the function.
     """
     effects = Effects(watched)
     key = Key.of(y)
+    batch = key.structure.batch
     try:
-        lowered, batched = _lowered(func, watched, effects, t, y)
-        for time, state in ((t, y), (perturbed(t), perturbed(y))):
-            _compare(func, lowered, batched, effects, time, state, watched.tensors)
+        lowered = _lowered(func, watched, effects, t, y)
+        if compare:
+            _compare(func, lowered, effects, t, y, watched.tensors)
+            _compare(func, lowered, effects, cast(Tensor, perturbed(t)), perturbed(y), watched.tensors)
     except Refusal as refusal:
         # Whatever a call changes must not make the refusal look outdated.
         check = watched.code.compile(dropped=effects.changed)
-        return Entry(key, check, Declined(str(refusal)), batched=y.ndim > 1)
+        return Entry(key, check, Declined(str(refusal)), batched=batch is not None)
     counters = effects.counters or {}
-    check = watched.code.compile(dropped=counters, owners=[variable for variable, _ in counters])
-    entry = Entry(key, check, lowered, batched, tuple(counters.items()))
-    if batched:
-        entry.sizes[y.shape[0]] = None
+    check = watched.code.compile(dropped=(), counters=counters)
+    entry = Entry(key, check, lowered, lowered.batched and not lowered.carried, tuple(counters.items()))
+    entry.compared = compare
+    if compare and lowered.batched and batch is not None:
+        entry.sizes[batch] = None
     return entry
 
 
-def confirm(func: Field, watched: Watched, entry: Entry, t: Tensor, y: Tensor) -> Declined | None:
+def confirm(func: Field, watched: Watched, entry: Entry, t: Tensor, y: State) -> Declined | None:
     """Compares a capture with its function at a batch size that it has not met.
 
     Two batch sizes cannot show that a function does not branch on the batch size.
@@ -59,52 +67,99 @@ def confirm(func: Field, watched: Watched, entry: Entry, t: Tensor, y: Tensor) -
     assert isinstance(entry.lowered, Lowered)
     try:
         effects = Effects(watched)
-        _compare(func, entry.lowered, True, effects, t, y, watched.tensors)
+        _compare(func, entry.lowered, effects, t, y, watched.tensors)
         if (effects.counters or {}) != dict(entry.counters):
             raise Refusal("its counters grow unevenly, depending on the batch size")
     except Refusal as refusal:
-        return Declined(f"with a batch of {y.shape[0]}: {refusal}")
+        return Declined(f"with a batch of {Structure.of(y).batch}: {refusal}")
     return None
 
 
-def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: Tensor) -> tuple[Lowered, bool]:
-    """The lowered function, and whether it is row-wise in the first dimension of ``y``."""
+def compare_values(func: Field, watched: Watched, entry: Entry, t: Tensor, y: State) -> Declined | None:
+    """Compares a capture with its function at one point, in values alone.
 
-    def traced(t: Tensor, y: Tensor) -> Trace:
-        return effects.undone(lambda: trace(func, t, y, watched.slots))
+    Returns:
+        None if they agree, else the reason to decline this call.
+    """
+    lowered = entry.lowered
+    assert isinstance(lowered, Lowered)
 
-    first = traced(t, y)
+    def program(t: Tensor, y: State) -> State:
+        return evaluated(lowered, t, y, watched.tensors)
+
+    try:
+        Effects(watched).undone(lambda: verify_values(func, program, t, y))
+    except Refusal as refusal:
+        return Declined(str(refusal))
+    return None
+
+
+def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: State) -> Lowered:
+    """The lowered function; row-wise in the first dimension of the state if it can be."""
+    tensors = watched.tensors
+    like = components(y)[0]
     # At other values, so that a number read from them behind our back shows.
-    later = perturbed(t)
-    obstacle: Refusal | None = None
-    if y.ndim > 1:
-        size = y.shape[0]
+    later = cast(Tensor, perturbed(t))
+
+    def traced(t: Tensor, y: State, carried: Mapping[int, Tensor]) -> Trace:
+        return effects.undone(lambda: trace(func, t, y, watched.slots, carried))
+
+    def row_wise(size: int, carried: Sequence[int] = ()) -> Lowered:
         other = size + 1 if size > 1 else 3
-        rows = torch.arange(other, device=y.device) % size
+        rows = torch.arange(other, device=like.device) % size
+        slices = {slot: _slices(tensors[slot], rows) for slot in carried}
+        start = traced(t, y, {slot: tensors[slot] for slot in carried}) if carried else first
+        second = traced(later, perturbed(_taken(y, rows)), slices)
+        return lower(pair(start, second, (size, other)), like, tensors)
+
+    first = traced(t, y, {})
+    size = Structure.of(y).batch
+    obstacle: Refusal | None = None
+    if size is not None:
         try:
-            second = traced(later, perturbed(y[rows]))
-            return lower(pair(first, second, (size, other)), y, watched.tensors), True
+            return row_wise(size)
         except Refusal as refusal:
             obstacle = refusal
+        # Such a tensor fits no other batch size than its own.
+        for carried in guesses(tensors, size) if isinstance(obstacle, Failed) else ():
+            with suppress(Refusal):
+                return row_wise(size, carried)
     try:
-        return lower(pair(first, traced(later, perturbed(y)), None), y, watched.tensors), False
+        return lower(pair(first, traced(later, perturbed(y), {}), None), like, tensors)
     except Refusal as refusal:
         if obstacle is None or str(obstacle) == str(refusal):
             raise
         raise Refusal(f"{obstacle}; taken as one trajectory: {refusal}") from None
 
 
+def _slices(tensor: Tensor, rows: Tensor) -> Tensor:
+    return tensor.detach()[rows].requires_grad_(tensor.requires_grad)
+
+
+def _taken(y: State, rows: Tensor) -> State:
+    return Structure.of(y).join([part[rows] for part in components(y)])
+
+
 def _compare(
-    func: Field,
-    lowered: Lowered,
-    batched: bool,
-    effects: Effects,
-    t: Tensor,
-    y: Tensor,
-    tensors: Sequence[Tensor],
+    func: Field, lowered: Lowered, effects: Effects, t: Tensor, y: State, tensors: Sequence[Tensor]
 ) -> None:
-    def program(t: Tensor, y: Tensor) -> Tensor:
-        rows = y.reshape(y.shape[0], -1) if batched else y.reshape(-1)
-        return lowered.program.interpret(t, rows, lowered.prologue.run(tensors)).reshape(y.shape)
+    def program(t: Tensor, y: State) -> State:
+        return evaluated(lowered, t, y, tensors)
 
     effects.undone(lambda: verify(func, program, t, y, tensors))
+
+
+def evaluated(lowered: Lowered, t: Tensor, y: State, tensors: Sequence[Tensor]) -> State:
+    """The captured field, interpreted.
+
+    Args:
+        lowered: the Program and its prologue.
+        t: time, 0-d.
+        y: the state.
+        tensors: the tensors that the function owns.
+    """
+    structure = Structure.of(y)
+    batch = structure.batch if lowered.batched else None
+    rows = structure.to_rows((*components(y), *lowered.carry(tensors)), batch or 1)
+    rates = lowered.program.interpret(t, rows, lowered.prologue.run(tensors))
+    return structure.join(structure.from_rows(rates))

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flashode.capture.places import at
 from flashode.capture.refusal import Refusal
-from flashode.capture.trace import Operation, Trace, TracedValue, describe
+from flashode.capture.traced import Operation, Trace, TracedValue
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Graph:
 
     values: tuple[GraphValue, ...]
     operations: tuple[Operation, ...]
-    output: int
+    outputs: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,13 @@ class _Pairing:
 
     def operation(self, a: Operation, b: Operation) -> Operation:
         if a.op is not b.op or a.outputs != b.outputs:
-            raise Refusal("its operations change from call to call" + describe(a.where))
+            raise Refusal("its operations change from call to call" + at(a.where))
         try:
             return Operation(
                 a.op, self.literal(a.args, b.args), self.literal(a.kwargs, b.kwargs), a.outputs, a.where
             )
         except Refusal as refusal:
-            raise Refusal(str(refusal) + describe(a.where)) from None
+            raise Refusal(str(refusal) + at(a.where)) from None
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -124,7 +125,7 @@ def pair(first: Trace, second: Trace, sizes: tuple[int, int] | None) -> Graph:
     pairing = _Pairing(sizes)
     if len(first.operations) != len(second.operations) or len(first.values) != len(second.values):
         raise Refusal("its operations change from call to call, or with the batch size")
-    if first.output != second.output:
+    if first.outputs != second.outputs:
         raise Refusal("its operations change from call to call, or with the batch size")
     operations = tuple(map(pairing.operation, first.operations, second.operations))
-    return Graph(tuple(map(pairing.value, first.values, second.values)), operations, first.output)
+    return Graph(tuple(map(pairing.value, first.values, second.values)), operations, first.outputs)

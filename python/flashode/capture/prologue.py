@@ -6,12 +6,20 @@ Gradients of the kernel flow on through these steps by torch's own rules.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 Function = Callable[..., Tensor]
+
+# Brings a tensor to the state's dtype and into one piece of memory.
+_PREPARE = "prepare"
+_TRANSPOSE = "mT"
+# Elements of the largest tensor whose content is compared at each solve.
+MAX_HELD = 4096
+# Characters of the longest argument list that is written out.
+_LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,7 @@ class Step:
     inputs: tuple[int, ...]
     function: Function | None = None
     slot: int = -1
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,21 +66,71 @@ class Prologue:
                     registers.append(step.function(*[registers[i] for i in step.inputs]))
         return [registers[output] for output in self.outputs]
 
+    def transposes(self) -> list[tuple[int, int]]:
+        """Pairs of outputs of which the first is the transpose of the second."""
+        made_of = [self._unprepared(output) for output in self.outputs]
+        pairs = []
+        for position, register in enumerate(made_of):
+            step = self.steps[register]
+            if step.name == _TRANSPOSE and self._unprepared(step.inputs[0]) in made_of:
+                pairs.append((position, made_of.index(self._unprepared(step.inputs[0]))))
+        return pairs
+
+    def _unprepared(self, register: int) -> int:
+        step = self.steps[register]
+        return step.inputs[0] if step.name == _PREPARE else register
+
+    def describe(self, names: Sequence[str]) -> list[str]:
+        """How each output is made: the name of a tensor, or an expression such as ``sub(a, mT(a))``.
+
+        Args:
+            names: what a user calls the field's tensors.
+        """
+        expressions: list[str] = []
+        for step in self.steps:
+            if step.function is None:
+                expressions.append(names[step.slot])
+            elif step.name == _PREPARE:
+                expressions.append(expressions[step.inputs[0]])
+            else:
+                given = ", ".join(expressions[i] for i in step.inputs)
+                shown = given if len(given) <= _LONGEST else "…"
+                expressions.append(f"{step.name}({shown})" if step.inputs else step.name)
+        return [expressions[output] for output in self.outputs]
+
 
 class PrologueBuilder:
     """Collects steps; equal ones are made once."""
 
     def __init__(self, dtype: torch.dtype, slots: Sequence[Tensor]) -> None:
         self._dtype = dtype
+        self._slots = slots
+        self.held: dict[int, Tensor] = {}  # slots whose content the capture presumes
         # The checks on a field see to it that dtypes and strides of its tensors stay as they are now.
         self._ready = [tensor.dtype == dtype and tensor.is_contiguous() for tensor in slots]
         self._steps: list[Step] = []
         self._shapes: list[tuple[int, ...]] = []
         self._known: dict[Hashable, int] = {}
+        self._checks: list[int] = []
 
     def shape(self, register: int) -> tuple[int, ...]:
         """The shape of a register."""
         return self._shapes[register]
+
+    def content(self, register: int) -> Tensor | None:
+        """What a register of integers or booleans holds now, which the capture presumes from here on.
+
+        None if it is made of tensors that training changes, or of large ones.
+        """
+        step = self._steps[register]
+        if step.function is None:
+            tensor = self._slots[step.slot].detach()
+            if tensor.is_floating_point() or tensor.is_complex() or tensor.numel() > MAX_HELD:
+                return None
+            self.held[step.slot] = tensor.clone()
+            return tensor
+        inputs = [self.content(source) for source in step.inputs]
+        return None if any(source is None for source in inputs) else step.function(*inputs)
 
     def slot(self, slot: int, shape: tuple[int, ...]) -> int:
         """A tensor that the field owns."""
@@ -79,29 +138,39 @@ class PrologueBuilder:
 
     def literal(self, key: Hashable, tensor: Tensor) -> int:
         """A tensor of literals."""
-        return self._add(("literal", key), Step((), lambda: tensor), tuple(tensor.shape))
+        return self._add(("literal", key), Step((), lambda: tensor, name="literal"), tuple(tensor.shape))
 
     def apply(
         self,
         function: Function,
         inputs: Sequence[int],
         shape: tuple[int, ...],
+        name: str,
         key: Hashable = None,
     ) -> int:
         """``function`` of other registers; a ``key`` lets equal steps be shared."""
         full_key = None if key is None else (key, tuple(inputs), shape)
-        return self._add(full_key, Step(tuple(inputs), function), shape)
+        return self._add(full_key, Step(tuple(inputs), function, name=name), shape)
+
+    def check(self, function: Callable[..., None], inputs: Sequence[int]) -> None:
+        """Runs at each solve, whether or not anything needs it: raises where the field would."""
+
+        def checked(*tensors: Tensor) -> Tensor:
+            function(*tensors)
+            return torch.empty(0)
+
+        self._checks.append(self._add(None, Step(tuple(inputs), checked, name="check"), (0,)))
 
     def reshaped(self, register: int, shape: tuple[int, ...]) -> int:
         """A register in another shape; the register itself where it has that shape."""
         if self._shapes[register] == shape:
             return register
-        return self.apply(lambda x: x.reshape(shape), [register], shape, "reshape")
+        return self.apply(lambda x: x.reshape(shape), [register], shape, "reshape", "reshape")
 
     def transposed(self, register: int) -> int:
         """A matrix, transposed."""
         rows, columns = self._shapes[register]
-        return self.apply(lambda x: x.mT, [register], (columns, rows), "transpose")
+        return self.apply(lambda x: x.mT, [register], (columns, rows), _TRANSPOSE, _TRANSPOSE)
 
     def assembled(self, registers: Sequence[int], index: Sequence[int], shape: tuple[int, ...]) -> int:
         """Elements of the concatenation of flattened registers, picked by ``index``."""
@@ -111,12 +180,12 @@ class PrologueBuilder:
             flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
             return flat[picked.to(flat.device)].reshape(shape)
 
-        return self.apply(assemble, registers, shape, ("assemble", tuple(index)))
+        return self.apply(assemble, registers, shape, "rows", ("rows", tuple(index)))
 
     def finish(self, outputs: Sequence[int]) -> Prologue:
         """The Prologue with only the steps that ``outputs`` need."""
         outputs = [self._prepared(output) for output in outputs]
-        needed = set(outputs)
+        needed = {*outputs, *self._checks}
         for register in reversed(range(len(self._steps))):
             if register in needed:
                 needed.update(self._steps[register].inputs)
@@ -124,7 +193,7 @@ class PrologueBuilder:
         steps = []
         for register in sorted(needed):
             step = self._steps[register]
-            steps.append(Step(tuple(renumber[i] for i in step.inputs), step.function, step.slot))
+            steps.append(replace(step, inputs=tuple(renumber[i] for i in step.inputs)))
         direct = None if any(step.function for step in steps) else tuple(self._steps[o].slot for o in outputs)
         return Prologue(tuple(steps), tuple(renumber[output] for output in outputs), direct)
 
@@ -134,7 +203,7 @@ class PrologueBuilder:
             return register
         dtype = self._dtype
         shape = self._shapes[register]
-        return self.apply(lambda x: x.to(dtype).contiguous(), [register], shape, "prepare")
+        return self.apply(lambda x: x.to(dtype).contiguous(), [register], shape, _PREPARE, _PREPARE)
 
     def _add(self, key: Hashable, step: Step, shape: tuple[int, ...]) -> int:
         if key is not None and key in self._known:

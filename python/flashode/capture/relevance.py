@@ -56,6 +56,7 @@ ITERATION = frozenset(
         "get_submodule",
         "get_parameter",
         "get_buffer",
+        "stack_module_state",
     ]
 )
 IGNORED_IN_MODULES = frozenset(
@@ -123,13 +124,18 @@ def name_obstacle(names: Set[str]) -> str | None:
     return f"names {min(seeding)}, which may change the random number generator" if seeding else None
 
 
-def code_obstacle(code: CodeNames) -> str | None:
-    """What in code keeps it from being captured, whatever it is called with."""
+def code_obstacle(code: CodeNames, assigned: Set[str]) -> str | None:
+    """What in code keeps it from being captured, whatever it is called with.
+
+    Args:
+        code: the names in it.
+        assigned: globals that it assigns otherwise than by counting in them.
+    """
     obstacle = name_obstacle(code.names)
     if obstacle is not None:
         return obstacle
-    if code.assigned_globals:
-        return f"assigns the global {min(code.assigned_globals)!r}"
+    if assigned:
+        return f"assigns the global {min(assigned)!r}"
     untrusted = [module for module in code.imports if not trusted_name(module)]
     return f"imports {min(untrusted)!r} when called" if untrusted else None
 
@@ -151,7 +157,18 @@ def inherits_trusted(kind: type) -> bool:
 
 
 def written_in_python(kind: type) -> bool:
-    """Whether the state of an instance is all in its dictionary."""
-    slots = any("__slots__" in base.__dict__ for base in kind.__mro__ if base not in _HARMLESS_BASES)
+    """Whether the state of an instance is all in its dictionary and its slots."""
     makes: Any = kind.__new__
-    return not slots and (makes is object.__new__ or isinstance(makes, types.FunctionType))
+    held = kind.__dictoffset__ != 0 or bool(slots_of(kind))
+    return held and (makes is object.__new__ or isinstance(makes, types.FunctionType))
+
+
+def slots_of(kind: type) -> tuple[str, ...]:
+    """The attributes of an instance that are kept in slots."""
+    own = [base.__dict__ for base in kind.__mro__ if base not in _HARMLESS_BASES]
+    return tuple(
+        name
+        for space in own
+        for name, held in space.items()
+        if isinstance(held, types.MemberDescriptorType) and not name.startswith("__")
+    )

@@ -7,6 +7,7 @@ numpy indexing, and a ``Gather`` is emitted only where an operation needs rows t
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Hashable
 
 import numpy as np
@@ -20,17 +21,20 @@ from flashode.program import (
     Binary,
     Constant,
     Dense,
+    DenseDynamic,
     Gather,
     Op,
     Parameter,
     Program,
     SegmentSum,
+    Select,
     Unary,
     operands,
 )
 
 Rows = npt.NDArray[np.int64]  # references to rows, of any shape
 MAX_ROWS = 1 << 18
+_NEUTRAL = {"add": 0.0, "sub": 0.0, "mul": 1.0}
 
 
 class ProgramBuilder:
@@ -52,11 +56,13 @@ class ProgramBuilder:
         return np.arange(start, start + self._widths[value])
 
     def constant(self, values: npt.NDArray[np.float64]) -> Rows:
-        """Literal rows, of the shape given."""
-        flat = tuple(float(v) for v in values.ravel())
-        # Hexadecimal, because 0.0 and -0.0 are equal keys but different constants.
-        key = ("constant", tuple(v.hex() for v in flat))
-        return self.value(self._emit(key, len(flat), lambda out: Constant(out, flat))).reshape(values.shape)
+        """Literal rows, of the shape given; equal numbers are one row."""
+        flat = np.ascontiguousarray(values, np.float64).ravel()
+        # By their bits, because 0.0 and -0.0 are equal numbers but different constants.
+        distinct, inverse = np.unique(flat.view(np.int64), return_inverse=True)
+        if len(distinct) == len(flat):
+            return self.value(self._constant(flat)).reshape(values.shape)
+        return self.value(self._constant(distinct.view(np.float64)))[inverse].reshape(values.shape)
 
     def new_parameter(self, shape: tuple[int, ...]) -> int:
         """Declares an external tensor and returns its parameter index."""
@@ -88,6 +94,12 @@ class ProgramBuilder:
         pairs = a.ravel() * np.int64(self._end) + b.ravel()
         distinct, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
         left, right = a.ravel()[first], b.ravel()[first]
+        unchanged = self._unchanged(fn, left, right)
+        if unchanged is not None:
+            computed = unchanged < 0
+            if computed.any():
+                unchanged[computed] = self.binary(fn, left[computed], right[computed])
+            return unchanged[inverse].reshape(a.shape)
         literals = self.literal(left), self.literal(right)
         if literals[0] is not None and literals[1] is not None:
             tensors = [torch.tensor(literal, dtype=self._dtype) for literal in literals]
@@ -97,16 +109,49 @@ class ProgramBuilder:
         out = self._emit((fn, *sources), len(distinct), lambda out: Binary(out, *sources, fn))
         return self.value(out)[inverse].reshape(a.shape)
 
+    def select(self, condition: Rows, a: Rows, b: Rows) -> Rows:
+        """Rows of ``a`` where the condition is not zero, else of ``b``; all of one shape."""
+        known = self.literal(condition)
+        if known is not None:
+            return np.where(known != 0, a, b)
+        pairs, at = np.unique(a.ravel() * np.int64(self._end) + b.ravel(), return_inverse=True)
+        triples = condition.ravel() * np.int64(len(pairs)) + at.ravel()
+        distinct, first, inverse = np.unique(triples, return_index=True, return_inverse=True)
+        sources = tuple(self._gathered(rows.ravel()[first]) for rows in (condition, a, b))
+        out = self._emit(("select", *sources), len(distinct), lambda out: Select(out, *sources))
+        return self.value(out)[inverse].reshape(a.shape)
+
+    def dense_dynamic(self, x: Rows, weight: Rows) -> Rows:
+        """Applies computed matrices.
+
+        Args:
+            x: (blocks, repeats, in_features).
+            weight: (blocks, out_features, in_features).
+
+        Returns:
+            (blocks, repeats, out_features)
+        """
+        (blocks, repeats, _), features = x.shape, weight.shape[1]
+        vectors, matrices = self._gathered(x.ravel()), self._gathered(weight.ravel())
+        key = ("dense_dynamic", vectors, matrices, blocks, repeats)
+        width = blocks * repeats * features
+        out = self._emit(key, width, lambda out: DenseDynamic(out, vectors, matrices, blocks, repeats))
+        return self.value(out).reshape(blocks, repeats, features)
+
+    def segment_sum(self, x: Rows, segment: Rows, count: int) -> Rows:
+        """Sums of the elements of ``x`` by the target that ``segment`` names for each, (count,)."""
+        source = self._gathered(x)
+        targets = tuple(int(i) for i in segment)
+        out = self._emit(("sum", source, targets), count, lambda out: SegmentSum(out, source, targets))
+        return self.value(out)
+
     def sum_last(self, x: Rows) -> Rows:
         """Sums over the last dimension."""
         if x.shape[-1] == 1:
             return x[..., 0]
         shape = x.shape[:-1]
         count = int(np.prod(shape, dtype=np.int64))
-        source = self._gathered(x.ravel())
-        segment = tuple(int(i) for i in np.repeat(np.arange(count), x.shape[-1]))
-        out = self._emit(("sum", source, segment), count, lambda out: SegmentSum(out, source, segment))
-        return self.value(out).reshape(shape)
+        return self.segment_sum(x.ravel(), np.repeat(np.arange(count), x.shape[-1]), count).reshape(shape)
 
     def dense(self, x: Rows, weight: int, bias: int | None) -> Rows:
         """Applies a weight to each row of ``x`` (repeats, in_features) → (repeats, out_features)."""
@@ -117,6 +162,30 @@ class ProgramBuilder:
         out = self._emit(key, repeats * features, lambda out: Dense(out, source, weight, bias, repeats))
         return self.value(out).reshape(repeats, features)
 
+    def shared_factor(self, x: Rows) -> tuple[Rows, Rows] | None:
+        """Whether sums over the last dimension of ``x`` (sums, terms) are a matrix times a vector.
+
+        Returns:
+            the vector (terms,) and the matrix (sums, terms), if all terms are products and all sums have one
+            factor in common; else None.
+        """
+        op = self.owner(x)
+        if not isinstance(op, Binary) or op.fn != "mul":
+            return None
+        place = x - self._starts[op.out]
+        factors = [self._behind(self.value(value)[place]) for value in (op.a, op.b)]
+        for vectors, matrix in (factors, factors[::-1]):
+            if (vectors == vectors[0]).all():
+                return vectors[0], matrix
+        return None
+
+    def _behind(self, rows: Rows) -> Rows:
+        """The rows that gathers took these from."""
+        while isinstance(op := self.owner(rows), Gather):
+            sources = np.concatenate([self.value(value) for value in op.inputs])
+            rows = sources[np.array(op.index)[rows - self._starts[op.out]]]
+        return rows
+
     def owner(self, rows: Rows) -> Op | None:
         """The operation whose value holds all of ``rows``; None if it is not one, or an input."""
         owners = np.unique(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
@@ -124,20 +193,47 @@ class ProgramBuilder:
 
     def is_static(self, rows: Rows) -> bool:
         """Whether all rows are literals or elements of parameters."""
+        if rows.size and not self._is_static_value(bisect.bisect(self._starts, rows.flat[0]) - 1):
+            return False  # most are told by their first row
         owners = np.unique(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
-        return all(o >= 2 and isinstance(self._ops[o - 2], (Parameter, Constant)) for o in owners)
+        return all(map(self._is_static_value, owners))
+
+    def _is_static_value(self, value: int) -> bool:
+        return value >= 2 and isinstance(self._ops[value - 2], (Parameter, Constant))
 
     def literal(self, rows: Rows) -> npt.NDArray[np.float64] | None:
         """The numbers that the rows hold, if all of them are literals."""
-        owners = np.searchsorted(self._starts, rows.ravel(), "right") - 1
-        result = np.empty(rows.size)
+        owners = np.unique(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
+        if not all(owner >= 2 and isinstance(self._ops[owner - 2], Constant) for owner in owners):
+            return None
+        return self._literals(rows.ravel())[0].reshape(rows.shape)
+
+    def _literals(self, rows: Rows) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """The numbers that rows hold, and which rows are literals."""
+        owners = np.searchsorted(self._starts, rows, "right") - 1
+        numbers, known = np.zeros(rows.size), np.zeros(rows.size, bool)
         for owner in np.unique(owners):
             op = self._ops[owner - 2] if owner >= 2 else None
-            if not isinstance(op, Constant):
-                return None
-            held = owners == owner
-            result[held] = np.array(op.values)[rows.ravel()[held] - self._starts[owner]]
-        return result.reshape(rows.shape)
+            if isinstance(op, Constant):
+                held = owners == owner
+                numbers[held] = np.array(op.values)[rows[held] - self._starts[owner]]
+                known |= held
+        return numbers, known
+
+    def _unchanged(self, fn: str, left: Rows, right: Rows) -> Rows | None:
+        """The rows that ``x + 0``, ``x - 0`` and ``x * 1`` leave as they are, -1 elsewhere; None if none.
+
+        The derivative of a slice is a tensor of zeros but for the slice, so that sums of derivatives are full
+        of such rows.
+        """
+        if fn not in _NEUTRAL:
+            return None
+        unchanged = np.full(len(left), -1)
+        for kept, other in ((left, right),) if fn == "sub" else ((left, right), (right, left)):
+            numbers, known = self._literals(other)
+            neutral = known & (numbers == _NEUTRAL[fn])
+            unchanged[neutral] = kept[neutral]
+        return unchanged if (unchanged >= 0).any() else None
 
     def starts_at(self, value: int) -> int:
         """The reference to a value's first row."""
@@ -169,11 +265,20 @@ class ProgramBuilder:
             value = int(inputs[0])
             if len(rows) == self._widths[value] and np.array_equal(rows, self.value(value)):
                 return value
+        literal = self.literal(rows)
+        if literal is not None:
+            return self._constant(literal)
         starts = np.cumsum([0, *(self._widths[value] for value in inputs[:-1])])
         position = np.searchsorted(inputs, owners)
         index = starts[position] + rows - np.array(self._starts)[owners]
         key = (tuple(int(v) for v in inputs), tuple(int(i) for i in index))
         return self._emit(("gather", *key), len(rows), lambda out: Gather(out, *key))
+
+    def _constant(self, values: npt.NDArray[np.float64]) -> int:
+        flat = tuple(float(v) for v in values.ravel())
+        # Hexadecimal, because 0.0 and -0.0 are equal keys but different constants.
+        key = ("constant", tuple(v.hex() for v in flat))
+        return self._emit(key, len(flat), lambda out: Constant(out, flat))
 
     def _emit(self, key: Hashable, width: int, make: Callable[[int], Op]) -> int:
         known = self._known.get(key)
@@ -204,12 +309,16 @@ def _renumbered(op: Op, values: dict[int, int], parameters: dict[int, int]) -> O
         case Dense(x=x, weight=weight, bias=bias, repeats=repeats):
             renumbered = parameter(weight)
             return Dense(out, values[x], renumbered, None if bias is None else parameter(bias), repeats)
+        case DenseDynamic(x=x, weight=matrices, blocks=blocks, repeats=repeats):
+            return DenseDynamic(out, values[x], values[matrices], blocks, repeats)
         case Gather(inputs=inputs, index=index):
             return Gather(out, tuple(values[value] for value in inputs), index)
         case Unary(x=x, fn=fn, constants=constants):
             return Unary(out, values[x], fn, constants)
         case Binary(a=a, b=b, fn=fn):
             return Binary(out, values[a], values[b], fn)
+        case Select(condition=condition, a=a, b=b):
+            return Select(out, values[condition], values[a], values[b])
         case SegmentSum(x=x, segment=segment):
             return SegmentSum(out, values[x], segment)
         case Parameter(parameter=index_):

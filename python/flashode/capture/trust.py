@@ -6,7 +6,7 @@ import builtins
 import enum
 import types
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,6 +41,11 @@ FORBIDDEN_BUILTINS = frozenset(
 )
 _FORBIDDEN = frozenset(getattr(builtins, name) for name in FORBIDDEN_BUILTINS)
 
+
+class _Fields(NamedTuple):
+    field: int
+
+
 _OPAQUE_TYPES: tuple[type, ...] = (
     np.ufunc,
     torch._ops.OpOverload,
@@ -48,6 +53,9 @@ _OPAQUE_TYPES: tuple[type, ...] = (
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
     types.ClassMethodDescriptorType,
+    types.MemberDescriptorType,
+    # What a named tuple reads its fields by.
+    type(_Fields.__dict__["field"]),
 )
 # Immutable: equality of type and value is all there is to know.
 _SIMPLE_TYPES: tuple[type, ...] = (
@@ -88,6 +96,11 @@ def homemade(value: Any) -> bool:
     if isinstance(value, types.FunctionType):
         return not trusted_function(value)
     return not trusted_class(value if isinstance(value, type) else type(value))
+
+
+def forbidden(value: Any) -> bool:
+    """Whether a value is a builtin function with effects of its own."""
+    return isinstance(value, types.BuiltinFunctionType) and value in _FORBIDDEN
 
 
 def simple(value: Any) -> bool:
@@ -132,7 +145,7 @@ def opaque(value: Any) -> bool:
         if home is None or isinstance(home, types.ModuleType):
             # torch's own builtins carry no module name.
             name = value.__module__ or getattr(home, "__name__", None)
-            return trusted_name(name) and getattr(builtins, value.__name__, None) not in _FORBIDDEN
+            return trusted_name(name) and not forbidden(getattr(builtins, value.__name__, None))
         return isinstance(home, type) and trusted_class(home)
     if isinstance(value, types.ModuleType):
         return trusted_name(value.__name__)

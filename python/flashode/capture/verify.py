@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import BackwardCFunction
 
+from flashode.capture.custom_backward import refuse_custom_backward
 from flashode.capture.refusal import Refusal, described
+from flashode.state import State, Structure, components
 
 # Torch's own rules are not all exact: in float64 its gradient of celu is wrong in the eighth digit.
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-7}
@@ -23,10 +24,10 @@ _NOISE = {torch.float32: 2e-6, torch.float64: 1e-14}
 
 
 def verify(
-    func: Callable[[Tensor, Tensor], Tensor],
-    program: Callable[[Tensor, Tensor], Tensor],
+    func: Callable[[Tensor, Any], Any],
+    program: Callable[[Tensor, Any], Any],
     t: Tensor,
-    y: Tensor,
+    y: State,
     tensors: Sequence[Tensor],
 ) -> None:
     """Compares a captured field with its function at one point.
@@ -41,18 +42,23 @@ def verify(
     Raises:
         Refusal: values or gradients differ.
     """
-    cotangent = _cotangent(y)
     owned = [tensor for tensor in tensors if tensor.requires_grad]
     try:
-        expected = _evaluated(func, t, y, owned, cotangent, users=True)
-        found = _evaluated(program, t, y, owned, cotangent, users=False)
+        expected = _evaluated(func, t, y, owned, users=True)
+        found = _evaluated(program, t, y, owned, users=False)
     except Refusal:
         raise
     except Exception as error:
         raise Refusal(f"comparing it with its capture raised {described(error)}") from error
     # Noise in what cancels out is as large as rounding in the rest.
-    noise = _NOISE[y.dtype] * max(map(_scale, expected))
-    what = ["value", "gradient in t", "gradient in y", *["gradient in a tensor that it owns"] * len(owned)]
+    noise = _NOISE[components(y)[0].dtype] * max(map(_scale, expected))
+    count = len(components(y))
+    what = [
+        *["value"] * count,
+        "gradient in t",
+        *["gradient in y"] * count,
+        *["gradient in a tensor that it owns"] * len(owned),
+    ]
     for label, a, b in zip(what, expected, found, strict=True):
         if not _agree(a, b, noise):
             raise Refusal(
@@ -60,51 +66,67 @@ def verify(
             )
 
 
-def perturbed(y: Tensor) -> Tensor:
+def verify_values(
+    func: Callable[[Tensor, Any], Any], program: Callable[[Tensor, Any], Any], t: Tensor, y: State
+) -> None:
+    """Compares the values of a captured field with its function's at one point; arguments as above.
+
+    Raises:
+        Refusal: they differ.
+    """
+    structure = Structure.of(y)
+    try:
+        with torch.enable_grad():
+            expected = structure.fit(func(t, y), t.dtype)
+        found = structure.fit(program(t, y), t.dtype)
+    except Exception as error:
+        raise Refusal(f"comparing it with its capture raised {described(error)}") from error
+    noise = _NOISE[t.dtype] * max(map(_scale, expected))
+    for a, b in zip(expected, found, strict=True):
+        if not _agree(a, b, noise):
+            raise Refusal("the captured value differs from the function's at the first time and state")
+
+
+def perturbed(y: State) -> State:
     """A state near ``y``, the same each time; differs where ``y`` holds the zeros that hide gradients."""
-    return y + (0.01 * y.abs() + 0.01) * _cotangent(y)
+    parts = components(y)
+    near = tuple(
+        part + (0.01 * part.abs() + 0.01) * noise
+        for part, noise in zip(parts, _cotangents(parts), strict=True)
+    )
+    return Structure.of(y).join(near)
 
 
-def _cotangent(y: Tensor) -> Tensor:
+def _cotangents(parts: Sequence[Tensor]) -> list[Tensor]:
     # A generator of its own, so that the user's random numbers stay as they are.
     generator = torch.Generator("cpu").manual_seed(20180619)
-    return torch.randn(y.shape, generator=generator, dtype=torch.float64, device="cpu").to(y)
+    return [
+        torch.randn(part.shape, generator=generator, dtype=torch.float64, device="cpu").to(part)
+        for part in parts
+    ]
 
 
 def _evaluated(
-    field: Callable[[Tensor, Tensor], Tensor],
-    t: Tensor,
-    y: Tensor,
-    owned: Sequence[Tensor],
-    cotangent: Tensor,
-    users: bool,
+    field: Callable[[Tensor, Any], Any], t: Tensor, y: State, owned: Sequence[Tensor], users: bool
 ) -> list[Tensor]:
-    """The value and the gradients in t, y and the owned tensors."""
+    """The value by component, and the gradients in t, in y by component and in the owned tensors."""
+    structure = Structure.of(y)
     with torch.enable_grad():
-        t, y = t.detach().clone().requires_grad_(), y.detach().clone().requires_grad_()
-        value = field(t, y)
-        inputs = [t, y, *owned]
-        if not value.requires_grad:
-            return [value, *map(torch.zeros_like, inputs)]
+        t = t.detach().clone().requires_grad_()
+        parts = [part.detach().clone().requires_grad_() for part in components(y)]
+        values = structure.fit(field(t, structure.join(parts)), parts[0].dtype)
+        inputs = [t, *parts, *owned]
+        connected = [value for value in values if value.requires_grad]
+        if not connected:
+            return [*values, *map(torch.zeros_like, inputs)]
         if users:
-            _refuse_custom_backward(value)
+            refuse_custom_backward(connected)
         # Of a scalar, because grad_outputs would make torch import sympy. The graph is retained, because it
         # may reach into one that the user still needs.
-        scalar = (value * cotangent).sum()
+        products = zip(values, _cotangents(values), strict=True)
+        scalar = torch.stack([(value * cotangent).sum() for value, cotangent in products]).sum()
         gradients = torch.autograd.grad(scalar, inputs, retain_graph=True, materialize_grads=True)
-    return [value.detach(), *gradients]
-
-
-def _refuse_custom_backward(value: Tensor) -> None:
-    seen: set[Any] = set()
-    waiting: list[Any] = [] if value.grad_fn is None else [value.grad_fn]
-    for node in waiting:
-        if node in seen:
-            continue
-        seen.add(node)
-        if isinstance(node, BackwardCFunction):
-            raise Refusal(f"it uses a custom autograd.Function ({type(node).__name__})")
-        waiting.extend(following for following, _ in node.next_functions if following is not None)
+    return [*(value.detach() for value in values), *gradients]
 
 
 def _scale(tensor: Tensor) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from warnings import warn
 
 from flashode.declined import Declined
@@ -63,36 +63,82 @@ def load(name: EngineName) -> Engine | Declined:
     return eager.engine()
 
 
-def choose(problem: Problem, adjoint: Adjoint | None) -> Plan:
-    """The plan of the first engine that takes the problem.
+class Choice(NamedTuple):
+    """What the engines say to a problem.
 
-    Raises:
-        EngineDeclined: If ``use_engine`` insists on an engine that declines.
+    Attributes:
+        plan: that of the first engine that takes it; None if ``use_engine`` insists on one that declines.
+        declined: why the engines asked before it do not, fastest first.
     """
+
+    plan: Plan | None
+    declined: dict[EngineName, Declined]
+
+
+def consider(problem: Problem, adjoint: Adjoint | None) -> Choice:
+    """Asks the engines that the present ``use_engine`` allows, the fastest first."""
     wanted = _choice.get()
+    declined: dict[EngineName, Declined] = {}
     for name in ORDER:
         if wanted not in ("auto", name):
             continue
         engine = load(name)
         plan = engine if isinstance(engine, Declined) else engine.plan(problem, adjoint)
         if not isinstance(plan, Declined):
-            return plan
-        if wanted == name:
-            raise EngineDeclined(f"the {name} engine cannot run this solve because {plan.reason}")
-        if not plan.absent:
-            _warn_once(problem.func, name, plan.reason)
-    raise AssertionError("the eager engine takes every problem")
+            return Choice(plan, declined)
+        declined[name] = plan
+    return Choice(None, declined)
 
 
-def _warn_once(func: object, engine: str, reason: str) -> None:
-    key = _identity(func)
-    seen = _warned.setdefault(key, set())
-    if reason not in seen:
-        seen.add(reason)
-        name = getattr(func, "__qualname__", type(func).__qualname__)
-        message = f"{name} does not run in the {engine} engine because {reason}; a slower one is used"
-        # Past choose and the public function, so that the caller's own line is shown.
-        warn(message, FallbackWarning, stacklevel=4)
+def choose(problem: Problem, adjoint: Adjoint | None) -> Plan:
+    """The plan of the first engine that takes the problem; warns where that is not the fastest.
+
+    Raises:
+        EngineDeclined: If ``use_engine`` insists on an engine that declines.
+    """
+    choice = consider(problem, adjoint)
+    if choice.plan is None:
+        ((name, refusal),) = choice.declined.items()
+        raise EngineDeclined(f"the {name} engine cannot run this solve because {refusal.reason}")
+    for name, refusal in choice.declined.items():
+        if not refusal.absent:
+            _warn_once(problem, name, refusal.reason)
+    return choice.plan
+
+
+def name_of(func: object) -> str:
+    """What a user calls the function."""
+    while isinstance(func, partial):
+        func = func.func
+    return getattr(func, "__qualname__", type(func).__qualname__)
+
+
+def _warn_once(problem: Problem, engine: str, reason: str) -> None:
+    seen = _warned.setdefault(_identity(problem.func), set())
+    # Where the solve is about to raise the user's own error, that alone should be seen.
+    if reason in seen or error_of(problem) is not None:
+        return
+    seen.add(reason)
+    name = name_of(problem.func)
+    message = (
+        f"{name} does not run in the {engine} engine because {reason}; a slower one is used; "
+        'flashode.explain(func, y0) says more, and warnings.filterwarnings("ignore", '
+        "category=flashode.FallbackWarning) silences this"
+    )
+    # Past choose and the public function, so that the caller's own line is shown.
+    warn(message, FallbackWarning, stacklevel=4)
+
+
+def error_of(problem: Problem) -> Exception | None:
+    """What the problem's function raises at its first time and state.
+
+    None if it raises nothing, and if a call could be noticed afterwards, so that there was none.
+    """
+    from flashode.capture import attempt
+
+    t = problem.t[0].detach()
+    y = problem.y0.detach().clone().requires_grad_(problem.y0.requires_grad)
+    return attempt(problem.func, lambda: problem.field(t, y))
 
 
 def _identity(func: object) -> object:

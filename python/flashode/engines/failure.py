@@ -15,7 +15,7 @@ def non_finite(
     problem: Problem,
     t: float,
     origin: str,
-    culprit: torch.Tensor,
+    culprit: torch.Tensor | int | None,
     statistics: Statistics,
     states: torch.Tensor,
 ) -> NonFiniteError:
@@ -25,7 +25,8 @@ def non_finite(
         problem: What was being solved.
         t: Solver time.
         origin: ``"field"`` or ``"state"``.
-        culprit: The state-shaped tensor that is not finite.
+        culprit: The state-shaped tensor that is not finite, or only the trajectory, None where there is but
+            one.
         statistics: Counts so far.
         states: Solution at the first output times, as far as it was reached.
     """
@@ -78,8 +79,12 @@ def _reached(problem: Problem, t: float, statistics: Statistics, states: torch.T
     }
 
 
-def _locate(problem: Problem, culprit: torch.Tensor) -> tuple[str, tuple[int, ...] | None]:
+def _locate(problem: Problem, culprit: torch.Tensor | int | None) -> tuple[str, tuple[int, ...] | None]:
     """Words for, and index of, the first trajectory with a value that is not finite."""
+    if culprit is None:
+        return "", None
+    if isinstance(culprit, int):
+        return f" (trajectory {(culprit,)})", (culprit,)
     parts = (culprit,) if problem.shapes is None else problem.unflatten(culprit)
     for i, part in enumerate(parts):
         bad = ~torch.isfinite(part.detach())

@@ -17,10 +17,14 @@ from flashode.declined import Declined
 from flashode.engines import eager
 from flashode.engines.build import VERSION
 from flashode.engines.failure import max_steps, non_finite, underflow
+from flashode.engines.layout import Layout, plain
+from flashode.engines.native_program import translate
 from flashode.engines.native_scope import PRECISIONS, adjoint_obstacle, cost, obstacle, too_few_trajectories
+from flashode.engines.parameter_gradients import gradient_memory, reached_from, through_prologue
 from flashode.engines.plan import Forward, Gradients
 from flashode.problem import AdaptiveOptions, fixed_grid
-from flashode.program import Binary, Constant, Dense, Gather, Op, Parameter, Program, SegmentSum, Unary
+from flashode.program import Program
+from flashode.state import State, components
 from flashode.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -65,15 +69,18 @@ class NativeEngine:
             return Declined(reason)
         y0 = problem.y0
         captured = capture(
-            problem.func, (problem.direction * problem.t[0]).detach().to(y0.dtype), y0.detach()
+            problem.func,
+            (problem.direction * problem.t[0]).detach().to(y0.dtype),
+            problem.unflatten(y0.detach()),
+            problem.verify,
         )
         if isinstance(captured, Declined):
             return captured
-        batch = y0.shape[0] if captured.batched else 1
-        reason = too_few_trajectories(_compiled(captured.program).cost, batch, y0.element_size())
+        layout = Layout(problem.structure, captured.batched, captured.carried)
+        reason = too_few_trajectories(_compiled(captured.program).cost, layout.batch, y0.element_size())
         if reason is not None:
             return Declined(reason)
-        return NativePlan(problem, adjoint, captured)
+        return NativePlan(problem, adjoint, captured, layout)
 
 
 @dataclass
@@ -100,19 +107,21 @@ class NativePlan:
     engine = "native"
     reversible = True
 
-    def __init__(self, problem: Problem, adjoint: Adjoint | None, captured: Capture) -> None:
+    def __init__(self, problem: Problem, adjoint: Adjoint | None, captured: Capture, layout: Layout) -> None:
         self._problem = problem
         self._adjoint = adjoint
         self._capture = captured
+        self._layout = layout
         self._inputs = tuple(captured.parameters())  # what the Program reads
-        self._batch = problem.y0.shape[0] if captured.batched else 1
         self._precision = PRECISIONS[problem.y0.dtype]
         self._method = _method(problem.tableau, problem.rtol, problem.atol, problem.options)
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
-        """What the Program reads; with an adjoint, the adjoint's parameters."""
-        return self._inputs if self._adjoint is None else self._adjoint.parameters
+        """What the Program reads, its own and carried; with an adjoint, the adjoint's parameters."""
+        if self._adjoint is not None:
+            return self._adjoint.parameters
+        return (*self._inputs, *self._layout.carried)
 
     def forward(self, *, record: bool) -> Forward:
         """Solve without autograd."""
@@ -123,10 +132,11 @@ class NativePlan:
             with torch.no_grad():
                 grid = _times(fixed_grid(problem))
         parameters = tuple(
-            _plain(p) if p.requires_grad or not record else p.detach().clone() for p in self._inputs
+            plain(p) if p.requires_grad or not record else p.detach().clone() for p in self._inputs
         )
-        y0 = _plain(problem.y0)
-        states = y0.new_empty((len(times), *y0.shape))
+        layout = self._layout
+        y0 = layout.state(problem.y0)
+        memory = layout.empty(problem.y0, len(times))
         outcome, log, *kept = getattr(_flashode, f"forward_{self._precision}")(
             self._field(parameters, (False,) * len(parameters)),
             self._method,
@@ -135,10 +145,11 @@ class NativePlan:
             len(times),
             grid.data_ptr(),
             len(grid),
-            states.data_ptr(),
+            memory.data_ptr(),
             record,
         )
         statistics = self._count(outcome)
+        states = layout.cut(memory, problem.y0)
         if outcome.status != _flashode.Status.done:
             raise self._failure(outcome, statistics, states[: outcome.times_reached], problem.options)
         if not record:
@@ -149,14 +160,14 @@ class NativePlan:
     def discrete_vjp(self, record: object, checkpoints: tuple[Tensor, ...], grad_states: Tensor) -> Gradients:
         """Exact reverse of the discrete solve that made ``record``."""
         assert isinstance(record, Record)
-        problem = self._problem
+        problem, layout = self._problem, self._layout
         wanted = tuple(p.requires_grad for p in self._inputs)
-        grad_parameters = _gradients(record.parameters, wanted)
-        grad_y0 = torch.empty_like(problem.y0, memory_format=torch.contiguous_format)
+        grad_parameters = gradient_memory(record.parameters, wanted)
+        grad_y0 = layout.empty(problem.y0)
         with_time = problem.t.requires_grad
         grad_times = torch.zeros_like(record.times) if with_time else None
         grad_grid = torch.zeros_like(record.grid) if with_time else None
-        cotangents = _plain(grad_states)
+        cotangents = layout.cotangents(grad_states)
         states, slopes = checkpoints
         getattr(_flashode, f"discrete_vjp_{self._precision}")(
             self._field(record.parameters, wanted),
@@ -175,19 +186,22 @@ class NativePlan:
         grad_t = (
             None if grad_times is None or grad_grid is None else self._time_gradient(grad_times, grad_grid)
         )
-        return Gradients(grad_y0, grad_t, grad_parameters)
+        return Gradients(
+            layout.cut(grad_y0, problem.y0), grad_t, (*grad_parameters, *layout.carried_gradients(grad_y0))
+        )
 
     def continuous_vjp(self, states: Tensor, grad_states: Tensor) -> Gradients:
         """Integrate the adjoint equations backwards through ``states``."""
         problem, adjoint = self._problem, self._adjoint
         assert adjoint is not None
-        wanted = self._reached_from(adjoint.parameters)
-        parameters = tuple(_plain(p) for p in self._inputs)
-        grad_parameters = _gradients(parameters, wanted)
+        layout = self._layout
+        wanted = reached_from(self._inputs, adjoint.parameters)
+        parameters = tuple(plain(p) for p in self._inputs)
+        grad_parameters = gradient_memory(parameters, wanted)
         times = _times(problem.t)
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
-        grad_y0 = torch.empty_like(problem.y0, memory_format=torch.contiguous_format)
-        forward_states, cotangents = _plain(states), _plain(grad_states)
+        grad_y0 = layout.empty(problem.y0)
+        forward_states, cotangents = layout.states(states), layout.cotangents(grad_states)
         outcome = getattr(_flashode, f"continuous_vjp_{self._precision}")(
             self._field(parameters, wanted),
             _method(adjoint.tableau, adjoint.rtol, adjoint.atol, adjoint.options),
@@ -200,20 +214,28 @@ class NativePlan:
             grad_y0.data_ptr(),
             _address(grad_times),
             [_address(g) for g in grad_parameters],
+            layout.like_parameters(reached_from(layout.carried, adjoint.parameters)),
+            self._transposes(),
         )
         statistics = self._count(outcome)
         if outcome.status != _flashode.Status.done:
             raise self._failure(outcome, statistics, states[:0], adjoint.options)
         grad_t = None if grad_times is None else grad_times.to(problem.t.dtype)
-        return Gradients(grad_y0, grad_t, self._through_prologue(adjoint.parameters, grad_parameters))
+        through = through_prologue(
+            (*self._inputs, *layout.carried),
+            adjoint.parameters,
+            (*grad_parameters, *layout.carried_gradients(grad_y0)),
+        )
+        return Gradients(layout.cut(grad_y0, problem.y0), grad_t, through)
 
     def differentiable(self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
         """The same solve by the eager engine, with the Program in the function's place."""
-        program = self._capture.program
+        program, structure, batch = self._capture.program, self._problem.structure, self._layout.batch
+        inputs, carried = parameters[: len(self._inputs)], parameters[len(self._inputs) :]
 
-        def field(time: Tensor, y: Tensor) -> Tensor:
-            rows = y.reshape(self._batch, -1)
-            return program.interpret(time, rows, parameters).reshape(y.shape)
+        def field(time: Tensor, y: State) -> State:
+            rows = structure.to_rows((*components(y), *carried), batch)
+            return structure.join(structure.from_rows(program.interpret(time, rows, inputs)))
 
         return eager.differentiable(replace(self._problem, func=field), t, y0)
 
@@ -223,10 +245,15 @@ class NativePlan:
             program,
             [p.data_ptr() for p in parameters],
             wanted,
-            [(0, program.width)],
-            self._batch,
+            self._layout.segments,
+            self._layout.batch,
             self._problem.direction,
         )
+
+    def _transposes(self) -> list[tuple[int, int, int, int]]:
+        """The Program's parameters that are another one's transpose: which, whose, and the other's shape."""
+        shapes = self._capture.program.parameter_shapes
+        return [(p, of, *shapes[of]) for p, of in self._capture.prologue.transposes()]
 
     def _count(self, outcome: Any) -> Statistics:
         self._capture.count(outcome.evaluations)
@@ -240,8 +267,7 @@ class NativePlan:
         if outcome.status == status.too_many_steps:
             assert isinstance(options, AdaptiveOptions)
             return max_steps(problem, outcome.t, statistics, reached, options.max_num_steps)
-        culprit = torch.zeros_like(problem.y0)
-        culprit.view(self._batch, -1)[outcome.trajectory] = torch.nan
+        culprit = outcome.trajectory if self._capture.batched else None
         origin = "state" if outcome.status == status.nonfinite_state else "field"
         return non_finite(problem, outcome.t, origin, culprit, statistics, reached)
 
@@ -267,32 +293,6 @@ class NativePlan:
             grids.append(fixed_grid(interval).tolist())
         return grids
 
-    def _reached_from(self, sources: tuple[Tensor, ...]) -> tuple[bool, ...]:
-        """Which of the Program's parameters are, or are computed from, one of ``sources``."""
-        own = {id(source) for source in sources}
-        return tuple(id(p) in own or _computed_from(p, sources) for p in self._inputs)
-
-    def _through_prologue(
-        self, sources: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]
-    ) -> tuple[Tensor, ...]:
-        """Gradients in ``sources`` from those in the Program's parameters, zeros where one is not used."""
-        totals = {id(source): torch.zeros_like(source) for source in sources}
-        computed = []
-        for tensor, gradient in zip(self._inputs, gradients, strict=True):
-            if gradient is None:
-                continue
-            if id(tensor) in totals:
-                totals[id(tensor)] += gradient
-            else:
-                computed.append((tensor, gradient))
-        if computed and sources:
-            outputs, cotangents = zip(*computed, strict=True)
-            found = torch.autograd.grad(outputs, sources, cotangents, retain_graph=True, allow_unused=True)
-            for source, gradient in zip(sources, found, strict=True):
-                if gradient is not None:
-                    totals[id(source)] += gradient
-        return tuple(totals[id(source)] for source in sources)
-
 
 def _times(t: Tensor) -> Tensor:
     return t.detach().to("cpu", torch.float64).contiguous()
@@ -300,24 +300,6 @@ def _times(t: Tensor) -> Tensor:
 
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
-
-
-def _gradients(parameters: tuple[Tensor, ...], wanted: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
-    return tuple(torch.zeros_like(p) if want else None for p, want in zip(parameters, wanted, strict=True))
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """The tensor's values as memory that can be read from its address on."""
-    return tensor.detach().resolve_neg().contiguous()
-
-
-def _computed_from(tensor: Tensor, sources: tuple[Tensor, ...]) -> bool:
-    if tensor.grad_fn is None or not sources:
-        return False
-    with torch.enable_grad():
-        total = tensor.sum()
-    found = torch.autograd.grad(total, sources, retain_graph=True, allow_unused=True)
-    return any(gradient is not None for gradient in found)
 
 
 def _method(tableau: Tableau, rtol: float | Tensor, atol: float | Tensor, options: Options) -> Any:
@@ -368,33 +350,6 @@ def _compiled(program: Program) -> _Compiled:
     key = id(program)
     found = _programs.get(key)
     if found is None:
-        found = _programs[key] = _Compiled(_translate(program), cost(program))
+        found = _programs[key] = _Compiled(translate(program, _flashode.ProgramBuilder), cost(program))
         weakref.finalize(program, _programs.pop, key, None)
     return found
-
-
-def _translate(program: Program) -> Any:
-    sizes = [torch.Size(shape).numel() for shape in program.parameter_shapes]
-    builder = _flashode.ProgramBuilder(program.widths, sizes)
-    for op in program.ops:
-        _add(builder, op, program)
-    return builder.finish(program.output)
-
-
-def _add(builder: Any, op: Op, program: Program) -> None:
-    match op:
-        case Dense(out, x, weight, bias, repeats):
-            features_out, features_in = program.parameter_shapes[weight]
-            builder.dense(out, x, weight, bias, repeats, features_in, features_out)
-        case Gather(out, inputs, index):
-            builder.gather(out, inputs, index)
-        case Unary(out, x, fn, constants):
-            builder.unary(out, x, fn, constants)
-        case Binary(out, a, b, fn):
-            builder.binary(out, a, b, fn)
-        case SegmentSum(out, x, segment):
-            builder.segment_sum(out, x, segment)
-        case Parameter(out, parameter):
-            builder.parameter(out, parameter)
-        case Constant(out, values):
-            builder.constant(out, values)

@@ -15,8 +15,6 @@ PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 def obstacle(problem: Problem) -> str | None:
     """What keeps the native engine from this problem, or None; the field itself is not looked at."""
     y0, options = problem.y0, problem.options
-    if problem.shapes is not None:
-        return "its state is a tuple"
     if y0.dtype not in PRECISIONS:
         return f"its state is {y0.dtype}, not float32 or float64"
     if y0.device.type != "cpu":
@@ -79,6 +77,6 @@ def too_few_trajectories(operations: int, batch: int, element_size: int) -> str 
     if idle * operations <= _MOST_IDLE_OPERATIONS:
         return None
     return (
-        f"its {'trajectory is' if batch == 1 else f'{batch} trajectories are'} too few for a function of "
-        f"{operations} operations: most of the engine's lanes would be idle, and plain torch is faster"
+        f"{'one trajectory is' if batch == 1 else f'{batch} trajectories are'} too few for a function of "
+        f"{operations:,} operations: most of the engine's lanes would be idle, and plain torch is faster"
     )

@@ -1,5 +1,6 @@
 """The commands of the program `flashode`."""
 
+import importlib.util
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +13,12 @@ from rich.console import Console
 
 import flashode
 from flashode.engines import EngineDeclined
-from flashode.experiments import results, spiral
+from flashode.experiments import explaining, results, spiral
 from flashode.experiments.progress import TrainingBar
 
 app = typer.Typer(
     name="flashode",
-    help="Neural ODEs with the whole solve in one compiled kernel: published experiments, runnable by name.",
+    help="Neural ODEs with the whole solve in one compiled kernel: what runs a field, and experiments.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -58,6 +59,9 @@ def info() -> None:
         console.print(f"{name:<20} {', '.join(value) if isinstance(value, list | tuple) else value}")
 
 
+app.command(name="explain")(explaining.explain)
+
+
 @app.command(name="spiral")
 def run_spiral(
     engine: Annotated[Engine, typer.Option(help="Which engine solves.")] = Engine.auto,
@@ -74,6 +78,7 @@ def run_spiral(
     ] = 0,
 ) -> None:
     """Train a linear neural ODE on a spiral and draw what it learned."""
+    _require_matplotlib()
     _make_folder(out)
     observations = spiral.observe()
     field = spiral.make_field(seed)
@@ -141,6 +146,14 @@ def _report_spiral(metrics: dict[str, object]) -> None:
 
 def _print_line(name: str, text: str) -> None:
     console.print(f"  {name:<10}{text}", markup=False, soft_wrap=True)
+
+
+def _require_matplotlib() -> None:
+    """Before the training, not after it."""
+    if importlib.util.find_spec("matplotlib") is None:
+        errors.print("error: the figures need matplotlib, not installed here. Try:", style="red")
+        errors.print("    pip install 'flashode[experiments]'", markup=False, soft_wrap=True)
+        raise typer.Exit(1)
 
 
 def _make_folder(out: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from flashode.methods import Tableau
 from flashode.problem.options import Options
+from flashode.state import Structure
+from flashode.verify import Verify
 
 Callback = Callable[[torch.Tensor, Any, torch.Tensor], object]
 
@@ -42,6 +45,7 @@ class Problem:
         atol: Likewise.
         options: Checked options, their times in solver time.
         callbacks: The function's callbacks.
+        verify: When a capture of the function is compared with it.
     """
 
     func: Callable[..., Any]
@@ -55,6 +59,13 @@ class Problem:
     atol: float | torch.Tensor
     options: Options
     callbacks: Callbacks = Callbacks()
+    verify: Verify = "first"
+
+    @cached_property
+    def structure(self) -> Structure:
+        """What the state looks like to the function."""
+        shapes = self.shapes
+        return Structure((self.y0.shape,), False) if shapes is None else Structure(shapes, True)
 
     @property
     def real_dtype(self) -> torch.dtype:
@@ -76,33 +87,14 @@ class Problem:
         if t.dtype != dtype:
             t = t.to(dtype)
         forward = self.direction > 0
-        out = self.func(t if forward else -t, y if self.shapes is None else self.unflatten(y))
-        if self.shapes is None:
-            derivative = _fit(out, y.shape, y, "")
-        else:
-            derivative = self._flatten(out, self.shapes, y)
+        out = self.func(t if forward else -t, self.unflatten(y))
+        parts = self.structure.fit(out, y.dtype)
+        derivative = parts[0] if self.shapes is None else torch.cat([part.reshape(-1) for part in parts])
         return derivative if forward else -derivative
-
-    def _flatten(self, out: Any, shapes: tuple[torch.Size, ...], y: torch.Tensor) -> torch.Tensor:
-        if not isinstance(out, (tuple, list)):
-            raise TypeError(
-                f"func must return a tuple of {len(shapes)} tensors, as y0 is, got {type(out).__name__}"
-            )
-        if len(out) != len(shapes):
-            raise ValueError(f"func must return a tuple of {len(shapes)} tensors, as y0 is, got {len(out)}")
-        parts = [
-            _fit(part, shape, y, f" in component {i}").reshape(-1)
-            for i, (part, shape) in enumerate(zip(out, shapes, strict=True))
-        ]
-        return torch.cat(parts)
 
     def unflatten(self, ys: torch.Tensor) -> Any:
         """The user's structure for ``ys``, of shape ``(*leading, *state)``: itself, or a tuple of views."""
-        if self.shapes is None:
-            return ys
-        leading = ys.shape[:-1]
-        parts = torch.split(ys, [shape.numel() for shape in self.shapes], dim=-1)
-        return tuple(part.view(leading + shape) for part, shape in zip(parts, self.shapes, strict=True))
+        return ys if self.shapes is None else self.structure.split(ys)
 
     def norm(self, x: torch.Tensor) -> torch.Tensor:
         """The norm of a state-shaped tensor that errors are measured in, 0-d."""
@@ -125,26 +117,3 @@ def rms(x: torch.Tensor) -> torch.Tensor:
         return x.new_zeros((), dtype=x.dtype.to_real() if x.is_complex() else x.dtype)
     squares = x.abs().square() if x.is_complex() else x.square()
     return squares.mean().sqrt()
-
-
-def _fit(out: object, shape: torch.Size, y: torch.Tensor, where: str) -> torch.Tensor:
-    """The function's output with the state's shape and dtype."""
-    if not isinstance(out, torch.Tensor):
-        raise TypeError(f"func must return a tensor shaped like y0{where}, got {type(out).__name__}")
-    if out.dtype != y.dtype:
-        if out.is_complex() and not y.is_complex():
-            raise TypeError(f"func must return a real tensor for a real y0{where}, got {out.dtype}")
-        out = out.to(y.dtype)
-    if out.shape == shape:
-        return out
-    if where and [n for n in out.shape if n != 1] == [n for n in shape if n != 1]:
-        # torchdiffeq only counts the elements of a tuple's components, and programs return (batch,) for
-        # (batch, 1).
-        return out.reshape(shape)
-    try:
-        return out.expand(shape)
-    except RuntimeError:
-        raise ValueError(
-            f"func must return a tensor of shape {tuple(shape)}{where}, as y0 has, or one that broadcasts to "
-            f"it, got {tuple(out.shape)}"
-        ) from None

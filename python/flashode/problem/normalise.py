@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from itertools import islice
 from operator import lt
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -15,10 +15,12 @@ from flashode.methods import METHODS, Tableau
 from flashode.problem.definition import Callback, Callbacks, Problem
 from flashode.problem.options import AdaptiveOptions, Options, make_options
 from flashode.problem.tolerances import make_tolerance
+from flashode.verify import Verify
 
 DEFAULT_METHOD = "dopri5"
 DEFAULT_RTOL = 1e-7
 DEFAULT_ATOL = 1e-9
+VERIFY = get_args(Verify)
 
 
 def make_problem(
@@ -30,6 +32,7 @@ def make_problem(
     atol: Any,
     method: str | None,
     options: Mapping[str, Any] | None,
+    verify: Verify = "first",
 ) -> Problem:
     """Check the arguments of a solve and bring them to one form.
 
@@ -39,6 +42,8 @@ def make_problem(
     """
     if not callable(func):
         raise TypeError(f"func must be a callable of (t, y), got {type(func).__name__}")
+    if verify not in VERIFY:
+        raise ValueError(f"verify must be one of {', '.join(map(repr, VERIFY))}, got {verify!r}")
     tableau = find_tableau("method", method)
     state, shapes = _make_state(y0)
     direction, solver_t, times = _make_times(t, state.device)
@@ -60,6 +65,7 @@ def make_problem(
         atol=make_tolerance("atol", atol, state, shapes, dtype),
         options=made,
         callbacks=find_callbacks(func, tableau),
+        verify=verify,
     )
 
 

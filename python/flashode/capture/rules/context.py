@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -35,12 +36,15 @@ class View:
             holds the elements of one trajectory; trajectories follow one another along that axis.
         axis: the batch axis, or None for a tensor that is the same for all trajectories.
         dtype: the tensor's dtype.
+        outer: how many times the batch axis runs through all trajectories: more than once where an axis
+            before the batch was merged with it. What acts on other axes leaves it as it is.
     """
 
     storage: Storage
     positions: Rows
     axis: int | None
     dtype: torch.dtype
+    outer: int = 1
 
     @property
     def rows(self) -> Rows:
@@ -54,7 +58,7 @@ class View:
 
     def showing(self, positions: Rows, axis: int | None) -> View:
         """Another view of the same memory."""
-        return View(self.storage, positions, axis, self.dtype)
+        return View(self.storage, positions, axis, self.dtype, self.outer)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,25 @@ class Call:
             raise Refusal(f"{self.name} with {name}={given} is not supported")
         return float(value)
 
+    def dim(self, x: View, name: str = "dim") -> int:
+        """An argument that names a dimension of ``x``, which must not be the batch axis."""
+        dim = int(self.number(name)) % max(x.positions.ndim, 1)
+        if dim == x.axis:
+            raise Refusal(f"{self.name} acts on the batch axis")
+        return dim
+
+    def dims(self, x: View, name: str = "dim") -> tuple[int, ...]:
+        """An argument that names dimensions of ``x`` (none means all), not the batch axis among them."""
+        given = self.arguments.get(name)
+        if given is None or (isinstance(given, list) and not given):
+            dims = tuple(range(x.positions.ndim))
+        else:
+            listed = given if isinstance(given, list) else [given]
+            dims = tuple(int(dim) % max(x.positions.ndim, 1) for dim in listed)
+        if x.axis in dims:
+            raise Refusal(f"{self.name} acts on the batch axis")
+        return dims
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The first result's shape, seen from one trajectory."""
@@ -93,8 +116,8 @@ class Call:
 
     @property
     def axis(self) -> int | None:
-        """The first result's batch axis."""
-        return batch_axis(self.shapes[0])
+        """The first result's batch axis; None where there is no result."""
+        return batch_axis(self.shapes[0]) if self.shapes else None
 
 
 Rule = Callable[["Lowering", Call], "View | Sequence[View]"]
@@ -124,11 +147,15 @@ class Lowering:
     def new(self, rows: Rows, axis: int | None, dtype: torch.dtype | None = None) -> View:
         """A tensor with memory of its own."""
         positions = np.arange(rows.size).reshape(rows.shape)
-        return View(Storage(rows.ravel()), positions, axis, dtype or self.dtype)
+        return View(Storage(rows.flatten()), positions, axis, dtype or self.dtype)
 
     def constant(self, value: float) -> View:
         """A literal 0-d tensor."""
         return self.new(self.program.constant(np.array(value)), None)
+
+    def empty(self, call: Call, result: int) -> View:
+        """A result without elements, which torch keeps in place of something for the gradient."""
+        return self.new(np.empty(per_trajectory(call.shapes[result]), np.int64), None)
 
     def unary(self, fn: str, x: View, *constants: float) -> View:
         """An element-wise function of one tensor."""
@@ -136,18 +163,50 @@ class Lowering:
 
     def scaled(self, x: View, scale: float, shift: float = 0.0) -> View:
         """``scale * x + shift``."""
-        return x if (scale, shift) == (1.0, 0.0) else self.unary("affine", x, scale, shift)
+        if (scale, shift) != (1.0, 0.0):
+            return self.unary("affine", x, scale, shift)
+        return x if x.dtype.is_floating_point else self.new(x.rows, x.axis)
 
-    def binary(self, fn: str, a: View, b: View) -> View:
+    def binary(self, fn: str, a: View, b: View, dtype: torch.dtype | None = None) -> View:
         """An element-wise function of two tensors, broadcast against each other."""
         a, b = self.broadcast(a, b)
-        return self.new(self.program.binary(fn, a.rows, b.rows), a.axis if a.axis is not None else b.axis)
+        return self.new(self.program.binary(fn, a.rows, b.rows), a.axis, dtype)
 
-    def broadcast(self, a: View, b: View) -> tuple[View, View]:
-        """Both in their common shape."""
-        ndim = max(a.positions.ndim, b.positions.ndim)
-        shape = np.broadcast_shapes(a.positions.shape, b.positions.shape)
-        return self._aligned(a, b, ndim, shape), self._aligned(b, a, ndim, shape)
+    def broadcast(self, *views: View) -> list[View]:
+        """All in their common shape, with its batch axis."""
+        ndim = max(view.positions.ndim for view in views)
+        shape = np.broadcast_shapes(*(view.positions.shape for view in views))
+        axes = {view.axis + ndim - view.positions.ndim for view in views if view.axis is not None}
+        if len(axes) > 1:
+            raise Refusal("it joins a batch axis with another axis")
+        axis = axes.pop() if axes else None
+        return [self._aligned(view, shape, axis) for view in views]
+
+    def select(self, condition: View, a: View, b: View, dtype: torch.dtype | None = None) -> View:
+        """``a`` where the condition is not zero, else ``b``."""
+        condition, a, b = self.broadcast(condition, a, b)
+        return self.new(self.program.select(condition.rows, a.rows, b.rows), a.axis, dtype)
+
+    def compared(self, fn: str, a: View, b: View | float) -> View:
+        """A comparison (``lt le eq ne``) as a tensor of booleans."""
+        other = b if isinstance(b, View) else self.constant(b)
+        return self.binary(fn, a, other, torch.bool)
+
+    def inverted(self, x: View) -> View:
+        """Where booleans do not hold."""
+        return self.new(self.scaled(x, -1.0, 1.0).rows, x.axis, torch.bool)
+
+    def both(self, a: View, b: View) -> View:
+        """Where booleans hold together."""
+        return self.binary("minimum", a, b, torch.bool)
+
+    def either(self, a: View, b: View) -> View:
+        """Where at least one of two booleans holds."""
+        return self.binary("maximum", a, b, torch.bool)
+
+    def without_gradient(self, x: View) -> View:
+        """The same values, through which no gradient flows."""
+        return x if self.program.literal(x.rows) is not None else self.unary("detach", x)
 
     def add(self, a: View, b: View) -> View:
         """``a + b``; a literal joins as the shift of an affine function."""
@@ -188,8 +247,7 @@ class Lowering:
 
     def spread(self, x: View, other: View) -> View:
         """``x`` in the common shape of ``x`` and ``other``."""
-        spread, against = self.broadcast(x, other)
-        return spread.showing(spread.positions, against.axis if spread.axis is None else spread.axis)
+        return self.broadcast(x, other)[0]
 
     def number(self, x: View) -> float | None:
         """The number that all elements of ``x`` are, if they are one literal."""
@@ -199,14 +257,33 @@ class Lowering:
             return None
         return float(literal[0])
 
+    def known(self, x: View) -> npt.NDArray[Any] | None:
+        """The content of a tensor of integers or booleans: literals, or what the field's own tensors hold.
+
+        The capture then presumes that they go on holding it. None if it is neither.
+        """
+        if x.dtype.is_floating_point:
+            return None
+        kind = bool if x.dtype == torch.bool else np.int64
+        literal = self.program.literal(x.rows)
+        if literal is None and self.program.is_static(x.rows):
+            content = self.prologue.content(self.register(x.rows, x.dtype))
+            literal = None if content is None else content.cpu().numpy()
+        return None if literal is None else literal.astype(kind)
+
     def sum(self, x: View, dims: Sequence[int]) -> View:
         """Sums over ``dims``, which disappear."""
+        grouped, axis = self.grouped(x, dims)
+        return self.new(self.program.sum_last(grouped), axis)
+
+    def grouped(self, x: View, dims: Sequence[int]) -> tuple[Rows, int | None]:
+        """The rows with ``dims`` merged into a last dimension, and where the batch axis is then."""
         if x.axis in dims:
             raise Refusal("it sums over the batch")
         kept = [dim for dim in range(x.positions.ndim) if dim not in dims]
         moved = x.rows.transpose([*kept, *dims])
-        summed = self.program.sum_last(moved.reshape(*(x.positions.shape[dim] for dim in kept), -1))
-        return self.new(summed, None if x.axis is None else kept.index(x.axis))
+        axis = None if x.axis is None else kept.index(x.axis)
+        return moved.reshape(*(x.positions.shape[dim] for dim in kept), -1), axis
 
     def is_static(self, x: View) -> bool:
         """Whether ``x`` depends on neither ``t`` nor ``y`` nor the batch size."""
@@ -260,13 +337,9 @@ class Lowering:
         return self.prologue.assembled(sources, index[inverse.ravel()].tolist(), rows.shape)
 
     @staticmethod
-    def _aligned(x: View, other: View, ndim: int, shape: tuple[int, ...]) -> View:
-        missing = ndim - x.positions.ndim
-        axis = None if x.axis is None else x.axis + missing
-        if other.axis is not None:
-            facing = other.axis + ndim - other.positions.ndim
-            if axis not in (None, facing):
-                raise Refusal("it joins a batch axis with another axis")
-            if axis is None and facing >= missing and x.positions.shape[facing - missing] != 1:
+    def _aligned(x: View, shape: tuple[int, ...], axis: int | None) -> View:
+        if x.axis is None and axis is not None:
+            facing = axis - (len(shape) - x.positions.ndim)
+            if facing >= 0 and x.positions.shape[facing] != 1:
                 raise Refusal("it joins a batch axis with a tensor of a fixed batch size")
         return x.showing(np.broadcast_to(x.positions, shape), axis)

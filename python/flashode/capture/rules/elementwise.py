@@ -1,58 +1,58 @@
-"""Element-wise operations."""
+"""Element-wise arithmetic and elementary functions."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
 
-from flashode.capture.refusal import Refusal
+import torch
+
 from flashode.capture.rules.context import Call, Lowering, Rule, View
 
 _SAME_NAME = (
-    "neg abs sign reciprocal sqrt exp expm1 log log1p sin cos tan tanh sigmoid relu erf atan sinh cosh "
-    "silu mish hardsigmoid hardswish"
+    "neg abs sign reciprocal sqrt exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh "
+    "asinh acosh atanh erf"
 )
+_TWO_OPERANDS = "maximum minimum atan2"
 
 
-def _plain(fn: str) -> Rule:
+def same(fn: str) -> Rule:
+    """The rule for an operation that is one element-wise function of the Program."""
     return lambda low, call: low.unary(fn, call["self"])
 
 
-def _operand(low: Lowering, call: Call, name: str) -> View:
+def operand(low: Lowering, call: Call, name: str) -> View:
     """A tensor argument, or a number as a literal tensor."""
-    value: Any = call[name]
+    value = call[name]
     return value if isinstance(value, View) else low.constant(call.number(name))
 
 
 def _add(low: Lowering, call: Call) -> View:
-    other = low.scaled(_operand(low, call, "other"), call.number("alpha"))
-    return low.add(_operand(low, call, "self"), other)
+    other = low.scaled(operand(low, call, "other"), call.number("alpha"))
+    return low.add(operand(low, call, "self"), other)
 
 
 def _sub(low: Lowering, call: Call) -> View:
-    other = low.scaled(_operand(low, call, "other"), call.number("alpha"))
-    return low.sub(_operand(low, call, "self"), other)
+    other = low.scaled(operand(low, call, "other"), call.number("alpha"))
+    return low.sub(operand(low, call, "self"), other)
 
 
 def _rsub(low: Lowering, call: Call) -> View:
-    subtrahend = low.scaled(_operand(low, call, "self"), call.number("alpha"))
-    return low.sub(_operand(low, call, "other"), subtrahend)
+    subtrahend = low.scaled(operand(low, call, "self"), call.number("alpha"))
+    return low.sub(operand(low, call, "other"), subtrahend)
 
 
 def _mul(low: Lowering, call: Call) -> View:
-    return low.mul(_operand(low, call, "self"), _operand(low, call, "other"))
-
-
-def _div(low: Lowering, call: Call) -> View:
-    if call.arguments.get("rounding_mode") is not None:
-        raise Refusal("div with a rounding mode is not supported")
-    return low.div(_operand(low, call, "self"), _operand(low, call, "other"))
+    a, b = operand(low, call, "self"), operand(low, call, "other")
+    if call.dtypes[0] == torch.bool:
+        return low.both(a, b)
+    return low.mul(a, b)
 
 
 def _pow(low: Lowering, call: Call) -> View:
-    base, exponent = call["self"], call["exponent"]
+    base, exponent = operand(low, call, "self"), call["exponent"]
     if isinstance(exponent, View):
-        return low.binary("power", _operand(low, call, "self"), exponent)
+        return low.binary("power", base, exponent)
     number = call.number("exponent")
     if number == 1.0:
         return low.scaled(base, 1.0)
@@ -62,7 +62,18 @@ def _pow(low: Lowering, call: Call) -> View:
 
 
 def _binary(fn: str) -> Rule:
-    return lambda low, call: low.binary(fn, call["self"], call["other"])
+    return lambda low, call: low.binary(fn, operand(low, call, "self"), operand(low, call, "other"))
+
+
+def _preferring(wins: Callable[[View, View], tuple[View, View]]) -> Rule:
+    """fmax and fmin: a NaN loses, and of equal numbers the first has the whole gradient."""
+
+    def rule(low: Lowering, call: Call) -> View:
+        a, b = call["self"], call["other"]
+        first = low.either(low.compared("le", *wins(a, b)), low.compared("ne", b, b))
+        return low.select(first, a, b)
+
+    return rule
 
 
 def _rsqrt(low: Lowering, call: Call) -> View:
@@ -78,74 +89,25 @@ def _exp2(low: Lowering, call: Call) -> View:
 
 
 def _clamp(low: Lowering, call: Call) -> View:
+    """Clamps to numbers, or to tensors, whose gradient is where they bound."""
     given = call.arguments
-    low_end = -math.inf if given.get("min") is None else call.number("min")
-    high_end = math.inf if given.get("max") is None else call.number("max")
-    return low.unary("clamp", call["self"], low_end, high_end)
-
-
-def _hardtanh(low: Lowering, call: Call) -> View:
-    return low.unary("hardtanh", call["self"], call.number("min_val"), call.number("max_val"))
-
-
-def _elu(low: Lowering, call: Call) -> View:
-    constants = (call.number(name) for name in ("alpha", "scale", "input_scale"))
-    return low.unary("elu", call["self"], *constants)
-
-
-def _celu(low: Lowering, call: Call) -> View:
-    alpha = call.number("alpha")
-    return low.unary("elu", call["self"], alpha, 1.0, 1.0 / alpha)
-
-
-def _leaky_relu(low: Lowering, call: Call) -> View:
-    return low.unary("leaky_relu", call["self"], call.number("negative_slope"))
-
-
-def _prelu(low: Lowering, call: Call) -> View:
-    # At zero torch's gradient is the slope; clamp's gradient there is one and relu's is zero.
-    x = call["self"]
-    negative = low.unary("clamp", x, -math.inf, 0.0)
-    return low.add(low.unary("relu", x), low.mul(negative, call["weight"]))
-
-
-def _softplus(low: Lowering, call: Call) -> View:
-    return low.unary("softplus", call["self"], call.number("beta"), call.number("threshold"))
-
-
-def _gelu(low: Lowering, call: Call) -> View:
-    return low.unary("gelu_tanh" if call["approximate"] == "tanh" else "gelu", call["self"])
-
-
-def _log_sigmoid(low: Lowering, call: Call) -> list[View]:
-    return [low.unary("logsigmoid", call["self"])]
-
-
-def _softshrink(low: Lowering, call: Call) -> View:
-    x, width = call["self"], call.number("lambd")
-    return low.sub(x, low.unary("clamp", x, -width, width))
-
-
-def _tanh_backward(low: Lowering, call: Call) -> View:
-    y = call["output"]
-    return low.mul(call["grad_output"], low.scaled(low.mul(y, y), -1.0, 1.0))
-
-
-def _sigmoid_backward(low: Lowering, call: Call) -> View:
-    y = call["output"]
-    return low.mul(call["grad_output"], low.mul(y, low.scaled(y, -1.0, 1.0)))
-
-
-def _glu(low: Lowering, call: Call) -> View:
     x: View = call["self"]
-    dim = int(call.number("dim")) % x.positions.ndim
-    if dim == x.axis:
-        raise Refusal("glu splits the batch")
-    half = x.positions.shape[dim] // 2
-    ahead = (slice(None),) * dim
-    value = x.showing(x.positions[(*ahead, slice(0, half))], x.axis)
-    gate = x.showing(x.positions[(*ahead, slice(half, None))], x.axis)
-    return low.mul(value, low.unary("sigmoid", gate))
+    bottom, top = given.get("min"), given.get("max")
+    if not isinstance(bottom, View) and not isinstance(top, View):
+        low_end = -math.inf if bottom is None else call.number("min")
+        high_end = math.inf if top is None else call.number("max")
+        return low.unary("clamp", x, low_end, high_end)
+    if bottom is not None:
+        bottom = operand(low, call, "min")
+        if top is not None:
+            # Torch gives the gradient of what lies below both bounds to the lower one unless they coincide.
+            meeting = low.compared("eq", bottom, operand(low, call, "max"))
+            bottom = low.select(meeting, low.without_gradient(bottom), bottom)
+        x = low.select(low.compared("lt", x, bottom), bottom, x)
+    if top is not None:
+        top = operand(low, call, "max")
+        x = low.select(low.compared("lt", top, x), top, x)
+    return x
 
 
 def _addcmul(low: Lowering, call: Call) -> View:
@@ -160,20 +122,73 @@ def _addcdiv(low: Lowering, call: Call) -> View:
 
 def _lerp(low: Lowering, call: Call) -> View:
     start = call["self"]
-    return low.add(start, low.mul(low.sub(call["end"], start), _operand(low, call, "weight")))
+    return low.add(start, low.mul(low.sub(call["end"], start), operand(low, call, "weight")))
+
+
+def _logaddexp(base: float) -> Rule:
+    def rule(low: Lowering, call: Call) -> View:
+        a, b = call["self"], call["other"]
+        rate = math.log(base)
+        distance = low.unary("abs", low.sub(a, b))
+        rest = low.unary("log1p", low.unary("exp", low.scaled(distance, -rate)))
+        return low.add(low.binary("maximum", a, b), low.scaled(rest, 1.0 / rate))
+
+    return rule
+
+
+def _xlogy(low: Lowering, call: Call) -> View:
+    x, y = operand(low, call, "self"), operand(low, call, "other")
+    vanishes = low.both(low.compared("eq", x, 0.0), low.compared("le", y, 0.0))
+    logarithm = low.unary("log", low.select(vanishes, low.constant(1.0), y))
+    return low.select(vanishes, low.constant(0.0), low.mul(x, logarithm))
+
+
+def _sinc(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    origin, one = low.compared("eq", x, 0.0), low.constant(1.0)
+    angle = low.scaled(low.select(origin, one, x), math.pi)
+    return low.select(origin, one, low.div(low.unary("sin", angle), angle))
+
+
+def _hypot(low: Lowering, call: Call) -> View:
+    a, b = call["self"], call["other"]
+    return low.unary("sqrt", low.add(low.unary("power", a, 2.0), low.unary("power", b, 2.0)))
+
+
+def _logit(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    if call["eps"] is not None:
+        eps = call.number("eps")
+        x = low.unary("clamp", x, eps, 1.0 - eps)
+    return low.unary("log", low.div(x, low.scaled(x, -1.0, 1.0)))
+
+
+def _scale(factor: float) -> Rule:
+    return lambda low, call: low.scaled(call["self"], factor)
+
+
+def _nan_to_num(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    largest = torch.finfo(low.dtype).max
+    numbers = {"nan": 0.0, "posinf": largest, "neginf": -largest}
+    given = {name: low.constant(call.number(name) if call[name] is not None else number)
+             for name, number in numbers.items()}  # fmt: skip
+    result = low.select(low.compared("ne", x, x), given["nan"], x)
+    result = low.select(low.compared("eq", x, math.inf), given["posinf"], result)
+    return low.select(low.compared("eq", x, -math.inf), given["neginf"], result)
 
 
 ELEMENTWISE: dict[str, Rule] = {
-    **{name: _plain(name) for name in _SAME_NAME.split()},
-    "sgn": _plain("sign"),
+    **{name: same(name) for name in _SAME_NAME.split()},
+    **{name: _binary(name) for name in _TWO_OPERANDS.split()},
+    "sgn": same("sign"),
     "add": _add,
     "sub": _sub,
     "rsub": _rsub,
     "mul": _mul,
-    "div": _div,
     "pow": _pow,
-    "maximum": _binary("maximum"),
-    "minimum": _binary("minimum"),
+    "fmax": _preferring(lambda a, b: (b, a)),
+    "fmin": _preferring(lambda a, b: (a, b)),
     "rsqrt": _rsqrt,
     "log2": _logarithm(2.0),
     "log10": _logarithm(10.0),
@@ -181,19 +196,16 @@ ELEMENTWISE: dict[str, Rule] = {
     "clamp": _clamp,
     "clamp_min": _clamp,
     "clamp_max": _clamp,
-    "hardtanh": _hardtanh,
-    "elu": _elu,
-    "celu": _celu,
-    "leaky_relu": _leaky_relu,
-    "_prelu_kernel": _prelu,
-    "softplus": _softplus,
-    "gelu": _gelu,
-    "log_sigmoid_forward": _log_sigmoid,
-    "softshrink": _softshrink,
-    "glu": _glu,
-    "tanh_backward": _tanh_backward,
-    "sigmoid_backward": _sigmoid_backward,
     "addcmul": _addcmul,
     "addcdiv": _addcdiv,
     "lerp": _lerp,
+    "logaddexp": _logaddexp(math.e),
+    "logaddexp2": _logaddexp(2.0),
+    "xlogy": _xlogy,
+    "sinc": _sinc,
+    "hypot": _hypot,
+    "logit": _logit,
+    "deg2rad": _scale(math.pi / 180.0),
+    "rad2deg": _scale(180.0 / math.pi),
+    "nan_to_num": _nan_to_num,
 }

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-import torch
 
 from flashode.capture.pairing import Batch
 from flashode.capture.refusal import Refusal
 from flashode.capture.rows import Rows
+from flashode.capture.rules.comparisons import converted
 from flashode.capture.rules.context import Call, Lowering, Rule, View
-
-
-def _dim(call: Call, x: View, name: str = "dim") -> int:
-    dim = int(call.number(name)) % x.positions.ndim
-    if dim == x.axis:
-        raise Refusal(f"{call.name} acts on the batch axis")
-    return dim
 
 
 def _taken(positions: Rows, index: int, dim: int) -> Rows:
@@ -59,16 +52,24 @@ def _same(low: Lowering, call: Call) -> View:
     return x
 
 
+def _without_gradient(low: Lowering, call: Call) -> View:
+    return low.without_gradient(call["self"])
+
+
 def _reshape(low: Lowering, call: Call) -> View:
     x: View = call["self"]
     axis = call.axis
     if (axis is None) != (x.axis is None):
         raise Refusal(f"{call.name} makes or loses a batch axis")
-    # The elements of one trajectory stay together only if the same number of blocks lies before them.
-    before, after = x.positions.shape[: x.axis or 0], call.shape[: axis or 0]
-    if math.prod(before) != math.prod(after):
+    shown = x.showing(x.positions.reshape(call.shape), axis)
+    if axis is None or x.axis is None:
+        return shown
+    # As many blocks of elements lie before those of one trajectory as did before.
+    before = math.prod(x.positions.shape[: x.axis]) * x.outer
+    outer, rest = divmod(before, math.prod(call.shape[:axis]) or 1)
+    if rest or not outer or call.shape[axis] % outer:
         raise Refusal(f"{call.name} merges the batch axis with an axis before it")
-    return x.showing(x.positions.reshape(call.shape), axis)
+    return replace(shown, outer=outer)
 
 
 def _expand(low: Lowering, call: Call) -> View:
@@ -78,7 +79,7 @@ def _expand(low: Lowering, call: Call) -> View:
 
 def _select(low: Lowering, call: Call) -> View:
     x: View = call["self"]
-    dim = _dim(call, x)
+    dim = call.dim(x)
     return x.showing(_taken(x.positions, int(call.number("index")), dim), call.axis)
 
 
@@ -98,7 +99,7 @@ def _pieces(sizes: Callable[[Call, int], Sequence[int]]) -> Rule:
 
     def rule(low: Lowering, call: Call) -> list[View]:
         x: View = call["self"]
-        dim = _dim(call, x)
+        dim = call.dim(x)
         cuts = np.cumsum(sizes(call, x.positions.shape[dim]))[:-1]
         return [x.showing(piece, x.axis) for piece in np.split(x.positions, cuts, dim)]
 
@@ -118,7 +119,7 @@ def _given_sizes(call: Call, length: int) -> Sequence[int]:
 
 def _unbind(low: Lowering, call: Call) -> list[View]:
     x: View = call["self"]
-    dim = _dim(call, x)
+    dim = call.dim(x)
     axis = x.axis if x.axis is None or x.axis < dim else x.axis - 1
     return [x.showing(_taken(x.positions, i, dim), axis) for i in range(x.positions.shape[dim])]
 
@@ -130,7 +131,8 @@ def _cat(low: Lowering, call: Call) -> View:
         raise Refusal("cat acts on the batch axis")
     if any(part.axis != call.axis for part in parts):
         raise Refusal("cat joins a batch axis with another axis")
-    return low.new(np.concatenate([part.rows for part in parts], dim), call.axis)
+    rows = [converted(low, part, call.dtypes[0]).rows for part in parts]
+    return low.new(np.concatenate(rows, dim), call.axis, call.dtypes[0])
 
 
 def _stack(low: Lowering, call: Call) -> View:
@@ -138,23 +140,28 @@ def _stack(low: Lowering, call: Call) -> View:
     dim = int(call.number("dim")) % len(call.shape)
     if any(part.axis != parts[0].axis for part in parts):
         raise Refusal("stack joins a batch axis with another axis")
-    return low.new(np.stack([part.rows for part in parts], dim), call.axis)
+    rows = [converted(low, part, call.dtypes[0]).rows for part in parts]
+    return low.new(np.stack(rows, dim), call.axis, call.dtypes[0])
 
 
 def _flip(low: Lowering, call: Call) -> View:
     x: View = call["self"]
-    dims = [int(dim) % x.positions.ndim for dim in call["dims"]]
-    if x.axis in dims:
-        raise Refusal("flip acts on the batch axis")
-    return low.new(np.flip(x.rows, tuple(dims)), x.axis)
+    return low.new(np.flip(x.rows, call.dims(x, "dims") if call["dims"] else ()), x.axis, x.dtype)
+
+
+def _rot90(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    first, second = call.dims(x, "dims")
+    turned = np.rot90(x.rows, int(call.number("k")), (first, second))
+    return low.new(turned, x.axis, x.dtype)
 
 
 def _roll(low: Lowering, call: Call) -> View:
     x: View = call["self"]
-    dims = [int(dim) % x.positions.ndim for dim in call["dims"]]
-    if x.axis in dims or not dims:
-        raise Refusal("roll acts on the batch axis")
-    return low.new(np.roll(x.rows, [int(shift) for shift in call["shifts"]], dims), x.axis)
+    if not call["dims"]:
+        raise Refusal("roll of a flattened tensor is not supported")
+    dims = call.dims(x, "dims")
+    return low.new(np.roll(x.rows, [int(shift) for shift in call["shifts"]], dims), x.axis, x.dtype)
 
 
 def _repeat(low: Lowering, call: Call) -> View:
@@ -164,35 +171,7 @@ def _repeat(low: Lowering, call: Call) -> View:
     if axis is not None and repeats[axis] != 1:
         raise Refusal("repeat acts on the batch axis")
     counts = [r.multiple if isinstance(r, Batch) else int(r) for r in repeats]
-    return low.new(np.tile(x.rows, counts), call.axis)
-
-
-def _index_of(low: Lowering, indices: Sequence[Any], x: View) -> tuple[Any, ...]:
-    """Literal index tensors as numpy's; the batch axis must not be among the indexed ones."""
-    result: list[Any] = []
-    for dim, index in enumerate(indices):
-        if index is None:
-            result.append(slice(None))
-            continue
-        literal = low.program.literal(index.rows)
-        if literal is None or index.dtype not in (torch.int64, torch.int32, torch.bool):
-            raise Refusal("it indexes with a tensor that is not made of literals")
-        if dim == x.axis or (index.dtype == torch.bool and index.positions.ndim > 1):
-            raise Refusal("it indexes the batch axis")
-        result.append(literal.astype(bool if index.dtype == torch.bool else np.int64))
-    return tuple(result)
-
-
-def _index(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    return low.new(x.rows[_index_of(low, call["indices"], x)], call.axis)
-
-
-def _index_select(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    dim = _dim(call, x)
-    index = _index_of(low, [*([None] * dim), call["index"]], x)
-    return low.new(x.rows[index], x.axis)
+    return low.new(np.tile(x.rows, counts), call.axis, x.dtype)
 
 
 def _clone(low: Lowering, call: Call) -> View:
@@ -200,69 +179,61 @@ def _clone(low: Lowering, call: Call) -> View:
     return low.new(x.rows, x.axis, call.dtypes[0])
 
 
-def _written(low: Lowering, target: View, positions: Rows, source: View) -> View:
-    if source.dtype != target.dtype and not low.is_static(source):
-        raise Refusal("it mixes dtypes")
-    rows: Rows = np.broadcast_to(source.rows, positions.shape)
-    target.storage.content[positions] = rows
-    return target
-
-
 def _copy(low: Lowering, call: Call) -> View:
-    target: View = call["self"]
-    source, _ = low.broadcast(call["src"], target)
-    return _written(low, target, target.positions, source)
-
-
-def _index_put(low: Lowering, call: Call) -> View:
-    target: View = call["self"]
-    if call["accumulate"]:
-        raise Refusal("index_put with accumulate is not supported")
-    positions = target.positions[_index_of(low, call["indices"], target)]
-    values: View = call["values"]
-    # A batch axis must face the target's own; the two agree on it only from the right.
-    if values.axis is not None and target.axis is not None:
-        if positions.shape[: target.axis] != target.positions.shape[: target.axis]:
-            raise Refusal("index_put with this index is not supported")
-        if values.axis - values.positions.ndim != target.axis - positions.ndim:
-            raise Refusal("index_put joins a batch axis with another axis")
-    return _written(low, target, positions, values)
+    source, _ = low.broadcast(call["src"], call["self"])
+    return converted(low, source, call.dtypes[0])
 
 
 def write(low: Lowering, target: View, result: View) -> View:
     """Puts the result of an in-place operation into its target."""
-    source, _ = low.broadcast(result, target)
-    return _written(low, target, target.positions, source)
+    source, _ = low.broadcast(converted(low, result, target.dtype), target)
+    target.storage.content[target.positions] = source.rows
+    return target
 
+
+def _diagonal(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    dims = [call.dim(x, name) for name in ("dim1", "dim2")]
+    axis = None if x.axis is None else x.axis - sum(dim < x.axis for dim in dims)
+    return x.showing(x.positions.diagonal(int(call.number("offset")), *dims), axis)
+
+
+def _unfold(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    dim = call.dim(x, "dimension")
+    windows = np.lib.stride_tricks.sliding_window_view(x.positions, int(call.number("size")), dim)
+    stepped = windows[(*((slice(None),) * dim), slice(None, None, int(call.number("step"))))]
+    return x.showing(stepped, x.axis)
+
+
+RESHAPES = ("view", "_unsafe_view", "_reshape_alias", "squeeze", "unsqueeze")
 
 STRUCTURE: dict[str, Rule] = {
     "t": _moved(_t_order),
     "transpose": _moved(_transpose_order),
     "permute": _moved(_permute_order),
     "alias": _same,
-    # A detach that matters changes gradients; the comparison with autograd that ends a capture finds it.
+    # Autograd's own; that of the user is recorded as detach_copy.
     "detach": _same,
+    "detach_copy": _without_gradient,
     "lift_fresh": _same,
-    "view": _reshape,
-    "_unsafe_view": _reshape,
-    "_reshape_alias": _reshape,
-    "squeeze": _reshape,
-    "unsqueeze": _reshape,
+    **dict.fromkeys(RESHAPES, _reshape),
     "expand": _expand,
     "select": _select,
     "slice": _slice,
     "split": _pieces(_split_sizes),
+    "unsafe_split": _pieces(_split_sizes),
     "split_with_sizes": _pieces(_given_sizes),
+    "unsafe_split_with_sizes": _pieces(_given_sizes),
     "unbind": _unbind,
+    "diagonal": _diagonal,
+    "unfold": _unfold,
     "cat": _cat,
     "stack": _stack,
     "flip": _flip,
     "roll": _roll,
+    "rot90": _rot90,
     "repeat": _repeat,
-    "index": _index,
-    "index_select": _index_select,
     "clone": _clone,
-    "_to_copy": _clone,
     "copy": _copy,
-    "index_put": _index_put,
 }

@@ -1,0 +1,28 @@
+"""Functions with a gradient of their own, which no operation shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+
+from flashode.capture.refusal import Refusal
+
+
+def refuse_custom_backward(values: Iterable[Tensor]) -> None:
+    """Looks for an ``autograd.Function`` written in Python in the graph behind some tensors.
+
+    Raises:
+        Refusal: there is one; names it.
+    """
+    seen: set[Any] = set()
+    waiting: list[Any] = [value.grad_fn for value in values if value.grad_fn is not None]
+    for node in waiting:
+        if node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, BackwardCFunction):
+            raise Refusal(f"it uses a custom autograd.Function ({type(node).__name__})")
+        waiting.extend(following for following, _ in node.next_functions if following is not None)

@@ -1,0 +1,89 @@
+"""What a trace holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flashode.capture.places import Place
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The place of a traced tensor in an operation's arguments."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class TracedValue:
+    """A tensor that tracing met.
+
+    Attributes:
+        origin: ``"t"``, ``"y"``, ``"slot"`` (a tensor the function owns), ``"literal"`` (made from Python
+            numbers) or ``"result"`` (of an operation).
+        slot: which watched tensor, for a slot.
+        literal: a copy of its content, for a literal.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    origin: str
+    slot: int | None = None
+    literal: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One recorded call: ``args`` and ``kwargs`` hold a ``Ref`` where a tensor stood."""
+
+    op: torch._ops.OpOverload
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[int, ...]
+    where: Place | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one call of the function did; ``outputs`` are the values that it returned, by component."""
+
+    values: tuple[TracedValue, ...]
+    operations: tuple[Operation, ...]
+    outputs: tuple[int, ...]
+
+
+def refs_in(item: Any) -> Iterator[Ref]:
+    """Every ``Ref`` in nested arguments."""
+    if isinstance(item, Ref):
+        yield item
+    elif isinstance(item, dict):
+        for value in item.values():
+            yield from refs_in(value)
+    elif isinstance(item, (list, tuple)):
+        for value in item:
+            yield from refs_in(value)
+
+
+def leaves(item: Any) -> Iterator[Any]:
+    """What nested arguments hold."""
+    if isinstance(item, dict):
+        item = tuple(item.values())
+    if isinstance(item, (list, tuple)):
+        for value in item:
+            yield from leaves(value)
+    else:
+        yield item
+
+
+def mapped(function: Callable[[Any], Any], item: Any) -> Any:
+    """Nested arguments with ``function`` applied to what they hold."""
+    if isinstance(item, dict):
+        return {key: mapped(function, value) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        return type(item)([mapped(function, value) for value in item])
+    return function(item)

@@ -1,0 +1,50 @@
+"""From gradients in what a Program reads to gradients in the tensors that this was computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def gradient_memory(inputs: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """Zeros for each input whose gradient is wanted."""
+    return tuple(torch.zeros_like(x) if want else None for x, want in zip(inputs, wanted, strict=True))
+
+
+def reached_from(inputs: Sequence[Tensor], sources: Sequence[Tensor]) -> tuple[bool, ...]:
+    """Which of a Program's inputs are, or are computed from, one of ``sources``."""
+    own = {id(source) for source in sources}
+    return tuple(id(x) in own or _computed_from(x, sources) for x in inputs)
+
+
+def _computed_from(tensor: Tensor, sources: Sequence[Tensor]) -> bool:
+    if tensor.grad_fn is None or not sources:
+        return False
+    with torch.enable_grad():
+        total = tensor.sum()
+    found = torch.autograd.grad(total, sources, retain_graph=True, allow_unused=True)
+    return any(gradient is not None for gradient in found)
+
+
+def through_prologue(
+    inputs: Sequence[Tensor], sources: Sequence[Tensor], gradients: Sequence[Tensor | None]
+) -> tuple[Tensor, ...]:
+    """Gradients in ``sources`` from those in a Program's inputs, zeros where one is not used."""
+    totals = {id(source): torch.zeros_like(source) for source in sources}
+    computed = []
+    for tensor, gradient in zip(inputs, gradients, strict=True):
+        if gradient is None:
+            continue
+        if id(tensor) in totals:
+            totals[id(tensor)] += gradient
+        else:
+            computed.append((tensor, gradient))
+    if computed and sources:
+        outputs, cotangents = zip(*computed, strict=True)
+        found = torch.autograd.grad(outputs, sources, cotangents, retain_graph=True, allow_unused=True)
+        for source, gradient in zip(sources, found, strict=True):
+            if gradient is not None:
+                totals[id(source)] += gradient
+    return tuple(totals[id(source)] for source in sources)

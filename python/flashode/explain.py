@@ -1,0 +1,266 @@
+"""Why a solve runs where it runs: ``explain`` and what it finds, as attributes and as text."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from flashode.engines import consider, error_of, name_of
+from flashode.problem import Problem, make_adjoint, make_problem
+from flashode.program import Program, format_body
+from flashode.verify import Verify
+
+_LABELS = 12
+_WIDTH = 100 - _LABELS
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """Which engine runs a solve, why faster ones do not, and what was made of the function.
+
+    ``str`` gives all of it to read, and so does a prompt.
+
+    Attributes:
+        function: What the function calls itself.
+        state: The state it is asked about, in words.
+        method: Name of the method.
+        gradients: ``"discrete adjoint"`` for ``odeint``, ``"continuous adjoint"`` for ``odeint_adjoint``.
+        engine: Name of the engine that would run, or None where ``use_engine`` insists on one that declines.
+        declined: Why each faster engine does not run it, by name, fastest first.
+        error: What the function raises, if it does.
+        program: The captured function of one trajectory, or None if it was not captured.
+        batched: Whether the state holds independent trajectories in its first dimension, else it is one
+            trajectory; None without a program.
+        trajectories: How many independent trajectories the state holds; 0 without a program.
+        carried: Shapes of the function's tensors of which each trajectory reads its own slice. Their rows
+            follow the state's in the program's ``y``.
+        parameters: How each parameter of the program is made: the name of a tensor, such as
+            ``net.0.weight``, or an expression of such names, which torch evaluates once for each solve.
+        counters: What the function's own counters grow by at each evaluation, by name.
+    """
+
+    function: str
+    state: str
+    method: str
+    gradients: str
+    engine: str | None
+    declined: Mapping[str, str]
+    error: Exception | None = None
+    program: Program | None = None
+    batched: bool | None = None
+    trajectories: int = 0
+    carried: tuple[tuple[int, ...], ...] = ()
+    parameters: tuple[str, ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "\n".join(_text(self))
+
+    __repr__ = __str__
+
+
+def explain(
+    func: Callable[..., Any],
+    y0: torch.Tensor | tuple[torch.Tensor, ...],
+    t: torch.Tensor | float | None = None,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    verify: Verify = "first",
+    adjoint: bool = False,
+    adjoint_rtol: Any = None,
+    adjoint_atol: Any = None,
+    adjoint_method: str | None = None,
+    adjoint_options: Mapping[str, Any] | None = None,
+    adjoint_params: Iterable[torch.Tensor] | None = None,
+) -> Explanation:
+    """Say which engine would run a solve, and what stands in the way of the faster ones.
+
+    Nothing is solved. The function may be called a few times; nothing it does then can be noticed afterwards.
+    Print the result, or look at its attributes. A function that raises does not make this raise.
+
+    Args:
+        func: As for :func:`flashode.odeint`.
+        y0: Likewise; its shape, dtype and device matter, and its values where the function is defined.
+        t: The times of a solve, or one time; None is 0.
+        rtol: As for :func:`flashode.odeint`.
+        atol: Likewise.
+        method: Likewise.
+        options: Likewise.
+        verify: Likewise.
+        adjoint: Whether to explain :func:`flashode.odeint_adjoint`; any of its own arguments says so too.
+        adjoint_rtol: As for :func:`flashode.odeint_adjoint`.
+        adjoint_atol: Likewise.
+        adjoint_method: Likewise.
+        adjoint_options: Likewise.
+        adjoint_params: Likewise.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has an impossible value.
+    """
+    problem = make_problem(
+        func, y0, _times(t, y0), rtol=rtol, atol=atol, method=method, options=options, verify=verify
+    )
+    given = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options, adjoint_params)
+    continuous = None
+    if adjoint or any(argument is not None for argument in given):
+        continuous = make_adjoint(
+            problem,
+            method=method,
+            options=options,
+            adjoint_rtol=adjoint_rtol,
+            adjoint_atol=adjoint_atol,
+            adjoint_method=adjoint_method,
+            adjoint_options=adjoint_options,
+            adjoint_params=adjoint_params,
+        )
+    choice = consider(problem, continuous)
+    return Explanation(
+        function=name_of(func),
+        state=_state(problem),
+        method=problem.tableau.name,
+        gradients="discrete adjoint" if continuous is None else "continuous adjoint",
+        engine=None if choice.plan is None else choice.plan.engine,
+        declined={name: declined.reason for name, declined in choice.declined.items()},
+        error=error_of(problem),
+        **_captured(problem),
+    )
+
+
+def _times(t: Any, y0: Any) -> torch.Tensor:
+    if isinstance(t, torch.Tensor) and t.dim() > 0:
+        return t
+    first = y0[0] if isinstance(y0, tuple) and y0 else y0
+    device = first.device if isinstance(first, torch.Tensor) else None
+    try:
+        time = 0.0 if t is None else float(t)
+    except (TypeError, ValueError):
+        raise TypeError(f"t must be a tensor of times, a number or None, got {type(t).__name__}") from None
+    return torch.tensor([time], dtype=torch.float64, device=device)
+
+
+def _state(problem: Problem) -> str:
+    dtype = str(problem.y0.dtype).removeprefix("torch.")
+    if problem.shapes is None:
+        return f"{tuple(problem.y0.shape)} {dtype}"
+    return f"({', '.join(str(tuple(shape)) for shape in problem.shapes)}) {dtype}"
+
+
+def _captured(problem: Problem) -> dict[str, Any]:
+    """What a capture shows, also where an engine declines for another reason."""
+    from flashode.capture import Capture, capture
+
+    time = (problem.direction * problem.t[0]).detach().to(problem.real_dtype)
+    found = capture(problem.func, time, problem.unflatten(problem.y0.detach()))
+    if not isinstance(found, Capture):
+        return {}
+    return {
+        "program": found.program,
+        "batched": found.batched,
+        "trajectories": (problem.structure.batch if found.batched else None) or 1,
+        "carried": tuple(tuple(tensor.shape) for tensor in found.carried),
+        "parameters": tuple(found.prologue.describe(found.names)),
+        "counters": {name: amount for _, name, amount in found.counters},
+    }
+
+
+def _text(it: Explanation) -> Iterator[str]:
+    from flashode.capture.places import raised_at, split
+
+    yield _headline(it)
+    yield ""
+    if it.error is not None:
+        # Why an engine declines such a function is the same once more, less clearly.
+        yield from _entry("error", f"{type(it.error).__name__}: {it.error}")
+        yield from _lines(raised_at(it.error))
+    else:
+        for name, reason in it.declined.items():
+            sentence, places = split(reason)
+            yield from _entry(name, f"declines because {sentence}")
+            yield from _lines(*places)
+    yield from _entry("solve", f"{it.method}, {it.gradients}")
+    yield from _entry("state", it.state + _trajectories(it))
+    if it.program is None:
+        return
+    for shape in it.carried:
+        yield from _entry("carried", f"a tensor of shape {shape}: each trajectory reads its own slice")
+    for name, amount in it.counters.items():
+        yield from _entry("counter", f"{name} grows by {amount} at each evaluation")
+    yield from _entry("parameters", _parameters(it.program))
+    yield from map(_indented, _parameter_table(it))
+    yield from _entry("program", f"{it.program.flops():,} flops an evaluation of one trajectory")
+    yield from map(_indented, format_body(it.program))
+
+
+def _headline(it: Explanation) -> str:
+    if it.error is not None:
+        return f"{it.function} does not run: calling it raises {type(it.error).__name__}."
+    if it.engine is None:
+        (insisted,) = it.declined
+        return f"{it.function} does not run: use_engine insists on the {insisted} engine, which declines."
+    if it.engine == "eager":
+        asked = "" if it.declined else ", as use_engine asks"
+        return f"{it.function} runs in the eager engine{asked}: plain PyTorch, a step at a time."
+    return f"{it.function} runs in the {it.engine} engine."
+
+
+def _trajectories(it: Explanation) -> str:
+    if it.program is None:
+        return ""
+    carried = sum(torch.Size(shape).numel() for shape in it.carried) // it.trajectories
+    numbers = _count(it.program.widths[1] - carried, "number")
+    if not it.batched:
+        return f", one trajectory of {numbers}"
+    return f", {_count(it.trajectories, 'independent trajector', 'y', 'ies')} of {numbers}"
+
+
+def _parameters(program: Program) -> str:
+    if not program.parameter_shapes:
+        return "none"
+    total = sum(torch.Size(shape).numel() for shape in program.parameter_shapes)
+    return f"{_count(total, 'number')}, read or computed by torch once a solve"
+
+
+def _parameter_table(it: Explanation) -> Iterator[str]:
+    assert it.program is not None
+    shapes = [str(list(shape)) for shape in it.program.parameter_shapes]
+    longest = max(map(len, shapes), default=0)
+    for i, (shape, made) in enumerate(zip(shapes, it.parameters, strict=True)):
+        yield f"p{i:<3} {shape:<{longest}}  {made}"
+
+
+def _count(n: int, noun: str, one: str = "", many: str = "s") -> str:
+    return f"{n:,} {noun}{one if n == 1 else many}"
+
+
+def _entry(label: str, text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        for part in textwrap.wrap(line, _WIDTH, break_long_words=False, break_on_hyphens=False):
+            yield f"{label:<{_LABELS}}{part}"
+            label = ""
+
+
+def _indented(line: str) -> str:
+    return " " * _LABELS + line
+
+
+def _lines(*places: tuple[str, int] | None) -> Iterator[str]:
+    """Lines of the user's code: where they are, and what they say."""
+    from flashode.capture.places import source
+
+    for place in places:
+        if place is not None:
+            file, number = place
+            inside = os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file
+            yield _indented(f"at {inside}:{number}")
+            text = source(place)
+            if text:
+                yield _indented(f"    {text}")

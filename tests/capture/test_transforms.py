@@ -1,0 +1,112 @@
+"""Derivatives taken inside a field hide nothing from the trace: reads, branches and cuts are seen in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import grad, jacrev, jvp, vjp, vmap
+
+from capture.agreement import agrees, declined, made, random
+
+WEIGHT = nn.Parameter(random(3))
+MATRIX = random(3, 3, seed=3)
+
+
+class Cubed(torch.autograd.Function):
+    """A custom function in the style that ``torch.func`` takes."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * x
+
+
+def branching(x: Tensor) -> Tensor:
+    return x.sin().sum() if x.sum() > 0 else x.cos().sum()
+
+
+def differentiated_inside(t: Tensor, y: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = y * 1
+        (slope,) = torch.autograd.grad(Cubed.apply(x).sum(), x, create_graph=True)
+    return slope.detach() * y
+
+
+REFUSED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "item under grad": (lambda t, y: grad(lambda x: (x * x.sum().item()).sum())(y), "Python number"),
+    "item under vmap": (lambda t, y: vmap(lambda x: x * x.sum().item())(y), ""),
+    "branch under grad": (lambda t, y: grad(branching)(y), "Python number"),
+    "branch under vmap": (lambda t, y: vmap(grad(branching))(y), ""),
+    "branch under jvp": (lambda t, y: jvp(branching, (y,), (y,))[1] * y, "Python number"),
+    "numpy under vjp": (lambda t, y: vjp(lambda x: x * x.numpy(), y)[0], "memory from Python"),
+    "data under grad": (lambda t, y: grad(lambda x: (x * x.data).sum())(y), "cuts a gradient off (.data)"),
+    "data under vmap": (lambda t, y: vmap(lambda x: x * x.data)(y), "cuts a gradient off (.data)"),
+    "random under vmap": (
+        lambda t, y: vmap(lambda x: x * torch.rand_like(x), randomness="different")(y),
+        "draws random numbers",
+    ),
+    "custom backward under vmap": (lambda t, y: vmap(Cubed.apply)(y), "custom autograd"),
+    "linearize": (lambda t, y: torch.func.linearize(torch.sin, y)[1](y), ""),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_inside(name: str) -> None:
+    field, reason = REFUSED[name]
+    assert reason in declined(field)
+
+
+FIELDS: dict[str, Callable[[Any, Any], Any]] = {
+    "gradient of a gradient": lambda t, y: grad(lambda x: grad(lambda z: (z**3).sum())(x).sin().sum())(y),
+    "several inputs": lambda t, y: sum(grad(lambda a, b: (a * b.sin() * t).sum(), argnums=(0, 1))(y, 2 * y)),
+    "in time": lambda t, y: y * jvp(torch.sin, (t,), (torch.ones_like(t),))[1],
+    "over parameters": lambda t, y: y * grad(lambda w: (w**2 * MATRIX).sum())(WEIGHT),
+    "over literals": lambda t, y: y * jacrev(lambda x: x**2)(torch.arange(3.0, dtype=y.dtype)).sum(0),
+    "auxiliary": lambda t, y: vjp(lambda x: (x.sin(), x.cos()), y, has_aux=True)[2],
+    "nested maps": lambda t, y: vmap(lambda row: vmap(lambda a: a * row.sum() - t)(row))(y),
+    "map over features": lambda t, y: vmap(torch.tanh, in_dims=1, out_dims=1)(y) * WEIGHT,
+    "identity written in place": lambda t, y: vmap(jacrev(lambda x: (MATRIX @ x).sin()))(y).sum(-1),
+    "a custom function that only helps": differentiated_inside,
+    "a custom backward as the field": lambda t, y: grad(lambda x: Cubed.apply(x).sum())(y) * t,
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_captured(name: str) -> None:
+    found = made(FIELDS[name], random(4, 3))
+    assert found.batched
+    agrees(FIELDS[name], found, random(4, 3, seed=2), [WEIGHT], rtol=1e-9)
+
+
+def test_a_matrix_that_turns_singular_raises_as_in_the_field() -> None:
+    weight = nn.Parameter(random(3, 3) + 3 * torch.eye(3, dtype=torch.float64))
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return y @ torch.linalg.inv(weight)
+
+    found = made(field, random(4, 3))
+    agrees(field, found, random(4, 3, seed=2), [weight])
+    nn.init.ones_(weight)
+    with pytest.raises(torch.linalg.LinAlgError, match="singular"):
+        found.parameters()
+
+
+def test_the_inverse_of_what_depends_on_the_state_is_refused() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return y @ torch.linalg.inv(torch.eye(3, dtype=y.dtype) + t)
+
+    assert "_linalg_check_errors" in declined(field)

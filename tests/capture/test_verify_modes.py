@@ -1,0 +1,144 @@
+"""When a capture is compared with its function."""
+
+import pytest
+import torch
+from torch import Tensor
+
+import flashode.capture
+from capture.agreement import Counted, T, Y, made
+from flashode.capture import Capture, capture
+from flashode.declined import Declined
+from flashode.verify import Verify
+
+
+class Compared:
+    """Counts comparisons and can let them fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fully = self.in_values = 0
+        for name in ("verify", "verify_values"):
+            real = getattr(flashode.capture.making, name)
+
+            def counting(*given: object, name: str = name, real: object = real) -> object:
+                if name == "verify":
+                    self.fully += 1
+                else:
+                    self.in_values += 1
+                return real(*given)  # type: ignore[operator]
+
+            monkeypatch.setattr(flashode.capture.making, name, counting)
+
+    def since(self) -> tuple[int, int]:
+        counts = self.fully, self.in_values
+        self.fully = self.in_values = 0
+        return counts
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
+    return Compared(monkeypatch)
+
+
+def took(net: Counted, y: Tensor, verify: Verify) -> Capture:
+    found = capture(net, T, y, verify)
+    assert isinstance(found, Capture), found
+    assert net.nfe == 0
+    return found
+
+
+def test_at_first_and_at_new_batch_sizes(compared: Compared) -> None:
+    net = Counted()
+    took(net, Y, "first")
+    assert compared.since() == (2, 0)
+    took(net, Y, "first")
+    assert compared.since() == (0, 0)
+    took(net, torch.randn(9, 3), "first")
+    assert compared.since() == (1, 0)
+    took(net, torch.randn(9, 3), "first")
+    assert compared.since() == (0, 0)
+
+
+def test_never(compared: Compared) -> None:
+    net = Counted()
+    program = took(net, Y, "never").program
+    took(net, torch.randn(9, 3), "never")
+    assert took(net, Y, "never").program is program
+    assert compared.since() == (0, 0)
+
+
+def test_what_was_never_compared_is_for_others(compared: Compared) -> None:
+    net = Counted()
+    took(net, Y, "never")
+    took(net, Y, "first")
+    assert compared.since() == (2, 0)
+    took(net, Y, "first")
+    took(net, Y, "never")
+    assert compared.since() == (0, 0)
+
+
+def test_a_batch_size_that_was_never_compared_is_for_others(compared: Compared) -> None:
+    net, other = Counted(), torch.randn(9, 3)
+    took(net, Y, "first")
+    compared.since()
+    for _ in range(3):
+        took(net, other, "never")
+    assert compared.since() == (0, 0)
+    took(net, other, "first")
+    assert compared.since() == (1, 0)
+
+
+def test_always(compared: Compared) -> None:
+    net = Counted()
+    took(net, Y, "always")
+    compared.since()
+    for _ in range(3):
+        took(net, Y, "always").count(0)
+    assert compared.since() == (0, 3)
+    took(net, torch.randn(9, 3), "always")
+    assert compared.since() == (1, 0)
+
+
+def test_always_sees_what_no_check_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Functions of torch that are replaced inside of torch are not watched.
+    net = torch.nn.GELU()
+    field = lambda t, y: net(y)  # noqa: E731
+    made(field)
+    monkeypatch.setattr(torch.nn.functional, "gelu", lambda x, approximate: -x)
+    assert isinstance(capture(field, T, Y, "first"), Capture)
+    found = capture(field, T, Y, "always")
+    assert isinstance(found, Declined)
+    assert "value differs from the function's" in found.reason
+    monkeypatch.undo()
+    assert isinstance(capture(field, T, Y, "always"), Capture)
+
+
+def test_always_with_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = torch.nn.GELU()
+    field = lambda t, y: net(y)  # noqa: E731
+    made(field)
+
+    def failing(x: Tensor, approximate: str) -> Tensor:
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(torch.nn.functional, "gelu", failing)
+    found = capture(field, T, Y, "always")
+    assert isinstance(found, Declined)
+    assert "no such thing" in found.reason
+
+
+def test_a_difference_that_was_found_is_remembered() -> None:
+    branching = lambda t, y: y if y.shape[0] < 10 else -y  # noqa: E731
+    made(branching)
+    large = torch.randn(12, 3)
+    assert isinstance(capture(branching, T, large, "never"), Capture)
+    assert isinstance(capture(branching, T, large, "always"), Declined)
+    # Once it is known, nobody gets it any more.
+    assert isinstance(capture(branching, T, large, "never"), Declined)
+    assert isinstance(capture(branching, T, large, "first"), Declined)
+
+
+def test_a_reason_needs_no_comparison() -> None:
+    field = lambda t, y: torch.special.i0(y)  # noqa: E731
+    reasons = {capture(field, T, Y, verify) for verify in ("never", "first", "always")}
+    assert len(reasons) == 1
+    assert len(list(flashode.capture._cache.all_entries())) == 1

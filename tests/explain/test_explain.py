@@ -1,0 +1,258 @@
+"""What `explain` says, and that it leaves no mark."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import flashode
+from flashode import explain, use_engine
+from flashode.declined import Declined
+from flashode.engines import EngineDeclined, load
+
+Y0 = torch.linspace(-1, 1, 40).view(20, 2)
+
+
+@pytest.fixture(autouse=True)
+def native() -> None:
+    loaded = load("native")
+    if isinstance(loaded, Declined):
+        pytest.skip(f"no native engine: {loaded.reason}")
+
+
+class Field(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 2))
+        self.skew = nn.Parameter(torch.ones(2, 2))
+        self.nfe = 0
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.nfe += 1
+        return self.net(y) @ (self.skew - self.skew.T)
+
+
+def branching(t: Tensor, y: Tensor) -> Tensor:
+    if float(y.sum()) > 0:
+        return -y
+    return y
+
+
+def mixing(t: Tensor, y: Tensor) -> Tensor:
+    return y - y.mean(0)
+
+
+def test_a_captured_field() -> None:
+    field = Field()
+    found = explain(field, Y0)
+    assert (found.function, found.engine, dict(found.declined)) == ("Field", "native", {})
+    assert found.error is None
+    assert (found.batched, found.trajectories) == (True, 20)
+    assert found.program is not None
+    assert found.program.widths[1] == 2
+    made = dict(zip(found.parameters, found.program.parameter_shapes, strict=True))
+    assert made["net.0.weight"] == (5, 2)
+    assert made["net.2.bias"] == (2,)
+    assert any("sub(skew, mT(skew))" in name for name in made)
+    assert found.counters == {"nfe": 1}
+    assert field.nfe == 0
+
+
+def test_its_text() -> None:
+    lines = str(explain(Field(), Y0, method="rk4")).splitlines()
+    assert lines[0] == "Field runs in the native engine."
+    assert "solve       rk4, discrete adjoint" in lines
+    assert "state       (20, 2) float32, 20 independent trajectories of 2 numbers" in lines
+    assert "counter     nfe grows by 1 at each evaluation" in lines
+    assert "parameters  31 numbers, read or computed by torch once a solve" in lines
+    assert "program     53 flops an evaluation of one trajectory" in lines
+    assert any(line.split() == ["p0", "[5,", "2]", "net.0.weight"] for line in lines)
+    (tanh,) = (line for line in lines if "tanh" in line)
+    assert tanh.split("]")[0].endswith("[5")
+    assert all(line == line.rstrip() for line in lines)
+    found = explain(Field(), Y0)
+    assert repr(found) == str(found)
+
+
+def test_a_field_that_cannot_be_captured_shows_the_line() -> None:
+    found = explain(branching, Y0)
+    assert found.engine == "eager"
+    assert list(found.declined) == ["native"]
+    assert found.program is None
+    lines = [line.strip() for line in str(found).splitlines()]
+    assert lines[0] == "branching runs in the eager engine: plain PyTorch, a step at a time."
+    assert lines[2].startswith("native      declines because it turns a tensor into a Python number")
+    assert lines[3].startswith("at ")
+    assert lines[3].endswith(f"test_explain.py:{branching.__code__.co_firstlineno + 1}")
+    assert lines[4] == "if float(y.sum()) > 0:"
+
+
+def test_trajectories_that_depend_on_each_other() -> None:
+    found = explain(mixing, Y0)
+    assert (found.batched, found.trajectories) == (False, 1)
+    assert "one trajectory of 40 numbers" in str(found)
+
+
+def test_a_single_trajectory() -> None:
+    assert "one trajectory of 2 numbers" in str(explain(lambda t, y: -y, Y0[0]))
+
+
+def test_a_tuple_state() -> None:
+    found = explain(lambda t, state: (state[1], -state[0]), (Y0, Y0 + 1))
+    assert found.engine == "native"
+    assert "((20, 2), (20, 2)) float32, 20 independent trajectories of 4 numbers" in str(found)
+
+
+def test_a_tensor_of_which_each_trajectory_reads_its_slice() -> None:
+    context = torch.linspace(0, 1, 60).view(20, 3)
+    found = explain(lambda t, y: y * context.sum(-1, keepdim=True), Y0)
+    assert found.engine == "native"
+    assert found.carried == ((20, 3),)
+    assert "20 independent trajectories of 2 numbers" in str(found)
+    assert "a tensor of shape (20, 3): each trajectory reads its own slice" in str(found)
+
+
+def test_names_of_tensors_from_everywhere() -> None:
+    scale, net = torch.ones(2), nn.Linear(2, 2)
+
+    def inner(y: Tensor) -> Tensor:
+        return net(y) * scale
+
+    found = explain(lambda t, y: inner(y), Y0)
+    assert set(found.parameters) == {"net.weight", "net.bias", "scale"}
+    assert set(explain(Field().forward, Y0).parameters) >= {"net.0.weight", "net.0.bias"}
+    (name,) = explain(partial(lambda w, t, y: w * y, scale), Y0).parameters
+    assert "argument" in name
+
+
+def test_a_problem_that_the_engine_does_not_take_still_shows_the_program() -> None:
+    found = explain(Field(), Y0, options={"norm": lambda x: x.abs().max()})
+    assert found.engine == "eager"
+    assert "norm" in found.declined["native"]
+    assert found.program is not None
+    assert "flops" in str(found)
+
+
+def test_the_adjoint_s_arguments_are_looked_at() -> None:
+    assert explain(Field(), Y0).gradients == "discrete adjoint"
+    assert explain(Field(), Y0, adjoint=True).gradients == "continuous adjoint"
+    assert explain(branching, Y0, adjoint_params=()).gradients == "continuous adjoint"
+    found = explain(Field(), Y0, adjoint_options={"norm": lambda state: state[0].abs().max()})
+    assert "adjoint option norm" in found.declined["native"]
+    with pytest.raises(ValueError, match="adjoint_params must be given"):
+        explain(branching, Y0, adjoint=True)
+
+
+@pytest.mark.parametrize("t", [None, 0.5, 1, torch.tensor(0.5), torch.linspace(1, 0, 5)], ids=str)
+def test_times(t: Any) -> None:
+    assert explain(lambda t, y: t * y, Y0, t).engine == "native"
+
+
+def test_under_use_engine() -> None:
+    with use_engine("eager"):
+        found = explain(Field(), Y0)
+    assert found.engine == "eager"
+    assert "as use_engine asks" in str(found)
+    with use_engine("native"):
+        found = explain(branching, Y0)
+    assert found.engine is None
+    assert "use_engine insists on the native engine, which declines" in str(found)
+
+
+def test_an_installation_without_the_compiled_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flashode.engines.native._flashode", None)
+    found = explain(Field(), Y0)
+    assert found.engine == "eager"
+    assert "no compiled module" in found.declined["native"]
+    assert found.program is not None
+
+
+class Broken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(3, 2)
+        self.nfe = 0
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.nfe += 1
+        return self.net(y)
+
+
+def test_a_field_that_raises_shows_its_own_error() -> None:
+    field = Broken()
+    found = explain(field, Y0)
+    assert isinstance(found.error, RuntimeError)
+    lines = [line.strip() for line in str(found).splitlines()]
+    assert lines[0] == "Broken does not run: calling it raises RuntimeError."
+    assert lines[2].startswith("error       RuntimeError: mat1 and mat2 shapes cannot be multiplied")
+    assert "return self.net(y)" in lines
+    assert "tracing" not in str(found)
+    assert field.nfe == 0
+
+
+def test_a_field_that_returns_the_wrong_shape() -> None:
+    found = explain(lambda t, y: y[:, :1].expand(20, 3), Y0)
+    assert isinstance(found.error, ValueError)
+    assert "must return a tensor of shape (20, 2)" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "named"),
+    [
+        ((3, Y0), TypeError, "func must be a callable"),
+        ((branching, [1.0]), TypeError, "y0 must be a tensor"),
+        ((branching, torch.ones(2, dtype=torch.int64)), TypeError, "y0 must have a floating-point"),
+        ((branching, Y0, "now"), TypeError, "t must be a tensor of times, a number or None, got str"),
+        ((branching, Y0, torch.tensor([0.0, 0.0])), ValueError, "t must be strictly"),
+    ],
+)
+def test_bad_arguments(arguments: Any, error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=named):
+        explain(*arguments)
+
+
+def test_nothing_can_be_noticed_afterwards() -> None:
+    mean, variance = torch.zeros(2), torch.ones(2)
+
+    def normalised(t: Tensor, y: Tensor) -> Tensor:
+        return nn.functional.batch_norm(y, mean, variance, training=True) + torch.rand(2)
+
+    def counting(t: Tensor, y: Tensor) -> Tensor:
+        seen.append(t)
+        return y
+
+    seen: list[Tensor] = []
+    before = torch.get_rng_state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for func in (normalised, counting, lambda t, y: y + torch.rand(2), branching):
+            assert explain(func, Y0).engine == "eager"
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(mean, torch.zeros(2))
+    assert torch.equal(variance, torch.ones(2))
+    assert seen == []
+
+
+def test_under_other_grad_modes() -> None:
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            found = explain(Field(), Y0.clone())
+            assert (found.engine, found.error) == ("native", None)
+            assert explain(branching, Y0.clone()).error is None
+
+
+@pytest.mark.parametrize("func", [Field(), branching, mixing], ids=["captured", "declined", "mixing"])
+def test_it_is_what_a_solve_does(func: Any) -> None:
+    found = explain(func, Y0)
+    with use_engine("native"):
+        if found.engine == "native":
+            flashode.odeint(func, Y0, torch.linspace(0, 1, 3))
+        else:
+            with pytest.raises(EngineDeclined, match="because") as caught:
+                flashode.odeint(func, Y0, torch.linspace(0, 1, 3))
+            assert found.declined["native"] in str(caught.value)
