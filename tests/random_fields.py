@@ -35,6 +35,7 @@ class RandomField:
         states: Shapes of the state: several for a tuple.
         seed: Of the numbers in the parameters and the state.
         mixing: Whether trajectories look at each other.
+        contexts: Whether some of its parameters hold a row for each trajectory.
     """
 
     source: str
@@ -42,6 +43,7 @@ class RandomField:
     states: tuple[Shape, ...]
     seed: int
     mixing: bool = False
+    contexts: bool = False
 
     def __str__(self) -> str:
         return f"{self.source}\n# parameters {self.shapes}, state {self.states}, seed {self.seed}"
@@ -65,7 +67,8 @@ class Writer:
     """Writes a field, a statement at a time."""
 
     draw: Draw
-    batched: bool
+    batch: int | None  # trajectories, where there is an axis for them
+    contexts: bool = False
     values: list[Value] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -268,9 +271,19 @@ def hypernetwork(w: Writer) -> None:
 
 def batched(w: Writer) -> None:
     v = w.value()
-    if w.batched and len(v.shape) == 1:
+    if w.batch is not None and len(v.shape) == 1:
         form, wider = w.choose(BATCHED)
         w.write(form.format(v=v.name), (v.shape[0] + wider,))
+
+
+def context(w: Writer) -> None:
+    """What a latent ODE is given for each trajectory."""
+    v = w.value()
+    if w.batch is not None and len(v.shape) == 1:
+        w.contexts = True
+        form, width = w.choose((("torch.cat([{v}, {c}], -1)", 2), ("{v} * torch.sin({c})", v.shape[0])))
+        made = form.format(v=v.name, c=w.parameter(w.batch, width))
+        w.write(made, (v.shape[0] + (width if "cat" in form else 0),))
 
 
 def mixing(w: Writer) -> None:
@@ -310,6 +323,7 @@ RULES = (
     hypernetwork,
     in_place,
     batched,
+    context,
     transform,
 )
 
@@ -327,7 +341,7 @@ def random_fields(draw: Draw) -> RandomField:
         "mixed": ((max(batch, 2), features),),
     }
     kind = draw(st.sampled_from(list(states)))
-    w = Writer(draw, batched=kind != "one trajectory")
+    w = Writer(draw, batch=None if kind == "one trajectory" else states[kind][0][0])
     if kind == "pair":
         w.lines.append("y, z = y")
         w.values.append(Value("z", (1,)))
@@ -342,7 +356,8 @@ def random_fields(draw: Draw) -> RandomField:
         returned.append(_returned(w, (1,)))
     text = "\n".join(f"    {line}" for line in [*w.lines, f"return {', '.join(returned)}"])
     source = f"def field(t, y):\n{text}"
-    return RandomField(source, tuple(w.shapes), states[kind], draw(st.integers(0, 99)), mixed)
+    seed = draw(st.integers(0, 99))
+    return RandomField(source, tuple(w.shapes), states[kind], seed, mixed, w.contexts)
 
 
 def _returned(w: Writer, shape: Shape) -> str:

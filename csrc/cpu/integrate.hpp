@@ -7,6 +7,7 @@
 //   probe(t, h)          scaled norm of f(t + h, y0 + h f0) - f0
 //   attempt(step, dense) takes a step, returns the scaled norm of its error; dense: an output lies within
 //   fixed_step(step)     takes a step that nothing judges; false when its end is not finite
+//   starts_finite()      whether the state in place is finite
 //   slopes_finite()      of that step: whether every evaluation of the field was finite
 //   accept(step)         the step stands: log it
 //   output(j, x, step)   the state at the fraction x of the step is output number j
@@ -133,7 +134,7 @@ Outcome integrate_fixed(System& system, const Method& method, const double* grid
         if (!finite) {
             const bool by_field = !system.slopes_finite();
             outcome.status = by_field ? Status::nonfinite_field : Status::nonfinite_state;
-            if (!by_field) outcome.t = step.end;
+            if (!by_field && (g > 0 || system.starts_finite())) outcome.t = step.end;
             system.locate_nonfinite(outcome);
             return outcome;
         }

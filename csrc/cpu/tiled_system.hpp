@@ -179,6 +179,13 @@ class TiledSystem {
         return finite;
     }
 
+    bool starts_finite() const {
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            if (!tiles_.finite(&y0_[tiles_.offset(i)])) return false;
+        }
+        return true;
+    }
+
     bool slopes_finite() const { return slopes_finite_; }
 
     void advance() {

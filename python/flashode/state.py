@@ -52,7 +52,7 @@ class Structure(NamedTuple):
         return [shape[1:] for shape in self.shapes] == [shape[1:] for shape in other.shapes]
 
     def split(self, ys: Tensor) -> tuple[Tensor, ...]:
-        """Views of the components of ``ys``, of shape ``(*leading, elements)``, each ``(*leading, *shape)``."""
+        """Views of the components of ``(*leading, elements)``, each of them ``(*leading, *shape)``."""
         leading = ys.shape[:-1]
         parts = torch.split(ys, [shape.numel() for shape in self.shapes], dim=-1)
         return tuple(part.view(leading + shape) for part, shape in zip(parts, self.shapes, strict=True))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import flashode.capture
 from capture.agreement import T, Y, declined, made, true
@@ -24,6 +25,11 @@ class Net(nn.Module):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         out: Tensor = self.layer(y) * self.scale
         return out
+
+
+class Passing(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture(params=[True, False], ids=["short", "long"])
@@ -132,13 +138,21 @@ def test_obstacles_that_come_later() -> None:
         assert "autocast" in declined(net)
     with torch.autograd.forward_ad.dual_level():
         assert "forward-mode" in declined(net)
-    with torch.overrides.BaseTorchFunctionMode():
-        assert "mode" in declined(net)
-    handle = nn.modules.module.register_module_full_backward_hook(lambda *given: None)
-    try:
-        assert "hooks" in declined(net)
-    finally:
-        handle.remove()
+    for mode in (torch.overrides.BaseTorchFunctionMode(), Passing()):
+        with mode:
+            assert "mode" in declined(net)
+    modules = nn.modules.module
+    for register in (
+        modules.register_module_full_backward_hook,
+        modules.register_module_full_backward_pre_hook,
+        modules.register_module_forward_hook,
+        modules.register_module_forward_pre_hook,
+    ):
+        handle = register(lambda *given: None)
+        try:
+            assert "hooks" in declined(net)
+        finally:
+            handle.remove()
     reasons = []
 
     def mapped(y: Tensor) -> Tensor:

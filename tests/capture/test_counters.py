@@ -1,5 +1,6 @@
 """Counters of every kind that programs keep: exact, or no capture."""
 
+import types
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -194,6 +195,16 @@ class Nested(Keeping):
         return y * (1 + self.deep["stats"]["nfe"])
 
 
+class InNamespace(Keeping):
+    def __init__(self) -> None:
+        super().__init__()
+        self.space = types.SimpleNamespace(nfe=0)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.space.nfe += 1
+        return y if self.space == types.SimpleNamespace(nfe=0) else -y
+
+
 class Growing(Keeping):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         self.counts[0] += self.counts[1]
@@ -206,7 +217,9 @@ class Halved(Keeping):
         return y
 
 
-@pytest.mark.parametrize("kind", [Read, ReadBackwards, ReadWhole, ReadByAnotherName, Nested, Growing, Halved])
+@pytest.mark.parametrize(
+    "kind", [Read, ReadBackwards, ReadWhole, ReadByAnotherName, Nested, InNamespace, Growing, Halved]
+)
 def test_a_count_that_may_reach_the_result_is_none(kind: Callable[[], Keeping]) -> None:
     net = kind()
     before = {name: value for name, value in net.__dict__.items() if not name.startswith("_")}

@@ -133,6 +133,43 @@ def test_memory_shared_with_a_detached_tensor_is_not_written() -> None:
     assert "shares with a detached tensor" in declined(field)
 
 
+def test_requires_grad_may_be_set_for_the_state_alone() -> None:
+    layer = nn.Linear(3, 1, dtype=D)
+
+    def energy(t: Tensor, y: Tensor) -> Tensor:
+        with torch.enable_grad():
+            y.requires_grad = True
+            layer.weight.requires_grad_(True)
+            (slope,) = torch.autograd.grad(layer(y).tanh().sum(), y, create_graph=True)
+        return slope
+
+    def freezing(t: Tensor, y: Tensor) -> Tensor:
+        layer.weight.requires_grad = False
+        return y * layer(y)
+
+    def freezing_all(t: Tensor, y: Tensor) -> Tensor:
+        layer.requires_grad_(False)
+        return y * layer(y)
+
+    def asking(t: Tensor, y: Tensor) -> Tensor:
+        return y * 2 if y.requires_grad else y
+
+    agrees(energy, made(energy, random(4, 3)), random(4, 3, seed=2), list(layer.parameters()))
+    assert "changes requires_grad of a tensor that it owns" in declined(freezing)
+    assert "changes requires_grad of a tensor that it owns" in declined(freezing_all)
+    assert "asks for requires_grad" in declined(asking)
+    assert layer.weight.requires_grad
+
+
+def test_gradients_left_switched_off() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        torch.set_grad_enabled(False)
+        return y * t
+
+    assert "leaves gradients switched off" in declined(field)
+    assert torch.is_grad_enabled()
+
+
 def test_the_place_of_a_cut_is_named() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return y * y.data

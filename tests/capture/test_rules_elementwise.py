@@ -131,6 +131,20 @@ def test_not_a_number_loses_in_fmax_and_spreads_in_maximum() -> None:
     lowers(lambda t, y: torch.maximum(y, t), random(4, 3), [odd])
 
 
+def test_sizes_whose_squares_overflow_or_vanish() -> None:
+    extreme = states(1e200, -1e200, 1e-200, 3e-200, -torch.inf, 1.0)
+    captured = lowers(lambda t, y: torch.hypot(y, y.flip(-1)), random(4, 3))
+    found = captured.program.interpret(torch.tensor(0.0, dtype=D), extreme, [])
+    torch.testing.assert_close(found, torch.hypot(extreme, extreme.flip(-1)), rtol=1e-14, atol=0.0)
+
+
+def test_sums_of_infinite_logarithms() -> None:
+    extreme = states(-math.inf, math.inf, 0.0, 800.0, -800.0)
+    captured = lowers(lambda t, y: torch.logaddexp(y, y.flip(-1)), random(4, 3))
+    found = captured.program.interpret(torch.tensor(0.0, dtype=D), extreme, [])
+    torch.testing.assert_close(found, torch.logaddexp(extreme, extreme.flip(-1)))
+
+
 def test_infinities_are_replaced() -> None:
     odd = states(math.nan, 1.0, math.inf, -math.inf)
 

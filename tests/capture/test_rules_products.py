@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from capture.agreement import Field, agrees, made, random
 from capture.exactly import D, lowers
-from flashode.program import DenseDynamic
+from flashode.program import Dense, DenseDynamic, SegmentSum
 
 W = random(3, 3, seed=5).requires_grad_()
 STACK = random(4, 3, 3, seed=6).requires_grad_()
@@ -162,6 +162,31 @@ def test_one_computed_matrix_serves_all_nodes() -> None:
     captured = made(lambda t, y: y @ rotation(t), random(4, 5, 3))
     (op,) = (op for op in captured.program.ops if isinstance(op, DenseDynamic))
     assert (op.blocks, op.repeats) == (1, 5)
+
+
+def test_a_product_that_is_written_out_is_one() -> None:
+    for func, kind in (
+        (lambda t, y: (y[:, None, :] * W).sum(-1), Dense),
+        (lambda t, y: (y[:, :, None] * W).mean(1), Dense),
+        (lambda t, y: (y[:, None, :] * rotation(t)).sum(-1), DenseDynamic),
+        (lambda t, y: (y[:, :, None] * rotation(t)).mean(1), DenseDynamic),
+        (lambda t, y: torch.einsum("bi,bij->bj", y, y[:, :, None] + rotation(t)), DenseDynamic),
+    ):
+        captured = lowers(func, random(4, 3), (), [W])
+        assert sum(isinstance(op, kind) for op in captured.program.ops) == 1
+        assert not any(isinstance(op, SegmentSum) for op in captured.program.ops)
+
+
+def test_a_missing_forward_derivative_is_scaled() -> None:
+    """Torch crashes on that while its operations are being recorded, if it stands for it in its own way."""
+
+    def func(t: Tensor, y: Tensor) -> Tensor:
+        def scaled(x: Tensor) -> Tensor:
+            return torch.addmm(W[0], x, W, beta=0.5)
+
+        return torch.func.jvp(scaled, (y,), (y.cos() * t,))[1]
+
+    lowers(func, random(4, 3), (), [W])
 
 
 def test_products_over_the_batch_are_one_trajectory() -> None:

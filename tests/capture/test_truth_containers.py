@@ -86,6 +86,29 @@ def test_a_named_tuple_of_another_class() -> None:
     follows(lambda t, y: y * box.rates.growth, lambda: setattr(box, "rates", Other(2.0, 3.0)))
 
 
+def test_objects_whose_attributes_run_code_are_declined() -> None:
+    read = []
+
+    class Spying:
+        rate = 2.0
+
+        def __getattribute__(self, name: str) -> Any:
+            read.append(name)
+            return object.__getattribute__(self, name)
+
+    class Doubling(NamedTuple):
+        rate: float
+
+        def __getitem__(self, index: Any) -> Any:
+            read.append(index)
+            return 2.0
+
+    for box in (Spying(), Doubling(1.0)):
+        declined(lambda t, y, box=box: y * box.rate)
+        declined(lambda t, y, box=box: y * box.rate)
+    assert read == []
+
+
 def test_slots() -> None:
     box = Slotted()
     follows(

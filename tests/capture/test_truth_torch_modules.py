@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from capture.agreement import T, Y, declined, made, true
 from flashode.capture import Capture, capture
+from flashode.capture.guards import watch
 from flashode.capture.trusted_modules import attributes_read, names_used
 
 Field = Callable[[Any, Any], Any]
@@ -65,6 +66,47 @@ def test_attributes_that_only_the_users_code_reads() -> None:
     )
 
 
+def test_functions_of_torch_that_look_into_modules() -> None:
+    layer = nn.Linear(3, 3)
+
+    def called(t: Tensor, y: Tensor) -> Tensor:
+        out: Tensor = torch.func.functional_call(layer, {"bias": t * torch.ones(3)}, (y,))
+        return out
+
+    follows(called, lambda: layer.weight.data.mul_(2))
+    follows(called, lambda: setattr(layer, "forward", torch.sin))
+
+
+def test_layers_of_torch_read_attributes_of_each_other() -> None:
+    layer = nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True).eval()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    y = torch.randn(2, 3, 4)
+    field: Field = lambda t, y: layer(y)  # noqa: E731
+    for inner, name, value in ((layer.norm1, "eps", 1.0), (layer.linear1, "in_features", 17)):
+        check = watch(field).code.compile(())
+        assert check(field) is not None
+        setattr(inner, name, value)
+        assert check(field) is None
+    if isinstance(capture(field, T, y), Capture):
+        true(field, y=y)
+
+
+def test_what_torch_does_to_the_weights_makes_nothing_else_matter() -> None:
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
+            self.log = open  # nothing that could be watched
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            out: Tensor = self.layer(y)
+            return out
+
+    true(Normed())
+
+
 def test_an_attribute_that_comes_later() -> None:
     layer = nn.Linear(3, 3)
 
@@ -87,6 +129,14 @@ def test_a_forward_of_the_users_for_a_class_of_torch(monkeypatch: pytest.MonkeyP
     layer = nn.Tanh()
     follows(lambda t, y: layer(y), lambda: monkeypatch.setitem(globals(), "RATE", 5.0))
     follows(lambda t, y: layer(y), lambda: setattr(layer, "shift", 1.0))
+
+
+def test_a_forward_that_a_class_of_the_users_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wide(nn.Linear):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return super().forward(y) * 2
+
+    follows(Wide(3, 3), lambda: monkeypatch.setattr(nn.Linear, "forward", lambda self, x: x * RATE))
 
 
 def test_layers_in_containers() -> None:

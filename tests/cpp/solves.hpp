@@ -22,6 +22,8 @@ struct Inputs {
     std::vector<double> times;
     std::int64_t batch = 0;
     double direction = 1.0;
+    std::vector<bool> like_parameters;  // of the continuous adjoint
+    std::vector<cpu::Transpose> transposes;
 
     std::size_t state_size() const {
         return static_cast<std::size_t>(batch) * static_cast<std::size_t>(program.width());
@@ -115,6 +117,8 @@ inline Gradient continuous(const cpu::KernelSet& kernels, const Inputs& in, cons
     request.field = &field;
     request.method = &how;
     request.seminorm = seminorm;
+    request.like_parameters = in.like_parameters;
+    request.transposes = in.transposes;
     request.times = in.times.data();
     request.time_count = static_cast<std::int64_t>(in.times.size());
     request.grids = grids.data();

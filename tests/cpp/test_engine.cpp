@@ -131,6 +131,31 @@ void check_flat_functions_pass_nothing(const cpu::KernelSet& kernels) {
     }
 }
 
+// dy/dt = V tanh(W y) with V the transpose of W: the gradient of both is the sum of what each has alone.
+void check_transposes(const cpu::KernelSet& kernels) {
+    constexpr int HIDDEN = 2;
+    Builder b(WIDTH, {HIDDEN * WIDTH, WIDTH * HIDDEN});
+    const int hidden = b.dense(flashode::program::VALUE_Y, HIDDEN, 0, -1);
+    b.dense(b.unary(flashode::numerics::UnaryFn::tanh, hidden), WIDTH, 1, -1);
+    Inputs in = mixed();
+    in.program = b.finish();
+    in.parameters = {waves(HIDDEN * WIDTH), std::vector<double>(WIDTH * HIDDEN)};
+    const auto transposed = [](int e) { return static_cast<std::size_t>(e % WIDTH * HIDDEN + e / WIDTH); };
+    for (int e = 0; e < HIDDEN * WIDTH; ++e)
+        in.parameters[1][transposed(e)] = in.parameters[0][static_cast<std::size_t>(e)];
+    cpu::Method how = method(dopri5(), 1e-3);
+    how.controller.min_step = how.controller.max_step = how.first_step = 0.083;
+    const Gradient apart = continuous(kernels, in, how, weights(in));
+    in.transposes = {{1, 0, HIDDEN, WIDTH}};
+    const Gradient joined = continuous(kernels, in, how, weights(in));
+    for (int e = 0; e < HIDDEN * WIDTH; ++e) {
+        const auto at = static_cast<std::size_t>(e);
+        const double sum = apart.parameters[0][at] + apart.parameters[1][transposed(e)];
+        check_gradient("joined", joined.parameters[0][at], sum, 1e-12);
+        CHECK(joined.parameters[1][at] == 0.0);
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -148,6 +173,7 @@ int main() {
         }
         check_failures(kernels);
         check_flat_functions_pass_nothing(kernels);
+        check_transposes(kernels);
     });
     return finish();
 }

@@ -165,6 +165,33 @@ void check_outside_the_norm(const cpu::KernelSet& kernels, const cpu::Method& ho
     check(a, b);
 }
 
+// The adjoint of what is carried can count in the norm as a parameter's gradient does: for one trajectory
+// they are the same number.
+void check_adjoint_like_a_parameter(const cpu::KernelSet& kernels) {
+    Inputs bound = with(with_parameter(), {{2, true}}, {{1.7}});
+    Inputs carried = with(with_carried_row(), {{2, true}, {1, false}, {1, false}}, {});
+    for (Inputs* in : {&bound, &carried}) {
+        in->batch = 1;
+        in->times = {0.0, 1.1};
+    }
+    bound.y0 = {0.1, 0.2};
+    carried.y0 = {0.1, 0.2, 1.7, 0.0};
+    const cpu::Method how = method(bosh3(), 1e-4);
+    const auto adjoint = [&](const Inputs& in, std::vector<double> weights, bool seminorm = false) {
+        return continuous(kernels, in, how, weights, seminorm);
+    };
+    // The gradient in c is much the larger one.
+    const Gradient wanted = adjoint(bound, {0.0, 0.0, 1.0, 40.0});
+    const Gradient outside = adjoint(carried, {0.0, 0.0, 0.0, 0.0, 1.0, 40.0, 0.0, 0.0});
+    carried.like_parameters = {false, true, false};
+    const Gradient found = adjoint(carried, {0.0, 0.0, 0.0, 0.0, 1.0, 40.0, 0.0, 0.0});
+    CHECK(same_steps(found.outcome, wanted.outcome));
+    CHECK(!same_steps(outside.outcome, wanted.outcome));
+    CHECK(std::abs(found.y0[2] - wanted.parameters[0][0]) <= 1e-12 * std::abs(found.y0[2]));
+    CHECK(same_steps(adjoint(carried, {0.0, 0.0, 0.0, 0.0, 1.0, 40.0, 0.0, 0.0}, true).outcome,
+                     outside.outcome));
+}
+
 // A state that is no number is found in the segment where it stands.
 void check_nonfinite(const cpu::KernelSet& kernels) {
     Inputs in = with(with_carried_row(), {{2, true}, {1, false}, {1, false}}, {});
@@ -189,6 +216,7 @@ int main() {
                 check_outside_the_norm(kernels, how, never_read);
             }
         }
+        check_adjoint_like_a_parameter(kernels);
         check_nonfinite(kernels);
     });
     return finish();

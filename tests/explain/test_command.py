@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import flashode
 from flashode.declined import Declined
 from flashode.engines import load
 from flashode.experiments import commands
@@ -155,12 +157,15 @@ def test_what_is_wrong_is_said_in_a_line(arguments: tuple[str, ...], message: st
 
 
 def test_as_a_program(folder: Path) -> None:
+    # The flashode that is being tested, should the folder that holds it be relative to the old directory.
+    package = str(Path(flashode.__file__).resolve().parents[1])
     done = subprocess.run(
         [sys.executable, "-m", "flashode", "explain", "the_fields:Net", "--shape", "20,2"],
         capture_output=True,
         text=True,
         check=False,
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": package},
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Net runs in the native engine.\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,22 +33,8 @@ def weight_norm_of_the_whole() -> nn.Module:
 
 
 @CATALOGUE.add(normal(3, 4))
-def old_weight_norm() -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        return Field(nn.utils.weight_norm(nn.Linear(4, 4)), nn.Tanh())
-
-
-@CATALOGUE.add(normal(3, 4))
 def spectral_norm_in_eval() -> nn.Module:
     return Field(parametrizations.spectral_norm(nn.Linear(4, 4)), nn.Tanh(), nn.Linear(4, 4)).eval()
-
-
-@CATALOGUE.add(normal(3, 4))
-def old_spectral_norm_in_eval() -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        return Field(nn.utils.spectral_norm(nn.Linear(4, 4)), nn.Tanh()).eval()
 
 
 @CATALOGUE.add(normal(3, 4))

@@ -13,14 +13,19 @@ from flashode.program import (
     Binary,
     Constant,
     Dense,
+    DenseDynamic,
     Gather,
     Parameter,
     Program,
     SegmentSum,
+    Select,
     Unary,
 )
 
 POSITIVE = {"sqrt", "log", "log1p", "power"}
+BETWEEN_ONES = {"asin", "acos", "atanh"}
+ABOVE_ONE = {"acosh"}
+FLAT = {"sign", "floor", "ceil", "round", "trunc", "detach", "lt", "le", "eq", "ne"}
 CONSTANTS: dict[str, tuple[float, ...]] = {
     "affine": (1.7, -0.4),
     "power": (2.6,),
@@ -47,8 +52,16 @@ MEANING: dict[str, Callable[[Tensor], Tensor]] = {
     "hardsigmoid": lambda x: torch.where(x < -3, 0.0, torch.where(x > 3, 1.0, x / 6 + 0.5)),
     "hardswish": lambda x: torch.where(x < -3, 0.0, torch.where(x > 3, x, x * (x + 3) / 6)),
     "logsigmoid": lambda x: -torch.log1p(torch.exp(-x)),
+    "asin": lambda x: torch.atan2(x, torch.sqrt(1 - x * x)),
+    "acos": lambda x: torch.atan2(torch.sqrt(1 - x * x), x),
+    "asinh": lambda x: torch.log(x + torch.sqrt(x * x + 1)),
+    "acosh": lambda x: torch.log(x + torch.sqrt(x * x - 1)),
+    "atanh": lambda x: torch.log((1 + x) / (1 - x)) / 2,
+    "ceil": lambda x: -torch.floor(-x),
+    "trunc": lambda x: x.to(torch.int64).to(x.dtype),
+    "detach": lambda x: x,
 }
-SMOOTH = sorted(set(UNARY) - {"sign"})
+SMOOTH = sorted(set(UNARY) - FLAT)
 
 
 def unary(fn: str) -> Program:
@@ -57,6 +70,10 @@ def unary(fn: str) -> Program:
 
 def states(fn: str, shape: tuple[int, ...] = (3, 4)) -> Tensor:
     x = 2 * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    if fn in BETWEEN_ONES:
+        return 0.9 * torch.tanh(x)
+    if fn in ABOVE_ONE:
+        return x.abs() + 1.1
     return x.abs() + 0.1 if fn in POSITIVE else x
 
 
@@ -75,36 +92,161 @@ def test_unary_gradients(fn: str) -> None:
         assert torch.autograd.gradgradcheck(lambda y: program.interpret(t, y), y)
 
 
+@pytest.mark.parametrize("fn", sorted(FLAT & set(UNARY)))
+def test_flat_functions_have_no_gradient(fn: str) -> None:
+    y = states(fn).requires_grad_()
+    program = Program((1, 4, 4, 4), (Unary(2, 1, fn), Binary(3, 2, 1, "add")), 3)
+    program.interpret(torch.tensor(0.0), y).sum().backward()
+    assert y.grad is not None
+    assert y.grad.eq(1).all()
+
+
 KINKS = {
-    "abs": (0.0, 0.0),
-    "relu": (0.0, 0.0),
-    "leaky_relu": (0.0, 0.2),
-    "hardtanh": (-0.6, 0.0),
-    "clamp": (-0.6, 1.0),
-    "hardsigmoid": (3.0, 0.0),
-    "sign": (0.5, 0.0),
+    "abs": (0.0, 0.0, 0.0),
+    "relu": (0.0, 0.0, 0.0),
+    "leaky_relu": (0.0, 0.0, 0.2),
+    "hardtanh": (-0.6, -0.6, 0.0),
+    "clamp": (-0.6, -0.6, 1.0),
+    "hardsigmoid": (3.0, 1.0, 0.0),
+    "sign": (0.5, 1.0, 0.0),
+    "floor": (-2.0, -2.0, 0.0),
+    "ceil": (-2.5, -2.0, 0.0),
+    "trunc": (-2.5, -2.0, 0.0),
+    "asin": (1.0, math.pi / 2, math.inf),
+    "acos": (1.0, 0.0, -math.inf),
+    "acosh": (1.0, 0.0, math.inf),
+    "atanh": (1.0, math.inf, math.inf),
 }
 
 
 @pytest.mark.parametrize("fn", KINKS)
-def test_gradients_at_kinks_are_torchs(fn: str) -> None:
-    place, slope = KINKS[fn]
+def test_values_and_gradients_at_kinks_are_torchs(fn: str) -> None:
+    place, value, slope = KINKS[fn]
     y = torch.full((4,), place, requires_grad=True, dtype=torch.float64)
-    unary(fn).interpret(torch.tensor(0.0), y).sum().backward()
+    result = unary(fn).interpret(torch.tensor(0.0), y)
+    result.sum().backward()
     assert y.grad is not None
+    assert result.tolist() == [value] * 4
     assert y.grad.tolist() == [slope] * 4
 
 
+def test_halves_are_rounded_to_even() -> None:
+    y = torch.tensor([0.5, 1.5, 2.5, -0.5])
+    assert unary("round").interpret(torch.tensor(0.0), y).tolist() == [0.0, 2.0, 2.0, 0.0]
+
+
+def pairs(fn: str, a: Tensor, b: Tensor) -> Tensor:
+    """A binary function of ``a`` and ``b``, the halves of the state, twice."""
+    n = a.shape[-1]
+    halves = (Gather(2, (1,), tuple(range(n))), Gather(3, (1,), tuple(range(n, 2 * n))))
+    ops = (*halves, Binary(4, 2, 3, fn), Gather(5, (4,), tuple(range(n)) * 2))
+    program = Program((1, 2 * n, n, n, n, 2 * n), ops, 5)
+    return program.interpret(torch.tensor(0.0, dtype=a.dtype), torch.cat([a, b], -1))[..., :n]
+
+
+def compared(holds: Callable[[float, float], bool]) -> Callable[[Tensor, Tensor], Tensor]:
+    def compare(a: Tensor, b: Tensor) -> Tensor:
+        rows = zip(a.flatten().tolist(), b.flatten().tolist(), strict=True)
+        return torch.tensor([float(holds(x, y)) for x, y in rows], dtype=a.dtype).view_as(a)
+
+    return compare
+
+
+BINARY_MEANING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "power": lambda a, b: torch.exp(b * torch.log(a)),
+    "maximum": lambda a, b: torch.where(a > b, a, b),
+    "minimum": lambda a, b: torch.where(a < b, a, b),
+    "atan2": lambda a, b: torch.angle(torch.complex(b, a)),
+    "fmod": lambda a, b: a - b * torch.trunc(a / b).detach(),
+    "remainder": lambda a, b: a - b * torch.floor(a / b).detach(),
+    "lt": compared(lambda a, b: a < b),
+    "le": compared(lambda a, b: a <= b),
+    "eq": compared(lambda a, b: a == b),
+    "ne": compared(lambda a, b: a != b),
+}
+
+
 @pytest.mark.parametrize("fn", sorted(BINARY))
-def test_binary(fn: str) -> None:
-    program = Program((1, 4, 4, 4), (Gather(2, (1,), (3, 2, 1, 0)), Binary(3, 1, 2, fn)), 3)
-    y = states("power").requires_grad_()
-    meaning = {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "power": torch.pow}
-    expected = meaning.get(fn) or getattr(torch, fn)
-    t = torch.tensor(0.0, dtype=torch.float64)
-    torch.testing.assert_close(program.interpret(t, y), expected(y, y.flip(-1)))
-    assert torch.autograd.gradcheck(lambda y: program.interpret(t, y), y)
-    assert torch.autograd.gradgradcheck(lambda y: program.interpret(t, y), y)
+def test_binary_means_what_its_name_says(fn: str) -> None:
+    a = states("power")
+    b = states(fn, (3, 4)).flip(-1) * torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=a.dtype)
+    a, b = a.requires_grad_(), (b.abs() if fn == "power" else b).detach().requires_grad_()
+    found, expected = pairs(fn, a, b), BINARY_MEANING[fn](a, b)
+    torch.testing.assert_close(found, expected)
+    if fn in FLAT:
+        assert not found.requires_grad
+        return
+    weights = torch.linspace(-1, 1, 12, dtype=a.dtype).view(3, 4)
+    wanted = torch.autograd.grad((expected * weights).sum(), (a, b))
+    torch.testing.assert_close(torch.autograd.grad((found * weights).sum(), (a, b)), wanted)
+    assert torch.autograd.gradcheck(lambda a, b: pairs(fn, a, b), (a, b))
+    assert torch.autograd.gradgradcheck(lambda a, b: pairs(fn, a, b), (a, b))
+
+
+SPECIAL = {
+    "lt": [1.0, 0.0, 0.0, 0.0, 0.0],
+    "le": [1.0, 1.0, 0.0, 0.0, 0.0],
+    "eq": [0.0, 1.0, 0.0, 0.0, 0.0],
+    "ne": [1.0, 0.0, 1.0, 1.0, 1.0],
+}
+
+
+@pytest.mark.parametrize("fn", SPECIAL)
+def test_comparisons_of_nan_are_those_of_numbers(fn: str) -> None:
+    a = torch.tensor([1.0, 2.0, 3.0, math.nan, math.nan])
+    b = torch.tensor([2.0, 2.0, 2.0, 2.0, math.nan])
+    assert pairs(fn, a, b).tolist() == SPECIAL[fn]
+
+
+def test_remainders_have_the_sign_of_one_or_the_other() -> None:
+    a, b = torch.tensor([5.5, -5.5, 5.5, -5.5]), torch.tensor([2.0, 2.0, -2.0, -2.0])
+    assert pairs("fmod", a, b).tolist() == [1.5, -1.5, 1.5, -1.5]
+    assert pairs("remainder", a, b).tolist() == [1.5, 0.5, -0.5, -1.5]
+
+
+def test_select_takes_the_gradient_of_what_it_takes() -> None:
+    ops = (Constant(2, (1.0, 0.0, math.nan, -0.0)), Unary(3, 1, "sqrt"), Select(4, 2, 1, 3))
+    y = torch.tensor([3.0, 4.0, 5.0, 9.0], requires_grad=True)
+    result = Program((1, 4, 4, 4, 4), ops, 4).interpret(torch.tensor(0.0), y)
+    result.sum().backward()
+    assert y.grad is not None
+    assert result.tolist() == [3.0, 2.0, 5.0, 3.0]
+    assert y.grad.tolist() == [1.0, 0.25, 1.0, pytest.approx(1 / 6)]
+
+
+def test_the_condition_of_a_select_has_no_gradient() -> None:
+    y = torch.tensor([3.0, 4.0], requires_grad=True)
+    ops = (Constant(2, (1.0, 2.0)), Select(3, 1, 2, 2), Binary(4, 3, 1, "add"))
+    Program((1, 2, 2, 2, 2), ops, 4).interpret(torch.tensor(0.0), y).sum().backward()
+    assert y.grad is not None
+    assert y.grad.tolist() == [1.0, 1.0]
+
+
+def test_dense_dynamic_has_a_matrix_for_each_block_and_trajectory() -> None:
+    blocks, repeats, features_in, features_out = 2, 3, 4, 5
+    rows = blocks * repeats * features_in
+    weights = blocks * features_out * features_in
+    width = rows + weights
+    outputs = blocks * repeats * features_out
+    ops = (
+        Gather(2, (1,), tuple(range(rows))),
+        Gather(3, (1,), tuple(range(rows, width))),
+        DenseDynamic(4, 2, 3, blocks, repeats),
+        Gather(5, (4,), tuple(i % outputs for i in range(width))),
+    )
+    program = Program((1, width, rows, weights, outputs, width), ops, 5)
+    y = torch.randn(7, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = program.interpret(torch.tensor(0.0), y)[:, :outputs].view(7, blocks, repeats, features_out)
+    x = y[:, :rows].view(7, blocks, repeats, features_in)
+    matrices = y[:, rows:].view(7, blocks, features_out, features_in)
+    for b in range(blocks):
+        for r in range(repeats):
+            expected = torch.einsum("noi,ni->no", matrices[:, b], x[:, b, r])
+            torch.testing.assert_close(found[:, b, r], expected)
 
 
 def test_extremes_split_the_gradient_of_a_tie() -> None:
@@ -131,20 +273,28 @@ def everything() -> tuple[Program, list[Tensor]]:
         Constant(8, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
         Binary(9, 6, 7, "add"),
         Binary(10, 9, 8, "sub"),
+        DenseDynamic(11, 3, 2, 1, 4),
+        Gather(12, (11,), (0, 1, 5, 6, 10, 15)),
+        Constant(13, (1.0, 0.0, 2.0, 0.0, 0.0, -1.0)),
+        Select(14, 13, 10, 12),
     )
     shapes = ((4, 3), (4,), (2, 3))
     generator = torch.Generator().manual_seed(5)
     parameters = [torch.randn(s, dtype=torch.float64, generator=generator).requires_grad_() for s in shapes]
-    return Program((1, 6, 8, 8, 6, 6, 6, 6, 6, 6, 6), ops, 10, shapes), parameters
+    return Program((1, 6, 8, 8, 6, 6, 6, 6, 6, 6, 6, 16, 6, 6, 6), ops, 14, shapes), parameters
 
 
 def by_hand(t: Tensor, y: Tensor, weight: Tensor, bias: Tensor, scale: Tensor) -> Tensor:
-    h = torch.tanh(y.unflatten(-1, (2, 3)) @ weight.T + bias).flatten(-2)
+    before = (y.unflatten(-1, (2, 3)) @ weight.T + bias).flatten(-2)
+    h = torch.tanh(before)
     pad = t.expand(y.shape[:-1])[..., None]
     picked = torch.cat([pad, h[..., 0:1], h[..., 2:3], h[..., 4:5], h[..., 6:7], h[..., 1:2]], -1)
     summed = torch.stack([h[..., 0] + h[..., 4], h[..., 1] + h[..., 5], h[..., 2] + h[..., 6], h[..., 3]], -1)
     summed = torch.cat([summed, torch.zeros_like(pad), h[..., 7:8]], -1)
-    return picked * scale.flatten() + summed - torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], dtype=y.dtype)
+    shift = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], dtype=y.dtype)
+    products = (h.unflatten(-1, (4, 2)) @ before.unflatten(-1, (4, 2)).mT).flatten(-2)
+    taken = torch.tensor([True, False, True, False, False, True])
+    return torch.where(taken, picked * scale.flatten() + summed - shift, products[..., [0, 1, 5, 6, 10, 15]])
 
 
 @pytest.mark.parametrize("batch", [(), (5,), (2, 3)])

@@ -2,7 +2,19 @@
 
 import pytest
 
-from flashode.program import Binary, Constant, Dense, Gather, Op, Parameter, Program, SegmentSum, Unary
+from flashode.program import (
+    Binary,
+    Constant,
+    Dense,
+    DenseDynamic,
+    Gather,
+    Op,
+    Parameter,
+    Program,
+    SegmentSum,
+    Select,
+    Unary,
+)
 
 MLP = Program(
     widths=(1, 2, 5, 5, 2),
@@ -31,8 +43,13 @@ def test_prints_every_kind_of_operation() -> None:
         Parameter(6, 0),
         SegmentSum(7, 5, (0, 1, 2, 3, 4, 4)),
         Dense(8, 7, 1, None, 5),
+        DenseDynamic(9, 2, 3, 1, 2),
+        DenseDynamic(10, 2, 3, 3, 1),
+        DenseDynamic(11, 6, 2, 1, 1),
+        Select(12, 7, 8, 1),
     )
-    text = str(Program((1, 5, 6, 6, 6, 6, 3, 5, 5), ops, 8, ((3,), (1, 1))))
+    widths = (1, 5, 6, 6, 6, 6, 3, 5, 5, 4, 3, 2, 5)
+    text = str(Program(widths, ops, 12, ((3,), (1, 1))))
     for line in (
         "v2[6] = (t, y)[0 x 3, 1:3, 5]",
         "v3[6] = [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]",
@@ -41,6 +58,10 @@ def test_prints_every_kind_of_operation() -> None:
         "v6[3] = p0",
         "v7[5] = segment_sum(v5, [0:5, 4])",
         "v8[5] = p1 @ v7, 5 times",
+        "v9[4] = v3 @ v2, 2 times",
+        "v10[3] = v3 @ v2, 3 blocks",
+        "v11[2] = v2 @ v6",
+        "v12[5] = v8 where v7 else y",
     ):
         assert f"  {line}\n" in text
 
@@ -70,6 +91,11 @@ def test_flops_of_shared_weights_and_sums() -> None:
     assert program.flops() == 2 * 3 * 4 * 2 + 12
 
 
+def test_flops_of_computed_weights_and_choices() -> None:
+    ops = (DenseDynamic(2, 1, 1, 1, 3), Gather(3, (2,), (0,) * 6), Select(4, 1, 3, 1))
+    assert Program((1, 6, 9, 6, 6), ops, 4).flops() == 2 * 2 * 9 + 6
+
+
 MALFORMED = {
     "two more widths": ((1, 2, 2, 2), (Unary(2, 1, "sin"),), 2, ()),
     "t has width 1": ((2, 2, 2), (Unary(2, 1, "sin"),), 2, ()),
@@ -88,6 +114,13 @@ MALFORMED = {
     r"not \(out_features, in_features\)": ((1, 2, 2), (Dense(2, 1, 0, None, 1),), 2, ((2,),)),
     "the bias of": ((1, 2, 2), (Dense(2, 1, 0, 1, 1),), 2, ((2, 2), (3,))),
     "not 2 groups of 2": ((1, 2, 4), (Dense(2, 1, 0, None, 2),), 1, ((2, 2),)),
+    "not 0 times 1 equal groups": ((1, 4, 4), (DenseDynamic(2, 1, 1, 0, 1),), 1, ()),
+    "not 1 times -1 equal groups": ((1, 4, 4), (DenseDynamic(2, 1, 1, 1, -1),), 1, ()),
+    "not 3 times 1 equal groups": ((1, 4, 3), (DenseDynamic(2, 1, 1, 3, 1),), 1, ()),
+    "has 1 rows, no multiple of 4": ((1, 4, 4), (DenseDynamic(2, 1, 0, 1, 1),), 1, ()),
+    "writes 1 rows where 4 are declared": ((1, 4, 4), (DenseDynamic(2, 1, 1, 1, 1),), 1, ()),
+    "joins widths 1, 2 and 2": ((1, 2, 2), (Select(2, 0, 1, 1),), 2, ()),
+    "joins widths 2, 2 and 1": ((1, 2, 2), (Select(2, 1, 1, 0),), 2, ()),
     "the output is value 5 of 2": ((1, 2), (), 5, ()),
     "dy/dt has width 1, y has 2": ((1, 2), (), 0, ()),
 }

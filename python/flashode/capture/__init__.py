@@ -56,7 +56,7 @@ def capture(func: Field, t: Tensor, y0: State, verify: Verify = "first") -> Capt
             bound = latest.check(func, alike, y0)
             if bound is not None:
                 return latest.bind(bound)
-    reason = obstacle(_largest(y0))
+    reason = obstacle(components(y0))
     if reason is not None:
         return Declined(reason)
     call = _Call(func, t, y0, verify, Key.of(y0))
@@ -130,18 +130,17 @@ def _alone() -> bool:
 
 def _bound(entry: Entry, bound: Bound, call: _Call) -> Capture | Declined:
     found = entry.bind(bound)
-    states = components(call.y0)
     if isinstance(found, Capture):
-        size = states[0].shape[0] if found.batched else None
-        met = size is None or size in entry.sizes
-        if call.verify == "never":
-            doubt = entry.sizes.get(size)
-            met = met or not entry.compared
-        else:
+        size = components(call.y0)[0].shape[0] if found.batched else None
+        if call.verify != "never":
             doubt = _doubt(entry, call, size)
-            met = True
-        if doubt is not None or not met:
-            return doubt or found
+        elif size is None or size in entry.sizes or not entry.compared:
+            doubt = entry.sizes.get(size)
+        else:
+            # Not remembered: others want it compared first.
+            return found
+        if doubt is not None:
+            return doubt
     entry.remember(call.y0, bound[0])
     return found
 
@@ -170,7 +169,3 @@ def _plain(tensor: Tensor) -> Tensor:
 
 def _plain_state(y0: State) -> State:
     return _plain(y0) if isinstance(y0, Tensor) else tuple(map(_plain, y0))
-
-
-def _largest(y0: State) -> Tensor:
-    return y0 if isinstance(y0, Tensor) else max(y0, key=Tensor.numel)

@@ -23,7 +23,7 @@ class CodeNames:
     Attributes:
         globals: names loaded from the module's globals, each with the chains of attributes taken from it; an
             empty chain means that the thing itself is used.
-        names: every name that occurs, attributes included.
+        names: every name that occurs, attributes included; ``requires_grad`` only if it is asked for.
         imports: modules that it imports when it runs.
         assigned_globals: globals that it assigns or deletes.
         handed: globals that it uses otherwise than by calling them at once.
@@ -45,8 +45,8 @@ def read(code: types.CodeType) -> CodeNames:
     assigned: set[str] = set()
     handed: set[str] = set()
     for part in nested(code):
-        names.update(part.co_names)
         listed = instructions(part)
+        names.update(_read_names(part, listed))
         for position, instruction in enumerate(listed):
             if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 loaded.add((instruction.argval, _chain(listed[position + 1 :])))
@@ -82,6 +82,12 @@ def nested(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from nested(constant)
+
+
+def _read_names(code: types.CodeType, listed: list[dis.Instruction]) -> set[str]:
+    # To switch it on for the state does not depend on whether it was.
+    asked = any(i.argval == "requires_grad" and i.opname != "STORE_ATTR" for i in listed)
+    return set(code.co_names) - (set() if asked else {"requires_grad"})
 
 
 def instructions(code: types.CodeType) -> list[dis.Instruction]:

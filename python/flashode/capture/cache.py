@@ -27,6 +27,7 @@ MAX_ENTRIES = 32
 MAX_SIZES = 256
 
 _WRAPPERS = (partial, types.MethodType)
+_ref = weakref.ref
 
 
 class Key(NamedTuple):
@@ -70,6 +71,7 @@ class Entry:
         origin: weakly, the function or object that it was made for.
         doubtful: the reason may be another thread's doing, which changed something meanwhile.
         compared: whether it was compared with the function when it was made.
+        default_dtype: torch's, as it was.
         alike: compares the state and the function's tensors with those for which it was found last.
     """
 
@@ -86,6 +88,7 @@ class Entry:
     doubtful: bool = False
     compared: bool = True
     alike: Alike | None = None
+    default_dtype: torch.dtype = field(init=False)
 
     def __post_init__(self) -> None:
         # Nearer at hand, for the short way.
@@ -136,7 +139,7 @@ class Cache:
 
     def entries(self, func: Any) -> list[Entry]:
         """The entries that may hold for ``func``, the latest used first; the list itself."""
-        found = self._by_class.get(weakref.ref(type(func)))
+        found = self._by_class.get(_ref(type(func)))
         if found is not None:
             return found
         while isinstance(func, _WRAPPERS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,17 +12,29 @@ from torch.utils._device import DeviceContext
 
 _DTYPES = (torch.float32, torch.float64)
 _KINDS = (Tensor, nn.Parameter)
+_GLOBAL_HOOKS = (
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+)
 _default_dtype = torch.get_default_dtype
+_modules = nn.modules.module
 _modes = torch._C._len_torch_function_stack
 
 
-def obstacle(y0: Tensor) -> str | None:
-    """The reason why no field can be captured for this state at this moment, if there is one."""
-    if y0.dtype not in _DTYPES:
-        return f"the state is {y0.dtype}; only float32 and float64 are captured"
-    if type(y0) not in _KINDS or torch._C._functorch.is_functorch_wrapped_tensor(y0):
-        return f"the state is a {type(y0).__name__}, not an ordinary tensor"
-    if y0.numel() == 0:
+def obstacle(states: Sequence[Tensor]) -> str | None:
+    """The reason why no field can be captured for a state at this moment, if there is one.
+
+    Args:
+        states: the components of the state, on one device.
+    """
+    for y0 in states:
+        if y0.dtype not in _DTYPES:
+            return f"the state is {y0.dtype}; only float32 and float64 are captured"
+        if type(y0) not in _KINDS or torch._C._functorch.is_functorch_wrapped_tensor(y0):
+            return f"the state is a {type(y0).__name__}, not an ordinary tensor"
+    if not any(y0.numel() for y0 in states):
         return "the state is empty"
     if torch.is_autocast_enabled(y0.device.type):
         return "autocast is on"
@@ -29,8 +42,7 @@ def obstacle(y0: Tensor) -> str | None:
         return "a torch.func transform (vmap, grad, jvp, ...) is active"
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation is active"
-    hooks = nn.modules.module
-    if hooks._global_forward_hooks or hooks._global_forward_pre_hooks or hooks._global_backward_hooks:
+    if any(getattr(_modules, hooks) for hooks in _GLOBAL_HOOKS):
         return "global module hooks are set"
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
         return _mode_obstacle(y0)
@@ -43,14 +55,14 @@ def undisturbed(default_dtype: torch.dtype) -> bool:
     Args:
         default_dtype: torch's, as it was.
     """
-    modules = nn.modules.module
     return not (
         _default_dtype() is not default_dtype
         or _modes()
         or forward_ad._current_level >= 0
-        or modules._global_forward_hooks
-        or modules._global_forward_pre_hooks
-        or modules._global_backward_hooks
+        or _modules._global_forward_hooks
+        or _modules._global_forward_pre_hooks
+        or _modules._global_backward_hooks
+        or _modules._global_backward_pre_hooks
     )
 
 

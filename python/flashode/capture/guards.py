@@ -20,7 +20,14 @@ from flashode.capture import watch_classes, watch_containers, watch_functions, w
 from flashode.capture.bytecode import CATCHES, IDENTITY
 from flashode.capture.guard_code import GuardCode
 from flashode.capture.refusal import Refusal
-from flashode.capture.relevance import ITERATION, REFLECTION, name_obstacle, tensor_obstacle
+from flashode.capture.relevance import (
+    ITERATION,
+    REFLECTION,
+    intercepts,
+    looks_into,
+    name_obstacle,
+    tensor_obstacle,
+)
 from flashode.capture.trust import opaque, simple
 from flashode.capture.watched import Container, Watched
 
@@ -67,6 +74,9 @@ class Walk:
 
     def value(self, expression: str, value: Any, label: str, depth: int = 0) -> None:
         """Adds the checks for one value."""
+        if intercepts(type(value)):
+            # The checks would run its code.
+            raise Refusal(f"{label} is a {type(value).__qualname__}, which has a __getattribute__ of its own")
         if simple(value):
             self.code.simple(expression, value)
             if type(value) in (int, float) and self.code.owner is not None:
@@ -101,6 +111,13 @@ class Walk:
         if obstacle is not None:
             raise Refusal(f"{label} {obstacle}")
         self.found.reached.add(name)
+        self.note_taking(value)
+
+    def note_taking(self, value: Any) -> None:
+        """Notes that the code has at hand what may look into any module."""
+        name = looks_into(value)
+        if name is not None:
+            self.found.reached.add(name)
 
     def seen(self, expression: str, value: Any) -> str | None:
         """The variable for a value met for the first time; checks identity for one met before."""
@@ -137,15 +154,32 @@ class Walk:
                     self.value(f"{own}[{key!r}]", attribute, f"{label}.{key}")
 
     def dictionary(
-        self, expression: str, dictionary: dict[str, Any], label: str, ordered: bool = False
+        self,
+        expression: str,
+        dictionary: dict[str, Any],
+        label: str,
+        ordered: bool | None = False,
+        by_name: bool = True,
     ) -> str:
-        """The variable for an object's own dictionary; its size is checked, or its keys in their order."""
+        """Adds the checks for an object's own dictionary.
+
+        Args:
+            expression: leads to it.
+            dictionary: the dictionary.
+            label: what the object is called.
+            ordered: whether the keys are checked in their order; if not, their number is; None for neither.
+            by_name: whether only code that names an attribute reads it.
+
+        Returns:
+            its variable.
+        """
         variable = self.code.variable(expression)
         if (ordered or CATCHES in self.names) and dictionary:
             self.code.keys(variable, dictionary)
-        else:
+        elif ordered is not None:
             self.code.length(variable, len(dictionary))
-        self.found.containers.append(Container(label, dictionary, self.code.owner, variable, of_object=True))
+        container = Container(label, dictionary, self.code.owner, variable, of_object=by_name)
+        self.found.containers.append(container)
         return variable
 
     def _tensor(self, expression: str, tensor: Tensor, label: str) -> None:

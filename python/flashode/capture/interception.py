@@ -13,6 +13,7 @@ _READS = frozenset({"numpy", "tolist", "__array__", "data_ptr", "untyped_storage
 # Functions that cut a tensor off from its gradient in a way that is not recorded.
 _CUTS = frozenset({"detach_", "detach_copy", "detach.default", "new_tensor", "tensor", "asarray"})
 _DATA: Any = Tensor.data
+_TRACKED: Any = Tensor.requires_grad
 
 
 class Recorder(Protocol):
@@ -22,6 +23,9 @@ class Recorder(Protocol):
 
     def refuse(self, what: str) -> None:
         """Raises."""
+
+    def owns(self, tensor: Tensor) -> bool:
+        """Whether a tensor is there before and after the call."""
 
 
 class Interception(TorchFunctionMode):
@@ -46,6 +50,13 @@ class Interception(TorchFunctionMode):
             given = args[1:] if name == "new_tensor" else args
             if any(map(differentiable, (*given, *kwargs.values()))):
                 self._recorder.refuse(f"it cuts a gradient off (.{'data' if reads_data else name})")
+        if name == "requires_grad_" or (name == "__set__" and func.__self__ is _TRACKED):
+            wanted = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
+            if wanted == args[0].requires_grad:
+                # Asked of torch, it could raise, because the state of a trace is no leaf.
+                return args[0]
+            if self._recorder.owns(args[0]):
+                self._recorder.refuse("it changes requires_grad of a tensor that it owns")
         if name == "detach" and differentiable(args[0]):
             return self._detached(func, args, kwargs)
         return func(*args, **kwargs)

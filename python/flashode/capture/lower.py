@@ -182,6 +182,10 @@ def _results(
     if _is_hoisted(low, call, operands):
         _hold_masks(low, op, call, operands)
         results = _evaluated_before(low, operation, call, views)
+        if _shows_memory(op):
+            # The result is a copy, which is as good until one of the two is written to.
+            for x in (*operands, *results):
+                x.storage.shown = call.name
     elif call.name in RULES:
         made = RULES[call.name](low, call)
         results = [made] if isinstance(made, View) else list(made)
@@ -198,6 +202,12 @@ def _is_hoisted(low: Lowering, call: Call, operands: Sequence[View]) -> bool:
     if call.name in POINTWISE:
         return all(low.program.is_static(x.rows) for x in operands)
     return call.axis is None and all(map(low.is_static, operands))
+
+
+def _shows_memory(op: torch._ops.OpOverload) -> bool:
+    returns = op._schema.returns
+    alias = returns[0].alias_info if returns else None
+    return alias is not None and not alias.is_write
 
 
 def _hold_masks(low: Lowering, op: torch._ops.OpOverload, call: Call, operands: Sequence[View]) -> None:
@@ -225,10 +235,10 @@ def _exact(low: Lowering, call: Call, view: View) -> bool:
     if view.dtype in (low.dtype, torch.bool) or low.program.is_static(view.rows):
         return True
     # Ones and zeros are exact in every dtype, and so are their sums.
-    counts = call.name in ("_to_copy", "sum") and call["self"].dtype == torch.bool
+    counts = call.name in ("_to_copy", "sum", "cumsum") and call["self"].dtype == torch.bool
     narrower = torch.promote_types(view.dtype, low.dtype) == low.dtype
     chosen = call.name == "where" and narrower
-    return counts or chosen or call.name in STRUCTURE or call.name in INDEXING
+    return counts or chosen or call.name == "count_nonzero" or call.name in STRUCTURE or call.name in INDEXING
 
 
 def _casts(call: Call) -> bool:
@@ -289,7 +299,7 @@ def _bind(operation: Operation, views: dict[int, View]) -> dict[str, Any]:
             given = operation.kwargs[argument.name]
         else:
             given = argument.default_value if argument.has_default_value() else None
-        if argument.name != "self" or not isinstance(given, Ref) or _read(operation):
+        if not isinstance(given, Ref) or _read(operation):
             bound[argument.name] = _replace(given, views, by_index=True)
     return bound
 

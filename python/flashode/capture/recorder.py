@@ -85,9 +85,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.refusal = what + at(user_line())
         raise Refusal(self.refusal)
 
+    def owns(self, tensor: Tensor) -> bool:
+        """Whether it is one of the tensors that the function is known to own."""
+        return id(tensor) in self._slots
+
     def input(
         self, origin: str, value: Tensor, slot: int | None = None, requires_grad: bool = True
     ) -> StandIn:
+        """A stand-in for an argument of the function, or for a tensor that it owns."""
         index = self._add(TracedValue(tuple(value.shape), value.dtype, origin, slot))
         self._dependent_roots.add(index)
         made = StandIn(value, index)
@@ -102,6 +107,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def finish(self, result: Any, structure: Structure, dtype: torch.dtype) -> Trace:
+        """The trace of a call that returned ``result``."""
         try:
             with torch.enable_grad(), self:
                 fitted = structure.fit(result, dtype)
@@ -123,7 +129,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         written = self._written(func, args)
         if cuts and (written is not None or torch.is_inference_mode_enabled()):
             self.refuse(f"it writes or infers with gradients off ({name_of(func)})")
-        result = func(*mapped(_inner, args), **mapped(_inner, kwargs))
+        result = _performed(func, mapped(_inner, args), mapped(_inner, kwargs))
         where = user_line()
         if written is not None:
             return self._rewrite(func, written, roots, (refs, ref_kwargs, where))
@@ -263,6 +269,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive.append(tensor)
         self._plain[id(tensor)] = index
         return tensor
+
+
+def _performed(func: Any, args: Any, kwargs: Any) -> Any:
+    if func is torch.ops.aten.mul.Scalar and args[0]._is_zerotensor():
+        # Zeros without memory stand for missing forward derivatives; scaling them in a mode crashes torch.
+        zeros: Tensor = args[0]
+        return torch._efficientzerotensor(zeros.shape, dtype=zeros.dtype, device=zeros.device)
+    return func(*args, **kwargs)
 
 
 def _inner(item: Any) -> Any:

@@ -56,7 +56,6 @@ ITERATION = frozenset(
         "get_submodule",
         "get_parameter",
         "get_buffer",
-        "stack_module_state",
     ]
 )
 IGNORED_IN_MODULES = frozenset(
@@ -74,6 +73,10 @@ IGNORED_IN_MODULES = frozenset(
 )
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _HARMLESS_BASES = (object, nn.Module, abc.ABC, typing.Generic, typing.Protocol)
+# Stands among the names for code of torch's that reads attributes of torch's modules.
+LOOKS_INTO = "looks into"
+# Where torch keeps functions of modules.
+_TOOLS = ("torch.nn.utils", "torch.nn.init", "torch._functorch", "torch.func", "torch.ao")
 CONSTRUCTORS = frozenset(["__init__", "__new__", "__post_init__"])
 # Code that has a class at hand without naming it.
 CLASS_QUERIES = frozenset(["type", "__class__", "cls"])
@@ -95,6 +98,18 @@ _UNUSED_SPECIAL_METHODS = frozenset(
         "__replace__",
     ]
 )
+
+
+def looks_into(value: Any) -> str | None:
+    """Whether a trusted function may read attributes of modules that it is handed.
+
+    Returns:
+        what stands among the names for that: of torch's modules alone, or of all; None if it does not.
+    """
+    home = getattr(value, "__module__", None)
+    if not isinstance(value, types.FunctionType) or not isinstance(home, str) or not home.startswith(_TOOLS):
+        return None
+    return LOOKS_INTO if value is torch.func.functional_call else "modules"
 
 
 def class_attribute_matters(name: str, attribute: Any, names: frozenset[str], everything: bool) -> bool:
@@ -149,6 +164,12 @@ def tensor_obstacle(tensor: Tensor) -> str | None:
     if tensor.is_inference():
         return "was made in inference mode, so that its gradients cannot be compared"
     return "has gradient hooks, which checking the capture would call" if tensor._backward_hooks else None
+
+
+def intercepts(kind: type) -> bool:
+    """Whether a class of the user's runs code of its own for each attribute that is read."""
+    own = [base.__dict__.get("__getattribute__") for base in kind.__mro__ if not trusted_class(base)]
+    return any(isinstance(method, types.FunctionType) for method in own)
 
 
 def inherits_trusted(kind: type) -> bool:

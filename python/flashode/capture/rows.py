@@ -37,6 +37,17 @@ MAX_ROWS = 1 << 18
 _NEUTRAL = {"add": 0.0, "sub": 0.0, "mul": 1.0}
 
 
+def distinct(references: Rows) -> Rows:
+    """Those that differ, in ascending order.
+
+    ``numpy.unique`` alone would import numpy's masked arrays, a third of a second in a fresh process.
+    """
+    ordered = np.sort(references, axis=None)
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
+
+
 class ProgramBuilder:
     """Emits operations; equal ones are emitted once, and unused ones are left out of the finished Program."""
 
@@ -188,14 +199,14 @@ class ProgramBuilder:
 
     def owner(self, rows: Rows) -> Op | None:
         """The operation whose value holds all of ``rows``; None if it is not one, or an input."""
-        owners = np.unique(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
+        owners = distinct(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
         return self._ops[owners[0] - 2] if len(owners) == 1 and owners[0] >= 2 else None
 
     def is_static(self, rows: Rows) -> bool:
         """Whether all rows are literals or elements of parameters."""
         if rows.size and not self._is_static_value(bisect.bisect(self._starts, rows.flat[0]) - 1):
             return False  # most are told by their first row
-        owners = np.unique(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
+        owners = distinct(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
         return all(map(self._is_static_value, owners))
 
     def _is_static_value(self, value: int) -> bool:
@@ -203,7 +214,7 @@ class ProgramBuilder:
 
     def literal(self, rows: Rows) -> npt.NDArray[np.float64] | None:
         """The numbers that the rows hold, if all of them are literals."""
-        owners = np.unique(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
+        owners = distinct(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
         if not all(owner >= 2 and isinstance(self._ops[owner - 2], Constant) for owner in owners):
             return None
         return self._literals(rows.ravel())[0].reshape(rows.shape)
@@ -212,7 +223,7 @@ class ProgramBuilder:
         """The numbers that rows hold, and which rows are literals."""
         owners = np.searchsorted(self._starts, rows, "right") - 1
         numbers, known = np.zeros(rows.size), np.zeros(rows.size, bool)
-        for owner in np.unique(owners):
+        for owner in distinct(owners):
             op = self._ops[owner - 2] if owner >= 2 else None
             if isinstance(op, Constant):
                 held = owners == owner
@@ -260,7 +271,7 @@ class ProgramBuilder:
     def _gathered(self, rows: Rows) -> int:
         """The value that holds exactly these rows in this order; a gather where none does."""
         owners = np.searchsorted(self._starts, rows, "right") - 1
-        inputs = np.unique(owners)
+        inputs = distinct(owners)
         if len(inputs) == 1:
             value = int(inputs[0])
             if len(rows) == self._widths[value] and np.array_equal(rows, self.value(value)):

@@ -59,7 +59,11 @@ def trace(
         with torch.enable_grad(), recorder, carrying, Interception(recorder):
             given = recorder.computed(time), structure.join(list(map(recorder.computed, parts)))
             result = carrying.placed(func(*given))
+            if not torch.is_grad_enabled():
+                recorder.refuse("it leaves gradients switched off")
     except Exception as error:
+        if recorder.refusal is None and isinstance(error, Refusal):
+            raise Refusal(f"{error}{at(raised_at(error))}") from error
         if recorder.refusal is None:
             raise Failed(f"tracing it raised {described(error)}{at(raised_at(error))}") from error
     if recorder.refusal is not None:

@@ -24,14 +24,19 @@ def class_of(walk: Walk, variable: str, kind: type, label: str) -> None:
         class_(walk, f"type({variable})", kind, label)
         return
     walk.code.identical(f"type({variable})", kind)
-    if issubclass(kind, nn.Module) and (kind, "forward") not in walk.known:
-        # Once for all objects of the class; it may have been replaced.
-        walk.known.add((kind, "forward"))
-        forward = f"{walk.code.constant(kind)}.forward"
-        if isinstance(kind.forward, types.FunctionType) and homemade(kind.forward):
-            walk.value(forward, kind.forward, f"{kind.__qualname__}.forward")
-        else:
-            walk.code.identical(forward, kind.forward)
+    _forward(walk, kind)
+
+
+def _forward(walk: Walk, kind: type) -> None:
+    """Watches what a class of torch's does when called, once for all objects: it may have been replaced."""
+    if not issubclass(kind, nn.Module) or (kind, "forward") in walk.known:
+        return
+    walk.known.add((kind, "forward"))
+    expression = f"{walk.code.constant(kind)}.forward"
+    if isinstance(kind.forward, types.FunctionType) and homemade(kind.forward):
+        walk.value(expression, kind.forward, f"{kind.__qualname__}.forward")
+    else:
+        walk.code.identical(expression, kind.forward)
 
 
 def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = False) -> None:
@@ -60,6 +65,8 @@ def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = Fal
     everything = walk.everything or inherits_trusted(kind)
     for position, base in enumerate(kind.__mro__):
         if trusted_class(base):
+            if base is not nn.Module:
+                _forward(walk, base)
             continue
         own = walk.code.variable(_space(variable, position))
         walk.code.length(own, len(base.__dict__))

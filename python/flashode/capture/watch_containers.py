@@ -78,9 +78,10 @@ def array(walk: Walk, expression: str, value: np.ndarray[Any, Any], label: str) 
 
 
 def _named(kind: type) -> bool:
-    """Whether it is the class of a named tuple of the user's."""
+    """Whether it is the class of a named tuple of the user's, which holds its items as any tuple does."""
     fields = kind.__dict__.get("_fields")
-    return kind.__base__ is tuple and isinstance(fields, tuple) and not trusted_class(kind)
+    own = {"__getitem__", "__len__", "__getattribute__"} & kind.__dict__.keys()
+    return kind.__base__ is tuple and isinstance(fields, tuple) and not own and not trusted_class(kind)
 
 
 def _odd_table(walk: Walk, variable: str, value: Any, label: str) -> None:

@@ -14,7 +14,14 @@ from flashode.capture.counting import only_counts_global
 from flashode.capture.printing import watchable
 from flashode.capture.refusal import Refusal
 from flashode.capture.relevance import code_obstacle
-from flashode.capture.trust import FORBIDDEN_BUILTINS, forbidden, homemade, innermost, opaque, trusted_function
+from flashode.capture.trust import (
+    FORBIDDEN_BUILTINS,
+    forbidden,
+    homemade,
+    innermost,
+    opaque,
+    trusted_function,
+)
 from flashode.capture.watched import Container
 
 if TYPE_CHECKING:
@@ -180,3 +187,4 @@ def _taken(walk: Walk, module: types.ModuleType, name: str) -> None:
         walk.value(expression, value, f"{module.__name__}.{name}")
     else:
         walk.code.identical(expression, value)
+        walk.note_taking(value)

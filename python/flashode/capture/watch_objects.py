@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from flashode.capture import watch_classes
-from flashode.capture.bytecode import CATCHES
+from flashode.capture.bytecode import CATCHES, IDENTITY
 from flashode.capture.refusal import Refusal
 from flashode.capture.relevance import (
+    CLASS_QUERIES,
+    CONSTRUCTORS,
     FORMATTING,
     HOOKS,
     IGNORED_IN_MODULES,
+    ITERATION,
+    LOOKS_INTO,
+    REFLECTION,
     inherits_trusted,
     slots_of,
     written_in_python,
@@ -28,6 +33,10 @@ if TYPE_CHECKING:
 
 # They read nothing but what they contain, and no attributes of that.
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+# Names that stand for more than an attribute.
+_NO_ATTRIBUTES = frozenset(
+    [*REFLECTION, *ITERATION, *CLASS_QUERIES, *CONSTRUCTORS, *FORMATTING, *IDENTITY, CATCHES]
+)
 _CHILDREN = ("_parameters", "_buffers", "_modules")
 
 
@@ -46,8 +55,8 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
     if hooked:
         raise Refusal(f"{label} has hooks ({hooked[0]})")
     if value.__dict__["_modules"] and trusted_class(kind) and kind not in _CONTAINERS:
-        # It may read any attribute of its submodules.
-        walk.found.reached.update(names_used(kind))
+        # It may read attributes of its submodules.
+        walk.found.reached.update(names_used(kind) - _NO_ATTRIBUTES, {LOOKS_INTO})
     own = walk.dictionary(f"{variable}.__dict__", value.__dict__, label)
     wanted = _attributes_wanted(walk, kind)
     looked_at = _CHILDREN if wanted is None else _searched(value, wanted)
@@ -59,8 +68,11 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
             # A call that adds one must still be undone.
             walk.found.containers.append(Container(label, children, walk.code.owner, place, of_object=True))
             continue
-        # Code that iterates over parameters or buffers names the iteration.
-        ordered = name == "_modules" or walk.every_submodule
+        # Code that iterates over parameters or buffers names the iteration. What else there is in the last
+        # place searched matters to nobody.
+        ordered: bool | None = name == "_modules" or walk.every_submodule
+        if not ordered and wanted is not None and trusted_class(kind) and name == looked_at[-1]:
+            ordered = None
         inner = walk.dictionary(place, children, label, ordered)
         for key, child in children.items():
             if wanted is None or key in wanted or (name == "_modules" and kind in _CONTAINERS):
@@ -78,7 +90,8 @@ def _attributes_wanted(walk: Walk, kind: Any) -> frozenset[str] | None:
     if not trusted_class(kind) and not inherits_trusted(kind):
         return walk.names
     # A formatted module tells of attributes that nothing else reads, an exception of missing ones.
-    if not isinstance(kind.forward, types.FunctionType) or not walk.names.isdisjoint({*FORMATTING, CATCHES}):
+    widely = not walk.names.isdisjoint({*FORMATTING, CATCHES, LOOKS_INTO})
+    if widely or not isinstance(kind.forward, types.FunctionType):
         return None
     named = (walk.names & set(dir(kind))) - {"forward"}
     if kind in _CONTAINERS:
@@ -108,7 +121,7 @@ def instance(walk: Walk, expression: str, value: Any, label: str) -> None:
         return
     watch_classes.class_of(walk, variable, kind, label)
     if kind.__dictoffset__:
-        own = walk.dictionary(f"{variable}.__dict__", value.__dict__, label, ordered=plain)
+        own = walk.dictionary(f"{variable}.__dict__", value.__dict__, label, ordered=plain, by_name=not plain)
         wanted = None if walk.everything or plain else walk.names
         walk.attributes(own, value.__dict__, label, (), wanted)
         if wanted is not None:

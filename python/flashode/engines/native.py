@@ -253,7 +253,8 @@ class NativePlan:
     def _transposes(self) -> list[tuple[int, int, int, int]]:
         """The Program's parameters that are another one's transpose: which, whose, and the other's shape."""
         shapes = self._capture.program.parameter_shapes
-        return [(p, of, *shapes[of]) for p, of in self._capture.prologue.transposes()]
+        pairs = self._capture.prologue.transposes()
+        return [(p, of, shapes[of][0], shapes[of][1]) for p, of in pairs]
 
     def _count(self, outcome: Any) -> Statistics:
         self._capture.count(outcome.evaluations)

@@ -15,7 +15,7 @@ from torch import Tensor
 from flashode.capture.pairing import Batch, Shape
 from flashode.capture.prologue import PrologueBuilder
 from flashode.capture.refusal import Refusal
-from flashode.capture.rows import ProgramBuilder, Rows
+from flashode.capture.rows import ProgramBuilder, Rows, distinct
 from flashode.program import Constant, Parameter
 
 
@@ -24,6 +24,7 @@ class Storage:
 
     def __init__(self, content: Rows) -> None:
         self.content = content  # flat
+        self.shown: str | None = None  # the operation that showed it as memory of its own
 
 
 @dataclass(frozen=True)
@@ -251,8 +252,7 @@ class Lowering:
 
     def number(self, x: View) -> float | None:
         """The number that all elements of ``x`` are, if they are one literal."""
-        distinct = np.unique(x.rows)
-        literal = self.program.literal(distinct)
+        literal = self.program.literal(distinct(x.rows))
         if literal is None or len(set(literal.tolist())) != 1:
             return None
         return float(literal[0])

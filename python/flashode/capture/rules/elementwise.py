@@ -129,7 +129,9 @@ def _logaddexp(base: float) -> Rule:
     def rule(low: Lowering, call: Call) -> View:
         a, b = call["self"], call["other"]
         rate = math.log(base)
-        distance = low.unary("abs", low.sub(a, b))
+        # Infinities may be equal, but have no difference.
+        difference = low.select(low.compared("eq", a, b), low.constant(0.0), low.sub(a, b))
+        distance = low.unary("abs", difference)
         rest = low.unary("log1p", low.unary("exp", low.scaled(distance, -rate)))
         return low.add(low.binary("maximum", a, b), low.scaled(rest, 1.0 / rate))
 
@@ -151,8 +153,14 @@ def _sinc(low: Lowering, call: Call) -> View:
 
 
 def _hypot(low: Lowering, call: Call) -> View:
+    # Of numbers near one, so that no square overflows or vanishes; how far they are taken cancels.
     a, b = call["self"], call["other"]
-    return low.unary("sqrt", low.add(low.unary("power", a, 2.0), low.unary("power", b, 2.0)))
+    width, height = (low.unary("abs", low.without_gradient(x)) for x in (a, b))
+    size = low.binary("maximum", width, height)
+    alone = low.either(low.compared("eq", size, 0.0), low.compared("eq", size, math.inf))
+    size = low.select(alone, low.constant(1.0), size)
+    squares = (low.unary("power", low.div(x, size), 2.0) for x in (a, b))
+    return low.mul(size, low.unary("sqrt", low.add(*squares)))
 
 
 def _logit(low: Lowering, call: Call) -> View:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from flashode.capture.refusal import Refusal
 from flashode.capture.rows import Rows
@@ -109,6 +110,12 @@ def mean(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
     return low.scaled(total(low, x, dims), 1.0 / math.prod(x.positions.shape[dim] for dim in dims))
 
 
+def _count_nonzero(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    held = x if x.dtype == torch.bool else low.compared("ne", x, 0.0)
+    return shaped(call, low.sum(held, call.dims(x)))
+
+
 def _mean(low: Lowering, call: Call) -> View:
     return shaped(call, mean(low, call["self"], call.dims(call["self"])))
 
@@ -200,7 +207,7 @@ def _running(join: Callable[[Lowering, View, View], View]) -> Rule:
             later, earlier = low.new(rows[..., reach:], None), low.new(rows[..., :-reach], None)
             rows = np.concatenate([rows[..., :reach], join(low, later, earlier).rows], -1)
             reach *= 2
-        return low.new(np.moveaxis(rows, -1, dim).reshape(call.shape), call.axis)
+        return low.new(np.moveaxis(rows, -1, dim).reshape(call.shape), call.axis, call.dtypes[0])
 
     return rule
 
@@ -208,6 +215,7 @@ def _running(join: Callable[[Lowering, View, View], View]) -> Rule:
 REDUCTIONS: dict[str, Rule] = {
     "sum": _sum,
     "mean": _mean,
+    "count_nonzero": _count_nonzero,
     "prod": _prod,
     "amax": _evenly("maximum"),
     "amin": _evenly("minimum"),

@@ -187,6 +187,8 @@ def _copy(low: Lowering, call: Call) -> View:
 def write(low: Lowering, target: View, result: View) -> View:
     """Puts the result of an in-place operation into its target."""
     source, _ = low.broadcast(converted(low, result, target.dtype), target)
+    if target.storage.shown is not None:
+        raise Refusal(f"it writes into memory that aten.{target.storage.shown} shows")
     target.storage.content[target.positions] = source.rows
     return target
 
