@@ -9,7 +9,7 @@ from torch import Tensor
 
 import flashode
 from flashode.capture.captured import Capture
-from flashode.capture.prologue import Prologue, Step
+from flashode.capture.lowering.prologue import Prologue, Step
 from flashode.program import Program
 
 

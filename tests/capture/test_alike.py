@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import flashode.capture
 from capture.agreement import T, Y, declined, made, true
-from flashode.capture import Capture, alike, capture
+from flashode.capture import Capture, capture
+from flashode.capture.watching import alike
 from flashode.declined import Declined
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from flashode.capture.rows import ProgramBuilder
+from flashode.capture.lowering.rows import ProgramBuilder
 from flashode.program import Binary, Constant, DenseDynamic, Select
 
 D = torch.float64

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from capture.agreement import T, Y, declined, made, true
 from flashode.capture import Capture, capture
-from flashode.capture.guards import watch
-from flashode.capture.trusted_modules import attributes_read, names_used
+from flashode.capture.watching.guards import watch
+from flashode.capture.watching.trusted_modules import attributes_read, names_used
 
 Field = Callable[[Any, Any], Any]
 RATE = 2.0

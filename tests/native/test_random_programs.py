@@ -13,7 +13,7 @@ from torch import Tensor
 import flashode
 from flashode import use_engine
 from flashode.capture.captured import Capture
-from flashode.capture.prologue import Prologue, Step
+from flashode.capture.lowering.prologue import Prologue, Step
 from flashode.program import Program
 from random_programs import random_programs
 

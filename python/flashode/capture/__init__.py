@@ -10,15 +10,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from flashode.capture.attempt import attempted
 from flashode.capture.cache import Cache, Entry, Key
+from flashode.capture.calling.attempt import attempted
 from flashode.capture.captured import Capture
 from flashode.capture.changing import origin, unsteady
-from flashode.capture.environment import obstacle, undisturbed
-from flashode.capture.guard_code import Bound
-from flashode.capture.guards import watch
 from flashode.capture.making import Field, compare_values, confirm, make
 from flashode.capture.refusal import Refusal
+from flashode.capture.watching.environment import obstacle, undisturbed
+from flashode.capture.watching.guard_code import Bound
+from flashode.capture.watching.guards import watch
 from flashode.declined import Declined
 from flashode.state import State, components
 from flashode.verify import Verify

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from flashode.capture.alike import alike
 from flashode.capture.captured import Capture
-from flashode.capture.guard_code import Alike, Bound, Check, Owner
 from flashode.capture.held import while_held
-from flashode.capture.lower import Lowered
+from flashode.capture.lowering.lower import Lowered
+from flashode.capture.watching.alike import alike
+from flashode.capture.watching.guard_code import Alike, Bound, Check, Owner
 from flashode.declined import Declined
 from flashode.state import State, Structure
 

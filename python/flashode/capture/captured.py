@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from flashode.capture.guard_code import Counter
-from flashode.capture.prologue import Prologue
+from flashode.capture.lowering.prologue import Prologue
+from flashode.capture.watching.guard_code import Counter
 from flashode.program import Program
 
 

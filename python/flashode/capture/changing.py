@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from flashode.capture.cache import Entry, Key
-from flashode.capture.guard_code import Bound, Check
-from flashode.capture.lower import Lowered
-from flashode.capture.watched import Watched
+from flashode.capture.lowering.lower import Lowered
+from flashode.capture.watching.guard_code import Bound, Check
+from flashode.capture.watching.watched import Watched
 from flashode.declined import Declined
 
 MAX_VALUES = 8

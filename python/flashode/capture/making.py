@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from flashode.capture.cache import Entry, Key
-from flashode.capture.carrying import guesses
-from flashode.capture.effects import Effects
-from flashode.capture.lower import Lowered, lower
-from flashode.capture.pairing import pair
+from flashode.capture.calling.effects import Effects
+from flashode.capture.lowering.lower import Lowered, lower
 from flashode.capture.refusal import Failed, Refusal
-from flashode.capture.trace import trace
-from flashode.capture.traced import Trace
+from flashode.capture.tracing.carrying import guesses
+from flashode.capture.tracing.pairing import pair
+from flashode.capture.tracing.trace import trace
+from flashode.capture.tracing.traced import Trace
 from flashode.capture.verify import perturbed, verify, verify_values
-from flashode.capture.watched import Watched
+from flashode.capture.watching.watched import Watched
 from flashode.declined import Declined
 from flashode.state import State, Structure, components
 

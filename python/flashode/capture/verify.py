@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashode.capture.custom_backward import refuse_custom_backward
 from flashode.capture.refusal import Refusal, described
+from flashode.capture.tracing.custom_backward import refuse_custom_backward
 from flashode.state import State, Structure, components
 
 # Torch's own rules are not all exact: in float64 its gradient of celu is wrong in the eighth digit.

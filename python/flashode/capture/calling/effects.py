@@ -1,0 +1,112 @@
+"""Calling a user's function without leaving a trace of the call.
+
+Capturing calls the function a few times more than the solve does. Whatever such a call changes is put back,
+and makes the function unfit for capture, except a counter: an integer that grows by the same amount in each
+call and is used for nothing else.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from flashode.capture.calling.contents import MISSING, Change, content, restored
+from flashode.capture.calling.printing import printing_refused
+from flashode.capture.refusal import Refusal
+from flashode.capture.watching.counting import only_counts, only_counts_item
+from flashode.capture.watching.guard_code import Owner
+from flashode.capture.watching.relevance import REFLECTION
+from flashode.capture.watching.watched import Watched
+
+T = TypeVar("T")
+
+
+class Effects:
+    """Runs calls of one function and undoes what they change.
+
+    Attributes:
+        counters: the counters found, ``(their holder, their place in it) -> amount for each call``; None
+            before the first call.
+        changed: where something changed, as the checks name it.
+    """
+
+    def __init__(self, watched: Watched) -> None:
+        self.counters: dict[Owner, int] | None = None
+        self.changed: set[Owner] = set()
+        self._watched = watched
+        self._containers = {
+            (id(container.held), container.places): container for container in watched.containers
+        }.values()
+
+    def undone(self, call: Callable[[], T]) -> T:
+        """The result of ``call``, whose effects are undone.
+
+        Raises:
+            Refusal: the call changed something that is not a counter.
+        """
+        before = [content(container) for container in self._containers]
+        tensors = [(x, x._version, x.grad if x.is_leaf else None) for x in self._watched.tensors]
+        try:
+            with warnings.catch_warnings(), printing_refused(self._watched.prints):
+                # Ignored ones leave no mark, so that the user still gets to see each when it is due.
+                warnings.simplefilter("ignore")
+                result = call()
+        finally:
+            changes = [
+                change
+                for container, held in zip(self._containers, before, strict=True)
+                for change in restored(container, held)
+            ]
+            self._note(changes)
+            gradients = [_gradient_restored(tensor, gradient) for tensor, _, gradient in tensors]
+        # Not among what is done finally: an interrupt or a refusal on its way must not be replaced.
+        self._settle(changes)
+        if any(gradients):
+            raise Refusal("it changes the .grad of a tensor that it owns")
+        if any(tensor._version != version for tensor, version, _ in tensors):
+            raise Refusal("it changes a tensor that it owns in place")
+        return result
+
+    def _note(self, changes: list[Change]) -> None:
+        for container, key, old, new in changes:
+            stays = old is not MISSING and new is not MISSING
+            if container.variable is not None and (stays or container.of_object):
+                self.changed.add((container.variable, key))
+            elif container.owner is not None:
+                self.changed.add(container.owner)
+
+    def _settle(self, changes: list[Change]) -> None:
+        counters: dict[Owner, int] = {}
+        for change in changes:
+            container, key, old, new = change
+            named = isinstance(key, str) and (container.of_object or isinstance(container.held, type))
+            label = f"{container.label}.{key}" if named else container.label
+            if container.variable is None or type(old) is not int or type(new) is not int:
+                raise Refusal(f"it changes {label}")
+            counters[container.variable, key] = new - old
+            if not self._only_counts(change):
+                raise Refusal(f"the counter {label} is used for more than counting")
+        if self.counters not in (None, counters):
+            raise Refusal("its counters grow unevenly from call to call")
+        self.counters = counters
+
+    def _only_counts(self, change: Change) -> bool:
+        container, key, codes = change.container, change.key, self._watched.codes
+        if not self._watched.names.isdisjoint(REFLECTION - {"hasattr"}):
+            return False
+        if container.of_object or container.places is not None:
+            return all(only_counts(code, key) for code in codes)
+        if container.name:
+            return all(only_counts(code, container.name) for code in codes)
+        name = self._watched.name_of(container)
+        return name is not None and all(only_counts_item(code, name, key) for code in codes)
+
+
+def _gradient_restored(tensor: Tensor, gradient: Any) -> bool:
+    if not tensor.is_leaf or tensor.grad is gradient:
+        return False
+    tensor.grad = gradient
+    return True

@@ -1,0 +1,1 @@
+"""From the graph of ATen operations to a Program and the prologue that makes its parameters."""

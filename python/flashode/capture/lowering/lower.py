@@ -1,0 +1,332 @@
+"""From the graph of ATen operations to a Program and its prologue."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashode.capture.lowering.prologue import Prologue
+from flashode.capture.lowering.rows import Rows
+from flashode.capture.lowering.rules import FILLED, INDEXING, POINTWISE, RULES, STRUCTURE
+from flashode.capture.lowering.rules.context import Call, Lowering, View, batch_axis, per_trajectory
+from flashode.capture.lowering.rules.structure import RESHAPES, write
+from flashode.capture.places import at
+from flashode.capture.refusal import Refusal
+from flashode.capture.tracing.pairing import Batch, Graph, GraphValue
+from flashode.capture.tracing.traced import Operation, Ref, refs_in
+from flashode.program import Program
+
+# A larger literal is kept as a tensor, which a kernel reads in place.
+MAX_LITERAL_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A Program and what makes its parameters.
+
+    Attributes:
+        program: the field of one trajectory.
+        prologue: makes the Program's parameters.
+        batched: whether the state holds several trajectories.
+        carried: the field's tensors of which each trajectory carries its slice along, behind its state.
+        dtype: the state's.
+        held: contents that the Program presumes of the field's tensors, by slot: indices.
+    """
+
+    program: Program
+    prologue: Prologue
+    batched: bool
+    carried: tuple[int, ...]
+    dtype: torch.dtype
+    held: Mapping[int, Tensor]
+
+    def carry(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Those carried along, of the field's tensors, in the state's dtype; with autograd on."""
+        if not self.carried:
+            return ()
+        with torch.enable_grad():
+            return tuple(tensors[slot].to(self.dtype) for slot in self.carried)
+
+
+def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
+    """Lowers a graph.
+
+    Args:
+        graph: the field; the components of its ``y`` have a batch axis at the front, or none.
+        y: a component of a state, for its dtype and device.
+        slots: the tensors that the field owns.
+
+    Raises:
+        Refusal: an operation has no row-wise meaning or is not known; names it and the user's line.
+    """
+    operations = _needed(graph)
+    inputs = [index for index, value in enumerate(graph.values) if value.origin == "y"]
+    carried = _carried(graph, operations)
+    sizes = [math.prod(per_trajectory(graph.values[index].shape)) for index in (*inputs, *carried)]
+    low = Lowering(sum(sizes), y.dtype, y.device, slots)
+    pieces = np.split(low.program.value(1), np.cumsum(sizes)[:-1])
+    views = _sources(low, graph, dict(zip((*inputs, *carried), pieces, strict=True)))
+    for operation in operations:
+        try:
+            _lower_operation(low, graph, operation, views)
+        except Refusal as refusal:
+            raise Refusal(f"{refusal}{at(operation.where)}") from None
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            # A use of the operation that its rule does not foresee; the function still runs eagerly.
+            name = operation.op._schema.name.replace("::", ".")
+            raise Refusal(f"this use of {name} is not supported: {error}{at(operation.where)}") from error
+    results = []
+    for index, output in zip(inputs, graph.outputs, strict=True):
+        shape = graph.values[index].shape
+        if 0 in per_trajectory(shape):
+            continue
+        if views[output].shape != shape:
+            raise Refusal("the value it returns does not keep the batch axis of y")
+        results.append(views[output].rows.ravel())
+    if carried:
+        # What a trajectory carries along does not change.
+        results.append(low.program.constant(np.zeros(sum(sizes[len(inputs) :]))))
+    program, parameters = low.program.finish(np.concatenate(results))
+    prologue = low.prologue.finish([low.registers[index] for index in parameters])
+    batched = any(batch_axis(graph.values[index].shape) is not None for index in inputs)
+    return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, low.prologue.held)
+
+
+def _carried(graph: Graph, operations: Sequence[Operation]) -> dict[int, int]:
+    """The values that are tensors of the field with a slice for each trajectory, and their slots."""
+    read = {ref.index for operation in operations for ref in refs_in((operation.args, operation.kwargs))}
+    read.update(graph.outputs)
+    return {
+        index: value.slot
+        for index, value in enumerate(graph.values)
+        if value.slot is not None and batch_axis(value.shape) is not None and index in read
+    }
+
+
+def _sources(low: Lowering, graph: Graph, rows: dict[int, Rows]) -> dict[int, View]:
+    """What operations start from: the inputs at their ``rows`` of y, and what is not made by an operation."""
+    views: dict[int, View] = {}
+    for index, value in enumerate(graph.values):
+        if value.origin != "result" and (index in rows or batch_axis(value.shape) is None):
+            views[index] = _source(low, value, rows.get(index))
+    return views
+
+
+def _source(low: Lowering, value: GraphValue, rows: Rows | None) -> View:
+    shape, axis = per_trajectory(value.shape), batch_axis(value.shape)
+    if rows is not None:
+        return low.new(rows.reshape(shape), axis, value.dtype)
+    if value.origin == "t":
+        return low.new(low.program.value(0).reshape(()), None)
+    if value.slot is not None:
+        return low.from_register(low.prologue.slot(value.slot, shape), value.dtype)
+    assert value.literal is not None
+    return _literal(low, value.literal)
+
+
+def _literal(low: Lowering, tensor: Tensor) -> View:
+    if tensor.is_complex():
+        raise Refusal("it uses complex numbers")
+    if tensor.numel() > MAX_LITERAL_ROWS:
+        key = (tensor.dtype, tensor.shape, tensor.cpu().numpy().tobytes())
+        return low.from_register(low.prologue.literal(key, tensor.to(low.device)), tensor.dtype)
+    return low.new(low.program.constant(tensor.double().cpu().numpy()), None, tensor.dtype)
+
+
+def _needed(graph: Graph) -> list[Operation]:
+    """The operations that the output depends on, and those that write in place or do nothing but check."""
+    needed = {output for output in graph.outputs if 0 not in per_trajectory(graph.values[output].shape)}
+    kept: list[Operation] = []
+    for operation in reversed(graph.operations):
+        kept_anyway = operation.op._schema.is_mutable or not operation.outputs
+        if kept_anyway or not needed.isdisjoint(operation.outputs):
+            kept.append(operation)
+            needed.update(ref.index for ref in _read(operation))
+    return kept[::-1]
+
+
+def _read(operation: Operation) -> list[Ref]:
+    """The tensors whose values an operation reads."""
+    name = operation.op._schema.name.removeprefix("aten::")
+    return [] if name in FILLED else list(refs_in((operation.args, operation.kwargs)))
+
+
+def _lower_operation(low: Lowering, graph: Graph, operation: Operation, views: dict[int, View]) -> None:
+    schema = operation.op._schema
+    name = schema.name.removeprefix("aten::")
+    if schema.is_mutable:
+        name = name.removesuffix("_")
+    outputs = [graph.values[index] for index in operation.outputs]
+    arguments = _bind(operation, views)
+    call = Call(name, arguments, tuple(v.shape for v in outputs), tuple(v.dtype for v in outputs))
+    operands = [views[ref.index] for ref in _read(operation)]
+    results = _ordered(call, _results(low, operation, call, operands, views), operands)
+    for index, value, view in zip(operation.outputs, outputs, results, strict=False):
+        if view.shape != value.shape:
+            raise Refusal(f"aten.{name} treats the batch axis like another axis")
+        if view.dtype != value.dtype or not _exact(low, call, view):
+            raise Refusal(f"aten.{name} makes {value.dtype} of a {low.dtype} state")
+        views[index] = view
+
+
+def _results(
+    low: Lowering, operation: Operation, call: Call, operands: Sequence[View], views: dict[int, View]
+) -> Sequence[View]:
+    op = operation.op
+    if _is_hoisted(low, call, operands):
+        _hold_masks(low, op, call, operands)
+        results = _evaluated_before(low, operation, call, views)
+        if _shows_memory(op):
+            # The result is a copy, which is as good until one of the two is written to.
+            for x in (*operands, *results):
+                x.storage.shown = call.name
+    elif call.name in RULES:
+        made = RULES[call.name](low, call)
+        results = [made] if isinstance(made, View) else list(made)
+    else:
+        raise Refusal(f"aten.{call.name} is not supported")
+    writes = op._schema.name.endswith("_") and torch.Tag.inplace_view not in op.tags
+    return [write(low, call["self"], results[0])] if writes else results
+
+
+def _is_hoisted(low: Lowering, call: Call, operands: Sequence[View]) -> bool:
+    """Whether torch evaluates it before the solve: it computes something, and from parameters alone."""
+    if call.name in STRUCTURE or call.name in FILLED or (call.name == "_to_copy" and not _casts(call)):
+        return False
+    if call.name in POINTWISE:
+        return all(low.program.is_static(x.rows) for x in operands)
+    return call.axis is None and all(map(low.is_static, operands))
+
+
+def _shows_memory(op: torch._ops.OpOverload) -> bool:
+    returns = op._schema.returns
+    alias = returns[0].alias_info if returns else None
+    return alias is not None and not alias.is_write
+
+
+def _hold_masks(low: Lowering, op: torch._ops.OpOverload, call: Call, operands: Sequence[View]) -> None:
+    """Holds the masks that decide the shape of a result to their content."""
+    if torch.Tag.dynamic_output_shape not in op.tags:
+        return
+    for x in operands:
+        if x.dtype == torch.bool and low.known(x) is None:
+            raise Refusal(f"the shape that aten.{call.name} makes depends on a tensor's values")
+
+
+def _ordered(call: Call, results: Sequence[View], operands: Sequence[View]) -> Sequence[View]:
+    """The results, which run through the trajectories in the order that the operands do."""
+    orders = {x.outer for x in operands if x.axis is not None}
+    if len(orders) > 1:
+        raise Refusal(f"aten.{call.name} joins batches that are merged with other axes in different ways")
+    if call.name in RESHAPES or not orders:
+        return results
+    (outer,) = orders
+    return [replace(view, outer=1 if view.axis is None else outer) for view in results]
+
+
+def _exact(low: Lowering, call: Call, view: View) -> bool:
+    """Whether the Program's rows, of the state's dtype, hold what torch computes in the view's."""
+    if view.dtype in (low.dtype, torch.bool) or low.program.is_static(view.rows):
+        return True
+    # Ones and zeros are exact in every dtype, and so are their sums.
+    counts = call.name in ("_to_copy", "sum", "cumsum") and call["self"].dtype == torch.bool
+    narrower = torch.promote_types(view.dtype, low.dtype) == low.dtype
+    chosen = call.name == "where" and narrower
+    return counts or chosen or call.name == "count_nonzero" or call.name in STRUCTURE or call.name in INDEXING
+
+
+def _casts(call: Call) -> bool:
+    x = call["self"]
+    return not isinstance(x, View) or x.dtype != call.dtypes[0]
+
+
+def _evaluated_before(
+    low: Lowering, operation: Operation, call: Call, views: dict[int, View]
+) -> Sequence[View]:
+    """An operation on the field's own tensors: torch's at each solve, or done now if all are literals."""
+    function = _functional(operation.op, call.name)
+    references = list(dict.fromkeys(refs_in((operation.args, operation.kwargs))))
+    if any(isinstance(item, Batch) for item in _leaves((operation.args, operation.kwargs))):
+        raise Refusal(f"aten.{call.name} uses the batch size as a number")
+
+    def evaluate(*tensors: Tensor) -> Any:
+        given = dict(zip(references, tensors, strict=True))
+        return function(*_replace(operation.args, given), **_replace(operation.kwargs, given))
+
+    literals = [low.program.literal(views[ref.index].rows) for ref in references]
+    if all(literal is not None for literal in literals):
+        dtypes = [views[ref.index].dtype for ref in references]
+        tensors = [torch.tensor(literal, dtype=d) for literal, d in zip(literals, dtypes, strict=True)]
+        made = [_literal(low, result) for result in _listed(evaluate(*tensors))]
+        return [view.showing(view.positions, call.axis) for view in made]
+    inputs = [low.register(views[ref.index].rows, views[ref.index].dtype) for ref in references]
+    if not call.shapes:
+        low.prologue.check(evaluate, inputs)
+    results = []
+    for position, (shape, dtype) in enumerate(zip(call.shapes, call.dtypes, strict=True)):
+
+        def result(*tensors: Tensor, position: int = position) -> Tensor:
+            return _listed(evaluate(*tensors))[position]
+
+        register = low.prologue.apply(result, inputs, per_trajectory(shape), call.name)
+        view = low.from_register(register, dtype)
+        results.append(view.showing(view.positions, batch_axis(shape)))
+    return results
+
+
+def _functional(op: torch._ops.OpOverload, name: str) -> Any:
+    if not op._schema.is_mutable:
+        return op
+    packet = getattr(torch.ops.aten, name, None)
+    overload = getattr(packet, op._overloadname, None)
+    if overload is None:
+        raise Refusal(f"aten.{name}_ has no form without in-place writing")
+    return overload
+
+
+def _bind(operation: Operation, views: dict[int, View]) -> dict[str, Any]:
+    bound: dict[str, Any] = {}
+    for position, argument in enumerate(operation.op._schema.arguments):
+        if position < len(operation.args):
+            given = operation.args[position]
+        elif argument.name in operation.kwargs:
+            given = operation.kwargs[argument.name]
+        else:
+            given = argument.default_value if argument.has_default_value() else None
+        if not isinstance(given, Ref) or _read(operation):
+            bound[argument.name] = _replace(given, views, by_index=True)
+    return bound
+
+
+def _replace(item: Any, given: dict[Any, Any], by_index: bool = False) -> Any:
+    """``item`` with every ``Ref`` replaced by what is given for it."""
+    if isinstance(item, Ref):
+        key = item.index if by_index else item
+        if key not in given:
+            raise Refusal("it uses a secondary result of an operation")
+        return given[key]
+    if isinstance(item, (list, tuple)):
+        return type(item)([_replace(entry, given, by_index) for entry in item])
+    if isinstance(item, dict):
+        return {name: _replace(entry, given, by_index) for name, entry in item.items()}
+    return item
+
+
+def _leaves(item: Any) -> Sequence[Any]:
+    if isinstance(item, (list, tuple)):
+        return [leaf for entry in item for leaf in _leaves(entry)]
+    if isinstance(item, dict):
+        return _leaves(list(item.values()))
+    return [item]
+
+
+def _listed(result: Any) -> list[Tensor]:
+    """The tensors that an operation gives; gradients that nobody asked for are none."""
+    results = result if isinstance(result, (list, tuple)) else [result]
+    return [tensor for tensor in results if tensor is not None]

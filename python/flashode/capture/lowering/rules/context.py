@@ -1,0 +1,345 @@
+"""What every lowering rule works with: lowered tensors and the arithmetic on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from flashode.capture.lowering.prologue import PrologueBuilder
+from flashode.capture.lowering.rows import ProgramBuilder, Rows, distinct
+from flashode.capture.refusal import Refusal
+from flashode.capture.tracing.pairing import Batch, Shape
+from flashode.program import Constant, Parameter
+
+
+class Storage:
+    """The memory behind one or several views; in-place operations replace its content."""
+
+    def __init__(self, content: Rows) -> None:
+        self.content = content  # flat
+        self.shown: str | None = None  # the operation that showed it as memory of its own
+
+
+@dataclass(frozen=True)
+class View:
+    """A lowered tensor, seen from one trajectory.
+
+    Attributes:
+        storage: the memory that it looks at.
+        positions: which elements of the storage it shows, in the tensor's shape. Along the batch axis it
+            holds the elements of one trajectory; trajectories follow one another along that axis.
+        axis: the batch axis, or None for a tensor that is the same for all trajectories.
+        dtype: the tensor's dtype.
+        outer: how many times the batch axis runs through all trajectories: more than once where an axis
+            before the batch was merged with it. What acts on other axes leaves it as it is.
+    """
+
+    storage: Storage
+    positions: Rows
+    axis: int | None
+    dtype: torch.dtype
+    outer: int = 1
+
+    @property
+    def rows(self) -> Rows:
+        """Which rows of the Program the elements are."""
+        return self.storage.content[self.positions]
+
+    @property
+    def shape(self) -> Shape:
+        """The tensor's shape, with the batch axis symbolic."""
+        return tuple(Batch(n) if axis == self.axis else n for axis, n in enumerate(self.positions.shape))
+
+    def showing(self, positions: Rows, axis: int | None) -> View:
+        """Another view of the same memory."""
+        return View(self.storage, positions, axis, self.dtype, self.outer)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation to lower, its arguments bound to their names.
+
+    Attributes:
+        name: the operation's name without namespace, overload or the underscore of in-place forms.
+        arguments: by the schema's names, defaults filled in, tensors as Views.
+        shapes: of the results.
+        dtypes: of the results.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    shapes: tuple[Shape, ...]
+    dtypes: tuple[torch.dtype, ...]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def number(self, name: str) -> float:
+        """A numeric argument, which must not depend on the batch size."""
+        value = self.arguments[name]
+        if isinstance(value, Batch):
+            raise Refusal(f"{self.name} uses the batch size as a number")
+        if not isinstance(value, (bool, int, float)):
+            given = "a tensor" if isinstance(value, View) else repr(value)
+            raise Refusal(f"{self.name} with {name}={given} is not supported")
+        return float(value)
+
+    def dim(self, x: View, name: str = "dim") -> int:
+        """An argument that names a dimension of ``x``, which must not be the batch axis."""
+        dim = int(self.number(name)) % max(x.positions.ndim, 1)
+        if dim == x.axis:
+            raise Refusal(f"{self.name} acts on the batch axis")
+        return dim
+
+    def dims(self, x: View, name: str = "dim") -> tuple[int, ...]:
+        """An argument that names dimensions of ``x`` (none means all), not the batch axis among them."""
+        given = self.arguments.get(name)
+        if given is None or (isinstance(given, list) and not given):
+            dims = tuple(range(x.positions.ndim))
+        else:
+            listed = given if isinstance(given, list) else [given]
+            dims = tuple(int(dim) % max(x.positions.ndim, 1) for dim in listed)
+        if x.axis in dims:
+            raise Refusal(f"{self.name} acts on the batch axis")
+        return dims
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The first result's shape, seen from one trajectory."""
+        return per_trajectory(self.shapes[0])
+
+    @property
+    def axis(self) -> int | None:
+        """The first result's batch axis; None where there is no result."""
+        return batch_axis(self.shapes[0]) if self.shapes else None
+
+
+Rule = Callable[["Lowering", Call], "View | Sequence[View]"]
+
+
+def per_trajectory(shape: Shape) -> tuple[int, ...]:
+    """The shape with ``Batch(m)`` read as ``m``."""
+    return tuple(dim.multiple if isinstance(dim, Batch) else dim for dim in shape)
+
+
+def batch_axis(shape: Shape) -> int | None:
+    """Where the shape is a multiple of the batch size."""
+    return next((axis for axis, dim in enumerate(shape) if isinstance(dim, Batch)), None)
+
+
+class Lowering:
+    """Arithmetic on Views that emits Program operations."""
+
+    def __init__(self, width: int, dtype: torch.dtype, device: torch.device, slots: Sequence[Tensor]) -> None:
+        self.dtype = dtype
+        self.device = device
+        self.program = ProgramBuilder(width, dtype)
+        self.prologue = PrologueBuilder(dtype, slots)
+        self.registers: list[int] = []  # of each declared parameter
+        self._parameters: dict[int, int] = {}
+
+    def new(self, rows: Rows, axis: int | None, dtype: torch.dtype | None = None) -> View:
+        """A tensor with memory of its own."""
+        positions = np.arange(rows.size).reshape(rows.shape)
+        return View(Storage(rows.flatten()), positions, axis, dtype or self.dtype)
+
+    def constant(self, value: float) -> View:
+        """A literal 0-d tensor."""
+        return self.new(self.program.constant(np.array(value)), None)
+
+    def empty(self, call: Call, result: int) -> View:
+        """A result without elements, which torch keeps in place of something for the gradient."""
+        return self.new(np.empty(per_trajectory(call.shapes[result]), np.int64), None)
+
+    def unary(self, fn: str, x: View, *constants: float) -> View:
+        """An element-wise function of one tensor."""
+        return self.new(self.program.unary(fn, constants, x.rows), x.axis)
+
+    def scaled(self, x: View, scale: float, shift: float = 0.0) -> View:
+        """``scale * x + shift``."""
+        if (scale, shift) != (1.0, 0.0):
+            return self.unary("affine", x, scale, shift)
+        return x if x.dtype.is_floating_point else self.new(x.rows, x.axis)
+
+    def binary(self, fn: str, a: View, b: View, dtype: torch.dtype | None = None) -> View:
+        """An element-wise function of two tensors, broadcast against each other."""
+        a, b = self.broadcast(a, b)
+        return self.new(self.program.binary(fn, a.rows, b.rows), a.axis, dtype)
+
+    def broadcast(self, *views: View) -> list[View]:
+        """All in their common shape, with its batch axis."""
+        ndim = max(view.positions.ndim for view in views)
+        shape = np.broadcast_shapes(*(view.positions.shape for view in views))
+        axes = {view.axis + ndim - view.positions.ndim for view in views if view.axis is not None}
+        if len(axes) > 1:
+            raise Refusal("it joins a batch axis with another axis")
+        axis = axes.pop() if axes else None
+        return [self._aligned(view, shape, axis) for view in views]
+
+    def select(self, condition: View, a: View, b: View, dtype: torch.dtype | None = None) -> View:
+        """``a`` where the condition is not zero, else ``b``."""
+        condition, a, b = self.broadcast(condition, a, b)
+        return self.new(self.program.select(condition.rows, a.rows, b.rows), a.axis, dtype)
+
+    def compared(self, fn: str, a: View, b: View | float) -> View:
+        """A comparison (``lt le eq ne``) as a tensor of booleans."""
+        other = b if isinstance(b, View) else self.constant(b)
+        return self.binary(fn, a, other, torch.bool)
+
+    def inverted(self, x: View) -> View:
+        """Where booleans do not hold."""
+        return self.new(self.scaled(x, -1.0, 1.0).rows, x.axis, torch.bool)
+
+    def both(self, a: View, b: View) -> View:
+        """Where booleans hold together."""
+        return self.binary("minimum", a, b, torch.bool)
+
+    def either(self, a: View, b: View) -> View:
+        """Where at least one of two booleans holds."""
+        return self.binary("maximum", a, b, torch.bool)
+
+    def without_gradient(self, x: View) -> View:
+        """The same values, through which no gradient flows."""
+        return x if self.program.literal(x.rows) is not None else self.unary("detach", x)
+
+    def add(self, a: View, b: View) -> View:
+        """``a + b``; a literal joins as the shift of an affine function."""
+        for x, other in ((a, b), (b, a)):
+            number = self.number(other)
+            if number is not None:
+                return self.spread(self.scaled(x, 1.0, number), other)
+        return self.binary("add", a, b)
+
+    def mul(self, a: View, b: View) -> View:
+        """``a * b``; a literal joins as the scale of an affine function."""
+        for x, other in ((a, b), (b, a)):
+            number = self.number(other)
+            if number is not None:
+                return self.spread(self.scaled(x, number), other)
+        return self.binary("mul", a, b)
+
+    def sub(self, a: View, b: View) -> View:
+        """``a - b``."""
+        number = self.number(b)
+        if number is not None:
+            return self.spread(self.scaled(a, 1.0, -number), b)
+        number = self.number(a)
+        if number is not None:
+            return self.spread(self.scaled(b, -1.0, number), a)
+        return self.binary("sub", a, b)
+
+    def div(self, a: View, b: View) -> View:
+        """``a / b``."""
+        number = self.number(b)
+        if number is not None:
+            inverse = 1.0 / number if number else math.copysign(math.inf, number)
+            return self.spread(self.scaled(a, inverse), b)
+        number = self.number(a)
+        if number is not None:
+            return self.spread(self.scaled(self.unary("reciprocal", b), number), a)
+        return self.binary("div", a, b)
+
+    def spread(self, x: View, other: View) -> View:
+        """``x`` in the common shape of ``x`` and ``other``."""
+        return self.broadcast(x, other)[0]
+
+    def number(self, x: View) -> float | None:
+        """The number that all elements of ``x`` are, if they are one literal."""
+        literal = self.program.literal(distinct(x.rows))
+        if literal is None or len(set(literal.tolist())) != 1:
+            return None
+        return float(literal[0])
+
+    def known(self, x: View) -> npt.NDArray[Any] | None:
+        """The content of a tensor of integers or booleans: literals, or what the field's own tensors hold.
+
+        The capture then presumes that they go on holding it. None if it is neither.
+        """
+        if x.dtype.is_floating_point:
+            return None
+        kind = bool if x.dtype == torch.bool else np.int64
+        literal = self.program.literal(x.rows)
+        if literal is None and self.program.is_static(x.rows):
+            content = self.prologue.content(self.register(x.rows, x.dtype))
+            literal = None if content is None else content.cpu().numpy()
+        return None if literal is None else literal.astype(kind)
+
+    def sum(self, x: View, dims: Sequence[int]) -> View:
+        """Sums over ``dims``, which disappear."""
+        grouped, axis = self.grouped(x, dims)
+        return self.new(self.program.sum_last(grouped), axis)
+
+    def grouped(self, x: View, dims: Sequence[int]) -> tuple[Rows, int | None]:
+        """The rows with ``dims`` merged into a last dimension, and where the batch axis is then."""
+        if x.axis in dims:
+            raise Refusal("it sums over the batch")
+        kept = [dim for dim in range(x.positions.ndim) if dim not in dims]
+        moved = x.rows.transpose([*kept, *dims])
+        axis = None if x.axis is None else kept.index(x.axis)
+        return moved.reshape(*(x.positions.shape[dim] for dim in kept), -1), axis
+
+    def is_static(self, x: View) -> bool:
+        """Whether ``x`` depends on neither ``t`` nor ``y`` nor the batch size."""
+        return x.axis is None and self.program.is_static(x.rows)
+
+    def parameter(self, register: int) -> int:
+        """The Program's index of a prologue register, declared on first use."""
+        if register not in self._parameters:
+            self._parameters[register] = self.program.new_parameter(self.prologue.shape(register))
+            self.registers.append(register)
+        return self._parameters[register]
+
+    def from_register(self, register: int, dtype: torch.dtype) -> View:
+        """A prologue register as a tensor."""
+        return self.new(self.program.parameter(self.parameter(register)), None, dtype)
+
+    def register(self, rows: Rows, dtype: torch.dtype) -> int:
+        """A prologue register that holds static ``rows`` in their shape."""
+        owner = self.program.owner(rows)
+        if isinstance(owner, Parameter):
+            source = self.registers[owner.parameter]
+            everything = self.program.value(owner.out)
+            if np.array_equal(rows.ravel(), everything):
+                return self.prologue.reshaped(source, rows.shape)
+            if rows.ndim == 2 and np.array_equal(rows.T.ravel(), everything):
+                return self.prologue.transposed(self.prologue.reshaped(source, rows.T.shape))
+        literal = self.program.literal(rows)
+        if literal is not None:
+            tensor = torch.tensor(literal, dtype=dtype, device=self.device)
+            return self.prologue.literal((dtype, literal.shape, literal.tobytes()), tensor)
+        return self._assembled(rows)
+
+    def _assembled(self, rows: Rows) -> int:
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        sources: list[int] = []
+        index = np.empty(len(distinct), np.int64)
+        end = position = 0
+        while position < len(distinct):
+            op = self.program.owner(distinct[position : position + 1])
+            assert isinstance(op, (Parameter, Constant))
+            held = self.program.value(op.out)
+            count = int(np.searchsorted(distinct, held[-1], "right")) - position
+            index[position : position + count] = end + distinct[position : position + count] - held[0]
+            if isinstance(op, Parameter):
+                sources.append(self.registers[op.parameter])
+            else:
+                tensor = torch.tensor(op.values, dtype=self.dtype, device=self.device)
+                sources.append(self.prologue.literal(op.values, tensor))
+            end += len(held)
+            position += count
+        return self.prologue.assembled(sources, index[inverse.ravel()].tolist(), rows.shape)
+
+    @staticmethod
+    def _aligned(x: View, shape: tuple[int, ...], axis: int | None) -> View:
+        if x.axis is None and axis is not None:
+            facing = axis - (len(shape) - x.positions.ndim)
+            if facing >= 0 and x.positions.shape[facing] != 1:
+                raise Refusal("it joins a batch axis with a tensor of a fixed batch size")
+        return x.showing(np.broadcast_to(x.positions, shape), axis)

@@ -1,0 +1,169 @@
+"""Picking and writing by index tensors whose content is known: literals, or buffers held to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from flashode.capture.lowering.rows import Rows
+from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.lowering.rules.elementwise import operand
+from flashode.capture.refusal import Refusal
+
+
+def _known(low: Lowering, call: Call, index: View) -> Any:
+    """The content of an index tensor."""
+    content = low.known(index)
+    if content is None:
+        raise Refusal(f"{call.name} with an index that is computed or belongs to a batch is not supported")
+    return content
+
+
+def _numpy_index(low: Lowering, call: Call, indices: Sequence[View | None], x: View) -> tuple[Any, ...]:
+    """Index tensors as numpy's; the batch axis must not be among the indexed ones."""
+    result: list[Any] = []
+    dim = 0
+    for index in indices:
+        # A mask stands for as many dimensions as it has.
+        covered = 1 if index is None or index.dtype != torch.bool else index.positions.ndim
+        if index is not None and x.axis in range(dim, dim + covered):
+            raise Refusal(f"{call.name} acts on the batch axis")
+        result.append(slice(None) if index is None else _known(low, call, index))
+        dim += covered
+    return tuple(result)
+
+
+def _index(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    return low.new(x.rows[_numpy_index(low, call, call["indices"], x)], call.axis, x.dtype)
+
+
+def _along(low: Lowering, call: Call, x: View) -> tuple[Any, ...]:
+    """The numpy index of a vector of indices along one dimension."""
+    dim = call.dim(x)
+    return (*((slice(None),) * dim), _known(low, call, call["index"]))
+
+
+def _index_select(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    return low.new(x.rows[_along(low, call, x)], x.axis, x.dtype)
+
+
+def _everywhere(low: Lowering, call: Call, x: View) -> tuple[Rows, ...]:
+    """The numpy index of an index tensor that names a place along ``dim`` for each element."""
+    dim, index = call.dim(x), call["index"]
+    places = list(np.indices(index.positions.shape))
+    places[dim] = _known(low, call, index)
+    if x.axis is not None and index.axis != x.axis:
+        raise Refusal(f"{call.name} picks from the batch axis")
+    return tuple(places)
+
+
+def _gather(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    return low.new(x.rows[_everywhere(low, call, x)], call.axis, x.dtype)
+
+
+def placed(low: Lowering, target: View, place: tuple[Any, ...], source: Rows, add: bool = False) -> View:
+    """A copy of ``target`` with ``source`` at a place of it, or added there."""
+    elements = np.arange(target.positions.size).reshape(target.positions.shape)[place].ravel()
+    rows: Rows = target.rows.ravel().copy()
+    if not add:
+        rows[elements] = source.ravel()
+    else:
+        if target.dtype != low.dtype:
+            raise Refusal(f"it adds up {target.dtype} at an index")
+        distinct, inverse, count = np.unique(elements, return_inverse=True, return_counts=True)
+        if (count > 1).any():
+            source = low.program.segment_sum(source.ravel(), inverse, len(distinct))
+            elements = distinct
+        rows[elements] = low.program.binary("add", rows[elements], source.ravel())
+    return low.new(rows.reshape(target.positions.shape), target.axis, target.dtype)
+
+
+def _index_put(low: Lowering, call: Call) -> View:
+    target: View = call["self"]
+    indices: Sequence[View | None] = call["indices"]
+    values: View = call["values"]
+    mask = indices[0] if len(indices) == 1 else None
+    one_number = values.positions.size == 1 and values.axis is None
+    if mask is not None and mask.dtype == torch.bool and one_number:
+        return _masked(low, target, mask, values, call["accumulate"])
+    place = _numpy_index(low, call, indices, target)
+    shape = target.positions[place].shape
+    # A batch axis must face the target's own; the two agree on it only from the right.
+    if values.axis is not None and target.axis is not None:
+        if shape[: target.axis] != target.positions.shape[: target.axis]:
+            raise Refusal("index_put with this index is not supported")
+        if values.axis - values.positions.ndim != target.axis - len(shape):
+            raise Refusal("index_put joins a batch axis with another axis")
+    if values.axis is not None and target.axis is None:
+        raise Refusal("index_put writes a batch into a tensor that has none")
+    return placed(low, target, place, np.broadcast_to(values.rows, shape), call["accumulate"])
+
+
+def _masked(low: Lowering, target: View, mask: View, number: View, add: bool) -> View:
+    """One number where a mask over the leading dimensions holds."""
+    missing = target.positions.ndim - mask.positions.ndim
+    mask = mask.showing(mask.positions.reshape(mask.positions.shape + (1,) * missing), mask.axis)
+    number = number.showing(number.positions.reshape(()), None)
+    if add:
+        number = low.add(target, number)
+    return low.select(mask, number, target, target.dtype)
+
+
+def _source(low: Lowering, call: Call, name: str, target: View, shape: tuple[int, ...]) -> Rows:
+    source = operand(low, call, name)
+    if source.axis != target.axis and not (source.axis is None and source.positions.ndim == 0):
+        raise Refusal(f"{call.name} joins a batch axis with another axis")
+    return np.broadcast_to(source.rows, shape)
+
+
+def _scatter(add: bool) -> Rule:
+    def rule(low: Lowering, call: Call) -> View:
+        if "reduce" in call.arguments:
+            raise Refusal(f"{call.name} with a reduction is not supported")
+        target: View = call["self"]
+        place = _everywhere(low, call, target)
+        sizes = call["index"].positions.shape
+        name = "src" if "src" in call.arguments else "value"
+        given = operand(low, call, name)
+        if given.positions.ndim:
+            cut = given.positions[tuple(slice(0, size) for size in sizes)]
+            call.arguments[name] = given.showing(cut, given.axis)
+        return placed(low, target, place, _source(low, call, name, target, sizes), add)
+
+    return rule
+
+
+def _along_dimension(name: str, add: bool) -> Callable[[Lowering, Call], View]:
+    """index_add, index_copy and index_fill."""
+
+    def rule(low: Lowering, call: Call) -> View:
+        target: View = call["self"]
+        place = _along(low, call, target)
+        rows = _source(low, call, name, target, target.positions[place].shape)
+        if add:
+            rows = low.scaled(low.new(rows, None), call.number("alpha")).rows
+        return placed(low, target, place, rows, add)
+
+    return rule
+
+
+INDEXING: dict[str, Rule] = {
+    "index": _index,
+    "_unsafe_index": _index,
+    "index_select": _index_select,
+    "gather": _gather,
+    "index_put": _index_put,
+    "_unsafe_index_put": _index_put,
+    "_index_put_impl": _index_put,
+    "scatter": _scatter(add=False),
+    "scatter_add": _scatter(add=True),
+    "index_add": _along_dimension("source", add=True),
+    "index_copy": _along_dimension("source", add=False),
+    "index_fill": _along_dimension("value", add=False),
+}

@@ -1,0 +1,87 @@
+"""Losses between tensors, which fields use as potentials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.refusal import Refusal
+
+Term = Callable[[Lowering, Call, View], View]
+_MEAN, _SUM = 1, 2
+
+
+def _loss(term: Term) -> Rule:
+    """A rule for the sum, the mean, or all of a function of differences."""
+
+    def rule(low: Lowering, call: Call) -> View:
+        terms = term(low, call, low.sub(call["self"], call["target"]))
+        reduction = call.number("reduction")
+        if reduction not in (_MEAN, _SUM):
+            return terms
+        total = low.sum(terms, range(terms.positions.ndim))
+        return low.scaled(total, 1.0 / terms.positions.size) if reduction == _MEAN else total
+
+    return rule
+
+
+def _gradient(slope: Term) -> Rule:
+    def rule(low: Lowering, call: Call) -> View:
+        difference = low.sub(call["self"], call["target"])
+        result = low.mul(call["grad_output"], slope(low, call, difference))
+        if call.number("reduction") != _MEAN:
+            return result
+        if result.axis is not None:
+            raise Refusal(f"{call.name} takes the mean over the batch")
+        return low.scaled(result, 1.0 / math.prod(result.positions.shape))
+
+    return rule
+
+
+def _square(low: Lowering, call: Call, x: View) -> View:
+    return low.mul(x, x)
+
+
+def _square_slope(low: Lowering, call: Call, x: View) -> View:
+    return low.scaled(x, 2.0)
+
+
+def _rounded_distance(low: Lowering, x: View, reach: float) -> View:
+    """The square, halved, up to some distance, from where it goes on straight."""
+    distance = low.unary("abs", x)
+    straight = low.scaled(distance, reach, -0.5 * reach * reach)
+    return low.select(low.compared("lt", distance, reach), low.scaled(low.mul(x, x), 0.5), straight)
+
+
+def _huber(low: Lowering, call: Call, x: View) -> View:
+    return _rounded_distance(low, x, call.number("delta"))
+
+
+def _huber_slope(low: Lowering, call: Call, x: View) -> View:
+    delta = call.number("delta")
+    return low.unary("clamp", x, -delta, delta)
+
+
+def _smooth_l1(low: Lowering, call: Call, x: View) -> View:
+    beta = call.number("beta")
+    if beta == 0.0:
+        return low.unary("abs", x)
+    return low.scaled(_rounded_distance(low, x, beta), 1.0 / beta)
+
+
+def _smooth_l1_slope(low: Lowering, call: Call, x: View) -> View:
+    beta = call.number("beta")
+    if beta == 0.0:
+        return low.unary("sign", x)
+    return low.unary("hardtanh", low.scaled(x, 1.0 / beta), -1.0, 1.0)
+
+
+LOSSES: dict[str, Rule] = {
+    "mse_loss": _loss(_square),
+    "mse_loss_backward": _gradient(_square_slope),
+    "huber_loss": _loss(_huber),
+    "huber_loss_backward": _gradient(_huber_slope),
+    "smooth_l1_loss": _loss(_smooth_l1),
+    "smooth_l1_loss_backward": _gradient(_smooth_l1_slope),
+}

@@ -1,0 +1,234 @@
+"""Reductions over features: sums, products, extremes, moments, norms and running totals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from flashode.capture.lowering.rows import Rows
+from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.lowering.rules.products import product
+from flashode.capture.refusal import Refusal
+
+Join = Callable[[View, View], View]
+
+
+def shaped(call: Call, x: View, result: int = 0) -> View:
+    """A reduced tensor in the shape of one of the call's results, whether dimensions are kept or not."""
+    shape = call.shapes[result]
+    axis = next((axis for axis, dim in enumerate(shape) if not isinstance(dim, int)), None)
+    sizes = tuple(dim if isinstance(dim, int) else dim.multiple for dim in shape)
+    return View(x.storage, x.positions.reshape(sizes), axis, call.dtypes[result])
+
+
+def folded(low: Lowering, x: View, dims: tuple[int, ...], join: Join) -> View:
+    """All elements along ``dims``, which disappear, joined with their neighbours, in order."""
+    rows, axis = low.grouped(x, dims)
+    while (length := rows.shape[-1]) > 1:
+        paired = length // 2 * 2
+        a, b = (low.new(rows[..., start:paired:2], axis, x.dtype) for start in (0, 1))
+        rows = np.concatenate([join(a, b).rows, rows[..., paired:]], -1)
+    return low.new(rows[..., 0], axis, x.dtype)
+
+
+def kept(x: View, reduced: View, dims: tuple[int, ...]) -> View:
+    """A reduced tensor with the dimensions of ``x`` again, of length one where it was reduced."""
+    return reduced.showing(np.expand_dims(reduced.positions, dims), x.axis)
+
+
+def extreme(low: Lowering, x: View, dims: tuple[int, ...], fn: str) -> View:
+    """The largest or smallest along ``dims``, which disappear, without a gradient."""
+    plain = low.without_gradient(x)
+    return folded(low, plain, dims, lambda a, b: low.binary(fn, a, b))
+
+
+def _evenly(fn: str) -> Rule:
+    """amax and amin: elements that tie share the gradient."""
+
+    def rule(low: Lowering, call: Call) -> View:
+        x: View = call["self"]
+        return shaped(call, _shared_extreme(low, x, call.dims(x), fn))
+
+    return rule
+
+
+def _shared_extreme(low: Lowering, x: View, dims: tuple[int, ...], fn: str) -> View:
+    if math.prod(x.positions.shape[dim] for dim in dims) <= 2:
+        return folded(low, x, dims, lambda a, b: low.binary(fn, a, b))
+    found = low.compared("eq", x, kept(x, extreme(low, x, dims, fn), dims))
+    return low.div(low.sum(low.select(found, x, low.constant(0.0)), dims), low.sum(found, dims))
+
+
+def _both_extremes(low: Lowering, call: Call) -> list[View]:
+    x: View = call["self"]
+    dims = call.dims(x)
+    return [shaped(call, _shared_extreme(low, x, dims, fn), i) for i, fn in enumerate(("minimum", "maximum"))]
+
+
+def _extreme(fn: str) -> Rule:
+    """max and min: of two tensors, of all elements, or along a dimension, the first of equal ones."""
+
+    def rule(low: Lowering, call: Call) -> View | list[View]:
+        x: View = call["self"]
+        if isinstance(call.arguments.get("other"), View):
+            return low.binary(fn, x, call["other"])
+        if "dim" not in call.arguments:
+            return shaped(call, _shared_extreme(low, x, call.dims(x), fn))
+
+        def first(a: View, b: View) -> View:
+            wins = (a, b) if fn == "maximum" else (b, a)
+            return low.select(low.either(low.compared("lt", *wins), low.compared("ne", b, b)), b, a)
+
+        return [shaped(call, folded(low, x, (call.dim(x),), first))]
+
+    return rule
+
+
+def total(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
+    """The sum over ``dims``, which disappear; a matrix product where it is one that was written out."""
+    grouped, axis = low.grouped(x, dims)
+    sums = grouped.reshape(-1, grouped.shape[-1])
+    factors = low.program.shared_factor(sums) if min(sums.shape) > 1 else None
+    if factors is None:
+        return low.sum(x, dims)
+    vector, matrix = (low.new(rows, None) for rows in factors)
+    result = product(
+        low, vector.showing(vector.positions[None], None), matrix.showing(matrix.positions.T, None)
+    )
+    return low.new(result.reshape(grouped.shape[:-1]), axis)
+
+
+def _sum(low: Lowering, call: Call) -> View:
+    return shaped(call, total(low, call["self"], call.dims(call["self"])))
+
+
+def mean(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
+    """The mean over ``dims``, which disappear."""
+    return low.scaled(total(low, x, dims), 1.0 / math.prod(x.positions.shape[dim] for dim in dims))
+
+
+def _count_nonzero(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    held = x if x.dtype == torch.bool else low.compared("ne", x, 0.0)
+    return shaped(call, low.sum(held, call.dims(x)))
+
+
+def _mean(low: Lowering, call: Call) -> View:
+    return shaped(call, mean(low, call["self"], call.dims(call["self"])))
+
+
+def _prod(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    return shaped(call, folded(low, x, call.dims(x), low.mul))
+
+
+def moments(low: Lowering, x: View, dims: tuple[int, ...], correction: float) -> tuple[View, View]:
+    """Variance and mean over ``dims``, which disappear."""
+    count = math.prod(x.positions.shape[dim] for dim in dims)
+    if count <= correction:
+        raise Refusal("a variance of so few elements is not a number")
+    center = mean(low, x, dims)
+    offset = low.sub(x, kept(x, center, dims))
+    return low.scaled(low.sum(low.mul(offset, offset), dims), 1.0 / (count - correction)), center
+
+
+def root(low: Lowering, x: View, exponent: float = 0.5) -> View:
+    """A root whose gradient at zero is zero, which is torch's convention for norms and deviations."""
+    origin = low.compared("eq", x, 0.0)
+    inside = low.select(origin, low.constant(1.0), x)
+    raised = low.unary("sqrt", inside) if exponent == 0.5 else low.unary("power", inside, exponent)
+    return low.select(origin, low.constant(0.0), raised)
+
+
+def _variance(deviation: bool, with_mean: bool) -> Rule:
+    def rule(low: Lowering, call: Call) -> View | list[View]:
+        x: View = call["self"]
+        if "correction" not in call.arguments:
+            correction = call.number("unbiased")
+        else:
+            correction = 1.0 if call["correction"] is None else call.number("correction")
+        variance, center = moments(low, x, call.dims(x), correction)
+        spread = shaped(call, root(low, variance) if deviation else variance)
+        return [spread, shaped(call, center, 1)] if with_mean else spread
+
+    return rule
+
+
+def norm(low: Lowering, x: View, order: float, dims: tuple[int, ...]) -> View:
+    """The norm of some order over ``dims``, which disappear; its gradient at zero is zero."""
+    if order == 2.0:
+        return root(low, low.sum(low.mul(x, x), dims))
+    size = low.unary("abs", x)
+    if order == 1.0:
+        return low.sum(size, dims)
+    if math.isinf(order):
+        return _shared_extreme(low, size, dims, "maximum" if order > 0 else "minimum")
+    if order == 0.0:
+        return low.sum(low.compared("ne", x, 0.0), dims)
+    if order < 0.0:
+        raise Refusal(f"a norm of order {order:g} is not supported")
+    return root(low, low.sum(root(low, size, order), dims), 1.0 / order)
+
+
+def _norm(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    name = "ord" if "ord" in call.arguments else "p"
+    order = 2.0 if call[name] is None else call.number(name)
+    return shaped(call, norm(low, x, order, call.dims(x)))
+
+
+def _distances(low: Lowering, call: Call) -> View:
+    """The distances between all pairs of rows."""
+    a, b = call["x1"], call["x2"]
+    last = a.positions.ndim - 1
+    if a.axis == last or b.axis == last:
+        raise Refusal("cdist acts on the batch axis")
+    column, row = (_inserted(x, dim) for x, dim in ((a, last), (b, last - 1)))
+    return norm(low, low.sub(column, row), call.number("p"), (last + 1,))
+
+
+def _inserted(x: View, dim: int) -> View:
+    axis = x.axis if x.axis is None or x.axis < dim else x.axis + 1
+    return x.showing(np.expand_dims(x.positions, dim), axis)
+
+
+def _running(join: Callable[[Lowering, View, View], View]) -> Rule:
+    """Running totals by doubling: after each round an element holds twice as many before it."""
+
+    def rule(low: Lowering, call: Call) -> View:
+        x: View = call["self"]
+        dim = call.dim(x)
+        rows: Rows = np.moveaxis(x.rows, dim, -1) if x.positions.ndim else x.rows[None]
+        reach = 1
+        while reach < rows.shape[-1]:
+            later, earlier = low.new(rows[..., reach:], None), low.new(rows[..., :-reach], None)
+            rows = np.concatenate([rows[..., :reach], join(low, later, earlier).rows], -1)
+            reach *= 2
+        return low.new(np.moveaxis(rows, -1, dim).reshape(call.shape), call.axis, call.dtypes[0])
+
+    return rule
+
+
+REDUCTIONS: dict[str, Rule] = {
+    "sum": _sum,
+    "mean": _mean,
+    "count_nonzero": _count_nonzero,
+    "prod": _prod,
+    "amax": _evenly("maximum"),
+    "amin": _evenly("minimum"),
+    "aminmax": _both_extremes,
+    "max": _extreme("maximum"),
+    "min": _extreme("minimum"),
+    "var": _variance(deviation=False, with_mean=False),
+    "std": _variance(deviation=True, with_mean=False),
+    "var_mean": _variance(deviation=False, with_mean=True),
+    "std_mean": _variance(deviation=True, with_mean=True),
+    "linalg_vector_norm": _norm,
+    "norm": _norm,
+    "_cdist_forward": _distances,
+    "cumsum": _running(Lowering.add),
+    "cumprod": _running(Lowering.mul),
+}

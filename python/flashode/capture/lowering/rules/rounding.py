@@ -1,0 +1,58 @@
+"""Rounding, and quotients and remainders that round."""
+
+from __future__ import annotations
+
+from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.lowering.rules.elementwise import operand, same
+
+
+def _round(low: Lowering, call: Call) -> View:
+    decimals = int(call.number("decimals")) if "decimals" in call.arguments else 0
+    if decimals == 0:
+        return low.unary("round", call["self"])
+    shift = 10.0 ** abs(decimals)
+    if decimals > 0:
+        return low.scaled(low.unary("round", low.scaled(call["self"], shift)), 1.0 / shift)
+    return low.scaled(low.unary("round", low.div(call["self"], low.constant(shift))), shift)
+
+
+def _frac(low: Lowering, call: Call) -> View:
+    return low.sub(call["self"], low.unary("trunc", call["self"]))
+
+
+def _with_remainder(fn: str) -> Rule:
+    return lambda low, call: low.binary(fn, operand(low, call, "self"), operand(low, call, "other"))
+
+
+def _div(low: Lowering, call: Call) -> View:
+    a, b = operand(low, call, "self"), operand(low, call, "other")
+    mode = call.arguments.get("rounding_mode")
+    if mode is None:
+        return low.div(a, b)
+    if mode == "floor":
+        return _floor_divided(low, a, b)
+    return low.unary("trunc", low.binary("div", a, b))
+
+
+def _floor_divided(low: Lowering, a: View, b: View) -> View:
+    # Not the floor of the quotient, which is one too many where the quotient was rounded up to an integer:
+    # torch takes the remainder away first.
+    a, b = low.without_gradient(a), low.without_gradient(b)
+    rest = low.binary("fmod", a, b)
+    whole = low.unary("round", low.binary("div", low.sub(a, rest), b))
+    zero = low.constant(0.0)
+    turned = low.compared("ne", low.compared("lt", b, zero), low.compared("lt", rest, zero))
+    lower = low.both(turned, low.compared("ne", rest, zero))
+    return low.select(low.compared("eq", b, zero), low.binary("div", a, b), low.sub(whole, lower))
+
+
+ROUNDING: dict[str, Rule] = {
+    "floor": same("floor"),
+    "ceil": same("ceil"),
+    "trunc": same("trunc"),
+    "round": _round,
+    "frac": _frac,
+    "fmod": _with_remainder("fmod"),
+    "remainder": _with_remainder("remainder"),
+    "div": _div,
+}

@@ -1,0 +1,80 @@
+"""Softmax and what belongs to it, over features."""
+
+from __future__ import annotations
+
+import math
+
+from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.lowering.rules.reductions import extreme, kept, shaped
+
+
+def _shift(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
+    """What is taken off before exponentiation, so that nothing overflows: it cancels, gradient and all."""
+    return kept(x, extreme(low, x, dims, "maximum"), dims)
+
+
+def softmax(low: Lowering, x: View, dim: int) -> View:
+    """Softmax along a dimension."""
+    raised = low.unary("exp", low.sub(x, _shift(low, x, (dim,))))
+    return low.div(raised, kept(x, low.sum(raised, (dim,)), (dim,)))
+
+
+def _softmax(low: Lowering, call: Call) -> View:
+    return softmax(low, call["self"], call.dim(call["self"]))
+
+
+def safe_softmax(low: Lowering, x: View, dim: int) -> View:
+    """Softmax that is zero, not undefined, where all along the dimension is minus infinity."""
+    largest = kept(x, extreme(low, x, (dim,), "maximum"), (dim,))
+    blocked, zero = low.compared("eq", largest, -math.inf), low.constant(0.0)
+    return low.select(blocked, zero, softmax(low, low.select(blocked, zero, x), dim))
+
+
+def _safe_softmax(low: Lowering, call: Call) -> View:
+    return safe_softmax(low, call["self"], call.dim(call["self"]))
+
+
+def _log_softmax(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    dims = (call.dim(x),)
+    lowered = low.sub(x, _shift(low, x, dims))
+    total = low.sum(low.unary("exp", lowered), dims)
+    return low.sub(lowered, kept(x, low.unary("log", total), dims))
+
+
+def _logsumexp(low: Lowering, call: Call) -> View:
+    x: View = call["self"]
+    dims = call.dims(x)
+    largest = extreme(low, x, dims, "maximum")
+    infinite = low.compared("eq", low.unary("abs", largest), math.inf)
+    largest = low.select(infinite, low.constant(0.0), largest)
+    total = low.sum(low.unary("exp", low.sub(x, kept(x, largest, dims))), dims)
+    return shaped(call, low.add(low.unary("log", total), largest))
+
+
+def softmax_gradient(low: Lowering, gradient: View, output: View, dim: int) -> View:
+    """The gradient in softmax's argument from the one in its result."""
+    weighted = low.mul(gradient, output)
+    return low.sub(weighted, low.mul(output, kept(output, low.sum(weighted, (dim,)), (dim,))))
+
+
+def _softmax_backward(low: Lowering, call: Call) -> View:
+    output: View = call["output"]
+    return softmax_gradient(low, call["grad_output"], output, call.dim(output))
+
+
+def _log_softmax_backward(low: Lowering, call: Call) -> View:
+    gradient, output = low.broadcast(call["grad_output"], call["output"])
+    dim = call.dim(output)
+    total = kept(output, low.sum(gradient, (dim,)), (dim,))
+    return low.sub(gradient, low.mul(low.unary("exp", output), total))
+
+
+SOFTMAX: dict[str, Rule] = {
+    "_softmax": _softmax,
+    "_safe_softmax": _safe_softmax,
+    "_log_softmax": _log_softmax,
+    "logsumexp": _logsumexp,
+    "_softmax_backward_data": _softmax_backward,
+    "_log_softmax_backward_data": _log_softmax_backward,
+}

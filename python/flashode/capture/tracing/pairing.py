@@ -1,0 +1,131 @@
+"""From two traces at different batch sizes to one graph that holds for every batch size.
+
+Nothing marks the batch axis in a trace. Calling the function at two batch sizes does: whatever grows in
+proportion is a multiple of the batch, and whatever else differs shows that the function is not row-wise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flashode.capture.places import at
+from flashode.capture.refusal import Refusal
+from flashode.capture.tracing.traced import Operation, Trace, TracedValue
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The number ``multiple * batch size``."""
+
+    multiple: int
+
+
+Shape = tuple[int | Batch, ...]
+
+
+@dataclass(frozen=True)
+class GraphValue:
+    """A tensor of the graph; see ``TracedValue`` for the fields they share."""
+
+    shape: Shape
+    dtype: torch.dtype
+    origin: str
+    slot: int | None
+    literal: Tensor | None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operations whose integer literals and shapes may be ``Batch`` multiples."""
+
+    values: tuple[GraphValue, ...]
+    operations: tuple[Operation, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Pairing:
+    sizes: tuple[int, int] | None
+
+    def number(self, a: int, b: int) -> int | Batch:
+        if a == b:
+            return a
+        if self.sizes is not None:
+            multiple, rest = divmod(a, self.sizes[0])
+            if rest == 0 and multiple * self.sizes[1] == b:
+                return Batch(multiple)
+        raise Refusal(f"the number {a} in it changes with the batch size in an unknown way")
+
+    def shape(self, a: tuple[int, ...], b: tuple[int, ...]) -> Shape:
+        if len(a) != len(b):
+            raise Refusal("the number of dimensions changes with the batch size")
+        shape = tuple(map(self.number, a, b))
+        if sum(isinstance(dim, Batch) for dim in shape) > 1:
+            raise Refusal("a tensor in it has two batch dimensions")
+        return shape
+
+    def value(self, a: TracedValue, b: TracedValue) -> GraphValue:
+        shape = self.shape(a.shape, b.shape)
+        if (a.dtype, a.origin, a.slot) != (b.dtype, b.origin, b.slot):
+            raise Refusal("its operations change from call to call")
+        if not _same(a.literal, b.literal):
+            raise Refusal("a tensor that it makes from Python numbers changes from call to call")
+        return GraphValue(shape, a.dtype, a.origin, a.slot, a.literal)
+
+    def literal(self, a: Any, b: Any) -> Any:
+        if type(a) is not type(b):
+            raise Refusal("its operations change from call to call")
+        if isinstance(a, (list, tuple)):
+            if len(a) != len(b):
+                raise Refusal("its operations change from call to call")
+            return type(a)([self.literal(x, y) for x, y in zip(a, b, strict=True)])
+        if isinstance(a, dict):
+            if a.keys() != b.keys():
+                raise Refusal("its operations change from call to call")
+            return {key: self.literal(a[key], b[key]) for key in a}
+        if type(a) is int:
+            return self.number(a, b)
+        if a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b)):
+            return a
+        raise Refusal(f"a constant in it changes from call to call ({a} and {b})")
+
+    def operation(self, a: Operation, b: Operation) -> Operation:
+        if a.op is not b.op or a.outputs != b.outputs:
+            raise Refusal("its operations change from call to call" + at(a.where))
+        try:
+            return Operation(
+                a.op, self.literal(a.args, b.args), self.literal(a.kwargs, b.kwargs), a.outputs, a.where
+            )
+        except Refusal as refusal:
+            raise Refusal(str(refusal) + at(a.where)) from None
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def pair(first: Trace, second: Trace, sizes: tuple[int, int] | None) -> Graph:
+    """Merges two traces of one function.
+
+    Args:
+        first: a trace.
+        second: another, at other values of ``t`` and ``y``.
+        sizes: the batch sizes of the two, or None if they have the same shape and no batch axis.
+
+    Raises:
+        Refusal: the traces differ in something other than the batch size.
+    """
+    pairing = _Pairing(sizes)
+    if len(first.operations) != len(second.operations) or len(first.values) != len(second.values):
+        raise Refusal("its operations change from call to call, or with the batch size")
+    if first.outputs != second.outputs:
+        raise Refusal("its operations change from call to call, or with the batch size")
+    operations = tuple(map(pairing.operation, first.operations, second.operations))
+    return Graph(tuple(map(pairing.value, first.values, second.values)), operations, first.outputs)

@@ -1,0 +1,291 @@
+"""Recording the operations of one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from flashode.capture.places import Place, at, user_line
+from flashode.capture.refusal import Failed, Refusal
+from flashode.capture.tracing.custom_backward import refuse_custom_backward
+from flashode.capture.tracing.interception import differentiable
+from flashode.capture.tracing.schemas import draws, name_of, shared_argument, updates_running_statistics
+from flashode.capture.tracing.traced import Operation, Ref, Trace, TracedValue, leaves, mapped, refs_in
+from flashode.state import Structure
+
+_METADATA_QUERIES = frozenset({"aten::is_same_size", "aten::_has_same_storage_numel"})
+# Operations that raise if they find a matrix singular, and do nothing else.
+_CHECKS = frozenset({"aten::_linalg_check_errors"})
+
+
+class StandIn(Tensor):
+    """A tensor without storage that stands for a value depending on ``t`` or ``y``."""
+
+    value: Tensor
+    place: int
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @staticmethod
+    def __new__(cls, value: Tensor, place: int) -> StandIn:
+        made: StandIn = Tensor._make_wrapper_subclass(
+            cls,
+            value.size(),
+            strides=value.stride(),
+            storage_offset=value.storage_offset(),
+            dtype=value.dtype,
+            layout=value.layout,
+            device=value.device,
+            requires_grad=False,
+        )
+        made.value = value
+        made.place = place
+        return made
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        raise Refusal("it prints or formats a tensor that depends on t or y")
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, kinds: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        raise Refusal("it keeps a tensor that depends on t or y beyond the call")
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records operations, and refuses those that a Program cannot repeat."""
+
+    def __init__(self, slots: Mapping[int, int]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.refusal: str | None = None
+        self.detaching = False
+        self._slots = slots
+        self._values: list[TracedValue] = []
+        self._operations: list[Operation] = []
+        self._plain: dict[int, int] = {}
+        self._alive: list[Tensor] = []
+        # The value whose memory each value shares, and which of those roots hold nothing but literals.
+        self._root: list[int] = []
+        self._literal_roots: set[int] = set()
+        self._dependent_roots: set[int] = set()
+        self._detached_roots: set[int] = set()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise torch imports its whole compiler, seconds of work, to keep it from compiling this mode.
+        return False
+
+    def refuse(self, what: str) -> None:
+        """Ends the trace; remembered in case the function swallows the exception."""
+        if self.refusal is None:
+            self.refusal = what + at(user_line())
+        raise Refusal(self.refusal)
+
+    def owns(self, tensor: Tensor) -> bool:
+        """Whether it is one of the tensors that the function is known to own."""
+        return id(tensor) in self._slots
+
+    def input(
+        self, origin: str, value: Tensor, slot: int | None = None, requires_grad: bool = True
+    ) -> StandIn:
+        """A stand-in for an argument of the function, or for a tensor that it owns."""
+        index = self._add(TracedValue(tuple(value.shape), value.dtype, origin, slot))
+        self._dependent_roots.add(index)
+        made = StandIn(value, index)
+        # As in a comparison, and because torch.autograd.functional detaches what requires none.
+        made.requires_grad_(requires_grad)
+        return made
+
+    def computed(self, leaf: StandIn) -> StandIn:
+        """An input that is no leaf of autograd's, which would raise where writing into it is refused here."""
+        made = cast(StandIn, leaf.clone())
+        made.place = leaf.place
+        return made
+
+    def finish(self, result: Any, structure: Structure, dtype: torch.dtype) -> Trace:
+        """The trace of a call that returned ``result``."""
+        try:
+            with torch.enable_grad(), self:
+                fitted = structure.fit(result, dtype)
+        except (TypeError, ValueError) as error:
+            raise Failed(str(error)) from error
+        refuse_custom_backward(fitted)
+        outputs = tuple(map(self._find, fitted))
+        return Trace(tuple(self._values), tuple(self._operations), outputs)
+
+    def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func._schema.name in ("aten::lift_fresh", "aten::lift_fresh_copy"):
+            self._lift(args[0])
+        cuts = not torch.is_grad_enabled() and any(map(differentiable, leaves((args, kwargs))))
+        refs, ref_kwargs = mapped(self._ref, args), mapped(self._ref, kwargs)
+        inputs = [ref.index for ref in refs_in((refs, ref_kwargs))]
+        roots = {self._root[index] for index in inputs}
+        self._check_tags(func, refs, roots)
+        written = self._written(func, args)
+        if cuts and (written is not None or torch.is_inference_mode_enabled()):
+            self.refuse(f"it writes or infers with gradients off ({name_of(func)})")
+        result = _performed(func, mapped(_inner, args), mapped(_inner, kwargs))
+        where = user_line()
+        if written is not None:
+            return self._rewrite(func, written, roots, (refs, ref_kwargs, where))
+        dependent = not roots.isdisjoint(self._dependent_roots)
+        if not _holds_tensors(result):
+            if func._schema.name in _CHECKS and not dependent:
+                self._operations.append(Operation(func, refs, ref_kwargs, (), where))
+            elif func._schema.name not in _METADATA_QUERIES and not roots <= self._literal_roots:
+                self.refuse(f"it turns a tensor into a Python number ({name_of(func)})")
+            return result
+        shares = shared_argument(func, args)
+        root = None if shares is None else self._root[self._find(shares)]
+        if self.detaching and func is torch.ops.aten.detach.default and root is not None:
+            # A name of its own, for the one that the user meant.
+            func = torch.ops.aten.detach_copy.default
+            self._detached_roots.add(root)
+        outputs: list[int] = []
+
+        def register(tensor: Tensor) -> Tensor:
+            index = self._add(TracedValue(tuple(tensor.shape), tensor.dtype, "result"), root)
+            outputs.append(index)
+            if root is None and roots <= self._literal_roots:
+                self._literal_roots.add(index)
+            if not dependent:
+                return self._remember(tensor, index)
+            self._dependent_roots.add(self._root[index])
+            return StandIn(tensor, index)
+
+        wrapped = mapped(lambda item: register(item) if isinstance(item, Tensor) else item, result)
+        self._operations.append(Operation(func, refs, ref_kwargs, tuple(outputs), where))
+        if cuts:
+            self._cut(filter(_has_derivatives, leaves(wrapped)), root, where)
+        return wrapped
+
+    def _cut(self, tensors: Iterable[Tensor], shared: int | None, where: Place | None) -> None:
+        """Takes the gradient from results that were computed with gradients off."""
+        for tensor in tensors:
+            before = self._find(tensor)
+            value = self._values[before]
+            after = self._add(TracedValue(value.shape, value.dtype, "result"), shared)
+            if shared is not None:
+                self._detached_roots.add(shared)
+            elif isinstance(tensor, StandIn):
+                self._dependent_roots.add(after)
+            self._operations.append(
+                Operation(torch.ops.aten.detach_copy.default, (Ref(before),), {}, (after,), where)
+            )
+            self._moved(tensor, after)
+
+    def _moved(self, tensor: Tensor, index: int) -> None:
+        if isinstance(tensor, StandIn):
+            tensor.place = index
+        else:
+            self._plain[id(tensor)] = index
+
+    def _check_tags(self, func: Any, refs: tuple[Any, ...], roots: set[int]) -> None:
+        if draws(func, refs):
+            self.refuse(f"it draws random numbers ({name_of(func)})")
+        if updates_running_statistics(func, refs):
+            self.refuse(f"it updates running statistics ({name_of(func)})")
+        if torch.Tag.data_dependent_output in func.tags and not roots <= self._literal_roots:
+            self.refuse(f"it turns a tensor into a Python number ({name_of(func)})")
+        if func._schema.name in ("aten::index", "aten::index_put_", "aten::index_put"):
+            # The shape depends on masks alone; those that the function owns are held to their content.
+            masks = [ref.index for ref in refs_in(refs[1]) if self._values[ref.index].dtype is torch.bool]
+            roots = {self._root[index] for index in masks} & (self._dependent_roots | self._literal_roots)
+        if torch.Tag.dynamic_output_shape in func.tags and not roots <= self._literal_roots:
+            self.refuse(f"the shape that {name_of(func)} makes depends on a tensor's values")
+
+    def _written(self, func: Any, args: Sequence[Any]) -> Tensor | None:
+        """The tensor that an in-place operation writes, checked to be the function's own temporary."""
+        if not func._schema.is_mutable or func._schema.name == "aten::rrelu_with_noise":
+            # The latter writes what it draws, and it draws nothing here.
+            return None
+        if not func._schema.name.endswith("_") or func._schema.name.startswith("aten::_foreach"):
+            self.refuse(f"{name_of(func)} writes into its arguments")
+        target: Tensor = args[0]
+        root = self._root[self._find(target)]
+        origin = self._values[root].origin
+        if root in self._detached_roots:
+            self.refuse(f"it changes memory that it shares with a detached tensor ({name_of(func)})")
+        if torch.Tag.inplace_view in func.tags and origin == "result":
+            return target
+        if origin in ("t", "y"):
+            self.refuse(f"it changes {origin} in place ({name_of(func)})")
+        if origin == "slot":
+            self.refuse(f"it changes a tensor that it owns in place ({name_of(func)})")
+        return target
+
+    def _rewrite(self, func: Any, target: Tensor, roots: set[int], call: Any) -> Tensor:
+        refs, ref_kwargs, where = call
+        root = self._root[self._find(target)]
+        if not roots <= self._literal_roots:
+            self._literal_roots.discard(root)
+        if not roots.isdisjoint(self._dependent_roots):
+            self._dependent_roots.add(root)
+        if torch.Tag.inplace_view in func.tags and isinstance(target, StandIn):
+            with no_dispatch():
+                func(target, *mapped(_inner, refs[1:]), **ref_kwargs)
+        index = self._add(TracedValue(tuple(target.shape), target.dtype, "result"), root)
+        self._moved(target, index)
+        self._operations.append(Operation(func, refs, ref_kwargs, (index,), where))
+        return target
+
+    def _lift(self, tensor: Tensor) -> None:
+        if isinstance(tensor, StandIn) or id(tensor) in self._plain or id(tensor) in self._slots:
+            return
+        literal = TracedValue(tuple(tensor.shape), tensor.dtype, "literal", literal=tensor.detach().clone())
+        index = self._add(literal)
+        self._literal_roots.add(index)
+        self._remember(tensor, index)
+
+    def _ref(self, item: Any) -> Any:
+        return Ref(self._find(item)) if isinstance(item, Tensor) else item
+
+    def _find(self, tensor: Tensor) -> int:
+        if isinstance(tensor, StandIn):
+            return tensor.place
+        known = self._plain.get(id(tensor))
+        if known is not None:
+            return known
+        slot = self._slots.get(id(tensor))
+        if slot is None:
+            self.refuse(f"a {tuple(tensor.shape)} tensor comes from a place that cannot be watched")
+        index = self._add(TracedValue(tuple(tensor.shape), tensor.dtype, "slot", slot=slot))
+        self._remember(tensor, index)
+        return index
+
+    def _add(self, value: TracedValue, root: int | None = None) -> int:
+        index = len(self._values)
+        self._values.append(value)
+        self._root.append(index if root is None else root)
+        return index
+
+    def _remember(self, tensor: Tensor, index: int) -> Tensor:
+        # Held until the trace ends, so that no id is used twice.
+        self._alive.append(tensor)
+        self._plain[id(tensor)] = index
+        return tensor
+
+
+def _performed(func: Any, args: Any, kwargs: Any) -> Any:
+    if func is torch.ops.aten.mul.Scalar and args[0]._is_zerotensor():
+        # Zeros without memory stand for missing forward derivatives; scaling them in a mode crashes torch.
+        zeros: Tensor = args[0]
+        return torch._efficientzerotensor(zeros.shape, dtype=zeros.dtype, device=zeros.device)
+    return func(*args, **kwargs)
+
+
+def _inner(item: Any) -> Any:
+    return item.value if isinstance(item, StandIn) else item
+
+
+def _has_derivatives(item: Any) -> bool:
+    return isinstance(item, Tensor) and item.dtype.is_floating_point
+
+
+def _holds_tensors(item: Any) -> bool:
+    return any(isinstance(leaf, Tensor) for leaf in leaves(item))

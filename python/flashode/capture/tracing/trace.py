@@ -1,0 +1,72 @@
+"""From a function to the ATen operations that it performs.
+
+The function is called once on stand-ins for ``t`` and ``y``. Every operation below autograd is recorded, on
+the stand-ins and on the tensors that the function owns alike. A stand-in has no memory that Python could
+read: a branch on its value, ``.item()``, ``.numpy()`` and the like are seen and refused, where tracing with
+ordinary tensors would bake the number in. ``make_fx`` records the same operations, but costs 0.8 s on its
+first use in a process, several times as much on each later one, and lets some of those reads pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flashode.capture.places import at, raised_at
+from flashode.capture.refusal import Failed, Refusal, described
+from flashode.capture.tracing.carrying import Carrying
+from flashode.capture.tracing.interception import Interception
+from flashode.capture.tracing.recorder import Recorder
+from flashode.capture.tracing.traced import Trace
+from flashode.state import State, Structure, components
+
+
+def trace(
+    func: Callable[[Any, Any], Any],
+    t: Tensor,
+    y: State,
+    slots: Mapping[int, int],
+    carried: Mapping[int, Tensor] | None = None,
+) -> Trace:
+    """Calls ``func(t, y)`` once and records what it does.
+
+    Args:
+        func: the user's function.
+        t: time, 0-d.
+        y: the state.
+        slots: the tensors that the function is known to own, ``id(tensor) -> slot``.
+        carried: what to give the function in the place of some of them, by slot.
+
+    Raises:
+        Failed: the function raises an exception of its own.
+        Refusal: the function does something that a Program cannot repeat.
+    """
+    carried = carried or {}
+    recorder = Recorder({key: slot for key, slot in slots.items() if slot not in carried})
+    structure = Structure.of(y)
+    time = recorder.input("t", t.detach().clone())
+    parts = [recorder.input("y", part.detach().clone()) for part in components(y)]
+    places = {
+        key: recorder.input("slot", carried[slot].detach(), slot, carried[slot].requires_grad)
+        for key, slot in slots.items()
+        if slot in carried
+    }
+    carrying = Carrying(places)
+    try:
+        with torch.enable_grad(), recorder, carrying, Interception(recorder):
+            given = recorder.computed(time), structure.join(list(map(recorder.computed, parts)))
+            result = carrying.placed(func(*given))
+            if not torch.is_grad_enabled():
+                recorder.refuse("it leaves gradients switched off")
+    except Exception as error:
+        if recorder.refusal is None and isinstance(error, Refusal):
+            raise Refusal(f"{error}{at(raised_at(error))}") from error
+        if recorder.refusal is None:
+            raise Failed(f"tracing it raised {described(error)}{at(raised_at(error))}") from error
+    if recorder.refusal is not None:
+        # Raised here as well, because the function may have swallowed it.
+        raise Refusal(recorder.refusal)
+    return recorder.finish(result, structure, parts[0].dtype)

@@ -1,0 +1,1 @@
+"""Whether a capture still describes its function: what the function hangs on, and checks of it."""

@@ -1,0 +1,94 @@
+"""What is in a container: a list, a table, an array."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flashode.capture.refusal import Refusal
+from flashode.capture.watching import classes
+from flashode.capture.watching.trust import simple, trusted_class
+from flashode.capture.watching.watched import Container
+
+if TYPE_CHECKING:
+    from flashode.capture.watching.guards import Walk
+
+MAX_DEPTH = 4
+MAX_ITEMS = 256
+MAX_ELEMENTS = 4096
+
+_SEQUENCES = (list, tuple)
+_TABLES = (dict, OrderedDict, defaultdict)
+_SETS = (set, frozenset)
+
+
+def known(kind: type) -> bool:
+    """Whether it is a kind of container."""
+    return kind in _SEQUENCES or kind in _TABLES or kind in _SETS or _named(kind)
+
+
+def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -> None:
+    """Adds the checks for a container and what is in it."""
+    if depth >= MAX_DEPTH or len(value) > MAX_ITEMS:
+        raise Refusal(f"{label} is a deep or large container, which cannot be watched cheaply")
+    variable = walk.seen(expression, value)
+    if variable is None:
+        return
+    kind = type(value)
+    if _named(kind):
+        classes.class_(walk, f"type({variable})", kind, label)
+    else:
+        walk.code.identical(f"type({variable})", kind)
+    if kind in _TABLES:
+        walk.code.keys(variable, value)
+        _odd_table(walk, variable, value, label)
+    else:
+        walk.code.length(variable, len(value))
+    if not isinstance(value, (tuple, frozenset)):
+        walk.found.containers.append(Container(label, value, walk.code.owner, variable))
+    if kind in _SETS:
+        if not all(map(simple, value)):
+            raise Refusal(f"{label} is a set of things that cannot be watched")
+        walk.code.simple(variable, kind(value))
+        return
+    for key in value.keys() if kind in _TABLES else range(len(value)):
+        if type(key) not in (str, int, bool):
+            raise Refusal(f"{label} has a key that cannot be watched")
+        with walk.code.owned_by((variable, key)):
+            walk.value(f"{variable}[{key!r}]", value[key], f"{label}[{key!r}]", depth + 1)
+
+
+def array(walk: Walk, expression: str, value: np.ndarray[Any, Any], label: str) -> None:
+    """Adds the checks for an array of numbers."""
+    if value.size > MAX_ELEMENTS or value.dtype.kind not in "biufc":
+        raise Refusal(
+            f"{label} is a numpy.ndarray of {value.size} elements of {value.dtype}; "
+            f"up to {MAX_ELEMENTS} numbers are watched"
+        )
+    variable = walk.seen(expression, value)
+    if variable is None:
+        return
+    walk.code.identical(f"type({variable})", np.ndarray)
+    walk.found.containers.append(Container(label, value, walk.code.owner))
+    for part in ("dtype", "shape", "strides"):
+        walk.code.holds(f"{variable}.{part} == {walk.code.constant(getattr(value, part))}")
+    walk.code.holds(f"{variable}.tobytes() == {walk.code.constant(value.tobytes())}")
+
+
+def _named(kind: type) -> bool:
+    """Whether it is the class of a named tuple of the user's, which holds its items as any tuple does."""
+    fields = kind.__dict__.get("_fields")
+    own = {"__getitem__", "__len__", "__getattribute__"} & kind.__dict__.keys()
+    return kind.__base__ is tuple and isinstance(fields, tuple) and not own and not trusted_class(kind)
+
+
+def _odd_table(walk: Walk, variable: str, value: Any, label: str) -> None:
+    if isinstance(value, OrderedDict):
+        if value.__dict__:
+            raise Refusal(f"{label} is an OrderedDict with attributes")
+        walk.code.length(f"{variable}.__dict__", 0)
+    elif isinstance(value, defaultdict):
+        factory = f"{variable}.default_factory"
+        walk.value(factory, value.default_factory, f"the default of {label}")

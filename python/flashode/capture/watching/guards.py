@@ -1,0 +1,200 @@
+"""Whether a capture still describes its function.
+
+A function's behaviour hangs on things around it: attributes, closures, globals, defaults, classes. ``watch``
+walks them once from the function, and turns what it saw into straight-line checks that start from a function
+again and hold on to nothing of the user's: a lambda made afresh over other tensors of the same kind passes
+the checks of its predecessor. Checking so costs a few microseconds, a walk hundreds.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from flashode.capture.refusal import Refusal
+from flashode.capture.watching import classes, containers, functions, objects
+from flashode.capture.watching.bytecode import CATCHES, IDENTITY
+from flashode.capture.watching.guard_code import GuardCode
+from flashode.capture.watching.relevance import (
+    ITERATION,
+    REFLECTION,
+    intercepts,
+    looks_into,
+    name_obstacle,
+    tensor_obstacle,
+)
+from flashode.capture.watching.trust import opaque, simple
+from flashode.capture.watching.watched import Container, Watched
+
+
+def watch(func: Callable[..., Any]) -> Watched:
+    """Walks everything that the behaviour of ``func`` hangs on.
+
+    Raises:
+        Refusal: something cannot be watched; names it.
+    """
+    names: frozenset[str] = frozenset()
+    while True:
+        walk = Walk(names)
+        walk.value("root", func, "the function")
+        if walk.found.names <= names:
+            walk.code.distinct = not names.isdisjoint(IDENTITY)
+            return walk.found
+        # Code found on the way named more attributes; look at those too.
+        names |= walk.found.names
+
+
+class Walk:
+    """One walk from a function, for code that uses certain names.
+
+    Attributes:
+        found: what was found so far.
+        code: the checks so far.
+        names: the names.
+        everything: whether attributes may be reached without being named.
+        every_submodule: whether submodules and parameters may be.
+        met: objects already met, by their id: their variable, and the object itself so that no other gets
+            its id.
+    """
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self.found = Watched(GuardCode())
+        self.code = self.found.code
+        self.names = names
+        self.everything = not names.isdisjoint(REFLECTION)
+        self.every_submodule = self.everything or not names.isdisjoint(ITERATION)
+        self.met: dict[int, tuple[str, Any]] = {}
+        self.made: set[int] = set()
+        self.known: set[tuple[Any, str]] = set()
+
+    def value(self, expression: str, value: Any, label: str, depth: int = 0) -> None:
+        """Adds the checks for one value."""
+        if intercepts(type(value)):
+            # The checks would run its code.
+            raise Refusal(f"{label} is a {type(value).__qualname__}, which has a __getattribute__ of its own")
+        if simple(value):
+            self.code.simple(expression, value)
+            if type(value) in (int, float) and self.code.owner is not None:
+                self.found.numbers[self.code.owner, label] = value
+        elif opaque(value):
+            self.trusted(expression, value, label)
+        elif isinstance(value, Tensor):
+            self._tensor(expression, value, label)
+        elif isinstance(value, nn.Module):
+            objects.module(self, expression, value, label)
+        elif isinstance(value, types.FunctionType):
+            functions.function(self, expression, value, label)
+        elif isinstance(value, types.MethodType):
+            functions.method(self, expression, value, label)
+        elif isinstance(value, partial):
+            functions.partial_function(self, expression, value, label)
+        elif containers.known(type(value)):
+            containers.container(self, expression, value, label, depth)
+        elif type(value) is np.ndarray:
+            containers.array(self, expression, value, label)
+        elif isinstance(value, type):
+            classes.class_(self, expression, value, label, made=True)
+        else:
+            objects.instance(self, expression, value, label)
+
+    def trusted(self, expression: str, value: Any, label: str) -> None:
+        """Adds the check for something that is known by its identity alone."""
+        self.code.identical(expression, value)
+        # A function may go by another name than the one that tells what it does.
+        name = getattr(value, "__name__", "")
+        obstacle = name_obstacle({name})
+        if obstacle is not None:
+            raise Refusal(f"{label} {obstacle}")
+        self.found.reached.add(name)
+        self.note_taking(value)
+
+    def note_taking(self, value: Any) -> None:
+        """Notes that the code has at hand what may look into any module."""
+        name = looks_into(value)
+        if name is not None:
+            self.found.reached.add(name)
+
+    def seen(self, expression: str, value: Any) -> str | None:
+        """The variable for a value met for the first time; checks identity for one met before."""
+        known = self.met.get(id(value))
+        if known is not None:
+            self.code.same(expression, known[0])
+            self.found.shared.add(id(value))
+            return None
+        variable = self.code.object(expression)
+        self.met[id(value)] = variable, value
+        return variable
+
+    def attributes(
+        self,
+        own: str,
+        owned: dict[str, Any],
+        label: str,
+        skipped: Iterable[str],
+        wanted: frozenset[str] | None,
+    ) -> None:
+        """Adds the checks for an object's attributes.
+
+        Args:
+            own: the variable of the object's dictionary.
+            owned: the dictionary.
+            label: what the object is called.
+            skipped: attributes that do not matter.
+            wanted: attributes that do, beside those that every call looks for; None for all.
+        """
+        for key, attribute in list(owned.items()):
+            needed = wanted is None or key in wanted or key in ("_compiled_call_impl", "forward")
+            if needed and key not in skipped:
+                with self.code.owned_by((own, key)):
+                    self.value(f"{own}[{key!r}]", attribute, f"{label}.{key}")
+
+    def dictionary(
+        self,
+        expression: str,
+        dictionary: dict[str, Any],
+        label: str,
+        ordered: bool | None = False,
+        by_name: bool = True,
+    ) -> str:
+        """Adds the checks for an object's own dictionary.
+
+        Args:
+            expression: leads to it.
+            dictionary: the dictionary.
+            label: what the object is called.
+            ordered: whether the keys are checked in their order; if not, their number is; None for neither.
+            by_name: whether only code that names an attribute reads it.
+
+        Returns:
+            its variable.
+        """
+        variable = self.code.variable(expression)
+        if (ordered or CATCHES in self.names) and dictionary:
+            self.code.keys(variable, dictionary)
+        elif ordered is not None:
+            self.code.length(variable, len(dictionary))
+        container = Container(label, dictionary, self.code.owner, variable, of_object=by_name)
+        self.found.containers.append(container)
+        return variable
+
+    def _tensor(self, expression: str, tensor: Tensor, label: str) -> None:
+        obstacle = tensor_obstacle(tensor)
+        if obstacle is not None:
+            raise Refusal(f"{label} {obstacle}")
+        variable = self.seen(expression, tensor)
+        if variable is None:
+            return
+        self.code.tensor(variable, tensor)
+        if tensor.__dict__:
+            wanted = None if self.everything else self.names
+            self.attributes(f"{variable}.__dict__", tensor.__dict__, label, (), wanted)
+        if self.everything or CATCHES in self.names:
+            self.code.length(f"{variable}.__dict__", len(tensor.__dict__))
+        self.found.slots[id(tensor)] = len(self.found.tensors)
+        self.found.tensors.append(tensor)
+        self.found.labels.append(label)

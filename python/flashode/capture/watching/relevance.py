@@ -1,0 +1,195 @@
+"""Which attributes the behaviour of a function can hang on."""
+
+from __future__ import annotations
+
+import abc
+import types
+import typing
+from collections.abc import Set
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flashode.capture.watching.bytecode import CodeNames
+from flashode.capture.watching.trust import trusted_class, trusted_name
+
+# Whether gradients are recorded differs between a trace and a solve, and between solves.
+GRAD_MODE_QUERIES = frozenset(
+    ["is_grad_enabled", "is_inference_mode_enabled", "requires_grad", "grad_fn", "is_leaf", "is_inference"]
+)
+
+# Naming one of these lets code reach attributes that it does not name.
+REFLECTION = frozenset(
+    [
+        "getattr",
+        "vars",
+        "dir",
+        "hasattr",
+        "__dict__",
+        "__getattribute__",
+        "attrgetter",
+        "methodcaller",
+        "astuple",
+        "asdict",
+        "fields",
+        "replace",
+    ]
+)
+# Naming one of these changes the state of the random number generator, or may.
+SEEDING = frozenset(["manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "fork_rng"])
+ITERATION = frozenset(
+    [
+        "children",
+        "modules",
+        "parameters",
+        "buffers",
+        "named_children",
+        "named_modules",
+        "named_parameters",
+        "named_buffers",
+        "state_dict",
+        "_modules",
+        "_parameters",
+        "_buffers",
+        "apply",
+        "get_submodule",
+        "get_parameter",
+        "get_buffer",
+    ]
+)
+IGNORED_IN_MODULES = frozenset(
+    [
+        "_non_persistent_buffers_set",
+        "_is_full_backward_hook",
+        "_forward_hooks_with_kwargs",
+        "_forward_hooks_always_called",
+        "_forward_pre_hooks_with_kwargs",
+        "_state_dict_hooks",
+        "_state_dict_pre_hooks",
+        "_load_state_dict_pre_hooks",
+        "_load_state_dict_post_hooks",
+    ]
+)
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_HARMLESS_BASES = (object, nn.Module, abc.ABC, typing.Generic, typing.Protocol)
+# Stands among the names for code of torch's that reads attributes of torch's modules.
+LOOKS_INTO = "looks into"
+# Where torch keeps functions of modules.
+_TOOLS = ("torch.nn.utils", "torch.nn.init", "torch._functorch", "torch.func", "torch.ao")
+CONSTRUCTORS = frozenset(["__init__", "__new__", "__post_init__"])
+# Code that has a class at hand without naming it.
+CLASS_QUERIES = frozenset(["type", "__class__", "cls"])
+FORMATTING = frozenset(["format", "str", "repr", "ascii", "join"])
+_FORMATTERS = frozenset(["__str__", "__repr__", "__format__", "extra_repr", "_get_name"])
+_UNUSED_SPECIAL_METHODS = frozenset(
+    [
+        "__del__",
+        "__init_subclass__",
+        "__class_getitem__",
+        "__reduce__",
+        "__reduce_ex__",
+        "__getstate__",
+        "__setstate__",
+        "__copy__",
+        "__deepcopy__",
+        "__dir__",
+        "__sizeof__",
+        "__replace__",
+    ]
+)
+
+
+def looks_into(value: Any) -> str | None:
+    """Whether a trusted function may read attributes of modules that it is handed.
+
+    Returns:
+        what stands among the names for that: of torch's modules alone, or of all; None if it does not.
+    """
+    home = getattr(value, "__module__", None)
+    if not isinstance(value, types.FunctionType) or not isinstance(home, str) or not home.startswith(_TOOLS):
+        return None
+    return LOOKS_INTO if value is torch.func.functional_call else "modules"
+
+
+def class_attribute_matters(name: str, attribute: Any, names: frozenset[str], everything: bool) -> bool:
+    """Whether code that uses ``names`` may reach this attribute of a class.
+
+    Args:
+        name: the attribute's name.
+        attribute: what the class's dictionary holds.
+        names: the names in all code that may run.
+        everything: whether attributes may be reached without being named.
+    """
+    if name in _FORMATTERS:
+        return not names.isdisjoint(FORMATTING) and callable(attribute)
+    if name in CONSTRUCTORS:
+        return name in names
+    if name.startswith("__") and name.endswith("__"):
+        runs = callable(attribute) or isinstance(attribute, (staticmethod, classmethod, property))
+        return runs and name not in _UNUSED_SPECIAL_METHODS
+    return (everything and name != "_abc_impl") or name in names or name == "forward"
+
+
+def name_obstacle(names: Set[str]) -> str | None:
+    """What stands in the way among names of functions and attributes."""
+    queries, seeding = names & GRAD_MODE_QUERIES, names & SEEDING
+    if queries:
+        return f"asks for {min(queries)}, which differs from solve to solve"
+    return f"names {min(seeding)}, which may change the random number generator" if seeding else None
+
+
+def code_obstacle(code: CodeNames, assigned: Set[str]) -> str | None:
+    """What in code keeps it from being captured, whatever it is called with.
+
+    Args:
+        code: the names in it.
+        assigned: globals that it assigns otherwise than by counting in them.
+    """
+    obstacle = name_obstacle(code.names)
+    if obstacle is not None:
+        return obstacle
+    if assigned:
+        return f"assigns the global {min(assigned)!r}"
+    untrusted = [module for module in code.imports if not trusted_name(module)]
+    return f"imports {min(untrusted)!r} when called" if untrusted else None
+
+
+def tensor_obstacle(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being read afresh at each solve."""
+    if type(tensor) not in (Tensor, nn.Parameter, nn.Buffer):
+        return f"is a {type(tensor).__name__}, a tensor subclass"
+    if tensor.layout is not torch.strided:
+        return f"is a tensor of layout {tensor.layout}"
+    if tensor.is_inference():
+        return "was made in inference mode, so that its gradients cannot be compared"
+    return "has gradient hooks, which checking the capture would call" if tensor._backward_hooks else None
+
+
+def intercepts(kind: type) -> bool:
+    """Whether a class of the user's runs code of its own for each attribute that is read."""
+    own = [base.__dict__.get("__getattribute__") for base in kind.__mro__ if not trusted_class(base)]
+    return any(isinstance(method, types.FunctionType) for method in own)
+
+
+def inherits_trusted(kind: type) -> bool:
+    """Whether trusted code other than ``nn.Module`` itself may read the attributes of an instance."""
+    return any(trusted_class(base) and base not in _HARMLESS_BASES for base in kind.__mro__)
+
+
+def written_in_python(kind: type) -> bool:
+    """Whether the state of an instance is all in its dictionary and its slots."""
+    makes: Any = kind.__new__
+    held = kind.__dictoffset__ != 0 or bool(slots_of(kind))
+    return held and (makes is object.__new__ or isinstance(makes, types.FunctionType))
+
+
+def slots_of(kind: type) -> tuple[str, ...]:
+    """The attributes of an instance that are kept in slots."""
+    own = [base.__dict__ for base in kind.__mro__ if base not in _HARMLESS_BASES]
+    return tuple(
+        name
+        for space in own
+        for name, held in space.items()
+        if isinstance(held, types.MemberDescriptorType) and not name.startswith("__")
+    )

@@ -1,0 +1,92 @@
+"""What a walk from a function has found."""
+
+from __future__ import annotations
+
+import re
+import types
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from flashode.capture.watching.bytecode import CodeNames
+from flashode.capture.watching.guard_code import GuardCode, Owner
+
+# Where a label says how the walk got to a tensor's first name.
+_PREFIX = re.compile(r"^(?:the function\.(?:__self__\.)?|the global '(\w+)'|'(\w+)', closed over by .*,)")
+
+
+@dataclass(frozen=True)
+class Container:
+    """Something mutable that a walk met.
+
+    Attributes:
+        label: a readable name.
+        held: the dictionary, list, set, array, cell, class or object with slots.
+        owner: where the walk found it, as the checks name it.
+        variable: its variable in the checks, where they name the places in it one by one.
+        of_object: whether it is an object's own dictionary, so that its places are attributes.
+        name: what code calls the content of a cell.
+        places: the only places in it that are looked at; None for all.
+    """
+
+    label: str
+    held: Any
+    owner: Owner | None
+    variable: str | None = None
+    of_object: bool = False
+    name: str = ""
+    places: frozenset[str] | None = None
+
+
+@dataclass
+class Watched:
+    """What a walk found.
+
+    Attributes:
+        code: the checks, to be compiled once the counters are known.
+        tensors: the tensors that the function owns, in the order in which the checks return them.
+        labels: what the walk calls each of them.
+        slots: ``id(tensor) -> position in tensors``.
+        containers: everything mutable on the way.
+        codes: all code that may run.
+        numbers: Python numbers that may be assigned anew, by where they are kept and their readable name.
+        reached: the names of trusted functions and classes that the code has at hand, whatever it calls them.
+        shared: ids of what was met more than once.
+        spaces: the variables of the globals met.
+        prints: whether the code may call ``print``.
+    """
+
+    code: GuardCode
+    tensors: list[Tensor] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    slots: dict[int, int] = field(default_factory=dict)
+    containers: list[Container] = field(default_factory=list)
+    codes: dict[types.CodeType, CodeNames] = field(default_factory=dict)
+    numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
+    reached: set[str] = field(default_factory=set)
+    shared: set[int] = field(default_factory=set)
+    spaces: set[str] = field(default_factory=set)
+    prints: bool = False
+
+    @property
+    def tensor_names(self) -> tuple[str, ...]:
+        """What a user calls each of the tensors: ``net.0.weight``."""
+        return tuple(_PREFIX.sub(lambda found: found[1] or found[2] or "", label) for label in self.labels)
+
+    def name_of(self, container: Container) -> str | None:
+        """What code calls a container, where it is kept in a single place and found there by name alone."""
+        if container.owner is None or id(container.held) in self.shared:
+            return None
+        variable, key = container.owner
+        if variable in self.spaces:
+            return str(key)
+        for other in self.containers:
+            if other.variable == variable and (other.of_object or other.name):
+                return other.name or str(key)
+        return None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name in the code that may run."""
+        return frozenset(self.reached).union(*(code.names for code in self.codes.values()))
