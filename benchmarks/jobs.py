@@ -8,7 +8,7 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
-from benchmarks.workloads import Workload
+from benchmarks.workloads import State, Workload
 
 Job = Callable[[], "Answer"]
 
@@ -54,20 +54,21 @@ def make_job(
     """
     solve = library.odeint_adjoint if mode == "adjoint" else library.odeint
     field, y0 = workload.make()
-    field, y0, times = field.to(dtype), y0.to(dtype), workload.times.to(dtype)
+    field, times = field.to(dtype), workload.times.to(dtype)
+    start = y0.to(dtype) if isinstance(y0, Tensor) else tuple(part.to(dtype) for part in y0)
     parameters = tuple(field.parameters())
 
     def run() -> Tensor:
-        states: Tensor = solve(
+        states: State = solve(
             field,
-            y0,
+            start,
             times,
             rtol=workload.rtol * tighter,
             atol=workload.atol * tighter,
             method=workload.method,
             options=workload.options,
         )
-        return states
+        return states if isinstance(states, Tensor) else torch.cat(states, -1)
 
     def forward() -> Answer:
         with torch.no_grad():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 SEED = 0
+State = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Workload:
     name: str
     summary: str
     make_field: Callable[[], nn.Module]
-    make_state: Callable[[], Tensor]  # drawn after the field, from the same stream
+    make_state: Callable[[], State]  # drawn after the field, from the same stream
     times: Tensor
     rtol: float = 1e-7
     atol: float = 1e-9
@@ -33,7 +34,7 @@ class Workload:
         tolerances = f"rtol {self.rtol:g}, atol {self.atol:g}"
         return f"{self.summary}; {self.method}, {tolerances}, float32, seed {SEED}"
 
-    def make(self) -> tuple[nn.Module, Tensor]:
+    def make(self) -> tuple[nn.Module, State]:
         """The field and the initial state. The global random state is left as it was."""
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(SEED)
@@ -71,6 +72,37 @@ class CubicNetwork(nn.Module):
         self.nfe += 1
         rate: Tensor = self.net(y**3)
         return rate
+
+
+class PlanarFlow(nn.Module):
+    """A continuous normalizing flow: planar layers side by side, whose weights a network makes from t.
+
+    The state is a point with its log-density, which changes by minus the divergence (Chen et al., "Neural
+    Ordinary Differential Equations", NeurIPS 2018, section 4).
+    """
+
+    def __init__(self, dimensions: int, hidden: int, width: int) -> None:
+        super().__init__()
+        self.dimensions, self.width = dimensions, width
+        outputs = width * (3 * dimensions + 1)
+        layers = [nn.Linear(1, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh()]
+        self.hyper = nn.Sequential(*layers, nn.Linear(hidden, outputs))
+
+    def forward(self, t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """The rates of points (batch, dimensions) and of log-densities (batch, 1)."""
+        z = state[0]
+        size = self.width * self.dimensions
+        with torch.enable_grad():
+            z.requires_grad_(True)
+            into, out, gate, bias = self.hyper(t.reshape(1)).split([size, size, size, self.width])
+            weights = into.view(self.width, self.dimensions)
+            outward = (out * torch.sigmoid(gate)).view(self.width, self.dimensions)
+            rate = torch.tanh(z @ weights.T + bias) @ outward / self.width
+            divergence = torch.zeros_like(z[:, :1])
+            for i in range(self.dimensions):
+                (row,) = torch.autograd.grad(rate[:, i].sum(), z, create_graph=True)
+                divergence = divergence + row[:, i : i + 1]
+        return rate, -divergence
 
 
 class Network(nn.Module):
@@ -138,6 +170,15 @@ _ROWS = (
         make_field=lambda: Network(3, 64, 64, 3, activation=nn.Tanh),
         make_state=lambda: torch.randn(4096, 3),
         times=torch.linspace(0.0, 2.0, 20),
+        rtol=1e-5,
+        atol=1e-5,
+    ),
+    Workload(
+        name="cnf",
+        summary="planar flow, hypernetwork 1-32-32, width 64, with its divergence, 512 points, backwards",
+        make_field=lambda: PlanarFlow(2, 32, 64),
+        make_state=lambda: (torch.randn(512, 2), torch.zeros(512, 1)),
+        times=torch.tensor([10.0, 0.0]),
         rtol=1e-5,
         atol=1e-5,
     ),
