@@ -27,6 +27,7 @@ _PACKAGES = frozenset(
         "abc",
         "enum",
         "dataclasses",
+        "reprlib",
         "contextlib",
         "types",
         "einops",
