@@ -6,8 +6,17 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+import flashode.capture
 from flashode.declined import Declined
 from flashode.engines import ORDER, EngineDeclined, load, use_engine
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> Iterator[None]:
+    """No capture of one test is found by another."""
+    flashode.capture._cache.clear()
+    yield
+    flashode.capture._cache.clear()
 
 
 @pytest.fixture(params=list(ORDER))

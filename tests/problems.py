@@ -9,6 +9,26 @@ import torch
 from torch import Tensor, nn
 
 
+def values(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    """Normally distributed numbers, the same at each call."""
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(shape, dtype=torch.float64, generator=generator)
+
+
+def layer(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer with weights of order one, the same at each call."""
+    made = nn.Linear(inputs, outputs, dtype=torch.float64)
+    with torch.no_grad():
+        for i, p in enumerate(made.parameters()):
+            p.copy_(0.6 * values(*p.shape, seed=17 + i))
+    return made
+
+
+def parts(state: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The components of a state."""
+    return (state,) if isinstance(state, Tensor) else state
+
+
 class Counting(nn.Module):
     """A field that counts its evaluations."""
 

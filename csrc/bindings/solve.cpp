@@ -101,10 +101,18 @@ cpu::Outcome interruptible(const Run& run) {
 }
 
 template <class Real>
-std::vector<Real*> gradient_pointers(const std::vector<Address>& addresses) {
+std::vector<Real*> gradient_pointers(const cpu::Field& field, const std::vector<Address>& addresses) {
+    if (addresses.size() != field.parameters.size()) {
+        throw std::invalid_argument("one address for the gradient of each parameter of the program");
+    }
     std::vector<Real*> pointers;
     pointers.reserve(addresses.size());
-    for (const Address address : addresses) pointers.push_back(pointer<Real>(address));
+    for (std::size_t p = 0; p < addresses.size(); ++p) {
+        if (field.wants_gradient[p] && addresses[p] == 0) {
+            throw std::invalid_argument("no address for the gradient of parameter " + std::to_string(p));
+        }
+        pointers.push_back(pointer<Real>(addresses[p]));
+    }
     return pointers;
 }
 
@@ -117,7 +125,7 @@ py::array_t<Real> owned_by_python(std::vector<Real>&& values) {
     return py::array_t<Real>(size, held.release()->data(), owner);
 }
 
-// Returns the outcome and, where they are kept, the log of the steps and the checkpoints as two arrays.
+// Returns the outcome and, where they are kept, the log of the steps and the checkpoints as three arrays.
 template <class Real>
 py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0, Address times,
                   std::int64_t time_count, Address grid, std::int64_t grid_count, Address states, bool keep) {
@@ -138,15 +146,16 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     }
     const cpu::Outcome outcome = interruptible(
         [&](const cpu::Interrupt& interrupt) { return kernels<Real>().forward(request, interrupt); });
-    if (!keep) return py::make_tuple(outcome, py::none(), py::none(), py::none());
+    if (!keep) return py::make_tuple(outcome, py::none(), py::none(), py::none(), py::none());
     return py::make_tuple(outcome, std::move(log), owned_by_python(std::move(checkpoints.states)),
-                          owned_by_python(std::move(checkpoints.slopes)));
+                          owned_by_python(std::move(checkpoints.slopes)),
+                          owned_by_python(std::move(checkpoints.constants)));
 }
 
 template <class Real>
 void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu::StepLog& log, Address states,
-                  Address slopes, Address times, std::int64_t time_count, Address grad_states,
-                  Address grad_y0, Address grad_times, Address grad_grid,
+                  Address slopes, Address constants, Address times, std::int64_t time_count,
+                  Address grad_states, Address grad_y0, Address grad_times, Address grad_grid,
                   const std::vector<Address>& grad_parameters) {
     cpu::DiscreteRequest<Real> request;
     request.field = &field.field;
@@ -154,13 +163,14 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu:
     request.log = &log;
     request.states = pointer<const Real>(states);
     request.slopes = pointer<const Real>(slopes);
+    request.constants = pointer<const Real>(constants);
     request.times = pointer<const double>(times);
     request.time_count = time_count;
     request.grad_states = pointer<const Real>(grad_states);
     request.grad_y0 = pointer<Real>(grad_y0);
     request.grad_times = pointer<double>(grad_times);
     request.grad_grid = pointer<double>(grad_grid);
-    request.grad_parameters = gradient_pointers<Real>(grad_parameters);
+    request.grad_parameters = gradient_pointers<Real>(field.field, grad_parameters);
     interruptible([&](const cpu::Interrupt& interrupt) {
         kernels<Real>().discrete_vjp(request, interrupt);
         return cpu::Outcome{};
@@ -170,8 +180,9 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu:
 template <class Real>
 cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, bool seminorm, Address times,
                             std::int64_t time_count, const std::vector<std::vector<double>>& grids,
-                            Address states, Address grad_states, Address grad_y0, Address grad_times,
-                            const std::vector<Address>& grad_parameters, std::vector<bool> like_parameters,
+                            Address y0, Address states, Address grad_states, Address grad_y0,
+                            Address grad_times, const std::vector<Address>& grad_parameters,
+                            std::vector<bool> like_parameters,
                             const std::vector<std::tuple<int, int, int, int>>& transposes) {
     if (!like_parameters.empty() && like_parameters.size() != field.field.segments.size()) {
         throw std::invalid_argument("one flag for each segment of the state, or none at all");
@@ -193,11 +204,12 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
     request.times = pointer<const double>(times);
     request.time_count = time_count;
     request.grids = grids.data();
+    request.y0 = pointer<const Real>(y0);
     request.states = pointer<const Real>(states);
     request.grad_states = pointer<const Real>(grad_states);
     request.grad_y0 = pointer<Real>(grad_y0);
     request.grad_times = pointer<double>(grad_times);
-    request.grad_parameters = gradient_pointers<Real>(grad_parameters);
+    request.grad_parameters = gradient_pointers<Real>(field.field, grad_parameters);
     return interruptible(
         [&](const cpu::Interrupt& interrupt) { return kernels<Real>().continuous_vjp(request, interrupt); });
 }
@@ -208,13 +220,13 @@ void bind_precision(py::module_& m, const std::string& of) {
           py::arg("times"), py::arg("time_count"), py::arg("grid"), py::arg("grid_count"), py::arg("states"),
           py::arg("keep"));
     m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("log"), py::arg("states"), py::arg("slopes"), py::arg("times"), py::arg("time_count"),
-          py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"), py::arg("grad_grid"),
-          py::arg("grad_parameters"));
+          py::arg("log"), py::arg("states"), py::arg("slopes"), py::arg("constants"), py::arg("times"),
+          py::arg("time_count"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"),
+          py::arg("grad_grid"), py::arg("grad_parameters"));
     m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("seminorm"), py::arg("times"), py::arg("time_count"), py::arg("grids"), py::arg("states"),
-          py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"), py::arg("grad_parameters"),
-          py::arg("like_parameters") = std::vector<bool>{},
+          py::arg("seminorm"), py::arg("times"), py::arg("time_count"), py::arg("grids"), py::arg("y0"),
+          py::arg("states"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"),
+          py::arg("grad_parameters"), py::arg("like_parameters") = std::vector<bool>{},
           py::arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
 }
 
@@ -232,6 +244,7 @@ void bind_solve(py::module_& m) {
         .def_readonly("t", &cpu::Outcome::t)
         .def_readonly("dt", &cpu::Outcome::dt)
         .def_readonly("trajectory", &cpu::Outcome::trajectory)
+        .def_readonly("row", &cpu::Outcome::row)
         .def_readonly("times_reached", &cpu::Outcome::times_reached)
         .def_readonly("evaluations", &cpu::Outcome::evaluations)
         .def_readonly("accepted", &cpu::Outcome::accepted)

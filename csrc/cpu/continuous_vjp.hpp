@@ -14,23 +14,28 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, ParameterQuadrature<Real>> {
     using Base = TiledSystem<Real, AugmentedTileField<Real>, ParameterQuadrature<Real>>;
-    using Base::method_, Base::tiles_, Base::y0_, Base::quadrature_;
+    using Base::method_, Base::rows_, Base::tiles_, Base::y0_, Base::quadrature_;
 
    public:
     AdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape,
                   StageAccumulators<Real>& accumulators)
-        : Base(*request.method, Tiles<Real>(reversed.batch, twice(reversed.segments, request)),
+        : Base(*request.method, Tiles<Real>(reversed.batch, reversed.segments),
+               Tiles<Real>(reversed.batch, twice(reversed.segments, request)),
                AugmentedTileField<Real>(reversed, tape, accumulators),
                ParameterQuadrature<Real>(request, reversed, tape, accumulators)),
-          rows_(reversed.batch, reversed.segments),
           a_(rows_.total()),
-          q_(static_cast<std::size_t>(quadrature_.size())) {}
+          q_(static_cast<std::size_t>(quadrature_.size())) {
+        for (std::int64_t i = 0; i < rows_.count(); ++i) {
+            rows_.load(i, request.y0, &y0_[tiles_.offset(i)]);
+        }
+    }
 
-    // Puts the state of output time j and the adjoint state in place for the next interval.
+    // Puts the state of an output time and the adjoint state in place for the next interval; the constants
+    // have stayed where they are.
     void begin_interval(const Real* states) {
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
             Real* tile = &y0_[tiles_.offset(i)];
-            rows_.load(i, states, tile);
+            rows_.load_state(i, states, tile);
             std::copy(&a_[rows_.offset(i)], &a_[rows_.offset(i)] + rows_.size(), tile + rows_.size());
         }
         std::copy(q_.begin(), q_.end(), quadrature_.state());
@@ -43,6 +48,9 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
             numerics::add_scaled(rows_.size(), Real(1), this->scratch_.data(), &a_[rows_.offset(i)]);
         }
     }
+
+    // Scalars of one output time.
+    std::int64_t state_size() const { return rows_.batch * rows_.state_width; }
 
     void add_to_time_gradient(Real amount) { q_[0] += amount; }
     Real time_gradient() const { return q_[0]; }
@@ -77,7 +85,6 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
         return both;
     }
 
-    Tiles<Real> rows_;  // of y, and of a
     Rows<Real> a_;
     Rows<Real> q_;  // dL/dt and dL/dtheta at the end of the last interval
 };
@@ -94,7 +101,7 @@ class ContinuousAdjoint {
 
     Outcome run(const Interrupt& interrupt) {
         Outcome total;
-        const std::int64_t row = request_.field->batch * tape_.width();
+        const std::int64_t row = system_.state_size();
         system_.add_cotangent(request_.grad_states + (request_.time_count - 1) * row);
         for (std::int64_t i = request_.time_count - 1; i >= 1; --i) {
             if (request_.grad_times != nullptr) total.evaluations += move_end(i);
@@ -108,6 +115,7 @@ class ContinuousAdjoint {
                 total.t = -outcome.t;
                 total.dt = outcome.dt;
                 total.trajectory = outcome.trajectory;
+                total.row = outcome.row;
                 return total;
             }
             system_.add_cotangent(request_.grad_states + (i - 1) * row);
@@ -142,14 +150,15 @@ class ContinuousAdjoint {
     // made.
     std::int64_t move_end(std::int64_t i) {
         const Tiles<Real> rows(reversed_.batch, reversed_.segments);
-        const std::int64_t row = rows.batch * rows.width;
+        const std::int64_t row = system_.state_size();
         TileField<Real> field(reversed_, tape_, 1);
         Rows<Real> y(static_cast<std::size_t>(rows.size()));
         Rows<Real> cotangent(y.size());
         Rows<Real> slope(y.size());
         double sum = 0.0;
         for (std::int64_t tile = 0; tile < rows.count(); ++tile) {
-            rows.load(tile, request_.states + i * row, y.data());
+            rows.load(tile, request_.y0, y.data());
+            rows.load_state(tile, request_.states + i * row, y.data());
             rows.load_cotangent(tile, request_.grad_states + i * row, cotangent.data());
             field(0, static_cast<Real>(-request_.times[i]), y.data(), slope.data());
             // the reversed field is minus the field

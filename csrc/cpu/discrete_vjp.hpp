@@ -11,6 +11,21 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
+// The field as numerics/step_vjp.hpp calls it. The constants' gradients are summed apart: no step moves a
+// constant, and where they are no numbers, nothing else is concerned.
+template <class Real>
+struct ApartFromConstants {
+    TileField<Real>& field;
+    const Tiles<Real>& tiles;
+    Real* grad_constants;
+
+    Real vjp(int stage, const Real* cotangent, Real* grad_y) {
+        const Real grad_t = field.vjp(stage, cotangent, grad_y);
+        tiles.move_constants(grad_y, grad_constants);
+        return grad_t;
+    }
+};
+
 template <class Real>
 class DiscreteAdjoint {
    public:
@@ -22,6 +37,8 @@ class DiscreteAdjoint {
           tape_(tape),
           tiles_(request.field->batch, request.field->segments),
           field_(*request.field, tape, tableau_.stages),
+          grad_constants_(static_cast<std::size_t>(tiles_.size())),
+          reversed_{field_, tiles_, grad_constants_.data()},
           accumulator_(tape.accumulator_size()),
           carries_(tableau_.adaptive && !tableau_.fsal),
           with_times_(request.grad_times != nullptr) {
@@ -29,7 +46,7 @@ class DiscreteAdjoint {
         const auto stages = static_cast<std::size_t>(tableau_.stages);
         for (Rows<Real>* rows : {&stages_, &grad_stages_, &stage_inputs_}) rows->resize(n * stages);
         for (Rows<Real>* rows :
-             {&grad_y_, &grad_y0_, &grad_mid_, &grad_first_, &grad_last_, &scratch_, &y1_, &y_mid_}) {
+             {&grad_y_, &grad_y0_, &grad_mid_, &grad_first_, &grad_last_, &scratch_, &y0_, &y1_, &y_mid_}) {
             rows->resize(n);
         }
         first_time_of_step_.assign(log_.steps.size() + 1, request.time_count);
@@ -53,12 +70,16 @@ class DiscreteAdjoint {
         for (std::int64_t tile = 0; tile < tiles_.count(); ++tile) {
             std::fill(grad_y_.begin(), grad_y_.end(), Real(0));
             std::fill(grad_last_.begin(), grad_last_.end(), Real(0));
+            std::fill(grad_constants_.begin(), grad_constants_.end(), Real(0));
+            const auto at = static_cast<std::size_t>(tile);
+            tiles_.unpack(false, request_.constants + at * tiles_.packed_size(false), y0_.data());
             for (std::size_t s = log_.steps.size(); s-- > 0;) {
                 if (watch.stop()) return;
                 reverse_step(tile, s);
                 if (s % STEPS_BETWEEN_FOLDS == 0) fold();
             }
             add_cotangent(tile, 0, Real(1), grad_y_.data());
+            tiles_.copy_constants(grad_constants_.data(), grad_y_.data());
             tiles_.store(tile, grad_y_.data(), request_.grad_y0);
         }
         for (std::size_t p = 0; p < totals_.size(); ++p) {
@@ -79,7 +100,8 @@ class DiscreteAdjoint {
 
     // out += weight * dL/d(state at output time j)
     void add_cotangent(std::int64_t tile, std::int64_t j, Real weight, Real* out) {
-        tiles_.load_cotangent(tile, request_.grad_states + j * tiles_.batch * tiles_.width, scratch_.data());
+        tiles_.load_cotangent(tile, request_.grad_states + j * tiles_.batch * tiles_.state_width,
+                              scratch_.data());
         numerics::add_scaled(tiles_.size(), weight, scratch_.data(), out);
     }
 
@@ -91,33 +113,38 @@ class DiscreteAdjoint {
         return method_.perturb ? just_after(start) : start;
     }
 
-    void recompute(std::int64_t tile, std::size_t s, const numerics::StepTimes<Real>& times, const Real* y0,
-                   bool dense) {
+    // Where the state at the start of a step, or its slope, stands in the checkpoints.
+    std::size_t checkpoint(std::int64_t tile, std::size_t s) const {
+        const auto count = static_cast<std::size_t>(tiles_.count());
+        return (s * count + static_cast<std::size_t>(tile)) * tiles_.packed_size(true);
+    }
+
+    void recompute(std::int64_t tile, std::size_t s, const numerics::StepTimes<Real>& times, bool dense) {
         const int n = tiles_.size();
+        tiles_.unpack(true, request_.states + checkpoint(tile, s), y0_.data());
         if (carries_ && s > 0) {
-            const Real* slopes = request_.slopes + s * tiles_.total() + tiles_.offset(tile);
-            std::copy(slopes, slopes + n, stages_.data());
+            std::fill(stages_.data(), stages_.data() + n, Real(0));  // the constants' rates
+            tiles_.unpack(true, request_.slopes + checkpoint(tile, s), stages_.data());
         } else {
-            field_(0, first_stage_time(s), y0, stages_.data());
+            field_(0, first_stage_time(s), y0_.data(), stages_.data());
         }
-        numerics::step(tableau_, field_, times, n, y0, stages_.data(), stage_inputs_.data(), n, dense,
-                       y1_.data());
+        step_tile(tableau_, field_, tiles_, times, n, y0_.data(), stages_.data(), stage_inputs_.data(), n,
+                  dense, y1_.data());
     }
 
     void reverse_step(std::int64_t tile, std::size_t s) {
         const int n = tiles_.size();
         const Step& step = log_.steps[s];
         const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
-        const Real* y0 = request_.states + s * tiles_.total() + tiles_.offset(tile);
         const std::int64_t begin = first_time_of_step_[s];
         const std::int64_t end = first_time_of_step_[s + 1];
         const bool dense = begin < end && tableau_.adaptive;
-        recompute(tile, s, times, y0, dense);
+        recompute(tile, s, times, dense);
 
         std::fill(grad_first_.begin(), grad_first_.end(), Real(0));
         std::fill(grad_mid_.begin(), grad_mid_.end(), Real(0));
         std::fill(grad_y0_.begin(), grad_y0_.end(), Real(0));
-        for (std::int64_t j = begin; j < end; ++j) reverse_output(tile, s, j, step, y0);
+        for (std::int64_t j = begin; j < end; ++j) reverse_output(tile, s, j, step);
 
         numerics::StepCotangents<Real> from;
         from.y1 = grad_y_.data();
@@ -129,11 +156,11 @@ class DiscreteAdjoint {
         numerics::StepTimeGradients<Real> grad_times;
         Real* grad_k = grad_stages_.data();
         if (tableau_.adaptive) {
-            grad_times = numerics::step_vjp<false>(tableau_, field_, times.dt, n, stages_.data(), from,
+            grad_times = numerics::step_vjp<false>(tableau_, reversed_, times.dt, n, stages_.data(), from,
                                                    grad_k, scratch_.data(), stage_inputs_.data());
         } else {
-            grad_times = numerics::step_vjp<true>(tableau_, field_, times.dt, n, stages_.data(), from, grad_k,
-                                                  scratch_.data(), stage_inputs_.data());
+            grad_times = numerics::step_vjp<true>(tableau_, reversed_, times.dt, n, stages_.data(), from,
+                                                  grad_k, scratch_.data(), stage_inputs_.data());
         }
         std::copy(stage_inputs_.data(), stage_inputs_.data() + n, grad_y_.data());
         numerics::add_scaled(n, Real(1), grad_y0_.data(), grad_y_.data());
@@ -141,13 +168,13 @@ class DiscreteAdjoint {
         if (carries_ && s > 0) {
             std::copy(grad_k, grad_k + n, grad_last_.data());
         } else {
-            grad_times.start += field_.vjp(0, grad_k, scratch_.data());
+            grad_times.start += reversed_.vjp(0, grad_k, scratch_.data());
             numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_.data());
         }
         add_time_gradients(s, static_cast<double>(grad_times.start), static_cast<double>(grad_times.dt));
     }
 
-    void reverse_output(std::int64_t tile, std::size_t s, std::int64_t j, const Step& step, const Real* y0) {
+    void reverse_output(std::int64_t tile, std::size_t s, std::int64_t j, const Step& step) {
         const double x = step.fraction(request_.times[j]);
         const auto w = dense_weights<Real>(method_, x);
         const Real dt = static_cast<Real>(step.dt);
@@ -164,11 +191,12 @@ class DiscreteAdjoint {
             return;  // on a grid point the output is y1 itself
         // d(output)/dt = slope / dt, and the start of the step moves it the other way
         if (tableau_.adaptive) {
-            numerics::combine(n, y0, dt, tableau_.b_mid, tableau_.stages, stages_.data(), y_mid_.data());
+            numerics::combine(n, y0_.data(), dt, tableau_.b_mid, tableau_.stages, stages_.data(),
+                              y_mid_.data());
         }
         const Real* f1 = stages_.data() + (tableau_.stages - 1) * n;
         dense_output(tableau_.adaptive, n, dense_weights_derivative<Real>(method_, x), dt,
-                     {y0, y1_.data(), y_mid_.data(), stages_.data(), f1}, slope());
+                     {y0_.data(), y1_.data(), y_mid_.data(), stages_.data(), f1}, slope());
         const double rate = static_cast<double>(rate_of_loss(n, cotangent, slope())) / step.dt;
         request_.grad_times[j] += rate;
         if (tableau_.adaptive) {
@@ -209,6 +237,8 @@ class DiscreteAdjoint {
     const Tape<Real>& tape_;
     Tiles<Real> tiles_;
     TileField<Real> field_;
+    Rows<Real> grad_constants_;
+    ApartFromConstants<Real> reversed_;
     Rows<Real> accumulator_;
     std::vector<std::vector<double>> totals_;  // of each parameter
     std::vector<double*> total_pointers_;
@@ -225,6 +255,7 @@ class DiscreteAdjoint {
     Rows<Real> grad_first_;
     Rows<Real> grad_last_;
     Rows<Real> scratch_;
+    Rows<Real> y0_;
     Rows<Real> y1_;
     Rows<Real> y_mid_;
 };

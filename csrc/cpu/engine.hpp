@@ -13,10 +13,10 @@
 
 namespace flashode::cpu {
 
-// Consecutive rows of the state. In the memory that callers hand over, a state is its segments one after the
+// Consecutive rows of a program's y. In the memory that callers hand over, y is its segments one after the
 // other, each a contiguous (batch, rows) block. The root-mean-square error of each segment counts by itself,
 // and the joint norm is the largest; one outside the norm is a constant of its trajectory, of which nobody
-// asks whether it is finite.
+// asks whether it is finite. The segments in the norm are the state: outputs and cotangents hold them alone.
 struct Segment {
     int rows = 0;
     bool in_norm = true;
@@ -53,9 +53,10 @@ enum class Status : std::uint8_t {
 
 struct Outcome {
     Status status = Status::done;
-    double t = 0.0;   // where a solve that failed stood
-    double dt = 0.0;  // and the step it was trying
-    std::int64_t trajectory = -1;
+    double t = 0.0;                // where a solve that failed stood
+    double dt = 0.0;               // and the step it was trying
+    std::int64_t trajectory = -1;  // where a value is not finite, and in which row of its y; of the
+    int row = 0;                   // adjoint's system, whose rows are y's twice over
     std::int64_t times_reached = 0;
     std::int64_t evaluations = 0;
     std::int64_t accepted = 0;
@@ -81,11 +82,12 @@ struct StepLog {
 };
 
 // The state at the start of each step and, for methods whose first stage is another step's last and not f(t0,
-// y0), that stage. Both (steps, tiles, width, lanes).
+// y0), that stage: both (steps, tiles, rows of the state, lanes). The constants: (tiles, rows, lanes).
 template <class Real>
 struct Checkpoints {
     std::vector<Real> states;
     std::vector<Real> slopes;
+    std::vector<Real> constants;
 };
 
 // True when the solve shall stop because a signal arrived.
@@ -95,7 +97,7 @@ template <class Real>
 struct ForwardRequest {
     const Field* field = nullptr;
     const Method* method = nullptr;
-    const Real* y0 = nullptr;       // (state)
+    const Real* y0 = nullptr;       // (y)
     const double* times = nullptr;  // (times), increasing
     std::int64_t time_count = 0;
     const double* grid = nullptr;  // (grid), fixed-step methods
@@ -112,10 +114,11 @@ struct DiscreteRequest {
     const StepLog* log = nullptr;
     const Real* states = nullptr;  // of Checkpoints
     const Real* slopes = nullptr;
+    const Real* constants = nullptr;
     const double* times = nullptr;
     std::int64_t time_count = 0;
     const Real* grad_states = nullptr;   // (times, state)
-    Real* grad_y0 = nullptr;             // (state)
+    Real* grad_y0 = nullptr;             // (y)
     double* grad_times = nullptr;        // (times) through dense output; null: not wanted
     double* grad_grid = nullptr;         // (grid) fixed-step methods; adaptive ones: (1), the start
     std::vector<Real*> grad_parameters;  // one a parameter, written; null: not wanted
@@ -142,9 +145,10 @@ struct ContinuousRequest {
     std::int64_t time_count = 0;
     const std::vector<double>* grids =
         nullptr;                        // fixed-step methods: for each interval its grid, in reversed time
+    const Real* y0 = nullptr;           // (y), for the constants
     const Real* states = nullptr;       // (times, state)
     const Real* grad_states = nullptr;  // (times, state)
-    Real* grad_y0 = nullptr;            // (state)
+    Real* grad_y0 = nullptr;            // (y)
     double* grad_times = nullptr;       // (times); null: not wanted
     std::vector<Real*> grad_parameters;
 };

@@ -13,11 +13,15 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
    public:
     ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape)
         : Base(*request.method, Tiles<Real>(request.field->batch, request.field->segments),
+               Tiles<Real>(request.field->batch, request.field->segments),
                TileField<Real>(*request.field, tape, 1), NoQuadrature{}),
           request_(request) {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             tiles_.load(i, request.y0, &y0_[tiles_.offset(i)]);
-            tiles_.store(i, &y0_[tiles_.offset(i)], request.states);
+            tiles_.store_state(i, &y0_[tiles_.offset(i)], request.states);
+            if (request.log != nullptr) {
+                tiles_.pack(false, &y0_[tiles_.offset(i)], request.checkpoints->constants);
+            }
         }
     }
 
@@ -25,20 +29,18 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
         if (request_.log == nullptr) return;
         request_.log->steps.push_back(step);
         Checkpoints<Real>& kept = *request_.checkpoints;
-        kept.states.insert(kept.states.end(), y0_.begin(), y0_.end());
-        if (tableau_.adaptive && !tableau_.fsal) {
-            kept.slopes.insert(kept.slopes.end(), f0_.begin(), f0_.end());
+        const bool with_slopes = tableau_.adaptive && !tableau_.fsal;
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            tiles_.pack(true, &y0_[tiles_.offset(i)], kept.states);
+            if (with_slopes) tiles_.pack(true, &f0_[tiles_.offset(i)], kept.slopes);
         }
     }
 
     void output(std::int64_t j, double x, const Step& step) {
         const auto weights = dense_weights<Real>(method_, x);
-        Real* rows = request_.states + j * tiles_.batch * tiles_.width;
+        Real* rows = request_.states + j * tiles_.batch * tiles_.state_width;
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-            Real* state = this->interpolate(i, weights, static_cast<Real>(step.dt));
-            // The weights of dense output add up to one but for rounding.
-            tiles_.copy_constants(&y0_[tiles_.offset(i)], state);
-            tiles_.store(i, state, rows);
+            tiles_.store_state(i, this->interpolate(i, weights, static_cast<Real>(step.dt)), rows);
         }
         if (request_.log != nullptr) {
             request_.log->step_of_time.push_back(static_cast<std::int64_t>(request_.log->steps.size()) - 1);

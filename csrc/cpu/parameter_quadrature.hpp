@@ -108,8 +108,8 @@ class ParameterQuadrature {
     }
 
    private:
-    Real* rates(int stage) { return rates_.data() + stage * size_; }
-    const Real* rates(int stage) const { return rates_.data() + stage * size_; }
+    Real* rates(int stage) { return rates_.data() + std::ptrdiff_t{stage} * size_; }
+    const Real* rates(int stage) const { return rates_.data() + std::ptrdiff_t{stage} * size_; }
 
     // Adds a transpose's part to that of what it is made of, and clears it.
     static void join(const Transpose& transpose, const std::vector<Real*>& by_parameter) {

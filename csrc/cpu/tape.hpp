@@ -42,6 +42,8 @@ struct TapeOp {
 
 template <class Real>
 class Tape {
+    static_assert(LANES<Real> <= program::MAX_LANES);
+
    public:
     // `wants_gradient[p]` tells for which parameters a reverse sweep accumulates.
     Tape(const program::Program& program, const void* const* parameters,

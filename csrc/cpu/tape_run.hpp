@@ -32,6 +32,13 @@ inline void unary_forward(numerics::UnaryFn fn, int n, const Real* x, const Real
                           [&]<numerics::UnaryFn F>() { numerics::unary_values<F>(n, x, constants, out); });
 }
 
+// What a slope makes of a gradient. Where none passes it is zero whatever the two are: zero times infinity,
+// which the root's slope is at zero, would be NaN.
+template <class Real>
+inline Real chained(bool passes, Real grad, Real slope) {
+    return passes ? grad * slope : Real(0);
+}
+
 template <class Real>
 inline void unary_reverse(numerics::UnaryFn fn, bool assign, int n, const Real* x, const Real* y,
                           const Real* constants, const Real* grad_y, Real* grad_x) {
@@ -40,10 +47,14 @@ inline void unary_reverse(numerics::UnaryFn fn, bool assign, int n, const Real* 
             Real slope[LANES<Real>];
             for (int row = 0; row < n; row += LANES<Real>) {
                 numerics::unary_derivatives<F>(LANES<Real>, x + row, y + row, constants, slope);
+                const auto through = [&](int l) {
+                    return chained(numerics::unary_passes<F>(x[row + l], constants), grad_y[row + l],
+                                   slope[l]);
+                };
                 if (assign) {
-                    for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] = grad_y[row + l] * slope[l];
+                    for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] = through(l);
                 } else {
-                    for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] += grad_y[row + l] * slope[l];
+                    for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] += through(l);
                 }
             }
         }
@@ -69,8 +80,11 @@ inline void binary_reverse(numerics::BinaryFn fn, bool assign_a, bool assign_b, 
                 Real da;
                 Real db;
                 numerics::binary_derivatives<F>(a[e], b[e], y[e], da, db);
-                grad_a[e] += grad_y[e] * da;
-                grad_b[e] += grad_y[e] * db;
+                bool to_a;
+                bool to_b;
+                numerics::binary_passes<F>(a[e], b[e], to_a, to_b);
+                grad_a[e] += chained(to_a, grad_y[e], da);
+                grad_b[e] += chained(to_b, grad_y[e], db);
             }
         }
     });

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <tuple>
 #include <vector>
 
 #include "cpu/engine.hpp"
@@ -33,7 +34,7 @@ template <class Real>
 inline numerics::StepTimes<Real> rounded_times(const Method& method, const Step& step) {
     const Real end = static_cast<Real>(step.end);
     const bool before = method.tableau.adaptive || method.perturb;
-    return {static_cast<Real>(step.start), static_cast<Real>(step.dt), before ? just_before(end) : end};
+    return numerics::step_times(method.tableau, step.start, step.dt, before ? just_before(end) : end);
 }
 
 // y at the fraction x of a step: quartic for adaptive methods, linear between the ends for fixed-step ones.
@@ -69,6 +70,30 @@ inline void dense_output(bool adaptive, int n, const numerics::DenseWeights<Real
     }
 }
 
+// Hands the field the constants of a tile as they are at the start of its step: a sum with their rates, which
+// are zero, would lose the sign of a zero.
+template <class Real, class Fields>
+struct WithConstants {
+    Fields& field;
+    const Tiles<Real>& rows;
+    const Real* y0;
+
+    void operator()(int stage, Real t, Real* y, Real* dydt) {
+        rows.copy_constants(y0, y);
+        field(stage, t, y, dydt);
+    }
+};
+
+// numerics::step over a tile that begins with `rows`.
+template <class Real, class Fields>
+inline void step_tile(const numerics::Tableau<Real>& tableau, Fields& field, const Tiles<Real>& rows,
+                      const numerics::StepTimes<Real>& times, int n, const Real* y0, Real* k, Real* y_stages,
+                      int y_stride, bool with_last, Real* y1) {
+    WithConstants<Real, Fields> held{field, rows, y0};
+    numerics::step(tableau, held, times, n, y0, k, y_stages, y_stride, with_last, y1);
+    rows.copy_constants(y0, y1);
+}
+
 // Nothing to integrate beside the tiles.
 struct NoQuadrature {
     void clear(int, int) {}
@@ -90,9 +115,12 @@ inline double larger_norm(double a, double b) { return std::isnan(a) || a > b ? 
 template <class Real, class Fields, class Quadrature>
 class TiledSystem {
    public:
-    TiledSystem(const Method& method, Tiles<Real> tiles, Fields field, Quadrature quadrature)
+    // `rows` is the field's y, with which each tile begins.
+    TiledSystem(const Method& method, Tiles<Real> rows, Tiles<Real> tiles, Fields field,
+                Quadrature quadrature)
         : method_(method),
           tableau_(numerics::rounded<Real>(method.tableau)),
+          rows_(std::move(rows)),
           tiles_(std::move(tiles)),
           y0_(tiles_.total()),
           y1_(tiles_.total()),
@@ -105,7 +133,7 @@ class TiledSystem {
           tolerance_{static_cast<Real>(method.rtol), static_cast<Real>(method.atol)},
           groups_(norm_groups(tiles_.segments)),
           sums_(groups_.size()),
-          stages_(static_cast<std::size_t>(tableau_.stages * tiles_.size())) {}
+          stages_(static_cast<std::size_t>(tableau_.stages) * static_cast<std::size_t>(tiles_.size())) {}
 
     bool start(double t) {
         bool finite = true;
@@ -137,6 +165,7 @@ class TiledSystem {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             const std::size_t at = tiles_.offset(i);
             for (int e = 0; e < tiles_.size(); ++e) scratch_[e] = y0_[at + e] + step * f0_[at + e];
+            rows_.copy_constants(&y0_[at], scratch_.data());
             field_(1, static_cast<Real>(t + h), scratch_.data(), &f1_[at]);
         }
         quadrature_.close(1, 2);
@@ -148,6 +177,7 @@ class TiledSystem {
 
     double attempt(const Step& step, bool dense) {
         const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
+        attempted_ = times;
         std::fill(sums_.begin(), sums_.end(), 0.0);
         quadrature_.clear(1, tableau_.stages);
         for (std::int64_t i = 0; i < tiles_.count(); ++i) attempt_tile(i, times, dense);
@@ -158,21 +188,16 @@ class TiledSystem {
 
     bool fixed_step(const Step& step) {
         const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
-        const int n = tiles_.size();
         const Real start = method_.perturb ? just_after(times.start) : times.start;
         bool finite = true;
-        slopes_finite_ = true;
         quadrature_.clear(0, tableau_.stages);
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             const std::size_t at = tiles_.offset(i);
             field_(0, start, &y0_[at], stages_.data());
-            numerics::step(tableau_, field_, times, n, &y0_[at], stages_.data(), scratch_.data(), 0, true,
-                           &y1_[at]);
+            run_stages(i, times);
             if (tiles_.finite(&y1_[at])) continue;
             finite = false;
-            for (int stage = 0; stage < tableau_.stages; ++stage) {
-                slopes_finite_ = tiles_.finite(stages_.data() + stage * n) && slopes_finite_;
-            }
+            note_nonfinite(i);
         }
         quadrature_.close(0, tableau_.stages);
         quadrature_.fixed_step(times.dt);
@@ -186,7 +211,7 @@ class TiledSystem {
         return true;
     }
 
-    bool slopes_finite() const { return slopes_finite_; }
+    bool slopes_finite() const { return nonfinite_.stage == tableau_.stages; }
 
     void advance() {
         y0_.swap(y1_);
@@ -194,21 +219,20 @@ class TiledSystem {
         quadrature_.advance();
     }
 
-    // Where the last evaluation or attempt left the numbers. After a rejected attempt that is in y1 or f1.
-    void locate_nonfinite(Outcome& outcome) const {
-        for (const Rows<Real>* values : {&y0_, &f0_, &f1_, &y1_}) {
+    // Where the last evaluation or step left the numbers: in the state or its slope, else in the first stage
+    // of the step that does, else in its end.
+    void locate_nonfinite(Outcome& outcome) {
+        if (locate_in(y0_, Status::nonfinite_state, outcome)) return;
+        if (locate_in(f0_, Status::nonfinite_field, outcome)) return;
+        if (tableau_.adaptive) {  // of the step tried last only the stages of one tile are left
             for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-                const std::int64_t trajectory = tiles_.first_nonfinite(i, &(*values)[tiles_.offset(i)]);
-                if (trajectory < 0) continue;
-                outcome.trajectory = trajectory;
-                if (values == &y0_) {
-                    outcome.status = Status::nonfinite_state;
-                } else if (outcome.status == Status::underflow) {
-                    outcome.status = Status::nonfinite_field;
-                }
-                return;
+                std::copy_n(&f0_[tiles_.offset(i)], tiles_.size(), stages_.data());
+                run_stages(i, attempted_);
+                note_nonfinite(i);
             }
         }
+        if (nonfinite_.at.trajectory < 0) return;
+        name(slopes_finite() ? Status::nonfinite_state : Status::nonfinite_field, nonfinite_.at, outcome);
     }
 
    protected:
@@ -222,6 +246,7 @@ class TiledSystem {
 
     const Method& method_;
     numerics::Tableau<Real> tableau_;
+    Tiles<Real> rows_;  // of the field's y
     Tiles<Real> tiles_;
     Rows<Real> y0_;
     Rows<Real> y1_;
@@ -233,6 +258,52 @@ class TiledSystem {
     Quadrature quadrature_;
 
    private:
+    // The first value of a step that is not finite, in the order of its stages; its end counts as one more.
+    struct FirstNonfinite {
+        int stage = 0;
+        Culprit at;
+    };
+
+    static bool precedes(const FirstNonfinite& a, const FirstNonfinite& b) {
+        return std::tie(a.stage, a.at.segment, a.at.trajectory) <
+               std::tie(b.stage, b.at.segment, b.at.trajectory);
+    }
+
+    static void name(Status status, const Culprit& culprit, Outcome& outcome) {
+        outcome.status = status;
+        outcome.trajectory = culprit.trajectory;
+        outcome.row = culprit.row;
+    }
+
+    bool locate_in(const Rows<Real>& values, Status status, Outcome& outcome) const {
+        FirstNonfinite first;
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) consider(i, 0, &values[tiles_.offset(i)], first);
+        if (first.at.trajectory < 0) return false;
+        name(status, first.at, outcome);
+        return true;
+    }
+
+    void consider(std::int64_t tile, int stage, const Real* values, FirstNonfinite& first) const {
+        const FirstNonfinite found{stage, tiles_.first_nonfinite(tile, values)};
+        if (found.at.trajectory < 0) return;
+        if (first.at.trajectory < 0 || precedes(found, first)) first = found;
+    }
+
+    // Of the tile whose stages are at hand.
+    void note_nonfinite(std::int64_t tile) {
+        for (int stage = 0; stage < tableau_.stages; ++stage) {
+            consider(tile, stage, stages_.data() + stage * tiles_.size(), nonfinite_);
+        }
+        consider(tile, tableau_.stages, &y1_[tiles_.offset(tile)], nonfinite_);
+    }
+
+    // The stages after the first, which is in place, and the end of a step.
+    void run_stages(std::int64_t tile, const numerics::StepTimes<Real>& times) {
+        const std::size_t at = tiles_.offset(tile);
+        step_tile(tableau_, field_, rows_, times, tiles_.size(), &y0_[at], stages_.data(), scratch_.data(), 0,
+                  true, &y1_[at]);
+    }
+
     Real scaled(Real error, Real y0, Real y1) const {
         return numerics::scaled_square(tolerance_, error, y0, y1);
     }
@@ -244,7 +315,7 @@ class TiledSystem {
         const Real* y1 = &y1_[at];
         Real* k = stages_.data();
         std::copy(&f0_[at], &f0_[at] + n, k);
-        numerics::step(tableau_, field_, times, n, y0, k, scratch_.data(), 0, true, &y1_[at]);
+        run_stages(tile, times);
         const Real* last = k + (tableau_.stages - 1) * n;
         std::copy(last, last + n, &f1_[at]);
         if (dense) numerics::combine(n, y0, times.dt, tableau_.b_mid, tableau_.stages, k, &y_mid_[at]);
@@ -269,7 +340,8 @@ class TiledSystem {
     numerics::Tolerance<Real> tolerance_;
     std::vector<NormGroup> groups_;
     std::vector<double> sums_;
-    bool slopes_finite_ = true;
+    numerics::StepTimes<Real> attempted_{};
+    FirstNonfinite nonfinite_;
     Rows<Real> stages_;  // (stages, width, lanes) of the tile at hand
 };
 

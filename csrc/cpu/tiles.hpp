@@ -1,5 +1,7 @@
 // Tiles: (width, lanes) blocks of a batch, trajectories in lanes. The last tile is filled up with copies of
 // the last trajectory, so that lanes nobody asked for see nothing but ordinary numbers.
+//
+// Rows of segments in the norm are the state, those outside of it constants.
 #pragma once
 
 #include <algorithm>
@@ -20,20 +22,33 @@ inline bool all_finite(int n, const Real* values) {
     return residue == Real(0);
 }
 
-inline int rows_of(const std::vector<Segment>& segments) {
+inline int rows_of(const std::vector<Segment>& segments, bool constants) {
     int rows = 0;
-    for (const Segment& segment : segments) rows += segment.rows;
+    for (const Segment& segment : segments) {
+        if (segment.in_norm || constants) rows += segment.rows;
+    }
     return rows;
 }
+
+// Where a value stands that is not finite.
+struct Culprit {
+    std::size_t segment = 0;
+    std::int64_t trajectory = -1;  // -1: nowhere
+    int row = 0;                   // of all segments'
+};
 
 template <class Real>
 struct Tiles {
     std::int64_t batch;
     std::vector<Segment> segments;
     int width;
+    int state_width;  // without the constants
 
     Tiles(std::int64_t trajectories, std::vector<Segment> parts)
-        : batch(trajectories), segments(std::move(parts)), width(rows_of(segments)) {}
+        : batch(trajectories),
+          segments(std::move(parts)),
+          width(rows_of(segments, true)),
+          state_width(rows_of(segments, false)) {}
 
     std::int64_t count() const { return (batch + LANES<Real> - 1) / LANES<Real>; }
     int size() const { return width * LANES<Real>; }
@@ -44,45 +59,95 @@ struct Tiles {
     int used_lanes(std::int64_t tile) const {
         return static_cast<int>(std::min<std::int64_t>(LANES<Real>, batch - tile * LANES<Real>));
     }
+    // Scalars of one tile's state, and of its constants.
+    std::size_t packed_size(bool state) const {
+        return static_cast<std::size_t>(state ? state_width : width - state_width) * LANES<Real>;
+    }
 
-    // state: for each segment (batch, rows)
-    void load(std::int64_t tile, const Real* state, Real* to) const {
-        const int used = used_lanes(tile);
+    // memory: for each segment (batch, rows)
+    void load(std::int64_t tile, const Real* memory, Real* to) const {
         for (const Segment& segment : segments) {
-            for (int l = 0; l < LANES<Real>; ++l) {
-                const Real* row = state + (tile * LANES<Real> + std::min(l, used - 1)) * segment.rows;
-                for (int d = 0; d < segment.rows; ++d) to[d * LANES<Real> + l] = row[d];
-            }
-            state += batch * segment.rows;
+            load_segment(tile, segment, memory, to);
+            memory += batch * segment.rows;
             to += segment.rows * LANES<Real>;
         }
     }
+    void store(std::int64_t tile, const Real* from, Real* memory) const {
+        for (const Segment& segment : segments) {
+            store_segment(tile, segment, from, memory);
+            memory += batch * segment.rows;
+            from += segment.rows * LANES<Real>;
+        }
+    }
 
-    // As load, but zero in the lanes that are filled up: a cotangent there must not count twice.
-    void load_cotangent(std::int64_t tile, const Real* state, Real* to) const {
-        load(tile, state, to);
+    // The same for memory that holds the state alone. Loading leaves the constants of the tile as they are.
+    void load_state(std::int64_t tile, const Real* memory, Real* to) const {
+        for (const Segment& segment : segments) {
+            if (segment.in_norm) {
+                load_segment(tile, segment, memory, to);
+                memory += batch * segment.rows;
+            }
+            to += segment.rows * LANES<Real>;
+        }
+    }
+    void store_state(std::int64_t tile, const Real* from, Real* memory) const {
+        for (const Segment& segment : segments) {
+            if (segment.in_norm) {
+                store_segment(tile, segment, from, memory);
+                memory += batch * segment.rows;
+            }
+            from += segment.rows * LANES<Real>;
+        }
+    }
+
+    // As load_state, but zero in the constants, which no output shows, and in the lanes that are filled up: a
+    // cotangent there must not count twice.
+    void load_cotangent(std::int64_t tile, const Real* memory, Real* to) const {
+        if (state_width < width) std::fill(to, to + size(), Real(0));
+        load_state(tile, memory, to);
         for (int l = used_lanes(tile); l < LANES<Real>; ++l) {
             for (int d = 0; d < width; ++d) to[d * LANES<Real> + l] = Real(0);
         }
     }
 
-    void store(std::int64_t tile, const Real* from, Real* state) const {
-        const int used = used_lanes(tile);
+    // Appends the state, or the constants, of a tile.
+    void pack(bool state, const Real* from, std::vector<Real>& packed) const {
         for (const Segment& segment : segments) {
-            for (int l = 0; l < used; ++l) {
-                Real* row = state + (tile * LANES<Real> + l) * segment.rows;
-                for (int d = 0; d < segment.rows; ++d) row[d] = from[d * LANES<Real> + l];
+            const int n = segment.rows * LANES<Real>;
+            if (segment.in_norm == state) packed.insert(packed.end(), from, from + n);
+            from += n;
+        }
+    }
+    void unpack(bool state, const Real* packed, Real* to) const {
+        for (const Segment& segment : segments) {
+            const int n = segment.rows * LANES<Real>;
+            if (segment.in_norm == state) {
+                std::copy(packed, packed + n, to);
+                packed += n;
             }
-            from += segment.rows * LANES<Real>;
-            state += batch * segment.rows;
+            to += n;
         }
     }
 
-    // Copies the rows of the segments outside the norm.
     void copy_constants(const Real* from, Real* to) const {
+        if (state_width == width) return;
         for (const Segment& segment : segments) {
             const int n = segment.rows * LANES<Real>;
             if (!segment.in_norm) std::copy(from, from + n, to);
+            from += n;
+            to += n;
+        }
+    }
+
+    // Moves the constants' rows: adds them to those of `to` and leaves zeros.
+    void move_constants(Real* from, Real* to) const {
+        if (state_width == width) return;
+        for (const Segment& segment : segments) {
+            const int n = segment.rows * LANES<Real>;
+            for (int e = 0; e < n && !segment.in_norm; ++e) {
+                to[e] += from[e];
+                from[e] = Real(0);
+            }
             from += n;
             to += n;
         }
@@ -98,18 +163,35 @@ struct Tiles {
         return true;
     }
 
-    // The first trajectory of the tile that keeps it from being finite, or -1.
-    std::int64_t first_nonfinite(std::int64_t tile, const Real* values) const {
-        int first = used_lanes(tile);
-        for (const Segment& segment : segments) {
-            for (int d = 0; d < segment.rows && segment.in_norm; ++d) {
-                int l = 0;
-                while (l < first && std::isfinite(values[d * LANES<Real> + l])) ++l;
-                first = l;
+    // The first value of the tile that keeps it from being finite: by segment, then trajectory, then row.
+    Culprit first_nonfinite(std::int64_t tile, const Real* values) const {
+        int row = 0;
+        for (std::size_t s = 0; s < segments.size(); ++s) {
+            const int end = row + segments[s].rows;
+            for (int l = 0; segments[s].in_norm && l < used_lanes(tile); ++l) {
+                for (int d = row; d < end; ++d) {
+                    if (!std::isfinite(values[d * LANES<Real> + l])) return {s, tile * LANES<Real> + l, d};
+                }
             }
-            values += segment.rows * LANES<Real>;
+            row = end;
         }
-        return first < used_lanes(tile) ? tile * LANES<Real> + first : -1;
+        return {};
+    }
+
+   private:
+    void load_segment(std::int64_t tile, const Segment& segment, const Real* memory, Real* to) const {
+        const int used = used_lanes(tile);
+        for (int l = 0; l < LANES<Real>; ++l) {
+            const Real* row = memory + (tile * LANES<Real> + std::min(l, used - 1)) * segment.rows;
+            for (int d = 0; d < segment.rows; ++d) to[d * LANES<Real> + l] = row[d];
+        }
+    }
+
+    void store_segment(std::int64_t tile, const Segment& segment, const Real* from, Real* memory) const {
+        for (int l = 0; l < used_lanes(tile); ++l) {
+            Real* row = memory + (tile * LANES<Real> + l) * segment.rows;
+            for (int d = 0; d < segment.rows; ++d) row[d] = from[d * LANES<Real> + l];
+        }
     }
 };
 

@@ -25,6 +25,25 @@ FLASHODE_LANE Real binary_value(Real a, Real b) {
     if constexpr (F == BinaryFn::ne) return a != b ? Real(1) : Real(0);
 }
 
+// Whether a gradient passes at all, to a and to b.
+template <BinaryFn F, class Real>
+FLASHODE_LANE void binary_passes([[maybe_unused]] Real a, [[maybe_unused]] Real b, bool& to_a, bool& to_b) {
+    if constexpr (F == BinaryFn::maximum) {
+        to_a = !(a < b);
+        to_b = !(a > b);
+    } else if constexpr (F == BinaryFn::minimum) {
+        to_a = !(a > b);
+        to_b = !(a < b);
+    } else if constexpr (F == BinaryFn::power) {
+        to_a = b != Real(0);
+        to_b = true;  // its slope is masked, where a is zero, and not the gradient
+    } else {
+        static_assert(!is_masking(F));
+        to_a = !is_flat(F);
+        to_b = !is_flat(F);
+    }
+}
+
 // da = dy/da and db = dy/db, where y = binary_value<F>(a, b).
 template <BinaryFn F, class Real>
 FLASHODE_LANE void binary_derivatives([[maybe_unused]] Real a, [[maybe_unused]] Real b,
@@ -45,10 +64,8 @@ FLASHODE_LANE void binary_derivatives([[maybe_unused]] Real a, [[maybe_unused]] 
         da = Real(1) / b;
         db = -y / b;
     } else if constexpr (F == BinaryFn::maximum || F == BinaryFn::minimum) {
-        const bool a_loses = F == BinaryFn::maximum ? a < b : a > b;
-        const bool b_loses = F == BinaryFn::maximum ? a > b : a < b;
-        da = a == b ? Real(0.5) : (a_loses ? Real(0) : Real(1));
-        db = a == b ? Real(0.5) : (b_loses ? Real(0) : Real(1));
+        da = a == b ? Real(0.5) : Real(1);
+        db = da;
     } else if constexpr (F == BinaryFn::atan2) {
         // The angle of the origin has no gradient.
         const Real square = a * a + b * b;
@@ -63,8 +80,15 @@ FLASHODE_LANE void binary_derivatives([[maybe_unused]] Real a, [[maybe_unused]] 
         db = -numerics::floor_division(a, b).quotient;
     } else {
         static_assert(F == BinaryFn::power);
-        da = b == Real(0) ? Real(0) : b * numerics::pow(a, b - Real(1));
+        da = b * numerics::pow(a, b - Real(1));
         db = ((a == Real(0)) & (b >= Real(0))) ? Real(0) : y * numerics::log(a);
+    }
+    if constexpr (is_masking(F)) {
+        bool to_a;
+        bool to_b;
+        binary_passes<F>(a, b, to_a, to_b);
+        da = to_a ? da : Real(0);
+        db = to_b ? db : Real(0);
     }
 }
 

@@ -13,6 +13,22 @@
 
 namespace flashode::numerics::inline FLASHODE_ISA {
 
+// Exact at the powers of their bases.
+template <class Real>
+FLASHODE_LANE Real exp2(Real x) {
+    return std::exp2(x);
+}
+
+template <class Real>
+FLASHODE_LANE Real log2(Real x) {
+    return std::log2(x);
+}
+
+template <class Real>
+FLASHODE_LANE Real log10(Real x) {
+    return std::log10(x);
+}
+
 template <class Real>
 FLASHODE_LANE Real tan(Real x) {
     return std::tan(x);

@@ -24,6 +24,19 @@ namespace flashode::numerics {
 
 #define FLASHODE_FLAT_BINARY_FUNCTIONS(X) X(lt) X(le) X(eq) X(ne)
 
+// Masking functions have arguments at which they pass no gradient on either. All others multiply it by their
+// slope, be that zero. Which do what is not in their nature but in torch's formulas: abs and leaky_relu
+// multiply.
+#define FLASHODE_MASKING_UNARY_FUNCTIONS(X)          \
+    X(relu, 0)                                       \
+    X(power, 1)    /* exponent; masked if it is 0 */ \
+    X(hardtanh, 2) /* min, max */                    \
+    X(clamp, 2)    /* min, max */                    \
+    X(hardsigmoid, 0)                                \
+    X(hardswish, 0)
+
+#define FLASHODE_MASKING_BINARY_FUNCTIONS(X) X(maximum) X(minimum) X(power)
+
 // X(name, number of constants)
 #define FLASHODE_UNARY_FUNCTIONS(X)                  \
     X(neg, 0)                                        \
@@ -31,15 +44,17 @@ namespace flashode::numerics {
     X(reciprocal, 0)                                 \
     X(sqrt, 0)                                       \
     X(exp, 0)                                        \
+    X(exp2, 0)                                       \
     X(expm1, 0)                                      \
     X(log, 0)                                        \
+    X(log2, 0)                                       \
+    X(log10, 0)                                      \
     X(log1p, 0)                                      \
     X(sin, 0)                                        \
     X(cos, 0)                                        \
     X(tan, 0)                                        \
     X(tanh, 0)                                       \
     X(sigmoid, 0)                                    \
-    X(relu, 0)                                       \
     X(erf, 0)                                        \
     X(asin, 0)                                       \
     X(acos, 0)                                       \
@@ -50,7 +65,6 @@ namespace flashode::numerics {
     X(acosh, 0)                                      \
     X(atanh, 0)                                      \
     X(affine, 2)     /* scale, shift */              \
-    X(power, 1)      /* exponent */                  \
     X(leaky_relu, 1) /* slope */                     \
     X(elu, 3)        /* alpha, scale, input_scale */ \
     X(softplus, 2)   /* beta, threshold */           \
@@ -58,24 +72,19 @@ namespace flashode::numerics {
     X(gelu_tanh, 0)                                  \
     X(silu, 0)                                       \
     X(mish, 0)                                       \
-    X(hardtanh, 2) /* min, max */                    \
-    X(clamp, 2)    /* min, max */                    \
-    X(hardsigmoid, 0)                                \
-    X(hardswish, 0)                                  \
     X(logsigmoid, 0)                                 \
+    FLASHODE_MASKING_UNARY_FUNCTIONS(X)              \
     FLASHODE_FLAT_UNARY_FUNCTIONS(X)
 
-#define FLASHODE_BINARY_FUNCTIONS(X) \
-    X(add)                           \
-    X(sub)                           \
-    X(mul)                           \
-    X(div)                           \
-    X(maximum)                       \
-    X(minimum)                       \
-    X(power)                         \
-    X(atan2)                         \
-    X(fmod)                          \
-    X(remainder)                     \
+#define FLASHODE_BINARY_FUNCTIONS(X)     \
+    X(add)                               \
+    X(sub)                               \
+    X(mul)                               \
+    X(div)                               \
+    X(atan2)                             \
+    X(fmod)                              \
+    X(remainder)                         \
+    FLASHODE_MASKING_BINARY_FUNCTIONS(X) \
     FLASHODE_FLAT_BINARY_FUNCTIONS(X)
 
 enum class UnaryFn : std::uint8_t {
@@ -135,6 +144,28 @@ FLASHODE_HD constexpr bool is_flat(BinaryFn fn) {
     switch (fn) {
 #define FLASHODE_CASE(name) case BinaryFn::name:
         FLASHODE_FLAT_BINARY_FUNCTIONS(FLASHODE_CASE)
+#undef FLASHODE_CASE
+        return true;
+        default:
+            return false;
+    }
+}
+
+FLASHODE_HD constexpr bool is_masking(UnaryFn fn) {
+    switch (fn) {
+#define FLASHODE_CASE(name, constants) case UnaryFn::name:
+        FLASHODE_MASKING_UNARY_FUNCTIONS(FLASHODE_CASE)
+#undef FLASHODE_CASE
+        return true;
+        default:
+            return false;
+    }
+}
+
+FLASHODE_HD constexpr bool is_masking(BinaryFn fn) {
+    switch (fn) {
+#define FLASHODE_CASE(name) case BinaryFn::name:
+        FLASHODE_MASKING_BINARY_FUNCTIONS(FLASHODE_CASE)
 #undef FLASHODE_CASE
         return true;
         default:

@@ -25,6 +25,16 @@
 #define FLASHODE_LANE inline
 #endif
 
+// The opposite: a function whose result is rounded before anything is done with it. Within one function gcc
+// makes a single fused operation of a product and a sum, as -ffp-contract=fast lets it.
+#if defined(__CUDACC__)
+#define FLASHODE_APART __host__ __device__ __noinline__
+#elif defined(__GNUC__)
+#define FLASHODE_APART __attribute__((noinline))
+#else
+#define FLASHODE_APART
+#endif
+
 // In front of a loop over lanes whose arrays may be the same array but do not overlap otherwise.
 #if defined(__CUDACC__)
 #define FLASHODE_LANE_LOOP
@@ -108,6 +118,12 @@ FLASHODE_LANE Real multiply_add(Real a, Real b, Real c) {
 #else
     return a * b + c;
 #endif
+}
+
+// a * b, rounded whatever it is added to. (Not for lanes: it is a call.)
+template <class Real>
+FLASHODE_APART Real rounded_product(Real a, Real b) {
+    return a * b;
 }
 
 }  // namespace flashode::numerics::inline FLASHODE_ISA

@@ -10,22 +10,30 @@
 
 namespace flashode::numerics {
 
-// The times of one step in the precision of the state. `end` is what stages with c == 1 see: adaptive methods
-// look just before the end of the step, so that a discontinuity lying exactly there is not touched.
+// The times of one step in the precision of the state.
 template <class Real>
 struct StepTimes {
     Real start;
     Real dt;
-    Real end;
+    Real stages[MAX_STAGES];  // at which each is evaluated
 };
 
 }  // namespace flashode::numerics
 
 namespace flashode::numerics::inline FLASHODE_ISA {
 
-template <class Real>
-FLASHODE_HD Real stage_time(const Tableau<Real>& tableau, const StepTimes<Real>& times, int stage) {
-    return tableau.c[stage] == Real(1) ? times.end : times.start + tableau.c[stage] * times.dt;
+// Stage times are those of a field evaluated in plain Python: products and sums in double, each rounded, and
+// the sums rounded to the precision of the state. A field may jump at one of them.
+//   end  what stages with c == 1 see: adaptive methods look just before the end of the step, so that a
+//        discontinuity lying exactly there is not touched
+template <class Real, class Exact>
+FLASHODE_HD StepTimes<Real> step_times(const Tableau<Exact>& tableau, double start, double dt, Real end) {
+    StepTimes<Real> times{static_cast<Real>(start), static_cast<Real>(dt), {}};
+    for (int i = 0; i < tableau.stages; ++i) {
+        const auto c = static_cast<double>(tableau.c[i]);
+        times.stages[i] = c == 1.0 ? end : static_cast<Real>(start + rounded_product(c, dt));
+    }
+    return times;
 }
 
 // Evaluates stages 1 … s-1 (k[0] is given) and the solution y1.
@@ -41,7 +49,7 @@ FLASHODE_HD void step(const Tableau<Real>& tableau, Field& field, const StepTime
         Real* y = (i == last && tableau.fsal) ? y1 : y_stages + i * y_stride;
         combine(n, y0, times.dt, tableau.a[i], i, k, y);
         if (i == last && tableau.fsal && !with_last) return;
-        field(i, stage_time(tableau, times, i), y, k + i * n);
+        field(i, times.stages[i], y, k + i * n);
     }
     if (!tableau.fsal) combine(n, y0, times.dt, tableau.b, tableau.stages, k, y1);
 }

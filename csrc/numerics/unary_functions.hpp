@@ -9,7 +9,8 @@
 namespace flashode::numerics::inline FLASHODE_ISA {
 
 // One specialisation a function: value(x, constants) and, unless it is flat, derivative(x, y, constants), y
-// being the value.
+// being the value; of a masking function also passes(x, constants), without which its derivative does not
+// count.
 template <UnaryFn F>
 struct Unary;
 
@@ -26,6 +27,24 @@ struct Unary;
                                              [[maybe_unused]] const Real* c) {                     \
             derivative_body                                                                        \
         }                                                                                          \
+    };
+
+#define FLASHODE_MASKING_UNARY(name, value_body, passes_body, derivative_body)                      \
+    template <>                                                                                     \
+    struct Unary<UnaryFn::name> {                                                                   \
+        template <class Real>                                                                       \
+        static FLASHODE_LANE Real value([[maybe_unused]] Real x, [[maybe_unused]] const Real* c) {  \
+            value_body                                                                              \
+        }                                                                                           \
+        template <class Real>                                                                       \
+        static FLASHODE_LANE bool passes([[maybe_unused]] Real x, [[maybe_unused]] const Real* c) { \
+            passes_body                                                                             \
+        }                                                                                           \
+        template <class Real>                                                                       \
+        static FLASHODE_LANE Real derivative([[maybe_unused]] Real x, [[maybe_unused]] Real y,      \
+                                             [[maybe_unused]] const Real* c) {                      \
+            derivative_body                                                                         \
+        }                                                                                           \
     };
 
 #define FLASHODE_FLAT_UNARY(name, value_of_x)                  \
@@ -54,8 +73,12 @@ FLASHODE_UNARY(affine, { return c[0] * x + c[1]; }, { return c[0]; })
 
 // Exponentials and logarithms.
 FLASHODE_UNARY(exp, { return numerics::exp(x); }, { return y; })
+FLASHODE_UNARY(exp2, { return numerics::exp2(x); }, { return y * Real(0.693147180559945309417); })
 FLASHODE_UNARY(expm1, { return numerics::expm1(x); }, { return y + Real(1); })
 FLASHODE_UNARY(log, { return numerics::log(x); }, { return Real(1) / x; })
+FLASHODE_UNARY(log2, { return numerics::log2(x); }, { return Real(1) / (x * Real(0.693147180559945309417)); })
+FLASHODE_UNARY(
+    log10, { return numerics::log10(x); }, { return Real(1) / (x * Real(2.30258509299404568402)); })
 FLASHODE_UNARY(log1p, { return numerics::log1p(x); }, { return Real(1) / (Real(1) + x); })
 FLASHODE_UNARY(
     erf, { return numerics::erf(x); },
@@ -140,7 +163,8 @@ FLASHODE_UNARY(
     })
 
 // Piecewise linear or quadratic activations.
-FLASHODE_UNARY(relu, { return x <= Real(0) ? Real(0) : x; }, { return x <= Real(0) ? Real(0) : Real(1); })
+FLASHODE_MASKING_UNARY(
+    relu, { return x <= Real(0) ? Real(0) : x; }, { return !(x <= Real(0)); }, { return Real(1); })
 FLASHODE_UNARY(
     leaky_relu,
     {
@@ -151,31 +175,30 @@ FLASHODE_UNARY(
         const Real slope = c[0];
         return x > Real(0) ? Real(1) : slope;
     })
-FLASHODE_UNARY(
+FLASHODE_MASKING_UNARY(
     hardtanh,
     {
         const Real raised = x < c[0] ? c[0] : x;
         return raised > c[1] ? c[1] : raised;
     },
-    { return ((x <= c[0]) | (x >= c[1])) ? Real(0) : Real(1); })
+    { return !((x <= c[0]) | (x >= c[1])); }, { return Real(1); })
 // The same values, but a gradient of one on the boundary.
-FLASHODE_UNARY(
-    clamp, { return Unary<UnaryFn::hardtanh>::value(x, c); },
-    { return ((x >= c[0]) & (x <= c[1])) ? Real(1) : Real(0); })
-FLASHODE_UNARY(
+FLASHODE_MASKING_UNARY(
+    clamp, { return Unary<UnaryFn::hardtanh>::value(x, c); }, { return (x >= c[0]) & (x <= c[1]); },
+    { return Real(1); })
+FLASHODE_MASKING_UNARY(
     hardsigmoid,
     {
         const Real shifted = x + Real(3);
         const Real raised = shifted < Real(0) ? Real(0) : shifted;
         return (raised > Real(6) ? Real(6) : raised) / Real(6);
     },
-    { return ((x > Real(-3)) & (x < Real(3))) ? Real(1) / Real(6) : Real(0); })
-FLASHODE_UNARY(
-    hardswish, { return x * Unary<UnaryFn::hardsigmoid>::value(x, c); },
+    { return (x > Real(-3)) & (x < Real(3)); }, { return Real(1) / Real(6); })
+FLASHODE_MASKING_UNARY(
+    hardswish, { return x * Unary<UnaryFn::hardsigmoid>::value(x, c); }, { return !(x <= Real(-3)); },
     {
         const Real inside = x / Real(3) + Real(0.5);
-        const Real lower = x <= Real(-3) ? Real(0) : inside;
-        return x < Real(3) ? lower : Real(1);
+        return x < Real(3) ? inside : Real(1);
     })
 
 // x**p, with torch's shortcuts for the exponents that have an exact cheaper form.
@@ -187,16 +210,27 @@ FLASHODE_LANE Real power_value(Real x, Real p) {
     return numerics::pow(x, p);
 }
 
-FLASHODE_UNARY(
-    power, { return power_value(x, c[0]); },
-    { return c[0] == Real(0) ? Real(0) : c[0] * power_value(x, c[0] - Real(1)); })
+FLASHODE_MASKING_UNARY(
+    power, { return power_value(x, c[0]); }, { return c[0] != Real(0); },
+    { return c[0] * power_value(x, c[0] - Real(1)); })
 
 #undef FLASHODE_UNARY
+#undef FLASHODE_MASKING_UNARY
 #undef FLASHODE_FLAT_UNARY
 
 template <UnaryFn F, class Real>
 FLASHODE_LANE Real unary_value(Real x, const Real* c) {
     return Unary<F>::value(x, c);
+}
+
+// Whether a gradient passes at all.
+template <UnaryFn F, class Real>
+FLASHODE_LANE bool unary_passes([[maybe_unused]] Real x, [[maybe_unused]] const Real* c) {
+    if constexpr (is_masking(F)) {
+        return Unary<F>::passes(x, c);
+    } else {
+        return !is_flat(F);
+    }
 }
 
 template <UnaryFn F, class Real>
@@ -205,7 +239,8 @@ FLASHODE_LANE Real unary_derivative([[maybe_unused]] Real x, [[maybe_unused]] Re
     if constexpr (is_flat(F)) {
         return Real(0);
     } else {
-        return Unary<F>::derivative(x, y, c);
+        const Real slope = Unary<F>::derivative(x, y, c);
+        return unary_passes<F>(x, c) ? slope : Real(0);
     }
 }
 

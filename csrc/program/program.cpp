@@ -7,10 +7,6 @@ namespace flashode::program {
 
 namespace {
 
-// Offsets of a tile's scalars, 16 a row, and of a weight's elements are ints.
-constexpr std::int64_t MOST_ROWS = std::int64_t{1} << 26;
-constexpr std::int64_t MOST_ELEMENTS = std::int64_t{1} << 30;
-
 class Validator {
    public:
     explicit Validator(const Program& program) : program_(program), written_(program.widths.size(), false) {}
@@ -19,10 +15,17 @@ class Validator {
         if (program_.widths.size() < 2) throw std::invalid_argument("a program needs the values t and y");
         std::int64_t rows = 0;
         for (const int width : program_.widths) {
-            rows += width;
             if (width < 1) throw std::invalid_argument("a value of a program has no rows");
+            rows += width;
         }
-        if (rows > MOST_ROWS) throw std::invalid_argument("a program of more rows than offsets can number");
+        require_at_most(MAX_ROWS, rows, "rows");
+        std::int64_t elements = 0;
+        for (const std::int64_t size : program_.parameter_sizes) {
+            if (size < 0) throw std::invalid_argument("a parameter of fewer than no elements");
+            require_at_most(MAX_PARAMETER_ELEMENTS, size, "parameter elements");
+            elements += size;
+        }
+        require_at_most(MAX_PARAMETER_ELEMENTS, elements, "parameter elements");
         if (program_.widths[VALUE_T] != 1) throw std::invalid_argument("value 0 (t) must have width 1");
         written_[VALUE_T] = written_[VALUE_Y] = true;
         for (position_ = 0; position_ < program_.ops.size(); ++position_) check(program_.ops[position_]);
@@ -31,6 +34,13 @@ class Validator {
     }
 
    private:
+    static void require_at_most(std::int64_t limit, std::int64_t count, const char* of_what) {
+        if (count > limit) {
+            throw std::invalid_argument("a program of " + std::to_string(count) + " " + of_what +
+                                        ", more than " + std::to_string(limit));
+        }
+    }
+
     void require(bool holds, const char* what) const {
         if (!holds) {
             throw std::invalid_argument("operation " + std::to_string(position_) +
@@ -47,7 +57,6 @@ class Validator {
     void require_parameter(int parameter, std::int64_t elements) const {
         require(parameter >= 0 && static_cast<std::size_t>(parameter) < program_.parameter_sizes.size(),
                 "no such parameter");
-        require(elements <= MOST_ELEMENTS, "a parameter of more elements than offsets can number");
         require(program_.parameter_sizes[static_cast<std::size_t>(parameter)] == elements,
                 "a parameter has another number of elements than its use needs");
     }

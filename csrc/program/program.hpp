@@ -1,18 +1,29 @@
 // The vector field as a short list of row operations, as the kernels execute it.
 //
 // For each trajectory every value is a row of `width` scalars. Value 0 is t (width 1), value 1 is the state
-// y; each operation writes one value. flashode/program.py defines the meaning of every operation and
-// interprets it slowly.
+// y; each operation writes one value. The Python package flashode.program defines the meaning of every
+// operation and interprets it slowly.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "numerics/functions.hpp"
+#include "numerics/tableau.hpp"
 
 namespace flashode::program {
+
+// Kernels number the scalars of all stages of a tile, of y and its adjoint, with ints, and likewise those of
+// all parameters' gradients at every stage or in every lane.
+inline constexpr int MAX_LANES = 16;
+inline constexpr std::int64_t MAX_ROWS =
+    std::numeric_limits<int>::max() / (2 * numerics::MAX_STAGES * MAX_LANES);
+inline constexpr std::int64_t MAX_PARAMETER_ELEMENTS =
+    std::numeric_limits<int>::max() / std::max(numerics::MAX_STAGES, MAX_LANES) - 1;
 
 inline constexpr int VALUE_T = 0;
 inline constexpr int VALUE_Y = 1;
@@ -66,8 +77,8 @@ struct Program {
 };
 
 // Throws std::invalid_argument naming the operation that is wrong: indices out of range, widths that
-// disagree, a value used before it is written. A validated program cannot make a kernel read or write out of
-// bounds.
+// disagree, a value used before it is written; or that the program is larger than kernels can number. A
+// validated program cannot make a kernel read or write out of bounds.
 void validate(const Program& program);
 
 // Whether an operation has a gradient in its input of this number. Flat functions have none, nor has the

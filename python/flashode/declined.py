@@ -12,7 +12,11 @@ class Declined:
     Attributes:
         reason: one sentence naming the thing that stands in the way.
         absent: whether the stage is not part of this installation; nothing a user wrote could change that.
+        raised: whether the user's function raised an exception of its own, which may be about to be seen.
+        outrun: whether the stage could do it, and another is faster.
     """
 
     reason: str
     absent: bool = False
+    raised: bool = False
+    outrun: bool = False

@@ -6,20 +6,24 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from flashode.declined import Declined
 from flashode.engines import consider, error_of, name_of
-from flashode.problem import Problem, make_adjoint, make_problem
+from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, Problem, State, make_adjoint, make_problem
 from flashode.program import Program, format_body
 from flashode.verify import Verify
+
+if TYPE_CHECKING:
+    from flashode.capture import Capture
 
 _LABELS = 12
 _WIDTH = 100 - _LABELS
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Which engine runs a solve, why faster ones do not, and what was made of the function.
 
@@ -32,7 +36,7 @@ class Explanation:
         gradients: ``"discrete adjoint"`` for ``odeint``, ``"continuous adjoint"`` for ``odeint_adjoint``.
         engine: Name of the engine that would run, or None where ``use_engine`` insists on one that declines.
         declined: Why each faster engine does not run it, by name, fastest first.
-        error: What the function raises, if it does.
+        error: What the function raises, if that is why it was not captured.
         program: The captured function of one trajectory, or None if it was not captured.
         batched: Whether the state holds independent trajectories in its first dimension, else it is one
             trajectory; None without a program.
@@ -66,11 +70,11 @@ class Explanation:
 
 def explain(
     func: Callable[..., Any],
-    y0: torch.Tensor | tuple[torch.Tensor, ...],
+    y0: State,
     t: torch.Tensor | float | None = None,
     *,
-    rtol: Any = 1e-7,
-    atol: Any = 1e-9,
+    rtol: Any = DEFAULT_RTOL,
+    atol: Any = DEFAULT_ATOL,
     method: str | None = None,
     options: Mapping[str, Any] | None = None,
     verify: Verify = "first",
@@ -84,7 +88,8 @@ def explain(
     """Say which engine would run a solve, and what stands in the way of the faster ones.
 
     Nothing is solved. The function may be called a few times; nothing it does then can be noticed afterwards.
-    Print the result, or look at its attributes. A function that raises does not make this raise.
+    Print the result, or look at its attributes. A function that raises does not make this raise. Not for a
+    function that another thread is solving with: what that adds to its counters meanwhile may be lost.
 
     Args:
         func: As for :func:`flashode.odeint`.
@@ -106,6 +111,8 @@ def explain(
         TypeError: If an argument has the wrong type.
         ValueError: If an argument has an impossible value.
     """
+    if not isinstance(adjoint, bool):
+        raise TypeError(f"adjoint must be True or False, got {type(adjoint).__name__}")
     problem = make_problem(
         func, y0, _times(t, y0), rtol=rtol, atol=atol, method=method, options=options, verify=verify
     )
@@ -123,6 +130,7 @@ def explain(
             adjoint_params=adjoint_params,
         )
     choice = consider(problem, continuous)
+    captured = _captured(problem)
     return Explanation(
         function=name_of(func),
         state=_state(problem),
@@ -130,8 +138,8 @@ def explain(
         gradients="discrete adjoint" if continuous is None else "continuous adjoint",
         engine=None if choice.plan is None else choice.plan.engine,
         declined={name: declined.reason for name, declined in choice.declined.items()},
-        error=error_of(problem),
-        **_captured(problem),
+        error=error_of(problem) if isinstance(captured, Declined) and captured.raised else None,
+        **({} if isinstance(captured, Declined) else _shown(problem, captured)),
     )
 
 
@@ -154,14 +162,16 @@ def _state(problem: Problem) -> str:
     return f"({', '.join(str(tuple(shape)) for shape in problem.shapes)}) {dtype}"
 
 
-def _captured(problem: Problem) -> dict[str, Any]:
-    """What a capture shows, also where an engine declines for another reason."""
-    from flashode.capture import Capture, capture
+def _captured(problem: Problem) -> Capture | Declined:
+    """The function's capture, also where an engine declines for another reason."""
+    from flashode.capture import capture
 
     time = (problem.direction * problem.t[0]).detach().to(problem.real_dtype)
-    found = capture(problem.func, time, problem.unflatten(problem.y0.detach()))
-    if not isinstance(found, Capture):
-        return {}
+    return capture(problem.func, time, problem.unflatten(problem.y0.detach()), problem.verify)
+
+
+def _shown(problem: Problem, found: Capture) -> dict[str, Any]:
+    """What there is to show of a capture."""
     return {
         "program": found.program,
         "batched": found.batched,

@@ -9,10 +9,8 @@ import torch
 
 from flashode.autograd import ContinuousAdjoint, DiscreteAdjoint
 from flashode.engines import choose
-from flashode.problem import make_adjoint, make_problem
+from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, make_adjoint, make_problem
 from flashode.verify import Verify
-
-State = torch.Tensor | tuple[torch.Tensor, ...]
 
 
 def odeint(
@@ -20,8 +18,8 @@ def odeint(
     y0: State,
     t: torch.Tensor,
     *,
-    rtol: Any = 1e-7,
-    atol: Any = 1e-9,
+    rtol: Any = DEFAULT_RTOL,
+    atol: Any = DEFAULT_ATOL,
     method: str | None = None,
     options: Mapping[str, Any] | None = None,
     event_fn: Callable[..., Any] | None = None,
@@ -47,8 +45,9 @@ def odeint(
             ``step_size`` or ``grid_constructor``, ``interp`` and ``perturb``.
         event_fn: Not supported yet; must be None.
         verify: When the compiled form of ``func`` is compared with ``func`` itself: ``"first"``, when it is
-            made and at each new batch size; ``"always"``, at every solve as well; ``"never"``. Where they
-            differ the solve runs in plain PyTorch, with a warning.
+            made and at each new batch size; ``"always"``, at every solve as well; ``"never"``, though what
+            an earlier comparison found stands. Where they differ the solve runs in plain PyTorch, with a
+            warning.
 
     Returns:
         Tensor of shape ``(len(t), *y0.shape)`` and dtype of ``y0``, or a tuple of such.
@@ -80,8 +79,8 @@ def odeint_adjoint(
     y0: State,
     t: torch.Tensor,
     *,
-    rtol: Any = 1e-7,
-    atol: Any = 1e-9,
+    rtol: Any = DEFAULT_RTOL,
+    atol: Any = DEFAULT_ATOL,
     method: str | None = None,
     options: Mapping[str, Any] | None = None,
     event_fn: Callable[..., Any] | None = None,

@@ -53,9 +53,14 @@ class Structure(NamedTuple):
 
     def split(self, ys: Tensor) -> tuple[Tensor, ...]:
         """Views of the components of ``(*leading, elements)``, each of them ``(*leading, *shape)``."""
-        leading = ys.shape[:-1]
-        parts = torch.split(ys, [shape.numel() for shape in self.shapes], dim=-1)
-        return tuple(part.view(leading + shape) for part, shape in zip(parts, self.shapes, strict=True))
+        # One by one: autograd lets nobody change in place what torch.split returns.
+        parts: list[Tensor] = []
+        start = 0
+        for shape in self.shapes:
+            end = start + shape.numel()
+            parts.append(ys[..., start:end].view(ys.shape[:-1] + shape))
+            start = end
+        return tuple(parts)
 
     def join(self, parts: Sequence[Tensor]) -> State:
         """What the function takes: the tuple of its components, or the only one."""

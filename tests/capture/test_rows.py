@@ -63,14 +63,25 @@ def test_adding_nothing_and_multiplying_by_one_leave_rows_as_they_are() -> None:
     build = builder()
     y = build.value(1)
     zeros, ones = constant(build, 0, 0, 0, 0), constant(build, 1, 1, 1, 1)
-    for fn, a, b in (("add", y, zeros), ("add", zeros, y), ("sub", y, zeros), ("mul", ones, y)):
+    nothing = constant(build, -0.0, -0.0, -0.0, -0.0)
+    for fn, a, b in (("add", y, nothing), ("add", nothing, y), ("sub", y, zeros), ("mul", ones, y)):
         assert np.array_equal(build.binary(fn, a, b), y)
     assert not np.array_equal(build.binary("sub", zeros, y), y)
-    mixed = build.binary("add", y, constant(build, 0.0, 1.0, 0.0, 2.0))
+    mixed = build.binary("add", y, constant(build, -0.0, 1.0, -0.0, 2.0))
     assert mixed[[0, 2]].tolist() == y[[0, 2]].tolist()
     program, _ = build.finish(mixed)
     (added,) = (op for op in program.ops if isinstance(op, Binary))
     assert program.widths[added.out] == 2
+
+
+def test_what_makes_another_zero_of_a_negative_one_is_an_operation() -> None:
+    build = builder()
+    y = build.value(1)
+    zeros = constant(build, 0, 0, 0, 0)
+    for fn, b in (("add", zeros), ("sub", constant(build, -0.0, -0.0, -0.0, -0.0))):
+        program, _ = build.finish(build.binary(fn, y, b))
+        found = program.interpret(torch.tensor(0.0, dtype=D), -torch.zeros(4, dtype=D))
+        assert not found.signbit().any()
 
 
 def test_repeated_literals_are_one_constant() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from capture.agreement import Field, random
+from capture.agreement import Field, agrees, evaluated, made, random
 from capture.exactly import lowers, states
 
 D = torch.float64
@@ -154,3 +154,39 @@ def test_infinities_are_replaced() -> None:
     captured = lowers(func, random(4, 3))
     result = captured.program.interpret(torch.tensor(0.0, dtype=D), odd, [])
     torch.testing.assert_close(result, func(torch.tensor(0.0), odd))
+
+
+STEPS: dict[str, Field] = {
+    "divided": lambda t, y: torch.floor(y / 0.1),
+    "divided by little": lambda t, y: y / 1e-310,
+    "dividing": lambda t, y: torch.floor(torch.div(torch.tensor(49.0, dtype=D), y)),
+    "log2": lambda t, y: torch.floor(torch.log2(y)),
+    "log10": lambda t, y: torch.floor(torch.log10(y)),
+    "exp2": lambda t, y: torch.floor(torch.exp2(y)),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_quotient_and_powers_of_two_and_ten_are_not_off_by_a_bit(name: str) -> None:
+    func = STEPS[name]
+    state = torch.tensor([[0.3, 0.6, 0.7], [49.0, 29.0, 31.0], [1000.0, 1024.0, 1e5]], dtype=D)
+    found = made(func, state[:1])
+    torch.testing.assert_close(evaluated(found, state[0, 0], state), func(state[0, 0], state), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shift", [None, 0.0, -0.0])
+def test_the_sign_of_zero_is_kept(shift: float | None) -> None:
+    def func(t: Tensor, y: Tensor) -> Tensor:
+        scaled = -1.0 * y
+        return torch.atan2(scaled if shift is None else scaled + shift, y - 1.0)
+
+    state = torch.zeros(2, 3, dtype=D)
+    found = made(func, state + 0.5)
+    torch.testing.assert_close(evaluated(found, state[0, 0], state), func(state[0, 0], state))
+
+
+def test_booleans_added() -> None:
+    def func(t: Tensor, y: Tensor) -> Tensor:
+        return ((y > 0.0) + (y < 0.5)) * y
+
+    agrees(func, made(func, INSIDE), EDGES)

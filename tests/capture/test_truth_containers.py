@@ -318,3 +318,43 @@ def test_layers_that_code_tells_apart() -> None:
         return y
 
     follows(field, lambda: layers.__setitem__(0, layers[1]))
+
+
+def test_the_order_of_a_set() -> None:
+    box = Box()
+    box.rates = {8, 0}
+    field: Field = lambda t, y: y * functools.reduce(lambda a, b: 2 * a + b, box.rates)  # noqa: E731
+    true(field)
+    other = {0, 8}
+    assert list(other) != list(box.rates)
+    box.rates = other
+    true(field)
+
+
+def test_equal_numbers_of_another_kind_in_a_set() -> None:
+    box = Box()
+    box.rates = {0.0, 1}
+    field: Field = lambda t, y: y * len(str(box.rates))  # noqa: E731
+    true(field)
+    box.rates = {0.0, True}
+    true(field)
+
+
+def test_the_order_of_attributes() -> None:
+    box: Any = Box()
+    box.rates, box.rest = 2.0, 3.0
+    field: Field = lambda t, y: y * functools.reduce(lambda a, b: a - b, vars(box).values())  # noqa: E731
+    true(field)
+    del box.rates
+    box.rates = 2.0
+    true(field)
+
+
+@dataclasses.dataclass
+class MadeAfresh:
+    gain: float = 2.0
+    rates: list[float] = dataclasses.field(default_factory=lambda: [1.0, 3.0])
+
+
+def test_a_dataclass_with_a_list_of_its_own() -> None:
+    true(lambda t, y: y * MadeAfresh(3.0).rates[1])

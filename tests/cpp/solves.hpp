@@ -25,8 +25,16 @@ struct Inputs {
     std::vector<bool> like_parameters;  // of the continuous adjoint
     std::vector<cpu::Transpose> transposes;
 
-    std::size_t state_size() const {
+    // Numbers of one y, and of one state: y without its constants.
+    std::size_t y_size() const {
         return static_cast<std::size_t>(batch) * static_cast<std::size_t>(program.width());
+    }
+    std::size_t state_size() const {
+        std::size_t rows = 0;
+        for (const cpu::Segment& segment : segments) {
+            if (segment.in_norm) rows += static_cast<std::size_t>(segment.rows);
+        }
+        return static_cast<std::size_t>(batch) * rows;
     }
 
     cpu::Field field() const {
@@ -71,7 +79,7 @@ struct Gradient {
     std::vector<std::vector<double>> parameters;
     cpu::Outcome outcome;  // of the continuous adjoint
 
-    explicit Gradient(const Inputs& in) : y0(in.state_size()), times(in.times.size()) {
+    explicit Gradient(const Inputs& in) : y0(in.y_size()), times(in.times.size()) {
         for (const auto& parameter : in.parameters) parameters.emplace_back(parameter.size());
     }
     std::vector<double*> pointers() {
@@ -94,6 +102,7 @@ inline Gradient discrete(const cpu::KernelSet& kernels, const Inputs& in, const 
     request.log = &solution.log;
     request.states = solution.checkpoints.states.data();
     request.slopes = solution.checkpoints.slopes.data();
+    request.constants = solution.checkpoints.constants.data();
     request.times = in.times.data();
     request.time_count = static_cast<std::int64_t>(in.times.size());
     request.grad_states = weights.data();
@@ -122,6 +131,7 @@ inline Gradient continuous(const cpu::KernelSet& kernels, const Inputs& in, cons
     request.times = in.times.data();
     request.time_count = static_cast<std::int64_t>(in.times.size());
     request.grids = grids.data();
+    request.y0 = in.y0.data();
     request.states = solution.states.data();
     request.grad_states = weights.data();
     request.grad_y0 = gradient.y0.data();

@@ -66,6 +66,24 @@ void test_binary_conventions() {
           derivatives_are<BinaryFn::div>(1, 0, inf, -inf));
 }
 
+template <BinaryFn F>
+bool passes(double a, double b, bool to_a, bool to_b) {
+    bool actual_a = false;
+    bool actual_b = false;
+    binary_passes<F>(a, b, actual_a, actual_b);
+    return actual_a == to_a && actual_b == to_b;
+}
+
+void test_masks() {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    CHECK(passes<BinaryFn::maximum>(2, 1, true, false) && passes<BinaryFn::maximum>(1, 2, false, true) &&
+          passes<BinaryFn::maximum>(1, 1, true, true) && passes<BinaryFn::maximum>(nan, 1, true, true));
+    CHECK(passes<BinaryFn::minimum>(2, 1, false, true) && passes<BinaryFn::minimum>(1, 2, true, false) &&
+          passes<BinaryFn::minimum>(1, 1, true, true) && passes<BinaryFn::minimum>(1, nan, true, true));
+    CHECK(passes<BinaryFn::power>(2, 0, false, true) && passes<BinaryFn::power>(0, 2, true, true));
+    CHECK(passes<BinaryFn::mul>(0, 0, true, true) && passes<BinaryFn::lt>(1, 2, false, false));
+}
+
 void test_division_with_rest() {
     const double inf = std::numeric_limits<double>::infinity();
     const auto fmod = [](double a, double b) { return binary_value<BinaryFn::fmod>(a, b); };
@@ -114,6 +132,7 @@ void test_comparisons() {
 int main() {
     for (const BinaryInfo& row : binary_table) visit_binary(row.fn, BinaryDerivativesMatchDifferences{});
     test_binary_conventions();
+    test_masks();
     test_division_with_rest();
     test_angle();
     test_comparisons();

@@ -64,8 +64,11 @@ Wide softplus_reference(Wide x) { return x > 0 ? x + std::log1p(std::exp(-x)) : 
 template <UnaryFn F>
 Wide reference(Wide x) {
     if constexpr (F == UnaryFn::exp) return std::exp(x);
+    if constexpr (F == UnaryFn::exp2) return std::exp2(x);
     if constexpr (F == UnaryFn::expm1) return std::expm1(x);
     if constexpr (F == UnaryFn::log) return std::log(x);
+    if constexpr (F == UnaryFn::log2) return std::log2(x);
+    if constexpr (F == UnaryFn::log10) return std::log10(x);
     if constexpr (F == UnaryFn::log1p) return std::log1p(x);
     if constexpr (F == UnaryFn::sqrt) return std::sqrt(x);
     if constexpr (F == UnaryFn::sin) return std::sin(x);
@@ -172,8 +175,11 @@ void check_accuracy(double float_bound, double double_bound) {
 int main() {
     check_accuracy<UnaryFn::sqrt>(0.51, 0.51);
     check_accuracy<UnaryFn::exp>(1.5, 1);
+    check_accuracy<UnaryFn::exp2>(1, 1);
     check_accuracy<UnaryFn::expm1>(1.5, 1.3);
     check_accuracy<UnaryFn::log>(1, 1);
+    check_accuracy<UnaryFn::log2>(1, 1);
+    check_accuracy<UnaryFn::log10>(2, 2);
     check_accuracy<UnaryFn::log1p>(1, 1);
     check_accuracy<UnaryFn::sin>(2, 1);
     check_accuracy<UnaryFn::cos>(2, 1);

@@ -64,12 +64,14 @@ bool failed_for(std::string_view name, double x) {
 
 // --- names
 
-static_assert(unary_table.size() == 43 && binary_table.size() == 14);
+static_assert(unary_table.size() == 46 && binary_table.size() == 14);
 static_assert(unary_from_name("gelu_tanh") == UnaryFn::gelu_tanh);
 static_assert(!unary_from_name("add") && !unary_from_name("") && !binary_from_name("exp"));
 static_assert(constants_of(UnaryFn::elu) == 3 && constants_of(UnaryFn::affine) == 2 &&
               constants_of(UnaryFn::exp) == 0);
 static_assert(is_flat(UnaryFn::sign) && is_flat(UnaryFn::detach) && is_flat(BinaryFn::ne));
+static_assert(is_masking(UnaryFn::relu) && is_masking(BinaryFn::maximum) && !is_masking(UnaryFn::abs) &&
+              !is_masking(UnaryFn::detach) && !is_masking(BinaryFn::mul));
 static_assert(!is_flat(UnaryFn::relu) && !is_flat(BinaryFn::fmod));
 
 struct ReturnsItself {
@@ -118,6 +120,9 @@ void test_infinities() {
     CHECK(value<UnaryFn::exp>(inf) == inf && same(value<UnaryFn::exp>(-inf), Real(0)));
     CHECK(value<UnaryFn::expm1>(inf) == inf && value<UnaryFn::expm1>(-inf) == -1);
     CHECK(value<UnaryFn::log>(inf) == inf && std::isnan(value<UnaryFn::log>(-inf)));
+    CHECK(value<UnaryFn::exp2>(inf) == inf && same(value<UnaryFn::exp2>(-inf), Real(0)));
+    CHECK(value<UnaryFn::log2>(inf) == inf && std::isnan(value<UnaryFn::log2>(-inf)));
+    CHECK(value<UnaryFn::log10>(inf) == inf && std::isnan(value<UnaryFn::log10>(-inf)));
     CHECK(value<UnaryFn::log1p>(inf) == inf && std::isnan(value<UnaryFn::log1p>(-inf)));
     CHECK(std::isnan(value<UnaryFn::sin>(inf)) && std::isnan(value<UnaryFn::cos>(-inf)));
     CHECK(value<UnaryFn::tanh>(inf) == 1 && value<UnaryFn::tanh>(-inf) == -1);
@@ -244,6 +249,32 @@ void test_kinks() {
     CHECK(std::isnan(derivative<UnaryFn::asin>(Real(2))) && std::isnan(derivative<UnaryFn::acosh>(Real(0))));
 }
 
+// A gradient that does not pass is zero whatever it is; the slope alone does not say so.
+template <class Real>
+void test_masks() {
+    const auto passes = []<UnaryFn F>(Real x) {
+        const Constants<Real> c = typical_constants<Real>(F);
+        return unary_passes<F>(x, c.values);
+    };
+    const Real nan = std::numeric_limits<Real>::quiet_NaN();
+    const auto relu = [&](Real x) { return passes.template operator()<UnaryFn::relu>(x); };
+    CHECK(!relu(Real(-1)) && !relu(Real(0)) && relu(Real(0.5)) && relu(nan));
+    const auto hardtanh = [&](Real x) { return passes.template operator()<UnaryFn::hardtanh>(x); };
+    CHECK(!hardtanh(Real(-1)) && hardtanh(Real(0)) && !hardtanh(Real(2)) && hardtanh(nan));
+    const auto clamp = [&](Real x) { return passes.template operator()<UnaryFn::clamp>(x); };
+    CHECK(clamp(Real(-1)) && !clamp(Real(-2)) && clamp(Real(2)) && !clamp(Real(3)) && !clamp(nan));
+    const auto hardsigmoid = [&](Real x) { return passes.template operator()<UnaryFn::hardsigmoid>(x); };
+    CHECK(!hardsigmoid(Real(-3)) && hardsigmoid(Real(0)) && !hardsigmoid(Real(3)));
+    // The slope of hardswish is zero at -1.5 as well, but there a gradient passes; so it does through abs.
+    const auto hardswish = [&](Real x) { return passes.template operator()<UnaryFn::hardswish>(x); };
+    CHECK(!hardswish(Real(-3)) && hardswish(Real(-1.5)) && hardswish(Real(4)));
+    CHECK(passes.template operator()<UnaryFn::abs>(Real(0)));
+    CHECK(!passes.template operator()<UnaryFn::floor>(Real(0.5)));
+    const Real exponents[] = {0, 2};
+    CHECK(!unary_passes<UnaryFn::power>(Real(1), exponents) &&
+          unary_passes<UnaryFn::power>(Real(0), exponents + 1));
+}
+
 template <class Real>
 void test_power() {
     const auto at = [](Real x, Real p) { return unary_value<UnaryFn::power>(x, &p); };
@@ -267,6 +298,8 @@ bool smooth_at(double x) {
     switch (F) {
         case UnaryFn::sqrt:
         case UnaryFn::log:
+        case UnaryFn::log2:
+        case UnaryFn::log10:
         case UnaryFn::power:
             return x > 0.01;
         case UnaryFn::log1p:
@@ -380,6 +413,7 @@ void test_special_values() {
     test_saturation<Real>();
     test_rounding<Real>();
     test_kinks<Real>();
+    test_masks<Real>();
     test_power<Real>();
     for_each_unary(LanesMatchScalars<Real>{});
 }

@@ -52,7 +52,7 @@ double loss(const Tableau<double>& tableau, double y00, double y01, double t0, d
     double y1[2];
     double mid[2];
     field(0, t0, y0, k);
-    numerics::step(tableau, field, numerics::StepTimes<double>{t0, dt, t0 + dt}, 2, y0, k, stages, 0, true,
+    numerics::step(tableau, field, numerics::step_times(tableau, t0, dt, t0 + dt), 2, y0, k, stages, 0, true,
                    y1);
     numerics::combine(2, y0, dt, tableau.b_mid, tableau.stages, k, mid);
     return 0.7 * (y1[0] + 2 * mid[0]) - 1.3 * (y1[1] + 2 * mid[1]);
@@ -68,7 +68,7 @@ void step_vjp_matches_finite_differences(const Tableau<double>& tableau) {
     double inputs[32];
     double y1[2];
     field(0, t0, y0, k);
-    numerics::step(tableau, field, numerics::StepTimes<double>{t0, dt, t0 + dt}, 2, y0, k, inputs, 2, true,
+    numerics::step(tableau, field, numerics::step_times(tableau, t0, dt, t0 + dt), 2, y0, k, inputs, 2, true,
                    y1);
     const double grad_y1[2] = {0.7, -1.3};
     const double grad_mid[2] = {1.4, -2.6};
@@ -133,6 +133,22 @@ void first_step_follows_hairer() {
     CHECK(numerics::initial_step(0.005, 4.0, std::numeric_limits<double>::quiet_NaN(), 5) == 0.005);
 }
 
+// 0.3 + 2/3 * (0.6 - 0.3) is one half when the product is rounded, and just below it when it is not.
+void stage_times_are_rounded_operation_by_operation() {
+    Tableau<double> tableau;
+    tableau.stages = 4;
+    tableau.c[1] = 1.0 / 3.0;
+    tableau.c[2] = 2.0 / 3.0;
+    tableau.c[3] = 1.0;
+    const double dt = 0.6 - 0.3;
+    const auto times = numerics::step_times(tableau, 0.3, dt, 0.75);
+    const auto rounded = numerics::step_times(tableau, 0.3, dt, 0.75F);
+    CHECK(times.start == 0.3 && times.dt == dt && times.stages[0] == 0.3);
+    CHECK(times.stages[2] == 0.5 && std::fma(tableau.c[2], dt, 0.3) < 0.5);
+    CHECK(times.stages[3] == 0.75 && rounded.stages[3] == 0.75F);
+    for (int i = 0; i < 3; ++i) CHECK(rounded.stages[i] == static_cast<float>(times.stages[i]));
+}
+
 // The quartic reproduces quartics, and its derivative their slopes.
 void dense_output_is_exact_for_quartics() {
     const auto y = [](double x) { return 1.0 + x * (-2.0 + x * (0.5 + x * (3.0 - 1.5 * x))); };
@@ -156,6 +172,7 @@ int main() {
         step_vjp_matches_finite_differences(tableau);
     controller_never_accepts_what_is_no_number();
     first_step_follows_hairer();
+    stage_times_are_rounded_operation_by_operation();
     dense_output_is_exact_for_quartics();
     return finish();
 }

@@ -3,6 +3,9 @@
 #include <functional>
 #include <limits>
 #include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "check.hpp"
 #include "problems.hpp"
@@ -42,6 +45,37 @@ void check_gradients_pass() {
     op.kind = flashode::program::OpKind::binary;
     op.binary = flashode::numerics::BinaryFn::le;
     CHECK(!flashode::program::passes_gradient(op, 0) && !flashode::program::passes_gradient(op, 1));
+}
+
+// dy/dt = -y beside a parameter that nobody reads: as many rows, and as many elements, as kernels can number
+// and no more.
+bool refused_as_large(int width, std::vector<std::int64_t> parameter_sizes) {
+    flashode::testing::Builder b(width, std::move(parameter_sizes));
+    b.unary(flashode::numerics::UnaryFn::neg, flashode::program::VALUE_Y);
+    try {
+        b.finish();
+    } catch (const std::invalid_argument& error) {
+        CHECK(std::string(error.what()).find("more than") != std::string::npos);
+        return true;
+    }
+    return false;
+}
+
+void check_size() {
+    using flashode::program::MAX_PARAMETER_ELEMENTS;
+    using flashode::program::MAX_ROWS;
+    constexpr std::int64_t most = std::numeric_limits<int>::max();
+    static_assert(2 * flashode::numerics::MAX_STAGES * flashode::program::MAX_LANES * MAX_ROWS <= most);
+    static_assert(flashode::numerics::MAX_STAGES * (MAX_PARAMETER_ELEMENTS + 1) <= most);
+    static_assert(flashode::program::MAX_LANES * MAX_PARAMETER_ELEMENTS <= most);
+    const int width = static_cast<int>((MAX_ROWS - 1) / 2);  // of y and of the output, beside t
+    CHECK(!refused_as_large(width, {}));
+    CHECK(refused_as_large(width + 1, {}));
+    CHECK(refused_as_large(largest, {}));
+    CHECK(!refused_as_large(3, {MAX_PARAMETER_ELEMENTS - 5, 5}));
+    CHECK(refused_as_large(3, {MAX_PARAMETER_ELEMENTS - 5, 6}));
+    CHECK(refused_as_large(3, {std::numeric_limits<std::int64_t>::max(), 6}));
+    CHECK(refused([](Program& p) { p.parameter_sizes[0] = -1; }));
 }
 
 }  // namespace
@@ -85,5 +119,6 @@ int main() {
     CHECK(refused([](Program& p) { p.ops[SELECT].inputs[2] = 3; }));
     CHECK(refused([](Program& p) { p.ops[SELECT].inputs = {16, 15}; }));  // nothing else to choose
     check_gradients_pass();
+    check_size();
     return flashode::testing::finish();
 }

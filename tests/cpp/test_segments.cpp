@@ -27,7 +27,7 @@ Inputs with(const flashode::program::Program& program, std::vector<cpu::Segment>
     in.parameters = std::move(parameters);
     in.batch = BATCH;
     in.times = {0.0, 0.3, 1.1};
-    in.y0 = waves(in.state_size());
+    in.y0 = waves(in.y_size());
     return in;
 }
 
@@ -123,15 +123,12 @@ flashode::program::Program with_carried_row() {
     return b.finish();
 }
 
-// States of two rows as states of four, zeros in the others.
-std::vector<double> with_zeros(const std::vector<double>& states) {
-    std::vector<double> all;
-    const auto n = static_cast<std::ptrdiff_t>(BATCH);
-    for (auto at = states.begin(); at != states.end(); at += 2 * n) {
-        all.insert(all.end(), at, at + 2 * n);
-        all.insert(all.end(), static_cast<std::size_t>(2 * n), 0.0);
-    }
-    return all;
+// The constants once, and of each step no more than without them.
+void check_what_is_kept(const Solution& carried, const Solution& bound) {
+    CHECK(carried.checkpoints.states == bound.checkpoints.states);
+    CHECK(carried.checkpoints.slopes == bound.checkpoints.slopes);
+    CHECK(carried.checkpoints.constants.size() == std::size_t{2 * 16});  // two tiles of doubles
+    CHECK(bound.checkpoints.constants.empty());
 }
 
 void check_outside_the_norm(const cpu::KernelSet& kernels, const cpu::Method& how, double never_read) {
@@ -144,11 +141,8 @@ void check_outside_the_norm(const cpu::KernelSet& kernels, const cpu::Method& ho
     const Solution wanted = solve(kernels, bound, how);
     const Solution found = solve(kernels, carried, how);
     CHECK(same_steps(found.outcome, wanted.outcome));
-    CHECK(leading(found.states, 2, 4) == wanted.states);
-    for (std::size_t j = 0; j < carried.times.size(); ++j) {
-        const auto first = found.states.begin() + static_cast<std::ptrdiff_t>(4 * BATCH * j + 2 * BATCH);
-        CHECK(std::all_of(first, first + BATCH, [c](double row) { return row == c; }));
-    }
+    CHECK(found.states == wanted.states);
+    check_what_is_kept(found, wanted);
     const std::vector<double> weights = waves(bound.times.size() * bound.state_size());
     const auto check = [&](const Gradient& a, const Gradient& b) {
         CHECK(leading(a.y0, 2, 4) == b.y0);
@@ -158,8 +152,8 @@ void check_outside_the_norm(const cpu::KernelSet& kernels, const cpu::Method& ho
         CHECK(std::abs(sum - b.parameters[0][0]) <= 1e-12 * std::abs(sum));
         CHECK(a.y0.back() == 0.0);
     };
-    check(discrete(kernels, carried, how, with_zeros(weights)), discrete(kernels, bound, how, weights));
-    const Gradient a = continuous(kernels, carried, how, with_zeros(weights));
+    check(discrete(kernels, carried, how, weights), discrete(kernels, bound, how, weights));
+    const Gradient a = continuous(kernels, carried, how, weights);
     const Gradient b = continuous(kernels, bound, how, weights, true);
     CHECK(a.outcome.accepted == b.outcome.accepted && a.outcome.rejected == b.outcome.rejected);
     check(a, b);
@@ -174,34 +168,95 @@ void check_adjoint_like_a_parameter(const cpu::KernelSet& kernels) {
         in->batch = 1;
         in->times = {0.0, 1.1};
     }
+    const std::vector<double> weights = {0.0, 0.0, 1.0, 40.0};  // the gradient in c is much the larger one
     bound.y0 = {0.1, 0.2};
     carried.y0 = {0.1, 0.2, 1.7, 0.0};
     const cpu::Method how = method(bosh3(), 1e-4);
-    const auto adjoint = [&](const Inputs& in, std::vector<double> weights, bool seminorm = false) {
-        return continuous(kernels, in, how, weights, seminorm);
-    };
-    // The gradient in c is much the larger one.
-    const Gradient wanted = adjoint(bound, {0.0, 0.0, 1.0, 40.0});
-    const Gradient outside = adjoint(carried, {0.0, 0.0, 0.0, 0.0, 1.0, 40.0, 0.0, 0.0});
+    const Gradient wanted = continuous(kernels, bound, how, weights);
+    const Gradient outside = continuous(kernels, carried, how, weights);
     carried.like_parameters = {false, true, false};
-    const Gradient found = adjoint(carried, {0.0, 0.0, 0.0, 0.0, 1.0, 40.0, 0.0, 0.0});
+    const Gradient found = continuous(kernels, carried, how, weights);
     CHECK(same_steps(found.outcome, wanted.outcome));
     CHECK(!same_steps(outside.outcome, wanted.outcome));
     CHECK(std::abs(found.y0[2] - wanted.parameters[0][0]) <= 1e-12 * std::abs(found.y0[2]));
-    CHECK(same_steps(adjoint(carried, {0.0, 0.0, 0.0, 0.0, 1.0, 40.0, 0.0, 0.0}, true).outcome,
-                     outside.outcome));
+    CHECK(same_steps(continuous(kernels, carried, how, weights, true).outcome, outside.outcome));
 }
 
-// A state that is no number is found in the segment where it stands.
+// dy/dt = atan2(c, -1) for a row y: half a turn one way or the other with the sign of the constant zero c.
+flashode::program::Program turning() {
+    Builder b(2);
+    const int c = b.gather({VALUE_Y}, {1});
+    const int rate = b.binary(BinaryFn::atan2, c, b.constant({-1.0}));
+    const int zero = b.constant({0.0});
+    b.gather({rate, zero}, {0, 1});
+    return b.finish();
+}
+
+// Every stage sees a constant as it is, negative zero too: the last state is t times minus pi, and the
+// adjoint solves stand at the same constant.
+void check_negative_zero(const cpu::KernelSet& kernels, const cpu::Method& how) {
+    Inputs in = with(turning(), {{1, true}, {1, false}}, {});
+    std::fill(in.y0.begin(), in.y0.begin() + BATCH, 0.0);
+    std::fill(in.y0.begin() + BATCH, in.y0.end(), -0.0);
+    const double slope = -std::acos(-1.0);
+    for (const double state : solve(kernels, in, how).states) CHECK(state <= 0.0);
+    CHECK(std::abs(solve(kernels, in, how).states.back() - slope * in.times.back()) <= 1e-9);
+    const std::vector<double> weights(in.times.size() * in.state_size(), 1.0);
+    for (const Gradient& gradient :
+         {discrete(kernels, in, how, weights), continuous(kernels, in, how, weights)}) {
+        // Each trajectory's loss moves with its own slope at the last time.
+        CHECK(std::abs(gradient.times.back() - slope * BATCH) <= 1e-9);
+        // d atan2(c, -1)/dc = -1
+        CHECK(std::abs(gradient.y0.back() + 0.3 + 1.1) <= 1e-9);
+    }
+}
+
+// A value that is no number is found where it stands: first by the stage of its step, then by segment,
+// trajectory and row.
 void check_nonfinite(const cpu::KernelSet& kernels) {
     Inputs in = with(with_carried_row(), {{2, true}, {1, false}, {1, false}}, {});
     in.y0[2 * 7 + 1] = std::numeric_limits<double>::infinity();
     cpu::Outcome outcome = solve(kernels, in, method(dopri5(), 1e-6)).outcome;
-    CHECK(outcome.status == cpu::Status::nonfinite_state && outcome.trajectory == 7);
+    CHECK(outcome.status == cpu::Status::nonfinite_state && outcome.trajectory == 7 && outcome.row == 1);
     in = with(with_carried_row(), {{2, true}, {1, false}, {1, false}}, {});
     in.y0[2 * BATCH + 4] = std::nan("");
     outcome = solve(kernels, in, method(rk4(), 0.0)).outcome;
-    CHECK(outcome.status == cpu::Status::nonfinite_field && outcome.trajectory == 4);
+    CHECK(outcome.status == cpu::Status::nonfinite_field && outcome.trajectory == 4 && outcome.row == 0);
+    Builder roots(3);
+    roots.unary(UnaryFn::sqrt, VALUE_Y);
+    in = with(roots.finish(), {{1, true}, {2, true}}, {});
+    std::fill(in.y0.begin(), in.y0.end(), 1.0);
+    in.y0[BATCH + 2 * 9] = -1.0;  // in the second tile
+    in.y0[BATCH + 2 * 3 + 1] = -1.0;
+    in.y0[10] = -1.0;
+    for (const cpu::Method& how : {method(rk4(), 0.0), method(dopri5(), 1e-6)}) {
+        outcome = solve(kernels, in, how).outcome;
+        CHECK(outcome.status == cpu::Status::nonfinite_field);
+        CHECK(outcome.trajectory == 10 && outcome.row == 0);
+        Inputs less = in;
+        less.y0[10] = 1.0;
+        outcome = solve(kernels, less, how).outcome;
+        CHECK(outcome.trajectory == 3 && outcome.row == 2);
+    }
+}
+
+// y' = sqrt(y) * 0 - 1 ends at zero, which two trajectories pass in one step, the second of them in an
+// earlier stage.
+void check_first_stage(const cpu::KernelSet& kernels) {
+    Builder b(1);
+    const int none = b.binary(BinaryFn::mul, b.unary(UnaryFn::sqrt, VALUE_Y), b.constant({0.0}));
+    b.binary(BinaryFn::add, none, b.constant({-1.0}));
+    Inputs in = with(b.finish(), {{1, true}}, {});
+    std::fill(in.y0.begin(), in.y0.end(), 10.0);
+    in.y0[2] = 0.5;
+    in.y0[9] = 0.2;
+    in.times = {0.0, 0.9};
+    cpu::Outcome outcome = solve(kernels, in, method(rk4(), 0.0)).outcome;
+    CHECK(outcome.status == cpu::Status::nonfinite_field && outcome.trajectory == 9 && outcome.t == 0.0);
+    cpu::Method how = method(dopri5(), 1e-6);
+    how.controller.min_step = how.first_step = 0.9;
+    outcome = solve(kernels, in, how).outcome;
+    CHECK(outcome.status == cpu::Status::nonfinite_field && outcome.trajectory == 9);
 }
 
 }  // namespace
@@ -217,7 +272,12 @@ int main() {
             }
         }
         check_adjoint_like_a_parameter(kernels);
+        for (const cpu::Method& how : {method(rk4(), 0.0), method(bosh3(), 1e-5), method(dopri5(), 1e-8),
+                                       method(adaptive_heun(), 1e-4)}) {
+            check_negative_zero(kernels, how);
+        }
         check_nonfinite(kernels);
+        check_first_stage(kernels);
     });
     return finish();
 }

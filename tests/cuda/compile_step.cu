@@ -49,7 +49,8 @@ __global__ void step_and_back(const numerics::Tableau<Real>* tableau, numerics::
     if (trajectory >= batch) return;
     Real* y = states + trajectory * WIDTH;
     ThreadField<Real> field{a, {}};
-    const numerics::StepTimes<Real> times{t, static_cast<Real>(dt), t + static_cast<Real>(dt)};
+    const double start = static_cast<double>(t);
+    const auto times = numerics::step_times(*tableau, start, dt, static_cast<Real>(start + dt));
     Real k[STAGES * WIDTH];
     Real y_stage[WIDTH];
     Real y1[WIDTH];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from functools import partial
@@ -26,8 +27,17 @@ class Refuses:
 
     name = "native"
 
+    def __init__(self, *answers: Declined) -> None:
+        self._answers = itertools.cycle(answers)
+
     def plan(self, problem: Any, adjoint: Any) -> Declined:
-        return Declined("it refuses everything")
+        return next(self._answers)
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, *answers: Declined) -> None:
+    """Lets the native engine decline, each time with the next answer."""
+    native = Refuses(*answers)
+    monkeypatch.setattr("flashode.engines.load", lambda name: native if name == "native" else eager.engine())
 
 
 def problem_of(func: Any) -> Any:
@@ -37,9 +47,7 @@ def problem_of(func: Any) -> Any:
 @pytest.fixture
 def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The native engine declines."""
-    monkeypatch.setattr(
-        "flashode.engines.load", lambda name: Refuses() if name == "native" else eager.engine()
-    )
+    answer(monkeypatch, Declined("it refuses everything"))
 
 
 @pytest.fixture
@@ -111,7 +119,8 @@ def test_the_warning_says_what_to_do(refusing: None) -> None:
     assert not caught_again
 
 
-def test_a_field_that_raises_raises_without_a_warning(refusing: None) -> None:
+def test_a_field_that_raises_raises_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, Declined("it raised", raised=True))
     net = nn.Linear(3, 2)
     fields: list[tuple[Any, type[Exception], str]] = [
         (lambda t, y: net(y), RuntimeError, "shapes cannot be multiplied"),
@@ -126,16 +135,27 @@ def test_a_field_that_raises_raises_without_a_warning(refusing: None) -> None:
                     solve(func, Y0, T)  # type: ignore[operator]
 
 
+def test_a_field_that_does_not_raise_after_all_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, Declined("it raised", raised=True))
+    with pytest.warns(FallbackWarning, match="because it raised"):
+        odeint(lambda t, y: -y, Y0, T)
+
+
+def test_a_warning_does_not_call_the_function(refusing: None) -> None:
+    calls: list[float] = []
+
+    def func(t: Tensor, y: Tensor) -> Tensor:
+        calls.append(float(t))
+        return -y
+
+    with pytest.warns(FallbackWarning):
+        odeint(func, Y0, T, method="euler")
+    assert calls == [0.0, 0.5]
+
+
 def test_each_reason_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    reasons = ["it is too long", "it is too short"]
-
-    class Refuses:
-        def plan(self, problem: Any, adjoint: Any) -> Declined:
-            return Declined(reasons[0])
-
-    monkeypatch.setattr(
-        "flashode.engines.load", lambda name: Refuses() if name == "native" else eager.engine()
-    )
+    reasons = ["it is too long", "it is too short", "it is too long", "its batch is 3", "its batch is 12"]
+    answer(monkeypatch, *map(Declined, reasons))
     field = nn.Linear(2, 2)
 
     def func(t: Tensor, y: Tensor) -> Tensor:
@@ -143,14 +163,30 @@ def test_each_reason_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for _ in range(2):
+        for _ in reasons:
             odeint(func, Y0, T)
-        reasons.reverse()
-        odeint(func, Y0, T)
-    assert [("too long" in str(w.message), "too short" in str(w.message)) for w in caught] == [
-        (True, False),
-        (False, True),
-    ]
+    # A batch size alone is no other reason.
+    warned = [str(w.message).partition(" because ")[2].partition(";")[0] for w in caught]
+    assert warned == ["it is too long", "it is too short", "its batch is 3"]
+
+
+def test_an_engine_that_is_outrun_is_passed_over_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, Declined("another one is faster", outrun=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        odeint(lambda t, y: -y, Y0, T)
+
+
+def test_objects_made_afresh_warn_once(refusing: None) -> None:
+    class Field:
+        def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+            return -y
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            odeint(Field(), Y0, T)
+    assert len(caught) == 1
 
 
 @pytest.mark.parametrize(

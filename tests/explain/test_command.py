@@ -71,10 +71,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "the_fields.py").write_text(SOURCE)
     (tmp_path / "lacking.py").write_text("import surely_not_installed\n")
     (tmp_path / "unfinished.py").write_text("def f(t, y:\n")
+    (tmp_path / "ending.py").write_text("raise SystemExit('usage')\n")
+    (tmp_path / "reading.py").write_text("import sys\nassert len(sys.argv) == 1\ndef f(t, y): return -y\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
-    for name in ("the_fields", "explained_the_fields", "lacking", "unfinished"):
+    for name in ("the_fields", "explained_the_fields", "lacking", "unfinished", "ending", "reading"):
         sys.modules.pop(name, None)
 
 
@@ -118,6 +120,14 @@ def test_the_precision_is_the_module_s() -> None:
     assert "(2, 2) float32" in invoke("the_fields:net", "--shape", "2,2").output
 
 
+def test_the_module_sees_no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["flashode", "explain", "reading:f", "--shape", "2"]
+    monkeypatch.setattr(sys, "argv", given)
+    result = invoke(*given[2:])
+    assert result.exit_code == 0, result.output
+    assert sys.argv is given
+
+
 def test_a_tuple_state() -> None:
     result = invoke("the_fields:both", "--shape", "4,2", "--shape", "4,1")
     assert result.exit_code == 0, result.output
@@ -134,7 +144,13 @@ def test_a_field_that_raises() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("the_fields", "--shape", "2"), "must be written module:object or file.py:object, got 'the_fields'"),
+        (("the_fields", "--shape", "2"), "must be written module:object or path/to/file.py:object"),
+        (("the-fields:net", "--shape", "2"), "names with dots between them, got 'the-fields:net'"),
+        (("the_fields:make()", "--shape", "2"), "names with dots between them, got 'the_fields:make()'"),
+        (("the_fields.py:two words", "--shape", "2"), "names with dots between them, got"),
+        (("ending:f", "--shape", "2"), "importing ending ends the program (usage)"),
+        (("the_fields:net", "--shape", f"{10**12},2"), "is too large"),
+        (("the_fields:net", "--shape", f"{10**30},2"), "is too large"),
         (("no_such_module:f", "--shape", "2"), "there is no module 'no_such_module' here or among the"),
         (("no_such_file.py:f", "--shape", "2"), "there is no file no_such_file.py"),
         (("the_fields:nothing", "--shape", "2"), "the_fields has no 'nothing'"),

@@ -29,6 +29,23 @@ def test_a_reason_is_split_from_its_place(file: str) -> None:
     assert split("it is too long") == ("it is too long", [])
 
 
+def test_parentheses_in_paths_and_sources(tmp_path: Path) -> None:
+    folder = tmp_path / "Program Files (x86)"
+    folder.mkdir()
+    path = folder / "my (old) field.py"
+    path.write_text("return y  # (a: b) (c:3)\nreturn (y)\n")
+    for line in (1, 2):
+        place = (str(path), line)
+        assert split(f"aten.foo (1x2) is not supported{at(place)}") == (
+            "aten.foo (1x2) is not supported",
+            [place],
+        )
+    assert split(f"one{at((str(path), 1))}; taken as one trajectory: two{at((str(path), 2))}") == (
+        "one; taken as one trajectory: two",
+        [(str(path), 1), (str(path), 2)],
+    )
+
+
 def test_two_reasons_have_two_places(file: str) -> None:
     first, second = (file, 1), (file, 2)
     reason = f"one{at(first)}; taken as one trajectory: two{at(second)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,13 +47,6 @@ BESIDE_TORCHDIFFEQ = (*IN_FLOAT32, "flows-PlanarCnf", "shapes-scalar_state", "ph
 
 def cases(names: tuple[str, ...] | None = None) -> Any:
     return pytest.mark.parametrize("case", [pytest.param(CASES[n], id=n) for n in names or CASES])
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> Iterator[None]:
-    flashode.capture._cache.clear()
-    yield
-    flashode.capture._cache.clear()
 
 
 def solved(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import flashode.capture
 from flashode.declined import Declined
 from flashode.engines import load, use_engine
 
@@ -17,3 +18,10 @@ def native() -> Iterator[None]:
         pytest.skip(f"no native engine: {loaded.reason}")
     with use_engine("native"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> Iterator[None]:
+    flashode.capture._cache.clear()
+    yield
+    flashode.capture._cache.clear()

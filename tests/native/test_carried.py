@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,30 +14,11 @@ import flashode
 import flashode.capture
 from flashode import use_engine
 from flashode.capture import Capture, capture
-from problems import Counting
+from problems import Counting, layer, parts, values
 
 D = torch.float64
 T = torch.tensor([0.1, 0.4, 0.45, 1.3], dtype=D)
 BATCH = 5
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> Iterator[None]:
-    flashode.capture._cache.clear()
-    yield
-    flashode.capture._cache.clear()
-
-
-def _values(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, dtype=D, generator=torch.Generator().manual_seed(seed))
-
-
-def _layer(inputs: int, outputs: int) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs, dtype=D)
-    with torch.no_grad():
-        for i, p in enumerate(layer.parameters()):
-            p.copy_(0.6 * _values(*p.shape, seed=17 + i))
-    return layer
 
 
 class Hutchinson(Counting):
@@ -47,8 +28,8 @@ class Hutchinson(Counting):
 
     def __init__(self, batch: int = BATCH) -> None:
         super().__init__()
-        self.net = nn.Sequential(_layer(2, 7), nn.Tanh(), _layer(7, 2))
-        self.register_buffer("e", _values(batch, 2, seed=5).sign())
+        self.net = nn.Sequential(layer(2, 7), nn.Tanh(), layer(7, 2))
+        self.register_buffer("e", values(batch, 2, seed=5).sign())
 
     def forward(self, t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         self.nfe += 1
@@ -65,7 +46,7 @@ class Conditioned(Counting):
     def __init__(self, condition: Tensor) -> None:
         super().__init__()
         self.c = condition
-        self.inner, self.outer = _layer(5, 8), _layer(8, 2)
+        self.inner, self.outer = layer(5, 8), layer(8, 2)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         self.nfe += 1
@@ -77,7 +58,7 @@ class Forced(Counting):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stiffness = nn.Parameter(_values(BATCH, seed=3).abs())
+        self.stiffness = nn.Parameter(values(BATCH, seed=3).abs())
         self.held = torch.tensor([True, False, False, True, False])
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
@@ -88,7 +69,7 @@ class Forced(Counting):
 
 
 def _flow_state(size: int = BATCH) -> tuple[Tensor, ...]:
-    return _values(size, 2), torch.zeros(size, 1, dtype=D)
+    return values(size, 2), torch.zeros(size, 1, dtype=D)
 
 
 class Drift(Counting):
@@ -96,7 +77,7 @@ class Drift(Counting):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rate = nn.Parameter(_values(BATCH, 2, seed=3))
+        self.rate = nn.Parameter(values(BATCH, 2, seed=3))
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         self.nfe += 1
@@ -105,17 +86,13 @@ class Drift(Counting):
 
 FIELDS: dict[str, tuple[Callable[[], Counting], Any]] = {
     "hutchinson": (Hutchinson, _flow_state()),
-    "condition": (lambda: Conditioned(_values(BATCH, 3, seed=2)), _values(BATCH, 2)),
-    "parameter": (lambda: Conditioned(nn.Parameter(_values(BATCH, 3, seed=2))), _values(BATCH, 2)),
-    "strided": (lambda: Conditioned(_values(3, BATCH, seed=2).T), _values(BATCH, 2)),
-    "single": (lambda: Conditioned(_values(BATCH, 3, seed=2).float()), _values(BATCH, 2)),
-    "forced": (Forced, _values(BATCH, 2)),
-    "drift": (Drift, _values(BATCH, 2)),
+    "condition": (lambda: Conditioned(values(BATCH, 3, seed=2)), values(BATCH, 2)),
+    "parameter": (lambda: Conditioned(nn.Parameter(values(BATCH, 3, seed=2))), values(BATCH, 2)),
+    "strided": (lambda: Conditioned(values(3, BATCH, seed=2).T), values(BATCH, 2)),
+    "single": (lambda: Conditioned(values(BATCH, 3, seed=2).float()), values(BATCH, 2)),
+    "forced": (Forced, values(BATCH, 2)),
+    "drift": (Drift, values(BATCH, 2)),
 }
-
-
-def _parts(state: Any) -> tuple[Tensor, ...]:
-    return (state,) if isinstance(state, Tensor) else state
 
 
 @pytest.mark.parametrize("method", ["dopri5", "rk4"])
@@ -127,7 +104,7 @@ def test_values_and_evaluations_are_torchdiffeq_s(name: str, method: str) -> Non
         arguments: dict[str, Any] = {"method": method, "rtol": 1e-6, "atol": 1e-7}
         found = flashode.odeint(ours, y0, t, **arguments)
         expected = torchdiffeq.odeint(theirs, y0, t, **arguments)
-        for x, y in zip(_parts(found), _parts(expected), strict=True):
+        for x, y in zip(parts(found), parts(expected), strict=True):
             torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-10)
     assert ours.nfe == theirs.nfe > 0
 
@@ -138,7 +115,7 @@ def test_the_batch_is_no_single_trajectory(name: str) -> None:
     found = capture(make(), T[0], y0)
     assert isinstance(found, Capture)
     assert found.batched
-    assert found.program.widths[1] == sum(part[0].numel() for part in (*_parts(y0), *found.carried))
+    assert found.program.widths[1] == sum(part[0].numel() for part in (*parts(y0), *found.carried))
 
 
 @pytest.mark.parametrize("mode", ["discrete", "joint", "seminorm"])
@@ -154,13 +131,13 @@ def test_gradients_are_the_eager_engine_s(name: str, method: str, mode: str) -> 
     results = []
     for engine in ("native", "eager"):
         field = make()
-        leaves = [part.clone().requires_grad_() for part in _parts(state)]
+        leaves = [part.clone().requires_grad_() for part in parts(state)]
         t = T.clone().requires_grad_()
         with use_engine(engine):
             y0 = leaves[0] if isinstance(state, Tensor) else tuple(leaves)
             found = solve(field, y0, t, **arguments)
             loss = sum(
-                (part * torch.cos(torch.arange(part.numel()).view_as(part))).sum() for part in _parts(found)
+                (part * torch.cos(torch.arange(part.numel()).view_as(part))).sum() for part in parts(found)
             )
             gradients = torch.autograd.grad(loss, (*leaves, t, *field.parameters()))
         results.append((gradients, field.nfe))
@@ -172,16 +149,16 @@ def test_gradients_are_the_eager_engine_s(name: str, method: str, mode: str) -> 
 
 def test_gradients_reach_a_tensor_of_the_closure() -> None:
     """In its own dtype, through what it was computed from."""
-    net, encoder = _layer(5, 2), nn.Linear(4, 3)
+    net, encoder = layer(5, 2), nn.Linear(4, 3)
     found = []
     for engine in ("native", "eager"):
-        context = encoder(_values(BATCH, 4, seed=1).float())
+        context = encoder(values(BATCH, 4, seed=1).float())
 
         def field(t: Tensor, y: Tensor) -> Tensor:
             return torch.tanh(net(torch.cat([y, context], 1)))  # noqa: B023
 
         with use_engine(engine):
-            states = flashode.odeint(field, _values(BATCH, 2), T, method="rk4")
+            states = flashode.odeint(field, values(BATCH, 2), T, method="rk4")
             found.append(torch.autograd.grad(states.square().sum(), encoder.parameters()))
     for native, eager in zip(*found, strict=True):
         assert native.dtype == torch.float32
@@ -189,20 +166,20 @@ def test_gradients_reach_a_tensor_of_the_closure() -> None:
 
 
 def test_gradients_of_gradients() -> None:
-    condition = _values(2, 3, seed=2).requires_grad_()
+    condition = values(2, 3, seed=2).requires_grad_()
     field = Conditioned(condition)
 
     def solve(y: Tensor, t: Tensor, *_: Tensor) -> Any:
         return flashode.odeint(field, y, t, method="rk4")
 
-    inputs = (_values(2, 2).requires_grad_(), T[:2].clone().requires_grad_(), condition)
+    inputs = (values(2, 2).requires_grad_(), T[:2].clone().requires_grad_(), condition)
     assert torch.autograd.gradgradcheck(solve, inputs)
 
 
 def test_a_new_probe_needs_no_trace() -> None:
     field, state = Hutchinson(), _flow_state()
     for seed in range(4):
-        field.e = _values(BATCH, 2, seed=seed).sign()
+        field.e = values(BATCH, 2, seed=seed).sign()
         found = flashode.odeint(field, state, T, method="rk4")
         with use_engine("eager"):
             expected = flashode.odeint(field, state, T, method="rk4")
@@ -272,13 +249,13 @@ def _weighted_batch(c: Tensor, w: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
 @pytest.mark.parametrize("parameters", [False, True])
 def test_as_many_trajectories_as_features(make: Callable[..., Any], parameters: bool) -> None:
     """Then shapes do not tell what counts what."""
-    c, w = _values(4, 4, seed=1), 0.5 * _values(4, 4, seed=2)
+    c, w = values(4, 4, seed=1), 0.5 * values(4, 4, seed=2)
     if parameters:
         c, w = nn.Parameter(c), nn.Parameter(w)
     field = make(c, w)
     found = []
     for engine in ("native", "eager"):
-        y0 = _values(4, 4).requires_grad_()
+        y0 = values(4, 4).requires_grad_()
         with use_engine(engine):
             states = flashode.odeint(field, y0, T, method="rk4")
         inputs = [y0, c, w] if parameters else [y0]
@@ -290,18 +267,63 @@ def test_as_many_trajectories_as_features(make: Callable[..., Any], parameters: 
 
 
 def test_a_tensor_that_the_field_reads_as_a_number_is_not_carried() -> None:
-    c = _values(BATCH, 2, seed=1)
+    c = values(BATCH, 2, seed=1)
 
     def field(t: Tensor, y: Tensor) -> Tensor:
         return y * c if float(c[0, 0]) > 0 else -y
 
     with pytest.raises(flashode.engines.EngineDeclined):
-        flashode.odeint(field, _values(BATCH, 2), T)
+        flashode.odeint(field, values(BATCH, 2), T)
 
 
 def test_a_nan_among_what_is_carried_is_found_where_it_matters() -> None:
     """The slice of a trajectory is no state: a NaN in it is the field's."""
-    c = _values(BATCH, 3, seed=2)
+    c = values(BATCH, 3, seed=2)
     c[2, 1] = torch.nan
     with pytest.raises(flashode.NonFiniteError, match=r"func returned .* \(trajectory \(2,\)\)"):
-        flashode.odeint(Conditioned(c), _values(BATCH, 2), T)
+        flashode.odeint(Conditioned(c), values(BATCH, 2), T)
+
+
+def _turns(c: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda t, y: torch.atan2(c, y * 0 - 1)
+
+
+def _divides(c: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda t, y: torch.atan(1 / c) + 0 * y
+
+
+@pytest.mark.parametrize("method", ["dopri5", "adaptive_heun", "rk4"])
+@pytest.mark.parametrize("make", [_turns, _divides])
+def test_a_zero_that_is_carried_keeps_its_sign(make: Callable[..., Any], method: str) -> None:
+    """At every stage, and where the reverse solves stand."""
+    c = torch.zeros(BATCH, 2, dtype=D)
+    c[1::2] *= -1
+    for solve in (flashode.odeint, flashode.odeint_adjoint):
+        found = []
+        for engine in ("native", "eager"):
+            t = T.clone().requires_grad_()
+            arguments: dict[str, Any] = {} if solve is flashode.odeint else {"adjoint_params": ()}
+            with use_engine(engine):
+                states = solve(make(c), values(BATCH, 2), t, method=method, rtol=1e-5, **arguments)
+            found.append((states, *torch.autograd.grad((states[:, 1:2]).sum(), t)))
+        for native, eager in zip(*found, strict=True):
+            torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-10)
+
+
+def test_what_is_carried_is_kept_once() -> None:
+    """Not at every output time, nor with every step."""
+    sizes = []
+    for width in (1, 100):
+        condition = values(BATCH, width, seed=2)
+
+        def field(t: Tensor, y: Tensor) -> Tensor:
+            return torch.sin(9 * t) * y + condition.sum(1, keepdim=True)  # noqa: B023
+
+        y0 = values(BATCH, 2).requires_grad_()
+        states = flashode.odeint(field, y0, T, method="rk4", options={"step_size": 0.01})
+        assert states.grad_fn is not None
+        kept = [saved for saved in states.grad_fn.saved_tensors if saved is not None]  # type: ignore[attr-defined]
+        sizes.append(sum(saved.numel() for saved in kept))
+        assert states.untyped_storage().nbytes() == states.nbytes
+    tile = 8  # trajectories
+    assert sizes[1] - sizes[0] <= 2 * 99 * tile

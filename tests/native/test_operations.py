@@ -46,6 +46,8 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
 DOMAIN = {
     "sqrt": (0.05, 4.0),
     "log": (0.05, 4.0),
+    "log2": (0.05, 4.0),
+    "log10": (0.05, 4.0),
     "log1p": (-0.9, 4.0),
     "power": (0.05, 4.0),
     "tan": (-1.4, 1.4),
@@ -288,3 +290,56 @@ def test_the_time_of_a_flat_function_has_no_gradient() -> None:
     steps = Gather(2, (0,), (0, 0)), Unary(3, 2, "floor"), Binary(4, 1, 3, "mul")
     program = Program((1, 2, 2, 2, 2), steps, 4)
     compare(program, torch.tensor([2.5, 3.5], dtype=torch.float64), spread(-1, 1, 2, torch.float64), [])
+
+
+# On both sides of every kink and where slopes are zero, but not where they are so only by rounding.
+ARGUMENTS = (-4.0, -3.0, -2.0, -1.5, -1.0, -0.6, -0.3, -0.0, 0.0, 0.3, 0.5, 0.8, 1.0, 1.5, 2.5, 3.0, 4.0)
+
+
+def halves(op: Op, width: int, x: Tensor, cotangent: float) -> tuple[Tensor, Tensor]:
+    """Gradients in the arguments of a function whose value has this gradient: in the engine, and torch's.
+
+    The state is a place for the value, which alone has a gradient, and the arguments, which have no rate.
+    """
+    first = Gather(2, (1,), (1,))
+    second = Gather(3, (1,), (width,))
+    program = Program(
+        (1, 1 + width, 1, 1, 1, 1, 1 + width),
+        (first, second, op, Constant(5, (0.0,)), Gather(6, (4, 5), (0, *[1] * width))),
+        6,
+    )
+    y = torch.cat([torch.zeros_like(x[:, :1]), x], 1).requires_grad_()
+    t = torch.tensor([0.0, 1.0], dtype=x.dtype)
+    gradients = []
+    for value in (euler_step(program, t, y, ()), program.interpret(t[0], y)):
+        grad = torch.zeros_like(y)
+        grad[:, 0] = cotangent
+        (found,) = torch.autograd.grad(value, y, grad, materialize_grads=True)
+        gradients.append(found[:, 1:])
+    return gradients[0], gradients[1]
+
+
+@pytest.mark.parametrize("cotangent", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("fn", sorted(set(UNARY) - {"detach"}))
+def test_gradients_that_are_not_finite_are_masked_where_torch_masks(
+    fn: str, dtype: torch.dtype, cotangent: float
+) -> None:
+    for constants in [(0.0,), (2.0,), (2.6,)] if fn == "power" else [CONSTANTS.get(fn, ())]:
+        x = torch.tensor(ARGUMENTS, dtype=dtype)
+        x = x[UNARY[fn].evaluate(x, *constants).isfinite()][:, None]
+        found, wanted = halves(Unary(4, 2, fn, constants), 1, x, cotangent)
+        torch.testing.assert_close(found, wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize("cotangent", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("fn", sorted(set(BINARY) - set(FLAT)))
+def test_both_gradients_that_are_not_finite_are_masked_where_torch_masks(
+    fn: str, dtype: torch.dtype, cotangent: float
+) -> None:
+    points = torch.tensor((0.0, *POINTS), dtype=dtype)
+    x = torch.cartesian_prod(points, points)
+    x = x[BINARY[fn](x[:, 0], x[:, 1]).isfinite()]
+    found, wanted = halves(Binary(4, 2, 3, fn), 2, x, cotangent)
+    torch.testing.assert_close(found, wanted, equal_nan=True)

@@ -12,6 +12,7 @@ import flashode
 from flashode import use_engine
 from flashode.engines import choose
 from flashode.problem import make_problem
+from problems import parts
 from random_fields import RandomField, random_fields
 
 STEP = torch.tensor([0.3, 1.3], dtype=torch.float64)
@@ -40,7 +41,7 @@ def test_every_way_to_evaluate_a_field_agrees(made: RandomField) -> None:
     check_solves(field, parameters, y0, flashode.odeint)
     check_solves(field, parameters, y0, flashode.odeint_adjoint, adjoint_params=parameters)
     if found.batched and not made.contexts:
-        larger = tuple(torch.cat([part, 0.5 * part[:1]]) for part in _parts(y0))
+        larger = tuple(torch.cat([part, 0.5 * part[:1]]) for part in parts(y0))
         check_solves(field, parameters, _like(y0, larger), flashode.odeint)
 
 
@@ -48,17 +49,17 @@ def check_program(field: Any, parameters: list[Tensor], y0: Any) -> None:
     """One step of Euler is the state plus the field: by the function, by the interpreter, by the kernel."""
 
     def expected(t: Tensor, state: Any) -> Any:
-        slopes = _parts(field(t[0], state))
-        return [y + (t[1] - t[0]) * slope for y, slope in zip(_parts(state), slopes, strict=True)]
+        slopes = parts(field(t[0], state))
+        return [y + (t[1] - t[0]) * slope for y, slope in zip(parts(state), slopes, strict=True)]
 
     def interpreted(t: Tensor, state: Any) -> Any:
         problem = make_problem(field, state, t, rtol=1e-7, atol=1e-9, method="euler", options=None)
         plan = choose(problem, None)
         states = plan.differentiable(problem.t, problem.y0, plan.parameters)
-        return [ys[1] for ys in _parts(problem.unflatten(states))]
+        return [ys[1] for ys in parts(problem.unflatten(states))]
 
     def compiled(t: Tensor, state: Any) -> Any:
-        return [ys[1] for ys in _parts(flashode.odeint(field, state, t, method="euler"))]
+        return [ys[1] for ys in parts(flashode.odeint(field, state, t, method="euler"))]
 
     results = []
     for step in (expected, interpreted, compiled):
@@ -75,16 +76,12 @@ def check_solves(field: Any, parameters: list[Tensor], y0: Any, solve: Any, **op
         t, state = TIMES.clone().requires_grad_(), _leaves(y0)
         with use_engine(engine):
             states = solve(field, _like(y0, state), t, method="rk4", **options)
-            results.append(_with_gradients(_parts(states), [t, *state, *parameters]))
+            results.append(_with_gradients(parts(states), [t, *state, *parameters]))
     _compare(*results)
 
 
-def _parts(state: Any) -> tuple[Tensor, ...]:
-    return state if isinstance(state, tuple) else (state,)
-
-
 def _leaves(y0: Any) -> tuple[Tensor, ...]:
-    return tuple(part.clone().requires_grad_() for part in _parts(y0))
+    return tuple(part.clone().requires_grad_() for part in parts(y0))
 
 
 def _like(y0: Any, parts: tuple[Tensor, ...]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,29 +13,10 @@ from torch import Tensor, nn
 import flashode
 import flashode.capture
 from flashode import use_engine
-from problems import Counting, Network, Pair
+from problems import Counting, Network, Pair, layer, values
 
 D = torch.float64
 State = tuple[Tensor, ...]
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> Iterator[None]:
-    flashode.capture._cache.clear()
-    yield
-    flashode.capture._cache.clear()
-
-
-def _values(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-    return scale * torch.randn(shape, dtype=D, generator=torch.Generator().manual_seed(seed))
-
-
-def _layer(inputs: int, outputs: int) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs, dtype=D)
-    with torch.no_grad():
-        for i, p in enumerate(layer.parameters()):
-            p.copy_(0.6 * _values(*p.shape, seed=17 + i))
-    return layer
 
 
 class Flow(Counting):
@@ -43,7 +24,7 @@ class Flow(Counting):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inner, self.outer = _layer(3, 6), _layer(6, 2)
+        self.inner, self.outer = layer(3, 6), layer(6, 2)
 
     def forward(self, t: Tensor, state: State) -> State:
         self.nfe += 1
@@ -76,7 +57,7 @@ class MixedRanks(Counting):
 
     def __init__(self) -> None:
         super().__init__()
-        self.node, self.summary = _layer(2, 2), _layer(2, 4)
+        self.node, self.summary = layer(2, 2), layer(2, 4)
 
     def forward(self, t: Tensor, state: State) -> State:
         self.nfe += 1
@@ -110,13 +91,13 @@ class Constant(Counting):
 
 Case = tuple[Callable[[], Counting], State]
 CASES: dict[str, Case] = {
-    "pair": (Pair, (_values(5, 3), _values(5, 1, seed=1))),
-    "flow": (Flow, (_values(5, 2), torch.zeros(5, 1, dtype=D))),
-    "one trajectory": (Oscillator, (_values(4), _values(seed=1))),
-    "mixed ranks": (MixedRanks, (_values(9, 3, 2), _values(9, 4, seed=1), _values(9, seed=2))),
-    "scales": (Scales, (_values(4, 3, scale=100.0), _values(4, 2, seed=1, scale=0.01))),
-    "a tuple of one": (lambda: Single(Network()), (_values(5, 3),)),
-    "batch of one": (Pair, (_values(1, 3), _values(1, 1, seed=1))),
+    "pair": (Pair, (values(5, 3), values(5, 1, seed=1))),
+    "flow": (Flow, (values(5, 2), torch.zeros(5, 1, dtype=D))),
+    "one trajectory": (Oscillator, (values(4), values(seed=1))),
+    "mixed ranks": (MixedRanks, (values(9, 3, 2), values(9, 4, seed=1), values(9, seed=2))),
+    "scales": (Scales, (values(4, 3, scale=100.0), values(4, 2, seed=1, scale=0.01))),
+    "a tuple of one": (lambda: Single(Network()), (values(5, 3),)),
+    "batch of one": (Pair, (values(1, 3), values(1, 1, seed=1))),
 }
 
 
@@ -135,7 +116,7 @@ class Single(Counting):
 _T = torch.tensor([0.1, 0.4, 0.45, 1.3], dtype=D)
 # torchdiffeq does not take the empty component.
 OURS: dict[str, Case] = {
-    "empty component": (Constant, (_values(4, 2), torch.zeros(4, 0, dtype=D), _values(4, 1, seed=1))),
+    "empty component": (Constant, (values(4, 2), torch.zeros(4, 0, dtype=D), values(4, 1, seed=1))),
 }
 
 
@@ -196,7 +177,7 @@ def test_gradients_of_gradients() -> None:
     def solve(y: Tensor, z: Tensor, t: Tensor, *_: Tensor) -> Any:
         return flashode.odeint(field, (y, z), t, method="rk4")
 
-    inputs = (_values(2, 3), _values(2, 1, seed=1), torch.tensor([0.0, 0.3], dtype=D))
+    inputs = (values(2, 3), values(2, 1, seed=1), torch.tensor([0.0, 0.3], dtype=D))
     leaves = tuple(x.requires_grad_() for x in inputs)
     assert torch.autograd.gradgradcheck(solve, (*leaves, *field.parameters()))
 
@@ -204,7 +185,7 @@ def test_gradients_of_gradients() -> None:
 def test_a_new_batch_size_needs_no_trace() -> None:
     field = Flow()
     for size in (4, 9, 2, 30):
-        y0 = (_values(size, 2), torch.zeros(size, 1, dtype=D))
+        y0 = (values(size, 2), torch.zeros(size, 1, dtype=D))
         found = flashode.odeint(field, y0, _T, method="rk4")
         with use_engine("eager"):
             expected = flashode.odeint(field, y0, _T, method="rk4")
@@ -229,7 +210,7 @@ def test_a_field_that_mixes_trajectories_is_one_trajectory() -> None:
         y, z = state
         return y - y.mean(0), z * y.sum()
 
-    y0 = (_values(4, 2), _values(4, 1, seed=1, scale=0.1))
+    y0 = (values(4, 2), values(4, 1, seed=1, scale=0.1))
     found = flashode.odeint(field, y0, _T, method="rk4")
     with use_engine("eager"):
         expected = flashode.odeint(field, y0, _T, method="rk4")
@@ -237,18 +218,57 @@ def test_a_field_that_mixes_trajectories_is_one_trajectory() -> None:
         torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
 
 
-def test_what_is_not_finite_is_named_with_its_trajectory() -> None:
+def test_what_is_not_finite_is_named_with_its_component_and_trajectory() -> None:
     def field(t: Tensor, state: State) -> State:
         y, z = state
         return torch.ones_like(y), -torch.sqrt(z) * 0 - 1
 
-    y0 = (_values(3, 2), torch.tensor([[2.0], [0.7], [3.0]], dtype=D))
-    with pytest.raises(flashode.NonFiniteError, match=r"func returned .* \(trajectory \(1,\)\)") as caught:
+    y0 = (values(3, 2), torch.tensor([[2.0], [0.7], [3.0]], dtype=D))
+    where = r"func returned .* in component 1 of the state \(trajectory \(1,\)\)"
+    with pytest.raises(flashode.NonFiniteError, match=where) as caught:
         flashode.odeint(field, y0, torch.linspace(0, 1, 11, dtype=D))
     assert caught.value.trajectory == (1,)
     assert caught.value.t == pytest.approx(0.7, abs=1e-6)
     assert isinstance(caught.value.partial, tuple)
     assert [part.shape[1:] for part in caught.value.partial] == [(3, 2), (3, 1)]
+
+
+def _roots(t: Tensor, state: State) -> State:
+    return tuple(torch.sqrt(part) * 0 - 1 for part in state)
+
+
+def _mixed_roots(t: Tensor, state: State) -> State:
+    total = sum(part.sum() for part in state)
+    return tuple(torch.sqrt(part) * 0 - 1 + 0 * total for part in state)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "rk4"])
+@pytest.mark.parametrize("field", [_roots, _mixed_roots])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [(2, (8, 0, 1))],
+        [(2, (3, 1, 0)), (2, (3, 0, 1)), (2, (4, 0, 0))],
+        [(1, (5,)), (2, (0, 0, 0))],
+        [(0, (10, 1)), (1, (2,))],
+    ],
+)
+def test_the_first_that_is_not_finite_is_the_eager_engine_s(
+    bad: list[tuple[int, tuple[int, ...]]], field: Callable[..., Any], method: str
+) -> None:
+    y0 = (torch.ones(11, 2, dtype=D), torch.ones(11, dtype=D), torch.ones(11, 2, 2, dtype=D))
+    for component, index in bad:
+        y0[component][index] = 0.3
+    errors = []
+    for engine in ("native", "eager"):
+        with use_engine(engine), pytest.raises(flashode.NonFiniteError) as caught:
+            flashode.odeint(field, y0, torch.linspace(0, 1, 4, dtype=D), method=method)
+        errors.append(caught.value)
+    native, eager = errors
+    assert native.trajectory == eager.trajectory
+    assert native.origin == eager.origin
+    assert f" in component {bad[0][0]} of the state" in str(native)
+    assert native.t == pytest.approx(eager.t)
 
 
 def test_a_function_of_a_tuple_is_told_from_one_of_a_tensor() -> None:
@@ -257,7 +277,7 @@ def test_a_function_of_a_tuple_is_told_from_one_of_a_tensor() -> None:
     def field(t: Tensor, state: Any) -> Any:
         return -state if isinstance(state, Tensor) else (2 * state[0],)
 
-    y0 = _values(3, 2)
+    y0 = values(3, 2)
     (pair,) = flashode.odeint(field, (y0,), _T, method="rk4")
     single = flashode.odeint(field, y0, _T, method="rk4")
     assert float(pair[-1, 0, 0] / y0[0, 0]) > 1 > float(single[-1, 0, 0] / y0[0, 0])

@@ -22,7 +22,7 @@ from flashode.program import (
     Unary,
 )
 
-POSITIVE = {"sqrt", "log", "log1p", "power"}
+POSITIVE = {"sqrt", "log", "log2", "log10", "log1p", "power"}
 BETWEEN_ONES = {"asin", "acos", "atanh"}
 ABOVE_ONE = {"acosh"}
 FLAT = {"sign", "floor", "ceil", "round", "trunc", "detach", "lt", "le", "eq", "ne"}
@@ -39,6 +39,9 @@ MEANING: dict[str, Callable[[Tensor], Tensor]] = {
     "neg": lambda x: -x,
     "reciprocal": lambda x: 1 / x,
     "power": lambda x: x**2.6,
+    "exp2": lambda x: torch.exp(x * math.log(2)),
+    "log2": lambda x: torch.log(x) / math.log(2),
+    "log10": lambda x: torch.log(x) / math.log(10),
     "affine": lambda x: 1.7 * x - 0.4,
     "elu": lambda x: torch.where(x > 0, 1.1 * x, 1.3 * 1.1 * torch.expm1(0.7 * x)),
     "leaky_relu": lambda x: torch.where(x > 0, x, 0.2 * x),

@@ -15,7 +15,7 @@ from flashode.capture.calling.attempt import attempted
 from flashode.capture.captured import Capture
 from flashode.capture.changing import origin, unsteady
 from flashode.capture.making import Field, compare_values, confirm, make
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Failed, Refusal
 from flashode.capture.watching.environment import obstacle, undisturbed
 from flashode.capture.watching.guard_code import Bound
 from flashode.capture.watching.guards import watch
@@ -100,16 +100,17 @@ def _made(entries: list[Entry], call: _Call) -> Capture | Declined:
     with torch.inference_mode(False):
         try:
             watched = watch(func)
+            entry = unsteady(func, key, watched, entries)
+            if entry is None:
+                entry = make(func, watched, _plain(call.t), _plain_state(call.y0), call.verify != "never")
+                entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
+                entry.origin, entry.skeleton = origin(func), watched.code.skeleton
+                entry.numbers = watched.numbers
+                entry.names = watched.tensor_names
         except Refusal as refusal:
-            # Not kept: where something cannot be watched, nothing would tell that the reason is gone.
-            return Declined(str(refusal))
-        entry = unsteady(func, key, watched, entries)
-        if entry is None:
-            entry = make(func, watched, _plain(call.t), _plain_state(call.y0), call.verify != "never")
-            entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
-            entry.origin, entry.skeleton = origin(func), watched.code.skeleton
-            entry.numbers = watched.numbers
-            entry.names = watched.tensor_names
+            # Not kept: where something cannot be watched, or other numbers might do, nothing would tell that
+            # the reason is gone.
+            return Declined(str(refusal), raised=isinstance(refusal, Failed))
     _cache.use(entries, entry)
     bound = entry.check(func)
     return Declined("what it depends on changes by itself") if bound is None else _bound(entry, bound, call)
@@ -151,12 +152,12 @@ def _doubt(entry: Entry, call: _Call, size: int | None) -> Declined | None:
     if met and call.verify == "first":
         return entry.sizes.get(size)
     with _making, torch.inference_mode(False):
+        compare = compare_values if met else confirm
         try:
             watched = watch(call.func)
+            outcome = compare(call.func, watched, entry, _plain(call.t), _plain_state(call.y0))
         except Refusal as refusal:
-            return Declined(str(refusal))
-        compare = compare_values if met else confirm
-        outcome = compare(call.func, watched, entry, _plain(call.t), _plain_state(call.y0))
+            return Declined(str(refusal), raised=isinstance(refusal, Failed))
     if not met and (outcome is None or _alone()):
         entry.note_size(size, outcome)
     return outcome

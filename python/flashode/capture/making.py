@@ -12,7 +12,7 @@ from torch import Tensor
 from flashode.capture.cache import Entry, Key
 from flashode.capture.calling.effects import Effects
 from flashode.capture.lowering.lower import Lowered, lower
-from flashode.capture.refusal import Failed, Refusal
+from flashode.capture.refusal import Failed, Refusal, Singular
 from flashode.capture.tracing.carrying import guesses
 from flashode.capture.tracing.pairing import pair
 from flashode.capture.tracing.trace import trace
@@ -34,6 +34,9 @@ def make(func: Field, watched: Watched, t: Tensor, y: State, compare: bool = Tru
         t: time, 0-d.
         y: the state.
         compare: whether to compare it with the function.
+
+    Raises:
+        Singular: a matrix is, at these numbers.
     """
     effects = Effects(watched)
     key = Key.of(y)
@@ -43,10 +46,13 @@ def make(func: Field, watched: Watched, t: Tensor, y: State, compare: bool = Tru
         if compare:
             _compare(func, lowered, effects, t, y, watched.tensors)
             _compare(func, lowered, effects, cast(Tensor, perturbed(t)), perturbed(y), watched.tensors)
+    except Singular:
+        raise
     except Refusal as refusal:
         # Whatever a call changes must not make the refusal look outdated.
         check = watched.code.compile(dropped=effects.changed)
-        return Entry(key, check, Declined(str(refusal)), batched=batch is not None)
+        declined = Declined(str(refusal), raised=isinstance(refusal, Failed))
+        return Entry(key, check, declined, batched=batch is not None)
     counters = effects.counters or {}
     check = watched.code.compile(dropped=(), counters=counters)
     entry = Entry(key, check, lowered, lowered.batched and not lowered.carried, tuple(counters.items()))
@@ -63,6 +69,9 @@ def confirm(func: Field, watched: Watched, entry: Entry, t: Tensor, y: State) ->
 
     Returns:
         None if they agree, else the reason to decline this batch size.
+
+    Raises:
+        Singular: a matrix is, at these numbers.
     """
     assert isinstance(entry.lowered, Lowered)
     try:
@@ -70,6 +79,8 @@ def confirm(func: Field, watched: Watched, entry: Entry, t: Tensor, y: State) ->
         _compare(func, entry.lowered, effects, t, y, watched.tensors)
         if (effects.counters or {}) != dict(entry.counters):
             raise Refusal("its counters grow unevenly, depending on the batch size")
+    except Singular:
+        raise
     except Refusal as refusal:
         return Declined(f"with a batch of {Structure.of(y).batch}: {refusal}")
     return None
@@ -129,7 +140,13 @@ def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: Stat
     except Refusal as refusal:
         if obstacle is None or str(obstacle) == str(refusal):
             raise
-        raise Refusal(f"{obstacle}; taken as one trajectory: {refusal}") from None
+        raise Refusal(f"{_elsewhere(obstacle)}; taken as one trajectory: {refusal}") from None
+
+
+def _elsewhere(obstacle: Refusal) -> str:
+    """An obstacle met at a batch size that the user did not give."""
+    text = str(obstacle)
+    return f"at another batch size {text.removeprefix('tracing ')}" if isinstance(obstacle, Failed) else text
 
 
 def _slices(tensor: Tensor, rows: Tensor) -> Tensor:

@@ -15,14 +15,17 @@ Place = tuple[str, int]  # file, line
 
 _FOLDERS = (os.path.dirname(torch.__file__), os.path.dirname(os.path.dirname(__file__)))
 _NOT_USERS = (*(folder + os.sep for folder in _FOLDERS), "<frozen")
+# What calls the user's function: frames further out are those of its caller.
+_CALLING = os.path.join(os.path.dirname(__file__), "tracing", "trace.py")
 # A reason ends with a place; where it gives two reasons, so does the first.
-_WRITTEN = re.compile(r" \((?P<file>[^\n()]+):(?P<line>\d+)(?:: [^\n]*?)?\)(?=$|; taken as one trajectory)")
+_SECOND = "; taken as one trajectory: "
+_WRITTEN = re.compile(r" \((?P<file>[^\n]+?):(?P<line>\d+)(?:: [^\n]*)?\)$")
 
 
 def user_line() -> Place | None:
-    """The line of the user's code that is being run."""
+    """The line of the user's function that is being run; None once it has returned."""
     frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None:
+    while frame is not None and frame.f_code.co_filename != _CALLING:
         if _users(frame.f_code.co_filename):
             return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back
@@ -50,8 +53,27 @@ def source(place: Place) -> str:
 
 def split(reason: str) -> tuple[str, list[Place]]:
     """A reason without the places that ``at`` wrote into it, and those places."""
-    places = [(found["file"], int(found["line"])) for found in _WRITTEN.finditer(reason)]
-    return _WRITTEN.sub("", reason), list(dict.fromkeys(places))
+    sentences, places = [], []
+    for part in reason.split(_SECOND):
+        end, place = _place(part)
+        sentences.append(part[:end])
+        places += [] if place is None else [place]
+    return _SECOND.join(sentences), list(dict.fromkeys(places))
+
+
+def _place(sentence: str) -> tuple[int, Place | None]:
+    """Where the place at the end of a sentence begins, and the place.
+
+    Files, sentences and lines of source may all hold parentheses and colons: where the source can be read,
+    the place is the one that ``at`` would write just so.
+    """
+    starts = [found.start() for found in re.finditer(r" \(", sentence)]
+    written = [found for start in starts if (found := _WRITTEN.match(sentence, start))]
+    if not written:
+        return len(sentence), None
+    read = [(found.start(), (found["file"], int(found["line"]))) for found in written]
+    exact = (one for one in read if source(one[1]) and at(one[1]) == sentence[one[0] :])
+    return next(exact, read[-1])
 
 
 def _users(filename: str) -> bool:

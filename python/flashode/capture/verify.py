@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashode.capture.refusal import Refusal, described
+from flashode.capture.refusal import Refusal, Singular, described
 from flashode.capture.tracing.custom_backward import refuse_custom_backward
 from flashode.state import State, Structure, components
 
@@ -40,6 +40,7 @@ def verify(
         tensors: the tensors that the function owns.
 
     Raises:
+        Singular: a matrix is, at these numbers.
         Refusal: values or gradients differ.
     """
     owned = [tensor for tensor in tensors if tensor.requires_grad]
@@ -49,7 +50,7 @@ def verify(
     except Refusal:
         raise
     except Exception as error:
-        raise Refusal(f"comparing it with its capture raised {described(error)}") from error
+        raise _refusal(error) from error
     # Noise in what cancels out is as large as rounding in the rest.
     noise = _NOISE[components(y)[0].dtype] * max(map(_scale, expected))
     count = len(components(y))
@@ -72,6 +73,7 @@ def verify_values(
     """Compares the values of a captured field with its function's at one point; arguments as above.
 
     Raises:
+        Singular: a matrix is, at these numbers.
         Refusal: they differ.
     """
     structure = Structure.of(y)
@@ -80,11 +82,16 @@ def verify_values(
             expected = structure.fit(func(t, y), t.dtype)
         found = structure.fit(program(t, y), t.dtype)
     except Exception as error:
-        raise Refusal(f"comparing it with its capture raised {described(error)}") from error
+        raise _refusal(error) from error
     noise = _NOISE[t.dtype] * max(map(_scale, expected))
     for a, b in zip(expected, found, strict=True):
         if not _agree(a, b, noise):
             raise Refusal("the captured value differs from the function's at the first time and state")
+
+
+def _refusal(error: Exception) -> Refusal:
+    kind = Singular if Singular.caused(error) else Refusal
+    return kind(f"comparing it with its capture raised {described(error)}")
 
 
 def perturbed(y: State) -> State:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,8 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from warnings import warn
+
+from torch import nn
 
 from flashode.declined import Declined
 from flashode.engines.plan import Engine, Plan
@@ -37,7 +41,7 @@ def use_engine(name: str) -> Iterator[None]:
 
     Args:
         name: ``"auto"`` takes the fastest engine that can run the function and warns once where that is not
-            the native one; ``"native"`` and ``"eager"`` insist.
+            the native one, unless PyTorch is faster; ``"native"`` and ``"eager"`` insist.
 
     Raises:
         ValueError: If there is no engine of that name, or, from a solve inside the block, if the engine
@@ -91,7 +95,7 @@ def consider(problem: Problem, adjoint: Adjoint | None) -> Choice:
 
 
 def choose(problem: Problem, adjoint: Adjoint | None) -> Plan:
-    """The plan of the first engine that takes the problem; warns where that is not the fastest.
+    """The plan of the first engine that takes the problem; warns where a faster one would take others.
 
     Raises:
         EngineDeclined: If ``use_engine`` insists on an engine that declines.
@@ -101,8 +105,8 @@ def choose(problem: Problem, adjoint: Adjoint | None) -> Plan:
         ((name, refusal),) = choice.declined.items()
         raise EngineDeclined(f"the {name} engine cannot run this solve because {refusal.reason}")
     for name, refusal in choice.declined.items():
-        if not refusal.absent:
-            _warn_once(problem, name, refusal.reason)
+        if not (refusal.absent or refusal.outrun):
+            _warn_once(problem, name, refusal)
     return choice.plan
 
 
@@ -113,15 +117,19 @@ def name_of(func: object) -> str:
     return getattr(func, "__qualname__", type(func).__qualname__)
 
 
-def _warn_once(problem: Problem, engine: str, reason: str) -> None:
+def _warn_once(problem: Problem, engine: str, refusal: Declined) -> None:
     seen = _warned.setdefault(_identity(problem.func), set())
-    # Where the solve is about to raise the user's own error, that alone should be seen.
-    if reason in seen or error_of(problem) is not None:
+    # A batch size or a line that moved does not make it news.
+    sentence = re.sub(r"\d+", "", refusal.reason)
+    if sentence in seen:
         return
-    seen.add(reason)
+    # Where the solve is about to raise the user's own error, that alone should be seen.
+    if refusal.raised and error_of(problem) is not None:
+        return
+    seen.add(sentence)
     name = name_of(problem.func)
     message = (
-        f"{name} does not run in the {engine} engine because {reason}; a slower one is used; "
+        f"{name} does not run in the {engine} engine because {refusal.reason}; a slower one is used; "
         'flashode.explain(func, y0) says more, and warnings.filterwarnings("ignore", '
         "category=flashode.FallbackWarning) silences this"
     )
@@ -132,7 +140,8 @@ def _warn_once(problem: Problem, engine: str, reason: str) -> None:
 def error_of(problem: Problem) -> Exception | None:
     """What the problem's function raises at its first time and state.
 
-    None if it raises nothing, and if a call could be noticed afterwards, so that there was none.
+    To be asked only where a capture declined because the function raised: other functions may do what cannot
+    be undone. None if it raises nothing, and if a call could be noticed afterwards, so that there was none.
     """
     from flashode.capture import attempt
 
@@ -142,11 +151,13 @@ def error_of(problem: Problem) -> Exception | None:
 
 
 def _identity(func: object) -> object:
-    """What stays the same when a lambda, a bound method or a partial is made afresh for every solve."""
+    """What stays the same when a lambda, a method, a partial or an object is made afresh for every solve."""
     while isinstance(func, partial):
         func = func.func
     func = getattr(func, "__func__", func)
     key = getattr(func, "__code__", func)
+    if key is func and not isinstance(func, nn.Module) and not inspect.isroutine(func):
+        return type(func)
     try:
         hash(key)
         weakref.ref(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -11,11 +11,23 @@ from flashode.problem import Problem
 from flashode.statistics import Statistics
 
 
+class Culprit(NamedTuple):
+    """Which part of a state is not finite.
+
+    Attributes:
+        component: Of a tuple state; 0 of a tensor.
+        trajectory: Index over the component's leading dimensions, None where it has none.
+    """
+
+    component: int
+    trajectory: tuple[int, ...] | None
+
+
 def non_finite(
     problem: Problem,
     t: float,
     origin: str,
-    culprit: torch.Tensor | int | None,
+    culprit: torch.Tensor | Culprit | None,
     statistics: Statistics,
     states: torch.Tensor,
 ) -> NonFiniteError:
@@ -25,8 +37,7 @@ def non_finite(
         problem: What was being solved.
         t: Solver time.
         origin: ``"field"`` or ``"state"``.
-        culprit: The state-shaped tensor that is not finite, or only the trajectory, None where there is but
-            one.
+        culprit: The state-shaped tensor that is not finite, or what of it is not, None where nobody knows.
         statistics: Counts so far.
         states: Solution at the first output times, as far as it was reached.
     """
@@ -79,20 +90,22 @@ def _reached(problem: Problem, t: float, statistics: Statistics, states: torch.T
     }
 
 
-def _locate(problem: Problem, culprit: torch.Tensor | int | None) -> tuple[str, tuple[int, ...] | None]:
+def _locate(problem: Problem, culprit: torch.Tensor | Culprit | None) -> tuple[str, tuple[int, ...] | None]:
     """Words for, and index of, the first trajectory with a value that is not finite."""
-    if culprit is None:
+    found = _first(problem, culprit) if isinstance(culprit, torch.Tensor) else culprit
+    if found is None:
         return "", None
-    if isinstance(culprit, int):
-        return f" (trajectory {(culprit,)})", (culprit,)
-    parts = (culprit,) if problem.shapes is None else problem.unflatten(culprit)
+    component = "" if problem.shapes is None else f" in component {found.component} of the state"
+    if found.trajectory is None:
+        return component, None
+    return f"{component} (trajectory {found.trajectory})", found.trajectory
+
+
+def _first(problem: Problem, state: torch.Tensor) -> Culprit | None:
+    parts = (state,) if problem.shapes is None else problem.unflatten(state)
     for i, part in enumerate(parts):
         bad = ~torch.isfinite(part.detach())
-        if not bool(bad.any()):
-            continue
-        component = "" if problem.shapes is None else f" in component {i} of the state"
-        if part.dim() < 2:
-            return component, None
-        index = tuple(int(n) for n in bad.any(dim=-1).nonzero()[0])
-        return f"{component} (trajectory {index})", index
-    return "", None
+        if bool(bad.any()):
+            leading = bad.any(dim=-1).nonzero()[0] if part.dim() > 1 else ()
+            return Culprit(i, tuple(int(n) for n in leading) or None)
+    return None

@@ -1,8 +1,8 @@
 """How the state, and what its trajectories carry along, lie in the memory that the compiled module reads.
 
-A state is its segments one after the other, each a contiguous ``(batch, rows)`` block: first the components
-of the state, which so are the flat state itself, then the tensors carried along, which the solve leaves as
-they are and which have no part in error norms.
+It is segments one after the other, each a contiguous ``(batch, rows)`` block: first the components of the
+state, which so are the flat state itself, then the tensors carried along, which the solve leaves as they are
+and which have no part in error norms. Solutions and the gradients in them are the state's segments alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from flashode.engines.failure import Culprit
 from flashode.state import Structure
 
 
@@ -33,6 +34,7 @@ class Layout:
             carried: Tensors of shape ``(batch, ...)``.
         """
         self.batch = structure.shapes[0][0] if batched else 1
+        self._shapes = structure.shapes
         sizes = [shape.numel() for shape in structure.shapes]
         self.segments = [(size // self.batch, True) for size in sizes if size]
         self._size = sum(sizes)
@@ -41,49 +43,51 @@ class Layout:
         if carried:
             self.segments += [(c.numel() // self.batch, False) for c in self._flat]
 
-    def state(self, y: Tensor) -> Tensor:
+    def memory(self, y: Tensor) -> Tensor:
         """Memory that holds a state and what is carried: the state's own where that can be."""
         state = plain(y)
         return torch.cat([state.reshape(-1), *self._flat]) if self._flat else state
 
-    def states(self, ys: Tensor) -> Tensor:
-        """The same for states of shape ``(times, *state)``."""
+    def empty(self, like: Tensor) -> Tensor:
+        """Memory for as much; shaped like the state if nothing is carried."""
         if not self._flat:
-            return plain(ys)
-        carried = [c.expand(len(ys), -1) for c in self._flat]
-        return torch.cat([plain(ys).reshape(len(ys), -1), *carried], 1)
-
-    def cotangents(self, gradients: Tensor) -> Tensor:
-        """The same for gradients in states; nothing reaches the carried tensors from outside."""
-        if not self._flat:
-            return plain(gradients)
-        rows = gradients.new_zeros(len(gradients), self._size + sum(map(len, self._flat)))
-        rows[:, : self._size] = gradients.reshape(len(gradients), -1)
-        return rows
-
-    def empty(self, like: Tensor, *times: int) -> Tensor:
-        """Memory for one state, or for one at each of ``times``; shaped like them if nothing is carried."""
-        if not self._flat:
-            return like.new_empty((*times, *like.shape))
-        return like.new_empty((*times, self._size + sum(map(len, self._flat))))
+            return like.new_empty(like.shape)
+        return like.new_empty(self._size + sum(map(len, self._flat)))
 
     def like_parameters(self, wanted: Sequence[bool]) -> list[bool]:
         """For each segment, whether it is one of the tensors carried whose gradient is wanted."""
         return [*[False] * (len(self.segments) - len(self.carried)), *wanted]
 
-    def cut(self, memory: Tensor, like: Tensor) -> Tensor:
-        """The states, or the gradients in them, that such memory holds."""
-        if not self._flat:
-            return memory
-        return memory[..., : self._size].reshape(*memory.shape[:-1], *like.shape)
+    def state(self, memory: Tensor, like: Tensor) -> Tensor:
+        """The state, or the gradient in it, that such memory holds."""
+        return memory[: self._size].reshape(like.shape) if self._flat else memory
 
     def carried_gradients(self, memory: Tensor) -> tuple[Tensor | None, ...]:
-        """Of one state's gradients, those in the tensors carried; None where one does not require grad."""
+        """Of the gradients in such memory those in the tensors carried; None where one needs no gradient."""
         if not self._flat:
             return ()
         parts = torch.split(memory[self._size :], list(map(len, self._flat)))
         pairs = zip(self.carried, parts, strict=True)
         return tuple(part.reshape(c.shape) if c.requires_grad else None for c, part in pairs)
+
+    def culprit(self, trajectory: int, row: int) -> Culprit | None:
+        """Where a value of the state is that is not finite, or None if it is none of the state's.
+
+        Args:
+            trajectory: Which one, negative where it is not known.
+            row: Of all segments' rows; those of its adjoint follow.
+        """
+        if trajectory < 0:
+            return None
+        row %= sum(rows for rows, _ in self.segments)
+        for component, shape in enumerate(self._shapes):
+            rows = shape.numel() // self.batch
+            if row < rows:
+                element = torch.tensor(trajectory * rows + row)
+                index = tuple(int(i) for i in torch.unravel_index(element, shape)[:-1])
+                return Culprit(component, index or None)
+            row -= rows
+        return None
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -19,11 +19,24 @@ from flashode.engines.build import VERSION
 from flashode.engines.failure import max_steps, non_finite, underflow
 from flashode.engines.layout import Layout, plain
 from flashode.engines.native_program import translate
-from flashode.engines.native_scope import PRECISIONS, adjoint_obstacle, cost, obstacle, too_few_trajectories
-from flashode.engines.parameter_gradients import gradient_memory, reached_from, through_prologue
+from flashode.engines.native_scope import (
+    PRECISIONS,
+    adjoint_obstacle,
+    cost,
+    obstacle,
+    too_few_trajectories,
+    too_large,
+)
+from flashode.engines.parameter_gradients import (
+    connected_inputs,
+    connected_rows,
+    gradient_memory,
+    reached_from,
+    through_prologue,
+)
 from flashode.engines.plan import Forward, Gradients
 from flashode.problem import AdaptiveOptions, fixed_grid
-from flashode.program import Program
+from flashode.program import Program, Reach
 from flashode.state import State, components
 from flashode.statistics import Statistics
 
@@ -76,10 +89,17 @@ class NativeEngine:
         )
         if isinstance(captured, Declined):
             return captured
-        layout = Layout(problem.structure, captured.batched, captured.carried)
-        reason = too_few_trajectories(_compiled(captured.program).cost, layout.batch, y0.element_size())
+        reason = too_large(captured.program, _flashode.MAX_ROWS, _flashode.MAX_PARAMETER_ELEMENTS)
         if reason is not None:
             return Declined(reason)
+        compiled = _compiled(captured.program)
+        carried = captured.carried
+        if carried and adjoint is None:
+            carried = connected_rows(carried, compiled.reach, captured.program.widths[1])
+        layout = Layout(problem.structure, captured.batched, carried)
+        reason = too_few_trajectories(compiled.cost, layout.batch, y0.element_size())
+        if reason is not None:
+            return Declined(reason, outrun=True)
         return NativePlan(problem, adjoint, captured, layout)
 
 
@@ -113,6 +133,8 @@ class NativePlan:
         self._capture = captured
         self._layout = layout
         self._inputs = tuple(captured.parameters())  # what the Program reads
+        if adjoint is None:
+            self._inputs = connected_inputs(self._inputs, _compiled(captured.program).reach)
         self._precision = PRECISIONS[problem.y0.dtype]
         self._method = _method(problem.tableau, problem.rtol, problem.atol, problem.options)
 
@@ -135,8 +157,8 @@ class NativePlan:
             plain(p) if p.requires_grad or not record else p.detach().clone() for p in self._inputs
         )
         layout = self._layout
-        y0 = layout.state(problem.y0)
-        memory = layout.empty(problem.y0, len(times))
+        y0 = layout.memory(problem.y0)
+        states = problem.y0.new_empty((len(times), *problem.y0.shape))
         outcome, log, *kept = getattr(_flashode, f"forward_{self._precision}")(
             self._field(parameters, (False,) * len(parameters)),
             self._method,
@@ -145,11 +167,10 @@ class NativePlan:
             len(times),
             grid.data_ptr(),
             len(grid),
-            memory.data_ptr(),
+            states.data_ptr(),
             record,
         )
         statistics = self._count(outcome)
-        states = layout.cut(memory, problem.y0)
         if outcome.status != _flashode.Status.done:
             raise self._failure(outcome, statistics, states[: outcome.times_reached], problem.options)
         if not record:
@@ -167,14 +188,15 @@ class NativePlan:
         with_time = problem.t.requires_grad
         grad_times = torch.zeros_like(record.times) if with_time else None
         grad_grid = torch.zeros_like(record.grid) if with_time else None
-        cotangents = layout.cotangents(grad_states)
-        states, slopes = checkpoints
+        cotangents = plain(grad_states)
+        states, slopes, constants = checkpoints
         getattr(_flashode, f"discrete_vjp_{self._precision}")(
             self._field(record.parameters, wanted),
             self._method,
             record.log,
             states.data_ptr(),
             slopes.data_ptr(),
+            constants.data_ptr(),
             record.times.data_ptr(),
             len(record.times),
             cotangents.data_ptr(),
@@ -187,7 +209,7 @@ class NativePlan:
             None if grad_times is None or grad_grid is None else self._time_gradient(grad_times, grad_grid)
         )
         return Gradients(
-            layout.cut(grad_y0, problem.y0), grad_t, (*grad_parameters, *layout.carried_gradients(grad_y0))
+            layout.state(grad_y0, problem.y0), grad_t, (*grad_parameters, *layout.carried_gradients(grad_y0))
         )
 
     def continuous_vjp(self, states: Tensor, grad_states: Tensor) -> Gradients:
@@ -201,7 +223,7 @@ class NativePlan:
         times = _times(problem.t)
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
         grad_y0 = layout.empty(problem.y0)
-        forward_states, cotangents = layout.states(states), layout.cotangents(grad_states)
+        y0, forward_states, cotangents = layout.memory(states[0]), plain(states), plain(grad_states)
         outcome = getattr(_flashode, f"continuous_vjp_{self._precision}")(
             self._field(parameters, wanted),
             _method(adjoint.tableau, adjoint.rtol, adjoint.atol, adjoint.options),
@@ -209,6 +231,7 @@ class NativePlan:
             times.data_ptr(),
             len(times),
             self._adjoint_grids(adjoint),
+            y0.data_ptr(),
             forward_states.data_ptr(),
             cotangents.data_ptr(),
             grad_y0.data_ptr(),
@@ -226,7 +249,7 @@ class NativePlan:
             adjoint.parameters,
             (*grad_parameters, *layout.carried_gradients(grad_y0)),
         )
-        return Gradients(layout.cut(grad_y0, problem.y0), grad_t, through)
+        return Gradients(layout.state(grad_y0, problem.y0), grad_t, through)
 
     def differentiable(self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
         """The same solve by the eager engine, with the Program in the function's place."""
@@ -268,7 +291,7 @@ class NativePlan:
         if outcome.status == status.too_many_steps:
             assert isinstance(options, AdaptiveOptions)
             return max_steps(problem, outcome.t, statistics, reached, options.max_num_steps)
-        culprit = outcome.trajectory if self._capture.batched else None
+        culprit = self._layout.culprit(outcome.trajectory, outcome.row)
         origin = "state" if outcome.status == status.nonfinite_state else "field"
         return non_finite(problem, outcome.t, origin, culprit, statistics, reached)
 
@@ -341,6 +364,7 @@ def _compiled_method(
 class _Compiled(NamedTuple):
     program: Any  # the compiled module's
     cost: int
+    reach: Reach
 
 
 _programs: dict[int, _Compiled] = {}
@@ -351,6 +375,7 @@ def _compiled(program: Program) -> _Compiled:
     key = id(program)
     found = _programs.get(key)
     if found is None:
-        found = _programs[key] = _Compiled(translate(program, _flashode.ProgramBuilder), cost(program))
+        compiled = translate(program, _flashode.ProgramBuilder)
+        found = _programs[key] = _Compiled(compiled, cost(program), program.reach())
         weakref.finalize(program, _programs.pop, key, None)
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from flashode.problem import AdaptiveOptions, Adjoint, Options, Problem
-from flashode.program import Program, Unary
+from flashode.program import Binary, Program, Unary
 
 # The state's dtype, and what the compiled module calls it.
 PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
@@ -61,14 +63,40 @@ def adjoint_obstacle(adjoint: Adjoint) -> str | None:
 # in vain an evaluation costs more than the few dozen microseconds that plain torch needs to dispatch it.
 _MOST_IDLE_OPERATIONS = 1_000_000
 _TILE_BYTES = 64
-# A transcendental function costs about as much as this many multiply-adds.
+_ARITHMETIC = (
+    {"add", "sub", "mul", "div", "maximum", "minimum", "lt", "le", "eq", "ne"}
+    | {"neg", "abs", "sign", "reciprocal", "sqrt", "floor", "ceil", "round", "trunc", "detach", "affine"}
+    | {"relu", "leaky_relu", "hardtanh", "clamp", "hardsigmoid", "hardswish"}
+)
+# Any other function costs about as much as this many multiply-adds.
 _FUNCTION_COST = 10
 
 
 def cost(program: Program) -> int:
     """Arithmetic operations of one evaluation of one trajectory, functions weighted by what they cost."""
-    rows = sum(program.widths[op.out] for op in program.ops if isinstance(op, Unary))
+    rows = sum(
+        program.widths[op.out]
+        for op in program.ops
+        if isinstance(op, (Unary, Binary)) and op.fn not in _ARITHMETIC
+    )
     return program.flops() + _FUNCTION_COST * rows
+
+
+def too_large(program: Program, most_rows: int, most_elements: int) -> str | None:
+    """Why the compiled module would refuse the Program, in words, or None.
+
+    Args:
+        program: A captured field.
+        most_rows: Of all values together.
+        most_elements: Of all parameters together.
+    """
+    rows = sum(program.widths)
+    if rows > most_rows:
+        return f"an evaluation of one trajectory computes {rows:,} numbers, more than {most_rows:,}"
+    elements = sum(math.prod(shape) for shape in program.parameter_shapes)
+    if elements > most_elements:
+        return f"its parameters have {elements:,} elements, more than {most_elements:,}"
+    return None
 
 
 def too_few_trajectories(operations: int, batch: int, element_size: int) -> str | None:

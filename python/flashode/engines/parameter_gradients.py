@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from flashode.program import Reach
+
 
 def gradient_memory(inputs: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
     """Zeros for each input whose gradient is wanted."""
@@ -17,6 +19,26 @@ def reached_from(inputs: Sequence[Tensor], sources: Sequence[Tensor]) -> tuple[b
     """Which of a Program's inputs are, or are computed from, one of ``sources``."""
     own = {id(source) for source in sources}
     return tuple(id(x) in own or _computed_from(x, sources) for x in inputs)
+
+
+def connected_inputs(inputs: Sequence[Tensor], reach: Reach) -> tuple[Tensor, ...]:
+    """A Program's inputs, detached where no gradient reaches them.
+
+    Autograd then knows that there is none, as after the function itself: zeros would be a gradient, by which
+    optimizers change a parameter.
+    """
+    return tuple(x if i in reach.parameters else x.detach() for i, x in enumerate(inputs))
+
+
+def connected_rows(carried: Sequence[Tensor], reach: Reach, width: int) -> tuple[Tensor, ...]:
+    """The same for what trajectories carry along, the last of the ``width`` rows of the Program's y."""
+    kept = []
+    start = width - sum(c.numel() // len(c) for c in carried)
+    for c in carried:
+        rows = range(start, start + c.numel() // len(c))
+        kept.append(c.detach() if reach.rows.isdisjoint(rows) else c)
+        start = rows.stop
+    return tuple(kept)
 
 
 def _computed_from(tensor: Tensor, sources: Sequence[Tensor]) -> bool:

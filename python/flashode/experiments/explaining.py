@@ -5,7 +5,8 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from rich.console import Console
 from torch import nn
 
 import flashode
+from flashode.problem import DEFAULT_METHOD
 
 _console = Console(highlight=False)
 _errors = Console(highlight=False, stderr=True)
@@ -57,7 +59,7 @@ def explain(
         typer.Option(help="Precision of y0; without it that of the Module's parameters, else float32."),
     ] = None,
     time: Annotated[float, typer.Option(help="Time at which the function is defined.")] = 0.0,
-    method: Annotated[str, typer.Option(help="The method.")] = "dopri5",
+    method: Annotated[str, typer.Option(help="The method.")] = DEFAULT_METHOD,
     adjoint: Annotated[
         bool, typer.Option("--adjoint", help="Explain odeint_adjoint rather than odeint.")
     ] = False,
@@ -94,8 +96,17 @@ def _precision(field: object) -> torch.dtype:
 def draw(shapes: list[str], dtype: torch.dtype) -> Any:
     """A state of the given shapes, the same each time: a tensor, or a tuple if there are several."""
     generator = torch.Generator().manual_seed(0)
-    parts = tuple(torch.randn(_shape(text), dtype=dtype, generator=generator) for text in shapes)
+    parts = tuple(_normal(text, dtype, generator) for text in shapes)
     return parts if len(parts) > 1 else parts[0]
+
+
+def _normal(text: str, dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
+    shape = _shape(text)
+    try:
+        return torch.randn(shape, dtype=dtype, generator=generator)
+    except (RuntimeError, TypeError, MemoryError):
+        # Sizes that torch cannot count raise one, sizes that do not fit into memory another.
+        raise WrongUse(f"--shape {text} is too large: the state does not fit into memory") from None
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -111,13 +122,16 @@ def _shape(text: str) -> tuple[int, ...]:
 def load(target: str) -> Callable[..., Any]:
     """The function that ``target`` names; a class, or a function without arguments, is called."""
     place, _, name = target.rpartition(":")
-    if not place or not name:
-        raise WrongUse(f"what to explain must be written module:object or file.py:object, got {target!r}")
+    if not _is_dotted(name) or not (place.endswith(".py") or _is_dotted(place)):
+        raise WrongUse(
+            "what to explain must be written module:object or path/to/file.py:object, where module and "
+            f"object are names with dots between them, got {target!r}"
+        )
     found = _attribute(place, name)
     if _is_factory(found):
         try:
             found = found()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise WrongUse(f"{name}() raised {type(error).__name__}: {error}") from error
     if not callable(found):
         raise WrongUse(f"{name} in {place} cannot be called: its type is {type(found).__name__}")
@@ -125,12 +139,17 @@ def load(target: str) -> Callable[..., Any]:
     return field
 
 
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
 def _attribute(place: str, name: str) -> Any:
     try:
-        if place.endswith(".py"):
-            return pkgutil.resolve_name(f"{_executed(Path(place))}:{name}")
-        sys.path.insert(0, os.getcwd())
-        return pkgutil.resolve_name(f"{place}:{name}")
+        with _arguments_of(place):
+            if place.endswith(".py"):
+                return pkgutil.resolve_name(f"{_executed(Path(place))}:{name}")
+            sys.path.insert(0, os.getcwd())
+            return pkgutil.resolve_name(f"{place}:{name}")
     except ModuleNotFoundError as error:
         if error.name is None or not f"{place}.".startswith(f"{error.name}."):
             raise WrongUse(f"importing {place} raised {type(error).__name__}: {error}") from error
@@ -141,8 +160,24 @@ def _attribute(place: str, name: str) -> Any:
         raise WrongUse(f"{place} has no {name!r}") from None
     except WrongUse:
         raise
+    except SystemExit as stop:
+        raise WrongUse(
+            f"importing {place} ends the program ({stop}): what it does as a program belongs under "
+            'if __name__ == "__main__":'
+        ) from None
     except Exception as error:
         raise WrongUse(f"importing {place} raised {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _arguments_of(place: str) -> Iterator[None]:
+    """Lets a module that reads the command line find no arguments there, for ours are not meant for it."""
+    before = sys.argv
+    sys.argv = [place]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def _executed(path: Path) -> str:

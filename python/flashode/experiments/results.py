@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from flashode.engines import choose
-from flashode.problem import make_problem
+from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, make_problem
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, object]) -> Path:
@@ -27,7 +27,7 @@ def engine_of(field: nn.Module, y0: Tensor, t: Tensor) -> str:
     Raises:
         EngineDeclined: If `use_engine` insists on an engine that cannot.
     """
-    problem = make_problem(field, y0, t, rtol=1e-7, atol=1e-9, method=None, options=None)
+    problem = make_problem(field, y0, t, rtol=DEFAULT_RTOL, atol=DEFAULT_ATOL, method=None, options=None)
     return choose(problem, None).engine
 
 

@@ -8,15 +8,20 @@ again.
 from flashode.problem.adjoint import Adjoint, make_adjoint
 from flashode.problem.definition import Problem
 from flashode.problem.grid import fixed_grid
-from flashode.problem.normalise import make_problem
+from flashode.problem.normalise import DEFAULT_ATOL, DEFAULT_METHOD, DEFAULT_RTOL, make_problem
 from flashode.problem.options import AdaptiveOptions, FixedOptions, Options
+from flashode.state import State
 
 __all__ = [
+    "DEFAULT_ATOL",
+    "DEFAULT_METHOD",
+    "DEFAULT_RTOL",
     "AdaptiveOptions",
     "Adjoint",
     "FixedOptions",
     "Options",
     "Problem",
+    "State",
     "fixed_grid",
     "make_adjoint",
     "make_problem",

@@ -15,6 +15,7 @@ from flashode.methods import METHODS, Tableau
 from flashode.problem.definition import Callback, Callbacks, Problem
 from flashode.problem.options import AdaptiveOptions, Options, make_options
 from flashode.problem.tolerances import make_tolerance
+from flashode.state import State
 from flashode.verify import Verify
 
 DEFAULT_METHOD = "dopri5"
@@ -25,7 +26,7 @@ VERIFY = get_args(Verify)
 
 def make_problem(
     func: Callable[..., Any],
-    y0: torch.Tensor | tuple[torch.Tensor, ...],
+    y0: State,
     t: torch.Tensor,
     *,
     rtol: Any,
@@ -114,7 +115,7 @@ def time_dtype(options: Options, y0: torch.Tensor) -> torch.dtype:
 
 def _make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:
     if isinstance(y0, torch.Tensor):
-        _check_dtype("y0", y0)
+        _check_numbers("y0", y0)
         return y0, None
     if not isinstance(y0, tuple):
         raise TypeError(f"y0 must be a tensor or a tuple of tensors, got {type(y0).__name__}")
@@ -123,15 +124,17 @@ def _make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:
     for i, part in enumerate(y0):
         if not isinstance(part, torch.Tensor):
             raise TypeError(f"y0[{i}] must be a tensor, got {type(part).__name__}")
-        _check_dtype(f"y0[{i}]", part)
+        _check_numbers(f"y0[{i}]", part)
         if part.device != y0[0].device:
             raise ValueError(f"y0[{i}] must be on the device of y0[0], {y0[0].device}, got {part.device}")
     return torch.cat([part.reshape(-1) for part in y0]), tuple(part.shape for part in y0)
 
 
-def _check_dtype(name: str, y0: torch.Tensor) -> None:
+def _check_numbers(name: str, y0: torch.Tensor) -> None:
     if not (y0.is_floating_point() or y0.is_complex()):
         raise TypeError(f"{name} must have a floating-point or complex dtype, got {y0.dtype}")
+    if y0.is_meta:
+        raise ValueError(f"{name} must hold numbers, got a tensor on the meta device")
 
 
 def _make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple[float, ...]]:
@@ -142,6 +145,8 @@ def _make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tupl
         raise TypeError(f"t must have a floating-point dtype, got {t.dtype}")
     if t.dim() != 1:
         raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
+    if t.is_meta:
+        raise ValueError("t must hold numbers, got a tensor on the meta device")
     given: list[float] = t.tolist()
     if not given:
         raise ValueError("t must hold at least one time, got none")

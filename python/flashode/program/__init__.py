@@ -23,6 +23,7 @@ from flashode.program.ops import (
     operands,
 )
 from flashode.program.printing import format_body, format_program
+from flashode.program.reach import Reach, reach
 from flashode.program.validation import check_op
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Op",
     "Parameter",
     "Program",
+    "Reach",
     "SegmentSum",
     "Select",
     "Unary",
@@ -105,6 +107,13 @@ class Program:
                 return self.widths[x]
             case Gather() | Parameter() | Constant():
                 return 0
+
+    def reach(self) -> Reach:
+        """The parameters, and the rows of y, that a gradient in dy/dt reaches.
+
+        It does not reach what only ``detach``, comparisons and conditions read.
+        """
+        return reach(self)
 
     def interpret(self, t: Tensor, y: Tensor, parameters: Sequence[Tensor] = ()) -> Tensor:
         """Evaluates the field slowly in plain torch.

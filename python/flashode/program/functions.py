@@ -62,8 +62,11 @@ UNARY: dict[str, UnaryFunction] = {
     "reciprocal": _plain(torch.reciprocal),
     "sqrt": _plain(torch.sqrt),
     "exp": _plain(torch.exp),
+    "exp2": _plain(torch.exp2),
     "expm1": _plain(torch.expm1),
     "log": _plain(torch.log),
+    "log2": _plain(torch.log2),
+    "log10": _plain(torch.log10),
     "log1p": _plain(torch.log1p),
     "sin": _plain(torch.sin),
     "cos": _plain(torch.cos),
@@ -119,3 +122,7 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "eq": _comparison(torch.eq),
     "ne": _comparison(torch.ne),
 }
+
+# The functions whose results have no edge to their arguments in autograd's graph. (Those of sign and the
+# roundings have one, with a gradient of zero.)
+SEVERING = frozenset({"detach", "lt", "le", "eq", "ne"})

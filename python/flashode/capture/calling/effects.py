@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-from torch import Tensor
+from typing import TypeVar
 
 from flashode.capture.calling.contents import MISSING, Change, content, restored
 from flashode.capture.calling.printing import printing_refused
+from flashode.capture.calling.settings import Settings
+from flashode.capture.calling.tensors import Content
 from flashode.capture.refusal import Refusal
 from flashode.capture.watching.counting import only_counts, only_counts_item
 from flashode.capture.watching.guard_code import Owner
@@ -48,7 +48,8 @@ class Effects:
             Refusal: the call changed something that is not a counter.
         """
         before = [content(container) for container in self._containers]
-        tensors = [(x, x._version, x.grad if x.is_leaf else None) for x in self._watched.tensors]
+        tensors = list(map(Content, self._watched.tensors))
+        settings = Settings()
         try:
             with warnings.catch_warnings(), printing_refused(self._watched.prints):
                 # Ignored ones leave no mark, so that the user still gets to see each when it is due.
@@ -61,13 +62,12 @@ class Effects:
                 for change in restored(container, held)
             ]
             self._note(changes)
-            gradients = [_gradient_restored(tensor, gradient) for tensor, _, gradient in tensors]
+            reasons = [reason for tensor in tensors for reason in tensor.restored()]
+            reasons += [f"it changes {setting}" for setting in settings.restored()]
         # Not among what is done finally: an interrupt or a refusal on its way must not be replaced.
         self._settle(changes)
-        if any(gradients):
-            raise Refusal("it changes the .grad of a tensor that it owns")
-        if any(tensor._version != version for tensor, version, _ in tensors):
-            raise Refusal("it changes a tensor that it owns in place")
+        if reasons:
+            raise Refusal(reasons[0])
         return result
 
     def _note(self, changes: list[Change]) -> None:
@@ -103,10 +103,3 @@ class Effects:
             return all(only_counts(code, container.name) for code in codes)
         name = self._watched.name_of(container)
         return name is not None and all(only_counts_item(code, name, key) for code in codes)
-
-
-def _gradient_restored(tensor: Tensor, gradient: Any) -> bool:
-    if not tensor.is_leaf or tensor.grad is gradient:
-        return False
-    tensor.grad = gradient
-    return True

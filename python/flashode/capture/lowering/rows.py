@@ -8,6 +8,7 @@ numpy indexing, and a ``Gather`` is emitted only where an operation needs rows t
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Callable, Hashable
 
 import numpy as np
@@ -34,7 +35,12 @@ from flashode.program import (
 
 Rows = npt.NDArray[np.int64]  # references to rows, of any shape
 MAX_ROWS = 1 << 18
-_NEUTRAL = {"add": 0.0, "sub": 0.0, "mul": 1.0}
+_NEUTRAL = {"add": -0.0, "sub": 0.0, "mul": 1.0}
+
+
+def negative_zero(number: float) -> bool:
+    """Whether it is -0.0, which added to anything changes nothing, as 0.0 added to -0.0 does."""
+    return number == 0.0 and math.copysign(1.0, number) < 0.0
 
 
 def distinct(references: Rows) -> Rows:
@@ -232,7 +238,7 @@ class ProgramBuilder:
         return numbers, known
 
     def _unchanged(self, fn: str, left: Rows, right: Rows) -> Rows | None:
-        """The rows that ``x + 0``, ``x - 0`` and ``x * 1`` leave as they are, -1 elsewhere; None if none.
+        """The rows that ``x + -0``, ``x - 0`` and ``x * 1`` leave as they are, -1 elsewhere; None if none.
 
         The derivative of a slice is a tensor of zeros but for the slice, so that sums of derivatives are full
         of such rows.
@@ -242,13 +248,9 @@ class ProgramBuilder:
         unchanged = np.full(len(left), -1)
         for kept, other in ((left, right),) if fn == "sub" else ((left, right), (right, left)):
             numbers, known = self._literals(other)
-            neutral = known & (numbers == _NEUTRAL[fn])
+            neutral = known & (numbers == _NEUTRAL[fn]) & (np.signbit(numbers) == np.signbit(_NEUTRAL[fn]))
             unchanged[neutral] = kept[neutral]
         return unchanged if (unchanged >= 0).any() else None
-
-    def starts_at(self, value: int) -> int:
-        """The reference to a value's first row."""
-        return self._starts[value]
 
     def finish(self, output: Rows) -> tuple[Program, list[int]]:
         """The Program that computes ``output``, and which of the declared parameters it takes, in order."""

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
 from torch._C import _functorch
 from torch.overrides import TorchFunctionMode
 
-_READS = frozenset({"numpy", "tolist", "__array__", "data_ptr", "untyped_storage", "storage", "__dlpack__"})
+READS = frozenset(
+    {
+        *("numpy", "tolist", "__array__", "data_ptr", "untyped_storage", "storage", "__dlpack__"),
+        *("__deepcopy__", "__reduce_ex__"),
+    }
+)
+_PRINTS = frozenset({"__repr__", "__str__", "__format__"})
+_ARRANGEMENT = frozenset({"storage_offset", "_is_view", "is_shared"})
+# What they are given runs in a backward pass, which is not recorded.
+_HOOKS = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
+# They read the tensors among the numbers that they are given unseen.
+_FROM_NUMBERS = frozenset({"tensor", "as_tensor", "asarray", "new_tensor", "new", "tensor_split"})
+_INDEXES = frozenset({"__getitem__", "__setitem__"})
 # Functions that cut a tensor off from its gradient in a way that is not recorded.
 _CUTS = frozenset({"detach_", "detach_copy", "detach.default", "new_tensor", "tensor", "asarray"})
 _DATA: Any = Tensor.data
+# What tells about a tensor's past, or what was done to it between solves.
+_HISTORY: tuple[Any, ...] = (Tensor._version, Tensor.grad, Tensor._base)
 _TRACKED: Any = Tensor.requires_grad
 
 
@@ -20,6 +34,7 @@ class Recorder(Protocol):
     """What records the operations below."""
 
     detaching: bool
+    calls: int
 
     def refuse(self, what: str) -> None:
         """Raises."""
@@ -42,24 +57,55 @@ class Interception(TorchFunctionMode):
     def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in _READS:
-            self._recorder.refuse(f"it reads a tensor's memory from Python (.{name})")
-        reads_data = getattr(func, "__self__", None) is _DATA
+        attribute = getattr(func, "__self__", None)
+        self._refuse_unseen(name, attribute, args, kwargs)
+        reads_data = attribute is _DATA
         if name in _CUTS or reads_data:
             # What new_tensor belongs to lends it no more than a dtype.
             given = args[1:] if name == "new_tensor" else args
             if any(map(differentiable, (*given, *kwargs.values()))):
                 self._recorder.refuse(f"it cuts a gradient off (.{'data' if reads_data else name})")
-        if name == "requires_grad_" or (name == "__set__" and func.__self__ is _TRACKED):
+        if name == "requires_grad_" or (name == "__set__" and attribute is _TRACKED):
             wanted = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
             if wanted == args[0].requires_grad:
                 # Asked of torch, it could raise, because the state of a trace is no leaf.
                 return args[0]
             if self._recorder.owns(args[0]):
                 self._recorder.refuse("it changes requires_grad of a tensor that it owns")
-        if name == "detach" and differentiable(args[0]):
-            return self._detached(func, args, kwargs)
-        return func(*args, **kwargs)
+        self._recorder.calls += 1
+        try:
+            if name == "detach" and differentiable(args[0]):
+                return self._detached(func, args, kwargs)
+            return func(*args, **kwargs)
+        finally:
+            self._recorder.calls -= 1
+
+    def _refuse_unseen(self, name: str, attribute: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """Refuses what reads or changes more than the dispatcher tells."""
+        refuse = self._recorder.refuse
+        if name in READS:
+            refuse(f"it reads a tensor's memory from Python (.{name})")
+        if name in _PRINTS:
+            refuse("it prints or formats a tensor")
+        if name in _ARRANGEMENT and self._recorder.owns(args[0]):
+            refuse(f"it asks for {name} of a tensor, which differs from solve to solve")
+        if name in _HOOKS:
+            refuse(f"it calls {name} of a tensor")
+        if attribute is _DATA and name == "__set__":
+            # Two tensors come to share their memory.
+            refuse("it assigns to a tensor's .data")
+        if any(attribute is known for known in _HISTORY):
+            refuse(f"it uses .{attribute.__name__} of a tensor, which differs from solve to solve")
+        if name in _FROM_NUMBERS:
+            given = (*args, *kwargs.values())
+            split = name == "tensor_split" and any(isinstance(item, Tensor) for item in given[1:])
+            if split or any(isinstance(item, Tensor) for item in _among_numbers(given)):
+                refuse(f"it reads the values of a tensor among the arguments of {name}")
+        if name in _INDEXES:
+            # Of a tuple, each is an index of its own.
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            if any(isinstance(item, Tensor) for item in _among_numbers(index)):
+                refuse("it indexes with a list that holds a tensor")
 
     def _detached(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         self._recorder.detaching = True
@@ -67,6 +113,14 @@ class Interception(TorchFunctionMode):
             return func(*args, **kwargs)
         finally:
             self._recorder.detaching = False
+
+
+def _among_numbers(given: Iterable[Any]) -> Iterator[Any]:
+    """What lists and tuples among arguments hold, however deep."""
+    for item in given:
+        if isinstance(item, (list, tuple)):
+            yield from item
+            yield from _among_numbers(item)
 
 
 def differentiable(item: Any) -> bool:

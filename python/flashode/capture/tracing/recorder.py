@@ -63,6 +63,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.refusal: str | None = None
         self.detaching = False
+        # How many calls of torch's functions are under way.
+        self.calls = 0
         self._slots = slots
         self._values: list[TracedValue] = []
         self._operations: list[Operation] = []
@@ -237,6 +239,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _lift(self, tensor: Tensor) -> None:
         if isinstance(tensor, StandIn) or id(tensor) in self._plain or id(tensor) in self._slots:
             return
+        with torch._C.DisableTorchFunction():
+            ours = tensor.untyped_storage().resizable()
+        if ours and not self.calls:
+            # Not the memory of an array, which would have been watched. Of what was read nothing is known:
+            # there may be tensors among the numbers.
+            self.refuse("it makes a tensor by an old constructor (torch.tensor makes the same)")
         literal = TracedValue(tuple(tensor.shape), tensor.dtype, "literal", literal=tensor.detach().clone())
         index = self._add(literal)
         self._literal_roots.add(index)

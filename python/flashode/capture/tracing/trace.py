@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from flashode.capture.places import at, raised_at
-from flashode.capture.refusal import Failed, Refusal, described
+from flashode.capture.refusal import Failed, Refusal, Singular, described
 from flashode.capture.tracing.carrying import Carrying
 from flashode.capture.tracing.interception import Interception
 from flashode.capture.tracing.recorder import Recorder
@@ -41,7 +41,7 @@ def trace(
         carried: what to give the function in the place of some of them, by slot.
 
     Raises:
-        Failed: the function raises an exception of its own.
+        Failed: the function raises an exception of its own; ``Singular`` for a matrix that is.
         Refusal: the function does something that a Program cannot repeat.
     """
     carried = carried or {}
@@ -65,7 +65,8 @@ def trace(
         if recorder.refusal is None and isinstance(error, Refusal):
             raise Refusal(f"{error}{at(raised_at(error))}") from error
         if recorder.refusal is None:
-            raise Failed(f"tracing it raised {described(error)}{at(raised_at(error))}") from error
+            failure = Singular if Singular.caused(error) else Failed
+            raise failure(f"tracing it raised {described(error)}{at(raised_at(error))}") from error
     if recorder.refusal is not None:
         # Raised here as well, because the function may have swallowed it.
         raise Refusal(recorder.refusal)

@@ -51,7 +51,8 @@ def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -
     if kind in _SETS:
         if not all(map(simple, value)):
             raise Refusal(f"{label} is a set of things that cannot be watched")
-        walk.code.simple(variable, kind(value))
+        # In the order in which it is walked through, which equal sets may have of their own.
+        walk.code.holds(f"not _differs(tuple({variable}), {walk.code.constant(tuple(value))})")
         return
     for key in value.keys() if kind in _TABLES else range(len(value)):
         if type(key) not in (str, int, bool):

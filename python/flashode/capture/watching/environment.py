@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 
+from flashode.capture.refusal import with_article
+
 _DTYPES = (torch.float32, torch.float64)
 _KINDS = (Tensor, nn.Parameter)
 _GLOBAL_HOOKS = (
@@ -29,17 +31,17 @@ def obstacle(states: Sequence[Tensor]) -> str | None:
     Args:
         states: the components of the state, on one device.
     """
+    if torch._C._functorch.maybe_current_level() is not None:
+        return "a torch.func transform (vmap, grad, jvp, ...) is active"
     for y0 in states:
         if y0.dtype not in _DTYPES:
             return f"the state is {y0.dtype}; only float32 and float64 are captured"
         if type(y0) not in _KINDS or torch._C._functorch.is_functorch_wrapped_tensor(y0):
-            return f"the state is a {type(y0).__name__}, not an ordinary tensor"
+            return f"the state is {with_article(type(y0).__name__)}, not an ordinary tensor"
     if not any(y0.numel() for y0 in states):
         return "the state is empty"
     if torch.is_autocast_enabled(y0.device.type):
         return "autocast is on"
-    if torch._C._functorch.maybe_current_level() is not None:
-        return "a torch.func transform (vmap, grad, jvp, ...) is active"
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation is active"
     if any(getattr(_modules, hooks) for hooks in _GLOBAL_HOOKS):

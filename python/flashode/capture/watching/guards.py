@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Refusal, with_article
 from flashode.capture.watching import classes, containers, functions, objects
 from flashode.capture.watching.bytecode import CATCHES, IDENTITY
 from flashode.capture.watching.guard_code import GuardCode
@@ -76,7 +76,8 @@ class Walk:
         """Adds the checks for one value."""
         if intercepts(type(value)):
             # The checks would run its code.
-            raise Refusal(f"{label} is a {type(value).__qualname__}, which has a __getattribute__ of its own")
+            kind = with_article(type(value).__qualname__)
+            raise Refusal(f"{label} is {kind}, which has a __getattribute__ of its own")
         if simple(value):
             self.code.simple(expression, value)
             if type(value) in (int, float) and self.code.owner is not None:
@@ -174,7 +175,7 @@ class Walk:
             its variable.
         """
         variable = self.code.variable(expression)
-        if (ordered or CATCHES in self.names) and dictionary:
+        if (ordered or self.everything or CATCHES in self.names) and dictionary:
             self.code.keys(variable, dictionary)
         elif ordered is not None:
             self.code.length(variable, len(dictionary))
@@ -190,11 +191,12 @@ class Walk:
         if variable is None:
             return
         self.code.tensor(variable, tensor)
-        if tensor.__dict__:
-            wanted = None if self.everything else self.names
-            self.attributes(f"{variable}.__dict__", tensor.__dict__, label, (), wanted)
+        own = f"{variable}.__dict__"
+        self.found.containers.append(Container(label, tensor.__dict__, self.code.owner, own, of_object=True))
+        wanted = None if self.everything else self.names
+        self.attributes(own, tensor.__dict__, label, (), wanted)
         if self.everything or CATCHES in self.names:
-            self.code.length(f"{variable}.__dict__", len(tensor.__dict__))
+            self.code.length(own, len(tensor.__dict__))
         self.found.slots[id(tensor)] = len(self.found.tensors)
         self.found.tensors.append(tensor)
         self.found.labels.append(label)

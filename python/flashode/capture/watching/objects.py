@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Refusal, with_article
 from flashode.capture.watching import classes
 from flashode.capture.watching.bytecode import CATCHES, IDENTITY
 from flashode.capture.watching.relevance import (
@@ -44,9 +44,9 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
     """Adds the checks for a module."""
     kind: Any = type(value)
     if kind.__module__.startswith(("torch.jit", "torch._dynamo")):
-        raise Refusal(f"{label} is a {kind.__name__}, compiled by other means")
+        raise Refusal(f"{label} is {with_article(kind.__name__)}, compiled by other means")
     if any(base.__module__ == "builtins" and base is not object for base in kind.__mro__):
-        raise Refusal(f"{label} is a {kind.__qualname__}, which is a container as well")
+        raise Refusal(f"{label} is {with_article(kind.__qualname__)}, which is a container as well")
     variable = walk.seen(expression, value)
     if variable is None:
         return
@@ -115,7 +115,8 @@ def instance(walk: Walk, expression: str, value: Any, label: str) -> None:
     kind = type(value)
     plain = kind is types.SimpleNamespace
     if not plain and (inherits_trusted(kind) or not written_in_python(kind)):
-        raise Refusal(f"{label} is a {kind.__module__}.{kind.__qualname__}, whose state cannot be watched")
+        name = with_article(f"{kind.__module__}.{kind.__qualname__}")
+        raise Refusal(f"{label} is {name}, whose state cannot be watched")
     variable = walk.seen(expression, value)
     if variable is None:
         return

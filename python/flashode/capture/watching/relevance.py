@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flashode.capture.refusal import with_article
 from flashode.capture.watching.bytecode import CodeNames
 from flashode.capture.watching.trust import trusted_class, trusted_name
 
@@ -38,6 +39,8 @@ REFLECTION = frozenset(
 )
 # Naming one of these changes the state of the random number generator, or may.
 SEEDING = frozenset(["manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "fork_rng"])
+# What these do to a tensor, or to gradients, torch shows to no mode.
+_UNSEEN = frozenset(["swap_tensors", "_swap_tensor_impl", "saved_tensors_hooks", "register_multi_grad_hook"])
 ITERATION = frozenset(
     [
         "children",
@@ -133,9 +136,11 @@ def class_attribute_matters(name: str, attribute: Any, names: frozenset[str], ev
 
 def name_obstacle(names: Set[str]) -> str | None:
     """What stands in the way among names of functions and attributes."""
-    queries, seeding = names & GRAD_MODE_QUERIES, names & SEEDING
+    queries, seeding, unseen = names & GRAD_MODE_QUERIES, names & SEEDING, names & _UNSEEN
     if queries:
         return f"asks for {min(queries)}, which differs from solve to solve"
+    if unseen:
+        return f"names {min(unseen)}, whose effects are invisible to tracing"
     return f"names {min(seeding)}, which may change the random number generator" if seeding else None
 
 
@@ -158,7 +163,7 @@ def code_obstacle(code: CodeNames, assigned: Set[str]) -> str | None:
 def tensor_obstacle(tensor: Tensor) -> str | None:
     """What keeps a tensor from being read afresh at each solve."""
     if type(tensor) not in (Tensor, nn.Parameter, nn.Buffer):
-        return f"is a {type(tensor).__name__}, a tensor subclass"
+        return f"is {with_article(type(tensor).__name__)}, a tensor subclass"
     if tensor.layout is not torch.strided:
         return f"is a tensor of layout {tensor.layout}"
     if tensor.is_inference():

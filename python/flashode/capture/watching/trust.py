@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import enum
 import types
 from collections.abc import Sequence
@@ -47,6 +48,11 @@ class _Fields(NamedTuple):
     field: int
 
 
+@dataclasses.dataclass
+class _Made:
+    field: list[Any] = dataclasses.field(default_factory=list)
+
+
 _OPAQUE_TYPES: tuple[type, ...] = (
     np.ufunc,
     torch._ops.OpOverload,
@@ -57,6 +63,8 @@ _OPAQUE_TYPES: tuple[type, ...] = (
     types.MemberDescriptorType,
     # What a named tuple reads its fields by.
     type(_Fields.__dict__["field"]),
+    # What stands in the place of a default that is made afresh.
+    *(type(default) for default in _Made.__init__.__defaults__ or ()),
 )
 # Immutable: equality of type and value is all there is to know.
 _SIMPLE_TYPES: tuple[type, ...] = (

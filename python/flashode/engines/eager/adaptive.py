@@ -11,7 +11,7 @@ from flashode.engines import failure
 from flashode.engines.eager.callbacks import notify
 from flashode.engines.eager.controller import error_ratio, first_step, next_step
 from flashode.engines.eager.dense_output import AcceptedStep, interpolate
-from flashode.engines.eager.step import Clock, Stepper, just_after
+from flashode.engines.eager.step import Clock, Stepper, is_differentiated, just_after
 from flashode.problem import AdaptiveOptions, Problem
 from flashode.problem.normalise import time_dtype
 from flashode.statistics import Statistics
@@ -35,7 +35,7 @@ class _Run:
         self.times = tuple(map(self._rounded, problem.times))
         self.moved = None
         self.shift: torch.Tensor | None = None
-        if problem.t.requires_grad and torch.is_grad_enabled():
+        if is_differentiated(problem.t):
             # Zeros connected to the output times: see Clock.
             self.moved = (problem.t - problem.t.detach()).to(self.dtype)
             self.shift = self.moved[0]

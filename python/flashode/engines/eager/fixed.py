@@ -8,7 +8,7 @@ import torch
 
 from flashode.engines import failure
 from flashode.engines.eager.callbacks import notify
-from flashode.engines.eager.step import Clock, Stepper
+from flashode.engines.eager.step import Clock, Stepper, is_differentiated
 from flashode.problem import FixedOptions, Problem, fixed_grid
 from flashode.statistics import Statistics
 
@@ -48,7 +48,7 @@ def _step(
 def _clocks(grid: torch.Tensor) -> Iterator[Clock]:
     times = grid.tolist()
     sizes = (grid[1:] - grid[:-1]).tolist()
-    if not (grid.requires_grad and torch.is_grad_enabled()):
+    if not is_differentiated(grid):
         for t0, dt, t1 in zip(times[:-1], sizes, times[1:], strict=True):
             yield Clock(t0, dt, t1)
         return

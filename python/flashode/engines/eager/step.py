@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from torch.autograd import forward_ad
 
 from flashode.methods import Tableau
 from flashode.problem import Problem
@@ -54,6 +55,11 @@ class Clock:
     t1: float
     shift: torch.Tensor | None = None
     stretch: torch.Tensor | None = None
+
+
+def is_differentiated(times: torch.Tensor) -> bool:
+    """Whether somebody may ask for derivatives in these times, backward or forward."""
+    return (times.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0
 
 
 def just_before(t: float, dtype: torch.dtype) -> float:

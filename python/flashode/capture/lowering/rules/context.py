@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from flashode.capture.lowering.prologue import PrologueBuilder
-from flashode.capture.lowering.rows import ProgramBuilder, Rows, distinct
+from flashode.capture.lowering.rows import ProgramBuilder, Rows, distinct, negative_zero
 from flashode.capture.refusal import Refusal
 from flashode.capture.tracing.pairing import Batch, Shape
 from flashode.program import Constant, Parameter
@@ -162,9 +162,9 @@ class Lowering:
         """An element-wise function of one tensor."""
         return self.new(self.program.unary(fn, constants, x.rows), x.axis)
 
-    def scaled(self, x: View, scale: float, shift: float = 0.0) -> View:
-        """``scale * x + shift``."""
-        if (scale, shift) != (1.0, 0.0):
+    def scaled(self, x: View, scale: float, shift: float = -0.0) -> View:
+        """``scale * x + shift``; to add 0.0 is to take the sign from a zero, to add -0.0 is nothing."""
+        if scale != 1.0 or not negative_zero(shift):
             return self.unary("affine", x, scale, shift)
         return x if x.dtype.is_floating_point else self.new(x.rows, x.axis)
 
@@ -238,13 +238,14 @@ class Lowering:
     def div(self, a: View, b: View) -> View:
         """``a / b``."""
         number = self.number(b)
-        if number is not None:
-            inverse = 1.0 / number if number else math.copysign(math.inf, number)
-            return self.spread(self.scaled(a, inverse), b)
-        number = self.number(a)
-        if number is not None:
-            return self.spread(self.scaled(self.unary("reciprocal", b), number), a)
+        if number is not None and math.frexp(abs(number))[0] == 0.5 and abs(math.log2(abs(number))) < 100:
+            # The one kind of number whose inverse is exact.
+            return self.spread(self.scaled(a, 1.0 / number), b)
         return self.binary("div", a, b)
+
+    def averaged(self, x: View, count: float) -> View:
+        """``x / count``."""
+        return self.div(x, self.constant(count))
 
     def spread(self, x: View, other: View) -> View:
         """``x`` in the common shape of ``x`` and ``other``."""

@@ -11,7 +11,7 @@ from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 
 _SAME_NAME = (
     "neg abs sign reciprocal sqrt exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh "
-    "asinh acosh atanh erf"
+    "asinh acosh atanh erf log2 log10 exp2"
 )
 _TWO_OPERANDS = "maximum minimum atan2"
 
@@ -28,6 +28,8 @@ def operand(low: Lowering, call: Call, name: str) -> View:
 
 
 def _add(low: Lowering, call: Call) -> View:
+    if call.dtypes[0] == torch.bool and call.number("alpha") != 0.0:
+        return low.either(operand(low, call, "self"), operand(low, call, "other"))
     other = low.scaled(operand(low, call, "other"), call.number("alpha"))
     return low.add(operand(low, call, "self"), other)
 
@@ -78,14 +80,6 @@ def _preferring(wins: Callable[[View, View], tuple[View, View]]) -> Rule:
 
 def _rsqrt(low: Lowering, call: Call) -> View:
     return low.unary("reciprocal", low.unary("sqrt", call["self"]))
-
-
-def _logarithm(base: float) -> Rule:
-    return lambda low, call: low.scaled(low.unary("log", call["self"]), 1.0 / math.log(base))
-
-
-def _exp2(low: Lowering, call: Call) -> View:
-    return low.unary("exp", low.scaled(call["self"], math.log(2.0)))
 
 
 def _clamp(low: Lowering, call: Call) -> View:
@@ -198,9 +192,6 @@ ELEMENTWISE: dict[str, Rule] = {
     "fmax": _preferring(lambda a, b: (b, a)),
     "fmin": _preferring(lambda a, b: (a, b)),
     "rsqrt": _rsqrt,
-    "log2": _logarithm(2.0),
-    "log10": _logarithm(10.0),
-    "exp2": _exp2,
     "clamp": _clamp,
     "clamp_min": _clamp,
     "clamp_max": _clamp,

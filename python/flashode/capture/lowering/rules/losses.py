@@ -21,7 +21,7 @@ def _loss(term: Term) -> Rule:
         if reduction not in (_MEAN, _SUM):
             return terms
         total = low.sum(terms, range(terms.positions.ndim))
-        return low.scaled(total, 1.0 / terms.positions.size) if reduction == _MEAN else total
+        return low.averaged(total, terms.positions.size) if reduction == _MEAN else total
 
     return rule
 
@@ -34,7 +34,7 @@ def _gradient(slope: Term) -> Rule:
             return result
         if result.axis is not None:
             raise Refusal(f"{call.name} takes the mean over the batch")
-        return low.scaled(result, 1.0 / math.prod(result.positions.shape))
+        return low.averaged(result, math.prod(result.positions.shape))
 
     return rule
 
@@ -67,7 +67,7 @@ def _smooth_l1(low: Lowering, call: Call, x: View) -> View:
     beta = call.number("beta")
     if beta == 0.0:
         return low.unary("abs", x)
-    return low.scaled(_rounded_distance(low, x, beta), 1.0 / beta)
+    return low.averaged(_rounded_distance(low, x, beta), beta)
 
 
 def _smooth_l1_slope(low: Lowering, call: Call, x: View) -> View:

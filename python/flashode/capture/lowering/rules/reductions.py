@@ -58,14 +58,14 @@ def _evenly(fn: str) -> Rule:
 def _shared_extreme(low: Lowering, x: View, dims: tuple[int, ...], fn: str) -> View:
     if math.prod(x.positions.shape[dim] for dim in dims) <= 2:
         return folded(low, x, dims, lambda a, b: low.binary(fn, a, b))
-    found = low.compared("eq", x, kept(x, extreme(low, x, dims, fn), dims))
-    return low.div(low.sum(low.select(found, x, low.constant(0.0)), dims), low.sum(found, dims))
+    found = extreme(low, x, dims, fn)
+    level = kept(x, found, dims)
+    ties, infinite = low.compared("eq", x, level), low.compared("eq", low.unary("abs", found), math.inf)
 
-
-def _both_extremes(low: Lowering, call: Call) -> list[View]:
-    x: View = call["self"]
-    dims = call.dims(x)
-    return [shaped(call, _shared_extreme(low, x, dims, fn), i) for i, fn in enumerate(("minimum", "maximum"))]
+    apart = low.select(kept(x, infinite, dims), x, low.sub(level, x))
+    shared = low.div(low.sum(low.select(ties, apart, low.constant(0.0)), dims), low.sum(ties, dims))
+    # The mean of ties has the gradient, but is rounded. That of their distances from the extreme is zero.
+    return low.select(infinite, shared, low.sub(found, shared))
 
 
 def _extreme(fn: str) -> Rule:
@@ -107,7 +107,7 @@ def _sum(low: Lowering, call: Call) -> View:
 
 def mean(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
     """The mean over ``dims``, which disappear."""
-    return low.scaled(total(low, x, dims), 1.0 / math.prod(x.positions.shape[dim] for dim in dims))
+    return low.averaged(total(low, x, dims), math.prod(x.positions.shape[dim] for dim in dims))
 
 
 def _count_nonzero(low: Lowering, call: Call) -> View:
@@ -132,7 +132,7 @@ def moments(low: Lowering, x: View, dims: tuple[int, ...], correction: float) ->
         raise Refusal("a variance of so few elements is not a number")
     center = mean(low, x, dims)
     offset = low.sub(x, kept(x, center, dims))
-    return low.scaled(low.sum(low.mul(offset, offset), dims), 1.0 / (count - correction)), center
+    return low.averaged(low.sum(low.mul(offset, offset), dims), count - correction), center
 
 
 def root(low: Lowering, x: View, exponent: float = 0.5) -> View:
@@ -219,7 +219,6 @@ REDUCTIONS: dict[str, Rule] = {
     "prod": _prod,
     "amax": _evenly("maximum"),
     "amin": _evenly("minimum"),
-    "aminmax": _both_extremes,
     "max": _extreme("maximum"),
     "min": _extreme("minimum"),
     "var": _variance(deviation=False, with_mean=False),

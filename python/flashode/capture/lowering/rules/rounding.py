@@ -12,7 +12,7 @@ def _round(low: Lowering, call: Call) -> View:
         return low.unary("round", call["self"])
     shift = 10.0 ** abs(decimals)
     if decimals > 0:
-        return low.scaled(low.unary("round", low.scaled(call["self"], shift)), 1.0 / shift)
+        return low.averaged(low.unary("round", low.scaled(call["self"], shift)), shift)
     return low.scaled(low.unary("round", low.div(call["self"], low.constant(shift))), shift)
 
 

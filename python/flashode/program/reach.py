@@ -1,0 +1,70 @@
+"""What a gradient in the rate reaches: what autograd has an edge to, not where its gradient is zero."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from flashode.program.functions import SEVERING
+from flashode.program.ops import Binary, Dense, Gather, Op, Parameter, Select, Unary, operands
+
+if TYPE_CHECKING:
+    from flashode.program import Program
+
+_Y = 1
+
+
+class Reach(NamedTuple):
+    """What a gradient in dy/dt reaches.
+
+    Attributes:
+        parameters: Indices of parameters.
+        rows: Rows of y.
+    """
+
+    parameters: frozenset[int]
+    rows: frozenset[int]
+
+
+def reach(program: Program) -> Reach:
+    """Follows gradients from the output; see ``Program.reach``."""
+    reached = {program.output}
+    parameters: set[int] = set()
+    rows: set[int] = set()
+    for op in reversed(program.ops):
+        if op.out not in reached:
+            continue
+        match op:
+            case Dense(weight=weight, bias=bias):
+                parameters |= {weight} if bias is None else {weight, bias}
+            case Parameter(parameter=parameter):
+                parameters.add(parameter)
+            case Gather(inputs=inputs, index=index):
+                rows |= _rows_of_y(inputs, index, program.widths)
+        passed_to = _passed_to(op)
+        reached.update(passed_to)
+        if _Y in passed_to and not isinstance(op, Gather):
+            rows.update(range(program.widths[_Y]))
+    if program.output == _Y:
+        rows.update(range(program.widths[_Y]))
+    return Reach(frozenset(parameters), frozenset(rows))
+
+
+def _passed_to(op: Op) -> tuple[int, ...]:
+    """The values that a gradient of what ``op`` writes is passed on to."""
+    match op:
+        case Unary(fn=fn) | Binary(fn=fn) if fn in SEVERING:
+            return ()
+        case Select(a=a, b=b):
+            return (a, b)
+    return operands(op)
+
+
+def _rows_of_y(inputs: tuple[int, ...], index: tuple[int, ...], widths: tuple[int, ...]) -> set[int]:
+    """The rows of y among those that a Gather takes."""
+    found: set[int] = set()
+    start = 0
+    for value in inputs:
+        if value == _Y:
+            found.update(i - start for i in index if 0 <= i - start < widths[_Y])
+        start += widths[value]
+    return found

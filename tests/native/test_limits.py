@@ -1,0 +1,121 @@
+"""What the compiled module refuses, and what the engine declines before it would."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import flashode
+from flashode.engines import EngineDeclined
+from flashode.engines.native_program import translate
+from flashode.engines.native_scope import cost, too_large
+from flashode.program import Binary, Dense, Program, Unary
+
+D = torch.float64
+
+
+def _module() -> Any:
+    return importlib.import_module("flashode._flashode")
+
+
+def _negation(width: int, *parameter_shapes: tuple[int, ...]) -> Program:
+    return Program((1, width, width), (Unary(2, 1, "neg"),), 2, parameter_shapes)
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        (_negation((1 << 21) - 1), None),
+        (
+            _negation(1 << 21),
+            "an evaluation of one trajectory computes 4,194,305 numbers, more than 4,194,303",
+        ),
+        (_negation(2, (1 << 13, 1 << 13), (1 << 26 - 13, (1 << 13) - 1)), None),
+        (
+            _negation(2, (1 << 13, 1 << 14), (3,)),
+            "its parameters have 134,217,731 elements, more than 134,217,726",
+        ),
+    ],
+)
+def test_the_engine_declines_what_the_module_refuses(program: Program, reason: str | None) -> None:
+    module = _module()
+    assert too_large(program, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS) == reason
+    if reason is None:
+        translate(program, module.ProgramBuilder)
+        return
+    with pytest.raises(ValueError, match="more than"):
+        translate(program, module.ProgramBuilder)
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ("MAX_ROWS", "an evaluation of one trajectory computes 5 numbers, more than 4"),
+        ("MAX_PARAMETER_ELEMENTS", "its parameters have 6 elements, more than 4"),
+    ],
+)
+def test_a_field_that_is_too_large_is_declined(
+    monkeypatch: pytest.MonkeyPatch, limit: str, reason: str
+) -> None:
+    monkeypatch.setattr(_module(), limit, 4)
+    net = nn.Linear(2, 2, dtype=D)
+    with pytest.raises(EngineDeclined, match=reason):
+        flashode.odeint(lambda t, y: net(y), torch.zeros(3, 2, dtype=D), torch.tensor([0.0, 1.0], dtype=D))
+
+
+@pytest.mark.parametrize(
+    ("op", "operations"),
+    [
+        (Unary(2, 1, "neg"), 3),
+        (Unary(2, 1, "affine", (2.0, 1.0)), 3),
+        (Unary(2, 1, "detach"), 3),
+        (Unary(2, 1, "floor"), 3),
+        (Unary(2, 1, "tanh"), 33),
+        (Unary(2, 1, "power", (1.5,)), 33),
+        (Binary(2, 1, 1, "mul"), 3),
+        (Binary(2, 1, 1, "power"), 33),
+        (Binary(2, 1, 1, "atan2"), 33),
+        (Binary(2, 1, 1, "fmod"), 33),
+        (Binary(2, 1, 1, "remainder"), 33),
+    ],
+)
+def test_functions_are_weighed_by_what_they_cost(op: Unary | Binary, operations: int) -> None:
+    assert cost(Program((1, 3, 3), (op,), 2)) == operations
+
+
+def _euler(module: Any) -> Any:
+    return module.Method(
+        order=1, adaptive=False, fsal=False, a=[[]], b=[1.0], c=[0.0], b_error=[], b_mid=[], rtol=0.0,
+        atol=0.0, first_step=0.0, min_step=0.0, max_step=1.0, safety=0.9, ifactor=10.0, dfactor=0.2,
+        max_num_steps=1, perturb=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("addresses", "message"),
+    [([], "one address for the gradient of each"), ([0], "no address for the gradient of parameter 0")],
+)
+def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message: str) -> None:
+    module, weight, y = _module(), torch.eye(2, dtype=D), torch.ones(1, 2, dtype=D)
+    program = translate(Program((1, 2, 2), (Dense(2, 1, 0, None, 1),), 2, ((2, 2),)), module.ProgramBuilder)
+    times, states = torch.tensor([0.0, 1.0], dtype=D), torch.empty(2, 1, 2, dtype=D)
+    field = module.Field(program, [weight.data_ptr()], [True], [(2, True)], 1, 1.0)
+    at = times.data_ptr()
+    outcome, log, *kept = module.forward_float64(
+        field, _euler(module), y.data_ptr(), at, 2, at, 2, states.data_ptr(), True
+    )
+    assert outcome.status == module.Status.done
+    checkpoints = [array.ctypes.data for array in kept]
+    with pytest.raises(ValueError, match=message):
+        module.discrete_vjp_float64(
+            field, _euler(module), log, *checkpoints, at, 2, states.data_ptr(), y.data_ptr(), 0, 0, addresses
+        )
+    with pytest.raises(ValueError, match=message):
+        module.continuous_vjp_float64(
+            field, _euler(module), False, at, 2, [[-1.0, 0.0]], y.data_ptr(), states.data_ptr(),
+            states.data_ptr(), y.data_ptr(), 0, addresses,
+        )  # fmt: skip
