@@ -5,7 +5,7 @@
 
 namespace flashode::bindings {
 
-void bind_program(pybind11::module_& m);
+void bind_program(const pybind11::module_& m);
 void bind_method(const pybind11::module_& m);
 void bind_solve(pybind11::module_& m);
 void bind_build(pybind11::module_& m);

@@ -96,7 +96,7 @@ class Builder {
 
 }  // namespace
 
-void bind_program(py::module_& m) {
+void bind_program(const py::module_& m) {
     m.attr("MAX_ROWS") = program::MAX_ROWS;
     m.attr("MAX_PARAMETER_ELEMENTS") = program::MAX_PARAMETER_ELEMENTS;
     py::class_<Program, std::shared_ptr<Program>>(m, "Program")

@@ -222,6 +222,18 @@ def test_adjoint_is_true_or_false() -> None:
         explain(Field(), Y0, adjoint="yes")  # type: ignore[arg-type]
 
 
+def test_one_trajectory_of_a_large_field_needs_no_warning() -> None:
+    net = nn.Sequential(nn.Linear(300, 300), nn.Tanh(), nn.Linear(300, 300))
+
+    def large(t: Tensor, y: Tensor) -> Tensor:
+        return net(y)
+
+    y0 = torch.ones(1, 300)
+    assert "plain torch is faster" in explain(large, y0).declined["native"]
+    # Where it warned, pytest would raise.
+    flashode.odeint(large, y0, torch.linspace(0, 1, 2), method="euler")
+
+
 def test_without_comparison() -> None:
     def deceptive(t: Tensor, y: Tensor) -> Tensor:
         return -y * (2 if type(y) is not Tensor else 1)
