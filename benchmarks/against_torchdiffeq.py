@@ -55,6 +55,7 @@ def measure(workload: Workload, mode: str, runs: int) -> Row:
 
 def _repeats(job: Job) -> int:
     """How often a job is run within one sample; finding out is the warm-up."""
+    job()  # The first call after another solver may pay for tidying up the heap that it left.
     repeats = 1
     while (seconds := _time(job, repeats) * repeats) < SHORTEST_SAMPLE:
         repeats = max(2 * repeats, min(100 * repeats, int(SHORTEST_SAMPLE / seconds * repeats)))
