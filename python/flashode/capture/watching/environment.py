@@ -14,14 +14,12 @@ from flashode.capture.refusal import with_article
 
 _DTYPES = (torch.float32, torch.float64)
 _KINDS = (Tensor, nn.Parameter)
-_GLOBAL_HOOKS = (
-    "_global_forward_hooks",
-    "_global_forward_pre_hooks",
-    "_global_backward_hooks",
-    "_global_backward_pre_hooks",
-)
 _default_dtype = torch.get_default_dtype
-_modules = nn.modules.module
+# Torch fills and empties these dictionaries, and never puts others in their place.
+_forward_hooks = nn.modules.module._global_forward_hooks
+_forward_pre_hooks = nn.modules.module._global_forward_pre_hooks
+_backward_hooks = nn.modules.module._global_backward_hooks
+_backward_pre_hooks = nn.modules.module._global_backward_pre_hooks
 _modes = torch._C._len_torch_function_stack
 
 
@@ -44,7 +42,7 @@ def obstacle(states: Sequence[Tensor]) -> str | None:
         return "autocast is on"
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation is active"
-    if any(getattr(_modules, hooks) for hooks in _GLOBAL_HOOKS):
+    if _forward_hooks or _forward_pre_hooks or _backward_hooks or _backward_pre_hooks:
         return "global module hooks are set"
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
         return _mode_obstacle(y0)
@@ -61,10 +59,10 @@ def undisturbed(default_dtype: torch.dtype) -> bool:
         _default_dtype() is not default_dtype
         or _modes()
         or forward_ad._current_level >= 0
-        or _modules._global_forward_hooks
-        or _modules._global_forward_pre_hooks
-        or _modules._global_backward_hooks
-        or _modules._global_backward_pre_hooks
+        or _forward_hooks
+        or _forward_pre_hooks
+        or _backward_hooks
+        or _backward_pre_hooks
     )
 
 
