@@ -8,7 +8,7 @@ import pytest
 
 import flashode.capture
 from flashode.declined import Declined
-from flashode.engines import ORDER, EngineDeclined, load, use_engine
+from flashode.engines import ORDER, EngineDeclined, EngineName, load, use_engine
 
 
 @pytest.fixture(autouse=True)
@@ -19,15 +19,25 @@ def _empty_cache() -> Iterator[None]:
     flashode.capture._cache.clear()
 
 
-@pytest.fixture(params=list(ORDER))
-def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Runs the test once for each engine that this installation has; solves in it insist on that engine."""
-    name = request.param
+def _require(name: EngineName) -> None:
+    """Skips the test where this installation lacks the engine."""
     loaded = load(name)
     if isinstance(loaded, Declined):
         pytest.skip(f"no {name} engine: {loaded.reason}")
-    with use_engine(name):
-        yield name
+
+
+@pytest.fixture(params=list(ORDER))
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test once for each engine that this installation has; solves in it insist on that engine."""
+    _require(request.param)
+    with use_engine(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def compiled() -> None:
+    """Skips the test where this installation has no compiled module."""
+    _require("native")
 
 
 @pytest.hookimpl(wrapper=True)

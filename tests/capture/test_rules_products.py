@@ -74,10 +74,9 @@ def test_of_nodes(name: str) -> None:
     lowers(NODES[name], random(5, 4, 3), (), [W, STACK], rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", VECTORS)
+# Torch's own derivative in a bias over nothing is no number.
+@pytest.mark.parametrize("name", sorted(VECTORS.keys() - {"bias over nothing"}))
 def test_derivative_of_vectors(name: str) -> None:
-    if name == "bias over nothing":
-        pytest.skip("torch's own derivative in the bias is no number")
     lowers(_slope(VECTORS[name]), random(4, 3), (), [W, STACK], rtol=1e-8)
 
 

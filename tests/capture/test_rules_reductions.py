@@ -62,10 +62,9 @@ def test_reduction(name: str) -> None:
     lowers(func, random(4, 3), points, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", REDUCED)
+# Products are looked at below, with zeros among their factors.
+@pytest.mark.parametrize("name", sorted(REDUCED.keys() - {"prod", "cumprod"}))
 def test_reduction_of_more_features(name: str) -> None:
-    if name in ("prod", "cumprod"):
-        pytest.skip("has its own test")
     reduce = REDUCED[name]
     lowers(lambda t, y: y.sin() * reduce(y) - t, random(4, 7), rtol=1e-9)
 
@@ -140,10 +139,9 @@ def test_the_largest_of_everything_in_a_single_trajectory() -> None:
                 torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("name", REDUCED)
+# Torch's derivative of these picks by an index that is computed.
+@pytest.mark.parametrize("name", sorted(REDUCED.keys() - {"max", "min", "max of one", "prod", "cumprod"}))
 def test_derivative_of_a_reduction(name: str) -> None:
-    if name in ("max", "min", "max of one", "prod", "cumprod"):
-        pytest.skip("torch's derivative picks by an index that is computed")
     reduce = REDUCED[name]
 
     def func(t: Tensor, y: Tensor) -> Tensor:

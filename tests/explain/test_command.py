@@ -12,8 +12,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import flashode
-from flashode.declined import Declined
-from flashode.engines import load
 from flashode.experiments import commands
 
 SOURCE = """
@@ -65,9 +63,6 @@ class Needy(nn.Module):
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory with a module in it, which the next test does not see."""
-    loaded = load("native")
-    if isinstance(loaded, Declined):
-        pytest.skip(f"no native engine: {loaded.reason}")
     (tmp_path / "the_fields.py").write_text(SOURCE)
     (tmp_path / "lacking.py").write_text("import surely_not_installed\n")
     (tmp_path / "unfinished.py").write_text("def f(t, y:\n")

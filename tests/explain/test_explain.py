@@ -11,17 +11,9 @@ from torch import Tensor, nn
 
 import flashode
 from flashode import explain, use_engine
-from flashode.declined import Declined
-from flashode.engines import EngineDeclined, load
+from flashode.engines import EngineDeclined
 
 Y0 = torch.linspace(-1, 1, 40).view(20, 2)
-
-
-@pytest.fixture(autouse=True)
-def native() -> None:
-    loaded = load("native")
-    if isinstance(loaded, Declined):
-        pytest.skip(f"no native engine: {loaded.reason}")
 
 
 class Field(nn.Module):

@@ -11,17 +11,8 @@ from torch import Tensor, nn
 
 import flashode
 from flashode import FallbackWarning, explain, use_engine
-from flashode.declined import Declined
-from flashode.engines import load
 
 Y0 = torch.linspace(-1, 1, 40).view(20, 2)
-
-
-@pytest.fixture(autouse=True)
-def native() -> None:
-    loaded = load("native")
-    if isinstance(loaded, Declined):
-        pytest.skip(f"no native engine: {loaded.reason}")
 
 
 def branching(t: Tensor, y: Tensor) -> Tensor:

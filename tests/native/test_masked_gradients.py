@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,13 +33,6 @@ FIELDS: dict[str, Callable[[Tensor], Tensor]] = {
     "where": lambda y: torch.where(y > 0, torch.log(torch.relu(y)), 0.0),
     "power": lambda y: torch.sqrt(y**0 - 1.0) + y,
 }
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> Iterator[None]:
-    flashode.capture._cache.clear()
-    yield
-    flashode.capture._cache.clear()
 
 
 def _gradients(solver: Any, field: Callable[[Tensor], Tensor], engine: Any) -> tuple[Tensor, ...]:

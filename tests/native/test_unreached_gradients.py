@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,13 +16,6 @@ from flashode import use_engine
 D = torch.float64
 T = torch.tensor([0.0, 0.2, 0.5], dtype=D)
 Field = Callable[[Tensor, Tensor, Tensor], Tensor]  # of y, a parameter p and a tensor c of each trajectory's
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> Iterator[None]:
-    flashode.capture._cache.clear()
-    yield
-    flashode.capture._cache.clear()
 
 
 def _without_gradient(y: Tensor, p: Tensor, c: Tensor) -> Tensor:
