@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import flashode
-import flashode.capture
 from flashode import use_engine
 
 D = torch.float64

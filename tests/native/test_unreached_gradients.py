@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 import flashode
-import flashode.capture
 from flashode import use_engine
 
 D = torch.float64
