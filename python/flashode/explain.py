@@ -134,7 +134,7 @@ def explain(
     return Explanation(
         function=name_of(func),
         state=_state(problem),
-        method=problem.tableau.name,
+        method=problem.method.name,
         gradients="discrete adjoint" if continuous is None else "continuous adjoint",
         engine=None if choice.plan is None else choice.plan.engine,
         declined={name: declined.reason for name, declined in choice.declined.items()},

@@ -35,13 +35,14 @@ from flashode.engines.parameter_gradients import (
     through_prologue,
 )
 from flashode.engines.plan import Forward, Gradients
-from flashode.problem import AdaptiveOptions, fixed_grid
+from flashode.methods import Tableau
+from flashode.problem import AdaptiveOptions, FixedOptions, fixed_grid
 from flashode.program import Program, Reach
 from flashode.state import State, components
 from flashode.statistics import Statistics
 
 if TYPE_CHECKING:
-    from flashode.methods import Tableau
+    from flashode.methods import Method
     from flashode.problem import Adjoint, Options, Problem
 
 # An absent module selects the next engine; one that is there but broken raises here and is not hidden.
@@ -136,7 +137,7 @@ class NativePlan:
         if adjoint is None:
             self._inputs = connected_inputs(self._inputs, _compiled(captured.program).reach)
         self._precision = PRECISIONS[problem.y0.dtype]
-        self._method = _method(problem.tableau, problem.rtol, problem.atol, problem.options)
+        self._method = _method(problem.method, problem.rtol, problem.atol, problem.options)
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -150,7 +151,7 @@ class NativePlan:
         problem = self._problem
         times = _times(problem.t)
         grid = times
-        if not problem.tableau.adaptive:
+        if not problem.method.adaptive:
             with torch.no_grad():
                 grid = _times(fixed_grid(problem))
         parameters = tuple(
@@ -226,7 +227,7 @@ class NativePlan:
         y0, forward_states, cotangents = layout.memory(states[0]), plain(states), plain(grad_states)
         outcome = getattr(_flashode, f"continuous_vjp_{self._precision}")(
             self._field(parameters, wanted),
-            _method(adjoint.tableau, adjoint.rtol, adjoint.atol, adjoint.options),
+            _method(adjoint.method, adjoint.rtol, adjoint.atol, adjoint.options),
             adjoint.norm == "seminorm",
             times.data_ptr(),
             len(times),
@@ -298,7 +299,7 @@ class NativePlan:
     def _time_gradient(self, grad_times: Tensor, grad_grid: Tensor) -> Tensor:
         """dL/dt from what reaches the output times through dense output and what reaches the grid."""
         t = self._problem.t.detach()
-        if self._problem.tableau.adaptive:
+        if self._problem.method.adaptive:
             return (grad_times + grad_grid).to(t.dtype)
         with torch.enable_grad():
             leaf = t.requires_grad_()
@@ -308,7 +309,7 @@ class NativePlan:
 
     def _adjoint_grids(self, adjoint: Adjoint) -> list[list[float]]:
         """For each output interval, the grid on which a fixed-step adjoint method steps back over it."""
-        if adjoint.tableau.adaptive:
+        if adjoint.method.adaptive:
             return []
         ends = -self._problem.t.detach()
         grids = []
@@ -326,10 +327,12 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _method(tableau: Tableau, rtol: float | Tensor, atol: float | Tensor, options: Options) -> Any:
+def _method(method: Method, rtol: float | Tensor, atol: float | Tensor, options: Options) -> Any:
+    assert isinstance(method, Tableau)
     if isinstance(options, AdaptiveOptions):
-        return _compiled_method(tableau, float(rtol), float(atol), options, False)
-    return _compiled_method(tableau, float(rtol), float(atol), AdaptiveOptions(), options.perturb)
+        return _compiled_method(method, float(rtol), float(atol), options, False)
+    assert isinstance(options, FixedOptions)
+    return _compiled_method(method, float(rtol), float(atol), AdaptiveOptions(), options.perturb)
 
 
 # Building a method costs more than a small solve; programs use few of them. Only numbers are kept here,

@@ -7,7 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-from flashode.problem import AdaptiveOptions, Adjoint, Options, Problem
+from flashode.problem import (
+    AdamsOptions,
+    AdaptiveOptions,
+    Adjoint,
+    ImplicitOptions,
+    Options,
+    Problem,
+    SciPyOptions,
+)
 from flashode.program import Binary, Program, Unary
 
 # The state's dtype, and what the compiled module calls it.
@@ -31,6 +39,10 @@ def obstacle(problem: Problem) -> str | None:
 
 
 def _options_obstacle(options: Options) -> str | None:
+    if isinstance(options, SciPyOptions):
+        return "SciPy runs its solvers itself"
+    if isinstance(options, (AdamsOptions, ImplicitOptions)):
+        return "its method is no explicit Runge-Kutta method"
     if options.norm is not None:
         return "the option norm is a function"
     if isinstance(options, AdaptiveOptions):

@@ -1,7 +1,7 @@
 """Normalisation and every check of what the user gave.
 
 After this package a solve is a :class:`Problem`: one flat (or plain) state, strictly increasing times,
-tolerances that broadcast against the state, a tableau and checked options. No engine looks at user input
+tolerances that broadcast against the state, a method and checked options. No engine looks at user input
 again.
 """
 
@@ -9,18 +9,28 @@ from flashode.problem.adjoint import Adjoint, make_adjoint
 from flashode.problem.definition import Problem
 from flashode.problem.grid import fixed_grid
 from flashode.problem.normalise import DEFAULT_ATOL, DEFAULT_METHOD, DEFAULT_RTOL, make_problem
-from flashode.problem.options import AdaptiveOptions, FixedOptions, Options
+from flashode.problem.options import (
+    AdamsOptions,
+    AdaptiveOptions,
+    FixedOptions,
+    ImplicitOptions,
+    Options,
+    SciPyOptions,
+)
 from flashode.state import State
 
 __all__ = [
     "DEFAULT_ATOL",
     "DEFAULT_METHOD",
     "DEFAULT_RTOL",
+    "AdamsOptions",
     "AdaptiveOptions",
     "Adjoint",
     "FixedOptions",
+    "ImplicitOptions",
     "Options",
     "Problem",
+    "SciPyOptions",
     "State",
     "fixed_grid",
     "make_adjoint",

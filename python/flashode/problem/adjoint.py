@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import torch
 
-from flashode.methods import Tableau
+from flashode.methods import Method
 from flashode.problem.definition import Callbacks, Problem
-from flashode.problem.normalise import find_callbacks, find_tableau, time_dtype
+from flashode.problem.normalise import find_callbacks, find_method, time_dtype
 from flashode.problem.options import Options, make_options
 from flashode.problem.tolerances import Tolerance, make_tolerance
 
@@ -28,7 +28,7 @@ class Adjoint:
     Attributes:
         rtol: A float, or a tensor of one tolerance for each element of the augmented state.
         atol: Likewise.
-        tableau: The method.
+        method: The method.
         options: Checked options without the norm, their times in the augmented solver's time.
         parameters: Tensors that receive gradients; all require grad.
         norm: ``"joint"`` is max(abs vjp_t, norm y, norm a, largest RMS of a parameter); ``"seminorm"`` leaves
@@ -39,7 +39,7 @@ class Adjoint:
 
     rtol: Tolerance
     atol: Tolerance
-    tableau: Tableau
+    method: Method
     options: Options
     parameters: tuple[torch.Tensor, ...]
     norm: AdjointNorm = "joint"
@@ -65,8 +65,8 @@ def make_adjoint(
             that is no Module, or if ``adjoint_options`` is missing where ``options`` belong to another
             method.
     """
-    tableau = problem.tableau if adjoint_method is None else find_tableau("adjoint_method", adjoint_method)
-    if tableau is not problem.tableau and options is not None and adjoint_options is None:
+    used = problem.method if adjoint_method is None else find_method("adjoint_method", adjoint_method)
+    if used is not problem.method and options is not None and adjoint_options is None:
         raise ValueError(
             f"adjoint_options must be given, because adjoint_method {adjoint_method!r} differs from method "
             f"{method!r} and options were given, which may not fit it"
@@ -82,18 +82,16 @@ def make_adjoint(
             stacklevel=3,
         )
     # Of inherited options the forward solve has warned already.
-    made = make_options(
-        tableau, given, -problem.direction, "adjoint_options", warn=adjoint_options is not None
-    )
+    made = make_options(used, given, -problem.direction, "adjoint_options", warn=adjoint_options is not None)
     dtype = time_dtype(made, problem.y0)
     return Adjoint(
         rtol=_tolerance("adjoint_rtol", adjoint_rtol, problem.rtol, problem, parameters, dtype),
         atol=_tolerance("adjoint_atol", adjoint_atol, problem.atol, problem, parameters, dtype),
-        tableau=tableau,
+        method=used,
         options=made,
         parameters=parameters,
         norm=norm,
-        callbacks=find_callbacks(problem.func, tableau, "_adjoint"),
+        callbacks=find_callbacks(problem.func, used, "_adjoint"),
     )
 
 

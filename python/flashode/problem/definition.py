@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from flashode.methods import Tableau
+from flashode.methods import Method, Tableau
 from flashode.problem.options import Options
 from flashode.state import Structure
 from flashode.verify import Verify
@@ -40,7 +40,7 @@ class Problem:
         t: 1-D, strictly increasing output times: direction times the user's, connected to them by autograd.
         times: The same as floats.
         direction: 1 or -1.
-        tableau: The method.
+        method: The method.
         rtol: A float, or a tensor that broadcasts against ``y0``.
         atol: Likewise.
         options: Checked options, their times in solver time.
@@ -54,7 +54,7 @@ class Problem:
     t: torch.Tensor  # (times,)
     times: tuple[float, ...]
     direction: float
-    tableau: Tableau
+    method: Method
     rtol: float | torch.Tensor
     atol: float | torch.Tensor
     options: Options
@@ -66,6 +66,12 @@ class Problem:
         """What the state looks like to the function."""
         shapes = self.shapes
         return Structure((self.y0.shape,), False) if shapes is None else Structure(shapes, True)
+
+    @property
+    def tableau(self) -> Tableau:
+        """The method, where it is known to be a Runge-Kutta one."""
+        assert isinstance(self.method, Tableau)
+        return self.method
 
     @property
     def real_dtype(self) -> torch.dtype:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import torch
 
-from flashode.methods import METHODS, Tableau
+from flashode.methods import METHODS, Method
 from flashode.problem.definition import Callback, Callbacks, Problem
 from flashode.problem.options import AdaptiveOptions, Options, make_options
 from flashode.problem.tolerances import make_tolerance
@@ -45,12 +45,12 @@ def make_problem(
         raise TypeError(f"func must be a callable of (t, y), got {type(func).__name__}")
     if verify not in VERIFY:
         raise ValueError(f"verify must be one of {', '.join(map(repr, VERIFY))}, got {verify!r}")
-    tableau = find_tableau("method", method)
+    used = find_method("method", method)
     state, shapes = _make_state(y0)
     direction, solver_t, times = _make_times(t, state.device)
-    made = make_options(tableau, options, direction)
+    made = make_options(used, options, direction)
     dtype = time_dtype(made, state)
-    if not tableau.adaptive:
+    if not used.adaptive:
         # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
         rtol = DEFAULT_RTOL if rtol is None else rtol
         atol = DEFAULT_ATOL if atol is None else atol
@@ -61,16 +61,16 @@ def make_problem(
         t=solver_t,
         times=times,
         direction=direction,
-        tableau=tableau,
+        method=used,
         rtol=make_tolerance("rtol", rtol, state, shapes, dtype),
         atol=make_tolerance("atol", atol, state, shapes, dtype),
         options=made,
-        callbacks=find_callbacks(func, tableau),
+        callbacks=find_callbacks(func, used),
         verify=verify,
     )
 
 
-def find_tableau(argument: str, method: str | None) -> Tableau:
+def find_method(argument: str, method: str | None) -> Method:
     """The method of that name.
 
     Raises:
@@ -86,19 +86,19 @@ def find_tableau(argument: str, method: str | None) -> Tableau:
     return METHODS[method]
 
 
-def find_callbacks(func: object, tableau: Tableau, suffix: str = "") -> Callbacks:
+def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
     """The function's callbacks, with a warning for those that the method does not support."""
     step: Callback | None = getattr(func, f"callback_step{suffix}", None)
     accept: Callback | None = getattr(func, f"callback_accept_step{suffix}", None)
     reject: Callback | None = getattr(func, f"callback_reject_step{suffix}", None)
-    if not tableau.adaptive and (accept is not None or reject is not None):
+    if not method.adaptive and (accept is not None or reject is not None):
         ignored = [
             name
             for name, callback in (("callback_accept_step", accept), ("callback_reject_step", reject))
             if callback
         ]
         warnings.warn(
-            f"method {tableau.name!r} takes fixed steps and does not call "
+            f"method {method.name!r} takes fixed steps and does not call "
             f"{', '.join(n + suffix for n in ignored)}",
             stacklevel=4,
         )

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from flashode.methods import Tableau
+from flashode.methods import Adams, Method, SciPy
+from flashode.methods.adams import MAX_ORDER
 
 # (state or tuple of states) -> 0-d tensor or float
 Norm = Callable[[Any], Any]
@@ -70,17 +71,57 @@ class FixedOptions:
     norm: Norm | None = None
 
 
-Options = AdaptiveOptions | FixedOptions
+@dataclass(frozen=True)
+class ImplicitOptions(FixedOptions):
+    """Options of a method whose stages solve equations.
 
-_ADAPTIVE_NAMES = frozenset(field.name for field in fields(AdaptiveOptions))
-_FIXED_NAMES = frozenset(field.name for field in fields(FixedOptions))
-_ADAPTIVE_DEFAULTS = AdaptiveOptions()
-_FIXED_DEFAULTS = FixedOptions()
+    Attributes:
+        max_iters: Most iterations of Newton's method for one step.
+    """
+
+    max_iters: int = 100
+
+
+@dataclass(frozen=True)
+class AdamsOptions(FixedOptions):
+    """Options of an Adams method.
+
+    Attributes:
+        max_iters: Most iterations of the implicit formula for one step.
+        max_order: The order grows up to this.
+    """
+
+    max_iters: int = 4
+    max_order: int = MAX_ORDER
+
+
+@dataclass(frozen=True)
+class SciPyOptions:
+    """Options of SciPy's solvers.
+
+    Attributes:
+        solver: The ``method`` of ``scipy.integrate.solve_ivp``.
+        min_step: Smallest step, which only ``"LSODA"`` knows, or None.
+        max_step: No step is larger.
+        norm: Of a state, used only by the default norm of an adaptive adjoint solve.
+    """
+
+    solver: str = "LSODA"
+    min_step: float | None = None
+    max_step: float = math.inf
+    norm: Norm | None = None
+
+
+Options = AdaptiveOptions | FixedOptions | SciPyOptions
+
+_DEFAULTS: dict[type[Options], Options] = {
+    kind: kind() for kind in (AdaptiveOptions, FixedOptions, ImplicitOptions, AdamsOptions, SciPyOptions)
+}
 _INTERPOLATIONS = ("linear", "cubic")
 
 
 def make_options(
-    tableau: Tableau,
+    method: Method,
     options: Mapping[str, Any] | None,
     direction: float,
     argument: str = "options",
@@ -90,7 +131,7 @@ def make_options(
     """Check a dict of options and turn its times into solver time.
 
     Args:
-        tableau: The method they are for.
+        method: The method they are for.
         options: What the user gave.
         direction: Solver time is this times the user's.
         argument: The dict's name in messages.
@@ -103,22 +144,33 @@ def make_options(
     if not options:
         if options is not None and not isinstance(options, Mapping):
             raise TypeError(f"{argument} must be a dict or None, got {options!r}")
-        return _ADAPTIVE_DEFAULTS if tableau.adaptive else _FIXED_DEFAULTS
+        return _DEFAULTS[_kind(method)]
     if not isinstance(options, Mapping):
         raise TypeError(f"{argument} must be a dict or None, got {type(options).__name__}")
-    names = _ADAPTIVE_NAMES if tableau.adaptive else _FIXED_NAMES
+    kind = _kind(method)
+    names = frozenset(field.name for field in fields(kind))
     unknown = [name for name in options if name not in names]
     if unknown and warn:
         warnings.warn(
-            f"{argument}: {tableau.name} does not know {', '.join(map(repr, unknown))}; it takes "
+            f"{argument}: {method.name} does not know {', '.join(map(repr, unknown))}; it takes "
             f"{', '.join(sorted(names))}",
             stacklevel=4,
         )
     known = {name: value for name, value in options.items() if name in names}
     check = _Check(argument)
-    if tableau.adaptive:
-        return _adaptive(known, direction, check)
-    return _fixed(known, direction, check)
+    if issubclass(kind, FixedOptions):
+        return _fixed(kind, known, direction, check)
+    return _scipy(known, check) if kind is SciPyOptions else _adaptive(known, direction, check)
+
+
+def _kind(method: Method) -> type[Options]:
+    if isinstance(method, Adams):
+        return AdamsOptions
+    if isinstance(method, SciPy):
+        return SciPyOptions
+    if method.adaptive:
+        return AdaptiveOptions
+    return ImplicitOptions if method.implicit else FixedOptions
 
 
 @dataclass(frozen=True)
@@ -201,7 +253,24 @@ def _times(option: str, value: Any, direction: float, check: _Check) -> tuple[fl
     return tuple(sorted(times))
 
 
-def _fixed(options: dict[str, Any], direction: float, check: _Check) -> FixedOptions:
+def _scipy(options: dict[str, Any], check: _Check) -> SciPyOptions:
+    values: dict[str, Any] = {}
+    if "solver" in options:
+        if not isinstance(options["solver"], str):
+            raise TypeError(f"{check.name('solver')} must be a string, got {options['solver']!r}")
+        values["solver"] = options["solver"]
+    for name in ("min_step", "max_step"):
+        if options.get(name) is not None:
+            accepted, valid = _ADAPTIVE_REALS[name]
+            values[name] = check.real(name, options[name], accepted, valid)
+    if options.get("norm") is not None:
+        values["norm"] = check.callable("norm", options["norm"], "a callable")
+    return SciPyOptions(**values)
+
+
+def _fixed(
+    kind: type[FixedOptions], options: dict[str, Any], direction: float, check: _Check
+) -> FixedOptions:
     values: dict[str, Any] = {}
     step_size = options.get("step_size")
     if step_size is not None:
@@ -228,7 +297,16 @@ def _fixed(options: dict[str, Any], direction: float, check: _Check) -> FixedOpt
         values["perturb"] = bool(options["perturb"])
     if options.get("norm") is not None:
         values["norm"] = check.callable("norm", options["norm"], "a callable")
-    return FixedOptions(**values)
+    if options.get("max_iters") is not None:
+        values["max_iters"] = int(
+            check.real("max_iters", options["max_iters"], "a positive integer", lambda x: 1 <= x < 2**31)
+        )
+    if options.get("max_order") is not None:
+        accepted = f"an integer from 1 to {MAX_ORDER}"
+        values["max_order"] = int(
+            check.real("max_order", options["max_order"], accepted, lambda x: 1 <= x <= MAX_ORDER)
+        )
+    return kind(**values)
 
 
 def _reversed_grid(construct: GridConstructor) -> GridConstructor:

@@ -16,7 +16,7 @@ from flashode.statistics import Statistics
 
 def integrate(problem: Problem) -> tuple[torch.Tensor, Statistics]:
     """Solve, recording for autograd if grad mode is on: states ``(times, *state)``, and the counts."""
-    if problem.tableau.adaptive:
+    if problem.method.adaptive:
         return solve_adaptive(problem)
     return solve_fixed(problem)
 

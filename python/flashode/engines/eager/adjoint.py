@@ -106,7 +106,7 @@ class _Reverse:
             t=-problem.t.detach()[i - 1 : i + 1].flip(0),
             times=(-problem.times[i], -problem.times[i - 1]),
             direction=-1.0,
-            tableau=self.adjoint.tableau,
+            method=self.adjoint.method,
             rtol=self.adjoint.rtol,
             atol=self.adjoint.atol,
             options=self.options,

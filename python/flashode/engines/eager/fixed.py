@@ -8,7 +8,7 @@ import torch
 
 from flashode.engines import failure
 from flashode.engines.eager.callbacks import notify
-from flashode.engines.eager.step import Clock, Stepper, is_differentiated
+from flashode.engines.eager.step import Clock, FixedStepper, RungeKuttaStepper, is_differentiated
 from flashode.problem import FixedOptions, Problem, fixed_grid
 from flashode.statistics import Statistics
 
@@ -22,27 +22,26 @@ def solve_fixed(problem: Problem) -> tuple[torch.Tensor, Statistics]:
     """
     assert isinstance(problem.options, FixedOptions)
     options = problem.options
-    stepper = Stepper(problem, Statistics())
+    stepper = make_stepper(problem, Statistics())
     grid = fixed_grid(problem)
     y = problem.y0
     outputs = [y]
     for clock in _clocks(grid):
         notify(problem, problem.callbacks.step, grid.dtype, clock.t0, y, clock.dt)
-        k, y1 = _step(stepper, options, clock, y)
+        k, y1 = stepper.step(clock, y)
         stepper.statistics.accepted += 1
         while len(outputs) < len(problem.times) and clock.t1 >= problem.times[len(outputs)]:
             outputs.append(_output(stepper, options, clock, y, y1, k[0], len(outputs)))
         y = y1
     states = torch.stack(outputs)
     if not _finite(states):
-        _locate(problem, options, grid, states, stepper.statistics)
+        _locate(problem, grid, states, stepper.statistics)
     return states, stepper.statistics
 
 
-def _step(
-    stepper: Stepper, options: FixedOptions, clock: Clock, y: torch.Tensor
-) -> tuple[list[torch.Tensor], torch.Tensor]:
-    return stepper.stages(clock, y, None, ends_inside=options.perturb, starts_inside=options.perturb)
+def make_stepper(problem: Problem, statistics: Statistics) -> FixedStepper:
+    """What takes the steps of the problem's method."""
+    return RungeKuttaStepper(problem, statistics)
 
 
 def _clocks(grid: torch.Tensor) -> Iterator[Clock]:
@@ -58,7 +57,7 @@ def _clocks(grid: torch.Tensor) -> Iterator[Clock]:
 
 
 def _output(
-    stepper: Stepper,
+    stepper: FixedStepper,
     options: FixedOptions,
     clock: Clock,
     y0: torch.Tensor,
@@ -100,17 +99,15 @@ def _finite(x: torch.Tensor) -> bool:
 
 
 @torch.no_grad()
-def _locate(
-    problem: Problem, options: FixedOptions, grid: torch.Tensor, states: torch.Tensor, statistics: Statistics
-) -> None:
+def _locate(problem: Problem, grid: torch.Tensor, states: torch.Tensor, statistics: Statistics) -> None:
     """Step again, looking this time, and raise where the first value that is not finite turns up."""
-    stepper = Stepper(problem, Statistics())
+    stepper = make_stepper(problem, Statistics())
     reached = states[: int((~torch.isfinite(states)).view(len(states), -1).any(dim=1).nonzero()[0])]
     y = problem.y0
     if not _finite(y):
         raise failure.non_finite(problem, problem.times[0], "state", y, statistics, reached)
     for clock in _clocks(grid):
-        k, y1 = _step(stepper, options, clock, y)
+        k, y1 = stepper.step(clock, y)
         for stage in k:
             if not _finite(stage):
                 raise failure.non_finite(problem, clock.t0, "field", stage, statistics, reached)

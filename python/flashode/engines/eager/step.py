@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch.autograd import forward_ad
 
 from flashode.methods import Tableau
-from flashode.problem import Problem
+from flashode.problem import FixedOptions, Problem
 from flashode.statistics import Statistics
 
 
@@ -77,6 +78,19 @@ def _neighbour(t: float, dtype: torch.dtype, towards: float) -> float:
         return math.nextafter(t, towards)
     x, limit = torch.tensor([t, towards], dtype=dtype, device="cpu").unbind()
     return float(torch.nextafter(x, limit))
+
+
+class FixedStepper(Protocol):
+    """Takes the steps of a fixed-step method, one after the other."""
+
+    problem: Problem
+    statistics: Statistics
+
+    def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
+        """The field at one time, counted."""
+
+    def step(self, clock: Clock, y0: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The slopes that the step evaluated, first that at its start, and its solution."""
 
 
 @dataclass
@@ -149,6 +163,16 @@ class Stepper:
         if clock.stretch is not None:
             stacked = stacked + stacked.new_tensor(self._c) * clock.stretch.to(self._dtype)
         return stacked.unbind()
+
+
+class RungeKuttaStepper(Stepper):
+    """Takes the steps of an explicit fixed-step Runge-Kutta method."""
+
+    def step(self, clock: Clock, y0: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The stages and the solution."""
+        options = self.problem.options
+        assert isinstance(options, FixedOptions)
+        return self.stages(clock, y0, None, ends_inside=options.perturb, starts_inside=options.perturb)
 
 
 def combine(y0: torch.Tensor, k: list[torch.Tensor], row: torch.Tensor, clock: Clock) -> torch.Tensor:

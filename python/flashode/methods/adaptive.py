@@ -1,216 +1,42 @@
-"""Every method's Butcher tableau, written once and exactly.
-
-Conventions. A step from ``(t0, y0)`` with size ``dt`` computes the stages
-``k[i] = f(t0 + c[i] dt, y0 + dt * sum_j a[i][j] k[j])`` and then ``y1 = y0 + dt * sum_i b[i] k[i]``. An
-adaptive method also has ``b_error``, whose combination ``dt * sum_i b_error[i] k[i]`` is the difference
-between the solution and the embedded one, and ``b_mid``, with ``y(t0 + dt/2) ~ y0 + dt * sum_i b_mid[i]
-k[i]`` for the dense output. Adaptive methods reuse the last stage as the first of the next step, whether or
-not it was evaluated at ``y1``.
-"""
+"""Explicit methods that estimate their error and choose their steps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 
-Row = tuple[Fraction, ...]
+from flashode.methods.tableau import Row, row, tableau
 
-# Prince and Dormand publish 18-digit rational approximations; every other method has row sums exact far
-# beyond this.
-_ROW_SUM_TOLERANCE = Fraction(1, 10**15)
-
-
-@dataclass(frozen=True)
-class FloatTableau:
-    """A tableau rounded to double precision, for engines that compute."""
-
-    a: tuple[tuple[float, ...], ...]
-    b: tuple[float, ...]
-    c: tuple[float, ...]
-    b_error: tuple[float, ...]  # empty for a fixed-step method
-    b_mid: tuple[float, ...]  # empty for a fixed-step method
-
-
-# Compared and hashed by identity: hashing a hundred fractions costs more than a solve.
-@dataclass(frozen=True, eq=False)
-class Tableau:
-    """An explicit Runge-Kutta method.
-
-    Attributes:
-        name: The name it is called by.
-        order: Order of the propagated solution; also the order in the step-size formula.
-        a: Row i has i entries.
-        b: Weights of the propagated solution.
-        c: Abscissae.
-        b_error: Weights of the error estimate, or None for a fixed-step method.
-        b_mid: Weights of the solution at the middle of the step, or None for a fixed-step method.
-        source: Where the coefficients were published.
-
-    Raises:
-        ValueError: If the shapes do not fit or the rows of ``a`` do not sum to ``c``.
-    """
-
-    name: str
-    order: int
-    a: tuple[Row, ...]
-    b: Row
-    c: Row
-    b_error: Row | None
-    b_mid: Row | None
-    source: str
-
-    def __post_init__(self) -> None:
-        stages = len(self.b)
-        if len(self.a) != stages or len(self.c) != stages or stages == 0:
-            raise ValueError(f"tableau {self.name}: a, b and c must have the same number of stages")
-        for i, (row, c) in enumerate(zip(self.a, self.c, strict=True)):
-            if len(row) != i:
-                raise ValueError(
-                    f"tableau {self.name}: row {i} of a must have {i} entries, it has {len(row)}"
-                )
-            if abs(sum(row, Fraction(0)) - c) > _ROW_SUM_TOLERANCE:
-                raise ValueError(f"tableau {self.name}: row {i} of a must sum to c[{i}]")
-        if abs(sum(self.b, Fraction(0)) - 1) > _ROW_SUM_TOLERANCE:
-            raise ValueError(f"tableau {self.name}: b must sum to 1")
-        if (self.b_error is None) != (self.b_mid is None):
-            raise ValueError(f"tableau {self.name}: b_error and b_mid go together")
-        for label, weights, total in (("b_error", self.b_error, 0), ("b_mid", self.b_mid, Fraction(1, 2))):
-            if weights is None:
-                continue
-            if len(weights) != stages:
-                raise ValueError(f"tableau {self.name}: {label} must have {stages} entries")
-            if abs(sum(weights, Fraction(0)) - total) > _ROW_SUM_TOLERANCE:
-                raise ValueError(f"tableau {self.name}: {label} must sum to {total}")
-
-    @property
-    def stages(self) -> int:
-        """Number of stages."""
-        return len(self.b)
-
-    @property
-    def adaptive(self) -> bool:
-        """Whether the method estimates its own error."""
-        return self.b_error is not None
-
-    @property
-    def fsal(self) -> bool:
-        """Whether the last stage is evaluated at the new solution."""
-        return self.b == (*self.a[-1], 0)
-
-    @cached_property
-    def _floats(self) -> FloatTableau:
-        return FloatTableau(
-            a=tuple(tuple(map(float, row)) for row in self.a),
-            b=tuple(map(float, self.b)),
-            c=tuple(map(float, self.c)),
-            b_error=tuple(map(float, self.b_error or ())),
-            b_mid=tuple(map(float, self.b_mid or ())),
-        )
-
-    def floats(self) -> FloatTableau:
-        """The tableau rounded to double precision."""
-        return self._floats
-
-
-def _row(text: str) -> Row:
-    """Exact values of blank-separated integers, quotients and decimals."""
-    return tuple(Fraction(word) for word in text.split())
-
-
-def _minus(x: Row, y: Row) -> Row:
-    return tuple(p - q for p, q in zip(x, y, strict=True))
-
-
-def _tableau(
-    name: str,
-    order: int,
-    rows: tuple[str, ...],
-    b: str,
-    source: str,
-    embedded: str | None = None,
-    b_mid: Row | None = None,
-    c: str | None = None,
-) -> Tableau:
-    a = tuple(_row(row) for row in rows)
-    weights = _row(b)
-    return Tableau(
-        name=name,
-        order=order,
-        a=a,
-        b=weights,
-        c=tuple(sum(row, Fraction(0)) for row in a) if c is None else _row(c),
-        b_error=None if embedded is None else _minus(weights, _row(embedded)),
-        b_mid=b_mid,
-        source=source,
-    )
-
-
-_EULER = _tableau("euler", 1, ("",), "1", "Euler, Institutiones calculi integralis, 1768")
-
-_MIDPOINT = _tableau(
-    "midpoint",
-    2,
-    ("", "1/2"),
-    "0 1",
-    "Runge, Mathematische Annalen 46, 1895",
-)
-
-_HEUN2 = _tableau(
-    "heun2",
-    2,
-    ("", "1"),
-    "1/2 1/2",
-    "Heun, Zeitschrift fuer Mathematik und Physik 45, 1900",
-)
-
-_HEUN3 = _tableau(
-    "heun3",
-    3,
-    ("", "1/3", "0 2/3"),
-    "1/4 0 3/4",
-    "Heun, Zeitschrift fuer Mathematik und Physik 45, 1900",
-)
-
-_RK4 = _tableau(
-    "rk4",
-    4,
-    ("", "1/3", "-1/3 1", "1 -1 1"),
-    "1/8 3/8 3/8 1/8",
-    "the 3/8 rule: Kutta, Zeitschrift fuer Mathematik und Physik 46, 1901",
-)
-
-_ADAPTIVE_HEUN = _tableau(
+_ADAPTIVE_HEUN = tableau(
     "adaptive_heun",
     2,
     ("", "1"),
     "1/2 1/2",
     "Heun 1900 with the backward-looking Euler weights (0, 1) embedded",
     embedded="0 1",
-    b_mid=_row("1/2 0"),
+    b_mid=row("1/2 0"),
 )
 
-_FEHLBERG2 = _tableau(
+_FEHLBERG2 = tableau(
     "fehlberg2",
     2,
     ("", "1/2", "1/256 255/256"),
     "1/512 255/256 1/512",
     "RK1(2), formula 2: Fehlberg, NASA TR R-315, 1969",
     embedded="1/256 255/256 0",
-    b_mid=_row("0 1/2 0"),
+    b_mid=row("0 1/2 0"),
 )
 
-_BOSH3 = _tableau(
+_BOSH3 = tableau(
     "bosh3",
     3,
     ("", "1/2", "0 3/4", "2/9 1/3 4/9"),
     "2/9 1/3 4/9 0",
     "Bogacki and Shampine, Applied Mathematics Letters 2, 1989",
     embedded="7/24 1/4 1/3 1/8",
-    b_mid=_row("0 1/2 0 0"),
+    b_mid=row("0 1/2 0 0"),
 )
 
-_DOPRI5 = _tableau(
+_DOPRI5 = tableau(
     "dopri5",
     5,
     (
@@ -228,7 +54,7 @@ _DOPRI5 = _tableau(
     embedded="1951/21600 0 22642/50085 451/720 -12231/42400 649/6300 1/60",
     b_mid=tuple(
         weight / 2
-        for weight in _row(
+        for weight in row(
             "6025192743/30085553152 0 51252292925/65400821598 -2691868925/45128329728 "
             "187940372067/1594534317056 -1776094331/19743644256 11237099/235043384"
         )
@@ -238,7 +64,7 @@ _DOPRI5 = _tableau(
 
 def _first_column(c: str, rest: str) -> str:
     """A row of which all but the first entry are published: the first makes it sum to its abscissa."""
-    return f"{Fraction(c) - sum(_row(rest))} {rest}"
+    return f"{Fraction(c) - sum(row(rest))} {rest}"
 
 
 _TSIT5_C5 = "0.98002554090450968572981028628702459549421"
@@ -252,7 +78,7 @@ _TSIT5_B = (
 def _tsit5_mid() -> Row:
     """The paper's fourth-order interpolant, given there in factored form, at the middle of the step."""
     x = Fraction(1, 2)
-    scale, root, p, q = _row("-1.0530884977290216 1.3299890189751412 -1.4364028541716351 0.7139816917074209")
+    scale, root, p, q = row("-1.0530884977290216 1.3299890189751412 -1.4364028541716351 0.7139816917074209")
     first = scale * x * (x - root) * (x**2 + p * x + q)
     quadratics = (
         "0.1017 -2.1966568338249754 1.2949852507374631",
@@ -266,12 +92,12 @@ def _tsit5_mid() -> Row:
     )
     return (
         first,
-        *(s * x**2 * (x**2 + p * x + q) for s, p, q in map(_row, quadratics)),
-        *(s * x**2 * (x - r1) * (x - r2) for s, r1, r2 in map(_row, roots)),
+        *(s * x**2 * (x**2 + p * x + q) for s, p, q in map(row, quadratics)),
+        *(s * x**2 * (x - r1) * (x - r2) for s, r1, r2 in map(row, roots)),
     )
 
 
-_TSIT5 = _tableau(
+_TSIT5 = tableau(
     "tsit5",
     5,
     (
@@ -330,7 +156,7 @@ def _dopri8_mid() -> Row:
     }
     weights = [Fraction(0)] * 14
     for stage, text in polynomials.items():
-        for coefficient in _row(text):
+        for coefficient in row(text):
             weights[stage] = weights[stage] / 2 + coefficient
         weights[stage] /= 2
     return tuple(weights)
@@ -341,7 +167,7 @@ _DOPRI8_B = (
     "-1041891430/1371343529 760417239/1151165299 118820643/751138087 -528747749/2220607170 1/4"
 )
 
-_DOPRI8 = _tableau(
+_DOPRI8 = tableau(
     "dopri8",
     8,
     (
@@ -377,19 +203,4 @@ _DOPRI8 = _tableau(
     c="0 1/18 1/12 1/8 5/16 3/8 59/400 93/200 5490023248/9719169821 13/20 1201146811/1299019798 1 1 1",
 )
 
-METHODS: dict[str, Tableau] = {
-    tableau.name: tableau
-    for tableau in (
-        _DOPRI8,
-        _DOPRI5,
-        _TSIT5,
-        _BOSH3,
-        _FEHLBERG2,
-        _ADAPTIVE_HEUN,
-        _EULER,
-        _MIDPOINT,
-        _HEUN2,
-        _HEUN3,
-        _RK4,
-    )
-}
+ADAPTIVE = (_DOPRI8, _DOPRI5, _TSIT5, _BOSH3, _FEHLBERG2, _ADAPTIVE_HEUN)

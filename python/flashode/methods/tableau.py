@@ -1,0 +1,162 @@
+"""Butcher tableaux: what one is, and how one is written.
+
+Conventions. A step from ``(t0, y0)`` with size ``dt`` computes the stages
+``k[i] = f(t0 + c[i] dt, y0 + dt * sum_j a[i][j] k[j])`` and then ``y1 = y0 + dt * sum_i b[i] k[i]``. An
+adaptive method also has ``b_error``, whose combination ``dt * sum_i b_error[i] k[i]`` is the difference
+between the solution and the embedded one, and ``b_mid``, with ``y(t0 + dt/2) ~ y0 + dt * sum_i b_mid[i]
+k[i]`` for the dense output. Adaptive methods reuse the last stage as the first of the next step, whether or
+not it was evaluated at ``y1``.
+
+Irrational coefficients are rational numbers that agree with them to forty digits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import isqrt
+
+Row = tuple[Fraction, ...]
+
+# Prince and Dormand publish 18-digit rational approximations; every other method has row sums exact far
+# beyond this.
+_ROW_SUM_TOLERANCE = Fraction(1, 10**15)
+
+
+@dataclass(frozen=True)
+class FloatTableau:
+    """A tableau rounded to double precision, for engines that compute."""
+
+    a: tuple[tuple[float, ...], ...]
+    b: tuple[float, ...]
+    c: tuple[float, ...]
+    b_error: tuple[float, ...]  # empty for a fixed-step method
+    b_mid: tuple[float, ...]  # empty for a fixed-step method
+
+
+# Compared and hashed by identity: hashing a hundred fractions costs more than a solve.
+@dataclass(frozen=True, eq=False)
+class Tableau:
+    """A Runge-Kutta method.
+
+    Attributes:
+        name: The name it is called by.
+        order: Order of the propagated solution; also the order in the step-size formula.
+        a: Row i has i entries; in an implicit method each has as many as there are stages.
+        b: Weights of the propagated solution.
+        c: Abscissae.
+        b_error: Weights of the error estimate, or None for a fixed-step method.
+        b_mid: Weights of the solution at the middle of the step, or None for a fixed-step method.
+        source: Where the coefficients were published.
+
+    Raises:
+        ValueError: If the shapes do not fit or the rows of ``a`` do not sum to ``c``.
+    """
+
+    name: str
+    order: int
+    a: tuple[Row, ...]
+    b: Row
+    c: Row
+    b_error: Row | None
+    b_mid: Row | None
+    source: str
+
+    def __post_init__(self) -> None:
+        stages = len(self.b)
+        if len(self.a) != stages or len(self.c) != stages or stages == 0:
+            raise ValueError(f"tableau {self.name}: a, b and c must have the same number of stages")
+        for i, (entries, c) in enumerate(zip(self.a, self.c, strict=True)):
+            count = stages if self.implicit else i
+            if len(entries) != count:
+                raise ValueError(
+                    f"tableau {self.name}: row {i} of a must have {count} entries, it has {len(entries)}"
+                )
+            if abs(sum(entries, Fraction(0)) - c) > _ROW_SUM_TOLERANCE:
+                raise ValueError(f"tableau {self.name}: row {i} of a must sum to c[{i}]")
+        if abs(sum(self.b, Fraction(0)) - 1) > _ROW_SUM_TOLERANCE:
+            raise ValueError(f"tableau {self.name}: b must sum to 1")
+        if (self.b_error is None) != (self.b_mid is None):
+            raise ValueError(f"tableau {self.name}: b_error and b_mid go together")
+        for label, weights, total in (("b_error", self.b_error, 0), ("b_mid", self.b_mid, Fraction(1, 2))):
+            if weights is None:
+                continue
+            if len(weights) != stages:
+                raise ValueError(f"tableau {self.name}: {label} must have {stages} entries")
+            if abs(sum(weights, Fraction(0)) - total) > _ROW_SUM_TOLERANCE:
+                raise ValueError(f"tableau {self.name}: {label} must sum to {total}")
+
+    @property
+    def stages(self) -> int:
+        """Number of stages."""
+        return len(self.b)
+
+    @cached_property
+    def implicit(self) -> bool:
+        """Whether stages depend on themselves or on later ones, so that equations must be solved."""
+        return len(self.a[0]) > 0
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the method estimates its own error."""
+        return self.b_error is not None
+
+    @property
+    def fsal(self) -> bool:
+        """Whether the last stage is evaluated at the new solution."""
+        return self.b == (*self.a[-1], 0)
+
+    @cached_property
+    def _floats(self) -> FloatTableau:
+        return FloatTableau(
+            a=tuple(tuple(map(float, entries)) for entries in self.a),
+            b=tuple(map(float, self.b)),
+            c=tuple(map(float, self.c)),
+            b_error=tuple(map(float, self.b_error or ())),
+            b_mid=tuple(map(float, self.b_mid or ())),
+        )
+
+    def floats(self) -> FloatTableau:
+        """The tableau rounded to double precision."""
+        return self._floats
+
+
+def row(text: str) -> Row:
+    """Exact values of blank-separated integers, quotients and decimals."""
+    return tuple(Fraction(word) for word in text.split())
+
+
+def root(n: int) -> Fraction:
+    """The square root of ``n`` to forty digits."""
+    return Fraction(isqrt(n * 10**80), 10**40)
+
+
+def minus(x: Row, y: Row) -> Row:
+    """The difference of two rows."""
+    return tuple(p - q for p, q in zip(x, y, strict=True))
+
+
+def tableau(
+    name: str,
+    order: int,
+    rows: tuple[str | Row, ...],
+    b: str | Row,
+    source: str,
+    embedded: str | None = None,
+    b_mid: Row | None = None,
+    c: str | None = None,
+) -> Tableau:
+    """A tableau from its rows, written as :func:`row` reads them; ``c`` is their sums if it is not given."""
+    a = tuple(row(written) if isinstance(written, str) else written for written in rows)
+    weights = row(b) if isinstance(b, str) else b
+    return Tableau(
+        name=name,
+        order=order,
+        a=a,
+        b=weights,
+        c=tuple(sum(entries, Fraction(0)) for entries in a) if c is None else row(c),
+        b_error=None if embedded is None else minus(weights, row(embedded)),
+        b_mid=b_mid,
+        source=source,
+    )
