@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <stdexcept>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "bindings/bindings.hpp"
@@ -47,6 +49,13 @@ numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std
     return made;
 }
 
+Row increasing(const char* name, Row times) {
+    if (!std::is_sorted(times.begin(), times.end())) {
+        throw std::invalid_argument(std::string(name) + " must not decrease");
+    }
+    return times;
+}
+
 }  // namespace
 
 void bind_method(const py::module_& m) {
@@ -54,7 +63,8 @@ void bind_method(const py::module_& m) {
         .def(py::init([](int order, bool adaptive, bool fsal, const std::vector<Row>& a, const Row& b,
                          const Row& c, const Row& b_error, const Row& b_mid, double rtol, double atol,
                          double first_step, double min_step, double max_step, double safety, double ifactor,
-                         double dfactor, std::int64_t max_num_steps, bool perturb) {
+                         double dfactor, std::int64_t max_num_steps, bool perturb, Row step_t, Row jump_t,
+                         bool cubic) {
                  cpu::Method method;
                  method.tableau = tableau(order, adaptive, fsal, a, b, c, b_error, b_mid);
                  method.controller = {min_step, max_step, safety, ifactor, dfactor};
@@ -63,13 +73,17 @@ void bind_method(const py::module_& m) {
                  method.rtol = rtol;
                  method.atol = atol;
                  method.perturb = perturb;
+                 method.step_t = increasing("step_t", std::move(step_t));
+                 method.jump_t = increasing("jump_t", std::move(jump_t));
+                 method.cubic = cubic;
                  return method;
              }),
              py::kw_only(), py::arg("order"), py::arg("adaptive"), py::arg("fsal"), py::arg("a"),
              py::arg("b"), py::arg("c"), py::arg("b_error"), py::arg("b_mid"), py::arg("rtol"),
              py::arg("atol"), py::arg("first_step"), py::arg("min_step"), py::arg("max_step"),
              py::arg("safety"), py::arg("ifactor"), py::arg("dfactor"), py::arg("max_num_steps"),
-             py::arg("perturb"));
+             py::arg("perturb"), py::arg("step_t") = Row{}, py::arg("jump_t") = Row{},
+             py::arg("cubic") = false);
 }
 
 }  // namespace flashode::bindings

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "bindings/bindings.hpp"
+#include "bindings/calls.hpp"
+#include "bindings/field.hpp"
 #include "cpu/engine.hpp"
 
 namespace py = pybind11;
@@ -20,13 +22,6 @@ namespace py = pybind11;
 namespace flashode::bindings {
 
 namespace {
-
-using Address = std::uintptr_t;
-
-template <class T>
-T* pointer(Address address) {
-    return reinterpret_cast<T*>(address);  // NOLINT(performance-no-int-to-ptr): what torch's data_ptr() gives
-}
 
 template <class Real>
 const cpu::Kernels<Real>& kernels();
@@ -37,67 +32,6 @@ const cpu::Kernels<float>& kernels<float>() {
 template <>
 const cpu::Kernels<double>& kernels<double>() {
     return cpu::active_kernels().twofold;
-}
-
-// The program is held here so that a solve outlives the Python objects it came from.
-struct BoundField {
-    std::shared_ptr<program::Program> program;
-    cpu::Field field;
-
-    BoundField(std::shared_ptr<program::Program> of, const std::vector<Address>& parameters,
-               std::vector<bool> wants_gradient, const std::vector<std::pair<int, bool>>& segments,
-               std::int64_t batch, double direction)
-        : program(std::move(of)) {
-        if (parameters.size() != program->parameter_sizes.size() ||
-            wants_gradient.size() != parameters.size()) {
-            throw std::invalid_argument("one address and one flag for each parameter of the program");
-        }
-        field.program = program.get();
-        for (const Address address : parameters) field.parameters.push_back(pointer<const void>(address));
-        field.wants_gradient = std::move(wants_gradient);
-        for (const auto& [rows, in_norm] : segments) add_segment(rows, in_norm);
-        require_whole_state();
-        field.batch = batch;
-        field.direction = direction;
-    }
-
-   private:
-    void add_segment(int rows, bool in_norm) {
-        if (rows < 1) throw std::invalid_argument("a segment of the state without rows");
-        field.segments.push_back({rows, in_norm});
-    }
-
-    void require_whole_state() const {
-        std::int64_t rows = 0;
-        bool judged = false;
-        for (const cpu::Segment& segment : field.segments) {
-            rows += segment.rows;
-            judged = judged || segment.in_norm;
-        }
-        if (rows != program->width()) {
-            throw std::invalid_argument("the segments have " + std::to_string(rows) +
-                                        " rows together, the state has " + std::to_string(program->width()));
-        }
-        if (!judged) throw std::invalid_argument("no segment of the state is in the norm");
-    }
-};
-
-// Runs a kernel without the GIL; Ctrl-C stops it and is raised here.
-template <class Run>
-cpu::Outcome interruptible(const Run& run) {
-    bool raised = false;
-    const cpu::Interrupt interrupt = [&raised] {
-        const py::gil_scoped_acquire held;
-        raised = PyErr_CheckSignals() != 0;
-        return raised;
-    };
-    cpu::Outcome outcome;
-    {
-        const py::gil_scoped_release released;
-        outcome = run(interrupt);
-    }
-    if (raised) throw py::error_already_set();
-    return outcome;
 }
 
 template <class Real>
@@ -126,12 +60,73 @@ py::array_t<Real> owned_by_python(std::vector<Real>&& values) {
 }
 
 // Returns the outcome and, where they are kept, the log of the steps and the checkpoints as three arrays.
+// A captured event function: what it gives must not depend on what a trajectory carries along.
+struct BoundEvent {
+    BoundField of;
+
+    explicit BoundEvent(BoundField field) : of(std::move(field)) {
+        for (const cpu::Segment& segment : of.field.segments) {
+            if (!segment.in_norm) throw std::invalid_argument("an event sees the state alone");
+        }
+    }
+};
+
+std::int64_t state_size(const cpu::Field& field) {
+    std::int64_t rows = 0;
+    for (const cpu::Segment& segment : field.segments) rows += segment.in_norm ? segment.rows : 0;
+    return field.batch * rows;
+}
+
+// The parts of a request that are not plain numbers, in one place for as long as the solve lasts.
+template <class Real>
+struct Extras {
+    std::optional<Question> asked_event;
+    std::optional<Question> asked_norm;
+    cpu::Event<Real> event;
+    cpu::Measure<Real> measure;
+    cpu::Nodes<Real> nodes;
+
+    void add_event(const py::object& given, double step_size, cpu::ForwardRequest<Real>& request) {
+        if (given.is_none()) return;
+        if (!request.method->tableau.adaptive && !(step_size > 0.0)) {
+            throw std::invalid_argument("a fixed-step method needs the size of its steps towards an event");
+        }
+        if (py::isinstance<BoundEvent>(given)) {
+            event.field = &given.cast<const BoundEvent&>().of.field;
+            if (state_size(*event.field) != state_size(*request.field)) {
+                throw std::invalid_argument("an event of a state of another size");
+            }
+        } else {
+            asked_event.emplace("event", given);
+            event.state = pointer<Real>(asked_event->address());
+            event.value = [this](double t) { return (*asked_event)(t); };
+        }
+        request.event = &event;
+        request.step_size = step_size;
+    }
+
+    void add_measure(Address rtol, Address atol, const py::object& norm, cpu::ForwardRequest<Real>& request) {
+        if (rtol == 0 && atol == 0 && norm.is_none()) return;
+        measure.rtol = pointer<const Real>(rtol);
+        measure.atol = pointer<const Real>(atol);
+        if (!norm.is_none()) {
+            asked_norm.emplace("norm", norm);
+            measure.scaled = pointer<Real>(asked_norm->address());
+            measure.norm = [this] { return (*asked_norm)(); };
+        }
+        request.measure = &measure;
+    }
+};
+
 template <class Real>
 py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0, Address times,
-                  std::int64_t time_count, Address grid, std::int64_t grid_count, Address states, bool keep) {
+                  std::int64_t time_count, Address grid, std::int64_t grid_count, Address states, bool keep,
+                  Address rtol, Address atol, const py::object& event, double step_size, bool every_step,
+                  const py::object& norm) {
     cpu::StepLog log;
     cpu::Checkpoints<Real> checkpoints;
     cpu::ForwardRequest<Real> request;
+    Extras<Real> extras;
     request.field = &field.field;
     request.method = &method;
     request.y0 = pointer<const Real>(y0);
@@ -144,12 +139,20 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
         request.log = &log;
         request.checkpoints = &checkpoints;
     }
+    extras.add_event(event, step_size, request);
+    extras.add_measure(rtol, atol, norm, request);
+    if (every_step) request.nodes = &extras.nodes;
     const cpu::Outcome outcome = interruptible(
         [&](const cpu::Interrupt& interrupt) { return kernels<Real>().forward(request, interrupt); });
-    if (!keep) return py::make_tuple(outcome, py::none(), py::none(), py::none(), py::none());
-    return py::make_tuple(outcome, std::move(log), owned_by_python(std::move(checkpoints.states)),
-                          owned_by_python(std::move(checkpoints.slopes)),
-                          owned_by_python(std::move(checkpoints.constants)));
+    py::tuple kept = py::make_tuple(outcome, py::none(), py::none(), py::none(), py::none());
+    if (keep) {
+        kept = py::make_tuple(outcome, std::move(log), owned_by_python(std::move(checkpoints.states)),
+                              owned_by_python(std::move(checkpoints.slopes)),
+                              owned_by_python(std::move(checkpoints.constants)));
+    }
+    if (!every_step) return kept;
+    return py::tuple(kept + py::make_tuple(owned_by_python(std::move(extras.nodes.times)),
+                                           owned_by_python(std::move(extras.nodes.states))));
 }
 
 template <class Real>
@@ -218,7 +221,8 @@ template <class Real>
 void bind_precision(py::module_& m, const std::string& of) {
     m.def(("forward_" + of).c_str(), &forward<Real>, py::arg("field"), py::arg("method"), py::arg("y0"),
           py::arg("times"), py::arg("time_count"), py::arg("grid"), py::arg("grid_count"), py::arg("states"),
-          py::arg("keep"));
+          py::arg("keep"), py::arg("rtol") = 0, py::arg("atol") = 0, py::arg("event") = py::none(),
+          py::arg("step_size") = 0.0, py::arg("every_step") = false, py::arg("norm") = py::none());
     m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::arg("field"), py::arg("method"),
           py::arg("log"), py::arg("states"), py::arg("slopes"), py::arg("constants"), py::arg("times"),
           py::arg("time_count"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"),
@@ -248,12 +252,14 @@ void bind_solve(py::module_& m) {
         .def_readonly("times_reached", &cpu::Outcome::times_reached)
         .def_readonly("evaluations", &cpu::Outcome::evaluations)
         .def_readonly("accepted", &cpu::Outcome::accepted)
-        .def_readonly("rejected", &cpu::Outcome::rejected);
+        .def_readonly("rejected", &cpu::Outcome::rejected)
+        .def_readonly("event_t", &cpu::Outcome::event_t);
     py::class_<BoundField>(m, "Field")
         .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,
                       const std::vector<std::pair<int, bool>>&, std::int64_t, double>(),
              py::arg("program"), py::arg("parameters"), py::arg("wants_gradient"), py::arg("segments"),
              py::arg("batch"), py::arg("direction"));
+    py::class_<BoundEvent>(m, "Event").def(py::init<BoundField>(), py::arg("field"));
     py::class_<cpu::StepLog>(m, "StepLog").def_property_readonly("steps", [](const cpu::StepLog& log) {
         return log.steps.size();
     });

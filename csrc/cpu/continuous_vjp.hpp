@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/adjoint_field.hpp"
+#include "cpu/goals.hpp"
 #include "cpu/parameter_quadrature.hpp"
 #include "cpu/tiled_system.hpp"
 
@@ -22,7 +23,7 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
         : Base(*request.method, Tiles<Real>(reversed.batch, reversed.segments),
                Tiles<Real>(reversed.batch, twice(reversed.segments, request)),
                AugmentedTileField<Real>(reversed, tape, accumulators),
-               ParameterQuadrature<Real>(request, reversed, tape, accumulators)),
+               ParameterQuadrature<Real>(request, reversed, tape, accumulators), nullptr),
           a_(rows_.total()),
           q_(static_cast<std::size_t>(quadrature_.size())) {
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
@@ -138,12 +139,13 @@ class ContinuousAdjoint {
 
     Outcome solve_interval(std::int64_t i, const Interrupt& interrupt) {
         const double times[2] = {-request_.times[i], -request_.times[i - 1]};
+        const OutputTimes goal(times, 2);
         if (request_.method->tableau.adaptive) {
-            return integrate_adaptive(system_, *request_.method, times, 2, interrupt);
+            return integrate_adaptive(system_, *request_.method, times[0], goal, interrupt);
         }
         const std::vector<double>& grid = request_.grids[i - 1];
-        return integrate_fixed(system_, *request_.method, grid.data(), static_cast<std::int64_t>(grid.size()),
-                               times, 2, interrupt);
+        const GridSteps steps(grid.data(), static_cast<std::int64_t>(grid.size()));
+        return integrate_fixed(system_, *request_.method, steps, goal, interrupt);
     }
 
     // Moving output time i moves its state along f: dL/dt_i = (dL/dy_i)^T f(t_i, y_i). Returns evaluations

@@ -36,22 +36,25 @@ class DiscreteAdjoint {
           tableau_(numerics::rounded<Real>(method_.tableau)),
           tape_(tape),
           tiles_(request.field->batch, request.field->segments),
-          field_(*request.field, tape, tableau_.stages),
+          field_(*request.field, tape, tableau_.stages + (method_.cubic ? 1 : 0)),
           grad_constants_(static_cast<std::size_t>(tiles_.size())),
           reversed_{field_, tiles_, grad_constants_.data()},
           accumulator_(tape.accumulator_size()),
+          interpolant_(interpolant(method_)),
           carries_(tableau_.adaptive && !tableau_.fsal),
           with_times_(request.grad_times != nullptr) {
         const auto n = static_cast<std::size_t>(tiles_.size());
         const auto stages = static_cast<std::size_t>(tableau_.stages);
         for (Rows<Real>* rows : {&stages_, &grad_stages_, &stage_inputs_}) rows->resize(n * stages);
-        for (Rows<Real>* rows :
-             {&grad_y_, &grad_y0_, &grad_mid_, &grad_first_, &grad_last_, &scratch_, &y0_, &y1_, &y_mid_}) {
+        for (Rows<Real>* rows : {&grad_y_, &grad_y0_, &grad_mid_, &grad_first_, &grad_last_, &scratch_, &y0_,
+                                 &y1_, &y_mid_, &f_end_}) {
             rows->resize(n);
         }
+        while (moving_ < log_.steps.size() && !log_.steps[moving_].stopped) ++moving_;
         first_time_of_step_.assign(log_.steps.size() + 1, request.time_count);
-        for (std::int64_t j = request.time_count - 1; j >= 1; --j) {
-            first_time_of_step_[static_cast<std::size_t>(log_.step_of_time[static_cast<std::size_t>(j)])] = j;
+        while (at_start_ < request.time_count && step_of_time(at_start_) < 0) ++at_start_;
+        for (std::int64_t j = request.time_count - 1; j >= at_start_; --j) {
+            first_time_of_step_[static_cast<std::size_t>(step_of_time(j))] = j;
         }
         for (std::size_t s = log_.steps.size(); s-- > 0;) {
             first_time_of_step_[s] = std::min(first_time_of_step_[s], first_time_of_step_[s + 1]);
@@ -78,7 +81,7 @@ class DiscreteAdjoint {
                 reverse_step(tile, s);
                 if (s % STEPS_BETWEEN_FOLDS == 0) fold();
             }
-            add_cotangent(tile, 0, Real(1), grad_y_.data());
+            for (std::int64_t j = 0; j < at_start_; ++j) add_cotangent(tile, j, Real(1), grad_y_.data());
             tiles_.copy_constants(grad_constants_.data(), grad_y_.data());
             tiles_.store(tile, grad_y_.data(), request_.grad_y0);
         }
@@ -105,10 +108,20 @@ class DiscreteAdjoint {
         numerics::add_scaled(tiles_.size(), weight, scratch_.data(), out);
     }
 
+    std::int64_t step_of_time(std::int64_t j) const { return log_.step_of_time[static_cast<std::size_t>(j)]; }
+
+    // Whether the first stage is the last of the step before, evaluated elsewhere than at the solution.
+    bool carries(std::size_t s) const { return carries_ && s > 0 && !log_.steps[s].fresh; }
+
+    // Whether the size of a step moves: the ends of fixed steps are the user's times, and an adaptive step
+    // that a prescribed time has shortened is as long as is left from its start, if that moves.
+    bool stretches(std::size_t s) const { return !tableau_.adaptive || s == moving_; }
+
     // The time at which the first stage was evaluated: an adaptive step after the first reused the last stage
-    // of the step before, which looked just before its end.
+    // of the step before, which looked just before its end, unless the field jumped there.
     Real first_stage_time(std::size_t s) const {
         const Real start = static_cast<Real>(log_.steps[s].start);
+        if (log_.steps[s].fresh) return just_after(start);
         if (tableau_.adaptive) return s == 0 ? start : just_before(start);
         return method_.perturb ? just_after(start) : start;
     }
@@ -122,7 +135,7 @@ class DiscreteAdjoint {
     void recompute(std::int64_t tile, std::size_t s, const numerics::StepTimes<Real>& times, bool dense) {
         const int n = tiles_.size();
         tiles_.unpack(true, request_.states + checkpoint(tile, s), y0_.data());
-        if (carries_ && s > 0) {
+        if (carries(s)) {
             std::fill(stages_.data(), stages_.data() + n, Real(0));  // the constants' rates
             tiles_.unpack(true, request_.slopes + checkpoint(tile, s), stages_.data());
         } else {
@@ -130,6 +143,9 @@ class DiscreteAdjoint {
         }
         step_tile(tableau_, field_, tiles_, times, n, y0_.data(), stages_.data(), stage_inputs_.data(), n,
                   dense, y1_.data());
+        if (dense && interpolant_ == Interpolant::cubic) {
+            field_(tableau_.stages, static_cast<Real>(log_.steps[s].end), y1_.data(), f_end_.data());
+        }
     }
 
     void reverse_step(std::int64_t tile, std::size_t s) {
@@ -138,40 +154,40 @@ class DiscreteAdjoint {
         const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
         const std::int64_t begin = first_time_of_step_[s];
         const std::int64_t end = first_time_of_step_[s + 1];
-        const bool dense = begin < end && tableau_.adaptive;
+        const bool dense = begin < end && interpolant_ != Interpolant::linear;
         recompute(tile, s, times, dense);
 
         std::fill(grad_first_.begin(), grad_first_.end(), Real(0));
         std::fill(grad_mid_.begin(), grad_mid_.end(), Real(0));
         std::fill(grad_y0_.begin(), grad_y0_.end(), Real(0));
         for (std::int64_t j = begin; j < end; ++j) reverse_output(tile, s, j, step);
+        if (dense && interpolant_ == Interpolant::cubic) reverse_end(s);
 
         numerics::StepCotangents<Real> from;
         from.y1 = grad_y_.data();
-        if (dense) {
-            from.y_mid = grad_mid_.data();
-            from.k_first = grad_first_.data();
-        }
-        if (dense || carries_) from.k_last = grad_last_.data();
+        if (dense) from.k_first = grad_first_.data();
+        if (dense && tableau_.adaptive) from.y_mid = grad_mid_.data();
+        if ((dense && tableau_.adaptive) || carries_) from.k_last = grad_last_.data();
         numerics::StepTimeGradients<Real> grad_times;
         Real* grad_k = grad_stages_.data();
-        if (tableau_.adaptive) {
-            grad_times = numerics::step_vjp<false>(tableau_, reversed_, times.dt, n, stages_.data(), from,
-                                                   grad_k, scratch_.data(), stage_inputs_.data());
-        } else {
+        if (stretches(s)) {
             grad_times = numerics::step_vjp<true>(tableau_, reversed_, times.dt, n, stages_.data(), from,
                                                   grad_k, scratch_.data(), stage_inputs_.data());
+        } else {
+            grad_times = numerics::step_vjp<false>(tableau_, reversed_, times.dt, n, stages_.data(), from,
+                                                   grad_k, scratch_.data(), stage_inputs_.data());
         }
         std::copy(stage_inputs_.data(), stage_inputs_.data() + n, grad_y_.data());
         numerics::add_scaled(n, Real(1), grad_y0_.data(), grad_y_.data());
         std::fill(grad_last_.begin(), grad_last_.end(), Real(0));
-        if (carries_ && s > 0) {
+        if (carries(s)) {
             std::copy(grad_k, grad_k + n, grad_last_.data());
         } else {
             grad_times.start += reversed_.vjp(0, grad_k, scratch_.data());
             numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_.data());
         }
-        add_time_gradients(s, static_cast<double>(grad_times.start), static_cast<double>(grad_times.dt));
+        const auto grad_dt = static_cast<double>(grad_times.dt);
+        add_time_gradients(s, static_cast<double>(grad_times.start) - grad_dt, grad_dt);
     }
 
     void reverse_output(std::int64_t tile, std::size_t s, std::int64_t j, const Step& step) {
@@ -182,29 +198,37 @@ class DiscreteAdjoint {
         add_cotangent(tile, j, w.y1, grad_y_.data());
         const Real* cotangent = scratch_.data();
         numerics::add_scaled(n, w.y0, cotangent, grad_y0_.data());
-        if (tableau_.adaptive) {
-            numerics::add_scaled(n, w.y_mid, cotangent, grad_mid_.data());
+        if (tableau_.adaptive) numerics::add_scaled(n, w.y_mid, cotangent, grad_mid_.data());
+        if (interpolant_ != Interpolant::linear) {
             numerics::add_scaled(n, dt * w.f0, cotangent, grad_first_.data());
             numerics::add_scaled(n, dt * w.f1, cotangent, grad_last_.data());
         }
-        if (!with_times_ || (!tableau_.adaptive && x == 1.0))
-            return;  // on a grid point the output is y1 itself
+        if (!with_times_ || (interpolant_ == Interpolant::linear && x == 1.0))
+            return;  // on a grid point the line is y1 itself
         // d(output)/dt = slope / dt, and the start of the step moves it the other way
         if (tableau_.adaptive) {
             numerics::combine(n, y0_.data(), dt, tableau_.b_mid, tableau_.stages, stages_.data(),
                               y_mid_.data());
         }
-        const Real* f1 = stages_.data() + (tableau_.stages - 1) * n;
-        dense_output(tableau_.adaptive, n, dense_weights_derivative<Real>(method_, x), dt,
-                     {y0_.data(), y1_.data(), y_mid_.data(), stages_.data(), f1}, slope());
+        const Real* f0 = stages_.data();
+        const Real* f1 = tableau_.adaptive ? f0 + (tableau_.stages - 1) * n : f_end_.data();
+        dense_output(interpolant_, n, dense_weights_derivative<Real>(method_, x), dt,
+                     {y0_.data(), y1_.data(), y_mid_.data(), f0, f1}, slope());
         const double rate = static_cast<double>(rate_of_loss(n, cotangent, slope())) / step.dt;
-        request_.grad_times[j] += rate;
-        if (tableau_.adaptive) {
-            request_.grad_grid[0] -= rate;
-        } else {
-            request_.grad_grid[s] -= rate * (1.0 - x);
-            request_.grad_grid[s + 1] -= rate * x;
+        double grad_dt = 0.0;  // the slopes count times the step size
+        if (interpolant_ != Interpolant::linear && stretches(s)) {
+            for (int e = 0; e < n; ++e) slope()[e] = w.f0 * f0[e] + w.f1 * f1[e];
+            grad_dt = static_cast<double>(rate_of_loss(n, cotangent, slope()));
         }
+        request_.grad_times[j] += rate;
+        add_time_gradients(s, -rate * (1.0 - x) - grad_dt, -rate * x + grad_dt);
+    }
+
+    // The slope at the end of a step that cubic output has asked for.
+    void reverse_end(std::size_t s) {
+        const Real grad_t = reversed_.vjp(tableau_.stages, grad_last_.data(), scratch_.data());
+        numerics::add_scaled(tiles_.size(), Real(1), scratch_.data(), grad_y_.data());
+        add_time_gradients(s, 0.0, static_cast<double>(grad_t));
     }
 
     // Where the cotangent is zero, a slope that is no number does not matter: rows outside the norm may be
@@ -218,15 +242,16 @@ class DiscreteAdjoint {
     // A free row block while outputs are handled: the stages' own gradients are not there yet.
     Real* slope() { return grad_stages_.data(); }
 
-    // Step sizes of adaptive methods are constants, so every step moves with the start; those of fixed-step
-    // methods are differences of grid points.
-    void add_time_gradients(std::size_t s, double start, double dt) {
+    // In the times of both ends of a step: those of fixed-step methods are grid points. Step sizes of
+    // adaptive methods are constants, so all times move with the start, up to the first step that ends on a
+    // prescribed one.
+    void add_time_gradients(std::size_t s, double start, double end) {
         if (!with_times_) return;
-        if (tableau_.adaptive) {
-            request_.grad_grid[0] += start;
-        } else {
-            request_.grad_grid[s] += start - dt;
-            request_.grad_grid[s + 1] += dt;
+        if (!tableau_.adaptive) {
+            request_.grad_grid[s] += start;
+            request_.grad_grid[s + 1] += end;
+        } else if (s <= moving_) {
+            request_.grad_grid[0] += s < moving_ ? start + end : start;
         }
     }
 
@@ -242,9 +267,11 @@ class DiscreteAdjoint {
     Rows<Real> accumulator_;
     std::vector<std::vector<double>> totals_;  // of each parameter
     std::vector<double*> total_pointers_;
-    bool
-        carries_;  // the first stage is the last of the step before, evaluated elsewhere than at the solution
+    Interpolant interpolant_;
+    bool carries_;
     bool with_times_;
+    std::size_t moving_ = 0;     // the first step that a prescribed time has shortened: all before it move
+    std::int64_t at_start_ = 0;  // outputs that are the initial state
     std::vector<std::int64_t> first_time_of_step_;
     Rows<Real> stages_;
     Rows<Real> grad_stages_;
@@ -258,6 +285,7 @@ class DiscreteAdjoint {
     Rows<Real> y0_;
     Rows<Real> y1_;
     Rows<Real> y_mid_;
+    Rows<Real> f_end_;  // the slope at the end, for cubic output
 };
 
 template <class Real>

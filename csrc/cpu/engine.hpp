@@ -30,6 +30,11 @@ struct Method {
     double rtol = 0.0;
     double atol = 0.0;
     bool perturb = false;  // fixed-step methods: look just inside the step at both of its ends
+    bool cubic = false;    // fixed-step methods: Hermite's cubic between the ends of a step, not a line
+    // Adaptive methods: increasing times that steps end on instead of passing them. After one of the second
+    // kind the field is evaluated afresh, just after it.
+    std::vector<double> step_t;
+    std::vector<double> jump_t;
 };
 
 // dy/ds = direction * f(direction * s, y) for `batch` trajectories; s increases.
@@ -61,6 +66,7 @@ struct Outcome {
     std::int64_t evaluations = 0;
     std::int64_t accepted = 0;
     std::int64_t rejected = 0;
+    double event_t = 0.0;  // of a solve until an event
 };
 
 // The times of one step. `end` is kept, not recomputed: start + (end - start) need not be end.
@@ -68,6 +74,8 @@ struct Step {
     double start = 0.0;
     double dt = 0.0;
     double end = 0.0;
+    bool stopped = false;  // shortened to end on a prescribed time
+    bool fresh = false;    // its first stage was evaluated just after its start
 
     // Where a time within the step lies, exact at its end: there a fixed-step method's output is the state
     // itself.
@@ -78,7 +86,7 @@ struct Step {
 // reached each time.
 struct StepLog {
     std::vector<Step> steps;
-    std::vector<std::int64_t> step_of_time;  // (times); -1 for the first time
+    std::vector<std::int64_t> step_of_time;  // (times); -1 for those at the start
 };
 
 // The state at the start of each step and, for methods whose first stage is another step's last and not f(t0,
@@ -93,6 +101,31 @@ struct Checkpoints {
 // True when the solve shall stop because a signal arrived.
 using Interrupt = std::function<bool()>;
 
+// How errors are measured where neither the method's two tolerances nor the root mean square will do.
+template <class Real>
+struct Measure {
+    const Real* rtol = nullptr;    // (state); null: the method's
+    const Real* atol = nullptr;    // (state); null: the method's
+    std::function<double()> norm;  // of what has been written to `scaled`; empty: the joint norm
+    Real* scaled = nullptr;        // (state)
+};
+
+// A number that a solve watches: either the first row of the first trajectory of what a program gives, or the
+// answer of a function of solver time that finds the state in memory of its own.
+template <class Real>
+struct Event {
+    const Field* field = nullptr;
+    std::function<double(double)> value;
+    Real* state = nullptr;  // (state)
+};
+
+// Outputs at times that the solve finds.
+template <class Real>
+struct Nodes {
+    std::vector<double> times;
+    std::vector<Real> states;  // (times, state)
+};
+
 template <class Real>
 struct ForwardRequest {
     const Field* field = nullptr;
@@ -105,6 +138,12 @@ struct ForwardRequest {
     Real* states = nullptr;  // (times, state)
     StepLog* log = nullptr;  // null: keep nothing
     Checkpoints<Real>* checkpoints = nullptr;
+    const Measure<Real>* measure = nullptr;
+    // Solve until its sign changes, from the only time given; `states` has room for the start and the event.
+    const Event<Real>* event = nullptr;
+    double step_size = 0.0;  // of fixed-step methods on the way to an event
+    // Take outputs in every step until the last time has been reached; `states` is not used.
+    Nodes<Real>* nodes = nullptr;
 };
 
 template <class Real>
@@ -115,7 +154,7 @@ struct DiscreteRequest {
     const Real* states = nullptr;  // of Checkpoints
     const Real* slopes = nullptr;
     const Real* constants = nullptr;
-    const double* times = nullptr;
+    const double* times = nullptr;  // of the outputs, also where the solve found them
     std::int64_t time_count = 0;
     const Real* grad_states = nullptr;   // (times, state)
     Real* grad_y0 = nullptr;             // (y)

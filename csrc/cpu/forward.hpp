@@ -1,6 +1,11 @@
 // The forward solve: the state alone, tile by tile.
 #pragma once
 
+#include <algorithm>
+#include <vector>
+
+#include "cpu/event.hpp"
+#include "cpu/goals.hpp"
 #include "cpu/tiled_system.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
@@ -8,17 +13,18 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     using Base = TiledSystem<Real, TileField<Real>, NoQuadrature>;
-    using Base::method_, Base::tableau_, Base::tiles_, Base::y0_, Base::f0_;
+    using Base::method_, Base::tableau_, Base::tiles_, Base::y0_, Base::y1_, Base::f0_;
 
    public:
     ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape)
         : Base(*request.method, Tiles<Real>(request.field->batch, request.field->segments),
                Tiles<Real>(request.field->batch, request.field->segments),
-               TileField<Real>(*request.field, tape, 1), NoQuadrature{}),
+               TileField<Real>(*request.field, tape, 1), NoQuadrature{}, request.measure),
           request_(request) {
+        Real* start = request.nodes == nullptr ? request.states : request.nodes->states.data();
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             tiles_.load(i, request.y0, &y0_[tiles_.offset(i)]);
-            tiles_.store_state(i, &y0_[tiles_.offset(i)], request.states);
+            tiles_.store_state(i, &y0_[tiles_.offset(i)], start);
             if (request.log != nullptr) {
                 tiles_.pack(false, &y0_[tiles_.offset(i)], request.checkpoints->constants);
             }
@@ -37,11 +43,25 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     }
 
     void output(std::int64_t j, double x, const Step& step) {
+        state_at(x, step, request_.states + j * tiles_.batch * tiles_.state_width);
+        note_output();
+    }
+
+    // The state at the fraction x of the step, and at its end.
+    void state_at(double x, const Step& step, Real* memory) {
         const auto weights = dense_weights<Real>(method_, x);
-        Real* rows = request_.states + j * tiles_.batch * tiles_.state_width;
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-            tiles_.store_state(i, this->interpolate(i, weights, static_cast<Real>(step.dt)), rows);
+            tiles_.store_state(i, this->interpolate(i, weights, static_cast<Real>(step.dt)), memory);
         }
+    }
+    void end_state(Real* memory) const {
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            tiles_.store_state(i, &y1_[tiles_.offset(i)], memory);
+        }
+    }
+
+    // An output lies in the step accepted last.
+    void note_output() {
         if (request_.log != nullptr) {
             request_.log->step_of_time.push_back(static_cast<std::int64_t>(request_.log->steps.size()) - 1);
         }
@@ -51,17 +71,63 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     const ForwardRequest<Real>& request_;
 };
 
+// torchdiffeq's limit for the steps of a fixed-step method towards an event.
+inline constexpr std::int64_t MOST_STEPS_TO_EVENT = 20000;
+
+template <class Real>
+Outcome solve_until_event(ForwardSystem<Real>& system, const ForwardRequest<Real>& request,
+                          std::size_t state_size, const Interrupt& interrupt) {
+    double tolerance = request.method->atol;
+    if (request.measure != nullptr && request.measure->atol != nullptr) {
+        tolerance =
+            static_cast<double>(*std::min_element(request.measure->atol, request.measure->atol + state_size));
+    }
+    UntilEvent<Real> goal(*request.event, tolerance, state_size);
+    const double start = request.times[0];
+    if (goal.at_start(request.states, state_size, start)) {
+        Outcome outcome;
+        outcome.event_t = start;
+        outcome.times_reached = 2;
+        std::copy_n(request.states, state_size, request.states + state_size);
+        if (request.log != nullptr) request.log->step_of_time.push_back(-1);
+        return outcome;
+    }
+    if (request.method->tableau.adaptive) {
+        return integrate_adaptive(system, *request.method, start, goal, interrupt);
+    }
+    const EqualSteps steps(start, request.step_size, MOST_STEPS_TO_EVENT);
+    return integrate_fixed(system, *request.method, steps, goal, interrupt);
+}
+
+template <class Real, class Goal>
+Outcome solve_over_times(ForwardSystem<Real>& system, const ForwardRequest<Real>& request, Goal goal,
+                         const Interrupt& interrupt) {
+    if (request.method->tableau.adaptive) {
+        return integrate_adaptive(system, *request.method, request.times[0], goal, interrupt);
+    }
+    const GridSteps steps(request.grid, request.grid_count);
+    return integrate_fixed(system, *request.method, steps, goal, interrupt);
+}
+
 template <class Real>
 Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt) {
     const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
                           request.field->wants_gradient);
+    const auto state_size = static_cast<std::size_t>(request.field->batch) *
+                            static_cast<std::size_t>(rows_of(request.field->segments, false));
+    if (request.nodes != nullptr) {
+        request.nodes->times.assign(1, request.times[0]);
+        request.nodes->states.resize(state_size);
+    }
     ForwardSystem<Real> system(request, tape);
     if (request.log != nullptr) request.log->step_of_time.assign(1, -1);
-    if (request.method->tableau.adaptive) {
-        return integrate_adaptive(system, *request.method, request.times, request.time_count, interrupt);
+    if (request.event != nullptr) return solve_until_event(system, request, state_size, interrupt);
+    if (request.nodes != nullptr) {
+        const double last = request.times[request.time_count - 1];
+        return solve_over_times(
+            system, request, EveryStep<Real>(*request.method, last, state_size, *request.nodes), interrupt);
     }
-    return integrate_fixed(system, *request.method, request.grid, request.grid_count, request.times,
-                           request.time_count, interrupt);
+    return solve_over_times(system, request, OutputTimes(request.times, request.time_count), interrupt);
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -20,6 +20,8 @@ class ParameterQuadrature {
                         StageAccumulators<Real>& accumulators)
         : tableau_(numerics::rounded<Real>(request.method->tableau)),
           tolerance_{static_cast<Real>(request.method->rtol), static_cast<Real>(request.method->atol)},
+          // At the end of a step, the only place asked for, the cubic is the line.
+          interpolant_(tableau_.adaptive ? Interpolant::quartic : Interpolant::linear),
           tape_(&tape),
           accumulators_(&accumulators) {
         std::vector<bool> by_itself = field.wants_gradient;
@@ -91,7 +93,7 @@ class ParameterQuadrature {
 
     // The integral at dense-output weights `w` of the last step.
     void interpolate(const numerics::DenseWeights<Real>& w, Real dt, Real* out) const {
-        dense_output(tableau_.adaptive, size_, w, dt,
+        dense_output(interpolant_, size_, w, dt,
                      {q0_.data(), q1_.data(), q_mid_.data(), rates(0), rates(tableau_.stages - 1)}, out);
     }
 
@@ -137,6 +139,7 @@ class ParameterQuadrature {
 
     numerics::Tableau<Real> tableau_;
     numerics::Tolerance<Real> tolerance_;
+    Interpolant interpolant_;
     const Tape<Real>* tape_;
     StageAccumulators<Real>* accumulators_;
     int size_ = 1;  // element 0 is dL/dt

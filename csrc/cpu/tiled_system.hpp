@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "cpu/engine.hpp"
+#include "cpu/error_measure.hpp"
 #include "cpu/integrate.hpp"
+#include "cpu/interpolant.hpp"
 #include "cpu/tape.hpp"
 #include "cpu/tile_field.hpp"
 #include "cpu/tiles.hpp"
-#include "numerics/dense_output.hpp"
-#include "numerics/error_norm.hpp"
 #include "numerics/step.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
@@ -35,39 +35,6 @@ inline numerics::StepTimes<Real> rounded_times(const Method& method, const Step&
     const Real end = static_cast<Real>(step.end);
     const bool before = method.tableau.adaptive || method.perturb;
     return numerics::step_times(method.tableau, step.start, step.dt, before ? just_before(end) : end);
-}
-
-// y at the fraction x of a step: quartic for adaptive methods, linear between the ends for fixed-step ones.
-template <class Real>
-inline numerics::DenseWeights<Real> dense_weights(const Method& method, double x) {
-    return method.tableau.adaptive ? numerics::quartic_weights<Real>(x) : numerics::linear_weights<Real>(x);
-}
-
-template <class Real>
-inline numerics::DenseWeights<Real> dense_weights_derivative(const Method& method, double x) {
-    return method.tableau.adaptive ? numerics::quartic_weights_derivative<Real>(x)
-                                   : numerics::linear_weights_derivative<Real>();
-}
-
-// What a step leaves for dense output over n scalars; y_mid, f0 and f1 only for adaptive methods.
-template <class Real>
-struct StepData {
-    const Real* y0;
-    const Real* y1;
-    const Real* y_mid;
-    const Real* f0;
-    const Real* f1;
-};
-
-template <class Real>
-inline void dense_output(bool adaptive, int n, const numerics::DenseWeights<Real>& w, Real dt,
-                         const StepData<Real>& step, Real* out) {
-    for (int e = 0; e < n; ++e) out[e] = w.y0 * step.y0[e] + w.y1 * step.y1[e];
-    if (adaptive) {
-        for (int e = 0; e < n; ++e) {
-            out[e] += w.y_mid * step.y_mid[e] + dt * (w.f0 * step.f0[e] + w.f1 * step.f1[e]);
-        }
-    }
 }
 
 // Hands the field the constants of a tile as they are at the start of its step: a sum with their rates, which
@@ -115,9 +82,9 @@ inline double larger_norm(double a, double b) { return std::isnan(a) || a > b ? 
 template <class Real, class Fields, class Quadrature>
 class TiledSystem {
    public:
-    // `rows` is the field's y, with which each tile begins.
+    // `rows` is the field's y, with which each tile begins; `measure` may be null.
     TiledSystem(const Method& method, Tiles<Real> rows, Tiles<Real> tiles, Fields field,
-                Quadrature quadrature)
+                Quadrature quadrature, const Measure<Real>* measure)
         : method_(method),
           tableau_(numerics::rounded<Real>(method.tableau)),
           rows_(std::move(rows)),
@@ -130,32 +97,19 @@ class TiledSystem {
           scratch_(static_cast<std::size_t>(tiles_.size())),
           field_(std::move(field)),
           quadrature_(std::move(quadrature)),
-          tolerance_{static_cast<Real>(method.rtol), static_cast<Real>(method.atol)},
-          groups_(norm_groups(tiles_.segments)),
-          sums_(groups_.size()),
+          measure_(method, tiles_, measure),
           stages_(static_cast<std::size_t>(tableau_.stages) * static_cast<std::size_t>(tiles_.size())) {}
 
-    bool start(double t) {
-        bool finite = true;
-        quadrature_.clear(0, 1);
-        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-            const std::size_t at = tiles_.offset(i);
-            field_(0, static_cast<Real>(t), &y0_[at], &f0_[at]);
-            finite = tiles_.finite(&y0_[at]) && tiles_.finite(&f0_[at]) && finite;
-        }
-        quadrature_.close(0, 1);
-        return finite;
-    }
+    bool start(double t) { return evaluate_start(static_cast<Real>(t)); }
+    bool start_after(double t) { return evaluate_start(just_after(static_cast<Real>(t))); }
 
     double norm_y0() {
-        const double norm = norm_over_tiles(
-            [&](std::size_t at, int e) { return scaled(y0_[at + e], y0_[at + e], y0_[at + e]); });
+        const double norm = norm_over_tiles([&](std::size_t at, int e) { return y0_[at + e]; });
         return larger_norm(norm, quadrature_.norm_state());
     }
 
     double norm_f0() {
-        const double norm = norm_over_tiles(
-            [&](std::size_t at, int e) { return scaled(f0_[at + e], y0_[at + e], y0_[at + e]); });
+        const double norm = norm_over_tiles([&](std::size_t at, int e) { return f0_[at + e]; });
         return larger_norm(norm, quadrature_.norm_slope());
     }
 
@@ -169,21 +123,18 @@ class TiledSystem {
             field_(1, static_cast<Real>(t + h), scratch_.data(), &f1_[at]);
         }
         quadrature_.close(1, 2);
-        const double norm = norm_over_tiles([&](std::size_t at, int e) {
-            return scaled(f1_[at + e] - f0_[at + e], y0_[at + e], y0_[at + e]);
-        });
+        const double norm = norm_over_tiles([&](std::size_t at, int e) { return f1_[at + e] - f0_[at + e]; });
         return larger_norm(norm, quadrature_.norm_probe());
     }
 
     double attempt(const Step& step, bool dense) {
         const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
         attempted_ = times;
-        std::fill(sums_.begin(), sums_.end(), 0.0);
+        measure_.clear();
         quadrature_.clear(1, tableau_.stages);
         for (std::int64_t i = 0; i < tiles_.count(); ++i) attempt_tile(i, times, dense);
         quadrature_.close(1, tableau_.stages);
-        return larger_norm(joint_norm(groups_, tiles_.batch, sums_.data()),
-                           quadrature_.attempt(times.dt, dense));
+        return larger_norm(measure_.norm(), quadrature_.attempt(times.dt, dense));
     }
 
     bool fixed_step(const Step& step) {
@@ -194,6 +145,7 @@ class TiledSystem {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             const std::size_t at = tiles_.offset(i);
             field_(0, start, &y0_[at], stages_.data());
+            if (method_.cubic) std::copy_n(stages_.data(), tiles_.size(), &f0_[at]);
             run_stages(i, times);
             if (tiles_.finite(&y1_[at])) continue;
             finite = false;
@@ -212,6 +164,16 @@ class TiledSystem {
     }
 
     bool slopes_finite() const { return nonfinite_.stage == tableau_.stages; }
+
+    bool evaluate_end(const Step& step) {
+        bool finite = true;
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            const std::size_t at = tiles_.offset(i);
+            field_(0, static_cast<Real>(step.end), &y1_[at], &f1_[at]);
+            finite = tiles_.finite(&f1_[at]) && finite;
+        }
+        return finite;
+    }
 
     void advance() {
         y0_.swap(y1_);
@@ -235,11 +197,14 @@ class TiledSystem {
         name(slopes_finite() ? Status::nonfinite_state : Status::nonfinite_field, nonfinite_.at, outcome);
     }
 
+    // The same for the slope that evaluate_end found.
+    void locate_nonfinite_end(Outcome& outcome) const { locate_in(f1_, Status::nonfinite_field, outcome); }
+
    protected:
     // The state at dense-output weights `w`, of one tile, in scratch.
     Real* interpolate(std::int64_t tile, const numerics::DenseWeights<Real>& w, Real dt) {
         const std::size_t at = tiles_.offset(tile);
-        dense_output(tableau_.adaptive, tiles_.size(), w, dt,
+        dense_output(interpolant(method_), tiles_.size(), w, dt,
                      {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]}, scratch_.data());
         return scratch_.data();
     }
@@ -304,8 +269,16 @@ class TiledSystem {
                   true, &y1_[at]);
     }
 
-    Real scaled(Real error, Real y0, Real y1) const {
-        return numerics::scaled_square(tolerance_, error, y0, y1);
+    bool evaluate_start(Real t) {
+        bool finite = true;
+        quadrature_.clear(0, 1);
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            const std::size_t at = tiles_.offset(i);
+            field_(0, t, &y0_[at], &f0_[at]);
+            finite = tiles_.finite(&y0_[at]) && tiles_.finite(&f0_[at]) && finite;
+        }
+        quadrature_.close(0, 1);
+        return finite;
     }
 
     void attempt_tile(std::int64_t tile, const numerics::StepTimes<Real>& times, bool dense) {
@@ -321,25 +294,21 @@ class TiledSystem {
         if (dense) numerics::combine(n, y0, times.dt, tableau_.b_mid, tableau_.stages, k, &y_mid_[at]);
         const Real* none = nullptr;
         numerics::combine(n, none, times.dt, tableau_.b_error, tableau_.stages, k, scratch_.data());
-        add_group_sums<Real>(
-            groups_, tiles_.used_lanes(tile), [&](int e) { return scaled(scratch_[e], y0[e], y1[e]); },
-            sums_.data());
+        measure_.add(tile, [&](int e) { return scratch_[e]; }, y0, y1);
     }
 
-    template <class Term>
-    double norm_over_tiles(const Term& term) {
-        std::fill(sums_.begin(), sums_.end(), 0.0);
+    // Of what stands at the start.
+    template <class Value>
+    double norm_over_tiles(const Value& value) {
+        measure_.clear();
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             const std::size_t at = tiles_.offset(i);
-            add_group_sums<Real>(
-                groups_, tiles_.used_lanes(i), [&](int e) { return term(at, e); }, sums_.data());
+            measure_.add(i, [&](int e) { return value(at, e); }, &y0_[at], &y0_[at]);
         }
-        return joint_norm(groups_, tiles_.batch, sums_.data());
+        return measure_.norm();
     }
 
-    numerics::Tolerance<Real> tolerance_;
-    std::vector<NormGroup> groups_;
-    std::vector<double> sums_;
+    ErrorMeasure<Real> measure_;
     numerics::StepTimes<Real> attempted_{};
     FirstNonfinite nonfinite_;
     Rows<Real> stages_;  // (stages, width, lanes) of the tile at hand

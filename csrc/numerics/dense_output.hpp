@@ -63,4 +63,27 @@ FLASHODE_HD DenseWeights<Real> linear_weights_derivative() {
     return w;
 }
 
+// Hermite's cubic through y0 and y1 with slopes f0 and f1 there.
+template <class Real>
+FLASHODE_HD DenseWeights<Real> cubic_weights(double x) {
+    const double x2 = x * x;
+    const double rest = (1.0 - x) * (1.0 - x);
+    DenseWeights<Real> w;
+    w.y0 = static_cast<Real>((1.0 + 2.0 * x) * rest);
+    w.y1 = static_cast<Real>(x2 * (3.0 - 2.0 * x));
+    w.f0 = static_cast<Real>(x * rest);
+    w.f1 = static_cast<Real>(x2 * (x - 1.0));
+    return w;
+}
+
+template <class Real>
+FLASHODE_HD DenseWeights<Real> cubic_weights_derivative(double x) {
+    DenseWeights<Real> w;
+    w.y0 = static_cast<Real>(-6.0 * x * (1.0 - x));
+    w.y1 = static_cast<Real>(6.0 * x * (1.0 - x));
+    w.f0 = static_cast<Real>((1.0 - x) * (1.0 - 3.0 * x));
+    w.f1 = static_cast<Real>(x * (3.0 * x - 2.0));
+    return w;
+}
+
 }  // namespace flashode::numerics::inline FLASHODE_ISA

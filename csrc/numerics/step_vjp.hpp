@@ -52,8 +52,8 @@ FLASHODE_HD bool seed_stage(const Tableau<Real>& tableau, const StepCotangents<R
 }  // namespace detail
 
 // Writes grad_y0 (n) and, for the evaluation that gave k[0], grad_k[0]; grad_k (stages, n) and grad_stage (n)
-// are scratch. `WithDt` adds the derivative with respect to the step size, which fixed-step methods need:
-// their steps are differences of the user's times.
+// are scratch. `WithDt` adds the derivative with respect to the step size, for steps whose end does not
+// move with their start.
 template <bool WithDt, class Real, class Field>
 FLASHODE_HD StepTimeGradients<Real> step_vjp(const Tableau<Real>& tableau, Field& field, Real dt, int n,
                                              const Real* k, const StepCotangents<Real>& from, Real* grad_k,
@@ -63,6 +63,9 @@ FLASHODE_HD StepTimeGradients<Real> step_vjp(const Tableau<Real>& tableau, Field
     for (int i = 0; i < tableau.stages; ++i) {
         active[i] = detail::seed_stage(tableau, from, dt, n, i, grad_k + i * n);
         if (WithDt && tableau.b[i] != Real(0)) grad_times.dt += tableau.b[i] * dot(n, from.y1, k + i * n);
+        if (WithDt && from.y_mid != nullptr && tableau.b_mid[i] != Real(0)) {
+            grad_times.dt += tableau.b_mid[i] * dot(n, from.y_mid, k + i * n);
+        }
     }
     for (int e = 0; e < n; ++e) grad_y0[e] = from.y1[e];
     if (from.y_mid != nullptr) add_scaled(n, Real(1), from.y_mid, grad_y0);

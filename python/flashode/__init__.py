@@ -1,25 +1,44 @@
 """A drop-in ODE solver for PyTorch: the whole solve, forward and backward, in one compiled kernel."""
 
+from flashode.compat import Patch, patch_torchdiffeq, unpatch_torchdiffeq
 from flashode.engines import use_engine
 from flashode.engines.build import VERSION as __version__
 from flashode.engines.build import build_info
-from flashode.errors import FallbackWarning, MaxStepsExceeded, NonFiniteError, SolverError, StepSizeUnderflow
+from flashode.errors import (
+    ConvergenceWarning,
+    FallbackWarning,
+    MaxStepsExceeded,
+    NonFiniteError,
+    SolverError,
+    StepSizeUnderflow,
+)
 from flashode.explain import Explanation, explain
 from flashode.methods import METHODS
-from flashode.odeint import odeint, odeint_adjoint
+from flashode.odeint import DenseOutput, odeint, odeint_adjoint, odeint_dense, odeint_event
+from flashode.report import Report, Solves, record
 
 __all__ = [
     "METHODS",
+    "ConvergenceWarning",
+    "DenseOutput",
     "Explanation",
     "FallbackWarning",
     "MaxStepsExceeded",
     "NonFiniteError",
+    "Patch",
+    "Report",
     "SolverError",
+    "Solves",
     "StepSizeUnderflow",
     "__version__",
     "build_info",
     "explain",
     "odeint",
     "odeint_adjoint",
+    "odeint_dense",
+    "odeint_event",
+    "patch_torchdiffeq",
+    "record",
+    "unpatch_torchdiffeq",
     "use_engine",
 ]

@@ -9,9 +9,55 @@ import torch
 
 from flashode.engines.eager import EagerPlan
 from flashode.engines.eager.adjoint import adjoint_norm
-from flashode.engines.plan import Gradients, Plan
+from flashode.engines.plan import Forward, Gradients, Plan
 from flashode.errors import SolverError
 from flashode.problem import Adjoint, Problem
+
+
+Solved = tuple[torch.Tensor, torch.Tensor | None]
+
+
+def solve(problem: Problem, plan: Plan) -> Solved:
+    """The states ``(times, *state)`` of a solve, tied into the graph by its exact reverse.
+
+    Returns:
+        The states, and the times where the solve finds them, as in ``Forward``.
+    """
+    if not plan.reversible:
+        return plan.differentiable(problem.t, problem.y0, plan.parameters)
+    if _wants_gradients(problem.t, problem.y0, *plan.parameters):
+        return _pair(
+            problem,
+            DiscreteAdjoint.apply(  # type: ignore[no-untyped-call]
+                plan, problem.t, problem.y0, *plan.parameters
+            ),
+        )
+    solved = plan.forward(record=False)
+    return solved.states, solved.times
+
+
+def solve_with_adjoint(problem: Problem, adjoint: Adjoint, plan: Plan) -> Solved:
+    """The same, tied into the graph by the continuous adjoint."""
+    if _wants_gradients(problem.t, problem.y0, *plan.parameters):
+        return _pair(
+            problem,
+            ContinuousAdjoint.apply(  # type: ignore[no-untyped-call]
+                plan, problem, adjoint, problem.t, problem.y0, *plan.parameters
+            ),
+        )
+    solved = plan.forward(record=False)
+    return solved.states, solved.times
+
+
+def _wants_gradients(*tensors: torch.Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def _pair(problem: Problem, outputs: Any) -> Solved:
+    if problem.finds_times:
+        states, times = outputs
+        return states, times
+    return outputs, None
 
 
 class DiscreteAdjoint(torch.autograd.Function):
@@ -20,7 +66,7 @@ class DiscreteAdjoint(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, plan: Plan, t: torch.Tensor, y0: torch.Tensor, *parameters: torch.Tensor
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         solved = plan.forward(record=True)
         ctx.plan = plan
         ctx.record = solved.record
@@ -29,15 +75,25 @@ class DiscreteAdjoint(torch.autograd.Function):
         ctx.inputs = 2 + sum(p.requires_grad for p in parameters)
         # Checkpoints are saved here and not in the record, so that they are freed with the graph.
         ctx.save_for_backward(t, y0, *(p for p in parameters if p.requires_grad), *solved.checkpoints)
-        return solved.states
+        return _outputs(ctx, solved)
 
     @staticmethod
-    def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(
+        ctx: Any, grad_states: torch.Tensor, _: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors  # raises if one was changed in place since
         if torch.is_grad_enabled() or _is_batched(grad_states):
             return (None, *_differentiable_gradients(ctx, saved[: ctx.inputs], grad_states))
         found = ctx.plan.discrete_vjp(ctx.record, saved[ctx.inputs :], grad_states)
         return (None, found.t, found.y0, *found.parameters)
+
+
+def _outputs(ctx: Any, solved: Forward) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    """The states, and beside them the times if the solve found them."""
+    if solved.times is None:
+        return solved.states
+    ctx.mark_non_differentiable(solved.times)
+    return solved.states, solved.times
 
 
 def _is_batched(tensor: torch.Tensor) -> bool:
@@ -56,7 +112,7 @@ def _differentiable_gradients(
     needed = [x for x, needs in zip((t, y0, *parameters), ctx.needs_input_grad[1:], strict=True) if needs]
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        states = ctx.plan.differentiable(t, y0, parameters)
+        states, _ = ctx.plan.differentiable(t, y0, parameters)
     found = iter(
         torch.autograd.grad(states, needed, grad_states, create_graph=create_graph, allow_unused=True)
     )
@@ -79,18 +135,21 @@ class ContinuousAdjoint(torch.autograd.Function):
         t: torch.Tensor,
         y0: torch.Tensor,
         *parameters: torch.Tensor,
-    ) -> torch.Tensor:
-        states = plan.forward(record=False).states
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        solved = plan.forward(record=False)
         ctx.plan = plan
         ctx.problem = problem
         ctx.adjoint = adjoint
         ctx.norm = adjoint_norm(problem, adjoint)
         ctx.adjoint_options = {"norm": ctx.norm}
-        ctx.save_for_backward(states, t, y0, *parameters)
-        return states
+        ctx.times = solved.times
+        ctx.save_for_backward(solved.states, t, y0, *parameters)
+        return _outputs(ctx, solved)
 
     @staticmethod
-    def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(
+        ctx: Any, grad_states: torch.Tensor, _: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor | None, ...]:
         states, t, y0, *parameters = ctx.saved_tensors
         if _is_batched(grad_states):
             raise RuntimeError(
@@ -108,25 +167,20 @@ class ContinuousAdjoint(torch.autograd.Function):
             raise
         gradients = (found.t, found.y0, *found.parameters)
         if torch.is_grad_enabled():
-            present = [g for g in gradients if g is not None]
-            refuse = _Once.apply(  # type: ignore[no-untyped-call]
-                len(present), *present, grad_states, t, y0, *parameters
-            )
-            once = iter(refuse)
-            gradients = tuple(None if g is None else next(once) for g in gradients)
+            gradients = _once("odeint_adjoint", gradients, (grad_states, t, y0, *parameters))
         return (None, None, None, *gradients)
 
 
 def _continuous_gradients(ctx: Any, states: torch.Tensor, grad_states: torch.Tensor) -> Gradients:
     norm = ctx.adjoint_options["norm"]
     if norm is ctx.norm:
-        gradients: Gradients = ctx.plan.continuous_vjp(states, grad_states)
+        gradients: Gradients = ctx.plan.continuous_vjp(states, grad_states, ctx.times)
         return gradients
     problem: Problem = ctx.problem
     # Replaced norms take y and a as the solver has them; without shapes none of them is unpacked.
     changed = replace(ctx.adjoint, norm=norm)
     flat = replace(problem, shapes=None, func=_flat_field(problem)) if problem.shapes is not None else problem
-    return EagerPlan(flat, changed).continuous_vjp(states, grad_states)
+    return EagerPlan(flat, changed).continuous_vjp(states, grad_states, ctx.times)
 
 
 def _flat_field(problem: Problem) -> Any:
@@ -136,16 +190,75 @@ def _flat_field(problem: Problem) -> Any:
     return field
 
 
+class EventTime(torch.autograd.Function):
+    """An event's time, a constant so far, as the function that the event makes of what led to it.
+
+    By the implicit function theorem: where the event function is c and the field f, the time changes by
+    ``-c_y . dy / (c_t + c_y . f)`` with a change ``dy`` of the state, and the state by f times that more.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, problem: Problem, t: torch.Tensor, y: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.problem = problem
+        ctx.save_for_backward(t, y)
+        return t.detach().clone(), y.detach().clone()
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_t: torch.Tensor, grad_y: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        problem: Problem = ctx.problem
+        t, y = (x.detach().requires_grad_() for x in saved)
+        with torch.no_grad():
+            f = problem.field(t, y)
+        with torch.enable_grad():
+            value = problem.event_value(t, y)
+        c_t, c_y = torch.autograd.grad(value, (t, y), allow_unused=True, materialize_grads=True)
+        with torch.no_grad():
+            rate = c_t + _inner(c_y, f)
+            # As in torchdiffeq, where it keeps an event at rest (one that is zero at the start) from 0 / 0.
+            through_time = (grad_t + _inner(grad_y, f)) / (rate + 1e-12)
+            gradient = grad_y - through_time.to(c_y.dtype) * c_y
+        if torch.is_grad_enabled():
+            return None, None, *_once("odeint_event", (gradient,), (grad_t, grad_y, *saved))
+        return None, None, gradient
+
+
+def _inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The real inner product, 0-d."""
+    products = a.conj() * b
+    return (products.real if products.is_complex() else products).sum()
+
+
+def _once(
+    name: str, gradients: tuple[torch.Tensor | None, ...], sources: tuple[torch.Tensor, ...]
+) -> tuple[torch.Tensor | None, ...]:
+    """Gradients that depend on the sources and refuse to be differentiated, in the function of that name."""
+    present = [g for g in gradients if g is not None]
+    refusing = iter(_Once.apply(name, len(present), *present, *sources))  # type: ignore[no-untyped-call]
+    return tuple(None if g is None else next(refusing) for g in gradients)
+
+
+_HIGHER_ORDERS = {
+    "odeint_adjoint": "use odeint, whose gradients have gradients of any order",
+    "odeint_event": (
+        "Newton steps on the event's time, with odeint's solution at torch.stack([t0, event_t]), have "
+        "gradients of any order"
+    ),
+}
+
+
 class _Once(torch.autograd.Function):
     """Hands gradients on and refuses to be differentiated."""
 
     @staticmethod
-    def forward(ctx: Any, count: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, name: str, count: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        ctx.name = name
         return tuple(tensor.clone() for tensor in tensors[:count])
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        raise RuntimeError(
-            "odeint_adjoint cannot be differentiated twice: use odeint, whose gradients have gradients of "
-            "any order"
-        )
+        raise RuntimeError(f"{ctx.name} cannot be differentiated twice: {_HIGHER_ORDERS[ctx.name]}")

@@ -93,3 +93,7 @@ class MaxStepsExceeded(SolverError):
 
 class FallbackWarning(UserWarning):
     """A solve runs in a slower engine than the preferred one; the message says why."""
+
+
+class ConvergenceWarning(UserWarning):
+    """The equations of an implicit step were not solved in the iterations allowed; the solve went on."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import flashode
 from flashode import use_engine
+from native_methods import NATIVE_METHODS
 from problems import Network
 
 # Equal steps whatever the inputs: what "step sizes are constants of differentiation" means, so that finite
@@ -38,7 +39,7 @@ def _states(*batch: int) -> Tensor:
 
 # One trajectory, one tile filled up, one tile full, and more than a tile: a tile of float64 has 8 lanes.
 @pytest.mark.parametrize("batch", [(), (3,), (8,), (11,), (2, 5)], ids=str)
-@pytest.mark.parametrize("method", list(flashode.METHODS))
+@pytest.mark.parametrize("method", NATIVE_METHODS)
 def test_gradcheck(method: str, batch: tuple[int, ...]) -> None:
     field = _field()
     parameters = tuple(field.parameters())
@@ -62,7 +63,7 @@ def test_gradcheck_of_decreasing_time(method: str) -> None:
 
 
 @pytest.mark.parametrize("adjoint", [False, True], ids=["discrete", "continuous"])
-@pytest.mark.parametrize("method", list(flashode.METHODS))
+@pytest.mark.parametrize("method", NATIVE_METHODS)
 def test_gradients_are_the_eager_engine_s(method: str, adjoint: bool) -> None:
     field = _field()
     options = _options(method)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -79,6 +79,10 @@ class Choice(NamedTuple):
     declined: dict[EngineName, Declined]
 
 
+# Asked of every choice, in all threads; what they return runs in the plan's place.
+watchers: list[Callable[[Problem, Adjoint | None, Choice, Plan], Plan]] = []
+
+
 def consider(problem: Problem, adjoint: Adjoint | None) -> Choice:
     """Asks the engines that the present ``use_engine`` allows, the fastest first."""
     wanted = _choice.get()
@@ -107,7 +111,10 @@ def choose(problem: Problem, adjoint: Adjoint | None) -> Plan:
     for name, refusal in choice.declined.items():
         if not (refusal.absent or refusal.outrun):
             _warn_once(problem, name, refusal)
-    return choice.plan
+    plan = choice.plan
+    for watcher in watchers:
+        plan = watcher(problem, adjoint, choice, plan)
+    return plan
 
 
 def name_of(func: object) -> str:

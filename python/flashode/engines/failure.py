@@ -49,6 +49,7 @@ def non_finite(
         )
     else:
         what = f"the state is not finite at t = {time:.9g}{where}"
+    what += _search(problem)
     return NonFiniteError(
         what, trajectory=trajectory, origin=origin, **_reached(problem, time, statistics, states)
     )
@@ -63,7 +64,7 @@ def underflow(
         f"the step size fell to {dt:.3g} at t = {time:.9g}, too small to advance time: the problem may be "
         "stiff or singular there, or the tolerances too tight for its precision. Larger rtol and atol, a "
         "float64 state, or options={'min_step': ...}, which accepts steps that small whatever their error, "
-        "may help"
+        f"may help{_search(problem)}"
     )
     return StepSizeUnderflow(message, dt=dt, **_reached(problem, time, statistics, states))
 
@@ -71,13 +72,36 @@ def underflow(
 def max_steps(
     problem: Problem, t: float, statistics: Statistics, states: torch.Tensor, limit: int
 ) -> MaxStepsExceeded:
-    """Too many steps in one output interval; arguments as for :func:`non_finite`."""
+    """Too many steps in one output interval or to an event; arguments as for :func:`non_finite`."""
     time = problem.direction * t
+    if problem.event is not None:
+        more = "options={'max_num_steps': ...}" if problem.method.adaptive else "a larger step_size"
+        message = (
+            f"event_fn kept its sign from t = {_start(problem):.9g} to t = {time:.9g}, where the solve gave up "
+            f"after {limit} steps: the event may never happen, lie on the other side of the start (the order of "
+            "t, or reverse_time, says which way time goes), or be a zero that event_fn touches without "
+            f"crossing; where it is only far away, {more} reaches it"
+        )
+        return MaxStepsExceeded(message, **_reached(problem, time, statistics, states))
     message = (
         f"max_num_steps exceeded: {limit} steps did not reach the next output time; the solve stands at "
         f"t = {time:.9g}"
     )
     return MaxStepsExceeded(message, **_reached(problem, time, statistics, states))
+
+
+def _start(problem: Problem) -> float:
+    return problem.direction * problem.times[0]
+
+
+def _search(problem: Problem) -> str:
+    """Words for a solve that went on because its event did not come."""
+    if problem.event is None:
+        return ""
+    return (
+        f"; event_fn kept its sign from t = {_start(problem):.9g} to there: the event may never happen, or lie "
+        "on the other side of the start"
+    )
 
 
 def _reached(problem: Problem, t: float, statistics: Statistics, states: torch.Tensor) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from typing import Any, NamedTuple
 
 import torch
 
+from flashode.engines.native_scope import cost
 from flashode.program import (
     Binary,
     Constant,
@@ -15,10 +17,38 @@ from flashode.program import (
     Op,
     Parameter,
     Program,
+    Reach,
     SegmentSum,
     Select,
     Unary,
 )
+
+
+class Compiled(NamedTuple):
+    """What is made of a Program once.
+
+    Attributes:
+        program: The compiled module's form of it.
+        cost: Arithmetic operations of one evaluation.
+        reach: What gradients reach.
+    """
+
+    program: Any
+    cost: int
+    reach: Reach
+
+
+_compiled: dict[int, Compiled] = {}
+
+
+def compiled(program: Program, builder_type: Any) -> Compiled:
+    """The compiled module's form of a Program, kept as long as the Program lives."""
+    key = id(program)
+    found = _compiled.get(key)
+    if found is None:
+        found = _compiled[key] = Compiled(translate(program, builder_type), cost(program), program.reach())
+        weakref.finalize(program, _compiled.pop, key, None)
+    return found
 
 
 def translate(program: Program, builder_type: Any) -> Any:

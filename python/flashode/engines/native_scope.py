@@ -33,6 +33,10 @@ def obstacle(problem: Problem) -> str | None:
         return "its state is empty"
     if problem.callbacks:
         return "the function has callbacks"
+    if problem.event is not None:
+        return "it ends at an event"
+    if problem.every_step:
+        return "its outputs are all its steps"
     if isinstance(problem.rtol, Tensor) or isinstance(problem.atol, Tensor):
         return "rtol or atol differ between the state's elements"
     return _options_obstacle(options)
@@ -53,19 +57,17 @@ def _options_obstacle(options: Options) -> str | None:
         return None
     if options.interp != "linear":
         return f"the option interp is {options.interp!r}, not 'linear'"
-    if options.grid_constructor is not None:
-        return "the option grid_constructor is a function"
-    if isinstance(options.step_size, Tensor):
-        return "the option step_size requires grad"
     return None
 
 
-def adjoint_obstacle(adjoint: Adjoint) -> str | None:
+def adjoint_obstacle(problem: Problem, adjoint: Adjoint) -> str | None:
     """What keeps the native engine from solving these adjoint equations, or None."""
     if adjoint.callbacks:
         return "the function has adjoint callbacks"
     if not isinstance(adjoint.norm, str):
         return "the adjoint option norm is a function"
+    if problem.options.norm is not None and adjoint.method.adaptive:
+        return "the option norm is a function, which the adjoint equations are measured in as well"
     if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):
         return "adjoint_rtol or adjoint_atol differ between elements"
     return _options_obstacle(adjoint.options)

@@ -22,12 +22,14 @@ class Forward:
         statistics: What it cost.
         record: What the engine's ``discrete_vjp`` needs, or None.
         checkpoints: What it needs in bulk: tensors, so that autograd can free them after the reverse pass.
+        times: Where the solve finds them itself, the solver times of the outputs: 1-D, float64, on the CPU.
     """
 
     states: torch.Tensor
     statistics: Statistics
     record: object | None = None
     checkpoints: tuple[torch.Tensor, ...] = ()
+    times: torch.Tensor | None = None
 
 
 @dataclass
@@ -38,11 +40,13 @@ class Gradients:
         y0: Shape of the state.
         t: Gradient in ``Problem.t``, which is solver time, or None if it does not require grad.
         parameters: One for each of the plan's parameters.
+        statistics: What the reverse cost, where that is known.
     """
 
     y0: torch.Tensor
     t: torch.Tensor | None
     parameters: tuple[torch.Tensor | None, ...]
+    statistics: Statistics | None = None
 
 
 class Plan(Protocol):
@@ -60,21 +64,33 @@ class Plan(Protocol):
     def parameters(self) -> tuple[torch.Tensor, ...]:
         """Tensors that receive gradients, read afresh for this solve."""
 
+    @property
+    def statistics(self) -> Statistics | None:
+        """What the solve cost: by ``forward``, or ``differentiable`` if not reversible; None before it ran."""
+
     def forward(self, *, record: bool) -> Forward:
         """Solve without autograd; ``record`` asks for what discrete_vjp needs."""
 
     def discrete_vjp(
         self, record: object, checkpoints: tuple[torch.Tensor, ...], grad_states: torch.Tensor
     ) -> Gradients:
-        """Exact reverse of the discrete solve that kept ``record`` and ``checkpoints``; if reversible."""
+        """Exact reverse of the discrete solve that kept ``record`` and ``checkpoints``; if reversible.
 
-    def continuous_vjp(self, states: torch.Tensor, grad_states: torch.Tensor) -> Gradients:
-        """Integrate the adjoint equations backwards through ``states``."""
+        Times that the solve found depend on ``Problem.t`` as :func:`flashode.problem.found_times` has it.
+        """
+
+    def continuous_vjp(
+        self, states: torch.Tensor, grad_states: torch.Tensor, times: torch.Tensor | None = None
+    ) -> Gradients:
+        """Integrate the adjoint equations backwards through ``states``.
+
+        ``times`` are those that the solve found; only an event's: nothing goes back through its time.
+        """
 
     def differentiable(
         self, t: torch.Tensor, y0: torch.Tensor, parameters: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
-        """The same solve in plain torch, differentiable to any order."""
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The same solve in plain torch, differentiable to any order: states, and times as in Forward."""
 
 
 class Engine(Protocol):

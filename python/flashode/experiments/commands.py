@@ -4,7 +4,6 @@ import importlib.util
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,27 +12,21 @@ from rich.console import Console
 
 import flashode
 from flashode.engines import EngineDeclined
-from flashode.experiments import explaining, results, spiral
+from flashode.experiments import explaining, results, running, spiral
+from flashode.experiments.engine import Engine
 from flashode.experiments.progress import TrainingBar
+from flashode.experiments.running import INTERRUPTED
 
 app = typer.Typer(
     name="flashode",
-    help="Neural ODEs with the whole solve in one compiled kernel: what runs a field, and experiments.",
+    help="Neural ODEs with the whole solve in one compiled kernel: programs written for torchdiffeq, what "
+    "runs a field, and experiments.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 console = Console(highlight=False)
 errors = Console(highlight=False, stderr=True)
-INTERRUPTED = 130  # the status that a shell gives a program stopped by Ctrl-C
-
-
-class Engine(StrEnum):
-    """The engines that can be asked for."""
-
-    auto = "auto"
-    native = "native"
-    eager = "eager"
 
 
 def _print_version(wanted: bool) -> None:
@@ -60,6 +53,9 @@ def info() -> None:
 
 
 app.command(name="explain")(explaining.explain)
+
+# Options end at the program: what follows is its own.
+app.command(name="run", context_settings={"allow_interspersed_args": False})(running.run)
 
 
 @app.command(name="spiral")

@@ -7,7 +7,8 @@ again.
 
 from flashode.problem.adjoint import Adjoint, make_adjoint
 from flashode.problem.definition import Problem
-from flashode.problem.grid import fixed_grid
+from flashode.problem.event import Event
+from flashode.problem.grid import fixed_grid, found_times, step_fractions
 from flashode.problem.normalise import DEFAULT_ATOL, DEFAULT_METHOD, DEFAULT_RTOL, make_problem
 from flashode.problem.options import (
     AdamsOptions,
@@ -26,6 +27,7 @@ __all__ = [
     "AdamsOptions",
     "AdaptiveOptions",
     "Adjoint",
+    "Event",
     "FixedOptions",
     "ImplicitOptions",
     "Options",
@@ -33,6 +35,8 @@ __all__ = [
     "SciPyOptions",
     "State",
     "fixed_grid",
+    "found_times",
     "make_adjoint",
     "make_problem",
+    "step_fractions",
 ]

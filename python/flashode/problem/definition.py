@@ -10,11 +10,14 @@ from typing import Any
 import torch
 
 from flashode.methods import Method, Tableau
+from flashode.problem.event import Event
 from flashode.problem.options import Options
 from flashode.state import Structure
 from flashode.verify import Verify
 
 Callback = Callable[[torch.Tensor, Any, torch.Tensor], object]
+# (0-d solver time, flat real state) -> (rates in solver time, Jacobian)
+Linearise = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,15 @@ class Problem:
         options: Checked options, their times in solver time.
         callbacks: The function's callbacks.
         verify: When a capture of the function is compared with it.
+        event: What ends the solve, or None. Then there are two times, of which only the first one counts, and
+            the direction; the outputs are the start and the event.
+        every_step: Whether the outputs are the start and, for each step accepted until the last time is
+            reached or passed, the states that determine its interpolant: at a quarter, half, three quarters
+            and the end of an adaptive step; at the end of a fixed step with linear interpolation, and at a
+            third, two thirds and the end with cubic.
+        linearise: What an implicit method asks, instead of differentiating the function, for the rates and
+            their Jacobian in the coupled elements alone; or None.
+        coupled: The elements of a flat state on which the rates depend, or None where that is all of them.
     """
 
     func: Callable[..., Any]
@@ -60,6 +72,10 @@ class Problem:
     options: Options
     callbacks: Callbacks = Callbacks()
     verify: Verify = "first"
+    event: Event | None = None
+    every_step: bool = False
+    linearise: Linearise | None = None
+    coupled: slice | None = None
 
     @cached_property
     def structure(self) -> Structure:
@@ -72,6 +88,11 @@ class Problem:
         """The method, where it is known to be a Runge-Kutta one."""
         assert isinstance(self.method, Tableau)
         return self.method
+
+    @property
+    def finds_times(self) -> bool:
+        """Whether the solve itself finds the times of its outputs."""
+        return self.every_step or self.event is not None
 
     @property
     def real_dtype(self) -> torch.dtype:
@@ -97,6 +118,24 @@ class Problem:
         parts = self.structure.fit(out, y.dtype)
         derivative = parts[0] if self.shapes is None else torch.cat([part.reshape(-1) for part in parts])
         return derivative if forward else -derivative
+
+    def event_value(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The event's value, 0-d: positive before the event, zero at it.
+
+        The function gets its time in the state's real dtype, as the field does.
+
+        Args:
+            t: 0-d solver time.
+            y: State, shaped as ``y0``.
+
+        Raises:
+            TypeError: If the event function returns no real tensor.
+            ValueError: If what it returns is empty.
+            NonFiniteError: If it is NaN.
+        """
+        assert self.event is not None
+        t = t.to(self.real_dtype)
+        return self.event.value(t if self.direction > 0 else -t, self.unflatten(y))
 
     def unflatten(self, ys: torch.Tensor) -> Any:
         """The user's structure for ``ys``, of shape ``(*leading, *state)``: itself, or a tuple of views."""

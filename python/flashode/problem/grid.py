@@ -1,11 +1,16 @@
-"""The grid that fixed-step methods step on."""
+"""Where steps lie: the grid of fixed-step methods, and what the times that a solve finds depend on."""
 
 from __future__ import annotations
 
 import torch
 
 from flashode.problem.definition import Problem
-from flashode.problem.options import FixedOptions
+from flashode.problem.normalise import time_dtype
+from flashode.problem.options import AdaptiveOptions, FixedOptions
+
+# Where in a step the outputs of a solve for every step lie.
+ADAPTIVE_FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+_FIXED_FRACTIONS = {"linear": (1.0,), "cubic": (1 / 3, 2 / 3, 1.0)}
 
 
 def fixed_grid(problem: Problem) -> torch.Tensor:
@@ -41,6 +46,56 @@ def fixed_grid(problem: Problem) -> torch.Tensor:
             f"grid_constructor must return ordered times, got {problem.direction * grid.detach()}"
         )
     return grid
+
+
+def step_fractions(problem: Problem) -> tuple[float, ...]:
+    """Where in each step the outputs of a solve for every step lie, as fractions of the step."""
+    if isinstance(problem.options, FixedOptions):
+        return _FIXED_FRACTIONS[problem.options.interp]
+    return ADAPTIVE_FRACTIONS
+
+
+def found_times(problem: Problem, times: torch.Tensor) -> torch.Tensor:
+    """The solver times that a solve found, connected by autograd to what they depend on.
+
+    The start is ``problem.t[0]``. An event's time is a constant of differentiation. The outputs of a solve for
+    every step move with the steps: those of an adaptive method with the start, until a step ends on a
+    prescribed time; those of a fixed-step method with the grid.
+
+    Args:
+        problem: What was solved.
+        times: 1-D, float64, as the solve gave them.
+
+    Returns:
+        1-D, float64, of the same values, on the device of ``problem.t``.
+    """
+    t = problem.t
+    times = times.to(t.device)
+    if problem.event is not None:
+        return torch.cat([t[:1].double(), times[1:]])
+    if isinstance(problem.options, FixedOptions):
+        grid = fixed_grid(problem).double()
+        fractions = times.new_tensor(step_fractions(problem))
+        nodes = grid[:-1, None] + (grid[1:] - grid[:-1])[:, None] * fractions
+        moved = torch.cat([grid[:1], nodes.reshape(-1)])
+        return times + (moved - moved.detach())
+    start = t[0].double()
+    return times + _share_of_start(problem, times) * (start - start.detach())
+
+
+def _share_of_start(problem: Problem, times: torch.Tensor) -> torch.Tensor:
+    """How much each output time of an adaptive solve for every step moves with the start."""
+    options = problem.options
+    assert isinstance(options, AdaptiveOptions)
+    fractions = times.new_tensor(ADAPTIVE_FRACTIONS)
+    ends = times[:: len(fractions)]
+    prescribed = times.new_tensor((*options.step_t, *options.jump_t))
+    prescribed = prescribed.to(time_dtype(options, problem.y0)).double()
+    # Neither a prescribed time nor what comes after it moves.
+    first = prescribed[prescribed > ends[0]].min() if bool((prescribed > ends[0]).any()) else torch.inf
+    share = (ends < first).double()
+    inside = share[:-1, None] + (share[1:] - share[:-1])[:, None] * fractions
+    return torch.cat([share[:1], inside.reshape(-1)])
 
 
 def _detached(x: float | torch.Tensor) -> float | torch.Tensor:

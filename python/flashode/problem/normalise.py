@@ -11,9 +11,10 @@ from typing import Any, get_args
 
 import torch
 
-from flashode.methods import METHODS, Method
+from flashode.methods import METHODS, Method, SciPy
 from flashode.problem.definition import Callback, Callbacks, Problem
-from flashode.problem.options import AdaptiveOptions, Options, make_options
+from flashode.problem.event import make_event
+from flashode.problem.options import AdaptiveOptions, FixedOptions, Options, make_options
 from flashode.problem.tolerances import make_tolerance
 from flashode.state import State
 from flashode.verify import Verify
@@ -34,8 +35,11 @@ def make_problem(
     method: str | None,
     options: Mapping[str, Any] | None,
     verify: Verify = "first",
+    event_fn: Callable[..., Any] | None = None,
 ) -> Problem:
     """Check the arguments of a solve and bring them to one form.
+
+    An event function is asked for its signs at the start.
 
     Raises:
         TypeError: If an argument has the wrong type; the message says what was given and what is accepted.
@@ -50,6 +54,10 @@ def make_problem(
     direction, solver_t, times = _make_times(t, state.device)
     made = make_options(used, options, direction)
     dtype = time_dtype(made, state)
+    event = None
+    if event_fn is not None:
+        _check_event(len(times), used, made)
+        event = make_event(event_fn, (direction * solver_t[0]).detach(), y0, real_dtype(state))
     if not used.adaptive:
         # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
         rtol = DEFAULT_RTOL if rtol is None else rtol
@@ -67,7 +75,23 @@ def make_problem(
         options=made,
         callbacks=find_callbacks(func, used),
         verify=verify,
+        event=event,
     )
+
+
+def _check_event(times: int, method: Method, options: Options) -> None:
+    if times != 2:
+        raise ValueError(
+            f"t must hold two times where event_fn is given, the start and one that tells the direction, got "
+            f"{times}"
+        )
+    if isinstance(method, SciPy):
+        raise ValueError(f"event_fn must be None for method {method.name!r}, which finds no events")
+    if isinstance(options, FixedOptions) and options.step_size is None:
+        raise ValueError(
+            f"event_fn needs options={{'step_size': ...}} for method {method.name!r}, whose steps cannot be "
+            "laid between given times: nobody knows when the event is"
+        )
 
 
 def find_method(argument: str, method: str | None) -> Method:
@@ -88,29 +112,33 @@ def find_method(argument: str, method: str | None) -> Method:
 
 def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
     """The function's callbacks, with a warning for those that the method does not support."""
-    step: Callback | None = getattr(func, f"callback_step{suffix}", None)
-    accept: Callback | None = getattr(func, f"callback_accept_step{suffix}", None)
-    reject: Callback | None = getattr(func, f"callback_reject_step{suffix}", None)
-    if not method.adaptive and (accept is not None or reject is not None):
-        ignored = [
-            name
-            for name, callback in (("callback_accept_step", accept), ("callback_reject_step", reject))
-            if callback
-        ]
+    found: dict[str, Callback | None] = {
+        kind: getattr(func, f"callback_{kind}{suffix}", None) for kind in ("step", "accept_step", "reject_step")
+    }
+    if isinstance(method, SciPy):
+        unsupported, why = ("step", "accept_step", "reject_step"), "is run by SciPy"
+    else:
+        unsupported, why = () if method.adaptive else ("accept_step", "reject_step"), "takes fixed steps"
+    ignored = [kind for kind in unsupported if found[kind] is not None]
+    if ignored:
         warnings.warn(
-            f"method {method.name!r} takes fixed steps and does not call "
-            f"{', '.join(n + suffix for n in ignored)}",
+            f"method {method.name!r} {why} and does not call "
+            f"{', '.join(f'callback_{kind}{suffix}' for kind in ignored)}",
             stacklevel=4,
         )
-        accept = reject = None
-    return Callbacks(step, accept, reject)
+        found.update(dict.fromkeys(ignored))
+    return Callbacks(*found.values())
 
 
 def time_dtype(options: Options, y0: torch.Tensor) -> torch.dtype:
     """The precision of time in an adaptive solve, and of tensor tolerances."""
-    real = y0.dtype.to_real() if y0.is_complex() else y0.dtype
     chosen = options.dtype if isinstance(options, AdaptiveOptions) else torch.float64
-    return torch.promote_types(chosen, real)
+    return torch.promote_types(chosen, real_dtype(y0))
+
+
+def real_dtype(y0: torch.Tensor) -> torch.dtype:
+    """The tensor's dtype, or that of its real part."""
+    return y0.dtype.to_real() if y0.is_complex() else y0.dtype
 
 
 def _make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:

@@ -9,21 +9,32 @@ import torch
 from flashode.engines.eager.adaptive import solve_adaptive
 from flashode.engines.eager.adjoint import solve_adjoint
 from flashode.engines.eager.fixed import solve_fixed
+from flashode.engines.eager.scipy_solver import solve_scipy
 from flashode.engines.plan import Forward, Gradients
+from flashode.methods import SciPy
 from flashode.problem import Adjoint, Problem
 from flashode.statistics import Statistics
 
 
-def integrate(problem: Problem) -> tuple[torch.Tensor, Statistics]:
-    """Solve, recording for autograd if grad mode is on: states ``(times, *state)``, and the counts."""
+def integrate(problem: Problem) -> Forward:
+    """Solve, recording for autograd if grad mode is on."""
+    if isinstance(problem.method, SciPy):
+        return solve_scipy(problem)
     if problem.method.adaptive:
         return solve_adaptive(problem)
     return solve_fixed(problem)
 
 
-def differentiable(problem: Problem, t: torch.Tensor, y0: torch.Tensor) -> torch.Tensor:
-    """The problem solved from other tensors of the same values, recording for autograd if grad mode is on."""
-    return integrate(replace(problem, t=t, y0=y0))[0]
+def differentiable(
+    problem: Problem, t: torch.Tensor, y0: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The problem solved from other tensors of the same values, recording for autograd if grad mode is on.
+
+    Returns:
+        The states, and the times where the solve finds them.
+    """
+    solved = integrate(replace(problem, t=t, y0=y0))
+    return solved.states, solved.times
 
 
 @dataclass
@@ -34,6 +45,7 @@ class EagerPlan:
     adjoint: Adjoint | None
     engine: str = "eager"
     reversible: bool = False
+    statistics: Statistics | None = None
 
     @property
     def parameters(self) -> tuple[torch.Tensor, ...]:
@@ -43,7 +55,9 @@ class EagerPlan:
     def forward(self, *, record: bool) -> Forward:
         """Solve; there is never a record, since autograd reverses ``differentiable``."""
         with torch.no_grad():
-            return Forward(*integrate(self.problem))
+            solved = integrate(self.problem)
+        self.statistics = solved.statistics
+        return solved
 
     def discrete_vjp(
         self, record: object, checkpoints: tuple[torch.Tensor, ...], grad_states: torch.Tensor
@@ -51,17 +65,21 @@ class EagerPlan:
         """Not there: this plan is not reversible."""
         raise TypeError("the eager engine's solves are reversed by autograd")
 
-    def continuous_vjp(self, states: torch.Tensor, grad_states: torch.Tensor) -> Gradients:
+    def continuous_vjp(
+        self, states: torch.Tensor, grad_states: torch.Tensor, times: torch.Tensor | None = None
+    ) -> Gradients:
         """Integrate the adjoint equations backwards, one solve for each output interval."""
         if self.adjoint is None:
             raise TypeError("continuous_vjp needs a plan made with an adjoint")
-        return solve_adjoint(self.problem, self.adjoint, states, grad_states, integrate)
+        return solve_adjoint(self.problem, self.adjoint, states, grad_states, integrate, times)
 
     def differentiable(
         self, t: torch.Tensor, y0: torch.Tensor, parameters: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Solve under autograd; the field holds its own parameters."""
-        return differentiable(self.problem, t, y0)
+        solved = integrate(replace(self.problem, t=t, y0=y0))
+        self.statistics = solved.statistics
+        return solved.states, solved.times
 
 
 class EagerEngine:

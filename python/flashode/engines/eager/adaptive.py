@@ -10,17 +10,18 @@ import torch
 from flashode.engines import failure
 from flashode.engines.eager.callbacks import notify
 from flashode.engines.eager.controller import error_ratio, first_step, next_step
-from flashode.engines.eager.dense_output import AcceptedStep, interpolate
+from flashode.engines.eager.dense_output import AdaptiveStep
+from flashode.engines.eager.event import find_event, is_before_event
 from flashode.engines.eager.step import Clock, Stepper, is_differentiated, just_after
-from flashode.problem import AdaptiveOptions, Problem
+from flashode.engines.plan import Forward
+from flashode.problem import AdaptiveOptions, Problem, step_fractions
 from flashode.problem.normalise import time_dtype
 from flashode.statistics import Statistics
 
 
-def solve_adaptive(problem: Problem) -> tuple[torch.Tensor, Statistics]:
-    """Solve: states of shape ``(times, *state)``, and the counts."""
-    run = _Run(problem)
-    return run.solve(), run.stepper.statistics
+def solve_adaptive(problem: Problem) -> Forward:
+    """Solve."""
+    return _Run(problem).solve()
 
 
 class _Run:
@@ -46,32 +47,77 @@ class _Run:
         self.jump_t = tuple(map(self._rounded, self.options.jump_t))
         self.poison: tuple[str, torch.Tensor] | None = None  # origin and value of the latest rejection's NaN
 
-    def solve(self) -> torch.Tensor:
+    def solve(self) -> Forward:
         self.f = self.stepper.evaluate(self.t, self.shift, self.y)
         dt = self.options.first_step
         self.dt = first_step(self.stepper, self.f.detach()) if dt is None else dt
+        if self.problem.event is not None:
+            times: tuple[float, ...] = self._until_event()
+        elif self.problem.every_step:
+            times = self._through_every_step()
+        else:
+            times = self.times
+            self._through_outputs()
+        states = torch.cat(self.outputs)
+        self._require_finite(states, times)
+        found = torch.tensor(times, dtype=torch.float64) if self.problem.finds_times else None
+        return Forward(states, self._statistics, times=found)
+
+    def _through_outputs(self) -> None:
         i = 1
         while i < len(self.times):
-            self._reach(i)
+            steps = 0
+            while self.times[i] > self.t:
+                self._step(steps)
+                steps += 1
             stop = bisect.bisect_right(self.times, self.t, lo=i)
             moved = None if self.moved is None else self.moved[i:stop]
-            self.outputs.append(interpolate(self.problem.tableau, self.last_step, self.times[i:stop], moved))
+            self.outputs.append(self.last_step.at(self.times[i:stop], moved))
             i = stop
-        states = torch.cat(self.outputs)
-        self._require_finite(states)
-        return states
+
+    def _through_every_step(self) -> tuple[float, ...]:
+        """Take the steps up to the last time, and all their nodes as outputs; the times of these."""
+        fractions = step_fractions(self.problem)
+        times = [self.t]
+        steps = 0
+        while self.times[-1] > self.t:
+            start = self.t
+            self._step(steps)
+            steps += 1
+            if self.t > start:
+                self.outputs.append(self.last_step.inside(fractions))
+                times += [start + x * (self.t - start) for x in fractions[:-1]]
+                times.append(self.t)
+        return tuple(times)
+
+    def _until_event(self) -> tuple[float, float]:
+        """Step until the event is passed, and make it the second output; the start and its time."""
+        start, steps = self.t, 0
+        before = is_before_event(self.problem, start, self.y)
+        if not before:
+            self.outputs.append(self.y[None])
+            return start, start
+        while before:
+            t = self.t
+            self._step(steps)
+            steps += 1
+            if self.t > t:
+                before = is_before_event(self.problem, self.t, self.y)
+        step = self.last_step
+        t = find_event(self.problem, step.interpolant(), step.clock.t0, step.clock.t1)
+        # The event's time depends on nothing, the step that it lies in on the start.
+        moved = None if self.moved is None else torch.zeros_like(self.moved[:1])
+        self.outputs.append(step.at((t,), moved))
+        return start, t
 
     def _rounded(self, t: float) -> float:
         return t if self.dtype == torch.float64 else float(torch.tensor(t, dtype=self.dtype, device="cpu"))
 
-    def _reach(self, i: int) -> None:
-        """Step until output time i has been passed."""
-        steps = 0
-        while self.times[i] > self.t:
-            if steps >= self.options.max_num_steps:
-                raise failure.max_steps(self.problem, self.t, self._statistics, self._reached(), steps)
-            self._attempt()
-            steps += 1
+    def _step(self, steps: int) -> None:
+        """Try one step, if no more than the most allowed have been tried."""
+        if steps >= self.options.max_num_steps:
+            raise failure.max_steps(self.problem, self.t, self._statistics, self._reached(), steps)
+        self._attempt()
 
     def _attempt(self) -> None:
         """Try one step and accept or reject it."""
@@ -101,7 +147,7 @@ class _Run:
     def _accept(self, clock: Clock, k: list[torch.Tensor], y1: torch.Tensor, jumps: bool) -> None:
         self._statistics.accepted += 1
         notify(self.problem, self.problem.callbacks.accept, self.dtype, self.t, self.y, clock.dt)
-        self.last_step = AcceptedStep(clock, self.y, y1, k)
+        self.last_step = AdaptiveStep(self.problem.tableau, clock, self.y, y1, k)
         self.t, self.y, self.f = clock.t1, y1, k[-1]
         if clock.stretch is not None:
             # The step ended on a prescribed time, which depends on nothing.
@@ -136,7 +182,9 @@ class _Run:
         return self.stepper.statistics
 
     def _reached(self) -> torch.Tensor:
-        return torch.cat([part.detach() for part in self.outputs])
+        # Of outputs that the user did not ask for only the start means something to him.
+        parts = self.outputs[:1] if self.problem.every_step else self.outputs
+        return torch.cat([part.detach() for part in parts])
 
     def _poison(self, k: list[torch.Tensor], y1: torch.Tensor) -> tuple[str, torch.Tensor] | None:
         """The first value of a step that is not finite, and where it came from.
@@ -161,14 +209,14 @@ class _Run:
     def _fail(self, origin: str, culprit: torch.Tensor) -> None:
         raise failure.non_finite(self.problem, self.t, origin, culprit, self._statistics, self._reached())
 
-    def _require_finite(self, states: torch.Tensor) -> None:
+    def _require_finite(self, states: torch.Tensor, times: tuple[float, ...]) -> None:
         finite = torch.isfinite(states.detach())
         if bool(finite.all()):
             return
-        count = len(self.times)
-        first = int((~finite).view(count, -1).any(dim=1).nonzero()[0])
+        first = int((~finite).view(len(times), -1).any(dim=1).nonzero()[0])
+        reached = states[: min(first, 1) if self.problem.every_step else first]
         raise failure.non_finite(
-            self.problem, self.times[first], "state", states[first], self._statistics, states[:first]
+            self.problem, times[first], "state", states[first], self._statistics, reached
         )
 
 

@@ -8,18 +8,26 @@ from typing import Any
 
 import torch
 
-from flashode.engines.plan import Gradients
+from flashode.engines.eager.jacobian import Jacobians
+from flashode.engines.plan import Forward, Gradients
 from flashode.errors import SolverError
 from flashode.problem import AdaptiveOptions, Adjoint, Problem
 from flashode.problem.definition import Callback, Callbacks, rms
+from flashode.problem.normalise import real_dtype
+from flashode.state import Structure
 from flashode.statistics import Statistics
 
-Integrate = Callable[[Problem], tuple[torch.Tensor, Statistics]]
+Integrate = Callable[[Problem], Forward]
 
 
 @torch.no_grad()
 def solve_adjoint(
-    problem: Problem, adjoint: Adjoint, states: torch.Tensor, grad_states: torch.Tensor, integrate: Integrate
+    problem: Problem,
+    adjoint: Adjoint,
+    states: torch.Tensor,
+    grad_states: torch.Tensor,
+    integrate: Integrate,
+    times: torch.Tensor | None = None,
 ) -> Gradients:
     """Gradients of a solve by the adjoint method (Chen et al., Neural Ordinary Differential Equations, 2018).
 
@@ -32,30 +40,39 @@ def solve_adjoint(
         states: Its solution, shape ``(times, *state)``.
         grad_states: Gradient in it.
         integrate: Solves a problem.
+        times: The solver times of the start and of the event, for a solve that ended at one: a constant of
+            differentiation, so that the gradient in ``t`` is that in the start alone.
 
     Returns:
         Gradients in y0, in the problem's ``t`` if that requires grad, and in the adjoint's parameters (zeros
         for those that the field does not use).
     """
     wants_t = problem.t.requires_grad
-    reverse = _Reverse(problem, adjoint)
+    reverse = _Reverse(problem, adjoint, times)
     last = len(states) - 1
     a = grad_states[last]
     vjp_t = states.new_zeros(())
     vjp_parameters = [torch.zeros_like(p) for p in adjoint.parameters]
     grad_t = [vjp_t] * len(states)
     for i in range(last, 0, -1):
+        if reverse.times[i] == reverse.times[i - 1]:
+            # An event at the start: what it gave is the initial state.
+            a = a + grad_states[i - 1]
+            continue
         if wants_t:
-            f = problem.field(problem.t[i].detach(), states[i])
+            f = problem.field(reverse.t[i], states[i])
             grad_t[i] = torch.vdot(grad_states[i].reshape(-1), f.reshape(-1))
             vjp_t = vjp_t - grad_t[i]
         vjp_t, a, vjp_parameters = reverse.interval(i, states[i], vjp_t, a, vjp_parameters, integrate)
         a = a + grad_states[i - 1]
     grad_t[0] = vjp_t
+    if times is not None:
+        grad_t[1] = torch.zeros_like(vjp_t)
     return Gradients(
         y0=a,
         t=_like(torch.stack(grad_t), problem.t) if wants_t else None,
         parameters=tuple(_like(g, p) for g, p in zip(vjp_parameters, adjoint.parameters, strict=True)),
+        statistics=reverse.statistics,
     )
 
 
@@ -78,8 +95,16 @@ def _like(gradient: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 class _Reverse:
     """The augmented problem ``(vjp_t, y, a, *vjp_parameters)``."""
 
-    def __init__(self, problem: Problem, adjoint: Adjoint) -> None:
+    def __init__(self, problem: Problem, adjoint: Adjoint, times: torch.Tensor | None) -> None:
         self.problem = problem
+        self.t = problem.t.detach()
+        self.times = problem.times
+        if times is not None:
+            # In the dtype that the event's time is handed to the user in, as torchdiffeq has it.
+            self.t = times.to(self.t)
+            self.times = tuple(self.t.tolist())
+        self.statistics = Statistics()
+        self.jacobians = Jacobians()
         self.adjoint = adjoint
         shape = problem.y0.shape
         self.shapes = (torch.Size(()), shape, shape, *(p.shape for p in adjoint.parameters))
@@ -99,38 +124,71 @@ class _Reverse:
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
         """Integrate from output time i back to the one before."""
         problem = self.problem
+        y0 = torch.cat([part.reshape(-1) for part in (vjp_t, y, a, *vjp_parameters)])
         augmented = Problem(
             func=self.field,
-            y0=torch.cat([part.reshape(-1) for part in (vjp_t, y, a, *vjp_parameters)]),
+            y0=y0,
             shapes=self.shapes,
-            t=-problem.t.detach()[i - 1 : i + 1].flip(0),
-            times=(-problem.times[i], -problem.times[i - 1]),
+            t=-self.t[i - 1 : i + 1].flip(0),
+            times=(-self.times[i], -self.times[i - 1]),
             direction=-1.0,
             method=self.adjoint.method,
             rtol=self.adjoint.rtol,
             atol=self.adjoint.atol,
             options=self.options,
             callbacks=self.callbacks,
+            linearise=self.linearised,
+            coupled=self._coupled(y0),
         )
         try:
-            states, _ = integrate(augmented)
+            solved = integrate(augmented)
         except SolverError as error:
             # The augmented problem's own time is the forward solver's.
             error.t = None if error.t is None else problem.direction * error.t
             raise
-        vjp_t, _, a, *vjp_parameters = augmented.unflatten(states[-1])
+        self._count(solved.statistics)
+        vjp_t, _, a, *vjp_parameters = augmented.unflatten(solved.states[-1])
         return vjp_t, a, vjp_parameters
+
+    def _coupled(self, state: torch.Tensor) -> slice:
+        """Where y and a stand in the real numbers of the augmented state."""
+        parts = 2 if state.is_complex() else 1
+        return slice(parts, parts * (1 + 2 * self.problem.y0.numel()))
+
+    def _count(self, spent: Statistics) -> None:
+        total = self.statistics
+        total.evaluations += spent.evaluations
+        total.accepted += spent.accepted
+        total.rejected += spent.rejected
 
     def field(self, t: torch.Tensor, state: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         """The augmented dynamics in the forward solver's time."""
-        _, y, a, *_ = state
-        parameters = self.adjoint.parameters
+        return self._rates(state[2], *self._evaluated(t, state[1]))
+
+    def linearised(self, t: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The augmented dynamics in their own solver's time, and their derivative in y and a.
+
+        Without the derivative of a's rate in y: Newton's method takes one iteration more for that, which is
+        cheaper than second derivatives.
+        """
+        _, y, a, *_ = Structure(self.shapes, True).split(x)
+        t, y, f = self._evaluated(-t, y)
+        rates = self._rates(a, t, y, f)
+        jacobian = self.jacobians.of(f, y).to(real_dtype(x))
+        return -torch.cat([part.reshape(-1) for part in rates]), torch.block_diag(-jacobian, jacobian.T)
+
+    def _evaluated(self, t: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Time and state as leaves of a new graph, and the field at them."""
         with torch.enable_grad():
             y = y.detach().to(self.problem.y0.dtype).requires_grad_()
             # Also where nobody asks for the gradient in t: torchdiffeq's step control sees it all the same.
             t = t.detach().requires_grad_()
-            f = self.problem.field(t, y)
-        inputs = (t, y, *parameters)
+            return t, y, self.problem.field(t, y)
+
+    def _rates(
+        self, a: torch.Tensor, t: torch.Tensor, y: torch.Tensor, f: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        inputs = (t, y, *self.adjoint.parameters)
         found: list[torch.Tensor | None] = [None] * len(inputs)
         if f.requires_grad:
             # Parameters may share a graph that was made before the solve: it must outlive this evaluation.

@@ -1,7 +1,8 @@
-"""The quartic through both ends, both slopes and the middle of a step."""
+"""The solution inside a step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -35,57 +36,127 @@ def _basis(tableau: Tableau, device: torch.device) -> tuple[torch.Tensor, torch.
 
 
 @dataclass(frozen=True)
-class AcceptedStep:
-    """What the dense output is made from.
+class AdaptiveStep:
+    """An accepted step of an adaptive method: the quartic through both ends, both slopes and the middle.
 
     Attributes:
+        tableau: The method.
         clock: Where the step lies.
         y0: State at its start, shape ``(*state)``.
         y1: State at its end.
         k: Its stages.
     """
 
+    tableau: Tableau
     clock: Clock
     y0: torch.Tensor
     y1: torch.Tensor
     k: list[torch.Tensor]
 
+    def at(self, times: tuple[float, ...], moved: torch.Tensor | None) -> torch.Tensor:
+        """The solution at solver times in the step.
 
-def interpolate(
-    tableau: Tableau,
-    step: AcceptedStep,
-    times: tuple[float, ...],
-    moved: torch.Tensor | None,
-) -> torch.Tensor:
-    """The solution inside an accepted step.
+        Args:
+            times: The times.
+            moved: Zeros of the same number, connected to what the times depend on, or None.
 
-    Args:
-        tableau: The method.
-        step: The step.
-        times: Solver times in it.
-        moved: Zeros of the same number, connected to what the times depend on, or None.
+        Returns:
+            Shape ``(len(times), *state)``; differentiable in the states, the stages and in what the times
+            depend on.
+        """
+        clock = self.clock
+        # A few numbers: cheaper on the host unless they depend on tensors that are elsewhere.
+        device = torch.device("cpu") if moved is None and clock.stretch is None else self.y0.device
+        x = torch.tensor(
+            [(t - clock.t0) / (clock.t1 - clock.t0) for t in times], dtype=torch.float64, device=device
+        )
+        if moved is not None:
+            delta = moved.double() if clock.shift is None else moved.double() - clock.shift.double()
+            if clock.stretch is not None:
+                delta = delta - x * clock.stretch.double()
+            x = x + delta / clock.dt
+        return self._evaluate(x)
 
-    Returns:
-        Shape ``(len(times), *state)``; differentiable in the states, the stages and in what the times
-        depend on.
+    def inside(self, fractions: tuple[float, ...]) -> torch.Tensor:
+        """The solution at fractions of the step, with which it moves: shape ``(len(fractions), *state)``."""
+        device = torch.device("cpu") if self.clock.stretch is None else self.y0.device
+        return self._evaluate(torch.tensor(fractions, dtype=torch.float64, device=device))
+
+    @torch.no_grad()
+    def interpolant(self) -> Callable[[float], torch.Tensor]:
+        """The solution as a function of one solver time, for many calls; without derivatives."""
+        clock, y0 = self.clock, self.y0
+        ends, stages = _basis(self.tableau, torch.device("cpu"))
+        rows = torch.cat([ends, clock.dt * stages], dim=1).to(y0.device, y0.dtype)
+        coefficients = (rows @ self._values()).t()  # (elements, 4)
+
+        def state(t: float) -> torch.Tensor:
+            x = (t - clock.t0) / (clock.t1 - clock.t0)
+            powers = torch.tensor([x, x**2, x**3, x**4], dtype=y0.dtype, device=y0.device)
+            return torch.addmv(y0.reshape(-1), coefficients, powers).view(y0.shape)
+
+        return state
+
+    def _evaluate(self, x: torch.Tensor) -> torch.Tensor:
+        y0, stretch = self.y0, self.clock.stretch
+        ends, stages = _basis(self.tableau, x.device)
+        powers = x[:, None] ** torch.arange(1, 5, dtype=torch.float64, device=x.device)  # (times, 4)
+        dt = self.clock.dt if stretch is None else self.clock.dt + stretch.double()
+        rows = torch.cat([powers @ ends, dt * (powers @ stages)], dim=1).to(
+            y0.device, y0.dtype
+        )  # (times, 2 + stages)
+        return (y0.reshape(-1) + rows @ self._values()).view(len(x), *y0.shape)
+
+    def _values(self) -> torch.Tensor:
+        k = self.k
+        return torch.stack([self.y0, self.y1, *k]).view(len(k) + 2, self.y0.numel())
+
+
+@dataclass(frozen=True)
+class FixedStep:
+    """A step of a fixed-step method: the line through both ends, or the cubic with their slopes.
+
+    Attributes:
+        clock: Where the step lies.
+        y0: State at its start, shape ``(*state)``.
+        y1: State at its end.
+        slopes: At its start and at its end, or None for the line.
     """
-    clock, y0 = step.clock, step.y0
-    # A few numbers: cheaper on the host unless they depend on tensors that are elsewhere.
-    device = torch.device("cpu") if moved is None and clock.stretch is None else y0.device
-    x = torch.tensor(
-        [(t - clock.t0) / (clock.t1 - clock.t0) for t in times], dtype=torch.float64, device=device
-    )
-    stretch = None if clock.stretch is None else clock.stretch.double()
-    if moved is not None:
-        delta = moved.double() if clock.shift is None else moved.double() - clock.shift.double()
-        if stretch is not None:
-            delta = delta - x * stretch
-        x = x + delta / clock.dt
-    ends, stages = _basis(tableau, device)
-    powers = x[:, None] ** torch.arange(1, 5, dtype=torch.float64, device=device)  # (times, 4)
-    dt = clock.dt if stretch is None else clock.dt + stretch
-    rows = torch.cat([powers @ ends, dt * (powers @ stages)], dim=1).to(
-        y0.device, y0.dtype
-    )  # (times, 2 + stages)
-    values = torch.stack([y0, step.y1, *step.k]).view(len(step.k) + 2, y0.numel())
-    return (y0.reshape(-1) + rows @ values).view(len(times), *y0.shape)
+
+    clock: Clock
+    y0: torch.Tensor
+    y1: torch.Tensor
+    slopes: tuple[torch.Tensor, torch.Tensor] | None
+
+    def at(self, t: float, moved: torch.Tensor | None) -> torch.Tensor:
+        """The solution at a solver time in the step.
+
+        Args:
+            t: The time.
+            moved: 0-d zero, connected to what the time depends on, or None.
+
+        Returns:
+            Shape ``(*state)``; differentiable in the states, the slopes and in what the time depends on.
+        """
+        clock, y0, y1 = self.clock, self.y0, self.y1
+        if self.slopes is None and t == clock.t0:
+            return y0
+        if self.slopes is None and t == clock.t1:
+            return y1
+        x: float | torch.Tensor = (t - clock.t0) / (clock.t1 - clock.t0)
+        dt: float | torch.Tensor = clock.t1 - clock.t0
+        if clock.stretch is not None and moved is not None:
+            assert clock.shift is not None
+            dt = clock.dt + clock.stretch
+            x = (t - clock.t0 + (moved - clock.shift)) / dt
+            real = y0.dtype.to_real() if y0.is_complex() else y0.dtype
+            x, dt = x.to(real), dt.to(real)
+        if self.slopes is None:
+            return y0 + x * (y1 - y0)
+        f0, f1 = self.slopes
+        return (
+            (1 + 2 * x) * (1 - x) ** 2 * y0
+            + x * (1 - x) ** 2 * (dt * f0)
+            + x * x * (3 - 2 * x) * y1
+            + x * x * (x - 1) * (dt * f1)
+        )

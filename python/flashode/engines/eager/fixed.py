@@ -2,45 +2,70 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import torch
 
 from flashode.engines import failure
+from flashode.engines.eager.adams import AdamsStepper
 from flashode.engines.eager.callbacks import notify
+from flashode.engines.eager.dense_output import FixedStep
+from flashode.engines.eager.event import find_event, is_before_event
+from flashode.engines.eager.implicit import ImplicitStepper
 from flashode.engines.eager.step import Clock, FixedStepper, RungeKuttaStepper, is_differentiated
-from flashode.problem import FixedOptions, Problem, fixed_grid
+from flashode.engines.plan import Forward
+from flashode.methods import Adams
+from flashode.problem import FixedOptions, Problem, fixed_grid, step_fractions
 from flashode.statistics import Statistics
 
 
-def solve_fixed(problem: Problem) -> tuple[torch.Tensor, Statistics]:
-    """Solve: states of shape ``(times, *state)``, and the counts.
+# The longest search for an event, as in torchdiffeq.
+MOST_STEPS_TO_EVENT = 20000
+
+
+def solve_fixed(problem: Problem) -> Forward:
+    """Solve.
 
     Raises:
         TypeError: If the grid constructor returns no tensor.
         ValueError: If its grid does not go from the first to the last time.
     """
-    assert isinstance(problem.options, FixedOptions)
-    options = problem.options
+    if problem.event is not None:
+        return _until_event(problem)
     stepper = make_stepper(problem, Statistics())
     grid = fixed_grid(problem)
     y = problem.y0
     outputs = [y]
+    times = [problem.times[0]]
     for clock in _clocks(grid):
         notify(problem, problem.callbacks.step, grid.dtype, clock.t0, y, clock.dt)
         k, y1 = stepper.step(clock, y)
         stepper.statistics.accepted += 1
-        while len(outputs) < len(problem.times) and clock.t1 >= problem.times[len(outputs)]:
-            outputs.append(_output(stepper, options, clock, y, y1, k[0], len(outputs)))
+        if problem.every_step:
+            for x in step_fractions(problem):
+                times.append(clock.t1 if x == 1 else clock.t0 + x * (clock.t1 - clock.t0))
+                moved = None if clock.shift is None or clock.stretch is None else clock.shift + x * clock.stretch
+                outputs.append(_step(stepper, clock, y, y1, k[0]).at(times[-1], moved))
+        else:
+            while len(outputs) < len(problem.times) and clock.t1 >= problem.times[len(outputs)]:
+                i = len(outputs)
+                moved = None if clock.stretch is None else problem.t[i] - problem.t[i].detach()
+                outputs.append(_step(stepper, clock, y, y1, k[0]).at(problem.times[i], moved))
         y = y1
     states = torch.stack(outputs)
     if not _finite(states):
         _locate(problem, grid, states, stepper.statistics)
-    return states, stepper.statistics
+    found = torch.tensor(times, dtype=torch.float64) if problem.every_step else None
+    return Forward(states, stepper.statistics, times=found)
 
 
 def make_stepper(problem: Problem, statistics: Statistics) -> FixedStepper:
     """What takes the steps of the problem's method."""
+    if isinstance(problem.method, Adams):
+        return AdamsStepper(problem, statistics)
+    if problem.tableau.implicit:
+        return ImplicitStepper(problem, statistics)
     return RungeKuttaStepper(problem, statistics)
 
 
@@ -56,65 +81,102 @@ def _clocks(grid: torch.Tensor) -> Iterator[Clock]:
         yield Clock(times[i], dt, times[i + 1], zeros[i], zeros[i + 1] - zeros[i])
 
 
-def _output(
-    stepper: FixedStepper,
-    options: FixedOptions,
-    clock: Clock,
-    y0: torch.Tensor,
-    y1: torch.Tensor,
-    f0: torch.Tensor,
-    index: int,
-) -> torch.Tensor:
-    """The solution at an output time inside a step."""
-    problem = stepper.problem
-    t = problem.times[index]
-    linear = options.interp == "linear"
-    if linear and t == clock.t0:
-        return y0
-    if linear and t == clock.t1:
-        return y1
-    # Evaluated for each output time, as in torchdiffeq, so that counts agree.
-    end = clock.shift if clock.shift is None or clock.stretch is None else clock.shift + clock.stretch
-    f1 = f0 if linear else stepper.evaluate(clock.t1, end, y1)
-    x: float | torch.Tensor = (t - clock.t0) / (clock.t1 - clock.t0)
-    dt: float | torch.Tensor = clock.t1 - clock.t0
-    if clock.stretch is not None:
-        assert clock.shift is not None
-        dt = clock.dt + clock.stretch
-        moved = problem.t[index] - problem.t[index].detach()
-        x = (t - clock.t0 + (moved - clock.shift)) / dt
-        x, dt = x.to(problem.real_dtype), dt.to(problem.real_dtype)
-    if linear:
-        return y0 + x * (y1 - y0)
-    return (
-        (1 + 2 * x) * (1 - x) ** 2 * y0
-        + x * (1 - x) ** 2 * (dt * f0)
-        + x * x * (3 - 2 * x) * y1
-        + x * x * (x - 1) * (dt * f1)
-    )
+def _step(
+    stepper: FixedStepper, clock: Clock, y0: torch.Tensor, y1: torch.Tensor, f0: torch.Tensor
+) -> FixedStep:
+    """The solution inside a step. Its slope at the end, if it has one, is evaluated now.
+
+    Made anew for each output, as in torchdiffeq, so that counts of evaluations agree.
+    """
+    options = stepper.problem.options
+    assert isinstance(options, FixedOptions)
+    slopes = None if options.interp == "linear" else (f0, stepper.evaluate(clock.t1, clock.end, y1))
+    return FixedStep(clock, y0, y1, slopes)
+
+
+def _until_event(problem: Problem) -> Forward:
+    """Step from the start, without end, until the event is passed: the states there and at the event."""
+    stepper = make_stepper(problem, Statistics())
+    statistics = stepper.statistics
+    y = problem.y0
+    if not is_before_event(problem, problem.times[0], y):
+        return _event(problem, y, problem.times[0], statistics)
+    dtype = problem.real_dtype
+    for clock in _clocks_without_end(problem):
+        if statistics.accepted >= MOST_STEPS_TO_EVENT:
+            raise failure.max_steps(problem, clock.t0, statistics, problem.y0[None], MOST_STEPS_TO_EVENT)
+        notify(problem, problem.callbacks.step, dtype, clock.t0, y, clock.dt)
+        k, y1 = stepper.step(clock, y)
+        statistics.accepted += 1
+        _require_finite(problem, clock, k, y1, statistics, problem.y0[None])
+        if not is_before_event(problem, clock.t1, y1):
+            break
+        y = y1
+    step = _step(stepper, clock, y, y1, k[0])
+    t = find_event(problem, lambda t: step.at(t, None), clock.t0, clock.t1)
+    # The event's time depends on nothing, the step that it lies in on the start.
+    moved = None if clock.shift is None else torch.zeros_like(clock.shift)
+    return _event(problem, step.at(t, moved), t, statistics)
+
+
+def _event(problem: Problem, y: torch.Tensor, t: float, statistics: Statistics) -> Forward:
+    states = torch.stack([problem.y0, y])
+    return Forward(states, statistics, times=torch.tensor([problem.times[0], t], dtype=torch.float64))
+
+
+def _clocks_without_end(problem: Problem) -> Iterator[Clock]:
+    """The steps that torchdiffeq takes to an event: each starts where the one before it ended."""
+    options = problem.options
+    assert isinstance(options, FixedOptions) and options.step_size is not None
+    size = options.step_size
+    dt, t0 = float(size), problem.times[0]
+    shift = stretch = None
+    if is_differentiated(problem.t) or (isinstance(size, torch.Tensor) and is_differentiated(size)):
+        shift = problem.t[0] - problem.t[0].detach()
+        stretch = size - size.detach() if isinstance(size, torch.Tensor) else torch.zeros_like(shift)
+    for i in itertools.count():
+        t1 = t0 + dt
+        if shift is None or stretch is None:
+            yield Clock(t0, dt, t1)
+        else:
+            yield Clock(t0, dt, t1, shift + i * stretch, stretch)
+        t0 = t1
 
 
 def _finite(x: torch.Tensor) -> bool:
     return bool(torch.isfinite(x.detach()).all())
 
 
+def _require_finite(
+    problem: Problem,
+    clock: Clock,
+    k: list[torch.Tensor],
+    y1: torch.Tensor,
+    statistics: Statistics,
+    reached: torch.Tensor,
+) -> None:
+    """Raise if a step brought a value that is not finite."""
+    if _finite(y1):
+        return
+    for stage in k:
+        if not _finite(stage):
+            raise failure.non_finite(problem, clock.t0, "field", stage, statistics, reached)
+    raise failure.non_finite(problem, clock.t1, "state", y1, statistics, reached)
+
+
 @torch.no_grad()
 def _locate(problem: Problem, grid: torch.Tensor, states: torch.Tensor, statistics: Statistics) -> None:
     """Step again, looking this time, and raise where the first value that is not finite turns up."""
     stepper = make_stepper(problem, Statistics())
-    reached = states[: int((~torch.isfinite(states)).view(len(states), -1).any(dim=1).nonzero()[0])]
+    first = int((~torch.isfinite(states)).view(len(states), -1).any(dim=1).nonzero()[0])
+    reached = states[: min(first, 1) if problem.every_step else first]
     y = problem.y0
     if not _finite(y):
         raise failure.non_finite(problem, problem.times[0], "state", y, statistics, reached)
     for clock in _clocks(grid):
         k, y1 = stepper.step(clock, y)
-        for stage in k:
-            if not _finite(stage):
-                raise failure.non_finite(problem, clock.t0, "field", stage, statistics, reached)
-        if not _finite(y1):
-            raise failure.non_finite(problem, clock.t1, "state", y1, statistics, reached)
+        _require_finite(problem, clock, k, y1, statistics, reached)
         y = y1
     # The field did not repeat itself: all that is known is the output.
-    raise failure.non_finite(
-        problem, problem.times[len(reached)], "state", states[len(reached)], statistics, reached
-    )
+    t = problem.times[-1] if problem.every_step else problem.times[first]
+    raise failure.non_finite(problem, t, "state", states[first], statistics, reached)

@@ -57,6 +57,13 @@ class Clock:
     shift: torch.Tensor | None = None
     stretch: torch.Tensor | None = None
 
+    @property
+    def end(self) -> torch.Tensor | None:
+        """0-d zero connected to what ``t1`` depends on, or None."""
+        if self.shift is None or self.stretch is None:
+            return self.shift if self.stretch is None else self.stretch
+        return self.shift + self.stretch
+
 
 def is_differentiated(times: torch.Tensor) -> bool:
     """Whether somebody may ask for derivatives in these times, backward or forward."""
@@ -109,8 +116,12 @@ class Stepper:
 
     def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
         """The field at one time."""
+        return self.rate(self.time(t, shift), y)
+
+    def time(self, t: float, shift: torch.Tensor | None) -> torch.Tensor:
+        """A solver time as the field gets it."""
         time = torch.full((), t, dtype=self._dtype, device=self._device)
-        return self._field(time if shift is None else time + shift.to(self._dtype), y)
+        return time if shift is None else time + shift.to(self._dtype)
 
     def stages(
         self,
@@ -132,11 +143,11 @@ class Stepper:
             starts_inside: Whether an evaluated first stage sees the time after the start.
         """
         times = self._stage_times(clock, ends_inside, starts_inside)
-        k = [self._field(times[0], y0) if f0 is None else f0]
+        k = [self.rate(times[0], y0) if f0 is None else f0]
         y = y0
         for i in range(1, self.problem.tableau.stages):
             y = combine(y0, k, self._weights.a[i], clock)
-            k.append(self._field(times[i], y))
+            k.append(self.rate(times[i], y))
         if not self.problem.tableau.fsal:
             y = combine(y0, k, self._weights.b, clock)
         return k, y
@@ -146,7 +157,8 @@ class Stepper:
         flat = torch.stack(k).view(len(k), k[0].numel())
         return torch.mv(flat.t(), self._weights.b_error).view(k[0].shape).mul_(dt)
 
-    def _field(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def rate(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The field at a time that :meth:`time` made."""
         self.statistics.evaluations += 1
         return self.problem.field(t, y)
 
@@ -155,7 +167,7 @@ class Stepper:
         if ends_inside:
             end = just_before(clock.t1, self._dtype)
             times = [end if c == 1 else t for c, t in zip(self._c, times, strict=True)]
-        if starts_inside:
+        if starts_inside and self._c[0] == 0:
             times[0] = just_after(clock.t0, self._dtype)
         stacked = torch.tensor(times, dtype=self._dtype, device=self._device)
         if clock.shift is not None:

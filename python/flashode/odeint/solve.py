@@ -1,4 +1,4 @@
-"""The torchdiffeq-compatible face."""
+"""Solutions at given times, or up to an event."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from flashode.autograd import ContinuousAdjoint, DiscreteAdjoint
+from flashode.autograd import Solved, solve, solve_with_adjoint
 from flashode.engines import choose
-from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, make_adjoint, make_problem
+from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, Problem, State, make_adjoint, make_problem
 from flashode.verify import Verify
 
 
@@ -43,14 +43,20 @@ def odeint(
         options: Adaptive methods take ``first_step``, ``min_step``, ``max_step``, ``step_t``, ``jump_t``,
             ``safety``, ``ifactor``, ``dfactor``, ``max_num_steps``, ``dtype`` and ``norm``; fixed-step ones
             ``step_size`` or ``grid_constructor``, ``interp`` and ``perturb``.
-        event_fn: Not supported yet; must be None.
+        event_fn: Called with a 0-d ``t`` in the real dtype of ``y0`` and a state shaped as ``y0``; returns a
+            real tensor. The solve ends where the first of its elements changes sign, looked for at the end of
+            every step and then inside the step, by bisection to within ``atol``. Of ``t``, which must hold
+            two times, only the first one and the direction count; fixed-step methods need ``step_size``. An
+            element that is zero at the start ends the solve there.
         verify: When the compiled form of ``func`` is compared with ``func`` itself: ``"first"``, when it is
             made and at each new batch size; ``"always"``, at every solve as well; ``"never"``, though what
             an earlier comparison found stands. Where they differ the solve runs in plain PyTorch, with a
             warning.
 
     Returns:
-        Tensor of shape ``(len(t), *y0.shape)`` and dtype of ``y0``, or a tuple of such.
+        Tensor of shape ``(len(t), *y0.shape)`` and dtype of ``y0``, or a tuple of such. With ``event_fn``, a
+        pair: the event's time, 0-d in the dtype of ``t``, and such a solution at the start and at the event.
+        There the event's time is a constant of differentiation; :func:`odeint_event` differentiates it too.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -58,20 +64,22 @@ def odeint(
             run it.
         NonFiniteError: If NaN or infinity turns up and no smaller step avoids it.
         StepSizeUnderflow: If no step is small enough for the tolerances.
-        MaxStepsExceeded: If an output interval takes more than ``max_num_steps`` steps.
+        MaxStepsExceeded: If an output interval takes more than ``max_num_steps`` steps, or an event is not
+            reached in as many, or by a fixed-step method in 20000.
     """
-    _refuse_events(event_fn)
-    problem = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify)
+    problem = make_problem(
+        func,
+        y0,
+        t,
+        rtol=rtol,
+        atol=atol,
+        method=method,
+        options=options,
+        verify=verify,
+        event_fn=event_fn,
+    )
     plan = choose(problem, None)
-    if not plan.reversible:
-        states = plan.differentiable(problem.t, problem.y0, plan.parameters)
-    elif _wants_gradients(problem.t, problem.y0, *plan.parameters):
-        states = DiscreteAdjoint.apply(  # type: ignore[no-untyped-call]
-            plan, problem.t, problem.y0, *plan.parameters
-        )
-    else:
-        states = plan.forward(record=False).states
-    return problem.unflatten(states)
+    return _answer(problem, solve(problem, plan))
 
 
 def odeint_adjoint(
@@ -125,8 +133,17 @@ def odeint_adjoint(
         TypeError: As :func:`odeint`.
         SolverError: As :func:`odeint`, also from the backward pass.
     """
-    _refuse_events(event_fn)
-    problem = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify)
+    problem = make_problem(
+        func,
+        y0,
+        t,
+        rtol=rtol,
+        atol=atol,
+        method=method,
+        options=options,
+        verify=verify,
+        event_fn=event_fn,
+    )
     adjoint = make_adjoint(
         problem,
         method=method,
@@ -138,19 +155,13 @@ def odeint_adjoint(
         adjoint_params=adjoint_params,
     )
     plan = choose(problem, adjoint)
-    if _wants_gradients(problem.t, problem.y0, *plan.parameters):
-        states = ContinuousAdjoint.apply(  # type: ignore[no-untyped-call]
-            plan, problem, adjoint, problem.t, problem.y0, *plan.parameters
-        )
-    else:
-        states = plan.forward(record=False).states
-    return problem.unflatten(states)
+    return _answer(problem, solve_with_adjoint(problem, adjoint, plan))
 
 
-def _wants_gradients(*tensors: torch.Tensor) -> bool:
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-
-def _refuse_events(event_fn: object) -> None:
-    if event_fn is not None:
-        raise ValueError(f"event_fn must be None because events are not supported yet, got {event_fn!r}")
+def _answer(problem: Problem, solved: Solved) -> Any:
+    """What the user gets: the solution, with an event as the second of a pair."""
+    states, times = solved
+    solution = problem.unflatten(states)
+    if times is None:
+        return solution
+    return (problem.direction * times[1]).to(problem.t), solution

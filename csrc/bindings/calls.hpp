@@ -1,0 +1,62 @@
+// Calls between kernels, which run without the GIL, and Python.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "bindings/field.hpp"
+#include "cpu/engine.hpp"
+
+namespace flashode::bindings {
+
+namespace py = pybind11;
+
+// Runs a kernel without the GIL; Ctrl-C stops it and is raised here.
+template <class Run>
+cpu::Outcome interruptible(const Run& run) {
+    bool raised = false;
+    const cpu::Interrupt interrupt = [&raised] {
+        const py::gil_scoped_acquire held;
+        raised = PyErr_CheckSignals() != 0;
+        return raised;
+    };
+    cpu::Outcome outcome;
+    {
+        const py::gil_scoped_release released;
+        outcome = run(interrupt);
+    }
+    if (raised) throw py::error_already_set();
+    return outcome;
+}
+
+// A Python function that a kernel asks for a number about what stands at an address. What the function raises
+// passes through the kernel to the kernel's caller.
+class Question {
+   public:
+    Question(const char* name, const py::object& pair) {
+        if (!py::isinstance<py::tuple>(pair) || py::len(pair) != 2) {
+            throw std::invalid_argument(std::string(name) + " must be a function and an address");
+        }
+        const auto parts = py::cast<std::pair<py::function, Address>>(pair);
+        if (parts.second == 0) throw std::invalid_argument(std::string(name) + " has no address");
+        function_ = parts.first;
+        address_ = parts.second;
+    }
+
+    Address address() const { return address_; }
+
+    template <class... Arguments>
+    double operator()(Arguments... arguments) const {
+        const py::gil_scoped_acquire held;
+        return py::cast<double>(function_(arguments...));
+    }
+
+   private:
+    py::function function_;
+    Address address_ = 0;
+};
+
+}  // namespace flashode::bindings

@@ -1,0 +1,73 @@
+// The solution inside a step, by what the method has at hand there: adaptive methods Shampine's quartic,
+// fixed-step ones a line between the ends or Hermite's cubic.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/engine.hpp"
+#include "numerics/dense_output.hpp"
+
+namespace flashode::cpu {
+
+enum class Interpolant : std::uint8_t { quartic, linear, cubic };
+
+}  // namespace flashode::cpu
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+inline Interpolant interpolant(const Method& method) {
+    if (method.tableau.adaptive) return Interpolant::quartic;
+    return method.cubic ? Interpolant::cubic : Interpolant::linear;
+}
+
+// y at the fraction x of a step.
+template <class Real>
+inline numerics::DenseWeights<Real> dense_weights(const Method& method, double x) {
+    switch (interpolant(method)) {
+        case Interpolant::quartic:
+            return numerics::quartic_weights<Real>(x);
+        case Interpolant::cubic:
+            return numerics::cubic_weights<Real>(x);
+        case Interpolant::linear:
+            break;
+    }
+    return numerics::linear_weights<Real>(x);
+}
+
+template <class Real>
+inline numerics::DenseWeights<Real> dense_weights_derivative(const Method& method, double x) {
+    switch (interpolant(method)) {
+        case Interpolant::quartic:
+            return numerics::quartic_weights_derivative<Real>(x);
+        case Interpolant::cubic:
+            return numerics::cubic_weights_derivative<Real>(x);
+        case Interpolant::linear:
+            break;
+    }
+    return numerics::linear_weights_derivative<Real>();
+}
+
+// What a step leaves for dense output over n scalars; y_mid only for the quartic, f0 and f1 not for the line.
+template <class Real>
+struct StepData {
+    const Real* y0;
+    const Real* y1;
+    const Real* y_mid;
+    const Real* f0;
+    const Real* f1;
+};
+
+template <class Real>
+inline void dense_output(Interpolant kind, int n, const numerics::DenseWeights<Real>& w, Real dt,
+                         const StepData<Real>& step, Real* out) {
+    for (int e = 0; e < n; ++e) out[e] = w.y0 * step.y0[e] + w.y1 * step.y1[e];
+    if (kind == Interpolant::quartic) {
+        for (int e = 0; e < n; ++e) {
+            out[e] += w.y_mid * step.y_mid[e] + dt * (w.f0 * step.f0[e] + w.f1 * step.f1[e]);
+        }
+    } else if (kind == Interpolant::cubic) {
+        for (int e = 0; e < n; ++e) out[e] += dt * (w.f0 * step.f0[e] + w.f1 * step.f1[e]);
+    }
+}
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

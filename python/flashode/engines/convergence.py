@@ -1,0 +1,28 @@
+"""What is said of equations that were not solved. Shared by the engines."""
+
+from __future__ import annotations
+
+import warnings
+
+from flashode.errors import ConvergenceWarning
+from flashode.methods import Adams
+from flashode.problem import AdamsOptions, ImplicitOptions, Problem
+
+
+def warn_unconverged(problem: Problem, t: float) -> None:
+    """Warn that the equations of a step were not solved and the solve goes on.
+
+    Args:
+        problem: What is being solved; its options are those of a method that iterates.
+        t: Solver time at the start of the first such step.
+    """
+    options = problem.options
+    assert isinstance(options, AdamsOptions | ImplicitOptions)
+    tolerances = ", larger rtol and atol" if isinstance(problem.method, Adams) else ""
+    warnings.warn(
+        f"{problem.method.name}: the equations of a step were not solved in max_iters = {options.max_iters} "
+        f"iterations, first at t = {problem.direction * t:.9g}; the solve goes on with what was reached and may "
+        f"be wrong. Smaller steps{tolerances} or options={{'max_iters': ...}} may help",
+        ConvergenceWarning,
+        stacklevel=2,
+    )

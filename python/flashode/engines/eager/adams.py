@@ -1,0 +1,94 @@
+"""Adams steps: the new state from the slopes at the steps before."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+
+from flashode.engines.convergence import warn_unconverged
+from flashode.engines.eager.step import Clock, RungeKuttaStepper, combine, just_after, just_before
+from flashode.methods import TABLEAUX, Adams
+from flashode.methods.adams import LEAST_SLOPES, bashforth, moulton
+from flashode.problem import AdamsOptions, Problem
+from flashode.statistics import Statistics
+
+
+@lru_cache(maxsize=64)
+def _weights(slopes: int, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, float]:
+    """Weights of the known slopes in both formulas, (2, slopes), and of the new one in the implicit one."""
+    new, *known = map(float, moulton(slopes + 1))
+    with torch.inference_mode(False):
+        return torch.tensor((bashforth(slopes), known), dtype=dtype, device=device), new
+
+
+class AdamsStepper:
+    """Takes the steps of an Adams method."""
+
+    def __init__(self, problem: Problem, statistics: Statistics) -> None:
+        assert isinstance(problem.method, Adams)
+        assert isinstance(problem.options, AdamsOptions)
+        self.problem = problem
+        self.statistics = statistics
+        self._implicit = problem.method.implicit
+        self._options = problem.options
+        self._start = RungeKuttaStepper(replace(problem, method=TABLEAUX["rk4"]), statistics)
+        self._slopes: deque[torch.Tensor] = deque(maxlen=problem.options.max_order - 1)
+        self._warned = False
+
+    def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
+        """The field at one time."""
+        return self._start.evaluate(t, shift, y)
+
+    def step(self, clock: Clock, y0: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The slopes that were evaluated and the solution."""
+        perturb = self._options.perturb
+        start = just_after(clock.t0, self.problem.real_dtype) if perturb else clock.t0
+        f0 = self.evaluate(start, clock.shift, y0)
+        self._slopes.appendleft(f0)
+        if len(self._slopes) < LEAST_SLOPES:
+            return self._start.stages(clock, y0, f0, ends_inside=perturb, starts_inside=perturb)
+        weights, new = _weights(len(self._slopes), y0.dtype, y0.device)
+        if not self._implicit:
+            return [f0], combine(y0, list(self._slopes), weights[0], clock)
+        f1, dy = self._solve(clock, y0, weights, new)
+        return [f0, f1], y0 + dy
+
+    def _solve(
+        self, clock: Clock, y0: torch.Tensor, weights: torch.Tensor, new: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last slope at the end of the step, and the step's increment, by functional iteration."""
+        options, problem = self._options, self.problem
+        dt: float | torch.Tensor = clock.dt
+        if clock.stretch is not None:
+            dt = (clock.dt + clock.stretch).to(problem.real_dtype)
+        known = torch.stack(list(self._slopes)).view(len(self._slopes), y0.numel())
+        dy, delta = (weights * dt @ known).view(2, *y0.shape).unbind()
+        end = just_before(clock.t1, problem.real_dtype) if options.perturb else clock.t1
+        t1 = self._start.time(end, clock.end)
+        gain = new * dt
+        for _ in range(options.max_iters):
+            before = dy
+            f1 = self._start.rate(t1, y0 + dy)
+            if isinstance(gain, torch.Tensor):
+                dy = delta + gain * f1
+            else:
+                dy = torch.add(delta, f1, alpha=gain)
+            if self._converged(before, dy):
+                break
+        else:
+            self._slopes.pop()
+            # Of values that are not finite the solve says more.
+            if not self._warned and bool(torch.isfinite(dy.detach()).all()):
+                self._warned = True
+                warn_unconverged(problem, clock.t0)
+        return f1, dy
+
+    @torch.no_grad()
+    def _converged(self, before: torch.Tensor, dy: torch.Tensor) -> bool:
+        """Whether each element of the increment moved by less than its tolerance."""
+        problem = self.problem
+        allowed = torch.maximum(before.abs(), dy.abs()).mul_(problem.rtol).add_(problem.atol)
+        return bool((dy - before).abs().lt(allowed).all())

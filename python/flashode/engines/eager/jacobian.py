@@ -1,0 +1,85 @@
+"""Jacobians of fields by reverse differentiation, in real numbers."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+# Entries of the Jacobian that are computed at once.
+_AT_ONCE = 2**20
+
+
+def real(x: torch.Tensor) -> torch.Tensor:
+    """The real numbers of a tensor as a vector: of a complex one the parts of each element side by side."""
+    return (torch.view_as_real(x) if x.is_complex() else x).reshape(-1)
+
+
+def like(numbers: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """The inverse of :func:`real`, for a tensor of the kind of ``x``."""
+    if x.is_complex():
+        return torch.view_as_complex(numbers.view(-1, 2)).view(x.shape)
+    return numbers.view(x.shape)
+
+
+class Jacobians:
+    """Takes Jacobians, and remembers whether rows can be had many at once."""
+
+    def __init__(self) -> None:
+        self._batched = True
+
+    def of(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The Jacobian of ``real(f)`` in ``real(y)``, read off the graph between them, which is kept.
+
+        Args:
+            f: Shape and dtype of ``y``.
+            y: The state that f was evaluated at; it requires grad.
+
+        Returns:
+            Shape ``(n, n)`` with n real numbers in the state; zeros where f does not depend on y, and where
+            it is not differentiated by autograd.
+        """
+        n = real(y).numel()
+        matrix = torch.zeros(n, n, dtype=real(y).dtype, device=y.device)
+        if not f.requires_grad:
+            return matrix
+        with torch.enable_grad():
+            numbers = real(f)
+        unit = torch.eye(n, dtype=matrix.dtype, device=y.device)
+        rows = max(1, _AT_ONCE // max(n, 1)) if self._batched else 1
+        start = 0
+        while start < n:
+            cotangents = unit[start : start + rows]
+            try:
+                found = self._rows(numbers, y, cotangents)
+            except RuntimeError:
+                if not self._batched:
+                    raise
+                # Not every backward formula can be batched.
+                self._batched = False
+                rows = 1
+                continue
+            if found is None:
+                break
+            matrix[start : start + rows] = found
+            start += rows
+        return matrix
+
+    def _rows(
+        self, numbers: torch.Tensor, y: torch.Tensor, cotangents: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Rows of the Jacobian, or None if nothing depends on y."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            (found,) = torch.autograd.grad(
+                numbers,
+                y,
+                cotangents if self._batched else cotangents[0],
+                retain_graph=True,
+                allow_unused=True,
+                is_grads_batched=self._batched,
+            )
+        if found is None:
+            return None
+        parts = torch.view_as_real(found.resolve_conj()) if found.is_complex() else found
+        return parts.reshape(len(cotangents), cotangents.shape[1])

@@ -1,0 +1,127 @@
+"""The grids of fixed-step methods, made by torch and read by the compiled module."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from flashode.problem import Adjoint, FixedOptions, Problem, fixed_grid, found_times
+
+
+def memory_of(times: Tensor) -> Tensor:
+    """Times as memory that the compiled module reads."""
+    return times.detach().to("cpu", torch.float64).contiguous()
+
+
+class Grid:
+    """The grid of one solve, made when it is first asked for.
+
+    What it is made from, which may be anything that a user's function reads, gets its gradient from
+    autograd: the grid itself is an input of the solve.
+    """
+
+    def __init__(self, problem: Problem, connected: bool) -> None:
+        """Prepares it.
+
+        Args:
+            problem: A problem whose method steps on a grid.
+            connected: Whether its gradient may be wanted.
+        """
+        self._problem = problem
+        self._connected = connected
+        self._made: Tensor | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it is the output times themselves."""
+        options = self._problem.options
+        assert isinstance(options, FixedOptions)
+        return options.step_size is None and options.grid_constructor is None
+
+    @property
+    def values(self) -> Tensor:
+        """Solver times, 1-D; connected to what they were made from if grad mode was on at the time."""
+        if self._made is None:
+            with torch.set_grad_enabled(self._connected and torch.is_grad_enabled()):
+                self._made = fixed_grid(self._problem)
+        return self._made
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The grid, if gradients go through it to something else than the output times as they are."""
+        if self.is_given or self._problem.event is not None:
+            return ()
+        return (self.values,) if self.values.requires_grad else ()
+
+
+def on_grid(problem: Problem, grid: Tensor) -> Problem:
+    """The problem with a grid that is known."""
+    options = problem.options
+    assert isinstance(options, FixedOptions)
+    return replace(
+        problem, options=replace(options, step_size=None, grid_constructor=lambda func, y0, t: grid)
+    )
+
+
+def time_gradients(
+    problem: Problem, grid: Grid | None, times: Tensor, grad_times: Tensor, grad_points: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """From gradients in where the outputs and the steps lie to those in ``problem.t`` and in the grid.
+
+    Args:
+        problem: What was solved.
+        grid: Its grid, or None for an adaptive method.
+        times: Solver times of the outputs.
+        grad_times: Gradient in them, through dense output.
+        grad_points: Gradient in the grid, or in the start of an adaptive method's steps; zeros follow it.
+
+    Returns:
+        The gradient in ``problem.t``, and one for each of ``grid.inputs``.
+    """
+    t = problem.t
+    if problem.event is not None:
+        # All steps move with the start, and the event's time is a constant.
+        first = grad_times[:1] + grad_points.sum()
+        return torch.cat([first, torch.zeros_like(first)]).to(t.dtype), ()
+    if problem.every_step:
+        grad_times, through_nodes = _gradients_of_nodes(problem, grid, times, grad_times)
+        grad_points = grad_points + through_nodes
+    if grid is None or grid.is_given:
+        grad_times = grad_times + grad_points
+    return grad_times.to(t.dtype), () if grid is None else tuple(grad_points.to(g.dtype) for g in grid.inputs)
+
+
+def _gradients_of_nodes(
+    problem: Problem, grid: Grid | None, times: Tensor, grad_times: Tensor
+) -> tuple[Tensor, Tensor]:
+    """From the gradient in the nodes of each step to those in ``problem.t`` and in a grid of its own."""
+    t = problem.t.detach().requires_grad_()
+    inputs = [t]
+    moving = replace(problem, t=t)
+    if grid is not None and not grid.is_given:
+        inputs.append(grid.values.detach().requires_grad_())
+        moving = on_grid(moving, inputs[-1])
+    with torch.enable_grad():
+        found = found_times(moving, times)
+    in_t, *in_grid = torch.autograd.grad(found, inputs, grad_times, materialize_grads=True)
+    return in_t.double(), in_grid[0].double() if in_grid else torch.zeros((), dtype=torch.float64)
+
+
+def adjoint_grids(problem: Problem, adjoint: Adjoint, times: Tensor) -> list[list[float]]:
+    """For each output interval, the grid on which a fixed-step adjoint method steps back over it.
+
+    Args:
+        problem: What was solved.
+        adjoint: How to solve its adjoint equations.
+        times: The solver times of the outputs.
+    """
+    if adjoint.method.adaptive:
+        return []
+    ends = -times
+    grids = []
+    for i in range(len(ends) - 1):
+        interval = replace(problem, t=ends[i : i + 2].flip(0), options=adjoint.options)
+        grids.append(fixed_grid(interval).tolist())
+    return grids

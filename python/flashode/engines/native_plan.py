@@ -1,0 +1,239 @@
+"""One solve in the compiled module, and its reverse passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from flashode.declined import Declined
+from flashode.engines import eager
+from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
+from flashode.engines.failure import max_steps, non_finite, underflow
+from flashode.engines.layout import plain
+from flashode.engines.native_field import NativeField
+from flashode.engines.native_grid import Grid, adjoint_grids, memory_of, on_grid, time_gradients
+from flashode.engines.native_method import compiled_method
+from flashode.engines.native_requests import requests
+from flashode.engines.native_scope import PRECISIONS
+from flashode.engines.parameter_gradients import gradient_memory, reached_from, through_prologue
+from flashode.engines.plan import Forward, Gradients
+from flashode.problem import AdaptiveOptions
+from flashode.state import State, components
+from flashode.statistics import Statistics
+
+if TYPE_CHECKING:
+    from flashode.problem import Adjoint, Options, Problem
+
+
+@dataclass
+class Record:
+    """What a forward solve keeps for its reverse, beside the checkpoints.
+
+    Attributes:
+        log: The compiled module's account of the steps.
+        parameters: The tensors whose memory it reads, contiguous. Those without a gradient are copies:
+            nothing keeps their owner from changing them before the reverse pass.
+        times: Output times, float64.
+        points: How many the grid has; of an adaptive method's steps only the start is one.
+    """
+
+    log: Any
+    parameters: tuple[Tensor, ...]
+    times: Tensor
+    points: int
+
+
+class NativePlan:
+    """One solve in the compiled module.
+
+    Attributes:
+        event: The captured event function, or why the user's is called; None where there is none.
+    """
+
+    engine = "native"
+    reversible = True
+    statistics: Statistics | None = None
+
+    def __init__(
+        self,
+        module: Any,
+        problem: Problem,
+        adjoint: Adjoint | None,
+        field: NativeField,
+        event: NativeField | Declined | None,
+    ) -> None:
+        self.statistics: Statistics | None = None
+        self._module = module
+        self._problem = problem
+        self._adjoint = adjoint
+        self._field = field
+        self.event = event
+        self._layout = field.layout
+        self._inputs = field.inputs
+        self._own = (*field.inputs, *field.layout.carried)
+        self._precision = PRECISIONS[problem.y0.dtype]
+        self._method = compiled_method(
+            module.Method, problem.method, problem.rtol, problem.atol, problem.options
+        )
+        self._grid = None if problem.method.adaptive else Grid(problem, connected=adjoint is None)
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """What the Program reads, its own and carried, and the grid; with an adjoint, its parameters."""
+        if self._adjoint is not None:
+            return self._adjoint.parameters
+        return self._own if self._grid is None else (*self._own, *self._grid.inputs)
+
+    def forward(self, *, record: bool) -> Forward:
+        """Solve without autograd."""
+        problem, field, layout = self._problem, self._field, self._layout
+        times = memory_of(problem.t)
+        grid = times if self._grid is None or self._grid.is_given else memory_of(self._grid.values)
+        parameters = tuple(
+            plain(p) if p.requires_grad or not record else p.detach().clone() for p in self._inputs
+        )
+        y0 = layout.memory(problem.y0)
+        outputs = 0 if problem.every_step else len(times)
+        states = problem.y0.new_empty((outputs, *problem.y0.shape))
+        asked, _memory = requests(self._module, problem, self.event)
+        outcome, log, *kept = getattr(self._module, f"forward_{self._precision}")(
+            field.bound(parameters, (False,) * len(parameters)),
+            self._method,
+            y0.data_ptr(),
+            times.data_ptr(),
+            len(times) if problem.event is None else 1,
+            grid.data_ptr(),
+            len(grid),
+            states.data_ptr(),
+            record,
+            **asked,
+        )
+        statistics = self.statistics = self._count(outcome)
+        if outcome.status != self._module.Status.done:
+            raise self._failure(outcome, statistics, states[: outcome.times_reached], problem.options)
+        found, points = None, len(grid)
+        if problem.event is not None:
+            found = times = times.new_tensor([problem.times[0], outcome.event_t])
+            points = log.steps + 1 if record and self._grid is not None else 1
+        elif problem.every_step:
+            *kept, nodes, values = kept
+            found = times = torch.from_numpy(nodes)
+            states = torch.from_numpy(values).view(len(times), *problem.y0.shape)
+        if not record:
+            return Forward(states, statistics, times=found)
+        checkpoints = tuple(map(torch.from_numpy, kept))
+        return Forward(states, statistics, Record(log, parameters, times, points), checkpoints, found)
+
+    def discrete_vjp(self, record: object, checkpoints: tuple[Tensor, ...], grad_states: Tensor) -> Gradients:
+        """Exact reverse of the discrete solve that made ``record``."""
+        assert isinstance(record, Record)
+        problem, layout, field = self._problem, self._layout, self._field
+        wanted = tuple(p.requires_grad for p in self._inputs)
+        grad_parameters = gradient_memory(record.parameters, wanted)
+        grad_y0 = layout.empty(problem.y0)
+        with_time = problem.t.requires_grad or (self._grid is not None and bool(self._grid.inputs))
+        grad_times = torch.zeros_like(record.times) if with_time else None
+        grad_points = record.times.new_zeros(record.points) if with_time else None
+        cotangents = plain(grad_states)
+        states, slopes, constants = checkpoints
+        getattr(self._module, f"discrete_vjp_{self._precision}")(
+            field.bound(record.parameters, wanted),
+            self._method,
+            record.log,
+            states.data_ptr(),
+            slopes.data_ptr(),
+            constants.data_ptr(),
+            record.times.data_ptr(),
+            len(record.times),
+            cotangents.data_ptr(),
+            grad_y0.data_ptr(),
+            _address(grad_times),
+            _address(grad_points),
+            [_address(g) for g in grad_parameters],
+        )
+        grad_t: Tensor | None = None
+        grad_grid: tuple[Tensor, ...] = ()
+        if grad_times is not None and grad_points is not None:
+            grad_t, grad_grid = time_gradients(problem, self._grid, record.times, grad_times, grad_points)
+        parameters = (*grad_parameters, *layout.carried_gradients(grad_y0), *grad_grid)
+        return Gradients(layout.state(grad_y0, problem.y0), grad_t, parameters)
+
+    def continuous_vjp(self, states: Tensor, grad_states: Tensor, times: Tensor | None = None) -> Gradients:
+        """Integrate the adjoint equations backwards through ``states``."""
+        problem, adjoint = self._problem, self._adjoint
+        assert adjoint is not None
+        layout, field = self._layout, self._field
+        wanted = reached_from(self._inputs, adjoint.parameters)
+        parameters = tuple(plain(p) for p in self._inputs)
+        grad_parameters = gradient_memory(parameters, wanted)
+        given = problem.t.detach() if times is None else times
+        times = memory_of(given)
+        grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
+        grad_y0 = layout.empty(problem.y0)
+        y0, forward_states, cotangents = layout.memory(states[0]), plain(states), plain(grad_states)
+        outcome = getattr(self._module, f"continuous_vjp_{self._precision}")(
+            field.bound(parameters, wanted),
+            compiled_method(self._module.Method, adjoint.method, adjoint.rtol, adjoint.atol, adjoint.options),
+            adjoint.norm == "seminorm",
+            times.data_ptr(),
+            len(times),
+            adjoint_grids(problem, adjoint, given),
+            y0.data_ptr(),
+            forward_states.data_ptr(),
+            cotangents.data_ptr(),
+            grad_y0.data_ptr(),
+            _address(grad_times),
+            [_address(g) for g in grad_parameters],
+            layout.like_parameters(reached_from(layout.carried, adjoint.parameters)),
+            field.transposes(),
+        )
+        statistics = self._count(outcome)
+        if outcome.status != self._module.Status.done:
+            raise self._failure(outcome, statistics, states[:0], adjoint.options)
+        if grad_times is not None and problem.event is not None:
+            grad_times[1:] = 0  # a constant of differentiation
+        grad_t = None if grad_times is None else grad_times.to(problem.t.dtype)
+        through = through_prologue(
+            self._own, adjoint.parameters, (*grad_parameters, *layout.carried_gradients(grad_y0))
+        )
+        return Gradients(layout.state(grad_y0, problem.y0), grad_t, through, statistics)
+
+    def differentiable(
+        self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor | None]:
+        """The same solve by the eager engine, with the Program in the function's place."""
+        problem, program, batch = self._problem, self._field.capture.program, self._layout.batch
+        structure = problem.structure
+        inputs, carried = parameters[: len(self._inputs)], parameters[len(self._inputs) : len(self._own)]
+
+        def field(time: Tensor, y: State) -> State:
+            rows = structure.to_rows((*components(y), *carried), batch)
+            return structure.join(structure.from_rows(program.interpret(time, rows, inputs)))
+
+        for grid in parameters[len(self._own) :]:
+            problem = on_grid(problem, grid)
+        solved = eager.integrate(replace(problem, func=field, t=t, y0=y0))
+        return solved.states, solved.times
+
+    def _count(self, outcome: Any) -> Statistics:
+        self._field.capture.count(outcome.evaluations)
+        return Statistics(outcome.evaluations, outcome.accepted, outcome.rejected)
+
+    def _failure(self, outcome: Any, statistics: Statistics, reached: Tensor, options: Options) -> Exception:
+        problem = self._problem
+        status = self._module.Status
+        if outcome.status == status.underflow:
+            return underflow(problem, outcome.t, outcome.dt, statistics, reached)
+        if outcome.status == status.too_many_steps:
+            limit = options.max_num_steps if isinstance(options, AdaptiveOptions) else MOST_STEPS_TO_EVENT
+            return max_steps(problem, outcome.t, statistics, reached, limit)
+        culprit = self._layout.culprit(outcome.trajectory, outcome.row)
+        origin = "state" if outcome.status == status.nonfinite_state else "field"
+        return non_finite(problem, outcome.t, origin, culprit, statistics, reached)
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()

@@ -1,0 +1,86 @@
+"""A plan that says what it did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from flashode.engines.plan import Forward, Gradients, Plan
+    from flashode.statistics import Statistics
+
+# Told the seconds that something took, and what it cost where that is known.
+Listener = Callable[[float, "Statistics | None"], None]
+
+
+class WatchedPlan:
+    """Another plan, whose solves and reverse passes are reported, failed ones included."""
+
+    def __init__(self, plan: Plan, *, solved: Listener, reversed_: Listener) -> None:
+        self._plan = plan
+        self._solved = solved
+        self._reversed = reversed_
+
+    @property
+    def engine(self) -> str:
+        """As the plan's."""
+        return self._plan.engine
+
+    @property
+    def reversible(self) -> bool:
+        """As the plan's."""
+        return self._plan.reversible
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """As the plan's."""
+        return self._plan.parameters
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """As the plan's."""
+        return self._plan.statistics
+
+    def forward(self, *, record: bool) -> Forward:
+        """As the plan's."""
+        found: Forward | None = None
+        began = time.perf_counter()
+        try:
+            found = self._plan.forward(record=record)
+            return found
+        finally:
+            self._solved(time.perf_counter() - began, None if found is None else found.statistics)
+
+    def discrete_vjp(self, record: object, checkpoints: tuple[Tensor, ...], grad_states: Tensor) -> Gradients:
+        """As the plan's."""
+        return self._gradients(lambda: self._plan.discrete_vjp(record, checkpoints, grad_states))
+
+    def continuous_vjp(self, states: Tensor, grad_states: Tensor, times: Tensor | None = None) -> Gradients:
+        """As the plan's."""
+        return self._gradients(lambda: self._plan.continuous_vjp(states, grad_states, times))
+
+    def differentiable(
+        self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor | None]:
+        """As the plan's; of a reversible plan it is part of a reverse pass that has gradients in turn."""
+        listener = self._reversed if self.reversible else self._solved
+        statistics: Statistics | None = None
+        began = time.perf_counter()
+        try:
+            found = self._plan.differentiable(t, y0, parameters)
+            statistics = self._plan.statistics
+            return found
+        finally:
+            listener(time.perf_counter() - began, statistics)
+
+    def _gradients(self, reverse: Callable[[], Gradients]) -> Gradients:
+        found: Gradients | None = None
+        began = time.perf_counter()
+        try:
+            found = reverse()
+            return found
+        finally:
+            self._reversed(time.perf_counter() - began, None if found is None else found.statistics)

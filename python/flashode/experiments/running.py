@@ -1,0 +1,130 @@
+"""The command `flashode run`: somebody's program, unchanged, with flashode in torchdiffeq's place."""
+
+import os
+import runpy
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import flashode
+from flashode.experiments.engine import Engine
+from flashode.report import HEADINGS, WORDS
+
+_errors = Console(highlight=False, stderr=True)
+_FAILED = 1  # the status of a Python program that an exception ended
+_WRONG_USE = 2
+INTERRUPTED = 130  # the status that a shell gives a program stopped by Ctrl-C
+_WIDTH = 200  # of the table where it goes to a file, which has no width of its own
+
+
+def run(
+    program: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCRIPT",
+            help="The program: a file, or with -m a module.",
+            show_default=False,
+        ),
+    ],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGS", help="Its own arguments, options included.", show_default=False),
+    ] = None,
+    module: Annotated[
+        bool, typer.Option("-m", help="SCRIPT is the name of a module, as of python -m.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Print a table of its solves to stderr at the end.")
+    ] = False,
+    engine: Annotated[Engine, typer.Option(help="Which engine solves.")] = Engine.auto,
+) -> None:
+    """Run a program written for torchdiffeq with flashode in its place.
+
+    The program is not changed, and torchdiffeq need not be installed.
+
+    Options of flashode come before SCRIPT; what follows it is the program's.
+
+    The status is the program's: 1 after an exception, 130 after Ctrl-C, else what it exits with.
+    """
+    if not module and not Path(program).exists():
+        _refuse(f"there is no file {program}")
+    with flashode.record() as solves, flashode.use_engine(engine.value), flashode.patch_torchdiffeq():
+        try:
+            with _interpreter_state(program, arguments or [], module):
+                if module:
+                    runpy.run_module(program, run_name="__main__", alter_sys=True)
+                else:
+                    runpy.run_path(program, run_name="__main__")
+        except SystemExit:
+            raise
+        except BaseException as error:
+            _end(error)
+        finally:
+            if report:
+                _print_report(solves)
+
+
+@contextmanager
+def _interpreter_state(program: str, arguments: list[str], module: bool) -> Iterator[None]:
+    """What the interpreter would have set before it started the program."""
+    argv, path = sys.argv, list(sys.path)
+    sys.argv = ["-m" if module else program, *arguments]
+    if module:
+        sys.path[:1] = [os.getcwd()]
+    else:
+        sys.path[:1] = [str(Path(program).resolve().parent)]
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        sys.path[:] = path
+
+
+def _end(error: BaseException) -> NoReturn:
+    """Shows what ended the program, as the interpreter would."""
+    error.__traceback__ = _within_program(error.__traceback__)
+    if error.__traceback__ is None and isinstance(error, ImportError | OSError):
+        # Nothing of the program has run: it cannot be found or read.
+        _refuse(str(error))
+    sys.excepthook(type(error), error, error.__traceback__)
+    raise typer.Exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED) from None
+
+
+def _within_program(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames that started the program."""
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if file not in (__file__, runpy.__file__) and not file.startswith("<frozen "):
+            break
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _refuse(message: str) -> NoReturn:
+    _errors.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(_WRONG_USE) from None
+
+
+def _print_report(solves: flashode.Report) -> None:
+    sys.stdout.flush()
+    console = _errors if _errors.is_terminal else Console(highlight=False, stderr=True, width=_WIDTH)
+    rows = solves.rows()
+    if not rows:
+        console.print("flashode: no solves")
+        return
+    table = Table(box=None, pad_edge=False, title="flashode: solves", title_justify="left")
+    for i, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if i < WORDS else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+    for note in solves.notes():
+        console.print(note, markup=False, soft_wrap=True)

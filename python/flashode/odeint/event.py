@@ -1,0 +1,89 @@
+"""Event times as differentiable functions of what leads to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from flashode.autograd import EventTime
+from flashode.odeint.solve import odeint
+from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, make_problem
+from flashode.state import components
+
+
+def odeint_event(
+    func: Callable[..., Any],
+    y0: State,
+    t0: torch.Tensor | float,
+    *,
+    event_fn: Callable[..., Any],
+    reverse_time: bool = False,
+    odeint_interface: Callable[..., Any] = odeint,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, Any]:
+    """Solve from ``t0`` to the first zero of ``event_fn``, and differentiate through the time of it.
+
+    The event's time follows from the initial state, ``t0`` and the field by the implicit function theorem,
+    and the solution's last state moves along the field with it. Gradients go through the time and the state
+    that ``event_fn`` is given, **not** into its own parameters or tensors that it closes over: what is to
+    receive gradients must be a part of the state (with derivative zero), as in programs for torchdiffeq.
+
+    Once differentiable; where ``event_fn`` touches zero along the solution without crossing it the time has
+    no derivative. Gradients of any order take Newton steps on the event's time ``T``, of which each doubles
+    the order that is exact, with the solution of :func:`odeint` at ``torch.stack([t0, T])``, because that is
+    differentiable in its times to any order.
+
+    Args:
+        func: As for :func:`odeint`.
+        y0: As for :func:`odeint`.
+        t0: Initial time, a 0-d floating-point tensor, which may require grad, or a number.
+        event_fn: As for :func:`odeint`.
+        reverse_time: Whether to look for the event before ``t0``.
+        odeint_interface: :func:`odeint`, :func:`odeint_adjoint`, or anything with their signature, such as a
+            ``functools.partial`` of them or a function of torchdiffeq.
+        **kwargs: Its other arguments: ``rtol``, ``atol``, ``method``, ``options`` and so on.
+
+    Returns:
+        The event's time, 0-d in the dtype of ``t0``, and the solution at ``t0`` and at the event: shape
+        ``(2, *y0.shape)``, or a tuple of such.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has an impossible value.
+        SolverError: As :func:`odeint`.
+    """
+    t = _times(t0, y0, reverse_time)
+    event_t, solution = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
+    parts = components(solution)
+    last = torch.cat([part[-1].reshape(-1) for part in parts]) if len(parts) > 1 else parts[0][-1]
+    if not (torch.is_grad_enabled() and last.requires_grad):
+        return event_t, solution
+    # Only the field and the event are asked of it: whatever found the event may have had other methods.
+    problem = make_problem(
+        func, y0, t, rtol=DEFAULT_RTOL, atol=DEFAULT_ATOL, method=None, options=None, event_fn=event_fn
+    )
+    solver_t, last = EventTime.apply(  # type: ignore[no-untyped-call]
+        problem, problem.direction * event_t, last.reshape(problem.y0.shape)
+    )
+    lasts = components(problem.unflatten(last))
+    moved = tuple(torch.cat([part[:-1], end[None]]) for part, end in zip(parts, lasts, strict=True))
+    return problem.direction * solver_t, moved[0] if problem.shapes is None else moved
+
+
+def _times(t0: Any, y0: Any, reverse_time: bool) -> torch.Tensor:
+    """The start and a time that tells the direction."""
+    if isinstance(t0, torch.Tensor):
+        if t0.numel() != 1:
+            raise ValueError(f"t0 must hold one time, got shape {tuple(t0.shape)}")
+        start = t0.reshape(1)
+    elif isinstance(t0, (int, float)):
+        first = y0[0] if isinstance(y0, tuple) and y0 else y0
+        device = first.device if isinstance(first, torch.Tensor) else None
+        start = torch.tensor([t0], dtype=torch.float64, device=device)
+    else:
+        raise TypeError(f"t0 must be a 0-d floating-point tensor or a number, got {type(t0).__name__}")
+    # Far enough to differ from the start in any precision.
+    distance = start.detach().abs().clamp(min=1)
+    return torch.cat([start, start.detach() - distance if reverse_time else start.detach() + distance])

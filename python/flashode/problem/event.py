@@ -1,0 +1,78 @@
+"""Where a solve stops by itself: at the first zero of a function of time and state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from flashode.errors import NonFiniteError
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """The user's event function, and which side of zero it starts from.
+
+    Attributes:
+        function: Of the user's time and state; returns a real tensor of any shape but an empty one.
+        signs: Signs of its outputs at the start, in its shape and dtype (in the state's real dtype where its
+            own is no floating-point one); without a gradient. An output that starts as zero is there already.
+    """
+
+    function: Callable[..., Any]
+    signs: torch.Tensor
+
+    def value(self, t: torch.Tensor, state: Any) -> torch.Tensor:
+        """The least of its outputs times their signs at the start: positive until the first one crosses.
+
+        Args:
+            t: 0-d, the user's time.
+            state: The user's state.
+
+        Returns:
+            0-d; differentiable in whatever the function makes it of.
+
+        Raises:
+            TypeError: If the function returns no real tensor.
+            ValueError: If what it returns is empty.
+            NonFiniteError: If it is NaN.
+        """
+        return (_outputs(self.function, t, state, self.signs.dtype) * self.signs).min()
+
+
+def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) -> Event:
+    """Ask the event function for the signs of its outputs at the start.
+
+    Args:
+        function: What the user gave as ``event_fn``.
+        t0: 0-d, the user's first time.
+        state: The user's initial state.
+        dtype: The state's real dtype.
+
+    Raises:
+        TypeError: If it is no function or returns no real tensor.
+        ValueError: If what it returns is empty.
+        NonFiniteError: If it is NaN.
+    """
+    if not callable(function):
+        raise TypeError(f"event_fn must be a callable of (t, y) or None, got {type(function).__name__}")
+    with torch.no_grad():
+        return Event(function, _outputs(function, t0, state, dtype).sign())
+
+
+def _outputs(
+    function: Callable[..., Any], t: torch.Tensor, state: Any, dtype: torch.dtype
+) -> torch.Tensor:
+    outputs = function(t, state)
+    if not isinstance(outputs, torch.Tensor):
+        raise TypeError(f"event_fn must return a tensor, got {type(outputs).__name__}")
+    if outputs.is_complex():
+        raise TypeError(f"event_fn must return a real tensor, got {outputs.dtype}")
+    if outputs.numel() == 0:
+        raise ValueError(f"event_fn must return at least one number, got shape {tuple(outputs.shape)}")
+    if bool(torch.isnan(outputs.detach()).any()):
+        time = float(t)
+        raise NonFiniteError(f"event_fn returned NaN at t = {time:.9g}", origin="event", t=time)
+    return outputs if outputs.is_floating_point() else outputs.to(dtype)

@@ -1,0 +1,182 @@
+"""What solves a program makes and what they cost: ``record`` and the table it fills."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from flashode.engines import name_of, watchers
+from flashode.engines.watched import WatchedPlan
+
+if TYPE_CHECKING:
+    from flashode.engines import Choice
+    from flashode.engines.plan import Plan
+    from flashode.problem import Adjoint, Problem
+    from flashode.statistics import Statistics
+
+
+@dataclass
+class Solves:
+    """All solves of one field in one way.
+
+    Attributes:
+        field: What the function calls itself.
+        mode: ``"odeint"``, ``"odeint_adjoint"`` or ``"odeint_dense"``; ``", event"`` follows where there was
+            one.
+        method: Name of the method.
+        engine: Name of the engine that ran them.
+        reason: Why a faster engine did not, or None.
+        calls: How many there were, failed ones included.
+        evaluations: Calls of the field in them, failed ones left out.
+        backward_evaluations: Calls of the field in reverse passes, as far as known; None where nothing is: in
+            the eager engine autograd goes back through each operation of a solve by ``odeint``.
+        seconds: Time they took, without that of capturing the field.
+        backward_seconds: Time of reverse passes, or None likewise.
+    """
+
+    field: str
+    mode: str
+    method: str
+    engine: str
+    reason: str | None
+    calls: int = 0
+    evaluations: int = 0
+    backward_evaluations: int | None = None
+    seconds: float = 0.0
+    backward_seconds: float | None = None
+
+    @property
+    def total_seconds(self) -> float:
+        """Time of solves and reverse passes, as far as known."""
+        return self.seconds + (self.backward_seconds or 0.0)
+
+    def _solved(self, seconds: float, statistics: Statistics | None) -> None:
+        with _lock:
+            self.calls += 1
+            self.seconds += seconds
+            if statistics is not None:
+                self.evaluations += statistics.evaluations
+
+    def _reversed(self, seconds: float, statistics: Statistics | None) -> None:
+        with _lock:
+            self.backward_seconds = (self.backward_seconds or 0.0) + seconds
+            if statistics is not None:
+                self.backward_evaluations = (self.backward_evaluations or 0) + statistics.evaluations
+
+
+_lock = Lock()
+HEADINGS = (
+    "field",
+    "mode",
+    "method",
+    "engine",
+    "calls",
+    "evaluations",
+    "… backward",
+    "seconds",
+    "… backward",
+)
+WORDS = 4  # so many columns hold words, the others numbers
+
+
+class Report:
+    """The solves that were recorded; ``str`` gives a table of them, and so does a prompt."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, ...], Solves] = {}
+
+    @property
+    def solves(self) -> list[Solves]:
+        """One entry for each field, mode, method, engine and reason; that which took longest first."""
+        with _lock:
+            made = [entry for entry in self._found.values() if entry.calls]
+        return sorted(made, key=lambda entry: entry.total_seconds, reverse=True)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells of the table, as text, under ``HEADINGS``."""
+        return [_row(entry) for entry in self.solves]
+
+    def notes(self) -> list[str]:
+        """A sentence for each reason why a field does not run in a faster engine."""
+        sentences = (
+            f"{entry.field} runs in the {entry.engine} engine because {entry.reason}."
+            for entry in self.solves
+            if entry.reason is not None
+        )
+        return list(dict.fromkeys(sentences))
+
+    def __str__(self) -> str:
+        rows = [HEADINGS, *self.rows()]
+        if len(rows) == 1:
+            return "no solves"
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join([*(_line(row, widths) for row in rows), *self.notes()])
+
+    __repr__ = __str__
+
+    def _watch(self, problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Plan) -> Plan:
+        reason = next((declined.reason for declined in choice.declined.values()), None)
+        entry = Solves(
+            name_of(problem.func), _mode(problem, adjoint), problem.method.name, plan.engine, reason
+        )
+        # Another batch size is no other reason.
+        sentence = re.sub(r"\d+", "", reason or "")
+        key = (entry.field, entry.mode, entry.method, entry.engine, sentence)
+        with _lock:
+            entry = self._found.setdefault(key, entry)
+        return WatchedPlan(plan, solved=entry._solved, reversed_=entry._reversed)
+
+
+@contextmanager
+def record() -> Iterator[Report]:
+    """Record the solves that this process starts in the ``with`` block, in all its threads.
+
+    The reverse passes of these solves count, whenever they come. Example::
+
+        with flashode.record() as report:
+            train()
+        print(report)
+
+    Yields:
+        A :class:`Report`, which fills as solves are made.
+    """
+    report = Report()
+    watch = report._watch
+    watchers.append(watch)
+    try:
+        yield report
+    finally:
+        watchers.remove(watch)
+
+
+def _mode(problem: Problem, adjoint: Adjoint | None) -> str:
+    if problem.every_step:
+        return "odeint_dense"
+    name = "odeint" if adjoint is None else "odeint_adjoint"
+    return name if problem.event is None else f"{name}, event"
+
+
+def _row(entry: Solves) -> tuple[str, ...]:
+    return (
+        entry.field,
+        entry.mode,
+        entry.method,
+        entry.engine,
+        f"{entry.calls:,}",
+        f"{entry.evaluations:,}",
+        "–" if entry.backward_evaluations is None else f"{entry.backward_evaluations:,}",
+        f"{entry.seconds:.3f}",
+        "–" if entry.backward_seconds is None else f"{entry.backward_seconds:.3f}",
+    )
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    texts = [
+        text.ljust(width) if i < WORDS else text.rjust(width)
+        for i, (text, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(texts).rstrip()

@@ -1,0 +1,198 @@
+"""A call of a solver that can be made to torchdiffeq and to flashode alike, and what comes of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from differential.fields import KINDS, Kind, Made, make_state
+from flashode.errors import FallbackWarning, SolverError
+
+CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, without anything that a solve could change.
+
+    Attributes:
+        face: ``odeint``, ``odeint_adjoint``, or ``odeint_event`` with one of these.
+        method: As the caller gives it.
+        kind: Name of a kind of state.
+        func: Name of one of its functions.
+        dtype: Real dtype of the state.
+        times: The times.
+        time_dtype: Their dtype.
+        rtol: As given.
+        atol: As given.
+        options: As given, or None.
+        adjoint: The arguments of ``odeint_adjoint`` alone, without ``adjoint_params``.
+        gradients: Whether gradients are asked for.
+        time_gradients: Whether also in the times.
+        event: Name of an event function, or None.
+        callbacks: Names of callbacks that the function has.
+    """
+
+    face: str
+    method: str
+    kind: str
+    func: str
+    dtype: torch.dtype
+    times: tuple[float, ...]
+    time_dtype: torch.dtype
+    rtol: Any
+    atol: Any
+    options: dict[str, Any] | None = None
+    adjoint: dict[str, Any] = field(default_factory=dict)
+    gradients: bool = False
+    time_gradients: bool = False
+    event: str | None = None
+    callbacks: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> Kind:
+        return KINDS[self.kind]
+
+    @property
+    def single(self) -> bool:
+        """Whether something is computed in single precision."""
+        dtypes = [self.dtype, self.time_dtype]
+        return torch.float32 in dtypes
+
+
+@dataclass
+class Outcome:
+    """What came of a call.
+
+    Attributes:
+        parts: The solution's components; its event time first if there is one.
+        is_tuple: Whether the solution is a tuple.
+        gradients: In y0, the times and the parameters, as far as they were asked for.
+        forward: Evaluations of the forward solve, where they are counted.
+        total: Evaluations of all.
+        notes: What the callbacks got.
+        error: What was raised.
+        warned: Whether there were warnings for the caller.
+    """
+
+    parts: list[Tensor] = field(default_factory=list)
+    is_tuple: bool = False
+    gradients: list[Tensor | None] = field(default_factory=list)
+    forward: int | None = None
+    total: int | None = None
+    notes: list[tuple[str, Tensor, list[Tensor], Tensor]] = field(default_factory=list)
+    error: Exception | None = None
+    warned: bool = False
+
+    @property
+    def ending(self) -> str:
+        """What kind of end it was."""
+        error = self.error
+        if error is None:
+            return "returned"
+        text = str(error)
+        failures = ("underflow in dt", "non-finite values", "max_num_steps exceeded", "Reached maximum")
+        if isinstance(error, SolverError) or any(words in text for words in failures):
+            return "failed"
+        if "does not require grad" in text:
+            return "no gradient"
+        return "refused"
+
+
+def perform(library: Any, call: Call) -> Outcome:
+    """Make the call to a library, and reverse it if gradients are asked for."""
+    made = call.state.fields[call.func](call.dtype)
+    outcome = Outcome()
+    _attach(call, made, outcome)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            _solve(library, call, made, outcome)
+        except Exception as error:
+            outcome.error = error
+    if made.counter is not None:
+        outcome.total = made.counter.nfe
+    outcome.warned = any(
+        issubclass(w.category, UserWarning) and not issubclass(w.category, FallbackWarning) for w in caught
+    )
+    return outcome
+
+
+def _solve(library: Any, call: Call, made: Made, outcome: Outcome) -> None:
+    y0 = tuple(part.requires_grad_(call.gradients) for part in make_state(call.state, call.dtype))
+    t = torch.tensor(call.times, dtype=call.time_dtype, requires_grad=call.gradients and call.time_gradients)
+    state = y0 if call.state.is_tuple else y0[0]
+    arguments = {"rtol": call.rtol, "atol": call.atol, "method": call.method, "options": call.options}
+    adjoint = "adjoint" in call.face
+    if adjoint:
+        arguments.update(call.adjoint)
+        if made.counter is None:
+            arguments["adjoint_params"] = made.parameters
+    if call.event is not None:
+        arguments["event_fn"] = event_function(call)
+    if call.face.startswith("odeint_event"):
+        interface = library.odeint_adjoint if adjoint else library.odeint
+        reverse = call.times[0] > call.times[-1]
+        found = library.odeint_event(
+            made.func, state, t[0], reverse_time=reverse, odeint_interface=interface, **arguments
+        )
+    else:
+        found = getattr(library, call.face)(made.func, state, t, **arguments)
+    if call.event is not None:
+        event_t, found = found
+        outcome.parts.append(event_t)
+    outcome.is_tuple = isinstance(found, tuple)
+    outcome.parts.extend(found if outcome.is_tuple else (found,))
+    if made.counter is not None:
+        outcome.forward = made.counter.nfe
+    if call.gradients:
+        inputs = [*y0, *([t] if call.time_gradients else []), *made.parameters]
+        outcome.gradients = list(torch.autograd.grad(_loss(outcome.parts), inputs, allow_unused=True))
+
+
+def _loss(parts: list[Tensor]) -> Tensor:
+    """A weighted sum in which every number counts."""
+    total = torch.zeros((), dtype=torch.float64)
+    for part in parts:
+        flat = part.reshape(-1)
+        weights = torch.cos(torch.arange(flat.numel(), dtype=torch.float64))
+        numbers = flat.real + 0.7 * flat.imag if flat.is_complex() else flat
+        total = total + (numbers * weights).sum()
+    return total
+
+
+def _attach(call: Call, made: Made, outcome: Outcome) -> None:
+    for name in call.callbacks:
+        setattr(made.func, name, _noting(name, outcome))
+
+
+def _noting(name: str, outcome: Outcome) -> Callable[[Tensor, Any, Tensor], None]:
+    def note(t0: Tensor, y0: Any, dt: Tensor) -> None:
+        parts = list(y0) if isinstance(y0, tuple) else [y0]
+        outcome.notes.append((name, t0.detach(), [part.detach() for part in parts], dt.detach()))
+
+    return note
+
+
+def event_function(call: Call) -> Callable[[Tensor, Any], Tensor]:
+    """An event that surely happens within two units of time."""
+    start = call.times[0]
+    sign = -1.0 if call.times[0] > call.times[-1] else 1.0
+
+    def first(state: Any) -> Tensor:
+        part = state[0] if isinstance(state, tuple) else state
+        number = part.reshape(-1)[0]
+        return number.real if number.is_complex() else number
+
+    def one(t: Tensor, state: Any) -> Tensor:
+        return sign * (t - start) - 1 - 0.3 * torch.tanh(first(state))
+
+    def several(t: Tensor, state: Any) -> Tensor:
+        return torch.stack([one(t, state), 1.4 + 0.2 * torch.tanh(first(state)) - sign * (t - start)])
+
+    return {"one": one, "several": several}[call.event or "one"]

@@ -1,0 +1,141 @@
+"""Each option of a solve, in the compiled engine as in the eager one: values, counts and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import flashode
+from flashode import use_engine
+from native_methods import NATIVE_METHODS
+from problems import Network, Pair, values
+
+ADAPTIVE = [name for name in NATIVE_METHODS if flashode.METHODS[name].adaptive]
+FIXED = [name for name in NATIVE_METHODS if not flashode.METHODS[name].adaptive]
+TIMES = [0.1, 0.35, 0.41, 0.8]
+D = torch.float64
+
+
+def _loss(states: Any) -> Tensor:
+    parts = states if isinstance(states, tuple) else (states,)
+    weighted = [(x * torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view_as(x)).sum() for x in parts]
+    return torch.stack(weighted).sum()
+
+
+def _alike(
+    method: str,
+    options: Callable[[], dict[str, Any]],
+    *,
+    direction: float = 1.0,
+    times: list[float] = TIMES,
+    adjoint: bool = False,
+    extra: Callable[[dict[str, Any]], list[Tensor]] = lambda options: [],
+    **arguments: Any,
+) -> None:
+    """Solves in both engines; compares states, counts before and after the reverse pass, and gradients."""
+    found = []
+    for engine in ("native", "eager"):
+        field = Network(features=2, width=3)
+        y0 = values(11, 2, seed=1).requires_grad_()
+        t = (direction * torch.tensor(times, dtype=D)).requires_grad_()
+        given = options()
+        solve = flashode.odeint_adjoint if adjoint else flashode.odeint
+        with use_engine(engine):
+            states = solve(field, y0, t, method=method, options=given, **arguments)
+            forward = field.nfe
+            inputs = (y0, t, *field.parameters(), *extra(given))
+            gradients = torch.autograd.grad(_loss(states), inputs)
+        found.append((states, gradients, (forward, field.nfe)))
+    (native, native_gradients, native_counts), (eager, eager_gradients, eager_counts) = found
+    assert native_counts == eager_counts
+    torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-11)
+    for a, b in zip(native_gradients, eager_gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
+
+
+BOTH_WAYS = pytest.mark.parametrize("direction", [1.0, -1.0], ids=["forwards", "backwards"])
+DISCRETE_AND_CONTINUOUS = pytest.mark.parametrize("adjoint", [False, True], ids=["discrete", "continuous"])
+
+
+def _halved(func: Any, y0: Tensor, t: Tensor) -> Tensor:
+    """The output times and the middles between them."""
+    return torch.cat([torch.stack([t[:-1], (t[:-1] + t[1:]) / 2], 1).reshape(-1), t[-1:]])
+
+
+@BOTH_WAYS
+@DISCRETE_AND_CONTINUOUS
+@pytest.mark.parametrize("method", FIXED)
+def test_grid_constructor(method: str, adjoint: bool, direction: float) -> None:
+    _alike(method, lambda: {"grid_constructor": _halved}, adjoint=adjoint, direction=direction)
+
+
+@BOTH_WAYS
+def test_output_times_between_grid_points(direction: float) -> None:
+    def coarse(func: Any, y0: Tensor, t: Tensor) -> Tensor:
+        return torch.stack([t[0], 0.7 * t[0] + 0.3 * t[-1], t[-1]])
+
+    _alike("rk4", lambda: {"grid_constructor": coarse}, direction=direction)
+
+
+def test_a_grid_made_of_the_state_and_of_tensors_of_its_own() -> None:
+    """Gradients flow through the grid into whatever it was made of."""
+
+    def options() -> dict[str, Any]:
+        share = torch.tensor(0.4, dtype=D, requires_grad=True)
+
+        def grid(func: Any, y0: Tensor, t: Tensor) -> Tensor:
+            middle = share + 0.1 * torch.tanh(y0.mean() + func(t[0], y0).mean())
+            return torch.cat([t[:1], t[:1] + middle * (t[1:2] - t[:1]), t[1:]])
+
+        return {"grid_constructor": grid, "share": share}
+
+    with pytest.warns(UserWarning, match="does not know 'share'"):
+        _alike("rk4", options, extra=lambda given: [given["share"]])
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("method", FIXED)
+def test_a_step_size_that_requires_grad(method: str, direction: float) -> None:
+    def options() -> dict[str, Any]:
+        return {"step_size": torch.tensor(0.11, dtype=D, requires_grad=True)}
+
+    _alike(method, options, direction=direction, extra=lambda given: [given["step_size"]])
+
+
+def test_gradients_of_gradients_in_the_step_size() -> None:
+    field = Network(features=2, width=3)
+
+    def solve(y0: Tensor, step_size: Tensor) -> Any:
+        t = torch.tensor([0.0, 0.5], dtype=D)
+        return flashode.odeint(field, y0, t, method="rk4", options={"step_size": step_size})[-1]
+
+    inputs = (values(2, 2).requires_grad_(), torch.tensor(0.2, dtype=D, requires_grad=True))
+    assert torch.autograd.gradcheck(solve, inputs)
+    assert torch.autograd.gradgradcheck(solve, inputs)
+
+
+def test_the_grid_constructor_is_called_once_a_solve() -> None:
+    calls = []
+
+    def grid(func: Any, y0: Tensor, t: Tensor) -> Tensor:
+        calls.append(t)
+        return t
+
+    y0 = values(3, 2).requires_grad_()
+    t = torch.tensor(TIMES, dtype=D)
+    states = flashode.odeint(Network(features=2, width=3), y0, t, method="rk4", options={"grid_constructor": grid})
+    states.sum().backward()
+    assert len(calls) == 1
+
+
+def test_an_error_of_the_grid_constructor_passes_through() -> None:
+    def grid(func: Any, y0: Tensor, t: Tensor) -> Tensor:
+        raise LookupError("no grid today")
+
+    t = torch.tensor(TIMES, dtype=D)
+    with pytest.raises(LookupError, match="no grid today"):
+        flashode.odeint(Network(), values(3, 3), t, method="rk4", options={"grid_constructor": grid})

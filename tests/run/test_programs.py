@@ -1,0 +1,200 @@
+"""`flashode run`: what a program sees, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import flashode
+from flashode.experiments import commands
+
+SEEN = """
+import sys
+import torchdiffeq
+import flashode
+import beside
+
+print(sys.argv, sys.path[0], __name__, beside.NAME, torchdiffeq.odeint is flashode.odeint, sep="|")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with a folder of programs in it."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "seen.py").write_text(SEEN)
+    (programs / "beside.py").write_text("NAME = 'beside the script'\n")
+    monkeypatch.chdir(tmp_path)
+    yield programs
+    sys.modules.pop("beside", None)
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(commands.app, ["run", *map(str, arguments)])
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "program.py"
+    path.write_text(text)
+    return path
+
+
+def test_a_script_sees_what_python_shows_it(folder: Path) -> None:
+    result = run("programs/seen.py", "one", "two")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == "|".join(
+        ["['programs/seen.py', 'one', 'two']", str(folder), "__main__", "beside the script", "True"]
+    )
+    assert result.stderr == ""
+
+
+def test_a_module_sees_what_python_shows_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder.parent / "beside.py").write_text("NAME = 'in the working directory'\n")
+    result = run("-m", "programs.seen", "--report")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == "|".join(
+        [
+            f"['{folder / 'seen.py'}', '--report']",
+            str(folder.parent),
+            "__main__",
+            "in the working directory",
+            "True",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--report", "--engine", "fast"),
+        ("-m", "json"),
+        ("--", "--lr", "1e-3"),
+        ("a", "--", "-b"),
+        ("", " "),
+    ],
+)
+def test_what_follows_the_script_is_its_own(folder: Path, arguments: tuple[str, ...]) -> None:
+    path = write(folder, "import sys\nprint(sys.argv[1:])\n")
+    result = run("--report", path, *arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{list(arguments)}\n"
+    assert result.stderr == "flashode: no solves\n"
+
+
+def test_a_folder_with_a_main_module_runs(folder: Path) -> None:
+    (folder / "__main__.py").write_text("import beside, sys\nprint(beside.NAME, sys.argv[1:])\n")
+    result = run(folder, "x")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "beside the script ['x']\n"
+
+
+def test_nothing_is_left_behind(folder: Path) -> None:
+    torchdiffeq = pytest.importorskip("torchdiffeq")
+    before = (sys.argv, list(sys.path), sys.modules["__main__"], torchdiffeq.odeint)
+    run(folder / "seen.py", "one")
+    assert (sys.argv, list(sys.path), sys.modules["__main__"], torchdiffeq.odeint) == before
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [("pass", 0), ("sys.exit()", 0), ("sys.exit(0)", 0), ("sys.exit(3)", 3), ("sys.exit('no data')", 1)],
+)
+def test_the_status_is_the_program_s(folder: Path, ending: str, status: int) -> None:
+    result = run(write(folder, f"import sys\n{ending}\n"))
+    assert result.exit_code == status
+    assert "Traceback" not in result.output
+
+
+def test_an_exception_is_shown_as_python_would(folder: Path) -> None:
+    text = "def divide():\n    return 1 / 0\n\n\ndivide()\n"
+    path = write(folder, text)
+    result = run(path)
+    assert result.exit_code == 1
+    python = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+    assert result.stderr == python.stderr
+    assert result.stdout == ""
+
+
+def test_a_syntax_error_is_shown_as_python_would(folder: Path) -> None:
+    path = write(folder, "def divide(:\n    pass\n")
+    result = run(path)
+    assert result.exit_code == 1
+    python = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+    assert result.stderr == python.stderr
+
+
+def test_an_import_that_fails_in_the_program_is_an_exception_of_its_own(folder: Path) -> None:
+    result = run(write(folder, "import surely_not_installed\n"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Traceback (most recent call last):\n")
+    assert "import surely_not_installed" in result.stderr
+    assert "runpy" not in result.stderr
+
+
+def test_the_program_s_own_hook_shows_its_exceptions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    text = (
+        "import sys\nsys.excepthook = lambda kind, error, tb: print('hook', error)\nraise ValueError('x')\n"
+    )
+    result = run(write(folder, text))
+    assert result.exit_code == 1
+    assert result.stdout == "hook x\n"
+
+
+def test_an_interrupted_program(folder: Path) -> None:
+    result = run(write(folder, "raise KeyboardInterrupt\n"))
+    assert result.exit_code == 130
+    assert result.stderr.endswith("KeyboardInterrupt\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing.py",), "there is no file nothing.py"),
+        (("programs",), "can't find '__main__' module in 'programs'"),
+        (("-m", "nothing_such"), "No module named nothing_such"),
+        (("-m", "programs"), "No module named programs.__main__"),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_a_line(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_a_program_is_required() -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert "SCRIPT" in result.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no Ctrl-C to send")
+def test_as_a_program_stopped_by_ctrl_c(folder: Path) -> None:
+    path = write(folder, "import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+    package = str(Path(flashode.__file__).resolve().parents[1])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flashode", "run", "--report", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": package},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-2:] == ["KeyboardInterrupt", "flashode: no solves"]
