@@ -241,6 +241,7 @@ void bind_solve(py::module_& m) {
         .value("done", cpu::Status::done)
         .value("nonfinite_field", cpu::Status::nonfinite_field)
         .value("nonfinite_state", cpu::Status::nonfinite_state)
+        .value("nonfinite_event", cpu::Status::nonfinite_event)
         .value("underflow", cpu::Status::underflow)
         .value("too_many_steps", cpu::Status::too_many_steps);
     py::class_<cpu::Outcome>(m, "Outcome")

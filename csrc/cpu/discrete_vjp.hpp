@@ -205,7 +205,8 @@ class DiscreteAdjoint {
         }
         if (!with_times_ || (interpolant_ == Interpolant::linear && x == 1.0))
             return;  // on a grid point the line is y1 itself
-        // d(output)/dt = slope / dt, and the start of the step moves it the other way
+        // d(output)/dt = slope / dt, and the start of the step moves it the other way; a node is always at
+        // the same fraction
         if (tableau_.adaptive) {
             numerics::combine(n, y0_.data(), dt, tableau_.b_mid, tableau_.stages, stages_.data(),
                               y_mid_.data());
@@ -214,7 +215,8 @@ class DiscreteAdjoint {
         const Real* f1 = tableau_.adaptive ? f0 + (tableau_.stages - 1) * n : f_end_.data();
         dense_output(interpolant_, n, dense_weights_derivative<Real>(method_, x), dt,
                      {y0_.data(), y1_.data(), y_mid_.data(), f0, f1}, slope());
-        const double rate = static_cast<double>(rate_of_loss(n, cotangent, slope())) / step.dt;
+        const double rate =
+            log_.nodes ? 0.0 : static_cast<double>(rate_of_loss(n, cotangent, slope())) / step.dt;
         double grad_dt = 0.0;  // the slopes count times the step size
         if (interpolant_ != Interpolant::linear && stretches(s)) {
             for (int e = 0; e < n; ++e) slope()[e] = w.f0 * f0[e] + w.f1 * f1[e];

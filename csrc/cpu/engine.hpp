@@ -51,6 +51,7 @@ enum class Status : std::uint8_t {
     done,
     nonfinite_field,
     nonfinite_state,
+    nonfinite_event,
     underflow,
     too_many_steps,
     interrupted
@@ -87,6 +88,7 @@ struct Step {
 struct StepLog {
     std::vector<Step> steps;
     std::vector<std::int64_t> step_of_time;  // (times); -1 for those at the start
+    bool nodes = false;                      // the outputs are nodes of the steps and move with them
 };
 
 // The state at the start of each step and, for methods whose first stage is another step's last and not f(t0,
@@ -110,8 +112,9 @@ struct Measure {
     Real* scaled = nullptr;        // (state)
 };
 
-// A number that a solve watches: either the first row of the first trajectory of what a program gives, or the
-// answer of a function of solver time that finds the state in memory of its own.
+// A number that a solve watches for as long as it is positive: either the first row of the first trajectory
+// of what a program gives, or the answer of a function of solver time that finds the state in memory of its
+// own.
 template <class Real>
 struct Event {
     const Field* field = nullptr;
@@ -139,7 +142,7 @@ struct ForwardRequest {
     StepLog* log = nullptr;  // null: keep nothing
     Checkpoints<Real>* checkpoints = nullptr;
     const Measure<Real>* measure = nullptr;
-    // Solve until its sign changes, from the only time given; `states` has room for the start and the event.
+    // Solve until it is there, from the only time given; `states` has room for the start and the event.
     const Event<Real>* event = nullptr;
     double step_size = 0.0;  // of fixed-step methods on the way to an event
     // Take outputs in every step until the last time has been reached; `states` is not used.

@@ -1,8 +1,10 @@
-// Solves that go on until a number changes its sign.
+// Solves that go on for as long as a number is positive.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "cpu/engine.hpp"
@@ -54,29 +56,36 @@ class UntilEvent {
     }
 
     // Whether the event is at the start itself.
-    bool at_start(const Real* y0, std::size_t state_size, double t) {
+    bool begin(const Real* y0, std::size_t state_size, double t) {
         std::copy_n(y0, state_size, state());
-        const double start = value(t);
-        sign_ = start > 0.0 ? 1 : (start < 0.0 ? -1 : 0);
-        return start == 0.0;
+        at_start_ = !before(t);
+        return at_start_;
     }
 
-    bool reached(const Outcome& outcome) const { return outcome.times_reached > 1; }
+    // The value was no number, and at which time; nobody knows then where the event is.
+    bool undefined() const { return !std::isnan(undefined_at_); }
+    double undefined_at() const { return undefined_at_; }
+
+    bool reached(const Outcome& outcome) const {
+        return at_start_ || undefined() || outcome.times_reached > 1;
+    }
     bool may_arrive(const Step&, const Outcome&) const { return true; }
     template <class System>
     bool arrives(System& system, const Step& step, const Outcome&) {
         system.end_state(state());
-        return !numerics::same_sign(sign_, value(step.end));
+        return !before(step.end);
     }
     template <class System>
     bool take(System& system, const Step& step, Outcome& outcome) {
         numerics::Bracket bracket{step.start, step.end};
-        for (int left = numerics::halvings(bracket, tolerance_); left > 0; --left) {
-            const double t = bracket.middle();
+        for (double left = numerics::halvings(bracket, tolerance_); left > 0.0; left -= 1.0) {
+            const double t = numerics::middle(bracket);
+            if (!(bracket.begin < t && t < bracket.end)) break;
             system.state_at(step.fraction(t), step, state());
-            (numerics::same_sign(sign_, value(t)) ? bracket.begin : bracket.end) = t;
+            (before(t) ? bracket.begin : bracket.end) = t;
         }
-        outcome.event_t = bracket.middle();
+        if (undefined()) return false;
+        outcome.event_t = numerics::middle(bracket);
         system.output(1, step.fraction(outcome.event_t), step);
         ++outcome.times_reached;
         return true;
@@ -84,12 +93,17 @@ class UntilEvent {
 
    private:
     Real* state() { return program_ ? program_->state() : event_.state; }
-    double value(double t) { return program_ ? (*program_)(t) : event_.value(t); }
+    bool before(double t) {
+        const double value = program_ ? (*program_)(t) : event_.value(t);
+        if (std::isnan(value) && !undefined()) undefined_at_ = t;
+        return value > 0.0;
+    }
 
     const Event<Real>& event_;
     double tolerance_;
     std::optional<ProgramValue<Real>> program_;
-    int sign_ = 0;
+    bool at_start_ = false;
+    double undefined_at_ = std::numeric_limits<double>::quiet_NaN();
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -84,19 +84,25 @@ Outcome solve_until_event(ForwardSystem<Real>& system, const ForwardRequest<Real
     }
     UntilEvent<Real> goal(*request.event, tolerance, state_size);
     const double start = request.times[0];
-    if (goal.at_start(request.states, state_size, start)) {
-        Outcome outcome;
+    const bool at_start = goal.begin(request.states, state_size, start);
+    Outcome outcome;
+    if (request.method->tableau.adaptive) {
+        outcome = integrate_adaptive(system, *request.method, start, goal, interrupt);
+    } else {
+        const EqualSteps steps(start, request.step_size, MOST_STEPS_TO_EVENT);
+        outcome = integrate_fixed(system, *request.method, steps, goal, interrupt);
+    }
+    if (outcome.status != Status::done) return outcome;
+    if (goal.undefined()) {
+        outcome.status = Status::nonfinite_event;
+        outcome.t = goal.undefined_at();
+    } else if (at_start) {
         outcome.event_t = start;
         outcome.times_reached = 2;
         std::copy_n(request.states, state_size, request.states + state_size);
-        if (request.log != nullptr) request.log->step_of_time.push_back(-1);
-        return outcome;
+        system.note_output();
     }
-    if (request.method->tableau.adaptive) {
-        return integrate_adaptive(system, *request.method, start, goal, interrupt);
-    }
-    const EqualSteps steps(start, request.step_size, MOST_STEPS_TO_EVENT);
-    return integrate_fixed(system, *request.method, steps, goal, interrupt);
+    return outcome;
 }
 
 template <class Real, class Goal>
@@ -120,7 +126,10 @@ Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt)
         request.nodes->states.resize(state_size);
     }
     ForwardSystem<Real> system(request, tape);
-    if (request.log != nullptr) request.log->step_of_time.assign(1, -1);
+    if (request.log != nullptr) {
+        request.log->step_of_time.assign(1, -1);
+        request.log->nodes = request.nodes != nullptr;
+    }
     if (request.event != nullptr) return solve_until_event(system, request, state_size, interrupt);
     if (request.nodes != nullptr) {
         const double last = request.times[request.time_count - 1];

@@ -57,10 +57,11 @@ class EveryStep {
     template <class System>
     bool take(System& system, const Step& step, Outcome& outcome) {
         for (int i = 1; i <= degree_; ++i) {
-            const double t = i == degree_ ? step.end : step.start + step.dt * i / degree_;
+            const double x = static_cast<double>(i) / degree_;
+            const double t = i == degree_ ? step.end : step.start + x * (step.end - step.start);
             nodes_.times.push_back(t);
             nodes_.states.resize(nodes_.times.size() * state_size_);
-            system.state_at(step.fraction(t), step, &*nodes_.states.end() - state_size_);
+            system.state_at(x, step, &*nodes_.states.end() - state_size_);
             system.note_output();
             ++outcome.times_reached;
         }

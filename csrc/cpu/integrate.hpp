@@ -121,8 +121,9 @@ class EqualSteps {
 template <class System>
 double first_step(System& system, const Method& method, double t, Outcome& outcome) {
     if (method.first_step > 0.0) return method.first_step;
+    const double norm_y0 = system.norm_y0();
     const double norm_f0 = system.norm_f0();
-    const double h = numerics::initial_probe(system.norm_y0(), norm_f0);
+    const double h = numerics::initial_probe(norm_y0, norm_f0);
     const double norm_second = system.probe(t, h) / h;
     ++outcome.evaluations;
     return numerics::initial_step(h, norm_f0, norm_second, method.tableau.order);

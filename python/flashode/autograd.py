@@ -13,7 +13,6 @@ from flashode.engines.plan import Forward, Gradients, Plan
 from flashode.errors import SolverError
 from flashode.problem import Adjoint, Problem
 
-
 Solved = tuple[torch.Tensor, torch.Tensor | None]
 
 
@@ -23,7 +22,8 @@ def solve(problem: Problem, plan: Plan) -> Solved:
     Returns:
         The states, and the times where the solve finds them, as in ``Forward``.
     """
-    if not plan.reversible:
+    # At one time alone nothing depends on the parameters: their gradients are none, rather than zeros.
+    if not plan.reversible or len(problem.times) == 1:
         return plan.differentiable(problem.t, problem.y0, plan.parameters)
     if _wants_gradients(problem.t, problem.y0, *plan.parameters):
         return _pair(
@@ -206,9 +206,7 @@ class EventTime(torch.autograd.Function):
         return t.detach().clone(), y.detach().clone()
 
     @staticmethod
-    def backward(
-        ctx: Any, grad_t: torch.Tensor, grad_y: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, grad_t: torch.Tensor, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
         problem: Problem = ctx.problem
         t, y = (x.detach().requires_grad_() for x in saved)

@@ -12,7 +12,8 @@ from torch import Tensor
 from problems import ComplexRotation, Counting, Network, Pair, Scalar
 
 ADAPTIVE = ("dopri8", "dopri5", "bosh3", "fehlberg2", "adaptive_heun")
-FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4")
+ADAMS = ("explicit_adams", "implicit_adams", "fixed_adams")
+FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4", *ADAMS)
 SHARED = ADAPTIVE + FIXED
 
 State = Tensor | tuple[Tensor, ...]
@@ -110,6 +111,25 @@ CASES: dict[str, Case] = {
         Network, _BATCH, _times(), fixed={"step_size": 1.1, "interp": "cubic"}, methods=FIXED
     ),
     "perturb": Case(Network, _BATCH, _times(), fixed={"perturb": True}, methods=FIXED),
+    "many steps, perturb": Case(
+        Network, _BATCH, _times(), fixed={"step_size": 0.11, "perturb": True}, methods=ADAMS
+    ),
+    "order": Case(Network, _BATCH, _times(), fixed={"step_size": 0.11, "max_order": 5}, methods=ADAMS),
+    "one iteration": Case(
+        Network, _BATCH, _times(), fixed={"step_size": 0.11, "max_iters": 1}, methods=ADAMS
+    ),
+    "tight": Case(
+        Network, _BATCH, _times(), 1e-11, 1e-12, fixed={"step_size": 0.11, "max_iters": 9}, methods=ADAMS
+    ),
+    "tolerance of each element in a fixed step": Case(
+        Network,
+        _BATCH,
+        _times(),
+        torch.tensor([1e-4, 1e-7, 1e-9], dtype=torch.float64),
+        torch.full((4, 1), 1e-9, dtype=torch.float64),
+        fixed={"step_size": 0.11},
+        methods=ADAMS,
+    ),
     "grid": Case(
         Network,
         _BATCH,

@@ -86,10 +86,10 @@ SEARCHES |= {"cubic": CUBIC, "perturb": PERTURBED, "coarse": COARSE}
 # Every method on a few searches; a few methods, which are those of torchdiffeq's loops, on all of them.
 FEW = [(n, m) for n in SEARCHES for m in ("dopri5", "rk4", "implicit_adams")]
 PAIRS = FEW + [(n, m) for n in ("tensor", "decreasing tuple", "cubic", "perturb") for m in SHARED + MULTISTEP]
-# The options are those of fixed-step methods.
+# The options are those of fixed-step methods; the steps are too long for the iteration of an implicit one.
+NOT_FOR = {"cubic": (*ADAPTIVE, "implicit_adams"), "perturb": ADAPTIVE}
 FEW, PAIRS = (
-    [(n, m) for n, m in dict.fromkeys(pairs) if n not in ("cubic", "perturb") or m not in ADAPTIVE]
-    for pairs in (FEW, PAIRS)
+    [(n, m) for n, m in dict.fromkeys(pairs) if m not in NOT_FOR.get(n, ())] for pairs in (FEW, PAIRS)
 )
 
 

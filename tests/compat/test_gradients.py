@@ -14,6 +14,11 @@ from torch import Tensor
 import flashode
 from compat.cases import ADAPTIVE, CASES, SHARED, Case, parts
 
+# Adams iterations that do not converge: test_adams looks at the warnings.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Functional iteration did not converge", "ignore::flashode.ConvergenceWarning"
+)
+
 # The automatic first step carries a gradient in torchdiffeq, by accident: every adaptive solve here is
 # given one.
 FIRST_STEP = {"first_step": 0.05}

@@ -11,6 +11,11 @@ import torchdiffeq
 from compat.cases import ADAPTIVE, CASES, PAIRS, State, parts
 from flashode import odeint
 
+# Adams iterations that do not converge: test_adams looks at the warnings.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Functional iteration did not converge", "ignore::flashode.ConvergenceWarning"
+)
+
 
 @cache
 def reference(name: str, method: str) -> tuple[State, int]:

@@ -1,6 +1,7 @@
 // One solve, forward and in reverse, from a record of everything that it depends on.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +25,10 @@ struct Inputs {
     double direction = 1.0;
     std::vector<bool> like_parameters;  // of the continuous adjoint
     std::vector<cpu::Transpose> transposes;
+    const cpu::Measure<double>* measure = nullptr;
+    const cpu::Event<double>* event = nullptr;  // looked for from the first time
+    double step_size = 0.0;
+    bool every_step = false;
 
     // Numbers of one y, and of one state: y without its constants.
     std::size_t y_size() const {
@@ -51,6 +56,7 @@ struct Inputs {
 
 struct Solution {
     cpu::Outcome outcome;
+    std::vector<double> times;
     std::vector<double> states;  // (times, state)
     cpu::StepLog log;
     cpu::Checkpoints<double> checkpoints;
@@ -59,7 +65,10 @@ struct Solution {
 inline Solution solve(const cpu::KernelSet& kernels, const Inputs& in, const cpu::Method& how) {
     const cpu::Field field = in.field();
     Solution out;
-    out.states.resize(in.times.size() * in.state_size());
+    cpu::Nodes<double> nodes;
+    out.times = in.times;
+    if (in.event != nullptr) out.times = {in.times.front(), 0.0};
+    out.states.resize(out.times.size() * in.state_size());
     cpu::ForwardRequest<double> request;
     request.field = &field;
     request.method = &how;
@@ -69,14 +78,24 @@ inline Solution solve(const cpu::KernelSet& kernels, const Inputs& in, const cpu
     request.states = out.states.data();
     request.log = &out.log;
     request.checkpoints = &out.checkpoints;
+    request.measure = in.measure;
+    request.event = in.event;
+    request.step_size = in.step_size;
+    if (in.every_step) request.nodes = &nodes;
     out.outcome = kernels.twofold.forward(request, never);
+    if (in.event != nullptr) out.times.back() = out.outcome.event_t;
+    if (in.every_step) {
+        out.times = nodes.times;
+        out.states = nodes.states;
+    }
     return out;
 }
 
 struct Gradient {
     std::vector<double> y0;
-    std::vector<double> times;
+    std::vector<double> times;  // of the outputs; where these are the grid, of the grid too
     std::vector<std::vector<double>> parameters;
+    double start = 0.0;    // of all grid points together, or of an adaptive solve's start
     cpu::Outcome outcome;  // of the continuous adjoint
 
     explicit Gradient(const Inputs& in) : y0(in.y_size()), times(in.times.size()) {
@@ -95,7 +114,8 @@ inline Gradient discrete(const cpu::KernelSet& kernels, const Inputs& in, const 
     const cpu::Field field = in.field();
     const Solution solution = solve(kernels, in, how);
     Gradient gradient(in);
-    std::vector<double> grid(in.times.size());
+    gradient.times.resize(solution.times.size());
+    std::vector<double> grid(std::max(in.times.size(), solution.log.steps.size() + 1));
     cpu::DiscreteRequest<double> request;
     request.field = &field;
     request.method = &how;
@@ -103,15 +123,18 @@ inline Gradient discrete(const cpu::KernelSet& kernels, const Inputs& in, const 
     request.states = solution.checkpoints.states.data();
     request.slopes = solution.checkpoints.slopes.data();
     request.constants = solution.checkpoints.constants.data();
-    request.times = in.times.data();
-    request.time_count = static_cast<std::int64_t>(in.times.size());
+    request.times = solution.times.data();
+    request.time_count = static_cast<std::int64_t>(solution.times.size());
     request.grad_states = weights.data();
     request.grad_y0 = gradient.y0.data();
     request.grad_times = gradient.times.data();
     request.grad_grid = grid.data();
     request.grad_parameters = gradient.pointers();
     kernels.twofold.discrete_vjp(request, never);
-    for (std::size_t i = 0; i < grid.size(); ++i) gradient.times[i] += grid[i];
+    for (const double of_point : grid) gradient.start += of_point;
+    if (in.event == nullptr && !in.every_step) {
+        for (std::size_t i = 0; i < in.times.size(); ++i) gradient.times[i] += grid[i];
+    }
     return gradient;
 }
 

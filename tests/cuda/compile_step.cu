@@ -1,6 +1,7 @@
 // Compile-only: one step, one step vjp and one controller decision on the device, and every element-wise
 // function, through the very headers that the tile engine uses. One thread owns one trajectory of dy/dt =
 // tanh(A y), or one number.
+#include "numerics/bracket.hpp"
 #include "numerics/controller.hpp"
 #include "numerics/dense_output.hpp"
 #include "numerics/error_norm.hpp"
@@ -75,7 +76,10 @@ __global__ void step_and_back(const numerics::Tableau<Real>* tableau, numerics::
     from.y1 = grads + trajectory * WIDTH;
     numerics::step_vjp<true>(*tableau, field, times.dt, WIDTH, k, from, grad_k, grad_stage, grad_y0);
     field.vjp(0, grad_k, grad_stage);
-    const auto middle = numerics::quartic_weights<Real>(0.5);
+    const numerics::Bracket bracket{start, start + dt};
+    const double x = (numerics::middle(bracket) - start) / dt;
+    const auto middle = accepted ? numerics::quartic_weights<Real>(x) : numerics::cubic_weights<Real>(x);
+    next_dt[trajectory] += numerics::halvings(bracket, static_cast<double>(tolerance.absolute));
     for (int d = 0; d < WIDTH; ++d) {
         grads[trajectory * WIDTH + d] = grad_y0[d] + grad_stage[d];
         if (accepted) y[d] = middle.y0 * y[d] + (Real(1) - middle.y0) * y1[d];

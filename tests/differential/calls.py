@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,12 +59,6 @@ class Call:
     def state(self) -> Kind:
         return KINDS[self.kind]
 
-    @property
-    def single(self) -> bool:
-        """Whether something is computed in single precision."""
-        dtypes = [self.dtype, self.time_dtype]
-        return torch.float32 in dtypes
-
 
 @dataclass
 class Outcome:
@@ -77,7 +72,7 @@ class Outcome:
         total: Evaluations of all.
         notes: What the callbacks got.
         error: What was raised.
-        warned: Whether there were warnings for the caller.
+        warnings: For the caller.
     """
 
     parts: list[Tensor] = field(default_factory=list)
@@ -87,7 +82,7 @@ class Outcome:
     total: int | None = None
     notes: list[tuple[str, Tensor, list[Tensor], Tensor]] = field(default_factory=list)
     error: Exception | None = None
-    warned: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ending(self) -> str:
@@ -109,7 +104,7 @@ def perform(library: Any, call: Call) -> Outcome:
     made = call.state.fields[call.func](call.dtype)
     outcome = Outcome()
     _attach(call, made, outcome)
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, _double_precision(call.method == "scipy_solver"):
         warnings.simplefilter("always")
         try:
             _solve(library, call, made, outcome)
@@ -117,10 +112,26 @@ def perform(library: Any, call: Call) -> Outcome:
             outcome.error = error
     if made.counter is not None:
         outcome.total = made.counter.nfe
-    outcome.warned = any(
-        issubclass(w.category, UserWarning) and not issubclass(w.category, FallbackWarning) for w in caught
-    )
+    outcome.warnings = [
+        str(w.message)
+        for w in caught
+        if issubclass(w.category, UserWarning) and not issubclass(w.category, FallbackWarning)
+        # Of an Adams method that never leaves rk4; and of SciPy's, to which theirs always hands a min_step.
+        and "max_order is below" not in str(w.message)
+        and "have no effect for a chosen solver" not in str(w.message)
+    ]
     return outcome
+
+
+@contextmanager
+def _double_precision(used: bool) -> Iterator[None]:
+    """By default theirs would hand times over to SciPy's functions by way of single precision."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64 if used else before)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _solve(library: Any, call: Call, made: Made, outcome: Outcome) -> None:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from flashode import METHODS, odeint
+from flashode import odeint
+from flashode.methods import TABLEAUX
 from problems import ANALYTIC
 
-ADAPTIVE = [name for name, tableau in METHODS.items() if tableau.adaptive]
+ADAPTIVE = [name for name, tableau in TABLEAUX.items() if tableau.adaptive]
 
 
 class Polynomial(nn.Module):

@@ -1,11 +1,11 @@
 """Programs as people write them for torchdiffeq print the same numbers under `flashode run`.
 
-The tolerance is relative to each number. With the continuous adjoint, and with fixed steps, the two libraries
-do the same arithmetic but for the order of sums, which leaves some 1e-12 after a few updates. With `odeint`
-torchdiffeq also differentiates the size of the first automatic step, which is noise of the size of the solver's
-error: it moves parameters by up to 1e-8 of their size, and what a trained model says by up to 2e-7 (with
-`first_step` given this goes away). The time of an event is the middle of a bracket, as wide as the tolerance,
-which lies where the last step does: where an error estimate is nearly rounding noise, so is the end of the step.
+The tolerance is relative to each number. With the continuous adjoint, and with fixed steps, both libraries do
+the same arithmetic but for the order of sums, which leaves some 1e-12 after a few updates. With `odeint`
+torchdiffeq also differentiates the size of the first automatic step, noise as large as the solver errs: it
+moves parameters by up to 1e-8 of their size, and what a trained model says by up to 2e-7 (with `first_step`
+given this goes away). The time of an event is the middle of a bracket, as wide as the tolerance, which lies
+where the last step does: where an error estimate is nearly rounding noise, so is the end of the step.
 """
 
 from __future__ import annotations

@@ -11,13 +11,20 @@ from torch import Tensor
 
 import flashode
 from flashode import use_engine
+from flashode.engines import EngineDeclined
 from native_methods import NATIVE_METHODS
 from problems import Network, Pair, values
 
 ADAPTIVE = [name for name in NATIVE_METHODS if flashode.METHODS[name].adaptive]
 FIXED = [name for name in NATIVE_METHODS if not flashode.METHODS[name].adaptive]
 TIMES = [0.1, 0.35, 0.41, 0.8]
+LOOSE = {"rtol": 1e-5, "atol": 1e-6}
 D = torch.float64
+
+
+def _times(method: str) -> list[float]:
+    """Times between which errors are far above rounding, which decides where steps lie otherwise."""
+    return [10 * t for t in TIMES] if method == "dopri8" else TIMES
 
 
 def _loss(states: Any) -> Tensor:
@@ -127,7 +134,9 @@ def test_the_grid_constructor_is_called_once_a_solve() -> None:
 
     y0 = values(3, 2).requires_grad_()
     t = torch.tensor(TIMES, dtype=D)
-    states = flashode.odeint(Network(features=2, width=3), y0, t, method="rk4", options={"grid_constructor": grid})
+    states = flashode.odeint(
+        Network(features=2, width=3), y0, t, method="rk4", options={"grid_constructor": grid}
+    )
     states.sum().backward()
     assert len(calls) == 1
 
@@ -139,3 +148,140 @@ def test_an_error_of_the_grid_constructor_passes_through() -> None:
     t = torch.tensor(TIMES, dtype=D)
     with pytest.raises(LookupError, match="no grid today"):
         flashode.odeint(Network(), values(3, 3), t, method="rk4", options={"grid_constructor": grid})
+
+
+@BOTH_WAYS
+@DISCRETE_AND_CONTINUOUS
+@pytest.mark.parametrize("method", FIXED)
+def test_cubic_output(method: str, adjoint: bool, direction: float) -> None:
+    options = {"interp": "cubic", "step_size": 0.13}
+    _alike(method, lambda: dict(options), adjoint=adjoint, direction=direction)
+
+
+@BOTH_WAYS
+def test_cubic_output_of_a_step_size_that_requires_grad(direction: float) -> None:
+    def options() -> dict[str, Any]:
+        return {"interp": "cubic", "step_size": torch.tensor(0.13, dtype=D, requires_grad=True)}
+
+    _alike("midpoint", options, direction=direction, extra=lambda given: [given["step_size"]])
+
+
+# In between, on an output time, before the first step's end, and beyond the last time.
+PRESCRIBED = [0.2, 0.41, 0.101, 0.85]
+
+
+@BOTH_WAYS
+@DISCRETE_AND_CONTINUOUS
+@pytest.mark.parametrize("option", ["step_t", "jump_t"])
+@pytest.mark.parametrize("method", ADAPTIVE)
+def test_prescribed_times(method: str, option: str, adjoint: bool, direction: float) -> None:
+    scale = _times(method)[0] / TIMES[0]
+    prescribed = direction * scale * torch.tensor(PRESCRIBED, dtype=D)
+    _alike(
+        method,
+        lambda: {option: prescribed, "first_step": 0.1},
+        adjoint=adjoint,
+        direction=direction,
+        times=_times(method),
+        **LOOSE,
+    )
+
+
+@pytest.mark.parametrize("method", ADAPTIVE)
+def test_steps_and_jumps(method: str) -> None:
+    options = {"step_t": [0.2, 0.3], "jump_t": [0.25, 0.7], "first_step": 0.02}
+    _alike(method, lambda: dict(options), times=_times(method), **LOOSE)
+
+
+def test_gradcheck_of_a_field_that_jumps() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.where(t < 0.5, rate * y, 0.1 - rate * torch.sin(y))
+
+    rate = torch.tensor(0.7, dtype=D, requires_grad=True)
+
+    def solve(y0: Tensor, *_: Tensor) -> Any:
+        options = {"jump_t": [0.5], "first_step": 0.1, "max_step": 0.1, "min_step": 0.1}
+        return flashode.odeint(field, y0, torch.tensor([0.0, 0.3, 1.0], dtype=D), options=options)
+
+    assert torch.autograd.gradcheck(solve, (values(3, 2).requires_grad_(), rate))
+
+
+TOLERANCES = {
+    "both": {"rtol": torch.tensor([1e-3, 1e-6], dtype=D), "atol": torch.tensor([1e-6, 1e-4], dtype=D)},
+    "rtol": {"rtol": torch.tensor([1e-3, 1e-6], dtype=D), "atol": 1e-8},
+    "atol": {"rtol": 1e-5, "atol": torch.tensor([1e-6, 1e-4], dtype=D)},
+    "each element": {"rtol": 1e-5, "atol": torch.linspace(1e-7, 1e-4, 22, dtype=D).view(11, 2)},
+    "each trajectory": {"rtol": torch.linspace(1e-7, 1e-4, 11, dtype=D)[:, None], "atol": 1e-6},
+}
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("tolerances", TOLERANCES.values(), ids=list(TOLERANCES))
+@pytest.mark.parametrize("method", ADAPTIVE)
+def test_tolerances_by_element(method: str, tolerances: dict[str, Any], direction: float) -> None:
+    _alike(method, dict, direction=direction, times=_times(method), **tolerances)
+
+
+def test_tolerances_by_component() -> None:
+    found = []
+    for engine in ("native", "eager"):
+        field = Pair()
+        y0 = (values(5, 3).requires_grad_(), values(5, 1, seed=1).requires_grad_())
+        t = torch.tensor(TIMES, dtype=D, requires_grad=True)
+        with use_engine(engine):
+            states = flashode.odeint(field, y0, t, rtol=(1e-3, 1e-8), atol=(1e-6, torch.tensor(1e-4)))
+            found.append(
+                (field.nfe, states, torch.autograd.grad(_loss(states), (*y0, t, *field.parameters())))
+            )
+    assert found[0][0] == found[1][0]
+    for i in (1, 2):
+        for a, b in zip(found[0][i], found[1][i], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("method", ADAPTIVE)
+def test_a_norm(method: str, direction: float) -> None:
+    options = {"norm": lambda x: x.abs().max()}
+    _alike(method, lambda: dict(options), direction=direction, times=_times(method), **LOOSE)
+
+
+def test_the_norm_sees_the_state_s_structure_and_no_gradients() -> None:
+    weight = torch.tensor(1.0, dtype=D, requires_grad=True)
+    seen: list[tuple[bool, tuple[torch.Size, ...], Any]] = []
+
+    def norm(state: tuple[Tensor, Tensor]) -> Tensor:
+        y, z = state
+        seen.append((torch.is_grad_enabled(), (y.shape, z.shape), y))
+        return weight * torch.maximum(y.abs().amax(), z.square().mean().sqrt())
+
+    found = []
+    for engine in ("native", "eager"):
+        field = Pair()
+        y0 = (values(5, 3).requires_grad_(), values(5, 1, seed=1))
+        with use_engine(engine):
+            states = flashode.odeint(field, y0, torch.tensor(TIMES, dtype=D), options={"norm": norm})
+        found.append((field.nfe, len(seen), *states))
+    assert found[0][0] == found[1][0]
+    assert 2 * found[0][1] == found[1][1]
+    for a, b in zip(found[0][2:], found[1][2:], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
+    assert {(mode, shapes) for mode, shapes, _ in seen} == {(False, (torch.Size([5, 3]), torch.Size([5, 1])))}
+    # Each call gets numbers of its own, which nothing changes afterwards.
+    assert len({tuple(y.flatten().tolist()) for _, _, y in seen}) > len(seen) / 4
+
+
+def test_an_error_of_the_norm_passes_through() -> None:
+    def norm(state: Tensor) -> Tensor:
+        raise LookupError("no norm today")
+
+    with pytest.raises(LookupError, match="no norm today"):
+        flashode.odeint(Network(), values(3, 3), torch.tensor(TIMES, dtype=D), options={"norm": norm})
+
+
+def test_a_norm_of_the_state_keeps_the_continuous_adjoint_out() -> None:
+    field, t = Network(), torch.tensor(TIMES, dtype=D)
+    options = {"norm": lambda x: x.abs().max()}
+    with pytest.raises(EngineDeclined, match="the adjoint equations are measured in as well"):
+        flashode.odeint_adjoint(field, values(3, 3), t, options=options)
+    flashode.odeint_adjoint(field, values(3, 3), t, method="rk4", options=options)

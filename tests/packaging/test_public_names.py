@@ -19,6 +19,9 @@ PROMISED = {
     "explain",
     "odeint",
     "odeint_adjoint",
+    "patch_torchdiffeq",
+    "record",
+    "unpatch_torchdiffeq",
     "use_engine",
 }
 

@@ -55,6 +55,15 @@ def non_finite(
     )
 
 
+def undefined_event(
+    problem: Problem, t: float, statistics: Statistics, states: torch.Tensor
+) -> NonFiniteError:
+    """An event function that gives NaN; arguments as for :func:`non_finite`."""
+    time = problem.direction * t
+    message = f"event_fn returned NaN at t = {time:.9g}"
+    return NonFiniteError(message, origin="event", **_reached(problem, time, statistics, states))
+
+
 def underflow(
     problem: Problem, t: float, dt: float, statistics: Statistics, states: torch.Tensor
 ) -> StepSizeUnderflow:

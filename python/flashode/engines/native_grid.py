@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from flashode.problem import Adjoint, FixedOptions, Problem, fixed_grid, found_times
+from flashode.problem import Adjoint, FixedOptions, Problem, fixed_grid
 
 
 def memory_of(times: Tensor) -> Tensor:
@@ -66,15 +66,14 @@ def on_grid(problem: Problem, grid: Tensor) -> Problem:
 
 
 def time_gradients(
-    problem: Problem, grid: Grid | None, times: Tensor, grad_times: Tensor, grad_points: Tensor
+    problem: Problem, grid: Grid | None, grad_times: Tensor, grad_points: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """From gradients in where the outputs and the steps lie to those in ``problem.t`` and in the grid.
 
     Args:
         problem: What was solved.
         grid: Its grid, or None for an adaptive method.
-        times: Solver times of the outputs.
-        grad_times: Gradient in them, through dense output.
+        grad_times: Gradient in the times of the outputs, through dense output.
         grad_points: Gradient in the grid, or in the start of an adaptive method's steps; zeros follow it.
 
     Returns:
@@ -86,27 +85,11 @@ def time_gradients(
         first = grad_times[:1] + grad_points.sum()
         return torch.cat([first, torch.zeros_like(first)]).to(t.dtype), ()
     if problem.every_step:
-        grad_times, through_nodes = _gradients_of_nodes(problem, grid, times, grad_times)
-        grad_points = grad_points + through_nodes
+        # Nodes lie at fractions of the steps, whose ends are all that they depend on.
+        grad_times = grad_points.new_zeros(len(t))
     if grid is None or grid.is_given:
         grad_times = grad_times + grad_points
     return grad_times.to(t.dtype), () if grid is None else tuple(grad_points.to(g.dtype) for g in grid.inputs)
-
-
-def _gradients_of_nodes(
-    problem: Problem, grid: Grid | None, times: Tensor, grad_times: Tensor
-) -> tuple[Tensor, Tensor]:
-    """From the gradient in the nodes of each step to those in ``problem.t`` and in a grid of its own."""
-    t = problem.t.detach().requires_grad_()
-    inputs = [t]
-    moving = replace(problem, t=t)
-    if grid is not None and not grid.is_given:
-        inputs.append(grid.values.detach().requires_grad_())
-        moving = on_grid(moving, inputs[-1])
-    with torch.enable_grad():
-        found = found_times(moving, times)
-    in_t, *in_grid = torch.autograd.grad(found, inputs, grad_times, materialize_grads=True)
-    return in_t.double(), in_grid[0].double() if in_grid else torch.zeros((), dtype=torch.float64)
 
 
 def adjoint_grids(problem: Problem, adjoint: Adjoint, times: Tensor) -> list[list[float]]:

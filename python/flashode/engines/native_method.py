@@ -65,4 +65,7 @@ def _made(
         dfactor=options.dfactor,
         max_num_steps=options.max_num_steps,
         perturb=perturb,
+        step_t=options.step_t,
+        jump_t=options.jump_t,
+        cubic=cubic,
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from flashode.declined import Declined
 from flashode.engines import eager
 from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
-from flashode.engines.failure import max_steps, non_finite, underflow
+from flashode.engines.failure import max_steps, non_finite, undefined_event, underflow
 from flashode.engines.layout import plain
 from flashode.engines.native_field import NativeField
 from flashode.engines.native_grid import Grid, adjoint_grids, memory_of, on_grid, time_gradients
@@ -157,7 +157,7 @@ class NativePlan:
         grad_t: Tensor | None = None
         grad_grid: tuple[Tensor, ...] = ()
         if grad_times is not None and grad_points is not None:
-            grad_t, grad_grid = time_gradients(problem, self._grid, record.times, grad_times, grad_points)
+            grad_t, grad_grid = time_gradients(problem, self._grid, grad_times, grad_points)
         parameters = (*grad_parameters, *layout.carried_gradients(grad_y0), *grad_grid)
         return Gradients(layout.state(grad_y0, problem.y0), grad_t, parameters)
 
@@ -230,6 +230,8 @@ class NativePlan:
         if outcome.status == status.too_many_steps:
             limit = options.max_num_steps if isinstance(options, AdaptiveOptions) else MOST_STEPS_TO_EVENT
             return max_steps(problem, outcome.t, statistics, reached, limit)
+        if outcome.status == status.nonfinite_event:
+            return undefined_event(problem, outcome.t, statistics, reached)
         culprit = self._layout.culprit(outcome.trajectory, outcome.row)
         origin = "state" if outcome.status == status.nonfinite_state else "field"
         return non_finite(problem, outcome.t, origin, culprit, statistics, reached)

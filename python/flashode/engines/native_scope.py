@@ -11,6 +11,7 @@ from flashode.problem import (
     AdamsOptions,
     AdaptiveOptions,
     Adjoint,
+    FixedOptions,
     ImplicitOptions,
     Options,
     Problem,
@@ -33,12 +34,9 @@ def obstacle(problem: Problem) -> str | None:
         return "its state is empty"
     if problem.callbacks:
         return "the function has callbacks"
-    if problem.event is not None:
-        return "it ends at an event"
-    if problem.every_step:
-        return "its outputs are all its steps"
-    if isinstance(problem.rtol, Tensor) or isinstance(problem.atol, Tensor):
-        return "rtol or atol differ between the state's elements"
+    sized = isinstance(options, FixedOptions) and isinstance(options.step_size, Tensor)
+    if sized and problem.event is not None:
+        return "the option step_size requires grad, and steps are taken until an event"
     return _options_obstacle(options)
 
 
@@ -47,16 +45,8 @@ def _options_obstacle(options: Options) -> str | None:
         return "SciPy runs its solvers itself"
     if isinstance(options, (AdamsOptions, ImplicitOptions)):
         return "its method is no explicit Runge-Kutta method"
-    if options.norm is not None:
-        return "the option norm is a function"
-    if isinstance(options, AdaptiveOptions):
-        if options.step_t or options.jump_t:
-            return "the options step_t and jump_t prescribe times"
-        if options.dtype != torch.float64:
-            return f"the option dtype is {options.dtype}, not torch.float64"
-        return None
-    if options.interp != "linear":
-        return f"the option interp is {options.interp!r}, not 'linear'"
+    if isinstance(options, AdaptiveOptions) and options.dtype != torch.float64:
+        return f"the option dtype is {options.dtype}, not torch.float64"
     return None
 
 

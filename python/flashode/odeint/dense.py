@@ -95,7 +95,7 @@ class DenseOutput:
         ends = found_times(problem, times)[::degree]
         nodes = states.unfold(0, degree + 1, degree)  # (steps, *state, degree + 1)
         self.steps = len(nodes)
-        starts, stops = ends[:-1], ends[1:]
+        starts, stops = ends[:-1], ends[1:].contiguous()  # searchsorted copies others
         # A grid may have a point twice; nothing lies in such a step.
         real = stops.detach() > starts.detach()
         if not bool(real.all()):
@@ -138,10 +138,10 @@ class DenseOutput:
         """The shape of the times, and these as solver time, 1-D and float64."""
         if not isinstance(t, (torch.Tensor, int, float)):
             raise TypeError(f"t must be a number or a real tensor, got {type(t).__name__}")
-        given = torch.as_tensor(t)
+        given = t if isinstance(t, torch.Tensor) else torch.tensor(t, dtype=torch.float64)
         if given.is_complex() or given.dtype == torch.bool:
             raise TypeError(f"t must be a number or a real tensor, got {given.dtype}")
-        precision = given.dtype if isinstance(t, torch.Tensor) and given.is_floating_point() else torch.float64
+        precision = given.dtype if given.is_floating_point() else torch.float64
         times = self._problem.direction * given.reshape(-1).to(self._stops)
         first, last = self._problem.times[0], self._problem.times[-1]
         # What was rounded from a time inside is inside.

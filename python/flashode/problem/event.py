@@ -62,9 +62,7 @@ def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) 
         return Event(function, _outputs(function, t0, state, dtype).sign())
 
 
-def _outputs(
-    function: Callable[..., Any], t: torch.Tensor, state: Any, dtype: torch.dtype
-) -> torch.Tensor:
+def _outputs(function: Callable[..., Any], t: torch.Tensor, state: Any, dtype: torch.dtype) -> torch.Tensor:
     outputs = function(t, state)
     if not isinstance(outputs, torch.Tensor):
         raise TypeError(f"event_fn must return a tensor, got {type(outputs).__name__}")

@@ -113,7 +113,8 @@ def find_method(argument: str, method: str | None) -> Method:
 def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
     """The function's callbacks, with a warning for those that the method does not support."""
     found: dict[str, Callback | None] = {
-        kind: getattr(func, f"callback_{kind}{suffix}", None) for kind in ("step", "accept_step", "reject_step")
+        kind: getattr(func, f"callback_{kind}{suffix}", None)
+        for kind in ("step", "accept_step", "reject_step")
     }
     if isinstance(method, SciPy):
         unsupported, why = ("step", "accept_step", "reject_step"), "is run by SciPy"

@@ -45,7 +45,9 @@ def solve_fixed(problem: Problem) -> Forward:
         if problem.every_step:
             for x in step_fractions(problem):
                 times.append(clock.t1 if x == 1 else clock.t0 + x * (clock.t1 - clock.t0))
-                moved = None if clock.shift is None or clock.stretch is None else clock.shift + x * clock.stretch
+                moved = (
+                    None if clock.shift is None or clock.stretch is None else clock.shift + x * clock.stretch
+                )
                 outputs.append(_step(stepper, clock, y, y1, k[0]).at(times[-1], moved))
         else:
             while len(outputs) < len(problem.times) and clock.t1 >= problem.times[len(outputs)]:
