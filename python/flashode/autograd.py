@@ -172,11 +172,15 @@ class ContinuousAdjoint(torch.autograd.Function):
 
 
 def _continuous_gradients(ctx: Any, states: torch.Tensor, grad_states: torch.Tensor) -> Gradients:
+    problem: Problem = ctx.problem
     norm = ctx.adjoint_options["norm"]
+    if ctx.times is not None and len(set(ctx.times.to(problem.t.dtype).tolist())) == 1:
+        # An event at the start, where the state is the initial one: there is nothing to integrate over.
+        zeros = tuple(torch.zeros_like(p) for p in ctx.adjoint.parameters)
+        return Gradients(grad_states.sum(0), torch.zeros_like(problem.t), zeros)
     if norm is ctx.norm:
         gradients: Gradients = ctx.plan.continuous_vjp(states, grad_states, ctx.times)
         return gradients
-    problem: Problem = ctx.problem
     # Replaced norms take y and a as the solver has them; without shapes none of them is unpacked.
     changed = replace(ctx.adjoint, norm=norm)
     flat = replace(problem, shapes=None, func=_flat_field(problem)) if problem.shapes is not None else problem

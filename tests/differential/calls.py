@@ -115,7 +115,8 @@ def perform(library: Any, call: Call) -> Outcome:
     outcome.warnings = [
         str(w.message)
         for w in caught
-        if issubclass(w.category, UserWarning) and not issubclass(w.category, FallbackWarning)
+        if issubclass(w.category, UserWarning)
+        and not issubclass(w.category, FallbackWarning)
         # Of an Adams method that never leaves rk4; and of SciPy's, to which theirs always hands a min_step.
         and "max_order is below" not in str(w.message)
         and "have no effect for a chosen solver" not in str(w.message)

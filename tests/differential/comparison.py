@@ -45,7 +45,9 @@ def require_same(call: Call, found: Outcome, references: list[Outcome]) -> None:
     if expected.error is not None:
         return
     assert found.is_tuple == expected.is_tuple, "kind of solution"
-    assert bool(found.warnings) == bool(expected.warnings), f"ours {found.warnings}, theirs {expected.warnings}"
+    assert bool(found.warnings) == bool(expected.warnings), (
+        f"ours {found.warnings}, theirs {expected.warnings}"
+    )
     assert (found.forward, found.total) == (expected.forward, expected.total), "evaluations"
     everything = (found, *references)
     single = torch.float32 in (call.dtype, call.time_dtype)

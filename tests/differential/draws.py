@@ -74,7 +74,9 @@ def calls(draw: Draw, method: str) -> Call:
 
 
 def _event(draw: Draw, face: str, method: str) -> str | None:
-    if not face.startswith("odeint_event") and not (method != "scipy_solver" and draw(st.integers(0, 7)) == 7):
+    if not face.startswith("odeint_event") and not (
+        method != "scipy_solver" and draw(st.integers(0, 7)) == 7
+    ):
         return None
     return draw(st.sampled_from(["one", "several"]))
 
@@ -127,7 +129,9 @@ def _options(
 def _some(draw: Draw, choices: dict[str, list[Any]]) -> dict[str, Any]:
     """About a quarter of the options."""
     return {
-        name: draw(st.sampled_from(values)) for name, values in choices.items() if draw(st.integers(0, 3)) == 3
+        name: draw(st.sampled_from(values))
+        for name, values in choices.items()
+        if draw(st.integers(0, 3)) == 3
     }
 
 
@@ -173,9 +177,7 @@ def _adjoint(draw: Draw, method: str) -> dict[str, Any]:
         found["adjoint_method"] = used
         options: dict[str, Any] = {}
         if used in ADAPTIVE:
-            options = _some(
-                draw, {"first_step": [0.03], "max_step": [0.21], "norm": ["seminorm", largest]}
-            )
+            options = _some(draw, {"first_step": [0.03], "max_step": [0.21], "norm": ["seminorm", largest]})
         elif draw(st.booleans()):
             options["step_size"] = 0.06
         found["adjoint_options"] = options

@@ -45,7 +45,9 @@ _REASONS: dict[str, Callable[[Call], bool]] = {
         lambda call: call.event is not None and (_differing(call.rtol) or _differing(call.atol))
     ),
     "their SciPy solvers take numbers as tolerances only": (
-        lambda call: call.method == "scipy_solver" and (isinstance(call.rtol, Tensor) or isinstance(call.atol, Tensor))
+        lambda call: (
+            call.method == "scipy_solver" and (isinstance(call.rtol, Tensor) or isinstance(call.atol, Tensor))
+        )
     ),
     "their SciPy solvers give a state of another shape where there is one time": (
         lambda call: call.method == "scipy_solver" and len(call.times) == 1

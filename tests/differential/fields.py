@@ -70,7 +70,9 @@ class Coupled(Counting):
     def forward(self, t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         self.nfe += 1
         mean = torch.stack([part.mean() for part in state]).sum()
-        return tuple(torch.cos(t) * mean - self.rate * torch.sin((1 + i) * part) for i, part in enumerate(state))
+        return tuple(
+            torch.cos(t) * mean - self.rate * torch.sin((1 + i) * part) for i, part in enumerate(state)
+        )
 
 
 class Flow(Counting):
@@ -142,7 +144,9 @@ KINDS: dict[str, Kind] = {
     "two batch dimensions": Kind(((2, 2, 3),), _LAST_OF_THREE),
     "flow": Kind(((4, 3), (4, 1)), {**_TUPLE, "flow": _module(Flow)}, is_tuple=True),
     "mixed": Kind(((), (2, 3), (3,)), _TUPLE, is_tuple=True),
-    "complex": Kind(((3,),), {"rotation": _module(lambda dtype: ComplexRotation().to(dtype))}, is_complex=True),
+    "complex": Kind(
+        ((3,),), {"rotation": _module(lambda dtype: ComplexRotation().to(dtype))}, is_complex=True
+    ),
 }
 
 
@@ -151,5 +155,7 @@ def make_state(kind: Kind, dtype: torch.dtype) -> tuple[Tensor, ...]:
     parts = tuple(values(*shape, seed=5 + i, scale=0.8) for i, shape in enumerate(kind.shapes))
     if kind.is_complex:
         parts = tuple(torch.complex(part, part.flip(0)) for part in parts)
-        return tuple(part.to(torch.complex64 if dtype == torch.float32 else torch.complex128) for part in parts)
+        return tuple(
+            part.to(torch.complex64 if dtype == torch.float32 else torch.complex128) for part in parts
+        )
     return tuple(part.to(dtype) for part in parts)

@@ -28,7 +28,9 @@ def shaken(sign: float) -> Iterator[list[float]]:
     sizes: list[float] = []
     step, ratio = rk_common._runge_kutta_step, fixed_adams._compute_error_ratio
 
-    def shaken_step(func: Any, y0: Tensor, f0: Tensor, t0: Tensor, dt: Tensor, t1: Tensor, tableau: Any) -> Any:
+    def shaken_step(
+        func: Any, y0: Tensor, f0: Tensor, t0: Tensor, dt: Tensor, t1: Tensor, tableau: Any
+    ) -> Any:
         sizes.append(float(dt.detach()))
         y1, f1, error, k = step(func, y0, f0, t0, dt, t1, tableau=tableau)
         size, eps = error.abs(), torch.finfo(error.dtype).eps

@@ -159,12 +159,12 @@ def test_adjoint_is_the_gradient(method: str, kind: type[nn.Module]) -> None:
     for solve in (odeint, flashode.odeint_adjoint):
         func = kind()
         with use_engine("eager"):
-            y = solve(func, starts[kind], t, method=method, options={"step_size": 0.02})
+            y = solve(func, starts[kind], t, method=method, options={"step_size": 0.05})
         loss = sum(torch.view_as_real(part[-1] + 0j).sum() for part in (y if isinstance(y, tuple) else (y,)))
         assert isinstance(loss, Tensor)
         found.append(torch.autograd.grad(loss, list(func.parameters())))
     for x, y in zip(*found, strict=True):
-        torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-3 * float(x.abs().max()))
+        torch.testing.assert_close(x, y, rtol=5e-3, atol=5e-3 * float(x.abs().max()))
 
 
 def test_adjoint_takes_no_jacobian_of_the_parameters() -> None:

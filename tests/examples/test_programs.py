@@ -43,11 +43,12 @@ CASES = [
 
 
 @pytest.fixture(autouse=True)
-def _default_dtype() -> Iterator[None]:
-    """Programs may set torch's default precision for themselves."""
+def _as_before() -> Iterator[None]:
+    """Programs set torch's default precision, and the command patches to the end of its process."""
     before = torch.get_default_dtype()
     yield
     torch.set_default_dtype(before)
+    flashode.unpatch_torchdiffeq()
 
 
 def under_torchdiffeq(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -77,8 +78,6 @@ def assert_same_numbers(found: str, expected: str, tolerance: float) -> None:
                 assert float(one) == pytest.approx(float(other), rel=tolerance, abs=0), ours
 
 
-# Solves that end at an event may run in another engine than the others.
-@pytest.mark.filterwarnings("ignore:.*it ends at an event:flashode.FallbackWarning")
 @pytest.mark.parametrize(("command", "tolerance"), CASES, ids=[command for command, _ in CASES])
 def test_a_program_prints_the_same_numbers(
     command: str, tolerance: float, monkeypatch: pytest.MonkeyPatch
@@ -93,9 +92,7 @@ def test_a_program_prints_the_same_numbers(
 
 
 @pytest.mark.usefixtures("compiled")
-@pytest.mark.filterwarnings("ignore:.*it ends at an event:flashode.FallbackWarning")
 @pytest.mark.parametrize("name", sorted(path.name for path in PROGRAMS.glob("*.py")))
 def test_a_program_runs_in_the_compiled_engine(name: str) -> None:
     _, report = under_flashode(str(PROGRAMS / name), [])
-    engines = {solves.engine for solves in report.solves if "event" not in solves.mode}
-    assert engines == {"native"}, str(report)
+    assert {solves.engine for solves in report.solves} == {"native"}, str(report)

@@ -27,6 +27,11 @@ def _times(method: str) -> list[float]:
     return [10 * t for t in TIMES] if method == "dopri8" else TIMES
 
 
+def _start(method: str) -> dict[str, Any]:
+    """A first step whose error is, too."""
+    return {"first_step": 3.0} if method == "dopri8" else {}
+
+
 def _loss(states: Any) -> Tensor:
     parts = states if isinstance(states, tuple) else (states,)
     weighted = [(x * torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view_as(x)).sum() for x in parts]
@@ -41,6 +46,7 @@ def _alike(
     times: list[float] = TIMES,
     adjoint: bool = False,
     extra: Callable[[dict[str, Any]], list[Tensor]] = lambda options: [],
+    within: float = 1e-10,
     **arguments: Any,
 ) -> None:
     """Solves in both engines; compares states, counts before and after the reverse pass, and gradients."""
@@ -61,7 +67,7 @@ def _alike(
     assert native_counts == eager_counts
     torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-11)
     for a, b in zip(native_gradients, eager_gradients, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(a, b, rtol=within, atol=within / 10)
 
 
 BOTH_WAYS = pytest.mark.parametrize("direction", [1.0, -1.0], ids=["forwards", "backwards"])
@@ -179,17 +185,19 @@ def test_prescribed_times(method: str, option: str, adjoint: bool, direction: fl
     prescribed = direction * scale * torch.tensor(PRESCRIBED, dtype=D)
     _alike(
         method,
-        lambda: {option: prescribed, "first_step": 0.1},
+        lambda: {option: prescribed, **_start(method)},
         adjoint=adjoint,
         direction=direction,
         times=_times(method),
+        # Steps cut short at prescribed times have errors near rounding.
+        within=1e-9,
         **LOOSE,
     )
 
 
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_steps_and_jumps(method: str) -> None:
-    options = {"step_t": [0.2, 0.3], "jump_t": [0.25, 0.7], "first_step": 0.02}
+    options = {"step_t": [0.2, 0.3], "jump_t": [0.25, 0.7], **_start(method)}
     _alike(method, lambda: dict(options), times=_times(method), **LOOSE)
 
 
@@ -219,7 +227,7 @@ TOLERANCES = {
 @pytest.mark.parametrize("tolerances", TOLERANCES.values(), ids=list(TOLERANCES))
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_tolerances_by_element(method: str, tolerances: dict[str, Any], direction: float) -> None:
-    _alike(method, dict, direction=direction, times=_times(method), **tolerances)
+    _alike(method, lambda: _start(method), direction=direction, times=_times(method), **tolerances)
 
 
 def test_tolerances_by_component() -> None:
@@ -242,7 +250,7 @@ def test_tolerances_by_component() -> None:
 @BOTH_WAYS
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_a_norm(method: str, direction: float) -> None:
-    options = {"norm": lambda x: x.abs().max()}
+    options = {"norm": lambda x: x.abs().max(), **_start(method)}
     _alike(method, lambda: dict(options), direction=direction, times=_times(method), **LOOSE)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import flashode
 
 PROMISED = {
+    "ConvergenceWarning",
+    "DenseOutput",
     "Explanation",
     "FallbackWarning",
     "MaxStepsExceeded",

@@ -71,10 +71,11 @@ def test_evaluations_of_a_differentiated_solve(engine: str) -> None:
     assert only(report).calls == 1
 
 
-def test_the_adjoint_s_reverse_solve_counts(engine: str) -> None:
+@pytest.mark.parametrize("with_time", [False, True])
+def test_the_adjoint_s_reverse_solve_counts(engine: str, with_time: bool) -> None:
     field = Field()
     with flashode.record() as report:
-        states = flashode.odeint_adjoint(field, start(), TIMES)
+        states = flashode.odeint_adjoint(field, start(), TIMES.clone().requires_grad_(with_time))
     forward = field.nfe
     states.sum().backward()
     found = only(report)

@@ -53,7 +53,7 @@ class Exchange:
         for module, name, _, ours in self._globals:
             vars(module)[name] = ours
         # The table itself is filled up rather than exchanged, for their own classes must be found in it.
-        solvers: dict[str, Any] = getattr(sys.modules["torchdiffeq._impl.odeint"], "SOLVERS", {})
+        solvers: dict[str, Any] = getattr(sys.modules.get("torchdiffeq._impl.odeint"), "SOLVERS", {})
         self._solvers = solvers
         self._added = {name: method for name, method in METHODS.items() if name not in solvers}
         solvers.update(self._added)

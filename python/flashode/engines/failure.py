@@ -86,10 +86,10 @@ def max_steps(
     if problem.event is not None:
         more = "options={'max_num_steps': ...}" if problem.method.adaptive else "a larger step_size"
         message = (
-            f"event_fn kept its sign from t = {_start(problem):.9g} to t = {time:.9g}, where the solve gave up "
-            f"after {limit} steps: the event may never happen, lie on the other side of the start (the order of "
-            "t, or reverse_time, says which way time goes), or be a zero that event_fn touches without "
-            f"crossing; where it is only far away, {more} reaches it"
+            f"event_fn kept its sign from t = {_start(problem):.9g} to t = {time:.9g}, where the solve gave "
+            f"up after {limit} steps: the event may never happen, lie on the other side of the start (the "
+            "order of t, or reverse_time, says which way time goes), or be a zero that event_fn touches "
+            f"without crossing; where it is only far away, {more} reaches it"
         )
         return MaxStepsExceeded(message, **_reached(problem, time, statistics, states))
     message = (
@@ -108,12 +108,15 @@ def _search(problem: Problem) -> str:
     if problem.event is None:
         return ""
     return (
-        f"; event_fn kept its sign from t = {_start(problem):.9g} to there: the event may never happen, or lie "
-        "on the other side of the start"
+        f"; event_fn kept its sign from t = {_start(problem):.9g} to there: the event may never happen, or "
+        "lie on the other side of the start"
     )
 
 
 def _reached(problem: Problem, t: float, statistics: Statistics, states: torch.Tensor) -> dict[str, Any]:
+    if problem.every_step:
+        # Of outputs that nobody asked for only the start means something to the user.
+        states = problem.y0[None]
     count = len(states)
     return {
         "statistics": statistics,

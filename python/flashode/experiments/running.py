@@ -44,7 +44,7 @@ def run(
     report: Annotated[
         bool, typer.Option("--report", help="Print a table of its solves to stderr at the end.")
     ] = False,
-    engine: Annotated[Engine, typer.Option(help="Which engine solves.")] = Engine.auto,
+    engine: Annotated[Engine, typer.Option(help="Which engine solves, in its main thread.")] = Engine.auto,
 ) -> None:
     """Run a program written for torchdiffeq with flashode in its place.
 
@@ -56,7 +56,8 @@ def run(
     """
     if not module and not Path(program).exists():
         _refuse(f"there is no file {program}")
-    with flashode.record() as solves, flashode.use_engine(engine.value), flashode.patch_torchdiffeq():
+    flashode.patch_torchdiffeq()  # for good: threads and exit handlers of the program may outlive it
+    with flashode.record() as solves, flashode.use_engine(engine.value):
         try:
             with _interpreter_state(program, arguments or [], module):
                 if module:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from flashode.autograd import EventTime
 from flashode.odeint.solve import odeint
@@ -58,7 +59,7 @@ def odeint_event(
     event_t, solution = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
     parts = components(solution)
     last = torch.cat([part[-1].reshape(-1) for part in parts]) if len(parts) > 1 else parts[0][-1]
-    if not (torch.is_grad_enabled() and last.requires_grad):
+    if not (torch.is_grad_enabled() and last.requires_grad) and forward_ad._current_level < 0:
         return event_t, solution
     # Only the field and the event are asked of it: whatever found the event may have had other methods.
     problem = make_problem(

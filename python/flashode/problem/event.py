@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,12 @@ class Event:
             ValueError: If what it returns is empty.
             NonFiniteError: If it is NaN.
         """
-        return (_outputs(self.function, t, state, self.signs.dtype) * self.signs).min()
+        outputs = _outputs(self.function, t, state, self.signs.dtype) * self.signs
+        least = outputs.min() if outputs.numel() > 1 else outputs.reshape(())
+        # The least of numbers is NaN if one of them is.
+        if math.isnan(least.item()):
+            raise _undefined(t)
+        return least
 
 
 def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) -> Event:
@@ -59,7 +65,10 @@ def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) 
     if not callable(function):
         raise TypeError(f"event_fn must be a callable of (t, y) or None, got {type(function).__name__}")
     with torch.no_grad():
-        return Event(function, _outputs(function, t0, state, dtype).sign())
+        signs = _outputs(function, t0, state, dtype).sign()
+    if bool(torch.isnan(signs).any()):
+        raise _undefined(t0)
+    return Event(function, signs)
 
 
 def _outputs(function: Callable[..., Any], t: torch.Tensor, state: Any, dtype: torch.dtype) -> torch.Tensor:
@@ -70,7 +79,9 @@ def _outputs(function: Callable[..., Any], t: torch.Tensor, state: Any, dtype: t
         raise TypeError(f"event_fn must return a real tensor, got {outputs.dtype}")
     if outputs.numel() == 0:
         raise ValueError(f"event_fn must return at least one number, got shape {tuple(outputs.shape)}")
-    if bool(torch.isnan(outputs.detach()).any()):
-        time = float(t)
-        raise NonFiniteError(f"event_fn returned NaN at t = {time:.9g}", origin="event", t=time)
     return outputs if outputs.is_floating_point() else outputs.to(dtype)
+
+
+def _undefined(t: torch.Tensor) -> NonFiniteError:
+    time = t.item()
+    return NonFiniteError(f"event_fn returned NaN at t = {time:.9g}", origin="event", t=time)

@@ -58,8 +58,8 @@ def step_fractions(problem: Problem) -> tuple[float, ...]:
 def found_times(problem: Problem, times: torch.Tensor) -> torch.Tensor:
     """The solver times that a solve found, connected by autograd to what they depend on.
 
-    The start is ``problem.t[0]``. An event's time is a constant of differentiation. The outputs of a solve for
-    every step move with the steps: those of an adaptive method with the start, until a step ends on a
+    The start is ``problem.t[0]``. An event's time is a constant of differentiation. The outputs of a solve
+    for every step move with the steps: those of an adaptive method with the start, until a step ends on a
     prescribed time; those of a fixed-step method with the grid.
 
     Args:

@@ -116,10 +116,10 @@ def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
         kind: getattr(func, f"callback_{kind}{suffix}", None)
         for kind in ("step", "accept_step", "reject_step")
     }
+    unsupported: tuple[str, ...] = () if method.adaptive else ("accept_step", "reject_step")
+    why = "takes fixed steps"
     if isinstance(method, SciPy):
         unsupported, why = ("step", "accept_step", "reject_step"), "is run by SciPy"
-    else:
-        unsupported, why = () if method.adaptive else ("accept_step", "reject_step"), "takes fixed steps"
     ignored = [kind for kind in unsupported if found[kind] is not None]
     if ignored:
         warnings.warn(

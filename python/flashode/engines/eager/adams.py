@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 
 from flashode.engines.convergence import warn_unconverged
-from flashode.engines.eager.step import Clock, RungeKuttaStepper, combine, just_after, just_before
+from flashode.engines.eager.step import (
+    Clock,
+    Row,
+    RungeKuttaStepper,
+    combine,
+    just_after,
+    just_before,
+    make_row,
+)
 from flashode.methods import TABLEAUX, Adams
 from flashode.methods.adams import LEAST_SLOPES, bashforth, moulton
 from flashode.problem import AdamsOptions, Problem
 from flashode.statistics import Statistics
 
 
+@dataclass(frozen=True)
+class _Formulas:
+    """Both formulas for one number of known slopes.
+
+    Attributes:
+        explicit: Weights of the known slopes.
+        new: The weight of the new slope in the implicit one.
+        both: The weights of the known slopes in both formulas, (2, slopes).
+    """
+
+    explicit: Row
+    new: float
+    both: torch.Tensor
+
+
 @lru_cache(maxsize=64)
-def _weights(slopes: int, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, float]:
-    """Weights of the known slopes in both formulas, (2, slopes), and of the new one in the implicit one."""
+def _formulas(slopes: int, dtype: torch.dtype, device: torch.device) -> _Formulas:
     new, *known = map(float, moulton(slopes + 1))
-    with torch.inference_mode(False):
-        return torch.tensor((bashforth(slopes), known), dtype=dtype, device=device), new
+    explicit = make_row([float(weight) for weight in bashforth(slopes)], dtype, device)
+    implicit = make_row(known, dtype, device)
+    return _Formulas(explicit, new, torch.stack([explicit.vector, implicit.vector]))
 
 
 class AdamsStepper:
@@ -50,25 +73,25 @@ class AdamsStepper:
         self._slopes.appendleft(f0)
         if len(self._slopes) < LEAST_SLOPES:
             return self._start.stages(clock, y0, f0, ends_inside=perturb, starts_inside=perturb)
-        weights, new = _weights(len(self._slopes), y0.dtype, y0.device)
+        formulas = _formulas(len(self._slopes), y0.dtype, y0.device)
         if not self._implicit:
-            return [f0], combine(y0, list(self._slopes), weights[0], clock)
-        f1, dy = self._solve(clock, y0, weights, new)
+            return [f0], combine(y0, self._slopes, formulas.explicit, clock)
+        f1, dy = self._solve(clock, y0, formulas)
         return [f0, f1], y0 + dy
 
     def _solve(
-        self, clock: Clock, y0: torch.Tensor, weights: torch.Tensor, new: float
+        self, clock: Clock, y0: torch.Tensor, formulas: _Formulas
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The last slope at the end of the step, and the step's increment, by functional iteration."""
         options, problem = self._options, self.problem
         dt: float | torch.Tensor = clock.dt
         if clock.stretch is not None:
-            dt = (clock.dt + clock.stretch).to(problem.real_dtype)
-        known = torch.stack(list(self._slopes)).view(len(self._slopes), y0.numel())
-        dy, delta = (weights * dt @ known).view(2, *y0.shape).unbind()
+            dt = clock.moving_dt.to(problem.real_dtype)
+        known = torch.stack(tuple(self._slopes)).view(len(self._slopes), y0.numel())
+        dy, delta = (formulas.both * dt @ known).view(2, *y0.shape).unbind()
         end = just_before(clock.t1, problem.real_dtype) if options.perturb else clock.t1
         t1 = self._start.time(end, clock.end)
-        gain = new * dt
+        gain = formulas.new * dt
         for _ in range(options.max_iters):
             before = dy
             f1 = self._start.rate(t1, y0 + dy)

@@ -182,9 +182,7 @@ class _Run:
         return self.stepper.statistics
 
     def _reached(self) -> torch.Tensor:
-        # Of outputs that the user did not ask for only the start means something to him.
-        parts = self.outputs[:1] if self.problem.every_step else self.outputs
-        return torch.cat([part.detach() for part in parts])
+        return torch.cat([part.detach() for part in self.outputs])
 
     def _poison(self, k: list[torch.Tensor], y1: torch.Tensor) -> tuple[str, torch.Tensor] | None:
         """The first value of a step that is not finite, and where it came from.
@@ -214,9 +212,8 @@ class _Run:
         if bool(finite.all()):
             return
         first = int((~finite).view(len(times), -1).any(dim=1).nonzero()[0])
-        reached = states[: min(first, 1) if self.problem.every_step else first]
         raise failure.non_finite(
-            self.problem, times[first], "state", states[first], self._statistics, reached
+            self.problem, times[first], "state", states[first], self._statistics, states[:first]
         )
 
 

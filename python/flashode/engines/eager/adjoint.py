@@ -55,12 +55,9 @@ def solve_adjoint(
     vjp_parameters = [torch.zeros_like(p) for p in adjoint.parameters]
     grad_t = [vjp_t] * len(states)
     for i in range(last, 0, -1):
-        if reverse.times[i] == reverse.times[i - 1]:
-            # An event at the start: what it gave is the initial state.
-            a = a + grad_states[i - 1]
-            continue
         if wants_t:
             f = problem.field(reverse.t[i], states[i])
+            reverse.statistics.evaluations += 1
             grad_t[i] = torch.vdot(grad_states[i].reshape(-1), f.reshape(-1))
             vjp_t = vjp_t - grad_t[i]
         vjp_t, a, vjp_parameters = reverse.interval(i, states[i], vjp_t, a, vjp_parameters, integrate)

@@ -138,22 +138,31 @@ class FixedStep:
         Returns:
             Shape ``(*state)``; differentiable in the states, the slopes and in what the time depends on.
         """
-        clock, y0, y1 = self.clock, self.y0, self.y1
+        clock = self.clock
         if self.slopes is None and t == clock.t0:
-            return y0
+            return self.y0
         if self.slopes is None and t == clock.t1:
-            return y1
+            return self.y1
         x: float | torch.Tensor = (t - clock.t0) / (clock.t1 - clock.t0)
-        dt: float | torch.Tensor = clock.t1 - clock.t0
         if clock.stretch is not None and moved is not None:
             assert clock.shift is not None
-            dt = clock.dt + clock.stretch
-            x = (t - clock.t0 + (moved - clock.shift)) / dt
-            real = y0.dtype.to_real() if y0.is_complex() else y0.dtype
-            x, dt = x.to(real), dt.to(real)
+            x = (t - clock.t0 + (moved - clock.shift)) / (clock.dt + clock.stretch)
+        return self._evaluate(x)
+
+    def inside(self, fraction: float) -> torch.Tensor:
+        """The solution at a fraction of the step, with which it moves: shape ``(*state)``."""
+        return self.y1 if self.slopes is None and fraction == 1 else self._evaluate(fraction)
+
+    def _evaluate(self, x: float | torch.Tensor) -> torch.Tensor:
+        clock, y0, y1 = self.clock, self.y0, self.y1
+        real = y0.dtype.to_real() if y0.is_complex() else y0.dtype
+        if isinstance(x, torch.Tensor):
+            x = x.to(real)
         if self.slopes is None:
             return y0 + x * (y1 - y0)
         f0, f1 = self.slopes
+        stretch = clock.stretch
+        dt = clock.t1 - clock.t0 if stretch is None else (clock.dt + stretch).to(real)
         return (
             (1 + 2 * x) * (1 - x) ** 2 * y0
             + x * (1 - x) ** 2 * (dt * f0)

@@ -20,7 +20,7 @@ def is_before_event(problem: Problem, t: float, y: torch.Tensor) -> bool:
         y: State there.
     """
     time = torch.full((), t, dtype=problem.real_dtype, device=y.device)
-    return float(problem.event_value(time, y.detach())) > 0
+    return problem.event_value(time, y.detach()).item() > 0
 
 
 @torch.no_grad()

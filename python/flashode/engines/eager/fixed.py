@@ -15,10 +15,10 @@ from flashode.engines.eager.event import find_event, is_before_event
 from flashode.engines.eager.implicit import ImplicitStepper
 from flashode.engines.eager.step import Clock, FixedStepper, RungeKuttaStepper, is_differentiated
 from flashode.engines.plan import Forward
+from flashode.errors import NonFiniteError
 from flashode.methods import Adams
 from flashode.problem import FixedOptions, Problem, fixed_grid, step_fractions
 from flashode.statistics import Statistics
-
 
 # The longest search for an event, as in torchdiffeq.
 MOST_STEPS_TO_EVENT = 20000
@@ -45,10 +45,7 @@ def solve_fixed(problem: Problem) -> Forward:
         if problem.every_step:
             for x in step_fractions(problem):
                 times.append(clock.t1 if x == 1 else clock.t0 + x * (clock.t1 - clock.t0))
-                moved = (
-                    None if clock.shift is None or clock.stretch is None else clock.shift + x * clock.stretch
-                )
-                outputs.append(_step(stepper, clock, y, y1, k[0]).at(times[-1], moved))
+                outputs.append(_step(stepper, clock, y, y1, k[0]).inside(x))
         else:
             while len(outputs) < len(problem.times) and clock.t1 >= problem.times[len(outputs)]:
                 i = len(outputs)
@@ -110,10 +107,15 @@ def _until_event(problem: Problem) -> Forward:
         notify(problem, problem.callbacks.step, dtype, clock.t0, y, clock.dt)
         k, y1 = stepper.step(clock, y)
         statistics.accepted += 1
-        _require_finite(problem, clock, k, y1, statistics, problem.y0[None])
-        if not is_before_event(problem, clock.t1, y1):
-            break
+        try:
+            if not is_before_event(problem, clock.t1, y1):
+                break
+        except NonFiniteError:
+            # Where the state is to blame the event function is not.
+            _require_finite(problem, clock, k, y1, statistics, problem.y0[None])
+            raise
         y = y1
+    _require_finite(problem, clock, k, y1, statistics, problem.y0[None])
     step = _step(stepper, clock, y, y1, k[0])
     t = find_event(problem, lambda t: step.at(t, None), clock.t0, clock.t1)
     # The event's time depends on nothing, the step that it lies in on the start.
@@ -171,7 +173,7 @@ def _locate(problem: Problem, grid: torch.Tensor, states: torch.Tensor, statisti
     """Step again, looking this time, and raise where the first value that is not finite turns up."""
     stepper = make_stepper(problem, Statistics())
     first = int((~torch.isfinite(states)).view(len(states), -1).any(dim=1).nonzero()[0])
-    reached = states[: min(first, 1) if problem.every_step else first]
+    reached = states[:first]
     y = problem.y0
     if not _finite(y):
         raise failure.non_finite(problem, problem.times[0], "state", y, statistics, reached)

@@ -76,8 +76,7 @@ class ImplicitStepper(Stepper):
 
     def _inputs(self, step: _Step, group: range, k: list[torch.Tensor]) -> list[torch.Tensor]:
         """The states at the stages of a group."""
-        count = group.stop
-        return [combine(step.y0, k[:count], self._weights.a[i][:count], step.clock) for i in group]
+        return [combine(step.y0, k, self._weights.a[i], step.clock) for i in group]
 
     def _solve(self, step: _Step, group: range, k: list[torch.Tensor]) -> list[torch.Tensor]:
         """The slopes of a group, from the others and first values for them."""

@@ -65,9 +65,7 @@ class Jacobians:
             start += rows
         return matrix
 
-    def _rows(
-        self, numbers: torch.Tensor, y: torch.Tensor, cotangents: torch.Tensor
-    ) -> torch.Tensor | None:
+    def _rows(self, numbers: torch.Tensor, y: torch.Tensor, cotangents: torch.Tensor) -> torch.Tensor | None:
         """Rows of the Jacobian, or None if nothing depends on y."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import torch
@@ -15,26 +16,51 @@ from flashode.problem import FixedOptions, Problem
 from flashode.statistics import Statistics
 
 
+# Sums of no more terms than this are added up one by one, in as many tensor operations.
+_FEW = 6
+
+
+@dataclass(frozen=True)
+class Row:
+    """Weights of slopes.
+
+    Attributes:
+        terms: Index and weight of those that are not zero.
+        vector: All of them, in the state's dtype and on its device.
+    """
+
+    terms: tuple[tuple[int, float], ...]
+    vector: torch.Tensor
+
+
+def make_row(numbers: Sequence[float], dtype: torch.dtype, device: torch.device) -> Row:
+    """A row for states of this kind; cheap enough to be made once a solve, not once a step."""
+    # A tensor made in inference mode could not be saved for a later backward.
+    with torch.inference_mode(False):
+        vector = torch.tensor(numbers, dtype=dtype, device=device)
+    return Row(tuple((i, weight) for i, weight in enumerate(numbers) if weight), vector)
+
+
 @dataclass(frozen=True)
 class Weights:
-    """A tableau's rows as vectors of the state's dtype, on its device."""
+    """A tableau's rows for states of one dtype on one device."""
 
-    a: tuple[torch.Tensor, ...]
-    b: torch.Tensor
+    a: tuple[Row, ...]
+    b: Row
     b_error: torch.Tensor
+    c: torch.Tensor  # real
 
 
 @lru_cache(maxsize=64)
 def weights(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> Weights:
     """The tableau's rows for states of this kind."""
     floats = tableau.floats()
-    # A tensor made in inference mode could not be saved for a later backward.
-    with torch.inference_mode(False):
-        return Weights(
-            a=tuple(torch.tensor(row, dtype=dtype, device=device) for row in floats.a),
-            b=torch.tensor(floats.b, dtype=dtype, device=device),
-            b_error=torch.tensor(floats.b_error, dtype=dtype, device=device),
-        )
+    return Weights(
+        a=tuple(make_row(row, dtype, device) for row in floats.a),
+        b=make_row(floats.b, dtype, device),
+        b_error=make_row(floats.b_error, dtype, device).vector,
+        c=make_row(floats.c, dtype.to_real(), device).vector,
+    )
 
 
 @dataclass(frozen=True)
@@ -57,7 +83,13 @@ class Clock:
     shift: torch.Tensor | None = None
     stretch: torch.Tensor | None = None
 
-    @property
+    @cached_property
+    def moving_dt(self) -> torch.Tensor:
+        """The size with its stretch, 0-d."""
+        assert self.stretch is not None
+        return self.stretch + self.dt
+
+    @cached_property
     def end(self) -> torch.Tensor | None:
         """0-d zero connected to what ``t1`` depends on, or None."""
         if self.shift is None or self.stretch is None:
@@ -169,11 +201,13 @@ class Stepper:
             times = [end if c == 1 else t for c, t in zip(self._c, times, strict=True)]
         if starts_inside and self._c[0] == 0:
             times[0] = just_after(clock.t0, self._dtype)
+        if len(times) == 1 and (clock.stretch is None or self._c == (0.0,)):
+            return (self.time(times[0], clock.shift),)
         stacked = torch.tensor(times, dtype=self._dtype, device=self._device)
         if clock.shift is not None:
             stacked = stacked + clock.shift.to(self._dtype)
         if clock.stretch is not None:
-            stacked = stacked + stacked.new_tensor(self._c) * clock.stretch.to(self._dtype)
+            stacked = torch.addcmul(stacked, self._weights.c, clock.stretch.to(self._dtype))
         return stacked.unbind()
 
 
@@ -187,10 +221,26 @@ class RungeKuttaStepper(Stepper):
         return self.stages(clock, y0, None, ends_inside=options.perturb, starts_inside=options.perturb)
 
 
-def combine(y0: torch.Tensor, k: list[torch.Tensor], row: torch.Tensor, clock: Clock) -> torch.Tensor:
-    """``y0 + dt * sum_i row[i] k[i]`` in two tensor operations whatever the number of stages."""
-    flat = torch.stack(k).view(len(k), y0.numel()).t()  # (elements, stages)
+def combine(y0: torch.Tensor, k: Sequence[torch.Tensor], row: Row, clock: Clock) -> torch.Tensor:
+    """``y0 + dt * sum_i row[i] k[i]``, in few tensor operations: they are what a small problem costs."""
     if clock.stretch is None:
-        return torch.addmv(y0.reshape(-1), flat, row, alpha=clock.dt).view(y0.shape)
-    dt = (clock.dt + clock.stretch).to(y0.dtype)
-    return y0 + dt * torch.mv(flat, row).view(y0.shape)
+        if len(row.terms) > _FEW:
+            return torch.addmv(y0.reshape(-1), _columns(k), row.vector, alpha=clock.dt).view(y0.shape)
+        for i, weight in row.terms:
+            y0 = torch.add(y0, k[i], alpha=clock.dt * weight)
+        return y0
+    if not row.terms:
+        return y0
+    if len(row.terms) > _FEW:
+        slope = torch.mv(_columns(k), row.vector).view(y0.shape)
+    else:
+        (i, weight), *rest = row.terms
+        slope = k[i] if weight == 1 else k[i] * weight
+        for i, weight in rest:
+            slope = torch.add(slope, k[i], alpha=weight)
+    return y0 + clock.moving_dt.to(y0.dtype) * slope
+
+
+def _columns(k: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Slopes side by side: (elements, slopes)."""
+    return torch.stack(tuple(k)).view(len(k), k[0].numel()).t()
