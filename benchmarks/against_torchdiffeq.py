@@ -23,7 +23,7 @@ from rich.table import Table
 
 import flashode
 from benchmarks.jobs import MODES, Job, check, make_job
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import SEED, WORKLOADS, Workload
 
 DEFAULT_JOBS = ("spiral:forward", "demo:train")
 SHORTEST_SAMPLE = 0.005  # seconds: far above the clock's resolution and the cost of reading it
@@ -44,7 +44,13 @@ def measure(workload: Workload, mode: str, runs: int) -> Row:
     """Checks both answers, then times the solvers in turn."""
     theirs = make_job(workload, mode, torchdiffeq)
     ours = make_job(workload, mode, flashode)
-    errors = check(workload, mode, theirs(), ours())
+    with torch.random.fork_rng(devices=()):
+        # Fields that draw numbers draw the same ones.
+        torch.manual_seed(SEED)
+        their_answer = theirs()
+        torch.manual_seed(SEED)
+        our_answer = ours()
+    errors = check(workload, mode, their_answer, our_answer)
     their_repeats, our_repeats = _repeats(theirs), _repeats(ours)
     row = Row(workload, mode, [], [], errors)
     for _ in range(runs):
@@ -69,8 +75,8 @@ def _time(job: Job, repeats: int) -> float:
     return (time.perf_counter() - began) / repeats
 
 
-def show(rows: Sequence[Row], runs: int, load: float, console: Console) -> None:
-    """Prints the table and everything its figures depend on."""
+def show(rows: Sequence[Row], runs: int, load: float, console: Console, module: str) -> None:
+    """Prints the table and everything its figures depend on; `module` is what was run."""
     table = Table(title=f"median of {runs} runs; times for one solve", title_justify="left")
     for heading in ("workload", "job"):
         table.add_column(heading, no_wrap=True)
@@ -84,10 +90,10 @@ def show(rows: Sequence[Row], runs: int, load: float, console: Console) -> None:
     console.print(table)
     build = flashode.build_info()
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "torchdiffeq", "flashode"))
-    command = shlex.join(["python", "-m", "benchmarks.against_torchdiffeq", *sys.argv[1:]])
+    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
     lines = {
         "errors": "against a tighter solve in float64, relative to the largest entry of each tensor",
-        **{name: WORKLOADS[name].describe() for name in dict.fromkeys(row.workload.name for row in rows)},
+        **{row.workload.name: row.workload.describe() for row in rows},
         "machine": f"{_processor()}, {torch.get_num_threads()} threads, load {load:.1f} when begun",
         "versions": f"Python {platform.python_version()}, {packages}",
         "build": ", ".join(f"{name} {value}" for name, value in build.items()),
@@ -136,7 +142,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     with flashode.use_engine("native"):
         rows = [measure(workload, mode, arguments.runs) for workload, mode in arguments.jobs]
-    show(rows, arguments.runs, load, Console(highlight=False, width=100))
+    show(rows, arguments.runs, load, Console(highlight=False, width=100), "benchmarks.against_torchdiffeq")
 
 
 if __name__ == "__main__":

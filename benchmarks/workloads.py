@@ -28,6 +28,7 @@ class Workload:
     atol: float = 1e-9
     method: str = "dopri5"
     options: dict[str, object] = field(default_factory=dict)
+    random: bool = False  # whether the field draws numbers
 
     def describe(self) -> str:
         """One line with everything that the row fixes."""

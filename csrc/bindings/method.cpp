@@ -22,6 +22,7 @@ using Row = std::vector<double>;
 numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std::vector<Row>& a,
                                   const Row& b, const Row& c, const Row& b_error, const Row& b_mid) {
     const std::size_t stages = b.size();
+    const bool implicit = !a.empty() && !a.front().empty();
     if (stages < 1 || stages > static_cast<std::size_t>(numerics::MAX_STAGES)) {
         throw std::invalid_argument("a tableau has 1 to " + std::to_string(numerics::MAX_STAGES) + " stages");
     }
@@ -36,8 +37,12 @@ numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std
     made.order = order;
     made.adaptive = adaptive;
     made.fsal = fsal;
+    made.implicit = implicit;
     for (std::size_t i = 0; i < stages; ++i) {
-        if (a[i].size() != i) throw std::invalid_argument("row i of a must have i entries");
+        if (a[i].size() != (implicit ? stages : i)) {
+            throw std::invalid_argument(
+                "row i of a must have i entries, those of an implicit tableau one a stage");
+        }
         std::copy(a[i].begin(), a[i].end(), made.a[i]);
     }
     std::copy(b.begin(), b.end(), made.b);
@@ -64,7 +69,7 @@ void bind_method(const py::module_& m) {
                          const Row& c, const Row& b_error, const Row& b_mid, double rtol, double atol,
                          double first_step, double min_step, double max_step, double safety, double ifactor,
                          double dfactor, std::int64_t max_num_steps, bool perturb, Row step_t, Row jump_t,
-                         bool cubic) {
+                         bool cubic, int max_iterations) {
                  cpu::Method method;
                  method.tableau = tableau(order, adaptive, fsal, a, b, c, b_error, b_mid);
                  method.controller = {min_step, max_step, safety, ifactor, dfactor};
@@ -76,6 +81,7 @@ void bind_method(const py::module_& m) {
                  method.step_t = increasing("step_t", std::move(step_t));
                  method.jump_t = increasing("jump_t", std::move(jump_t));
                  method.cubic = cubic;
+                 method.max_iterations = max_iterations;
                  return method;
              }),
              py::kw_only(), py::arg("order"), py::arg("adaptive"), py::arg("fsal"), py::arg("a"),
@@ -83,7 +89,7 @@ void bind_method(const py::module_& m) {
              py::arg("atol"), py::arg("first_step"), py::arg("min_step"), py::arg("max_step"),
              py::arg("safety"), py::arg("ifactor"), py::arg("dfactor"), py::arg("max_num_steps"),
              py::arg("perturb"), py::arg("step_t") = Row{}, py::arg("jump_t") = Row{},
-             py::arg("cubic") = false);
+             py::arg("cubic") = false, py::arg("max_iterations") = 0);
 }
 
 }  // namespace flashode::bindings

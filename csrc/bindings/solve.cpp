@@ -17,8 +17,6 @@
 #include "bindings/field.hpp"
 #include "cpu/engine.hpp"
 
-namespace py = pybind11;
-
 namespace flashode::bindings {
 
 namespace {
@@ -254,6 +252,8 @@ void bind_solve(py::module_& m) {
         .def_readonly("evaluations", &cpu::Outcome::evaluations)
         .def_readonly("accepted", &cpu::Outcome::accepted)
         .def_readonly("rejected", &cpu::Outcome::rejected)
+        .def_readonly("unconverged", &cpu::Outcome::unconverged)
+        .def_readonly("unconverged_t", &cpu::Outcome::unconverged_t)
         .def_readonly("event_t", &cpu::Outcome::event_t);
     py::class_<BoundField>(m, "Field")
         .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,

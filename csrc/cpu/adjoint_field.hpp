@@ -23,19 +23,32 @@ struct StageAccumulators {
 template <class Real>
 class AugmentedTileField {
    public:
-    AugmentedTileField(const Field& field, const Tape<Real>& tape, StageAccumulators<Real>& accumulators)
-        : field_(field, tape, 1),
+    // `kept_stages`: of how many stages adjoint_rate() may be called after the state's rates of others.
+    AugmentedTileField(const Field& field, const Tape<Real>& tape, StageAccumulators<Real>& accumulators,
+                       int kept_stages = 1)
+        : field_(field, tape, kept_stages),
           n_(tape.width() * LANES<Real>),
           cotangent_(static_cast<std::size_t>(n_)),
           accumulators_(&accumulators) {}
 
     void operator()(int stage, Real s, const Real* state, Real* rate) {
-        field_(0, s, state, rate);
+        field_(stage, s, state, rate);
+        adjoint_rate(stage, state, rate);
+    }
+
+    // The rates of a alone, at the state that the field was evaluated at for this stage.
+    void adjoint_rate(int stage, const Real* state, Real* rate) {
         for (int e = 0; e < n_; ++e) cotangent_[static_cast<std::size_t>(e)] = -state[n_ + e];
         const auto at = static_cast<std::size_t>(stage);
         field_.accumulate_into(
             accumulators_->size == 0 ? nullptr : &accumulators_->parameters[at * accumulators_->size]);
-        accumulators_->time[at] -= field_.vjp(0, cotangent_.data(), rate + n_);
+        accumulators_->time[at] -= field_.vjp(stage, cotangent_.data(), rate + n_);
+    }
+
+    // The field of the rows of y alone; its vjps accumulate nothing.
+    TileField<Real>& of_state() {
+        field_.accumulate_into(nullptr);
+        return field_;
     }
 
    private:

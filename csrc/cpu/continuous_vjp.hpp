@@ -15,14 +15,17 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, ParameterQuadrature<Real>> {
     using Base = TiledSystem<Real, AugmentedTileField<Real>, ParameterQuadrature<Real>>;
+
+   protected:
     using Base::method_, Base::rows_, Base::tiles_, Base::y0_, Base::quadrature_;
 
    public:
+    // `kept_stages`: as of the field.
     AdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape,
-                  StageAccumulators<Real>& accumulators)
+                  StageAccumulators<Real>& accumulators, int kept_stages = 1)
         : Base(*request.method, Tiles<Real>(reversed.batch, reversed.segments),
                Tiles<Real>(reversed.batch, twice(reversed.segments, request)),
-               AugmentedTileField<Real>(reversed, tape, accumulators),
+               AugmentedTileField<Real>(reversed, tape, accumulators, kept_stages),
                ParameterQuadrature<Real>(request, reversed, tape, accumulators), nullptr),
           a_(rows_.total()),
           q_(static_cast<std::size_t>(quadrature_.size())) {
@@ -90,7 +93,7 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     Rows<Real> q_;  // dL/dt and dL/dtheta at the end of the last interval
 };
 
-template <class Real>
+template <class Real, class System>
 class ContinuousAdjoint {
    public:
     ContinuousAdjoint(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape)
@@ -111,6 +114,8 @@ class ContinuousAdjoint {
             total.evaluations += outcome.evaluations;
             total.accepted += outcome.accepted;
             total.rejected += outcome.rejected;
+            if (total.unconverged == 0) total.unconverged_t = -outcome.unconverged_t;
+            total.unconverged += outcome.unconverged;
             if (outcome.status != Status::done) {
                 total.status = outcome.status;
                 total.t = -outcome.t;
@@ -184,15 +189,7 @@ class ContinuousAdjoint {
     const Field& reversed_;
     const Tape<Real>& tape_;
     StageAccumulators<Real> accumulators_;
-    AdjointSystem<Real> system_;
+    System system_;
 };
-
-template <class Real>
-Outcome continuous_vjp(const ContinuousRequest<Real>& request, const Interrupt& interrupt) {
-    Field reversed = *request.field;
-    reversed.direction = -reversed.direction;
-    const Tape<Real> tape(*reversed.program, reversed.parameters.data(), reversed.wants_gradient);
-    return ContinuousAdjoint<Real>(request, reversed, tape).run(interrupt);
-}
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "cpu/engine.hpp"
 #include "cpu/forward.hpp"
+#include "cpu/implicit_vjp.hpp"
 #include "numerics/step_vjp.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
@@ -36,7 +38,7 @@ class DiscreteAdjoint {
           tableau_(numerics::rounded<Real>(method_.tableau)),
           tape_(tape),
           tiles_(request.field->batch, request.field->segments),
-          field_(*request.field, tape, tableau_.stages + (method_.cubic ? 1 : 0)),
+          field_(*request.field, tape, tableau_.stages + (method_.cubic ? 2 : 0)),
           grad_constants_(static_cast<std::size_t>(tiles_.size())),
           reversed_{field_, tiles_, grad_constants_.data()},
           accumulator_(tape.accumulator_size()),
@@ -47,9 +49,10 @@ class DiscreteAdjoint {
         const auto stages = static_cast<std::size_t>(tableau_.stages);
         for (Rows<Real>* rows : {&stages_, &grad_stages_, &stage_inputs_}) rows->resize(n * stages);
         for (Rows<Real>* rows : {&grad_y_, &grad_y0_, &grad_mid_, &grad_first_, &grad_last_, &scratch_, &y0_,
-                                 &y1_, &y_mid_, &f_end_}) {
+                                 &y1_, &y_mid_, &f_start_, &f_end_}) {
             rows->resize(n);
         }
+        if (tableau_.implicit) implicit_.emplace(tableau_, tiles_);
         while (moving_ < log_.steps.size() && !log_.steps[moving_].stopped) ++moving_;
         first_time_of_step_.assign(log_.steps.size() + 1, request.time_count);
         while (at_start_ < request.time_count && step_of_time(at_start_) < 0) ++at_start_;
@@ -59,7 +62,7 @@ class DiscreteAdjoint {
         for (std::size_t s = log_.steps.size(); s-- > 0;) {
             first_time_of_step_[s] = std::min(first_time_of_step_[s], first_time_of_step_[s + 1]);
         }
-        field_.accumulate_into(accumulator_.empty() ? nullptr : accumulator_.data());
+        field_.accumulate_into(accumulator());
         for (std::size_t p = 0; p < request.grad_parameters.size(); ++p) {
             const bool wanted = request.grad_parameters[p] != nullptr;
             totals_.emplace_back(wanted ? static_cast<std::size_t>(request.field->program->parameter_sizes[p])
@@ -95,6 +98,8 @@ class DiscreteAdjoint {
     // A sum of many thousand terms in single precision loses digits that the terms have: partial sums of some
     // hundred are added up in double.
     static constexpr std::size_t STEPS_BETWEEN_FOLDS = 32;
+
+    Real* accumulator() { return accumulator_.empty() ? nullptr : accumulator_.data(); }
 
     void fold() {
         tape_.fold(accumulator_.data(), total_pointers_.data());
@@ -135,18 +140,47 @@ class DiscreteAdjoint {
     void recompute(std::int64_t tile, std::size_t s, const numerics::StepTimes<Real>& times, bool dense) {
         const int n = tiles_.size();
         tiles_.unpack(true, request_.states + checkpoint(tile, s), y0_.data());
-        if (carries(s)) {
-            std::fill(stages_.data(), stages_.data() + n, Real(0));  // the constants' rates
-            tiles_.unpack(true, request_.slopes + checkpoint(tile, s), stages_.data());
+        if (implicit_) {
+            evaluate_stages(tile, s, times);
         } else {
-            field_(0, first_stage_time(s), y0_.data(), stages_.data());
+            if (carries(s)) {
+                std::fill(stages_.data(), stages_.data() + n, Real(0));  // the constants' rates
+                tiles_.unpack(true, request_.slopes + checkpoint(tile, s), stages_.data());
+            } else {
+                field_(0, first_stage_time(s), y0_.data(), stages_.data());
+            }
+            step_tile(tableau_, field_, tiles_, times, n, y0_.data(), stages_.data(), stage_inputs_.data(), n,
+                      dense, y1_.data());
         }
-        step_tile(tableau_, field_, tiles_, times, n, y0_.data(), stages_.data(), stage_inputs_.data(), n,
-                  dense, y1_.data());
         if (dense && interpolant_ == Interpolant::cubic) {
             field_(tableau_.stages, static_cast<Real>(log_.steps[s].end), y1_.data(), f_end_.data());
+            if (implicit_) field_(start_slot(), first_stage_time(s), y0_.data(), f_start_.data());
         }
     }
+
+    // The stages of an implicit method are checkpoints; what is missing is what the field keeps of them.
+    void evaluate_stages(std::int64_t tile, std::size_t s, const numerics::StepTimes<Real>& times) {
+        const int n = tiles_.size();
+        const auto stages = static_cast<std::size_t>(tableau_.stages);
+        std::fill(stages_.begin(), stages_.end(), Real(0));  // the constants' rates
+        for (std::size_t i = 0; i < stages; ++i) {
+            tiles_.unpack(true, request_.slopes + checkpoint(tile, s) * stages + i * tiles_.packed_size(true),
+                          stages_.data() + i * static_cast<std::size_t>(n));
+        }
+        for (int i = 0; i < tableau_.stages; ++i) {
+            numerics::combine(n, y0_.data(), times.dt, tableau_.a[i], tableau_.stages, stages_.data(),
+                              scratch_.data());
+            tiles_.copy_constants(y0_.data(), scratch_.data());
+            const bool at_start = tableau_.c[i] == Real(0);
+            field_(i, at_start ? first_stage_time(s) : times.stages[i], scratch_.data(),
+                   stage_inputs_.data());
+        }
+        numerics::combine(n, y0_.data(), times.dt, tableau_.b, tableau_.stages, stages_.data(), y1_.data());
+    }
+
+    // What the field keeps of the slope at the start, for cubic output of implicit methods: none of their
+    // stages need be there.
+    int start_slot() const { return tableau_.stages + 1; }
 
     void reverse_step(std::int64_t tile, std::size_t s) {
         const int n = tiles_.size();
@@ -170,7 +204,10 @@ class DiscreteAdjoint {
         if ((dense && tableau_.adaptive) || carries_) from.k_last = grad_last_.data();
         numerics::StepTimeGradients<Real> grad_times;
         Real* grad_k = grad_stages_.data();
-        if (stretches(s)) {
+        if (implicit_) {
+            grad_times = (*implicit_)(field_, reversed_, times.dt, n, stages_.data(), grad_y_.data(),
+                                      accumulator(), grad_k, scratch_.data(), stage_inputs_.data());
+        } else if (stretches(s)) {
             grad_times = numerics::step_vjp<true>(tableau_, reversed_, times.dt, n, stages_.data(), from,
                                                   grad_k, scratch_.data(), stage_inputs_.data());
         } else {
@@ -182,8 +219,11 @@ class DiscreteAdjoint {
         std::fill(grad_last_.begin(), grad_last_.end(), Real(0));
         if (carries(s)) {
             std::copy(grad_k, grad_k + n, grad_last_.data());
-        } else {
+        } else if (!implicit_) {
             grad_times.start += reversed_.vjp(0, grad_k, scratch_.data());
+            numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_.data());
+        } else if (dense) {
+            grad_times.start += reversed_.vjp(start_slot(), grad_first_.data(), scratch_.data());
             numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_.data());
         }
         const auto grad_dt = static_cast<double>(grad_times.dt);
@@ -211,7 +251,7 @@ class DiscreteAdjoint {
             numerics::combine(n, y0_.data(), dt, tableau_.b_mid, tableau_.stages, stages_.data(),
                               y_mid_.data());
         }
-        const Real* f0 = stages_.data();
+        const Real* f0 = implicit_ ? f_start_.data() : stages_.data();
         const Real* f1 = tableau_.adaptive ? f0 + (tableau_.stages - 1) * n : f_end_.data();
         dense_output(interpolant_, n, dense_weights_derivative<Real>(method_, x), dt,
                      {y0_.data(), y1_.data(), y_mid_.data(), f0, f1}, slope());
@@ -270,6 +310,7 @@ class DiscreteAdjoint {
     std::vector<std::vector<double>> totals_;  // of each parameter
     std::vector<double*> total_pointers_;
     Interpolant interpolant_;
+    std::optional<ImplicitStepVjp<Real>> implicit_;
     bool carries_;
     bool with_times_;
     std::size_t moving_ = 0;     // the first step that a prescribed time has shortened: all before it move
@@ -287,7 +328,8 @@ class DiscreteAdjoint {
     Rows<Real> y0_;
     Rows<Real> y1_;
     Rows<Real> y_mid_;
-    Rows<Real> f_end_;  // the slope at the end, for cubic output
+    Rows<Real> f_start_;  // the slope at the start, for cubic output of implicit methods
+    Rows<Real> f_end_;    // the slope at the end, for cubic output
 };
 
 template <class Real>

@@ -29,8 +29,9 @@ struct Method {
     std::int64_t max_num_steps = 0;
     double rtol = 0.0;
     double atol = 0.0;
-    bool perturb = false;  // fixed-step methods: look just inside the step at both of its ends
-    bool cubic = false;    // fixed-step methods: Hermite's cubic between the ends of a step, not a line
+    int max_iterations = 0;  // implicit methods: of Newton's method for one system of stages
+    bool perturb = false;    // fixed-step methods: look just inside the step at both of its ends
+    bool cubic = false;      // fixed-step methods: Hermite's cubic between the ends of a step, not a line
     // Adaptive methods: increasing times that steps end on instead of passing them. After one of the second
     // kind the field is evaluated afresh, just after it.
     std::vector<double> step_t;
@@ -67,7 +68,9 @@ struct Outcome {
     std::int64_t evaluations = 0;
     std::int64_t accepted = 0;
     std::int64_t rejected = 0;
-    double event_t = 0.0;  // of a solve until an event
+    std::int64_t unconverged = 0;  // steps whose equations were not solved
+    double unconverged_t = 0.0;    // where the first of them started
+    double event_t = 0.0;          // of a solve until an event
 };
 
 // The times of one step. `end` is kept, not recomputed: start + (end - start) need not be end.
@@ -92,7 +95,8 @@ struct StepLog {
 };
 
 // The state at the start of each step and, for methods whose first stage is another step's last and not f(t0,
-// y0), that stage: both (steps, tiles, rows of the state, lanes). The constants: (tiles, rows, lanes).
+// y0), that stage: both (steps, tiles, rows of the state, lanes). Of implicit methods every stage: (steps,
+// tiles, stages, rows of the state, lanes). The constants: (tiles, rows, lanes).
 template <class Real>
 struct Checkpoints {
     std::vector<Real> states;

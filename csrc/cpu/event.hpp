@@ -78,9 +78,9 @@ class UntilEvent {
     template <class System>
     bool take(System& system, const Step& step, Outcome& outcome) {
         numerics::Bracket bracket{step.start, step.end};
-        for (double left = numerics::halvings(bracket, tolerance_); left > 0.0; left -= 1.0) {
+        for (int left = numerics::halvings(bracket, tolerance_); left > 0; --left) {
             const double t = numerics::middle(bracket);
-            if (!(bracket.begin < t && t < bracket.end)) break;
+            if (!numerics::lies_inside(bracket, t)) break;
             system.state_at(step.fraction(t), step, state());
             (before(t) ? bracket.begin : bracket.end) = t;
         }

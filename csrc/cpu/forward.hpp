@@ -13,13 +13,16 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     using Base = TiledSystem<Real, TileField<Real>, NoQuadrature>;
+
+   protected:
     using Base::method_, Base::tableau_, Base::tiles_, Base::y0_, Base::y1_, Base::f0_;
 
    public:
-    ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape)
+    // `kept_stages`: as of the field.
+    ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, int kept_stages = 1)
         : Base(*request.method, Tiles<Real>(request.field->batch, request.field->segments),
                Tiles<Real>(request.field->batch, request.field->segments),
-               TileField<Real>(*request.field, tape, 1), NoQuadrature{}, request.measure),
+               TileField<Real>(*request.field, tape, kept_stages), NoQuadrature{}, request.measure),
           request_(request) {
         Real* start = request.nodes == nullptr ? request.states : request.nodes->states.data();
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
@@ -74,9 +77,9 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
 // torchdiffeq's limit for the steps of a fixed-step method towards an event.
 inline constexpr std::int64_t MOST_STEPS_TO_EVENT = 20000;
 
-template <class Real>
-Outcome solve_until_event(ForwardSystem<Real>& system, const ForwardRequest<Real>& request,
-                          std::size_t state_size, const Interrupt& interrupt) {
+template <class System, class Real>
+Outcome solve_until_event(System& system, const ForwardRequest<Real>& request, std::size_t state_size,
+                          const Interrupt& interrupt) {
     double tolerance = request.method->atol;
     if (request.measure != nullptr && request.measure->atol != nullptr) {
         tolerance =
@@ -105,38 +108,14 @@ Outcome solve_until_event(ForwardSystem<Real>& system, const ForwardRequest<Real
     return outcome;
 }
 
-template <class Real, class Goal>
-Outcome solve_over_times(ForwardSystem<Real>& system, const ForwardRequest<Real>& request, Goal goal,
+template <class System, class Real, class Goal>
+Outcome solve_over_times(System& system, const ForwardRequest<Real>& request, Goal goal,
                          const Interrupt& interrupt) {
     if (request.method->tableau.adaptive) {
         return integrate_adaptive(system, *request.method, request.times[0], goal, interrupt);
     }
     const GridSteps steps(request.grid, request.grid_count);
     return integrate_fixed(system, *request.method, steps, goal, interrupt);
-}
-
-template <class Real>
-Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt) {
-    const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
-                          request.field->wants_gradient);
-    const auto state_size = static_cast<std::size_t>(request.field->batch) *
-                            static_cast<std::size_t>(rows_of(request.field->segments, false));
-    if (request.nodes != nullptr) {
-        request.nodes->times.assign(1, request.times[0]);
-        request.nodes->states.resize(state_size);
-    }
-    ForwardSystem<Real> system(request, tape);
-    if (request.log != nullptr) {
-        request.log->step_of_time.assign(1, -1);
-        request.log->nodes = request.nodes != nullptr;
-    }
-    if (request.event != nullptr) return solve_until_event(system, request, state_size, interrupt);
-    if (request.nodes != nullptr) {
-        const double last = request.times[request.time_count - 1];
-        return solve_over_times(
-            system, request, EveryStep<Real>(*request.method, last, state_size, *request.nodes), interrupt);
-    }
-    return solve_over_times(system, request, OutputTimes(request.times, request.time_count), interrupt);
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -8,6 +8,7 @@
 //   probe(t, h)          scaled norm of f(t + h, y0 + h f0) - f0
 //   attempt(step, dense) takes a step, returns the scaled norm of its error; dense: an output lies within
 //   fixed_step(step)     takes a step that nothing judges; false when its end is not finite
+//   count(step, o)       what that step cost
 //   starts_finite()      whether the state in place is finite
 //   slopes_finite()      of that step: whether every evaluation of the field was finite
 //   evaluate_end(step)   the slope at its end, which cubic output needs; false when it is not finite
@@ -215,7 +216,7 @@ Outcome integrate_fixed(System& system, const Method& method, Steps steps, Goal&
             return outcome;
         }
         const bool finite = system.fixed_step(step);
-        outcome.evaluations += method.tableau.stages;
+        system.count(step, outcome);
         if (!finite) {
             const bool by_field = !system.slopes_finite();
             outcome.status = by_field ? Status::nonfinite_field : Status::nonfinite_state;

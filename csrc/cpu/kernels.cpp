@@ -1,9 +1,8 @@
 // The tile engine compiled for one instruction set. The build compiles this file once for each, with
 // FLASHODE_ISA naming the namespace that keeps their code apart.
-#include "cpu/continuous_vjp.hpp"
 #include "cpu/discrete_vjp.hpp"
 #include "cpu/engine.hpp"
-#include "cpu/forward.hpp"
+#include "cpu/solve.hpp"
 
 namespace flashode::cpu {
 

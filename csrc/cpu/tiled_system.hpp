@@ -95,10 +95,10 @@ class TiledSystem {
           f1_(tiles_.total()),
           y_mid_(tiles_.total()),
           scratch_(static_cast<std::size_t>(tiles_.size())),
+          stages_(static_cast<std::size_t>(tableau_.stages) * static_cast<std::size_t>(tiles_.size())),
           field_(std::move(field)),
           quadrature_(std::move(quadrature)),
-          measure_(method, tiles_, measure),
-          stages_(static_cast<std::size_t>(tableau_.stages) * static_cast<std::size_t>(tiles_.size())) {}
+          measure_(method, tiles_, measure) {}
 
     bool start(double t) { return evaluate_start(static_cast<Real>(t)); }
     bool start_after(double t) { return evaluate_start(just_after(static_cast<Real>(t))); }
@@ -149,12 +149,14 @@ class TiledSystem {
             run_stages(i, times);
             if (tiles_.finite(&y1_[at])) continue;
             finite = false;
-            note_nonfinite(i);
+            note_nonfinite(i, stages_.data());
         }
         quadrature_.close(0, tableau_.stages);
         quadrature_.fixed_step(times.dt);
         return finite;
     }
+
+    void count(const Step&, Outcome& outcome) const { outcome.evaluations += tableau_.stages; }
 
     bool starts_finite() const {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
@@ -190,7 +192,7 @@ class TiledSystem {
             for (std::int64_t i = 0; i < tiles_.count(); ++i) {
                 std::copy_n(&f0_[tiles_.offset(i)], tiles_.size(), stages_.data());
                 run_stages(i, attempted_);
-                note_nonfinite(i);
+                note_nonfinite(i, stages_.data());
             }
         }
         if (nonfinite_.at.trajectory < 0) return;
@@ -209,6 +211,13 @@ class TiledSystem {
         return scratch_.data();
     }
 
+    void note_nonfinite(std::int64_t tile, const Real* stages) {
+        for (int stage = 0; stage < tableau_.stages; ++stage) {
+            consider(tile, stage, stages + stage * tiles_.size(), nonfinite_);
+        }
+        consider(tile, tableau_.stages, &y1_[tiles_.offset(tile)], nonfinite_);
+    }
+
     const Method& method_;
     numerics::Tableau<Real> tableau_;
     Tiles<Real> rows_;  // of the field's y
@@ -219,6 +228,7 @@ class TiledSystem {
     Rows<Real> f1_;
     Rows<Real> y_mid_;
     Rows<Real> scratch_;  // (width, lanes)
+    Rows<Real> stages_;   // (stages, width, lanes) of the tile at hand
     Fields field_;
     Quadrature quadrature_;
 
@@ -252,14 +262,6 @@ class TiledSystem {
         const FirstNonfinite found{stage, tiles_.first_nonfinite(tile, values)};
         if (found.at.trajectory < 0) return;
         if (first.at.trajectory < 0 || precedes(found, first)) first = found;
-    }
-
-    // Of the tile whose stages are at hand.
-    void note_nonfinite(std::int64_t tile) {
-        for (int stage = 0; stage < tableau_.stages; ++stage) {
-            consider(tile, stage, stages_.data() + stage * tiles_.size(), nonfinite_);
-        }
-        consider(tile, tableau_.stages, &y1_[tiles_.offset(tile)], nonfinite_);
     }
 
     // The stages after the first, which is in place, and the end of a step.
@@ -311,7 +313,6 @@ class TiledSystem {
     ErrorMeasure<Real> measure_;
     numerics::StepTimes<Real> attempted_{};
     FirstNonfinite nonfinite_;
-    Rows<Real> stages_;  // (stages, width, lanes) of the tile at hand
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

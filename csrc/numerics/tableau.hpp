@@ -13,7 +13,8 @@ struct Tableau {
     int stages = 0;
     int order = 0;
     bool adaptive = false;
-    bool fsal = false;  // the last stage is evaluated at the solution: b == (a[last], 0)
+    bool implicit = false;  // rows of `a` are full: the stages solve equations
+    bool fsal = false;      // the last stage is evaluated at the solution: b == (a[last], 0)
     Real a[MAX_STAGES][MAX_STAGES] = {};
     Real b[MAX_STAGES] = {};
     Real c[MAX_STAGES] = {};
@@ -31,6 +32,7 @@ Tableau<To> rounded(const Tableau<From>& from) {
     to.stages = from.stages;
     to.order = from.order;
     to.adaptive = from.adaptive;
+    to.implicit = from.implicit;
     to.fsal = from.fsal;
     for (int i = 0; i < MAX_STAGES; ++i) {
         for (int j = 0; j < MAX_STAGES; ++j) to.a[i][j] = static_cast<To>(from.a[i][j]);

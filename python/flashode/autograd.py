@@ -22,9 +22,12 @@ def solve(problem: Problem, plan: Plan) -> Solved:
     Returns:
         The states, and the times where the solve finds them, as in ``Forward``.
     """
-    # At one time alone nothing depends on the parameters: their gradients are none, rather than zeros.
-    if not plan.reversible or len(problem.times) == 1:
+    if not plan.reversible:
         return plan.differentiable(problem.t, problem.y0, plan.parameters)
+    if len(problem.times) == 1:
+        # Nothing depends on the parameters: their gradients are none, rather than zeros.
+        plan.forward(record=False)
+        return problem.y0[None].clone(), None
     if _wants_gradients(problem.t, problem.y0, *plan.parameters):
         return _pair(
             problem,
@@ -109,10 +112,13 @@ def _differentiable_gradients(
     t, y0, *rest = saved
     remaining = iter(rest)
     parameters = tuple(next(remaining) if p is None else p for p in ctx.constants)
-    needed = [x for x, needs in zip((t, y0, *parameters), ctx.needs_input_grad[1:], strict=True) if needs]
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        states, _ = ctx.plan.differentiable(t, y0, parameters)
+        # Aliases: where one was computed from another, autograd would go on to that one here, and once more
+        # from what is returned.
+        inputs = [x.view_as(x) for x in (t, y0, *parameters)]
+        states, _ = ctx.plan.differentiable(inputs[0], inputs[1], tuple(inputs[2:]))
+    needed = [x for x, needs in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needs]
     found = iter(
         torch.autograd.grad(states, needed, grad_states, create_graph=create_graph, allow_unused=True)
     )
@@ -207,26 +213,40 @@ class EventTime(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.problem = problem
         ctx.save_for_backward(t, y)
+        ctx.save_for_forward(t, y)
         return t.detach().clone(), y.detach().clone()
 
     @staticmethod
     def backward(ctx: Any, grad_t: torch.Tensor, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
-        problem: Problem = ctx.problem
-        t, y = (x.detach().requires_grad_() for x in saved)
+        f, c_y, rate = _at_event(ctx.problem, *saved)
         with torch.no_grad():
-            f = problem.field(t, y)
-        with torch.enable_grad():
-            value = problem.event_value(t, y)
-        c_t, c_y = torch.autograd.grad(value, (t, y), allow_unused=True, materialize_grads=True)
-        with torch.no_grad():
-            rate = c_t + _inner(c_y, f)
-            # As in torchdiffeq, where it keeps an event at rest (one that is zero at the start) from 0 / 0.
-            through_time = (grad_t + _inner(grad_y, f)) / (rate + 1e-12)
+            through_time = (grad_t + _inner(grad_y, f)) / rate
             gradient = grad_y - through_time.to(c_y.dtype) * c_y
         if torch.is_grad_enabled():
             return None, None, *_once("odeint_event", (gradient,), (grad_t, grad_y, *saved))
         return None, None, gradient
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, tangent_t: None, tangent_y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        t, y = ctx.saved_tensors
+        f, c_y, rate = _at_event(ctx.problem, t, y)
+        later = -_inner(c_y, tangent_y) / rate
+        return later.to(t.dtype), tangent_y + later.to(y.dtype) * f
+
+
+@torch.no_grad()
+def _at_event(
+    problem: Problem, t: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The field, the event function's derivative in the state, and its rate along the solution."""
+    t, y = (x.detach().requires_grad_() for x in (t, y))
+    f = problem.field(t, y)
+    with torch.enable_grad():
+        value = problem.event_value(t, y)
+    c_t, c_y = torch.autograd.grad(value, (t, y), allow_unused=True, materialize_grads=True)
+    # As in torchdiffeq, where it keeps an event at rest (one that is zero at the start) from 0 / 0.
+    return f, c_y, c_t + _inner(c_y, f) + 1e-12
 
 
 def _inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -86,6 +86,64 @@ def test_closures_rebound() -> None:
     assert len(true(field).carried) == 1
 
 
+@pytest.mark.parametrize("reading", ["where it has a value", "always"])
+def test_a_closed_over_variable_without_a_value(reading: str) -> None:
+    scaled = False
+
+    def made() -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[float], None], Callable[[], None]]:
+        if scaled:
+            scale = 0.0
+
+        def careful(t: Tensor, y: Tensor) -> Tensor:
+            return y * scale if scaled else y.sin()
+
+        def bold(t: Tensor, y: Tensor) -> Tensor:
+            try:
+                return y * scale
+            except NameError:
+                return y.sin()
+
+        def assign(value: float) -> None:
+            nonlocal scale, scaled
+            scale, scaled = value, True
+
+        def delete() -> None:
+            nonlocal scale, scaled
+            del scale
+            scaled = False
+
+        return bold if reading == "always" else careful, assign, delete
+
+    field, assign, delete = made()
+    program = true(field).program
+    assert true(field).program is program
+    assign(2.0)
+    true(field)
+    assign(3.0)
+    true(field)
+    delete()
+    true(field)
+
+
+def test_a_closed_over_variable_that_the_function_gives_its_value() -> None:
+    def made() -> Callable[[Tensor, Tensor], Tensor]:
+        if not RATE:
+            last = torch.zeros(())
+
+        def field(t: Tensor, y: Tensor) -> Tensor:
+            nonlocal last
+            last = y * 2
+            return last
+
+        return field
+
+    field = made()
+    reason = declined(field)
+    assert "'last', closed over by" in reason
+    (cell,) = field.__closure__ or ()
+    assert cell == types.CellType()
+
+
 def test_a_closure_tensor_with_gradient() -> None:
     matrix = torch.randn(3, 3)
     first = true(lambda t, y: y @ matrix)

@@ -87,7 +87,7 @@ SEARCHES |= {"cubic": CUBIC, "perturb": PERTURBED, "coarse": COARSE}
 FEW = [(n, m) for n in SEARCHES for m in ("dopri5", "rk4", "implicit_adams")]
 PAIRS = FEW + [(n, m) for n in ("tensor", "decreasing tuple", "cubic", "perturb") for m in SHARED + MULTISTEP]
 # The options are those of fixed-step methods; the steps are too long for the iteration of an implicit one.
-NOT_FOR = {"cubic": (*ADAPTIVE, "implicit_adams"), "perturb": ADAPTIVE}
+NOT_FOR = {"cubic": (*ADAPTIVE, "implicit_adams", "fixed_adams"), "perturb": ADAPTIVE}
 FEW, PAIRS = (
     [(n, m) for n, m in dict.fromkeys(pairs) if m not in NOT_FOR.get(n, ())] for pairs in (FEW, PAIRS)
 )

@@ -22,7 +22,7 @@ class Call:
     """One call, without anything that a solve could change.
 
     Attributes:
-        face: ``odeint``, ``odeint_adjoint``, or ``odeint_event`` with one of these.
+        face: ``odeint``, ``odeint_adjoint``, ``odeint_dense``, or ``odeint_event`` with one of the first two.
         method: As the caller gives it.
         kind: Name of a kind of state.
         func: Name of one of its functions.
@@ -35,6 +35,8 @@ class Call:
         adjoint: The arguments of ``odeint_adjoint`` alone, without ``adjoint_params``.
         gradients: Whether gradients are asked for.
         time_gradients: Whether also in the times.
+        second: Whether also those of the gradients' squares.
+        params: How many of the parameters are ``adjoint_params``; None leaves them to be found.
         event: Name of an event function, or None.
         callbacks: Names of callbacks that the function has.
     """
@@ -52,6 +54,8 @@ class Call:
     adjoint: dict[str, Any] = field(default_factory=dict)
     gradients: bool = False
     time_gradients: bool = False
+    second: bool = False
+    params: int | None = None
     event: str | None = None
     callbacks: tuple[str, ...] = ()
 
@@ -143,8 +147,8 @@ def _solve(library: Any, call: Call, made: Made, outcome: Outcome) -> None:
     adjoint = "adjoint" in call.face
     if adjoint:
         arguments.update(call.adjoint)
-        if made.counter is None:
-            arguments["adjoint_params"] = made.parameters
+        if made.counter is None or call.params is not None:
+            arguments["adjoint_params"] = made.parameters[: call.params]
     if call.event is not None:
         arguments["event_fn"] = event_function(call)
     if call.face.startswith("odeint_event"):
@@ -153,6 +157,9 @@ def _solve(library: Any, call: Call, made: Made, outcome: Outcome) -> None:
         found = library.odeint_event(
             made.func, state, t[0], reverse_time=reverse, odeint_interface=interface, **arguments
         )
+    elif call.face == "odeint_dense":
+        solution = library.odeint_dense(made.func, state, t[0], t[1], **arguments)
+        found = torch.stack([solution(t[0] + x * (t[1] - t[0])) for x in (0.1, 0.55, 1.0)])
     else:
         found = getattr(library, call.face)(made.func, state, t, **arguments)
     if call.event is not None:
@@ -162,9 +169,14 @@ def _solve(library: Any, call: Call, made: Made, outcome: Outcome) -> None:
     outcome.parts.extend(found if outcome.is_tuple else (found,))
     if made.counter is not None:
         outcome.forward = made.counter.nfe
-    if call.gradients:
-        inputs = [*y0, *([t] if call.time_gradients else []), *made.parameters]
-        outcome.gradients = list(torch.autograd.grad(_loss(outcome.parts), inputs, allow_unused=True))
+    if not call.gradients:
+        return
+    inputs = [*y0, *([t] if call.time_gradients else []), *made.parameters]
+    found = torch.autograd.grad(_loss(outcome.parts), inputs, allow_unused=True, create_graph=call.second)
+    outcome.gradients = [None if g is None else g.detach() for g in found]
+    if call.second:
+        squares = torch.stack([g.abs().square().sum().double() for g in found if g is not None]).sum()
+        outcome.gradients += torch.autograd.grad(squares, inputs, allow_unused=True)
 
 
 def _loss(parts: list[Tensor]) -> Tensor:

@@ -48,7 +48,9 @@ def require_same(call: Call, found: Outcome, references: list[Outcome]) -> None:
     assert bool(found.warnings) == bool(expected.warnings), (
         f"ours {found.warnings}, theirs {expected.warnings}"
     )
-    assert (found.forward, found.total) == (expected.forward, expected.total), "evaluations"
+    assert found.forward == expected.forward, "evaluations of the solve"
+    # What gradients of gradients evaluate is their own affair.
+    assert call.second or found.total == expected.total, "evaluations of all"
     everything = (found, *references)
     single = torch.float32 in (call.dtype, call.time_dtype)
     values, gradients = (_amplified(call) * x for x in ROUNDING[torch.float32 if single else torch.float64])

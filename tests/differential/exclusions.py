@@ -41,6 +41,9 @@ _REASONS: dict[str, Callable[[Call], bool]] = {
     "through the time of an event theirs takes the gradient of a complex state for its conjugate": (
         lambda call: call.gradients and call.face.startswith("odeint_event") and call.state.is_complex
     ),
+    "their odeint_dense fails in decreasing time": (
+        lambda call: call.face == "odeint_dense" and call.times[-1] < call.times[0]
+    ),
     "their events take one tolerance only": (
         lambda call: call.event is not None and (_differing(call.rtol) or _differing(call.atol))
     ),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from flashode import odeint, odeint_adjoint, odeint_event
 from problems import Spiral
@@ -217,6 +218,30 @@ def test_batched_gradients(engine: str) -> None:
         solution[1], y0, torch.eye(2, dtype=torch.float64), is_grads_batched=True
     )
     torch.testing.assert_close(together, torch.stack(one_by_one))
+
+
+# torch's own first use of forward mode.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*deprecated:DeprecationWarning")
+def test_forward_mode(engine: str) -> None:
+    """Directional derivatives are those that reverse mode gives."""
+
+    def event(y0: Tensor) -> tuple[Tensor, Tensor]:
+        result: tuple[Tensor, Tensor] = odeint_event(Spiral(), y0, torch.tensor(0.2), event_fn=slanted)
+        return result
+
+    y0 = torch.tensor([1.0, 0.2], dtype=torch.float64)
+    direction = torch.tensor([0.3, -0.7], dtype=torch.float64)
+    with forward_ad.dual_level():
+        tangents = [forward_ad.unpack_dual(x).tangent for x in event(forward_ad.make_dual(y0, direction))]
+    start = y0.clone().requires_grad_()
+    event_t, solution = event(start)
+    assert tangents[0] is not None
+    (gradient,) = torch.autograd.grad(event_t, start, retain_graph=True)
+    torch.testing.assert_close(tangents[0], (gradient * direction).sum().to(event_t.dtype))
+    for i in range(2):
+        (gradient,) = torch.autograd.grad(solution[1, i], start, retain_graph=True)
+        assert tangents[1] is not None
+        torch.testing.assert_close(tangents[1][1, i], (gradient * direction).sum())
 
 
 def test_second_derivatives_are_refused(engine: str) -> None:

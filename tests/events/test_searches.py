@@ -174,6 +174,18 @@ def test_an_event_function_that_returns_nan(engine: str, method: str) -> None:
         odeint(Turn(), EAST, T + 1, event_fn=event, method=method, options=options_of(method))
 
 
+@pytest.mark.parametrize("method", ["dopri5", "rk4"])
+def test_the_field_is_blamed_for_its_nan(engine: str, method: str) -> None:
+    """Although the event function, which is given it, returns NaN as well."""
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.where(t > 0.5, math.nan, 1.0) * torch.ones_like(y)
+
+    with pytest.raises(NonFiniteError, match="func returned a value that is not finite at t = 0") as raised:
+        odeint(field, EAST, T, event_fn=lambda t, y: y[..., 0] - 9, method=method, options=options_of(method))
+    assert raised.value.origin == "field"
+
+
 def test_errors_of_the_event_function_come_through(engine: str) -> None:
     def event(t: Tensor, y: Tensor) -> Tensor:
         if float(t) > 0.3:

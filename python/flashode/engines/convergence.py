@@ -21,8 +21,8 @@ def warn_unconverged(problem: Problem, t: float) -> None:
     tolerances = ", larger rtol and atol" if isinstance(problem.method, Adams) else ""
     warnings.warn(
         f"{problem.method.name}: the equations of a step were not solved in max_iters = {options.max_iters} "
-        f"iterations, first at t = {problem.direction * t:.9g}; the solve goes on with what was reached and may "
-        f"be wrong. Smaller steps{tolerances} or options={{'max_iters': ...}} may help",
+        f"iterations, first at t = {problem.direction * t:.9g}; the solve goes on with what was reached and "
+        f"may be wrong. Smaller steps{tolerances} or options={{'max_iters': ...}} may help",
         ConvergenceWarning,
         stacklevel=2,
     )

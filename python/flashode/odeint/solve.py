@@ -113,7 +113,8 @@ def odeint_adjoint(
         atol: As for :func:`odeint`.
         method: As for :func:`odeint`.
         options: As for :func:`odeint`.
-        event_fn: As for :func:`odeint`.
+        event_fn: As for :func:`odeint`. The adjoint equations are integrated back from the event, whose time
+            is a constant; of ``t`` only the first one has a gradient.
         verify: As for :func:`odeint`.
         adjoint_rtol: Relative tolerance of the reverse solve; None takes ``rtol``. A tuple may also have one
             entry for each part of the augmented state ``(vjp_t, y, a, *parameters)``.

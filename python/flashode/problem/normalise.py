@@ -57,7 +57,9 @@ def make_problem(
     event = None
     if event_fn is not None:
         _check_event(len(times), used, made)
-        event = make_event(event_fn, (direction * solver_t[0]).detach(), y0, real_dtype(state))
+        dtype_of_time = real_dtype(state)
+        start = (direction * solver_t[0]).detach().to(dtype_of_time)
+        event = make_event(event_fn, start, y0, dtype_of_time)
     if not used.adaptive:
         # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
         rtol = DEFAULT_RTOL if rtol is None else rtol

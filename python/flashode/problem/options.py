@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from flashode.methods import Adams, Method, SciPy
-from flashode.methods.adams import MAX_ORDER
+from flashode.methods.adams import LEAST_SLOPES, MAX_ORDER
 
 # (state or tuple of states) -> 0-d tensor or float
 Norm = Callable[[Any], Any]
@@ -159,7 +159,13 @@ def make_options(
     known = {name: value for name, value in options.items() if name in names}
     check = _Check(argument)
     if issubclass(kind, FixedOptions):
-        return _fixed(kind, known, direction, check)
+        made = _fixed(kind, known, direction, check)
+        if warn and isinstance(made, AdamsOptions) and made.max_order <= LEAST_SLOPES:
+            warnings.warn(
+                f"{check.name('max_order')} is below {LEAST_SLOPES + 1}: {method.name} takes its steps by rk4",
+                stacklevel=4,
+            )
+        return made
     return _scipy(known, check) if kind is SciPyOptions else _adaptive(known, direction, check)
 
 

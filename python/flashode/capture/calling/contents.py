@@ -83,7 +83,7 @@ def _list_restored(container: Container, held: list[Any], before: list[Any]) -> 
 
 def _places(held: Any) -> dict[Any, Any]:
     if isinstance(held, types.CellType):
-        return {"cell_contents": held.cell_contents}
+        return {} if held == types.CellType() else {"cell_contents": held.cell_contents}
     if isinstance(held, type):
         return dict(held.__dict__)
     found = {}

@@ -100,13 +100,15 @@ def _noted(walk: Walk, code: types.CodeType, label: str) -> CodeNames:
 
 
 def _cell(walk: Walk, expression: str, cell: types.CellType, name: str, label: str) -> None:
-    try:
-        content = cell.cell_contents
-    except ValueError:
-        raise Refusal(f"{label} has no value yet") from None
     owner = (expression, "cell_contents")
     walk.found.containers.append(Container(label, cell, owner, expression, name=name))
     with walk.code.owned_by(owner):
+        try:
+            content = cell.cell_contents
+        except ValueError:
+            # The variable has no value yet. Cells are equal if their contents are: only an empty one is equal.
+            walk.code.holds(f"{expression} == {walk.code.constant(types.CellType())}")
+            return
         if name == "__class__" and isinstance(content, type):
             # What super() needs; that makes no instances.
             classes.class_(walk, f"{expression}.cell_contents", content, label)

@@ -172,7 +172,9 @@ class _Reverse:
         t, y, f = self._evaluated(-t, y)
         rates = self._rates(a, t, y, f)
         jacobian = self.jacobians.of(f, y).to(real_dtype(x))
-        return -torch.cat([part.reshape(-1) for part in rates]), torch.block_diag(-jacobian, jacobian.T)
+        return -torch.cat([part.reshape(-1) for part in rates]), torch.block_diag(  # type: ignore[no-untyped-call]
+            -jacobian, jacobian.T
+        )
 
     def _evaluated(self, t: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Time and state as leaves of a new graph, and the field at them."""

@@ -159,7 +159,8 @@ class ImplicitStepper(Stepper):
         matrix.diagonal().add_(1)
         # LAPACK has no half precision.
         wide = matrix.float() if matrix.element_size() < 4 else matrix
-        return torch.linalg.lu_factor_ex(wide)
+        factors, pivots, info = torch.linalg.lu_factor_ex(wide)
+        return factors, pivots, info
 
     @torch.no_grad()
     def _corrected(
@@ -171,7 +172,7 @@ class ImplicitStepper(Stepper):
         inputs: list[torch.Tensor],
         factors: _Factors,
     ) -> tuple[list[torch.Tensor], float, float]:
-        """The slopes after one iteration, the largest change of a stage's state, and the largest such state."""
+        """The slopes after one iteration, the largest change of a stage's state, and the largest state."""
         part = slice(group.start, group.stop)
         known = torch.stack([real(x) for x in k[part]])
         found = torch.stack([real(x) for x in slopes])
@@ -186,10 +187,9 @@ class ImplicitStepper(Stepper):
             # The other rates follow from these.
             found[:, coupled] = known[:, coupled] - change
         moved = (self._a[part, part] * step.clock.dt) @ change
-        states = torch.stack([real(y) for y in (*inputs, step.y0)])
+        states = torch.stack([real(y) for y in (step.y0, *inputs)])
         if coupled is not None:
             states = states[:, coupled]
-        states[:-1] -= moved
         sizes = torch.stack([_largest(moved), _largest(states)]).tolist()
         new = [*k]
         new[part] = [like(x, step.y0) for x in found]
@@ -238,7 +238,7 @@ def _is_regular(factors: _Factors) -> bool:
 
 def _divided(factors: _Factors, numbers: torch.Tensor) -> torch.Tensor:
     """What a matrix with these factors makes the numbers of."""
-    solution = torch.linalg.lu_solve(*factors[:2], numbers.to(factors[0].dtype)[:, None])
+    solution: torch.Tensor = torch.linalg.lu_solve(*factors[:2], numbers.to(factors[0].dtype)[:, None])
     return solution[:, 0].to(numbers.dtype)
 
 

@@ -69,14 +69,14 @@ class Jacobians:
         """Rows of the Jacobian, or None if nothing depends on y."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop")
-            (found,) = torch.autograd.grad(
+            found: torch.Tensor | None = torch.autograd.grad(
                 numbers,
                 y,
                 cotangents if self._batched else cotangents[0],
                 retain_graph=True,
                 allow_unused=True,
                 is_grads_batched=self._batched,
-            )
+            )[0]
         if found is None:
             return None
         parts = torch.view_as_real(found.resolve_conj()) if found.is_complex() else found

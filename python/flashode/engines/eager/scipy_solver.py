@@ -50,8 +50,8 @@ def solve_scipy(problem: Problem) -> Forward:
     if not found.success:
         t = problem.direction * (float(found.t[-1]) if reached else problem.times[0])
         raise SolverError(
-            f"SciPy's solver {options.solver} did not reach the last time; of the output times {reached} were "
-            f"reached, the last of them t = {t:.9g}: {found.message}",
+            f"SciPy's solver {options.solver} reached {reached} of {len(problem.times)} output times, the "
+            f"last of them t = {t:.9g}: {found.message}",
             statistics=statistics,
             t=t,
             times=problem.direction * problem.t[:reached].detach(),

@@ -15,7 +15,6 @@ from flashode.methods import Tableau
 from flashode.problem import FixedOptions, Problem
 from flashode.statistics import Statistics
 
-
 # Sums of no more terms than this are added up one by one, in as many tensor operations.
 _FEW = 6
 

@@ -1,0 +1,54 @@
+// Solves of whatever kind the method is.
+#pragma once
+
+#include "cpu/continuous_vjp.hpp"
+#include "cpu/forward.hpp"
+#include "cpu/implicit_adjoint.hpp"
+#include "cpu/implicit_forward.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+template <class System, class Real>
+Outcome solve_with(System&& system, const ForwardRequest<Real>& request, std::size_t state_size,
+                   const Interrupt& interrupt) {
+    if (request.event != nullptr) return solve_until_event(system, request, state_size, interrupt);
+    if (request.nodes != nullptr) {
+        const double last = request.times[request.time_count - 1];
+        return solve_over_times(
+            system, request, EveryStep<Real>(*request.method, last, state_size, *request.nodes), interrupt);
+    }
+    return solve_over_times(system, request, OutputTimes(request.times, request.time_count), interrupt);
+}
+
+template <class Real>
+Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt) {
+    const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
+                          request.field->wants_gradient);
+    const auto state_size = static_cast<std::size_t>(request.field->batch) *
+                            static_cast<std::size_t>(rows_of(request.field->segments, false));
+    if (request.nodes != nullptr) {
+        request.nodes->times.assign(1, request.times[0]);
+        request.nodes->states.resize(state_size);
+    }
+    if (request.log != nullptr) {
+        request.log->step_of_time.assign(1, -1);
+        request.log->nodes = request.nodes != nullptr;
+    }
+    if (request.method->tableau.implicit) {
+        return solve_with(ImplicitSystem<Real>(request, tape), request, state_size, interrupt);
+    }
+    return solve_with(ForwardSystem<Real>(request, tape), request, state_size, interrupt);
+}
+
+template <class Real>
+Outcome continuous_vjp(const ContinuousRequest<Real>& request, const Interrupt& interrupt) {
+    Field reversed = *request.field;
+    reversed.direction = -reversed.direction;
+    const Tape<Real> tape(*reversed.program, reversed.parameters.data(), reversed.wants_gradient);
+    if (request.method->tableau.implicit) {
+        return ContinuousAdjoint<Real, ImplicitAdjointSystem<Real>>(request, reversed, tape).run(interrupt);
+    }
+    return ContinuousAdjoint<Real, AdjointSystem<Real>>(request, reversed, tape).run(interrupt);
+}
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

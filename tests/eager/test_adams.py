@@ -1,0 +1,81 @@
+"""Adams methods beyond what is compared with torchdiffeq over all cases."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+import torchdiffeq
+from torch import Tensor
+
+from flashode import ConvergenceWarning, NonFiniteError, odeint, use_engine
+from problems import Network, values
+
+T = torch.linspace(0, 1, 12, dtype=torch.float64)
+METHODS = ["explicit_adams", "implicit_adams"]
+
+
+def field(t: Tensor, y: Tensor) -> Tensor:
+    return torch.sin(3 * t) - y**3
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-6, 1e-8, 1e-12])
+@pytest.mark.parametrize("max_iters", [1, 2, 4, 20])
+def test_warns_where_torchdiffeq_does_but_once(tolerance: float, max_iters: int) -> None:
+    arguments = {
+        "method": "implicit_adams",
+        "rtol": tolerance,
+        "atol": tolerance,
+        "options": {"max_iters": max_iters},
+    }
+    with warnings.catch_warnings(record=True) as theirs:
+        warnings.simplefilter("always")
+        expected = torchdiffeq.odeint(field, values(3), T, **arguments)
+    with use_engine("eager"), warnings.catch_warnings(record=True) as ours:
+        warnings.simplefilter("always")
+        found = odeint(field, values(3), T, **arguments)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert [w.category for w in ours] == [ConvergenceWarning] * bool(theirs)
+
+
+def test_warning_says_where_and_what_to_try() -> None:
+    options = {"max_iters": 1}
+    with use_engine("eager"), pytest.warns(ConvergenceWarning) as caught:
+        odeint(
+            Network(), values(2, 3), T.flip(0), method="fixed_adams", rtol=1e-9, atol=1e-9, options=options
+        )
+    message = str(caught[0].message)
+    assert len(caught) == 1
+    assert message.startswith("implicit_adams: ")
+    # The third step is the first that is not taken by the 3/8 rule.
+    assert f"max_iters = 1 iterations, first at t = {float(T[-3]):.9g};" in message
+    assert "rtol and atol" in message
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_second_derivatives(method: str) -> None:
+    def solve(y0: Tensor, t: Tensor) -> Tensor:
+        return odeint(field, y0, t, method=method, rtol=1e-12, atol=1e-12, options={"max_iters": 50})
+
+    t = torch.tensor([0.1, 0.2, 0.25, 0.4, 0.5], dtype=torch.float64, requires_grad=True)
+    with use_engine("eager"):
+        assert torch.autograd.gradgradcheck(solve, (values(2).requires_grad_(), t))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_low_orders_reduce_to_the_start(method: str) -> None:
+    with use_engine("eager"), torch.no_grad():
+        expected = odeint(Network(), values(2, 3), T, method="rk4")
+        for order in (1, 2, 3):
+            with pytest.warns(UserWarning, match="max_order.*below 4.*rk4"):
+                found = odeint(Network(), values(2, 3), T, method=method, options={"max_order": order})
+            assert torch.equal(found, expected)
+
+
+def test_a_field_that_is_not_finite_raises_and_does_not_warn() -> None:
+    def poisoned(t: Tensor, y: Tensor) -> Tensor:
+        return torch.log(0.5 - t) * y
+
+    with use_engine("eager"), pytest.raises(NonFiniteError):
+        odeint(poisoned, values(3), T, method="implicit_adams", rtol=1e-2, atol=1e-2)
