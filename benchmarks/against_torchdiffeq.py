@@ -89,7 +89,8 @@ def show(rows: Sequence[Row], runs: int, load: float, console: Console, module: 
         table.add_row(row.workload.name, row.mode, _readable(theirs), _readable(ours), ratio, *errors)
     console.print(table)
     build = flashode.build_info()
-    packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "torchdiffeq", "flashode"))
+    others = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "torchdiffeq"))
+    packages = f"{others}, flashode {flashode.__version__}"
     command = shlex.join(["python", "-m", module, *sys.argv[1:]])
     lines = {
         "errors": "against a tighter solve in float64, relative to the largest entry of each tensor",

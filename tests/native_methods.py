@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from flashode.methods import TABLEAUX
 
-NATIVE_METHODS = [name for name, tableau in TABLEAUX.items() if not tableau.implicit]
+NATIVE_METHODS = list(TABLEAUX)

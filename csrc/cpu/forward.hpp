@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
+#include <cstdint>
 
 #include "cpu/event.hpp"
 #include "cpu/goals.hpp"

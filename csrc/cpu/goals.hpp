@@ -7,8 +7,8 @@
 //   take(system, step, outcome)    takes the outputs that lie in it; true when another interval begins
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "cpu/engine.hpp"
 #include "cpu/interpolant.hpp"
@@ -61,7 +61,7 @@ class EveryStep {
             const double t = i == degree_ ? step.end : step.start + x * (step.end - step.start);
             nodes_.times.push_back(t);
             nodes_.states.resize(nodes_.times.size() * state_size_);
-            system.state_at(x, step, &*nodes_.states.end() - state_size_);
+            system.state_at(x, step, nodes_.states.data() + nodes_.states.size() - state_size_);
             system.note_output();
             ++outcome.times_reached;
         }

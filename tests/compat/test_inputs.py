@@ -63,13 +63,32 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
         ("rtol", "2 entries", "got 3"),
     ),
     "method unknown": ({"method": "rk45"}, ValueError, ("method", *map(repr, METHODS), "'rk45'")),
-    "method of a later release": (
-        {"method": "implicit_adams"},
-        ValueError,
-        ("method", "'dopri5'", "'implicit_adams'"),
-    ),
     "method an object": ({"method": METHODS["rk4"]}, TypeError, ("method", "string", "Tableau")),
-    "event_fn": ({"event_fn": lambda t, y: y.sum()}, ValueError, ("event_fn", "None", "not supported")),
+    "event_fn with three times": (
+        {"event_fn": lambda t, y: y.sum()},
+        ValueError,
+        ("t must hold two times", "event_fn", "got 3"),
+    ),
+    "event_fn of SciPy's": (
+        {"t": T[:2], "method": "scipy_solver", "event_fn": lambda t, y: y.sum()},
+        ValueError,
+        ("event_fn must be None", "'scipy_solver'"),
+    ),
+    "max_iters": (
+        {"method": "gl4", "options": {"max_iters": 0}},
+        ValueError,
+        ("options['max_iters']", "positive integer", "0"),
+    ),
+    "max_order": (
+        {"method": "explicit_adams", "options": {"max_order": 13}},
+        ValueError,
+        ("options['max_order']", "from 1 to 12", "13"),
+    ),
+    "solver": (
+        {"method": "scipy_solver", "options": {"solver": 3}},
+        TypeError,
+        ("options['solver']", "string", "3"),
+    ),
     "options a list": ({"options": [1]}, TypeError, ("options", "dict", "list")),
     "options empty and a list": ({"options": []}, TypeError, ("options", "dict", "[]")),
     "first_step zero": (
@@ -233,11 +252,11 @@ def test_options_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (4, 0)])
-@pytest.mark.parametrize("method", ["dopri5", "rk4"])
+@pytest.mark.parametrize("method", ["dopri5", "rk4", "trbdf2", "gl4", "implicit_adams", "explicit_adams"])
 def test_empty_state(shape: tuple[int, ...], method: str) -> None:
     with use_engine("eager"):
-        y = odeint(lambda t, y: -y, torch.zeros(shape), T, method=method)
-    assert y.shape == (3, *shape)
+        y = odeint(lambda t, y: -y, torch.zeros(shape), torch.linspace(0, 1, 6), method=method)
+    assert y.shape == (6, *shape)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])

@@ -70,7 +70,11 @@ def calls(draw: Draw, method: str) -> Call:
         adjoint=adjoint,
         gradients=gradients,
         time_gradients=gradients and draw(st.booleans()),
-        second=gradients and face == "odeint" and draw(st.integers(0, 3)) == 3,
+        # In single precision little is left of second derivatives.
+        second=gradients
+        and face == "odeint"
+        and dtype == time_dtype == torch.float64
+        and draw(st.integers(0, 2)) == 2,
         params=draw(st.sampled_from([None, None, 1])) if "adjoint" in face else None,
         event=event,
         callbacks=callbacks,

@@ -33,7 +33,7 @@ def scaled(scale: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda t, y: torch.tanh(y * scale)
 
 
-@pytest.mark.parametrize("method", ["dopri5", "rk4"])
+@pytest.mark.parametrize("method", ["dopri5", "rk4", "trbdf2", "gl4", "explicit_adams"])
 @pytest.mark.parametrize("seen_before", [False, True], ids=["fresh", "captured"])
 @pytest.mark.parametrize("what", ["y0", "t", "closure"])
 def test_transforms_agree_with_autograd(what: str, seen_before: bool, method: str) -> None:

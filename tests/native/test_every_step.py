@@ -10,6 +10,7 @@ from torch import Tensor
 
 import flashode
 from flashode import use_engine
+from flashode.methods import TABLEAUX
 from native_methods import NATIVE_METHODS
 from problems import Network, Pair, values
 
@@ -48,7 +49,8 @@ def test_every_method(method: str, interp: str | None, direction: float) -> None
             gradients = torch.autograd.grad(loss, inputs, materialize_grads=True)
         found.append((field.nfe, ys, gradients))
     (native_nfe, native, native_gradients), (eager_nfe, eager, eager_gradients) = found
-    assert native_nfe == eager_nfe
+    # How often Newton's method asks the field is each engine's business.
+    assert native_nfe == eager_nfe or TABLEAUX[method].implicit
     torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-11)
     for a, b in zip(native_gradients, eager_gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)

@@ -106,6 +106,7 @@ def _made(entries: list[Entry], call: _Call) -> Capture | Declined:
                 entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
                 entry.origin, entry.skeleton = origin(func), watched.code.skeleton
                 entry.numbers = watched.numbers
+                entry.places = frozenset(place for (_, place), _ in watched.numbers)
                 entry.names = watched.tensor_names
         except Refusal as refusal:
             # Not kept: where something cannot be watched, or other numbers might do, nothing would tell that

@@ -67,6 +67,7 @@ class Entry:
         sizes: the batch sizes at which it was compared with the function, each with the outcome.
         skeleton: the same for entries whose checks differ only in values.
         numbers: the Python numbers that it presumes; see ``Watched``.
+        places: of these numbers in what holds them.
         names: what a user calls the tensors that the checks return.
         origin: weakly, the function or object that it was made for.
         doubtful: the reason may be another thread's doing, which changed something meanwhile.
@@ -83,6 +84,7 @@ class Entry:
     sizes: dict[int | None, Declined | None] = field(default_factory=dict)
     skeleton: int = 0
     numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
+    places: frozenset[Any] = frozenset()
     names: tuple[str, ...] = ()
     origin: weakref.ref[Any] | None = None
     doubtful: bool = False
@@ -121,7 +123,14 @@ class Entry:
         lowered = self.lowered
         carried = lowered.carry(tensors) if lowered.carried else ()
         return Capture(
-            lowered.program, lowered.batched, lowered.prologue, tensors, counters, self.names, carried
+            lowered.program,
+            lowered.batched,
+            lowered.prologue,
+            tensors,
+            counters,
+            self.names,
+            carried,
+            self.places,
         )
 
 

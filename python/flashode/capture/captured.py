@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -25,6 +26,7 @@ class Capture:
         names: what a user calls each of the function's tensors.
         carried: tensors of the function, ``(batch, ...)``, of which each trajectory reads its own slice, in
             the state's dtype. Their rows follow the state's in the Program's y, and their rates are zero.
+        numbers: the places, as in ``counters``, of the Python numbers that it presumes to stay as they are.
     """
 
     program: Program
@@ -34,6 +36,7 @@ class Capture:
     counters: tuple[Counter, ...]
     names: tuple[str, ...] = ()
     carried: tuple[Tensor, ...] = ()
+    numbers: frozenset[Any] = frozenset()
 
     def parameters(self) -> list[Tensor]:
         """The Program's parameters as they are now.

@@ -11,10 +11,10 @@ import torch
 from flashode.capture import capture
 from flashode.declined import Declined
 from flashode.engines.build import VERSION
-from flashode.engines.native_event import make_event
+from flashode.engines.native_event import make_event, reads_counters
 from flashode.engines.native_field import make_field
 from flashode.engines.native_plan import NativePlan
-from flashode.engines.native_scope import adjoint_obstacle, obstacle
+from flashode.engines.native_scope import adjoint_obstacle, obstacle, too_many_unknowns
 
 if TYPE_CHECKING:
     from flashode.problem import Adjoint, Problem
@@ -67,4 +67,12 @@ class NativeEngine:
         field = make_field(_flashode, problem, captured, connected=adjoint is None)
         if isinstance(field, Declined):
             return field
-        return NativePlan(_flashode, problem, adjoint, field, make_event(_flashode, problem))
+        event = make_event(_flashode, problem)
+        if reads_counters(event, field):
+            return Declined("its event function reads a number of the same name as one that it counts with")
+        rows = sum(rows for rows, moves in field.layout.segments if moves)
+        for method in (problem.method, *(() if adjoint is None else (adjoint.method,))):
+            reason = too_many_unknowns(method, rows)
+            if reason is not None:
+                return Declined(reason)
+        return NativePlan(_flashode, problem, adjoint, field, event)

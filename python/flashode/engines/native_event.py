@@ -30,3 +30,10 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
     if captured.carried:
         return Declined("each trajectory reads its own part of a tensor of the function's")
     return make_field(module, problem, captured, connected=False)
+
+
+def reads_counters(event: NativeField | Declined | None, field: NativeField) -> bool:
+    """Whether an event function may read what the field counts: that is brought up to date at the end."""
+    if not isinstance(event, NativeField):
+        return False
+    return any(place in event.capture.numbers for _, place, _ in field.capture.counters)

@@ -43,8 +43,12 @@ class Grid:
     @property
     def values(self) -> Tensor:
         """Solver times, 1-D; connected to what they were made from if grad mode was on at the time."""
-        if self._made is None:
-            with torch.set_grad_enabled(self._connected and torch.is_grad_enabled()):
+        if self._made is not None:
+            return self._made
+        if self._connected:
+            self._made = fixed_grid(self._problem)
+        else:
+            with torch.no_grad():
                 self._made = fixed_grid(self._problem)
         return self._made
 

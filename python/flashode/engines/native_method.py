@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from flashode.methods import Method, Tableau
-from flashode.problem import AdaptiveOptions, FixedOptions, Options
+from flashode.problem import AdaptiveOptions, FixedOptions, ImplicitOptions, Options
 
 _NO_OPTIONS = AdaptiveOptions()
 
@@ -27,10 +27,11 @@ def compiled_method(
     if isinstance(options, AdaptiveOptions):
         if options.norm is not None:
             options = replace(options, norm=None)
-        return _made(method_type, method, relative, absolute, options, False, False)
+        return _made(method_type, method, relative, absolute, options, False, False, 0)
     assert isinstance(options, FixedOptions)
     cubic = options.interp == "cubic"
-    return _made(method_type, method, relative, absolute, _NO_OPTIONS, options.perturb, cubic)
+    iterations = options.max_iters if isinstance(options, ImplicitOptions) else 0
+    return _made(method_type, method, relative, absolute, _NO_OPTIONS, options.perturb, cubic, iterations)
 
 
 # Building a method costs more than a small solve; programs use few of them. Only numbers are kept here,
@@ -44,6 +45,7 @@ def _made(
     options: AdaptiveOptions,
     perturb: bool,
     cubic: bool,
+    max_iterations: int,
 ) -> Any:
     floats = tableau.floats()
     return method_type(
@@ -68,4 +70,5 @@ def _made(
         step_t=options.step_t,
         jump_t=options.jump_t,
         cubic=cubic,
+        max_iterations=max_iterations,
     )

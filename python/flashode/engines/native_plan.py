@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flashode.declined import Declined
 from flashode.engines import eager
+from flashode.engines.convergence import warn_unconverged
 from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
 from flashode.engines.failure import max_steps, non_finite, undefined_event, underflow
 from flashode.engines.layout import plain
@@ -111,7 +112,7 @@ class NativePlan:
             record,
             **asked,
         )
-        statistics = self.statistics = self._count(outcome)
+        statistics = self.statistics = self._count(outcome, problem)
         if outcome.status != self._module.Status.done:
             raise self._failure(outcome, statistics, states[: outcome.times_reached], problem.options)
         found, points = None, len(grid)
@@ -190,7 +191,7 @@ class NativePlan:
             layout.like_parameters(reached_from(layout.carried, adjoint.parameters)),
             field.transposes(),
         )
-        statistics = self._count(outcome)
+        statistics = self._count(outcome, replace(problem, method=adjoint.method, options=adjoint.options))
         if outcome.status != self._module.Status.done:
             raise self._failure(outcome, statistics, states[:0], adjoint.options)
         if grad_times is not None and problem.event is not None:
@@ -218,8 +219,10 @@ class NativePlan:
         solved = eager.integrate(replace(problem, func=field, t=t, y0=y0))
         return solved.states, solved.times
 
-    def _count(self, outcome: Any) -> Statistics:
+    def _count(self, outcome: Any, solved: Problem) -> Statistics:
         self._field.capture.count(outcome.evaluations)
+        if outcome.unconverged:
+            warn_unconverged(solved, outcome.unconverged_t)
         return Statistics(outcome.evaluations, outcome.accepted, outcome.rejected)
 
     def _failure(self, outcome: Any, statistics: Statistics, reached: Tensor, options: Options) -> Exception:

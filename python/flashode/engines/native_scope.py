@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from flashode.methods import Method, Tableau
 from flashode.problem import (
     AdamsOptions,
     AdaptiveOptions,
     Adjoint,
     FixedOptions,
-    ImplicitOptions,
     Options,
     Problem,
     SciPyOptions,
@@ -43,8 +43,8 @@ def obstacle(problem: Problem) -> str | None:
 def _options_obstacle(options: Options) -> str | None:
     if isinstance(options, SciPyOptions):
         return "SciPy runs its solvers itself"
-    if isinstance(options, (AdamsOptions, ImplicitOptions)):
-        return "its method is no explicit Runge-Kutta method"
+    if isinstance(options, AdamsOptions):
+        return "its method is no Runge-Kutta method"
     if isinstance(options, AdaptiveOptions) and options.dtype != torch.float64:
         return f"the option dtype is {options.dtype}, not torch.float64"
     return None
@@ -60,7 +60,32 @@ def adjoint_obstacle(problem: Problem, adjoint: Adjoint) -> str | None:
         return "the option norm is a function, which the adjoint equations are measured in as well"
     if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):
         return "adjoint_rtol or adjoint_atol differ between elements"
+    if isinstance(adjoint.options, FixedOptions) and adjoint.options.grid_constructor is not None:
+        return "the adjoint option grid_constructor is a function, which is given the adjoint state"
     return _options_obstacle(adjoint.options)
+
+
+# Factors of a matrix with this many rows take a few milliseconds a tile, whose lanes may mostly work in vain,
+# and an eighth of a megabyte a trajectory. LAPACK, which works on blocks, is faster from here on.
+_MOST_UNKNOWNS = 128
+
+
+def too_many_unknowns(method: Method, rows: int) -> str | None:
+    """Why an implicit method is left to plain torch, in words, or None.
+
+    Args:
+        method: Of the solve, or of its adjoint equations.
+        rows: Numbers in the state of one trajectory.
+    """
+    if not isinstance(method, Tableau) or not method.implicit:
+        return None
+    coupled = any(a != 0 for i, entries in enumerate(method.a) for a in entries[i + 1 :])
+    unknowns = rows * (method.stages if coupled else 1)
+    if unknowns <= _MOST_UNKNOWNS:
+        return None
+    return (
+        f"{method.name} solves {unknowns} equations at a time for each trajectory, more than {_MOST_UNKNOWNS}"
+    )
 
 
 # A tile is 64 bytes of trajectories wide, and a lane without one works in vain. Beyond this many operations

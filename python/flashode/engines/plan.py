@@ -66,7 +66,7 @@ class Plan(Protocol):
 
     @property
     def statistics(self) -> Statistics | None:
-        """What the solve cost: by ``forward``, or ``differentiable`` if not reversible; None before it ran."""
+        """What the solve cost, by ``forward``, or by ``differentiable`` of an irreversible plan."""
 
     def forward(self, *, record: bool) -> Forward:
         """Solve without autograd; ``record`` asks for what discrete_vjp needs."""

@@ -66,15 +66,15 @@ class WatchedPlan:
         self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor | None]:
         """As the plan's; of a reversible plan it is part of a reverse pass that has gradients in turn."""
-        listener = self._reversed if self.reversible else self._solved
-        statistics: Statistics | None = None
         began = time.perf_counter()
         try:
-            found = self._plan.differentiable(t, y0, parameters)
-            statistics = self._plan.statistics
-            return found
+            return self._plan.differentiable(t, y0, parameters)
         finally:
-            listener(time.perf_counter() - began, statistics)
+            seconds = time.perf_counter() - began
+            if self.reversible:
+                self._reversed(seconds, None)
+            else:
+                self._solved(seconds, self._plan.statistics)  # None if it failed
 
     def _gradients(self, reverse: Callable[[], Gradients]) -> Gradients:
         found: Gradients | None = None

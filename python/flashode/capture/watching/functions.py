@@ -106,7 +106,7 @@ def _cell(walk: Walk, expression: str, cell: types.CellType, name: str, label: s
         try:
             content = cell.cell_contents
         except ValueError:
-            # The variable has no value yet. Cells are equal if their contents are: only an empty one is equal.
+            # It has no value yet. Cells are equal if their contents are: only an empty one equals this one.
             walk.code.holds(f"{expression} == {walk.code.constant(types.CellType())}")
             return
         if name == "__class__" and isinstance(content, type):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 
 from flashode.engines.convergence import warn_unconverged
-from flashode.engines.eager.jacobian import Jacobians, like, real
+from flashode.engines.eager.jacobian import (
+    Jacobians,
+    is_transformed,
+    like,
+    real,
+    transformed_jacobian,
+)
 from flashode.engines.eager.step import Clock, Stepper, combine, just_after
 from flashode.methods import Tableau
 from flashode.problem import ImplicitOptions, Problem
@@ -19,8 +25,6 @@ from flashode.statistics import Statistics
 _CONTRACTION = 0.1
 # Corrections this many roundings of the state large are nothing.
 _ROUNDINGS = 4
-# As many of them are noise if they do not shrink any more.
-_NOISE = 64
 
 
 @lru_cache(maxsize=64)
@@ -60,6 +64,9 @@ class ImplicitStepper(Stepper):
         self._jacobians = Jacobians()
         self._warned = False
         self._eps = torch.finfo(problem.real_dtype).eps
+        # With a new Jacobian a correction this small is followed by its square, unless both are rounding
+        # errors, which cancellation between stages raises above those of the state.
+        self._quadratic = math.sqrt(self._eps)
 
     def step(self, clock: Clock, y0: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The slope at the start and those of the stages, and the solution."""
@@ -93,14 +100,15 @@ class ImplicitStepper(Stepper):
             else:
                 slopes = self._rates(step, group, inputs)
             k, moved, size = self._corrected(step, group, k, slopes, inputs, factors)
-            rounding = self._eps * size
-            stagnant = moved > 0.5 * before and moved <= _NOISE * rounding
-            if moved <= _ROUNDINGS * rounding or stagnant or not math.isfinite(moved):
+            stagnant = exact and before <= self._quadratic * size and moved > 0.5 * before
+            if moved <= _ROUNDINGS * self._eps * size or stagnant or not math.isfinite(moved):
                 break
             renew, before = moved > _CONTRACTION * before, moved
         else:
             self._warn(step)
         solved = k[group.start : group.stop]
+        if is_transformed():
+            return self._attached(step, group, old, inputs, slopes) or solved
         if not torch.is_grad_enabled():
             return solved
         # What a Jacobian was read off may depend on the inputs only because of that.
@@ -135,6 +143,8 @@ class ImplicitStepper(Stepper):
             if linearise is not None:
                 self.statistics.evaluations += 1
                 f, jacobian = linearise(step.times[i], y)
+            elif is_transformed():
+                f, jacobian = transformed_jacobian(partial(self.rate, step.times[i]), y)
             else:
                 with torch.inference_mode(False), torch.enable_grad():
                     t = step.times[i]
@@ -214,9 +224,10 @@ class ImplicitStepper(Stepper):
         """
         if slopes is None:
             slopes = self._rates(step, group, inputs)
-        if not any(f.requires_grad for f in slopes):
+        transformed = is_transformed()
+        if not transformed and not any(f.requires_grad for f in slopes):
             return None
-        if inputs[0].requires_grad:
+        if inputs[0].requires_grad and not transformed:
             jacobians = [self._jacobians.of(f, y) for f, y in zip(slopes, inputs, strict=True)]
             factors = self._factors(step, group, jacobians)
         else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import torch
+from torch.autograd import forward_ad
 
 # Entries of the Jacobian that are computed at once.
 _AT_ONCE = 2**20
@@ -20,6 +22,26 @@ def like(numbers: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     if x.is_complex():
         return torch.view_as_complex(numbers.view(-1, 2)).view(x.shape)
     return numbers.view(x.shape)
+
+
+def is_transformed() -> bool:
+    """Whether a transform of ``torch.func`` or forward differentiation looks at what is computed."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def transformed_jacobian(
+    func: Callable[[torch.Tensor], torch.Tensor], y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A function's value and its Jacobian as :class:`Jacobians` has it, where a transform is at work.
+
+    The value depends on what the function and y depend on, and on nothing else.
+    """
+    f, reverse = torch.func.vjp(  # type: ignore[misc]
+        lambda numbers: real(func(like(numbers, y))), real(y)
+    )
+    unit = torch.eye(f.numel(), dtype=f.dtype, device=f.device)
+    (jacobian,) = torch.func.vmap(reverse)(unit)
+    return like(f, y), jacobian
 
 
 class Jacobians:

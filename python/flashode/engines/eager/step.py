@@ -222,22 +222,20 @@ class RungeKuttaStepper(Stepper):
 
 def combine(y0: torch.Tensor, k: Sequence[torch.Tensor], row: Row, clock: Clock) -> torch.Tensor:
     """``y0 + dt * sum_i row[i] k[i]``, in few tensor operations: they are what a small problem costs."""
-    if clock.stretch is None:
-        if len(row.terms) > _FEW:
-            return torch.addmv(y0.reshape(-1), _columns(k), row.vector, alpha=clock.dt).view(y0.shape)
-        for i, weight in row.terms:
-            y0 = torch.add(y0, k[i], alpha=clock.dt * weight)
-        return y0
     if not row.terms:
         return y0
     if len(row.terms) > _FEW:
+        scale = 1.0
         slope = torch.mv(_columns(k), row.vector).view(y0.shape)
     else:
-        (i, weight), *rest = row.terms
-        slope = k[i] if weight == 1 else k[i] * weight
+        # The slopes first and the state last, so that its rounding is met with once.
+        (i, scale), *rest = row.terms
+        slope = k[i]
         for i, weight in rest:
-            slope = torch.add(slope, k[i], alpha=weight)
-    return y0 + clock.moving_dt.to(y0.dtype) * slope
+            slope = torch.add(slope, k[i], alpha=weight / scale)
+    if clock.stretch is None:
+        return torch.add(y0, slope, alpha=clock.dt * scale)
+    return y0 + (clock.moving_dt * scale).to(y0.dtype) * slope
 
 
 def _columns(k: Sequence[torch.Tensor]) -> torch.Tensor:
