@@ -145,12 +145,10 @@ class ContinuousAdjoint {
     Outcome solve_interval(std::int64_t i, const Interrupt& interrupt) {
         const double times[2] = {-request_.times[i], -request_.times[i - 1]};
         const OutputTimes goal(times, 2);
-        if (request_.method->tableau.adaptive) {
-            return integrate_adaptive(system_, *request_.method, times[0], goal, interrupt);
-        }
-        const std::vector<double>& grid = request_.grids[i - 1];
+        const std::vector<double> none;  // adaptive methods have no grids
+        const std::vector<double>& grid = request_.method->tableau.adaptive ? none : request_.grids[i - 1];
         const GridSteps steps(grid.data(), static_cast<std::int64_t>(grid.size()));
-        return integrate_fixed(system_, *request_.method, steps, goal, interrupt);
+        return integrate(system_, *request_.method, times[0], steps, goal, interrupt);
     }
 
     // Moving output time i moves its state along f: dL/dt_i = (dL/dy_i)^T f(t_i, y_i). Returns evaluations

@@ -88,13 +88,8 @@ Outcome solve_until_event(System& system, const ForwardRequest<Real>& request, s
     UntilEvent<Real> goal(*request.event, tolerance, state_size);
     const double start = request.times[0];
     const bool at_start = goal.begin(request.states, state_size, start);
-    Outcome outcome;
-    if (request.method->tableau.adaptive) {
-        outcome = integrate_adaptive(system, *request.method, start, goal, interrupt);
-    } else {
-        const EqualSteps steps(start, request.step_size, MOST_STEPS_TO_EVENT);
-        outcome = integrate_fixed(system, *request.method, steps, goal, interrupt);
-    }
+    const EqualSteps equal(start, request.step_size, MOST_STEPS_TO_EVENT);
+    Outcome outcome = integrate(system, *request.method, start, equal, goal, interrupt);
     if (outcome.status != Status::done) return outcome;
     if (goal.undefined()) {
         outcome.status = Status::nonfinite_event;
@@ -111,11 +106,8 @@ Outcome solve_until_event(System& system, const ForwardRequest<Real>& request, s
 template <class System, class Real, class Goal>
 Outcome solve_over_times(System& system, const ForwardRequest<Real>& request, Goal goal,
                          const Interrupt& interrupt) {
-    if (request.method->tableau.adaptive) {
-        return integrate_adaptive(system, *request.method, request.times[0], goal, interrupt);
-    }
-    const GridSteps steps(request.grid, request.grid_count);
-    return integrate_fixed(system, *request.method, steps, goal, interrupt);
+    const GridSteps grid(request.grid, request.grid_count);
+    return integrate(system, *request.method, request.times[0], grid, goal, interrupt);
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

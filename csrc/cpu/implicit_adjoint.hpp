@@ -21,6 +21,8 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
         Base::quadrature_, Base::stages_;
 
    public:
+    static constexpr bool MAY_CHOOSE_STEPS = false;
+
     ImplicitAdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed,
                           const Tape<Real>& tape, StageAccumulators<Real>& accumulators)
         : Base(request, reversed, tape, accumulators, request.method->tableau.stages),

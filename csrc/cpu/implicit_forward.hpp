@@ -29,6 +29,8 @@ class ImplicitSystem : public ForwardSystem<Real> {
         Base::field_;
 
    public:
+    static constexpr bool MAY_CHOOSE_STEPS = false;
+
     ImplicitSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape)
         : Base(request, tape, request.method->tableau.stages),
           request_(request),

@@ -141,7 +141,10 @@ class StageSolver {
                     regular;
             }
             evaluations_ += range.count();
-            if (!regular) return false;
+            if (!regular) {
+                for (std::int64_t tile = 0; tile < rows_.count(); ++tile) adopt_nonfinite(tile, range);
+                return false;
+            }
             for (std::int64_t tile = 0; tile < rows_.count(); ++tile) {
                 improve(tile, range, start.times.dt, update);
             }
@@ -169,16 +172,28 @@ class StageSolver {
         equations_.gather(range, rates_.data(), unknowns(tile));
     }
 
+    // Of rates that are no numbers the stages shall tell: the last iterate would hide them.
+    void adopt_nonfinite(std::int64_t tile, const StageRange& range) {
+        bool finite = true;
+        const int size = equations_.unknowns(range) * LANES<Real>;
+        largest(size, unknowns(tile), Real(0), finite);
+        if (!finite) add_to_stages(tile, range, unknowns(tile));
+    }
+
+    void add_to_stages(std::int64_t tile, const StageRange& range, const Real* x) {
+        Real* k = stages(tile) + range.first * rows_.size();
+        equations_.gather(range, k, change_.data());
+        numerics::add_scaled(equations_.unknowns(range) * LANES<Real>, Real(1), x, change_.data());
+        equations_.scatter(range, change_.data(), k);
+    }
+
     // Adds the solution of the linear equations to the stages.
     void improve(std::int64_t tile, const StageRange& range, Real dt, NewtonUpdate<Real>& update) {
         const int size = equations_.unknowns(range);
         const int one = size / range.count() * LANES<Real>;
-        Real* k = stages(tile) + range.first * rows_.size();
         Real* x = unknowns(tile);
         numerics::solve<LANES<Real>>(size, matrix(tile), pivots(tile), x);
-        equations_.gather(range, k, change_.data());
-        numerics::add_scaled(size * LANES<Real>, Real(1), x, change_.data());
-        equations_.scatter(range, change_.data(), k);
+        add_to_stages(tile, range, x);
         const Real* none = nullptr;
         for (int i = range.first; i < range.last; ++i) {
             numerics::combine(one, none, dt, tableau_.a[i] + range.first, range.count(), x, change_.data());

@@ -2,6 +2,7 @@
 // tiles, is the system's business; the adjoint solve runs through the same two loops as the forward one.
 //
 // A System offers
+//   MAY_CHOOSE_STEPS     whether adaptive methods use it, too
 //   start(t)             the state is in place; evaluates f0; false when either is not finite
 //   start_after(t)       the same just after t, where the field has jumped
 //   norm_y0(), norm_f0() scaled norms at the start
@@ -241,6 +242,16 @@ Outcome integrate_fixed(System& system, const Method& method, Steps steps, Goal&
         system.advance();
     }
     return outcome;
+}
+
+// The loop of the method. Of a system that never chooses its steps only one is compiled.
+template <class System, class Steps, class Goal>
+Outcome integrate(System& system, const Method& method, double t, const Steps& steps, Goal& goal,
+                  const Interrupt& interrupt) {
+    if constexpr (System::MAY_CHOOSE_STEPS) {
+        if (method.tableau.adaptive) return integrate_adaptive(system, method, t, goal, interrupt);
+    }
+    return integrate_fixed(system, method, steps, goal, interrupt);
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

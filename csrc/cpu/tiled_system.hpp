@@ -82,6 +82,8 @@ inline double larger_norm(double a, double b) { return std::isnan(a) || a > b ? 
 template <class Real, class Fields, class Quadrature>
 class TiledSystem {
    public:
+    static constexpr bool MAY_CHOOSE_STEPS = true;
+
     // `rows` is the field's y, with which each tile begins; `measure` may be null.
     TiledSystem(const Method& method, Tiles<Real> rows, Tiles<Real> tiles, Fields field,
                 Quadrature quadrature, const Measure<Real>* measure)

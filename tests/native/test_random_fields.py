@@ -55,7 +55,7 @@ def check_program(field: Any, parameters: list[Tensor], y0: Any) -> None:
     def interpreted(t: Tensor, state: Any) -> Any:
         problem = make_problem(field, state, t, rtol=1e-7, atol=1e-9, method="euler", options=None)
         plan = choose(problem, None)
-        states = plan.differentiable(problem.t, problem.y0, plan.parameters)
+        states, _ = plan.differentiable(problem.t, problem.y0, plan.parameters)
         return [ys[1] for ys in parts(problem.unflatten(states))]
 
     def compiled(t: Tensor, state: Any) -> Any:
