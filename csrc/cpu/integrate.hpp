@@ -16,6 +16,7 @@
 //   accept(step)         the step stands: log it
 //   output(j, x, step)   the state at the fraction x of the step is output number j
 //   advance()            the end of the step becomes the start of the next
+//   near_overflow(o)     whether the state in place is about to leave the numbers, and where
 //   locate_nonfinite(o)  finds which trajectory left the numbers, and whether its state was first
 // and what the goal (`goals.hpp`, `event.hpp`) asks for beyond that.
 #pragma once
@@ -174,6 +175,10 @@ Outcome integrate_adaptive(System& system, const Method& method, double t, Goal&
         norm = system.attempt(step, goal.may_arrive(step, outcome));
         tried = step.dt;
         outcome.evaluations += method.tableau.stages - 1;
+        // Ever smaller steps would come ever closer to the largest number and never arrive.
+        if (!std::isfinite(norm) && system.near_overflow(outcome)) {
+            return fail(Status::nonfinite_state, tried);
+        }
         if (numerics::accept_step(controller, norm, tried)) {
             ++outcome.accepted;
             system.accept(step);

@@ -185,6 +185,18 @@ class TiledSystem {
         quadrature_.advance();
     }
 
+    // Sums of stages, whose weights reach some ten, are no numbers when states are this large.
+    bool near_overflow(Outcome& outcome) const {
+        const Real most = std::numeric_limits<Real>::max() / Real(64);
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            const Culprit culprit = tiles_.first_beyond(i, &y0_[tiles_.offset(i)], most);
+            if (culprit.trajectory < 0) continue;
+            name(Status::nonfinite_state, culprit, outcome);
+            return true;
+        }
+        return false;
+    }
+
     // Where the last evaluation or step left the numbers: in the state or its slope, else in the first stage
     // of the step that does, else in its end.
     void locate_nonfinite(Outcome& outcome) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -165,12 +166,18 @@ struct Tiles {
 
     // The first value of the tile that keeps it from being finite: by segment, then trajectory, then row.
     Culprit first_nonfinite(std::int64_t tile, const Real* values) const {
+        return first_beyond(tile, values, std::numeric_limits<Real>::max());
+    }
+
+    // The same of what is not within these bounds.
+    Culprit first_beyond(std::int64_t tile, const Real* values, Real most) const {
         int row = 0;
         for (std::size_t s = 0; s < segments.size(); ++s) {
             const int end = row + segments[s].rows;
             for (int l = 0; segments[s].in_norm && l < used_lanes(tile); ++l) {
                 for (int d = row; d < end; ++d) {
-                    if (!std::isfinite(values[d * LANES<Real> + l])) return {s, tile * LANES<Real> + l, d};
+                    if (!(std::abs(values[d * LANES<Real> + l]) <= most))
+                        return {s, tile * LANES<Real> + l, d};
                 }
             }
             row = end;

@@ -13,10 +13,10 @@ class Declined:
         reason: one sentence naming the thing that stands in the way.
         absent: whether the stage is not part of this installation; nothing a user wrote could change that.
         raised: whether the user's function raised an exception of its own, which may be about to be seen.
-        outrun: whether the stage could do it, and another is faster.
+        expected: whether nothing is amiss: another stage is faster, or is what the user asked for.
     """
 
     reason: str
     absent: bool = False
     raised: bool = False
-    outrun: bool = False
+    expected: bool = False

@@ -12,7 +12,16 @@ import torch
 
 from flashode.declined import Declined
 from flashode.engines import consider, error_of, name_of
-from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, Problem, State, make_adjoint, make_problem
+from flashode.problem import (
+    DEFAULT_ATOL,
+    DEFAULT_RTOL,
+    Adjoint,
+    Problem,
+    SciPyOptions,
+    State,
+    make_adjoint,
+    make_problem,
+)
 from flashode.program import Program, format_body
 from flashode.verify import Verify
 
@@ -33,7 +42,8 @@ class Explanation:
         function: What the function calls itself.
         state: The state it is asked about, in words.
         method: Name of the method.
-        gradients: ``"discrete adjoint"`` for ``odeint``, ``"continuous adjoint"`` for ``odeint_adjoint``.
+        gradients: ``"discrete adjoint"`` for ``odeint``, or ``"no gradients"`` where SciPy solves;
+            ``"continuous adjoint"`` for ``odeint_adjoint``.
         engine: Name of the engine that would run, or None where ``use_engine`` insists on one that declines.
         declined: Why each faster engine does not run it, by name, fastest first.
         error: What the function raises, if that is why it was not captured.
@@ -46,6 +56,9 @@ class Explanation:
         parameters: How each parameter of the program is made: the name of a tensor, such as
             ``net.0.weight``, or an expression of such names, which torch evaluates once for each solve.
         counters: What the function's own counters grow by at each evaluation, by name.
+        event: What the event function calls itself, or None where there is none.
+        event_called: Why the native engine, where it runs the solve, calls the event function from Python; or
+            None.
     """
 
     function: str
@@ -61,6 +74,8 @@ class Explanation:
     carried: tuple[tuple[int, ...], ...] = ()
     parameters: tuple[str, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
+    event: str | None = None
+    event_called: str | None = None
 
     def __str__(self) -> str:
         return "\n".join(_text(self))
@@ -77,6 +92,7 @@ def explain(
     atol: Any = DEFAULT_ATOL,
     method: str | None = None,
     options: Mapping[str, Any] | None = None,
+    event_fn: Callable[..., Any] | None = None,
     verify: Verify = "first",
     adjoint: bool = False,
     adjoint_rtol: Any = None,
@@ -94,11 +110,13 @@ def explain(
     Args:
         func: As for :func:`flashode.odeint`.
         y0: Likewise; its shape, dtype and device matter, and its values where the function is defined.
-        t: The times of a solve, or one time; None is 0.
+        t: The times of a solve, or one time; None is 0. With ``event_fn`` two times, or the one that the
+            solve starts from.
         rtol: As for :func:`flashode.odeint`.
         atol: Likewise.
         method: Likewise.
         options: Likewise.
+        event_fn: Likewise. It is called at the start, as a solve does; what it raises then, this raises.
         verify: Likewise.
         adjoint: Whether to explain :func:`flashode.odeint_adjoint`; any of its own arguments says so too.
         adjoint_rtol: As for :func:`flashode.odeint_adjoint`.
@@ -114,7 +132,15 @@ def explain(
     if not isinstance(adjoint, bool):
         raise TypeError(f"adjoint must be True or False, got {type(adjoint).__name__}")
     problem = make_problem(
-        func, y0, _times(t, y0), rtol=rtol, atol=atol, method=method, options=options, verify=verify
+        func,
+        y0,
+        _times(t, y0, event_fn is not None),
+        rtol=rtol,
+        atol=atol,
+        method=method,
+        options=options,
+        verify=verify,
+        event_fn=event_fn,
     )
     given = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options, adjoint_params)
     continuous = None
@@ -129,23 +155,42 @@ def explain(
             adjoint_options=adjoint_options,
             adjoint_params=adjoint_params,
         )
+    return _explained(problem, continuous)
+
+
+def _explained(problem: Problem, continuous: Adjoint | None) -> Explanation:
     choice = consider(problem, continuous)
     captured = _captured(problem)
     return Explanation(
-        function=name_of(func),
+        function=name_of(problem.func),
         state=_state(problem),
         method=problem.method.name,
-        gradients="discrete adjoint" if continuous is None else "continuous adjoint",
+        gradients=_gradients(problem, continuous),
         engine=None if choice.plan is None else choice.plan.engine,
         declined={name: declined.reason for name, declined in choice.declined.items()},
         error=error_of(problem) if isinstance(captured, Declined) and captured.raised else None,
+        event=None if problem.event is None else name_of(problem.event.function),
+        event_called=None if choice.plan is None else choice.plan.event_called,
         **({} if isinstance(captured, Declined) else _shown(problem, captured)),
     )
 
 
-def _times(t: Any, y0: Any) -> torch.Tensor:
-    if isinstance(t, torch.Tensor) and t.dim() > 0:
-        return t
+def _gradients(problem: Problem, continuous: Adjoint | None) -> str:
+    if continuous is not None:
+        return "continuous adjoint"
+    return "no gradients" if isinstance(problem.options, SciPyOptions) else "discrete adjoint"
+
+
+def _times(t: Any, y0: Any, to_event: bool) -> torch.Tensor:
+    """The times of the solve; to an event, from one time on."""
+    times = t if isinstance(t, torch.Tensor) and t.dim() > 0 else _time(t, y0)
+    if not to_event or times.shape != (1,):
+        return times
+    start = times.detach()
+    return torch.cat([times, start + start.abs().clamp(min=1)])
+
+
+def _time(t: Any, y0: Any) -> torch.Tensor:
     first = y0[0] if isinstance(y0, tuple) and y0 else y0
     device = first.device if isinstance(first, torch.Tensor) else None
     try:
@@ -197,6 +242,8 @@ def _text(it: Explanation) -> Iterator[str]:
             yield from _entry(name, f"declines because {sentence}")
             yield from _lines(*places)
     yield from _entry("solve", f"{it.method}, {it.gradients}")
+    if it.event is not None:
+        yield from _event(it)
     yield from _entry("state", it.state + _trajectories(it))
     if it.program is None:
         return
@@ -220,6 +267,18 @@ def _headline(it: Explanation) -> str:
         asked = "" if it.declined else ", as use_engine asks"
         return f"{it.function} runs in the eager engine{asked}: plain PyTorch, a step at a time."
     return f"{it.function} runs in the {it.engine} engine."
+
+
+def _event(it: Explanation) -> Iterator[str]:
+    from flashode.capture.places import split
+
+    if it.event_called is None:
+        captured = ", captured" if it.engine == "native" else ""
+        yield from _entry("event", f"{it.event}{captured}")
+        return
+    sentence, places = split(it.event_called)
+    yield from _entry("event", f"{it.event} is called from Python at each step because {sentence}")
+    yield from _lines(*places)
 
 
 def _trajectories(it: Explanation) -> str:

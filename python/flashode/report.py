@@ -31,7 +31,7 @@ class Solves:
         engine: Name of the engine that ran them.
         reason: Why a faster engine did not, or None.
         calls: How many there were, failed ones included.
-        evaluations: Calls of the field in them, failed ones left out.
+        evaluations: Calls of the field in them, until they failed where they did.
         backward_evaluations: Calls of the field in reverse passes, as far as known; None where nothing is: in
             the eager engine autograd goes back through each operation of a solve by ``odeint``.
         seconds: Time they took, without that of capturing the field.

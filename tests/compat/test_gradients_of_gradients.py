@@ -32,6 +32,17 @@ def _state_and_times(odeint: Callable[..., Tensor]) -> Callable[[Tensor], Tensor
     return solve
 
 
+def _shortened_step(odeint: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+    """The outputs lie in a step that a prescribed time has shortened."""
+    options = {"first_step": 0.4, "step_t": torch.tensor([0.3], dtype=D)}
+
+    def solve(x: Tensor) -> Tensor:
+        t = torch.tensor([0.1, 0.3, 0.4], dtype=D) * x
+        return odeint(lambda t, y: -y * y * (1 + t), values(3), t, rtol=1e-2, atol=1e-2, options=options)
+
+    return solve
+
+
 def _grid(odeint: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
     def grid(func: object, y0: Tensor, t: Tensor) -> Tensor:
         return torch.cat([t[:1] + (t[-1] - t[0]) * torch.tensor([0.0, 0.2, 0.7], dtype=D), t[-1:]])
@@ -53,7 +64,7 @@ def _parameters(odeint: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
     return solve
 
 
-@pytest.mark.parametrize("made", [_state_and_times, _grid, _parameters])
+@pytest.mark.parametrize("made", [_state_and_times, _shortened_step, _grid, _parameters])
 def test_same_as_torchdiffeq(engine: str, made: Callable[..., Callable[[Tensor], Tensor]]) -> None:
     leaf = torch.tensor(0.7, dtype=D)
     found = _first_and_second(made(flashode.odeint), leaf)

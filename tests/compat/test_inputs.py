@@ -77,17 +77,32 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
     "max_iters": (
         {"method": "gl4", "options": {"max_iters": 0}},
         ValueError,
-        ("options['max_iters']", "positive integer", "0"),
+        ("options['max_iters']", "positive integer", "got 0"),
+    ),
+    "max_iters between integers": (
+        {"method": "gl4", "options": {"max_iters": 2.5}},
+        ValueError,
+        ("options['max_iters']", "positive integer", "got 2.5"),
     ),
     "max_order": (
         {"method": "explicit_adams", "options": {"max_order": 13}},
         ValueError,
-        ("options['max_order']", "from 1 to 12", "13"),
+        ("options['max_order']", "from 1 to 12", "got 13"),
+    ),
+    "max_order between integers": (
+        {"method": "implicit_adams", "options": {"max_order": 2.5}},
+        ValueError,
+        ("options['max_order']", "from 1 to 12", "got 2.5"),
     ),
     "solver": (
         {"method": "scipy_solver", "options": {"solver": 3}},
         TypeError,
         ("options['solver']", "string", "3"),
+    ),
+    "solver unknown": (
+        {"method": "scipy_solver", "options": {"solver": "FOO"}},
+        ValueError,
+        ("options['solver']", "RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA", "'FOO'"),
     ),
     "options a list": ({"options": [1]}, TypeError, ("options", "dict", "list")),
     "options empty and a list": ({"options": []}, TypeError, ("options", "dict", "[]")),
@@ -116,11 +131,25 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
         ValueError,
         ("options['max_num_steps']", "positive"),
     ),
+    "max_num_steps between integers": (
+        {"options": {"max_num_steps": 2.5}},
+        ValueError,
+        ("options['max_num_steps']", "positive integer", "got 2.5"),
+    ),
+    "max_num_steps NaN": (
+        {"options": {"max_num_steps": math.nan}},
+        ValueError,
+        ("options['max_num_steps']", "nan"),
+    ),
     "dtype": ({"options": {"dtype": "float32"}}, TypeError, ("options['dtype']", "torch.dtype", "'float32'")),
     "dtype of integers": ({"options": {"dtype": torch.int64}}, TypeError, ("options['dtype']", "floating")),
     "norm": ({"options": {"norm": "rms"}}, TypeError, ("options['norm']", "callable", "'rms'")),
     "step_t": ({"options": {"step_t": 0.5}}, TypeError, ("options['step_t']", "sequence", "0.5")),
-    "step_t two-dimensional": ({"options": {"step_t": T[None]}}, TypeError, ("options['step_t']", "one-dim")),
+    "step_t two-dimensional": (
+        {"options": {"step_t": T[None, :1]}},
+        TypeError,
+        ("options['step_t']", "one-dim", "shape (1, 1)"),
+    ),
     "jump_t infinite": ({"options": {"jump_t": [math.inf]}}, ValueError, ("options['jump_t']", "finite")),
     "step_t repeated": ({"options": {"step_t": [0.5, 0.5]}}, ValueError, ("step_t", "jump_t", "repeated")),
     "step_t is jump_t": (
@@ -152,6 +181,13 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
         {**FIXED, "options": {"interp": "spline"}},
         ValueError,
         ("options['interp']", "'cubic'", "'spline'"),
+    ),
+    "perturb": ({**FIXED, "options": {"perturb": "yes"}}, TypeError, ("options['perturb']", "True", "'yes'")),
+    "perturb another number": ({**FIXED, "options": {"perturb": 2}}, TypeError, ("options['perturb']", "2")),
+    "perturb two tensors": (
+        {**FIXED, "options": {"perturb": torch.ones(2) > 0}},
+        TypeError,
+        ("options['perturb']", "True or False"),
     ),
     "grid no tensor": (
         {**FIXED, "options": {"grid_constructor": lambda f, y, t: [0.0, 1.0]}},
@@ -210,6 +246,72 @@ def test_bad_output_of_the_function(name: str, method: str) -> None:
         odeint(func, y0, T, method=method)
     for word in words:
         assert word in str(caught.value)
+
+
+NORMS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "a vector": (lambda y: y.abs().amax(0), ("one number", "shape (3,)")),
+    "nothing": (lambda y: None, ("one number", "NoneType")),
+    "no elements": (lambda y: y[:0], ("one number", "shape (0, 3)")),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_norm_returns_one_number(engine: str, name: str) -> None:
+    norm, words = NORMS[name]
+    with pytest.raises(TypeError) as caught:
+        odeint(lambda t, y: -y, Y0, T, options={"norm": norm})
+    for word in ("options['norm']", *words):
+        assert word in str(caught.value)
+
+
+def test_so_does_the_adjoint_s() -> None:
+    y0 = Y0.clone().requires_grad_()
+    with use_engine("eager"):
+        y = odeint_adjoint(Network(), y0, T, adjoint_options={"norm": lambda state: state[1].abs().amax(0)})
+        with pytest.raises(TypeError, match=r"adjoint_options\['norm'\] must return one .*shape \(3,\)"):
+            y.sum().backward()
+
+
+def test_a_norm_may_return_a_number_in_any_wrapping(engine: str) -> None:
+    def solved(norm: Callable[[Tensor], Any]) -> Tensor:
+        return odeint(lambda t, y: -y, Y0, T, options={"norm": norm})
+
+    plain = solved(lambda y: y.abs().max())
+    assert torch.equal(solved(lambda y: y.abs().max()[None, None]), plain)
+    assert torch.equal(solved(lambda y: y.abs().max() + 0j), plain)
+
+
+@pytest.mark.parametrize("perturb", [1, torch.tensor(True)], ids=str)
+def test_true_may_be_written_otherwise(perturb: Any) -> None:
+    def solved(value: Any) -> Tensor:
+        return odeint(lambda t, y: y * (t > 0.5), Y0, T, method="rk4", options={"perturb": value})
+
+    with use_engine("eager"):
+        assert torch.equal(solved(perturb), solved(True))
+        assert not torch.equal(solved(perturb), solved(False))
+        assert torch.equal(solved(None), solved(False))
+
+
+def test_whole_numbers_may_be_floats() -> None:
+    def solved(method: str, **options: Any) -> Tensor:
+        return odeint(Network(), Y0, T, method=method, options=options)
+
+    with use_engine("eager"):
+        assert torch.equal(solved("gl4", max_iters=50.0), solved("gl4", max_iters=50))
+        assert torch.equal(
+            solved("explicit_adams", max_order=torch.tensor(5.0)), solved("explicit_adams", max_order=5)
+        )
+        for steps in (math.inf, 1e12, torch.tensor(1000.0)):
+            assert torch.equal(solved("dopri5", max_num_steps=steps), solved("dopri5"))
+
+
+def test_min_step_is_for_lsoda_alone() -> None:
+    given: dict[str, Any] = {"method": "scipy_solver"}
+    options = {"solver": "RK45", "min_step": 1e-3}
+    with pytest.warns(UserWarning, match=r"options\['min_step'\] is left out: .*'LSODA'.*'RK45'") as caught:
+        y = odeint(lambda t, y: -y, Y0, T, options=options, **given)
+    assert len(caught) == 1
+    assert torch.equal(y, odeint(lambda t, y: -y, Y0, T, options={"solver": "RK45"}, **given))
 
 
 def test_output_may_broadcast() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import pytest
@@ -51,6 +52,22 @@ def test_warning_says_where_and_what_to_try() -> None:
     # The third step is the first that is not taken by the 3/8 rule.
     assert f"max_iters = 1 iterations, first at t = {float(T[-3]):.9g};" in message
     assert "rtol and atol" in message
+
+
+@pytest.mark.parametrize("method", ["implicit_adams", "gl4"])
+def test_one_warning_of_a_solve_that_fails(method: str) -> None:
+    """Which steps again to say where."""
+
+    def until_then(t: Tensor, y: Tensor) -> Tensor:
+        return torch.where(t < 0.9, -y * y, math.nan)
+
+    options = {"max_iters": 1}
+    t = torch.linspace(0, 1, 11, dtype=torch.float64)
+    with use_engine("eager"), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(NonFiniteError):
+            odeint(until_then, values(3), t, method=method, rtol=1e-9, atol=1e-9, options=options)
+    assert [w.category for w in caught] == [ConvergenceWarning]
 
 
 @pytest.mark.parametrize("method", METHODS)

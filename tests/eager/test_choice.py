@@ -171,7 +171,7 @@ def test_each_reason_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_engine_that_is_outrun_is_passed_over_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, Declined("another one is faster", outrun=True))
+    answer(monkeypatch, Declined("another one is faster", expected=True))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         odeint(lambda t, y: -y, Y0, T)
@@ -255,3 +255,15 @@ def test_eager_plan_keeps_the_protocol() -> None:
         plan.discrete_vjp(None, (), cotangent)
     with pytest.raises(TypeError, match="adjoint"):
         plan.continuous_vjp(plain.states, cotangent)
+
+
+def test_warnings_point_at_the_caller_through_every_face() -> None:
+    def branching(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return -y if y.sum() > 0 else y
+
+    zero = torch.tensor(0.0)
+    with pytest.warns(flashode.FallbackWarning) as caught:
+        flashode.odeint_event(branching, torch.ones(2), zero, event_fn=lambda t, y: y[0] - 0.5)
+    with pytest.warns(UserWarning, match="nonsense") as unknown:
+        flashode.odeint_dense(lambda t, y: -y, torch.ones(2), zero, 1.0, options={"nonsense": 1})
+    assert {record.filename for record in (*caught, *unknown)} == {__file__}

@@ -48,6 +48,17 @@ def slanted(t: Tensor, y: Tensor) -> Tensor:
     return y[..., 0].sum() - 0.3 + 0.1 * t * t
 
 
+@pytest.mark.parametrize("reverse", [1, torch.tensor(True), torch.tensor([True])], ids=str)
+def test_reverse_time_may_be_a_tensor(engine: str, reverse: Any) -> None:
+    y0 = torch.ones(1, dtype=torch.float64)
+    found = [
+        odeint_event(lambda t, y: -y, y0, 0.0, event_fn=lambda t, y: y - 2, reverse_time=value)[0]
+        for value in (reverse, True)
+    ]
+    assert found[0] < 0
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize(
     ("method", "options", "tolerance", "reverse", "interface"),
     [
@@ -274,7 +285,16 @@ def test_newton_steps_have_derivatives_of_higher_order(engine: str) -> None:
         ({"t0": torch.zeros(2)}, ValueError, r"t0 must hold one time, got shape \(2,\)"),
         ({"t0": "now"}, TypeError, "t0 must be a 0-d floating-point tensor or a number, got str"),
         ({"t0": torch.tensor(1)}, TypeError, "t must have a floating-point dtype"),
-        ({"event_fn": 3}, TypeError, r"event_fn must be a callable of \(t, y\) or None, got int"),
+        ({"event_fn": 3}, TypeError, r"event_fn must be a callable of \(t, y\), got int"),
+        ({"event_fn": None}, TypeError, r"event_fn must be a callable of \(t, y\), got NoneType"),
+        (
+            {"odeint_interface": None},
+            TypeError,
+            "odeint_interface must be a callable like odeint, got NoneType",
+        ),
+        ({"odeint_interface": "adjoint"}, TypeError, "odeint_interface must be .*, got str"),
+        ({"reverse_time": "no"}, TypeError, "reverse_time must be True or False, got 'no'"),
+        ({"reverse_time": None}, TypeError, "reverse_time must be True or False, got None"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], message: str) -> None:

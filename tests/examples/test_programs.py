@@ -19,12 +19,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
 import flashode
-from flashode.experiments import commands
+from running import run
 
-pytest.importorskip("torchdiffeq")
+pytest.importorskip("torchdiffeq", reason="torchdiffeq is not installed")
 
 PROGRAMS = Path(__file__).parent / "programs"
 EXACT, LOOSE = 1e-9, 1e-6
@@ -63,7 +62,7 @@ def under_torchdiffeq(script: str, arguments: list[str], monkeypatch: pytest.Mon
 def under_flashode(script: str, arguments: list[str]) -> tuple[str, flashode.Report]:
     """What the program prints, and its solves."""
     with flashode.record() as report:
-        result = CliRunner().invoke(commands.app, ["run", script, *arguments])
+        result = run(script, *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout, report
 

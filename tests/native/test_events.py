@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import flashode
 from flashode import use_engine
 from flashode.declined import Declined
-from flashode.engines import EngineDeclined, consider
+from flashode.engines import consider
 from flashode.engines.native_field import NativeField
 from flashode.engines.native_plan import NativePlan
 from flashode.methods import TABLEAUX
@@ -255,20 +255,6 @@ def test_the_capture_follows_the_function() -> None:
     assert _event_time(owner.event) < first
 
 
-class Patience(Spiral):
-    """Its event is the thirtieth evaluation."""
-
-    def event(self, t: Tensor, y: Tensor) -> Tensor:
-        return y.sum() * 0 + (30.5 - self.nfe)
-
-
-def test_an_event_function_that_reads_a_counter_of_the_field_keeps_the_engine_out() -> None:
-    field = Patience()
-    t = torch.tensor([0.0, 1.0], dtype=D)
-    with pytest.raises(EngineDeclined, match="reads a number of the same name as one that it counts with"):
-        flashode.odeint(field, _start(3), t, event_fn=field.event)
-
-
 def test_two_event_functions_take_turns() -> None:
     times = [_event_time(f) for f in (first_component, at_a_time, first_component, at_a_time)]
     assert times[0] == times[2]
@@ -347,6 +333,24 @@ def test_an_event_function_that_is_nan_is_named() -> None:
     assert caught.value.origin == "event"
     assert caught.value.t is not None
     assert caught.value.t > 0.5
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("method", ["rk4", "implicit_midpoint"])
+@pytest.mark.parametrize("solve", [flashode.odeint, flashode.odeint_adjoint])
+def test_a_last_time_far_beyond_the_event_costs_nothing(solve: Any, method: str, direction: float) -> None:
+    """A grid that went there would not fit into memory."""
+    found = []
+    for far in (1.0, 1e12):
+        field = Spiral()
+        y0 = _start(3).requires_grad_()
+        t = torch.tensor([0.0, direction * far], dtype=D)
+        at, y = solve(
+            field, y0, t, event_fn=at_a_time, method=method, options={"step_size": 0.07, "interp": "cubic"}
+        )
+        found.append((at, y, *torch.autograd.grad(y[-1].sin().sum(), (y0, *field.parameters()))))
+    for near, distant in zip(*found, strict=True):
+        assert torch.equal(near, distant)
 
 
 def test_an_event_that_never_comes() -> None:

@@ -55,6 +55,19 @@ def test_a_state_that_is_nan_is_named() -> None:
     assert caught.value.trajectory == (1,)
 
 
+@pytest.mark.parametrize("method", ["dopri5", "dopri8", "bosh3"])
+def test_a_state_that_overflows_ends_the_solve(method: str) -> None:
+    """Steps that shrink to stay finite would come ever closer to the largest number and never arrive."""
+    y0 = torch.tensor([[1e-3], [1.0]])
+    t = torch.tensor([0.0, 50.0, 100.0])
+    with pytest.raises(flashode.NonFiniteError) as caught:
+        flashode.odeint(lambda t, y: y, y0, t, method=method, rtol=1e-4, atol=1e-6)
+    error = caught.value
+    assert error.trajectory == (1,)
+    assert error.t is not None and 80 < error.t < math.log(torch.finfo(torch.float32).max)
+    assert error.times is not None and error.times.tolist() == [0.0, 50.0]
+
+
 @pytest.mark.parametrize("method", ["rk4", "euler"])
 def test_fixed_steps_do_not_return_nan(method: str) -> None:
     y0 = torch.tensor([[2.0], [0.7]], dtype=torch.float64)

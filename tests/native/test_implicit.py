@@ -347,3 +347,38 @@ def test_values_that_are_not_finite_are_located() -> None:
         with pytest.raises(flashode.NonFiniteError) as caught:
             flashode.odeint(field, y0, torch.linspace(0, 1, 5, dtype=D), method="trapezoid")
     assert caught.value.trajectory == (1,)
+
+
+# Name: a field that is no number from some time or state on, the initial state, the output times. Jacobian
+# and rates are no numbers at once, so that Newton's method has nothing to divide by.
+UNDEFINED: dict[str, tuple[Any, Tensor, list[float]]] = {
+    "beyond a time": (lambda t, y: -torch.sqrt(0.6 - t) * y, torch.ones(1), [0.0, 0.5, 0.8]),
+    "below a state": (
+        lambda t, y: -3 * torch.sqrt(y - 0.5),
+        torch.linspace(0.7, 2, 20, dtype=D)[:, None],
+        [0.0, 0.05, 0.2, 0.9, 1.5],
+    ),
+    "where it overflows": (
+        lambda t, y: -torch.exp(800 * (t - 0.3)) * y,
+        torch.tensor([[1e-40], [1e-60]], dtype=D),
+        [0.75, 1.3],
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::flashode.ConvergenceWarning")
+@pytest.mark.parametrize("problem", list(UNDEFINED))
+@pytest.mark.parametrize("method", IMPLICIT)
+def test_rates_that_are_no_numbers_stop_the_solve_where_the_eager_engine_stops(
+    method: str, problem: str
+) -> None:
+    field, y0, times = UNDEFINED[problem]
+    errors = []
+    for engine in ("native", "eager"):
+        with use_engine(engine), pytest.raises(flashode.NonFiniteError) as caught:
+            flashode.odeint(field, y0, torch.tensor(times, dtype=y0.dtype), method=method)
+        errors.append(caught.value)
+    native, eager = errors
+    assert native.t == eager.t
+    assert native.origin == eager.origin == "field"
+    torch.testing.assert_close(native.partial, eager.partial, rtol=1e-6, atol=1e-12)

@@ -16,7 +16,7 @@ import torch
 
 import flashode
 
-torchdiffeq = pytest.importorskip("torchdiffeq")
+torchdiffeq = pytest.importorskip("torchdiffeq", reason="torchdiffeq is not installed")
 
 NAMES = ("odeint", "odeint_adjoint", "odeint_event", "odeint_dense")
 TIMES = torch.linspace(0.0, 1.0, 3)
@@ -120,6 +120,16 @@ def test_what_was_imported_before_is_reached_and_released(holding: ModuleType, f
     with flashode.patch_torchdiffeq():
         assert is_ours(found(holding))
     assert not is_ours(found(holding))
+
+
+def test_warnings_point_at_the_caller_of_what_was_imported_before(holding: ModuleType) -> None:
+    def branching(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return -y if y.sum() > 0 else y
+
+    with flashode.patch_torchdiffeq(), pytest.warns(flashode.FallbackWarning) as warned:
+        holding.ready(branching, torch.ones(2), TIMES)
+    (warning,) = warned
+    assert warning.filename == __file__
 
 
 def test_globals_of_modules_are_the_functions_themselves(holding: ModuleType) -> None:

@@ -16,7 +16,7 @@ import flashode
 def where(request: pytest.FixtureRequest) -> Iterator[str]:
     """Both kinds of installation."""
     if request.param == "installed":
-        pytest.importorskip("torchdiffeq")
+        pytest.importorskip("torchdiffeq", reason="torchdiffeq is not installed")
     else:
         request.getfixturevalue("absent")
     yield request.param

@@ -128,10 +128,32 @@ def test_one_reason_for_all_batch_sizes() -> None:
 
 
 def test_a_failed_solve_is_a_call(engine: str) -> None:
-    with flashode.record() as report, pytest.raises(flashode.SolverError):
+    with flashode.record() as report, pytest.raises(flashode.SolverError) as failed:
         flashode.odeint(bursting, start(), 3 * TIMES)
+    assert failed.value.statistics is not None
     assert only(report).calls == 1
-    assert only(report).evaluations == 0
+    assert only(report).evaluations == failed.value.statistics.evaluations > 0
+
+
+def test_a_failed_differentiated_solve_is_a_call(engine: str) -> None:
+    with flashode.record() as report, pytest.raises(flashode.SolverError) as failed:
+        flashode.odeint(bursting, start().requires_grad_(), 3 * TIMES)
+    assert failed.value.statistics is not None
+    assert only(report).calls == 1
+    assert only(report).evaluations == failed.value.statistics.evaluations > 0
+
+
+def test_a_failed_reverse_solve_counts_in_it(engine: str) -> None:
+    y0 = torch.full((8, 2), 1e3, dtype=torch.float64).requires_grad_()
+    options = {"max_num_steps": 2}
+    with flashode.record() as report:
+        states = flashode.odeint_adjoint(
+            decay, y0, TIMES, rtol=1.0, adjoint_params=(), adjoint_rtol=1e-12, adjoint_options=options
+        )
+        with pytest.raises(flashode.SolverError) as failed:
+            states.sum().backward()
+    assert failed.value.statistics is not None
+    assert only(report).backward_evaluations == failed.value.statistics.evaluations > 0
 
 
 def test_longest_first() -> None:

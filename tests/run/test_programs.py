@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import signal
 import subprocess
 import sys
+import zipapp
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import flashode
-from flashode.experiments import commands
+from flashode.engines import watchers
+from running import run
 
 SEEN = """
 import sys
@@ -34,11 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (programs / "beside.py").write_text("NAME = 'beside the script'\n")
     monkeypatch.chdir(tmp_path)
     yield programs
-    sys.modules.pop("beside", None)
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(commands.app, ["run", *map(str, arguments)])
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("beside", "programs")]:
+        del sys.modules[name]
 
 
 def write(folder: Path, text: str) -> Path:
@@ -97,10 +96,92 @@ def test_a_folder_with_a_main_module_runs(folder: Path) -> None:
     assert result.stdout == "beside the script ['x']\n"
 
 
-def test_the_interpreter_is_as_before(folder: Path) -> None:
-    before = (sys.argv, list(sys.path), sys.modules["__main__"])
-    run(folder / "seen.py", "one")
-    assert (sys.argv, list(sys.path), sys.modules["__main__"]) == before
+MODULE = """
+import os, sys
+
+names = ("__name__", "__file__", "__package__", "__cached__", "__doc__")
+main = sys.modules["__main__"]
+print(main.__dict__ is globals(), *(globals()[name] for name in names), sys.argv, sys.path[0])
+print(__spec__ and __spec__.name, type(__loader__).__name__, type(__builtins__).__name__)
+os.chdir("/")
+print(os.path.exists(__file__), os.path.dirname(os.path.abspath(__file__)))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("programs/program.py",),
+        ("programs/../programs/program.py", "x"),
+        ("programs",),
+        ("program.pyc",),
+        ("-m", "programs.program", "x"),
+        ("-m", "programs"),
+        ("-m", "program"),
+    ],
+    ids=" ".join,
+)
+def test_its_module_is_what_python_makes(folder: Path, arguments: tuple[str, ...]) -> None:
+    write(folder, MODULE)
+    (folder / "__main__.py").write_text(MODULE)
+    py_compile.compile(str(folder / "program.py"), cfile="program.pyc")
+    python = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == python.stdout
+
+
+def test_an_archive_runs(folder: Path) -> None:
+    (folder / "__main__.py").write_text("import beside, sys\nprint(beside.NAME, sys.argv)\n")
+    zipapp.create_archive(folder, "program.pyz")
+    result = run("program.pyz", "x")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "beside the script ['program.pyz', 'x']\n"
+
+
+OUTLIVING = """
+import atexit, pickle, sys, threading
+import torch
+from torchdiffeq import odeint
+
+class Kept:
+    pass
+
+def solve(name, method):
+    odeint(lambda t, y: -y, torch.ones(2), torch.linspace(0.0, 1.0, 2), method=method)
+    kept = pickle.loads(pickle.dumps(Kept()))
+    print(name, sys.argv, kept.__module__, sys.modules["__main__"].solve is solve)
+
+def late():
+    threading.main_thread().join()  # to the end of the script
+    import beside
+    solve(beside.NAME, "rk4")
+
+threading.Thread(target=late).start()
+atexit.register(solve, "at exit", "euler")
+"""
+
+
+def test_what_outlives_the_last_line_is_still_of_the_program(folder: Path) -> None:
+    write(folder, OUTLIVING)
+    package = str(Path(flashode.__file__).resolve().parents[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "flashode", "run", "--report", "programs/program.py", "x"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": package},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "".join(
+        f"{name} ['programs/program.py', 'x'] __main__ True\n" for name in ("beside the script", "at exit")
+    )
+    heading, _, *rows = done.stderr.splitlines()
+    assert heading.strip() == "flashode: solves"
+    assert {(method, calls) for _, _, method, _, calls, *_ in map(str.split, rows)} == {
+        ("rk4", "1"),
+        ("euler", "1"),
+    }
 
 
 def test_what_outlives_the_program_uses_flashode(folder: Path) -> None:
@@ -138,6 +219,20 @@ def test_a_syntax_error_is_shown_as_python_would(folder: Path) -> None:
     assert result.stderr == python.stderr
 
 
+@pytest.mark.parametrize("report", [(), ("--report",)])
+def test_an_exception_of_the_package_of_a_module_is_shown(folder: Path, report: tuple[str, ...]) -> None:
+    (folder / "__init__.py").write_text("import surely_not_installed\n")
+    result = run(*report, "-m", "programs.seen")
+    assert result.exit_code == 1
+    traceback = result.stderr.splitlines()
+    assert traceback[:2] == [
+        "Traceback (most recent call last):",
+        f'  File "{folder / "__init__.py"}", line 1, in <module>',
+    ]
+    assert "ModuleNotFoundError: No module named 'surely_not_installed'" in traceback
+    assert ("flashode: no solves" in traceback) == bool(report)
+
+
 def test_an_import_that_fails_in_the_program_is_an_exception_of_its_own(folder: Path) -> None:
     result = run(write(folder, "import surely_not_installed\n"))
     assert result.exit_code == 1
@@ -166,17 +261,26 @@ def test_an_interrupted_program(folder: Path) -> None:
     ("arguments", "message"),
     [
         (("nothing.py",), "there is no file nothing.py"),
-        (("programs",), "can't find '__main__' module in 'programs'"),
-        (("-m", "nothing_such"), "No module named nothing_such"),
-        (("-m", "programs"), "No module named programs.__main__"),
+        (("programs",), "there is no module __main__ in programs"),
+        (("-m", "nothing_such"), "there is no module nothing_such"),
+        (("-m", "nothing_such.at_all"), "there is no module nothing_such.at_all"),
+        (("-m", "json.decoder.more"), "there is no module json.decoder.more"),
+        (("-m", "programs"), "there is no module programs.__main__"),
+        (("-m", "_json"), "_json is no module that can be run"),
+        (("-m", ".seen"), ".seen"),
+        (("-m", "__main__"), "__main__"),
     ],
 )
-def test_what_cannot_be_run_is_said_in_a_line(folder: Path, arguments: tuple[str, ...], message: str) -> None:
-    result = run(*arguments)
+@pytest.mark.parametrize("report", [(), ("--report",)])
+def test_what_cannot_be_run_is_said_in_a_line(
+    folder: Path, arguments: tuple[str, ...], message: str, report: tuple[str, ...]
+) -> None:
+    result = run(*report, *arguments)
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
     assert message in line
+    assert watchers == []
 
 
 def test_a_program_is_required() -> None:

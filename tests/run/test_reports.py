@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from flashode.experiments import commands
+from running import Result, run
 
 SOLVING = """
 import sys
@@ -52,10 +51,6 @@ def script(tmp_path: Path) -> Path:
     path = tmp_path / "solving.py"
     path.write_text(SOLVING)
     return path
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(commands.app, ["run", *map(str, arguments)])
 
 
 def table(result: Result) -> dict[tuple[str, str], list[str]]:

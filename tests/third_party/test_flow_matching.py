@@ -16,7 +16,7 @@ from third_party.losses import train_twice
 
 pytest.importorskip("tqdm", reason="flow_matching imports tqdm, which it does not require")
 solver = pytest.importorskip("flow_matching.solver", reason="flow_matching is not installed")
-path = pytest.importorskip("flow_matching.path")
+path = pytest.importorskip("flow_matching.path", reason="flow_matching is not installed")
 
 BATCH = 32
 DTYPE = torch.float64

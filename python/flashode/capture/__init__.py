@@ -19,11 +19,12 @@ from flashode.capture.refusal import Failed, Refusal
 from flashode.capture.watching.environment import obstacle, undisturbed
 from flashode.capture.watching.guard_code import Bound
 from flashode.capture.watching.guards import watch
+from flashode.capture.watching.meddling import obstacle as obstacle_beside
 from flashode.declined import Declined
 from flashode.state import State, components
 from flashode.verify import Verify
 
-__all__ = ["Capture", "attempt", "capture"]
+__all__ = ["Capture", "attempt", "capture", "meddling"]
 
 MAX_DOUBTS = 3
 
@@ -73,6 +74,25 @@ def attempt(func: Field, call: Callable[[], object]) -> Exception | None:
     """What ``call``, which calls ``func``, raises; see :func:`attempted`."""
     with _making:
         return attempted(func, call)
+
+
+def meddling(other: Field, func: Field, capture: Capture) -> str | None:
+    """What another function may do that keeps it from being called while a capture stands for ``func``.
+
+    Args:
+        other: the other function.
+        func: the captured one.
+        capture: its capture.
+
+    Returns:
+        a predicate that describes it, in which "it" is ``func``; None if it may be called.
+    """
+    try:
+        # Data of which there is too much to watch is no part of a captured function.
+        meddler = watch(other, past_data=True)
+    except Refusal as refusal:
+        return f"may read or change anything: {refusal}"
+    return obstacle_beside(meddler, watch(func), {place for _, place, _ in capture.counters})
 
 
 class _Call(NamedTuple):

@@ -64,7 +64,7 @@ def unsteady(func: Any, key: Key, watched: Watched, entries: Sequence[Entry]) ->
         f"{names} changes from solve to solve, and each value would be captured anew; "
         "a 0-d tensor or a buffer in its place is read at every solve"
     )
-    check = watched.code.compile(dropped={*counters, *(owner for owner, _ in changed)})
+    check = watched.code.compile(dropped={*watched.idle, *counters, *(owner for owner, _ in changed)})
     check = check if only is None else _of_one(check, only)
     return Entry(key, check, Declined(reason), batched=key.structure.batch is not None)
 

@@ -50,11 +50,11 @@ def make(func: Field, watched: Watched, t: Tensor, y: State, compare: bool = Tru
         raise
     except Refusal as refusal:
         # Whatever a call changes must not make the refusal look outdated.
-        check = watched.code.compile(dropped=effects.changed)
+        check = watched.code.compile(dropped={*effects.changed, *watched.idle})
         declined = Declined(str(refusal), raised=isinstance(refusal, Failed))
         return Entry(key, check, declined, batched=batch is not None)
     counters = effects.counters or {}
-    check = watched.code.compile(dropped=(), counters=counters)
+    check = watched.code.compile(dropped=watched.idle, counters=counters)
     entry = Entry(key, check, lowered, lowered.batched and not lowered.carried, tuple(counters.items()))
     entry.compared = compare
     if compare and lowered.batched and batch is not None:

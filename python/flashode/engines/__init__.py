@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
-from warnings import warn
 
 from torch import nn
 
+from flashode import notices
 from flashode.declined import Declined
 from flashode.engines.plan import Engine, Plan
 from flashode.errors import FallbackWarning
@@ -109,7 +109,7 @@ def choose(problem: Problem, adjoint: Adjoint | None) -> Plan:
         ((name, refusal),) = choice.declined.items()
         raise EngineDeclined(f"the {name} engine cannot run this solve because {refusal.reason}")
     for name, refusal in choice.declined.items():
-        if not (refusal.absent or refusal.outrun):
+        if not (refusal.absent or refusal.expected):
             _warn_once(problem, name, refusal)
     plan = choice.plan
     for watcher in watchers:
@@ -140,8 +140,7 @@ def _warn_once(problem: Problem, engine: str, refusal: Declined) -> None:
         'flashode.explain(func, y0) says more, and warnings.filterwarnings("ignore", '
         "category=flashode.FallbackWarning) silences this"
     )
-    # Past choose and the public function, so that the caller's own line is shown.
-    warn(message, FallbackWarning, stacklevel=4)
+    notices.warn(message, FallbackWarning)
 
 
 def error_of(problem: Problem) -> Exception | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
+from flashode import notices
 from flashode.errors import ConvergenceWarning
 from flashode.methods import Adams
 from flashode.problem import AdamsOptions, ImplicitOptions, Problem
@@ -19,10 +18,9 @@ def warn_unconverged(problem: Problem, t: float) -> None:
     options = problem.options
     assert isinstance(options, AdamsOptions | ImplicitOptions)
     tolerances = ", larger rtol and atol" if isinstance(problem.method, Adams) else ""
-    warnings.warn(
+    notices.warn(
         f"{problem.method.name}: the equations of a step were not solved in max_iters = {options.max_iters} "
         f"iterations, first at t = {problem.direction * t:.9g}; the solve goes on with what was reached and "
         f"may be wrong. Smaller steps{tolerances} or options={{'max_iters': ...}} may help",
         ConvergenceWarning,
-        stacklevel=2,
     )

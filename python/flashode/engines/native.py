@@ -11,10 +11,10 @@ import torch
 from flashode.capture import capture
 from flashode.declined import Declined
 from flashode.engines.build import VERSION
-from flashode.engines.native_event import make_event, reads_counters
+from flashode.engines.native_event import event_obstacle, make_event
 from flashode.engines.native_field import make_field
 from flashode.engines.native_plan import NativePlan
-from flashode.engines.native_scope import adjoint_obstacle, obstacle, too_many_unknowns
+from flashode.engines.native_scope import adjoint_obstacle, foreign, obstacle, too_many_unknowns
 
 if TYPE_CHECKING:
     from flashode.problem import Adjoint, Problem
@@ -52,6 +52,10 @@ class NativeEngine:
 
     def plan(self, problem: Problem, adjoint: Adjoint | None) -> NativePlan | Declined:
         """A plan, or the first thing that keeps this problem from running here."""
+        for method in (problem.method, *(() if adjoint is None else (adjoint.method,))):
+            reason = foreign(method)
+            if reason is not None:
+                return Declined(reason, expected=True)
         reason = obstacle(problem) or (None if adjoint is None else adjoint_obstacle(problem, adjoint))
         if reason is not None:
             return Declined(reason)
@@ -68,8 +72,9 @@ class NativeEngine:
         if isinstance(field, Declined):
             return field
         event = make_event(_flashode, problem)
-        if reads_counters(event, field):
-            return Declined("its event function reads a number of the same name as one that it counts with")
+        reason = event_obstacle(problem, event, field)
+        if reason is not None:
+            return Declined(reason)
         rows = sum(rows for rows, moves in field.layout.segments if moves)
         for method in (problem.method, *(() if adjoint is None else (adjoint.method,))):
             reason = too_many_unknowns(method, rows)

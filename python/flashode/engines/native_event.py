@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flashode.capture import capture
+from flashode.capture import capture, meddling
 from flashode.capture.events import event_field
 from flashode.declined import Declined
 from flashode.engines.native_field import NativeField, make_field
@@ -32,8 +32,16 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
     return make_field(module, problem, captured, connected=False)
 
 
-def reads_counters(event: NativeField | Declined | None, field: NativeField) -> bool:
-    """Whether an event function may read what the field counts: that is brought up to date at the end."""
-    if not isinstance(event, NativeField):
-        return False
-    return any(place in event.capture.numbers for _, place, _ in field.capture.counters)
+def event_obstacle(problem: Problem, event: NativeField | Declined | None, field: NativeField) -> str | None:
+    """What the event function may have to do with the field's counters, or do to what the field reads.
+
+    Counters are brought up to date at the end, and a captured field presumes that nothing else changes.
+    """
+    if event is None or problem.event is None:
+        return None
+    if isinstance(event, Declined):
+        does = meddling(problem.event.function, problem.func, field.capture)
+        return None if does is None else f"its event function {does}"
+    if event.capture.numbers.isdisjoint(place for _, place, _ in field.capture.counters):
+        return None
+    return "its event function reads a number of the same name as one that it counts with"

@@ -78,7 +78,7 @@ def make_field(module: Any, problem: Problem, capture: Capture, *, connected: bo
     layout = Layout(problem.structure, capture.batched, carried)
     reason = too_few_trajectories(made.cost, layout.batch, problem.y0.element_size())
     if reason is not None:
-        return Declined(reason, outrun=True)
+        return Declined(reason, expected=True)
     inputs = capture.parameters()
     return NativeField(
         module, problem, capture, layout, connected_inputs(inputs, made.reach) if connected else inputs

@@ -82,6 +82,11 @@ class NativePlan:
         self._grid = None if problem.method.adaptive else Grid(problem, connected=adjoint is None)
 
     @property
+    def event_called(self) -> str | None:
+        """Why the event function is called from Python."""
+        return self.event.reason if isinstance(self.event, Declined) else None
+
+    @property
     def parameters(self) -> tuple[Tensor, ...]:
         """What the Program reads, its own and carried, and the grid; with an adjoint, its parameters."""
         if self._adjoint is not None:
@@ -92,7 +97,10 @@ class NativePlan:
         """Solve without autograd."""
         problem, field, layout = self._problem, self._field, self._layout
         times = memory_of(problem.t)
-        grid = times if self._grid is None or self._grid.is_given else memory_of(self._grid.values)
+        grid = times
+        # Until an event equal steps go on from the start: most of a grid to the last time would be in vain.
+        if problem.event is None and self._grid is not None and not self._grid.is_given:
+            grid = memory_of(self._grid.values)
         parameters = tuple(
             plain(p) if p.requires_grad or not record else p.detach().clone() for p in self._inputs
         )

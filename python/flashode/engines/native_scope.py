@@ -7,15 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from flashode.methods import Method, Tableau
+from flashode.methods import Method, SciPy, Tableau
 from flashode.problem import (
-    AdamsOptions,
     AdaptiveOptions,
     Adjoint,
     FixedOptions,
     Options,
     Problem,
-    SciPyOptions,
 )
 from flashode.program import Binary, Program, Unary
 
@@ -40,11 +38,14 @@ def obstacle(problem: Problem) -> str | None:
     return _options_obstacle(options)
 
 
-def _options_obstacle(options: Options) -> str | None:
-    if isinstance(options, SciPyOptions):
+def foreign(method: Method) -> str | None:
+    """Why a method is not the native engine's at all, or None."""
+    if isinstance(method, SciPy):
         return "SciPy runs its solvers itself"
-    if isinstance(options, AdamsOptions):
-        return "its method is no Runge-Kutta method"
+    return None if isinstance(method, Tableau) else "its method is no Runge-Kutta method"
+
+
+def _options_obstacle(options: Options) -> str | None:
     if isinstance(options, AdaptiveOptions) and options.dtype != torch.float64:
         return f"the option dtype is {options.dtype}, not torch.float64"
     return None

@@ -61,6 +61,10 @@ class Plan(Protocol):
         """Whether it has a discrete vjp of its own; otherwise autograd reverses ``differentiable``."""
 
     @property
+    def event_called(self) -> str | None:
+        """Why the event function is called from Python, where all else is not."""
+
+    @property
     def parameters(self) -> tuple[torch.Tensor, ...]:
         """Tensors that receive gradients, read afresh for this solve."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from flashode.errors import SolverError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 # Told the seconds that something took, and what it cost where that is known.
 Listener = Callable[[float, "Statistics | None"], None]
+Found = TypeVar("Found")
 
 
 class WatchedPlan:
@@ -35,6 +38,11 @@ class WatchedPlan:
         return self._plan.reversible
 
     @property
+    def event_called(self) -> str | None:
+        """As the plan's."""
+        return self._plan.event_called
+
+    @property
     def parameters(self) -> tuple[Tensor, ...]:
         """As the plan's."""
         return self._plan.parameters
@@ -46,13 +54,7 @@ class WatchedPlan:
 
     def forward(self, *, record: bool) -> Forward:
         """As the plan's."""
-        found: Forward | None = None
-        began = time.perf_counter()
-        try:
-            found = self._plan.forward(record=record)
-            return found
-        finally:
-            self._solved(time.perf_counter() - began, None if found is None else found.statistics)
+        return _told(self._solved, lambda: self._plan.forward(record=record), lambda found: found.statistics)
 
     def discrete_vjp(self, record: object, checkpoints: tuple[Tensor, ...], grad_states: Tensor) -> Gradients:
         """As the plan's."""
@@ -66,21 +68,28 @@ class WatchedPlan:
         self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor | None]:
         """As the plan's; of a reversible plan it is part of a reverse pass that has gradients in turn."""
-        began = time.perf_counter()
-        try:
-            return self._plan.differentiable(t, y0, parameters)
-        finally:
-            seconds = time.perf_counter() - began
-            if self.reversible:
-                self._reversed(seconds, None)
-            else:
-                self._solved(seconds, self._plan.statistics)  # None if it failed
+        return _told(
+            self._reversed if self.reversible else self._solved,
+            lambda: self._plan.differentiable(t, y0, parameters),
+            lambda _: None if self.reversible else self._plan.statistics,
+        )
 
     def _gradients(self, reverse: Callable[[], Gradients]) -> Gradients:
-        found: Gradients | None = None
-        began = time.perf_counter()
-        try:
-            found = reverse()
-            return found
-        finally:
-            self._reversed(time.perf_counter() - began, None if found is None else found.statistics)
+        return _told(self._reversed, reverse, lambda found: found.statistics)
+
+
+def _told(
+    listener: Listener, work: Callable[[], Found], statistics: Callable[[Found], Statistics | None]
+) -> Found:
+    """What the work gives or raises, after the listener has heard of it."""
+    cost: Statistics | None = None
+    began = time.perf_counter()
+    try:
+        found = work()
+        cost = statistics(found)
+        return found
+    except SolverError as error:
+        cost = error.statistics
+        raise
+    finally:
+        listener(time.perf_counter() - began, cost)

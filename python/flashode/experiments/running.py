@@ -1,12 +1,8 @@
 """The command `flashode run`: somebody's program, unchanged, with flashode in torchdiffeq's place."""
 
-import os
-import runpy
+import atexit
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
+from contextlib import ExitStack
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 import flashode
+from flashode.experiments import main_module
 from flashode.experiments.engine import Engine
 from flashode.report import HEADINGS, WORDS
 
@@ -53,60 +50,33 @@ def run(
     Options of flashode come before SCRIPT; what follows it is the program's.
 
     The status is the program's: 1 after an exception, 130 after Ctrl-C, else what it exits with.
+
+    Worker processes that are spawned use torchdiffeq itself; solves of forked ones are not in the table.
     """
-    if not module and not Path(program).exists():
-        _refuse(f"there is no file {program}")
-    flashode.patch_torchdiffeq()  # for good: threads and exit handlers of the program may outlive it
-    with flashode.record() as solves, flashode.use_engine(engine.value):
-        try:
-            with _interpreter_state(program, arguments or [], module):
-                if module:
-                    runpy.run_module(program, run_name="__main__", alter_sys=True)
-                else:
-                    runpy.run_path(program, run_name="__main__")
-        except SystemExit:
-            raise
-        except BaseException as error:
-            _end(error)
-        finally:
-            if report:
-                _print_report(solves)
-
-
-@contextmanager
-def _interpreter_state(program: str, arguments: list[str], module: bool) -> Iterator[None]:
-    """What the interpreter would have set before it started the program."""
-    argv, path = sys.argv, list(sys.path)
-    sys.argv = ["-m" if module else program, *arguments]
-    if module:
-        sys.path[:1] = [os.getcwd()]
-    else:
-        sys.path[:1] = [str(Path(program).resolve().parent)]
+    # For good, and undone by exit handlers registered before the program's and so called after them: threads
+    # and exit handlers of the program outlive its last line, and their solves count.
+    flashode.patch_torchdiffeq()
+    process = ExitStack()
+    atexit.register(process.close)
+    process.enter_context(flashode.use_engine(engine.value))
+    if report:
+        atexit.register(_print_report, process.enter_context(flashode.record()))
     try:
-        yield
-    finally:
-        sys.argv = argv
-        sys.path[:] = path
+        main_module.start(program, arguments or [], module=module)
+    except SystemExit:
+        raise
+    except main_module.CannotStart as error:
+        atexit.unregister(_print_report)
+        _refuse(str(error))
+    except BaseException as error:
+        _end(error)
 
 
 def _end(error: BaseException) -> NoReturn:
     """Shows what ended the program, as the interpreter would."""
-    error.__traceback__ = _within_program(error.__traceback__)
-    if error.__traceback__ is None and isinstance(error, ImportError | OSError):
-        # Nothing of the program has run: it cannot be found or read.
-        _refuse(str(error))
+    error.__traceback__ = main_module.within_program(error.__traceback__)
     sys.excepthook(type(error), error, error.__traceback__)
     raise typer.Exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED) from None
-
-
-def _within_program(traceback: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames that started the program."""
-    while traceback is not None:
-        file = traceback.tb_frame.f_code.co_filename
-        if file not in (__file__, runpy.__file__) and not file.startswith("<frozen "):
-            break
-        traceback = traceback.tb_next
-    return traceback
 
 
 def _refuse(message: str) -> NoReturn:

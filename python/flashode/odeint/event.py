@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 
 from flashode.autograd import EventTime
 from flashode.odeint.solve import odeint
-from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, make_problem
+from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, as_bool, make_problem
 from flashode.state import components
 
 
@@ -55,7 +55,12 @@ def odeint_event(
         ValueError: If an argument has an impossible value.
         SolverError: As :func:`odeint`.
     """
-    t = _times(t0, y0, reverse_time)
+    if not callable(event_fn):
+        raise TypeError(f"event_fn must be a callable of (t, y), got {type(event_fn).__name__}")
+    if not callable(odeint_interface):
+        found = type(odeint_interface).__name__
+        raise TypeError(f"odeint_interface must be a callable like odeint, got {found}")
+    t = _times(t0, y0, as_bool("reverse_time", reverse_time))
     event_t, solution = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
     parts = components(solution)
     last = torch.cat([part[-1].reshape(-1) for part in parts]) if len(parts) > 1 else parts[0][-1]

@@ -18,6 +18,7 @@ from flashode.problem.options import (
     Options,
     SciPyOptions,
 )
+from flashode.problem.switches import as_bool
 from flashode.state import State
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Problem",
     "SciPyOptions",
     "State",
+    "as_bool",
     "fixed_grid",
     "found_times",
     "make_adjoint",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 
+from flashode import notices
 from flashode.methods import Method
 from flashode.problem.definition import Callbacks, Problem
 from flashode.problem.normalise import find_callbacks, find_method, time_dtype
@@ -76,10 +76,9 @@ def make_adjoint(
     )
     parameters, excluded = _parameters(problem.func, adjoint_params)
     if excluded and callable(norm):
-        warnings.warn(
+        notices.warn(
             "some adjoint_params do not require grad: they are left out of the adjoint solve and the norm "
-            "does not see them",
-            stacklevel=3,
+            "does not see them"
         )
     # Of inherited options the forward solve has warned already.
     made = make_options(used, given, -problem.direction, "adjoint_options", warn=adjoint_options is not None)

@@ -58,6 +58,7 @@ class Problem:
         linearise: What an implicit method asks, instead of differentiating the function, for the rates and
             their Jacobian in the coupled elements alone; or None.
         coupled: The elements of a flat state on which the rates depend, or None where that is all of them.
+        norm_argument: What the user calls the option ``norm``, in messages.
     """
 
     func: Callable[..., Any]
@@ -76,6 +77,7 @@ class Problem:
     every_step: bool = False
     linearise: Linearise | None = None
     coupled: slice | None = None
+    norm_argument: str = "options['norm']"
 
     @cached_property
     def structure(self) -> Structure:
@@ -145,7 +147,7 @@ class Problem:
         """The norm of a state-shaped tensor that errors are measured in, 0-d."""
         custom = self.options.norm
         if custom is not None:
-            return torch.as_tensor(custom(self.unflatten(x)))
+            return as_norm(self.norm_argument, custom(self.unflatten(x)))
         return self.state_norm(x)
 
     def state_norm(self, x: torch.Tensor) -> torch.Tensor:
@@ -154,6 +156,27 @@ class Problem:
             return rms(x)
         parts = torch.split(x, [shape.numel() for shape in self.shapes])
         return torch.stack([rms(part) for part in parts]).amax()
+
+
+def as_norm(argument: str, value: Any) -> torch.Tensor:
+    """What a user's norm returned, 0-d and real.
+
+    Args:
+        argument: What the norm is called in messages.
+        value: What it returned.
+
+    Raises:
+        TypeError: If that is no number and no tensor that holds one.
+    """
+    try:
+        norm = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        got = type(value).__name__
+    else:
+        if norm.numel() == 1:
+            return (norm.abs() if norm.is_complex() else norm).reshape(())
+        got = f"shape {tuple(norm.shape)}"
+    raise TypeError(f"{argument} must return one number, as a number or a tensor that holds it, got {got}")
 
 
 def rms(x: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from itertools import islice
 from operator import lt
@@ -11,6 +10,7 @@ from typing import Any, get_args
 
 import torch
 
+from flashode import notices
 from flashode.methods import METHODS, Method, SciPy
 from flashode.problem.definition import Callback, Callbacks, Problem
 from flashode.problem.event import make_event
@@ -124,10 +124,9 @@ def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
         unsupported, why = ("step", "accept_step", "reject_step"), "is run by SciPy"
     ignored = [kind for kind in unsupported if found[kind] is not None]
     if ignored:
-        warnings.warn(
+        notices.warn(
             f"method {method.name!r} {why} and does not call "
-            f"{', '.join(f'callback_{kind}{suffix}' for kind in ignored)}",
-            stacklevel=4,
+            f"{', '.join(f'callback_{kind}{suffix}' for kind in ignored)}"
         )
         found.update(dict.fromkeys(ignored))
     return Callbacks(*found.values())
@@ -189,6 +188,6 @@ def _make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tupl
     if not all(map(lt, times, islice(times, 1, None))):
         raise ValueError(f"t must be strictly increasing or strictly decreasing, got {given}")
     if t.device != device:
-        warnings.warn(f"t is on {t.device} and y0 on {device}; t is moved there", stacklevel=4)
+        notices.warn(f"t is on {t.device} and y0 on {device}; t is moved there")
         t = t.to(device)
     return direction, t if direction > 0 else -t, tuple(times)

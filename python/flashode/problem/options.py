@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 
+from flashode import notices
 from flashode.methods import Adams, Method, SciPy
 from flashode.methods.adams import LEAST_SLOPES, MAX_ORDER
+from flashode.problem.switches import as_bool
 
+# What the compiled module counts to.
+_MOST_STEPS = 2**31 - 1
 # (state or tuple of states) -> 0-d tensor or float
 Norm = Callable[[Any], Any]
 # (func, y0, t) -> 1-D tensor from t[0] to t[-1], in the caller's own time
@@ -44,7 +47,7 @@ class AdaptiveOptions:
     safety: float = 0.9
     ifactor: float = 10.0
     dfactor: float = 0.2
-    max_num_steps: int = 2**31 - 1
+    max_num_steps: int = _MOST_STEPS
     dtype: torch.dtype = torch.float64
     norm: Norm | None = None
     step_t: tuple[float, ...] = ()
@@ -118,6 +121,7 @@ _DEFAULTS: dict[type[Options], Options] = {
     kind: kind() for kind in (AdaptiveOptions, FixedOptions, ImplicitOptions, AdamsOptions, SciPyOptions)
 }
 _INTERPOLATIONS = ("linear", "cubic")
+_SCIPY_SOLVERS = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
 
 def make_options(
@@ -151,22 +155,20 @@ def make_options(
     names = frozenset(field.name for field in fields(kind))
     unknown = [name for name in options if name not in names]
     if unknown and warn:
-        warnings.warn(
+        notices.warn(
             f"{argument}: {method.name} does not know {', '.join(map(repr, unknown))}; it takes "
-            f"{', '.join(sorted(names))}",
-            stacklevel=4,
+            f"{', '.join(sorted(names))}"
         )
     known = {name: value for name, value in options.items() if name in names}
     check = _Check(argument)
     if issubclass(kind, FixedOptions):
         made = _fixed(kind, known, direction, check)
         if warn and isinstance(made, AdamsOptions) and made.max_order <= LEAST_SLOPES:
-            warnings.warn(
-                f"{check.name('max_order')} is below {LEAST_SLOPES + 1}: {method.name} takes its steps by rk4",
-                stacklevel=4,
+            notices.warn(
+                f"{check.name('max_order')} is below {LEAST_SLOPES + 1}: {method.name} takes its steps by rk4"
             )
         return made
-    return _scipy(known, check) if kind is SciPyOptions else _adaptive(known, direction, check)
+    return _scipy(known, check, warn) if kind is SciPyOptions else _adaptive(known, direction, check)
 
 
 def _kind(method: Method) -> type[Options]:
@@ -187,13 +189,25 @@ class _Check:
         return f"{self.argument}[{option!r}]"
 
     def real(self, option: str, value: Any, accepted: str, valid: Callable[[float], bool]) -> float:
-        try:
-            number = float(value.detach() if isinstance(value, torch.Tensor) else value)
-        except (TypeError, ValueError, RuntimeError):
-            raise TypeError(f"{self.name(option)} must be {accepted}, got {value!r}") from None
+        number = self._number(option, value, accepted)
         if not valid(number):
             raise ValueError(f"{self.name(option)} must be {accepted}, got {number!r}")
         return number
+
+    def integer(self, option: str, value: Any, accepted: str, least: int, most: int) -> int:
+        number = self._number(option, value, accepted)
+        whole = number.is_integer()
+        if not (whole and least <= number <= most):
+            raise ValueError(
+                f"{self.name(option)} must be {accepted}, got {int(number) if whole else number}"
+            )
+        return int(number)
+
+    def _number(self, option: str, value: Any, accepted: str) -> float:
+        try:
+            return float(value.detach() if isinstance(value, torch.Tensor) else value)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"{self.name(option)} must be {accepted}, got {value!r}") from None
 
     def callable(self, option: str, value: Any, accepted: str) -> Any:
         if not callable(value):
@@ -217,8 +231,9 @@ def _adaptive(options: dict[str, Any], direction: float, check: _Check) -> Adapt
         if options.get(name) is not None:
             values[name] = check.real(name, options[name], accepted, valid)
     if "max_num_steps" in options:
-        steps = check.real("max_num_steps", options["max_num_steps"], "a positive integer", lambda x: x >= 1)
-        values["max_num_steps"] = 2**31 - 1 if math.isinf(steps) else int(steps)
+        accepted, valid = "a positive integer", lambda x: x >= 1 and (math.isinf(x) or x.is_integer())
+        steps = check.real("max_num_steps", options["max_num_steps"], accepted, valid)
+        values["max_num_steps"] = int(min(steps, _MOST_STEPS))
     if "dtype" in options:
         dtype = options["dtype"]
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
@@ -246,6 +261,8 @@ def _adaptive(options: dict[str, Any], direction: float, check: _Check) -> Adapt
 
 def _times(option: str, value: Any, direction: float, check: _Check) -> tuple[float, ...]:
     accepted = "a one-dimensional tensor or a sequence of finite times"
+    if isinstance(value, torch.Tensor) and value.dim() != 1:
+        raise TypeError(f"{check.name(option)} must be {accepted}, got shape {tuple(value.shape)}")
     try:
         if isinstance(value, torch.Tensor):
             value = value.detach().tolist()
@@ -259,19 +276,31 @@ def _times(option: str, value: Any, direction: float, check: _Check) -> tuple[fl
     return tuple(sorted(times))
 
 
-def _scipy(options: dict[str, Any], check: _Check) -> SciPyOptions:
+def _scipy(options: dict[str, Any], check: _Check, warn: bool) -> SciPyOptions:
     values: dict[str, Any] = {}
     if "solver" in options:
-        if not isinstance(options["solver"], str):
-            raise TypeError(f"{check.name('solver')} must be a string, got {options['solver']!r}")
-        values["solver"] = options["solver"]
+        solver = options["solver"]
+        if not isinstance(solver, str):
+            raise TypeError(f"{check.name('solver')} must be a string, got {solver!r}")
+        if solver not in _SCIPY_SOLVERS:
+            accepted = ", ".join(map(repr, _SCIPY_SOLVERS))
+            raise ValueError(f"{check.name('solver')} must be one of {accepted}, got {solver!r}")
+        values["solver"] = solver
     for name in ("min_step", "max_step"):
         if options.get(name) is not None:
             accepted, valid = _ADAPTIVE_REALS[name]
             values[name] = check.real(name, options[name], accepted, valid)
     if options.get("norm") is not None:
         values["norm"] = check.callable("norm", options["norm"], "a callable")
-    return SciPyOptions(**values)
+    made = SciPyOptions(**values)
+    if made.min_step is None or made.solver == "LSODA":
+        return made
+    if warn:
+        notices.warn(
+            f"{check.name('min_step')} is left out: of SciPy's solvers only 'LSODA' takes it, and "
+            f"{check.name('solver')} is {made.solver!r}"
+        )
+    return replace(made, min_step=None)
 
 
 def _fixed(
@@ -299,19 +328,16 @@ def _fixed(
         if options["interp"] not in _INTERPOLATIONS:
             raise ValueError(f"{check.name('interp')} must be 'linear' or 'cubic', got {options['interp']!r}")
         values["interp"] = options["interp"]
-    if "perturb" in options:
-        values["perturb"] = bool(options["perturb"])
+    if options.get("perturb") is not None:
+        values["perturb"] = as_bool(check.name("perturb"), options["perturb"])
     if options.get("norm") is not None:
         values["norm"] = check.callable("norm", options["norm"], "a callable")
     if options.get("max_iters") is not None:
-        values["max_iters"] = int(
-            check.real("max_iters", options["max_iters"], "a positive integer", lambda x: 1 <= x < 2**31)
-        )
+        accepted = "a positive integer"
+        values["max_iters"] = check.integer("max_iters", options["max_iters"], accepted, 1, _MOST_STEPS)
     if options.get("max_order") is not None:
         accepted = f"an integer from 1 to {MAX_ORDER}"
-        values["max_order"] = int(
-            check.real("max_order", options["max_order"], accepted, lambda x: 1 <= x <= MAX_ORDER)
-        )
+        values["max_order"] = check.integer("max_order", options["max_order"], accepted, 1, MAX_ORDER)
     return kind(**values)
 
 

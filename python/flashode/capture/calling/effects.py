@@ -16,9 +16,8 @@ from flashode.capture.calling.printing import printing_refused
 from flashode.capture.calling.settings import Settings
 from flashode.capture.calling.tensors import Content
 from flashode.capture.refusal import Refusal
-from flashode.capture.watching.counting import only_counts, only_counts_item
+from flashode.capture.watching.counting import merely_counted
 from flashode.capture.watching.guard_code import Owner
-from flashode.capture.watching.relevance import REFLECTION
 from flashode.capture.watching.watched import Watched
 
 T = TypeVar("T")
@@ -87,19 +86,8 @@ class Effects:
             if container.variable is None or type(old) is not int or type(new) is not int:
                 raise Refusal(f"it changes {label}")
             counters[container.variable, key] = new - old
-            if not self._only_counts(change):
+            if not merely_counted(self._watched, container, key):
                 raise Refusal(f"the counter {label} is used for more than counting")
         if self.counters not in (None, counters):
             raise Refusal("its counters grow unevenly from call to call")
         self.counters = counters
-
-    def _only_counts(self, change: Change) -> bool:
-        container, key, codes = change.container, change.key, self._watched.codes
-        if not self._watched.names.isdisjoint(REFLECTION - {"hasattr"}):
-            return False
-        if container.of_object or container.places is not None:
-            return all(only_counts(code, key) for code in codes)
-        if container.name:
-            return all(only_counts(code, container.name) for code in codes)
-        name = self._watched.name_of(container)
-        return name is not None and all(only_counts_item(code, name, key) for code in codes)

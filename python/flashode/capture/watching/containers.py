@@ -6,6 +6,7 @@ from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from flashode.capture.refusal import Refusal
 from flashode.capture.watching import classes
@@ -32,6 +33,8 @@ def known(kind: type) -> bool:
 def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -> None:
     """Adds the checks for a container and what is in it."""
     if depth >= MAX_DEPTH or len(value) > MAX_ITEMS:
+        if walk.past_data and _is_data(value):
+            return
         raise Refusal(f"{label} is a deep or large container, which cannot be watched cheaply")
     variable = walk.seen(expression, value)
     if variable is None:
@@ -59,6 +62,16 @@ def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -
             raise Refusal(f"{label} has a key that cannot be watched")
         with walk.code.owned_by((variable, key)):
             walk.value(f"{variable}[{key!r}]", value[key], f"{label}[{key!r}]", depth + 1)
+
+
+def _is_data(value: Any, depth: int = 0) -> bool:
+    """Whether there is nothing in it but numbers, words and tensors."""
+    kind = type(value)
+    if kind in _TABLES:
+        return _is_data([*value.keys(), *value.values()], depth)
+    if kind in _SEQUENCES or kind in _SETS:
+        return depth < MAX_DEPTH and all(_is_data(item, depth + 1) for item in value)
+    return simple(value) or (kind is Tensor and not value.__dict__)
 
 
 def array(walk: Walk, expression: str, value: np.ndarray[Any, Any], label: str) -> None:

@@ -10,26 +10,54 @@ import types
 from typing import Any
 
 from flashode.capture.watching.bytecode import instructions, nested
+from flashode.capture.watching.guard_code import Owner
+from flashode.capture.watching.relevance import REFLECTION
+from flashode.capture.watching.watched import Container, Watched
 
 _ADDITIONS = ("+", "+=")
-_STORES = ("STORE_ATTR", "STORE_DEREF", "STORE_GLOBAL")
+_STORES = ("STORE_ATTR", "STORE_DEREF", "STORE_GLOBAL", "STORE_NAME")
+ASSIGNMENTS = (*_STORES, "DELETE_ATTR", "DELETE_DEREF", "DELETE_GLOBAL", "DELETE_NAME")
 _MOVES = ("SWAP", "LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_DEREF")
 
 
+def idle_counters(watched: Watched) -> frozenset[Owner]:
+    """Attributes that the code counts with, if it runs at all, and that nothing else reads.
+
+    No result can hang on them, whatever they are.
+    """
+    objects = {c.variable: c for c in watched.containers if c.of_object and c.variable not in watched.foreign}
+    return frozenset(
+        (variable, key)
+        for (variable, key), _ in watched.numbers
+        if variable in objects
+        and any(_uses(code, key) for code in watched.codes)
+        and merely_counted(watched, objects[variable], key)
+    )
+
+
+def merely_counted(watched: Watched, container: Container, key: Any) -> bool:
+    """Whether all code that may run uses a place in a container for nothing but counting."""
+    codes = watched.codes
+    if not watched.names.isdisjoint(REFLECTION - {"hasattr"}):
+        return False
+    if container.of_object or container.places is not None:
+        return isinstance(key, str) and all(only_counts(code, key) for code in codes)
+    if container.name:
+        return all(only_counts(code, container.name) for code in codes)
+    name = watched.name_of(container)
+    return name is not None and all(only_counts_item(code, name, key) for code in codes)
+
+
 def only_counts(code: types.CodeType, name: str) -> bool:
-    """Whether each use of an attribute or variable is a step ``name = name + constant``."""
-    return all(_is_step(following, name) for following in _uses(code, name))
-
-
-def only_counts_global(code: types.CodeType, name: str) -> bool:
-    """Whether code that assigns a global does so in such steps alone."""
-    stored = [
+    """Whether an attribute or variable is used and assigned in steps ``name = name + constant`` alone."""
+    uses = _uses(code, name)
+    assigned = [
         instruction
         for part in nested(code)
         for instruction in instructions(part)
-        if instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL") and instruction.argval == name
+        if instruction.opname in ASSIGNMENTS and instruction.argval == name
     ]
-    return len(stored) == len(_uses(code, name)) and only_counts(code, name)
+    return len(assigned) == len(uses) and all(_is_step(following, name) for following in uses)
 
 
 def only_counts_item(code: types.CodeType, name: str, key: Any) -> bool:

@@ -12,7 +12,7 @@ from flashode.capture.calling.printing import watchable
 from flashode.capture.refusal import Refusal
 from flashode.capture.watching import classes
 from flashode.capture.watching.bytecode import CATCHES, CodeNames, read
-from flashode.capture.watching.counting import only_counts_global
+from flashode.capture.watching.counting import only_counts
 from flashode.capture.watching.relevance import code_obstacle
 from flashode.capture.watching.trust import (
     FORBIDDEN_BUILTINS,
@@ -92,7 +92,7 @@ def _trusted_wrapper(walk: Walk, expression: str, value: types.FunctionType, lab
 def _noted(walk: Walk, code: types.CodeType, label: str) -> CodeNames:
     names = read(code)
     walk.found.codes[code] = names
-    counted = {name for name in names.assigned_globals if only_counts_global(code, name)}
+    counted = {name for name in names.assigned_globals if only_counts(code, name)}
     obstacle = code_obstacle(names, names.assigned_globals - counted)
     if obstacle is not None:
         raise Refusal(f"{label} {obstacle}")

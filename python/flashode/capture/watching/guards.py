@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from flashode.capture.refusal import Refusal, with_article
 from flashode.capture.watching import classes, containers, functions, objects
 from flashode.capture.watching.bytecode import CATCHES, IDENTITY
+from flashode.capture.watching.counting import idle_counters
 from flashode.capture.watching.guard_code import GuardCode
 from flashode.capture.watching.relevance import (
     ITERATION,
@@ -32,19 +33,28 @@ from flashode.capture.watching.trust import opaque, simple
 from flashode.capture.watching.watched import Container, Watched
 
 
-def watch(func: Callable[..., Any]) -> Watched:
+def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
     """Walks everything that the behaviour of ``func`` hangs on.
+
+    Args:
+        func: a function.
+        past_data: whether containers of plain data that are too deep or large are passed by. The checks are
+            then incomplete, but all code is found.
 
     Raises:
         Refusal: something cannot be watched; names it.
     """
     names: frozenset[str] = frozenset()
     while True:
-        walk = Walk(names)
+        walk = Walk(names, past_data)
         walk.value("root", func, "the function")
         if walk.found.names <= names:
             walk.code.distinct = not names.isdisjoint(IDENTITY)
-            return walk.found
+            found = walk.found
+            found.idle = idle_counters(found)
+            for place in [place for place in found.numbers if place[0] in found.idle]:
+                del found.numbers[place]
+            return found
         # Code found on the way named more attributes; look at those too.
         names |= walk.found.names
 
@@ -56,16 +66,18 @@ class Walk:
         found: what was found so far.
         code: the checks so far.
         names: the names.
+        past_data: whether it passes large containers of plain data by.
         everything: whether attributes may be reached without being named.
         every_submodule: whether submodules and parameters may be.
         met: objects already met, by their id: their variable, and the object itself so that no other gets
             its id.
     """
 
-    def __init__(self, names: frozenset[str]) -> None:
+    def __init__(self, names: frozenset[str], past_data: bool = False) -> None:
         self.found = Watched(GuardCode())
         self.code = self.found.code
         self.names = names
+        self.past_data = past_data
         self.everything = not names.isdisjoint(REFLECTION)
         self.every_submodule = self.everything or not names.isdisjoint(ITERATION)
         self.met: dict[int, tuple[str, Any]] = {}

@@ -45,7 +45,8 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
     kind: Any = type(value)
     if kind.__module__.startswith(("torch.jit", "torch._dynamo")):
         raise Refusal(f"{label} is {with_article(kind.__name__)}, compiled by other means")
-    if any(base.__module__ == "builtins" and base is not object for base in kind.__mro__):
+    builtin = (base for base in kind.__mro__ if base.__module__ == "builtins" and trusted_class(base))
+    if any(base is not object for base in builtin):
         raise Refusal(f"{label} is {with_article(kind.__qualname__)}, which is a container as well")
     variable = walk.seen(expression, value)
     if variable is None:
@@ -58,6 +59,8 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
         # It may read attributes of its submodules.
         walk.found.reached.update(names_used(kind) - _NO_ATTRIBUTES, {LOOKS_INTO})
     own = walk.dictionary(f"{variable}.__dict__", value.__dict__, label)
+    if trusted_class(kind) or inherits_trusted(kind):
+        walk.found.foreign.add(own)
     wanted = _attributes_wanted(walk, kind)
     looked_at = _CHILDREN if wanted is None else _searched(value, wanted)
     walk.code.empty(own, [*HOOKS, *(name for name in looked_at if not value.__dict__[name])])

@@ -87,6 +87,8 @@ _SIMPLE_TYPES: tuple[type, ...] = (
     np.generic,
     np.dtype,
 )
+# Of a type's flags: its object was allocated, as a class statement does.
+_MADE_AT_RUN_TIME = 1 << 9
 _ENUM_STATE = frozenset(["_value_", "_name_", "_sort_order_", "__objclass__"])
 
 
@@ -138,7 +140,9 @@ def trusted_name(module: str | None) -> bool:
 
 def trusted_class(cls: type) -> bool:
     """Whether a class was written in trusted code."""
-    return trusted_name(cls.__module__)
+    # One made where there is no ``__name__`` says that it is of builtins; those are never made at run time.
+    made = cls.__module__ == "builtins" and bool(cls.__flags__ & _MADE_AT_RUN_TIME)
+    return trusted_name(cls.__module__) and not made
 
 
 def trusted_function(function: types.FunctionType) -> bool:

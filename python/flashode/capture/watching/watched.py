@@ -51,6 +51,8 @@ class Watched:
         containers: everything mutable on the way.
         codes: all code that may run.
         numbers: Python numbers that may be assigned anew, by where they are kept and their readable name.
+        idle: where there are counters that no result hangs on; they are none of the numbers.
+        foreign: the variables of the dictionaries of objects that trusted code may read.
         reached: the names of trusted functions and classes that the code has at hand, whatever it calls them.
         shared: ids of what was met more than once.
         spaces: the variables of the globals met.
@@ -64,6 +66,8 @@ class Watched:
     containers: list[Container] = field(default_factory=list)
     codes: dict[types.CodeType, CodeNames] = field(default_factory=dict)
     numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
+    idle: frozenset[Owner] = frozenset()
+    foreign: set[str] = field(default_factory=set)
     reached: set[str] = field(default_factory=set)
     shared: set[int] = field(default_factory=set)
     spaces: set[str] = field(default_factory=set)

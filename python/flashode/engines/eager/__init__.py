@@ -46,6 +46,7 @@ class EagerPlan:
     engine: str = "eager"
     reversible: bool = False
     statistics: Statistics | None = None
+    event_called: str | None = None
 
     @property
     def parameters(self) -> tuple[torch.Tensor, ...]:

@@ -48,9 +48,15 @@ def _formulas(slopes: int, dtype: torch.dtype, device: torch.device) -> _Formula
 
 
 class AdamsStepper:
-    """Takes the steps of an Adams method."""
+    """Takes the steps of an Adams method.
 
-    def __init__(self, problem: Problem, statistics: Statistics) -> None:
+    Args:
+        problem: What is solved.
+        statistics: What counts evaluations.
+        quiet: Whether to say nothing of equations that are not solved.
+    """
+
+    def __init__(self, problem: Problem, statistics: Statistics, quiet: bool = False) -> None:
         assert isinstance(problem.method, Adams)
         assert isinstance(problem.options, AdamsOptions)
         self.problem = problem
@@ -59,7 +65,7 @@ class AdamsStepper:
         self._options = problem.options
         self._start = RungeKuttaStepper(replace(problem, method=TABLEAUX["rk4"]), statistics)
         self._slopes: deque[torch.Tensor] = deque(maxlen=problem.options.max_order - 1)
-        self._warned = False
+        self._warned = quiet
 
     def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
         """The field at one time."""

@@ -136,6 +136,7 @@ class _Reverse:
             callbacks=self.callbacks,
             linearise=self.linearised,
             coupled=self._coupled(y0),
+            norm_argument="adjoint_options['norm']",
         )
         try:
             solved = integrate(augmented)

@@ -72,9 +72,10 @@ class AdaptiveStep:
         )
         if moved is not None:
             delta = moved.double() if clock.shift is None else moved.double() - clock.shift.double()
-            if clock.stretch is not None:
-                delta = delta - x * clock.stretch.double()
-            x = x + delta / clock.dt
+            if clock.stretch is None:
+                x = x + delta / clock.dt
+            else:
+                x = (x * clock.dt + delta) / (clock.dt + clock.stretch.double())
         return self._evaluate(x)
 
     def inside(self, fractions: tuple[float, ...]) -> torch.Tensor:

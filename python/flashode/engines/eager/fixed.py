@@ -59,12 +59,12 @@ def solve_fixed(problem: Problem) -> Forward:
     return Forward(states, stepper.statistics, times=found)
 
 
-def make_stepper(problem: Problem, statistics: Statistics) -> FixedStepper:
-    """What takes the steps of the problem's method."""
+def make_stepper(problem: Problem, statistics: Statistics, *, quiet: bool = False) -> FixedStepper:
+    """What takes the steps of the problem's method; ``quiet``, without a word of unsolved equations."""
     if isinstance(problem.method, Adams):
-        return AdamsStepper(problem, statistics)
+        return AdamsStepper(problem, statistics, quiet)
     if problem.tableau.implicit:
-        return ImplicitStepper(problem, statistics)
+        return ImplicitStepper(problem, statistics, quiet)
     return RungeKuttaStepper(problem, statistics)
 
 
@@ -171,7 +171,8 @@ def _require_finite(
 @torch.no_grad()
 def _locate(problem: Problem, grid: torch.Tensor, states: torch.Tensor, statistics: Statistics) -> None:
     """Step again, looking this time, and raise where the first value that is not finite turns up."""
-    stepper = make_stepper(problem, Statistics())
+    # Of equations that are not solved the first solve has warned.
+    stepper = make_stepper(problem, Statistics(), quiet=True)
     first = int((~torch.isfinite(states)).view(len(states), -1).any(dim=1).nonzero()[0])
     reached = states[:first]
     y = problem.y0

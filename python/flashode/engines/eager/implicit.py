@@ -53,16 +53,21 @@ class ImplicitStepper(Stepper):
 
     The slopes are tied to the graph by two Newton corrections with the exact Jacobian at the solution, which
     makes their first and second derivatives exact.
+
+    Args:
+        problem: What is solved.
+        statistics: What counts evaluations.
+        quiet: Whether to say nothing of equations that are not solved.
     """
 
-    def __init__(self, problem: Problem, statistics: Statistics) -> None:
+    def __init__(self, problem: Problem, statistics: Statistics, quiet: bool = False) -> None:
         super().__init__(problem, statistics)
         assert isinstance(problem.options, ImplicitOptions)
         self._options = problem.options
         a = problem.tableau.floats().a
         self._a = torch.tensor(a, dtype=problem.real_dtype, device=problem.y0.device)
         self._jacobians = Jacobians()
-        self._warned = False
+        self._warned = quiet
         self._eps = torch.finfo(problem.real_dtype).eps
         # With a new Jacobian a correction this small is followed by its square, unless both are rounding
         # errors, which cancellation between stages raises above those of the state.

@@ -1,0 +1,271 @@
+"""Counters of the field, which the compiled engine brings up to date at the end, and event functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import flashode
+from flashode import use_engine
+from flashode.engines import EngineDeclined, consider
+from flashode.engines.native_field import NativeField
+from flashode.engines.native_plan import NativePlan
+from flashode.problem import make_problem
+
+D = torch.float64
+LOG: list[float] = []
+T = torch.tensor([0.0, 1.0], dtype=D)
+SETTINGS: dict[str, Any] = {"rtol": 1e-6, "atol": 1e-8, "method": "rk4", "options": {"step_size": 0.05}}
+
+
+class Falling(nn.Module):
+    """The usual program: a Module that counts, and whose event is a method of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nfe = 0
+        self.floor = 0.5
+        self.rate = nn.Parameter(torch.tensor(0.9, dtype=D))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.nfe += 1
+        return -self.rate * y
+
+    def lands(self, t: Tensor, y: Tensor) -> Tensor:
+        return y[..., 0].min() - self.floor
+
+    def lands_and_logs(self, t: Tensor, y: Tensor) -> Tensor:
+        LOG.append(float(t))
+        return y[..., 0].min() - self.floor
+
+    def stops_itself(self, t: Tensor, y: Tensor) -> Tensor:
+        return y.sum() * 0 + (30.5 - self.nfe)
+
+    def stops_itself_and_logs(self, t: Tensor, y: Tensor) -> Tensor:
+        LOG.append(float(t))
+        return y.sum() * 0 + (30.5 - self.nfe)
+
+    def stops_in_a_call(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.stops_itself(t, y)
+
+    def stops_by_name(self, t: Tensor, y: Tensor) -> Tensor:
+        return y.sum() * 0 + (30.5 - getattr(self, "n" + "fe"))
+
+    @property
+    def left(self) -> float:
+        return 30.5 - self.nfe
+
+    def stops_by_a_property(self, t: Tensor, y: Tensor) -> Tensor:
+        return y.sum() * 0 + self.left
+
+    def starts_again(self, t: Tensor, y: Tensor) -> Tensor:
+        self.nfe = 0
+        return y[..., 0].min() - self.floor
+
+    def steps_along(self, t: Tensor, y: Tensor) -> Tensor:
+        return y[..., 0].min() - self.floor + 0 * self(t, y).sum()
+
+
+def _start() -> Tensor:
+    return torch.tensor([[1.0, 0.3], [1.2, 0.1], [0.9, 0.4]], dtype=D)
+
+
+def _solved(engine: str, name: str, **changed: Any) -> tuple[Tensor, Tensor, int]:
+    field = Falling()
+    with use_engine(engine):
+        t, y = flashode.odeint(field, _start(), T, event_fn=getattr(field, name), **{**SETTINGS, **changed})
+    return t, y, field.nfe
+
+
+@pytest.mark.parametrize("method", ["rk4", "dopri5"])
+@pytest.mark.parametrize("name", ["lands", "lands_and_logs", "steps_along"])
+def test_a_method_that_does_not_read_the_counter(name: str, method: str) -> None:
+    options = {"step_size": 0.05} if method == "rk4" else {}
+    native = _solved("native", name, method=method, options=options)
+    eager = _solved("eager", name, method=method, options=options)
+    torch.testing.assert_close(native[:2], eager[:2], rtol=1e-7, atol=1e-8)
+    assert native[2] == eager[2]
+
+
+def test_it_stays_captured_while_the_counter_grows() -> None:
+    field = Falling()
+    programs = []
+    for _ in range(12):
+        plan = consider(make_problem(field, _start(), T, event_fn=field.lands, **SETTINGS), None).plan
+        assert isinstance(plan, NativePlan)
+        assert isinstance(plan.event, NativeField)
+        programs.append(plan.event.capture.program)
+        field.nfe += 7
+    assert all(program is programs[0] for program in programs)
+
+
+READING = ["stops_itself", "stops_itself_and_logs", "stops_in_a_call", "stops_by_name", "stops_by_a_property"]
+
+
+@pytest.mark.parametrize("name", [*READING, "starts_again"])
+def test_one_that_reads_or_assigns_it_keeps_the_engine_out(name: str) -> None:
+    with pytest.raises(EngineDeclined, match="reads a number of the same name as one that it counts with"):
+        _solved("native", name)
+
+
+@pytest.mark.filterwarnings("ignore::flashode.FallbackWarning")
+@pytest.mark.parametrize("name", READING)
+def test_it_is_then_read_as_it_is(name: str) -> None:
+    """Four evaluations a step: the thirtieth is in the eighth, and the event's side is told at its end."""
+    assert 0.35 <= float(_solved("auto", name)[0]) <= 0.4
+
+
+class Unseen:
+    """Its attributes cannot be known without running its code."""
+
+    def __init__(self, field: Falling) -> None:
+        self._field = field
+
+    def __getattribute__(self, name: str) -> Any:
+        return object.__getattribute__(self, name)
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        return y.sum() * 0 + (30.5 - self._field.nfe)
+
+
+def test_one_that_cannot_be_looked_into_keeps_the_engine_out() -> None:
+    field = Falling()
+    with pytest.raises(EngineDeclined, match="its event function may read or change anything: "):
+        flashode.odeint(field, _start(), T, event_fn=Unseen(field), **SETTINGS)
+
+
+class Assigning(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = 3
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.last = 7
+        return -y
+
+
+class Switching(nn.Module):
+    """Its events change what it reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phase = 1.0
+        self.fast = False
+        self.calls = 0
+        self.register_buffer("rate", torch.ones((), dtype=D))
+        self.alias = self.rate
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        rate = self.rate * self.phase * (1 + self.calls)
+        return -2 * rate * y if self.fast else -rate * y
+
+    def counts(self, t: Tensor, y: Tensor) -> Tensor:
+        self.calls += 1
+        return y.min() - 0.05
+
+    def assigns_a_number(self, t: Tensor, y: Tensor) -> Tensor:
+        if y.max() < 0.9:
+            self.phase = 2.0
+        return y.min() - 0.05
+
+    def assigns_a_choice(self, t: Tensor, y: Tensor) -> Tensor:
+        self.fast = bool(y.max() < 0.9)
+        return y.min() - 0.05
+
+    def assigns_a_tensor(self, t: Tensor, y: Tensor) -> Tensor:
+        if y.max() < 0.9:
+            self.rate = torch.tensor(2.0, dtype=D)
+        return y.min() - 0.05
+
+    def assigns_by_name(self, t: Tensor, y: Tensor) -> Tensor:
+        if y.max() < 0.9:
+            setattr(self, "pha" + "se", 2.0)
+        return y.min() - 0.05
+
+    def fills_a_tensor(self, t: Tensor, y: Tensor) -> Tensor:
+        if y.max() < 0.9:
+            self.alias.fill_(2.0)
+        return y.min() - 0.05
+
+    def adds_in_place(self, t: Tensor, y: Tensor) -> Tensor:
+        if y.max() < 0.9:
+            self.alias += 1
+        return y.min() - 0.05
+
+    def adds_through_a_local(self, t: Tensor, y: Tensor) -> Tensor:
+        rate = self.alias
+        if y.max() < 0.9:
+            rate += 1
+        return y.min() - 0.05
+
+    def writes_an_output(self, t: Tensor, y: Tensor) -> Tensor:
+        if y.max() < 0.9:
+            torch.add(self.alias, 1, out=self.alias)
+        return y.min() - 0.05
+
+
+class Tabled(Switching):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = {"rate": 1.0}
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return -self.table["rate"] * y
+
+    def writes_into_a_table(self, t: Tensor, y: Tensor) -> Tensor:
+        if y.max() < 0.9:
+            self.table["rate"] = 2.0
+        return y.min() - 0.05
+
+
+CHANGING = [
+    (kind, name)
+    for kind in (Switching, Tabled)
+    for name in vars(kind)
+    if name.startswith(("counts", "assigns", "fills", "adds", "writes"))
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), CHANGING)
+def test_one_that_may_change_what_the_field_reads_keeps_the_engine_out(
+    kind: type[Switching], name: str
+) -> None:
+    field = kind()
+    with pytest.raises(EngineDeclined, match="its event function may change what it reads"):
+        flashode.odeint(field, _start(), T, event_fn=getattr(field, name), **SETTINGS)
+
+
+def test_an_assigned_number_is_no_counter() -> None:
+    with pytest.raises(EngineDeclined, match="used for more than counting"):
+        flashode.odeint(Assigning(), _start(), T)
+
+
+def test_a_long_log_is_no_obstacle() -> None:
+    LOG.extend([0.5] * 1000)
+    assert _solved("native", "lands_and_logs")[2] > 0
+
+
+class Normalised(nn.Module):
+    """Counts by a name under which torch's code finds a number of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eps = 0
+        self.norm = nn.LayerNorm(2, eps=1, dtype=D)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.eps += 1
+        return self.norm(y)
+
+
+def test_a_number_of_a_counter_s_name_elsewhere_is_none() -> None:
+    field = Normalised()
+    flashode.odeint(field, _start(), T)
+    field.norm.eps = 2
+    found = flashode.odeint(field, _start(), T)
+    with use_engine("eager"):
+        wanted = flashode.odeint(field, _start(), T)
+    torch.testing.assert_close(found, wanted)
