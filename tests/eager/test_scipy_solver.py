@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+import scipy.integrate
 import torch
 import torchdiffeq
 from torch import Tensor
@@ -88,9 +89,18 @@ def test_adjoint(adjoint: dict[str, Any]) -> None:
         torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5)
 
 
-def test_min_step_is_handed_over_when_given() -> None:
-    with pytest.warns(UserWarning, match="no effect.*min_step"):
-        odeint(Network(), values(2, 3), T, **arguments("RK45", min_step=0.1))
+@pytest.mark.parametrize("given", [{}, {"min_step": 1e-3}], ids=str)
+def test_min_step_is_handed_over_when_given(monkeypatch: pytest.MonkeyPatch, given: dict[str, float]) -> None:
+    solve = scipy.integrate.solve_ivp
+    seen = []
+
+    def spied(*args: Any, **named: Any) -> Any:
+        seen.append({name: value for name, value in named.items() if name == "min_step"})
+        return solve(*args, **named)
+
+    monkeypatch.setattr("scipy.integrate.solve_ivp", spied)
+    odeint(Network(), values(2, 3), T, **arguments("LSODA", **given))
+    assert seen == [given]
 
 
 def test_a_solve_that_fails_says_what_it_reached() -> None:

@@ -58,8 +58,9 @@ def odeint_event(
     if not callable(event_fn):
         raise TypeError(f"event_fn must be a callable of (t, y), got {type(event_fn).__name__}")
     if not callable(odeint_interface):
-        found = type(odeint_interface).__name__
-        raise TypeError(f"odeint_interface must be a callable like odeint, got {found}")
+        raise TypeError(
+            f"odeint_interface must be a callable like odeint, got {type(odeint_interface).__name__}"
+        )
     t = _times(t0, y0, as_bool("reverse_time", reverse_time))
     event_t, solution = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
     parts = components(solution)
