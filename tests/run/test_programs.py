@@ -293,13 +293,18 @@ def test_a_program_is_required() -> None:
 def test_as_a_program_stopped_by_ctrl_c(folder: Path) -> None:
     path = write(folder, "import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
     package = str(Path(flashode.__file__).resolve().parents[1])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flashode", "run", "--report", str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": package},
-    )
+    # A process that ignores Ctrl-C, as one started in the background may, would hand that on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flashode", "run", "--report", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": package},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
