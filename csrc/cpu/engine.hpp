@@ -25,8 +25,8 @@ struct Segment {
 struct Method {
     numerics::Tableau<double> tableau;
     numerics::Controller controller;
-    double first_step = 0.0;  // 0: automatic
-    std::int64_t max_num_steps = 0;
+    double first_step = 0.0;         // 0: automatic
+    std::int64_t max_num_steps = 0;  // to an output time, or by a fixed-step method to an event
     double rtol = 0.0;
     double atol = 0.0;
     int max_iterations = 0;  // implicit methods: of Newton's method for one system of stages

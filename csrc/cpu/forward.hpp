@@ -74,9 +74,6 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     const ForwardRequest<Real>& request_;
 };
 
-// torchdiffeq's limit for the steps of a fixed-step method towards an event.
-inline constexpr std::int64_t MOST_STEPS_TO_EVENT = 20000;
-
 template <class System, class Real>
 Outcome solve_until_event(System& system, const ForwardRequest<Real>& request, std::size_t state_size,
                           const Interrupt& interrupt) {
@@ -88,7 +85,7 @@ Outcome solve_until_event(System& system, const ForwardRequest<Real>& request, s
     UntilEvent<Real> goal(*request.event, tolerance, state_size);
     const double start = request.times[0];
     const bool at_start = goal.begin(request.states, state_size, start);
-    const EqualSteps equal(start, request.step_size, MOST_STEPS_TO_EVENT);
+    const EqualSteps equal(start, request.step_size, request.method->max_num_steps);
     Outcome outcome = integrate(system, *request.method, start, equal, goal, interrupt);
     if (outcome.status != Status::done) return outcome;
     if (goal.undefined()) {

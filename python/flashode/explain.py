@@ -19,6 +19,7 @@ from flashode.problem import (
     Problem,
     SciPyOptions,
     State,
+    device_of,
     make_adjoint,
     make_problem,
 )
@@ -191,13 +192,11 @@ def _times(t: Any, y0: Any, to_event: bool) -> torch.Tensor:
 
 
 def _time(t: Any, y0: Any) -> torch.Tensor:
-    first = y0[0] if isinstance(y0, tuple) and y0 else y0
-    device = first.device if isinstance(first, torch.Tensor) else None
     try:
         time = 0.0 if t is None else float(t)
     except (TypeError, ValueError):
         raise TypeError(f"t must be a tensor of times, a number or None, got {type(t).__name__}") from None
-    return torch.tensor([time], dtype=torch.float64, device=device)
+    return torch.tensor([time], dtype=torch.float64, device=device_of(y0))
 
 
 def _state(problem: Problem) -> str:

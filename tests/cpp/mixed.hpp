@@ -50,18 +50,23 @@ inline void check_gradient(const char* what, double got, double wanted, double t
         std::fprintf(stderr, "  %s: %.12g, wanted %.12g\n", what, got, wanted);
 }
 
+template <class Loss, class Change>
+double central_difference(const Loss& loss, const Inputs& in, Change change) {
+    const double eps = 1e-6;
+    Inputs up = in;
+    Inputs down = in;
+    change(up, eps);
+    change(down, -eps);
+    return (loss(up) - loss(down)) / (2 * eps);
+}
+
 // Central differences of the discrete solve. With min_step == max_step the steps do not depend on the inputs,
 // which is what "step sizes are constants of differentiation" means.
 inline void check_against_differences(const cpu::KernelSet& kernels, const Inputs& in,
                                       const cpu::Method& how) {
     const Gradient gradient = discrete(kernels, in, how, weights(in));
-    const double eps = 1e-6;
     const auto difference = [&](auto change) {
-        Inputs up = in;
-        Inputs down = in;
-        change(up, eps);
-        change(down, -eps);
-        return (loss(kernels, up, how) - loss(kernels, down, how)) / (2 * eps);
+        return central_difference([&](const Inputs& x) { return loss(kernels, x, how); }, in, change);
     };
     for (const std::size_t i : {std::size_t{0}, std::size_t{7}, std::size_t{BATCH * WIDTH - 1}}) {
         check_gradient("y0", gradient.y0[i], difference([i](Inputs& x, double e) { x.y0[i] += e; }), 1e-7);

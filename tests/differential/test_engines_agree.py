@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
-
-import hypothesis
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, note, settings
+from hypothesis import assume, note
 
 import flashode
 from differential.calls import Call, perform
 from differential.comparison import require_same
-from differential.draws import ADAPTIVE, calls
-from differential.test_same_as_torchdiffeq import EXAMPLES, SEED
+from differential.draws import ADAPTIVE
+from differential.profile import drawn
 from flashode.methods import TABLEAUX
 
 METHODS = [name for name, tableau in TABLEAUX.items() if tableau.implicit]
@@ -20,15 +17,7 @@ METHODS = [name for name, tableau in TABLEAUX.items() if tableau.implicit]
 
 @pytest.mark.parametrize("method", METHODS)
 def test_same_as_in_plain_torch(method: str) -> None:
-    @hypothesis.seed(zlib.crc32(f"{method} {SEED}".encode()))
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    )
-    @given(calls(method))
+    @drawn(method)
     def compare(call: Call) -> None:
         # Rounding may decide about its steps, and nothing here says when.
         assume(call.adjoint.get("adjoint_method") not in ADAPTIVE)

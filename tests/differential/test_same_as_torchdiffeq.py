@@ -7,34 +7,20 @@ FLASHODE_DIFFERENTIAL_EXAMPLES draws more for each method, FLASHODE_DIFFERENTIAL
 
 from __future__ import annotations
 
-import os
-import zlib
-
-import hypothesis
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, note, settings
+from hypothesis import assume, note
 
 import flashode
 from differential.calls import Call, perform
 from differential.comparison import reference, require_same
-from differential.draws import METHODS, calls
+from differential.draws import METHODS
 from differential.exclusions import excluded
-
-EXAMPLES = int(os.environ.get("FLASHODE_DIFFERENTIAL_EXAMPLES", "12"))
-SEED = os.environ.get("FLASHODE_DIFFERENTIAL_SEED", "0")
+from differential.profile import drawn
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_same_as_torchdiffeq(method: str) -> None:
-    @hypothesis.seed(zlib.crc32(f"{method} {SEED}".encode()))
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    )
-    @given(calls(method))
+    @drawn(method)
     def compare(call: Call) -> None:
         assume(excluded(call) is None)
         references = reference(call)

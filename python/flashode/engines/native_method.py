@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
 from flashode.methods import Method, Tableau
 from flashode.problem import AdaptiveOptions, FixedOptions, ImplicitOptions, Options
 
-_NO_OPTIONS = AdaptiveOptions()
+_NO_OPTIONS = AdaptiveOptions(max_num_steps=MOST_STEPS_TO_EVENT)
 
 
 def compiled_method(

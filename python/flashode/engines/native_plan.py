@@ -56,7 +56,6 @@ class NativePlan:
 
     engine = "native"
     reversible = True
-    statistics: Statistics | None = None
 
     def __init__(
         self,

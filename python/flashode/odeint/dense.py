@@ -17,6 +17,8 @@ from flashode.problem import (
     DEFAULT_RTOL,
     Problem,
     State,
+    as_time,
+    device_of,
     found_times,
     make_problem,
     step_fractions,
@@ -160,20 +162,9 @@ class DenseOutput:
 
 def _ends(t0: Any, t1: Any, y0: Any) -> torch.Tensor:
     """Both times in one tensor."""
-    ends = []
-    for name, t in (("t0", t0), ("t1", t1)):
-        if isinstance(t, torch.Tensor):
-            if t.numel() != 1:
-                raise ValueError(f"{name} must hold one time, got shape {tuple(t.shape)}")
-            ends.append(t.reshape(()))
-        elif isinstance(t, (int, float)):
-            ends.append(torch.tensor(t, dtype=torch.float64))
-        else:
-            raise TypeError(f"{name} must be a 0-d floating-point tensor or a number, got {type(t).__name__}")
-    first = y0[0] if isinstance(y0, tuple) and y0 else y0
-    device = first.device if isinstance(first, torch.Tensor) else None
+    ends = as_time("t0", t0, y0), as_time("t1", t1, y0)
     dtype = torch.promote_types(ends[0].dtype, ends[1].dtype)
-    t = torch.stack([end.to(device, dtype) for end in ends])
+    t = torch.stack([end.to(device_of(y0), dtype) for end in ends])
     if bool(t[0] == t[1]):
         raise ValueError(f"t0 and t1 must differ, got {float(t0):.9g} for both")
     return t

@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 
 from flashode.autograd import EventTime
 from flashode.odeint.solve import odeint
-from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, as_bool, make_problem
+from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, as_bool, as_time, make_problem
 from flashode.state import components
 
 
@@ -81,16 +81,7 @@ def odeint_event(
 
 def _times(t0: Any, y0: Any, reverse_time: bool) -> torch.Tensor:
     """The start and a time that tells the direction."""
-    if isinstance(t0, torch.Tensor):
-        if t0.numel() != 1:
-            raise ValueError(f"t0 must hold one time, got shape {tuple(t0.shape)}")
-        start = t0.reshape(1)
-    elif isinstance(t0, (int, float)):
-        first = y0[0] if isinstance(y0, tuple) and y0 else y0
-        device = first.device if isinstance(first, torch.Tensor) else None
-        start = torch.tensor([t0], dtype=torch.float64, device=device)
-    else:
-        raise TypeError(f"t0 must be a 0-d floating-point tensor or a number, got {type(t0).__name__}")
+    start = as_time("t0", t0, y0).reshape(1)
     # Far enough to differ from the start in any precision.
     distance = start.detach().abs().clamp(min=1)
     return torch.cat([start, start.detach() - distance if reverse_time else start.detach() + distance])

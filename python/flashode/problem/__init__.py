@@ -9,6 +9,7 @@ from flashode.problem.adjoint import Adjoint, make_adjoint
 from flashode.problem.definition import Problem
 from flashode.problem.event import Event
 from flashode.problem.grid import fixed_grid, found_times, step_fractions
+from flashode.problem.moments import as_time, device_of
 from flashode.problem.normalise import DEFAULT_ATOL, DEFAULT_METHOD, DEFAULT_RTOL, make_problem
 from flashode.problem.options import (
     AdamsOptions,
@@ -36,6 +37,8 @@ __all__ = [
     "SciPyOptions",
     "State",
     "as_bool",
+    "as_time",
+    "device_of",
     "fixed_grid",
     "found_times",
     "make_adjoint",
