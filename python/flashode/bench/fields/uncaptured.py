@@ -1,9 +1,9 @@
-"""Workloads that only plain PyTorch can run: what the compiled engine declines is to be no slower for it."""
+"""Fields that only plain PyTorch can run: what the compiled engine declines is to be no slower for it."""
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.workloads import Workload
+from flashode.bench.fields import Field
 
 
 class ConvolutionalField(nn.Module):
@@ -46,36 +46,6 @@ class BranchingField(nn.Module):
         return rate - y if float(t) < 0.5 else rate
 
 
-EAGER_WORKLOADS = {
-    workload.name: workload
-    for workload in (
-        Workload(
-            "convolution",
-            "two convolutions on 8 images of 4 x 12 x 12, 2 times",
-            ConvolutionalField,
-            lambda: torch.randn(8, 4, 12, 12),
-            torch.linspace(0, 1, 2),
-            rtol=1e-3,
-            atol=1e-3,
-        ),
-        Workload(
-            "dropout",
-            "a network 8-32-8 with dropout, batch 32, 20 steps",
-            DropoutField,
-            lambda: torch.randn(32, 8),
-            torch.linspace(0, 1, 21),
-            method="rk4",
-            random=True,
-        ),
-        Workload(
-            "branch",
-            "a network 2-16-2 with a branch on t, batch 20, 10 times",
-            BranchingField,
-            lambda: torch.randn(20, 2),
-            torch.linspace(0, 1, 10),
-            rtol=1e-4,
-            atol=1e-4,
-            options={"jump_t": torch.tensor([0.5])},
-        ),
-    )
-}
+CONVOLUTION = Field(ConvolutionalField)
+DROPOUT = Field(DropoutField)
+BRANCH = Field(BranchingField)

@@ -1,0 +1,56 @@
+"""Runs a function in a fresh process: nothing that an earlier measurement left behind is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from multiprocessing.context import ForkServerContext
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# What takes a second to import and nothing to have: children are forked from a process that has it.
+_PRELOADED = ("torch", "flashode", "scipy.integrate", "torchdiffeq", "torchode", "diffrax")
+
+
+class Died(Exception):
+    """The process ended without an answer, as one does that takes more memory than there is."""
+
+
+def isolated(threads: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of a function, called in a process of its own on so many threads.
+
+    Arguments and result are pickled. An exception that it raises is raised here.
+
+    Raises:
+        Died: If the process died.
+    """
+    with ProcessPoolExecutor(1, _context(), initializer=_limit, initargs=(threads,)) as pool:
+        try:
+            return pool.submit(function, *args, **kwargs).result()
+        except BrokenProcessPool:
+            raise Died("the process died, as one does that takes more memory than there is") from None
+
+
+@cache
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    present = [name for name in _PRELOADED if importlib.util.find_spec(name.partition(".")[0]) is not None]
+    context.set_forkserver_preload(present)
+    return context
+
+
+def _limit(threads: int) -> None:
+    # jax sizes its pool by the processors that the process may use, torch is told.
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[:threads])
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,154 @@
+"""Times contenders with one workload: every answer is checked first, then they run in turn."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import flashode
+from flashode.bench.answers import Answer
+from flashode.bench.contenders import FORWARD, Contender, Prepared, Unsupported, contender
+from flashode.bench.records import Parameter, Record
+from flashode.bench.reference import reference, shortcoming
+from flashode.bench.workloads import Workload
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much time a measurement may take.
+
+    Attributes:
+        samples: Of each contender; fewer where they would take longer than `budget`, but three at least.
+        shortest: Of a sample in seconds, far above what reading the clock costs; fast runs share a sample.
+        budget: For the samples of one contender, in seconds.
+        patience: For a single run, in seconds: a contender whose first run takes longer is not timed.
+    """
+
+    samples: int = 9
+    shortest: float = 0.02
+    budget: float = 8.0
+    patience: float = 60.0
+
+
+FEWEST = 3
+
+
+@dataclass
+class _Entry:
+    record: Record
+    prepared: Prepared
+    answer: Answer
+    repeats: int = 1
+    samples: int = 0
+
+
+def race(
+    study: str,
+    workload: Workload,
+    names: Sequence[tuple[str, str]],
+    effort: Effort,
+    parameters: Mapping[str, Parameter] | None = None,
+) -> list[Record]:
+    """Checks and times contenders, given by library and mode, with one workload.
+
+    Those that are not installed, cannot do the work, or answer wrongly are in the result with the reason.
+    To be called in a process of its own.
+    """
+    records, entries = [], []
+    for name in names:
+        one = contender(*name)
+        record = Record(study, workload.name, parameters or {}, *name, one.label)
+        records.append(record)
+        entry = _enter(record, workload, one, effort)
+        if entry is not None:
+            entries.append(entry)
+    racing = [entry for entry in _checked(workload, entries) if entry.record.failure is None]
+    for entry in racing:
+        _calibrate(entry, effort)
+    for turn in range(max((entry.samples for entry in racing), default=0)):
+        gc.collect()
+        for entry in racing:
+            if turn < entry.samples:
+                entry.record.seconds.append(_time(entry.prepared, entry.repeats))
+    # At the end, because it captures the field, which the first run is to pay for.
+    flops = _flops(workload)
+    for record in records:
+        record.flops = flops
+    return records
+
+
+def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -> _Entry | None:
+    """The contender with its first answer; where there is none, the record says why."""
+    if one.missing is not None:
+        record.failure = one.missing
+        return None
+    try:
+        prepared = one.prepare(workload)
+        began = time.perf_counter()
+        raw = prepared.run()
+        record.first_seconds = time.perf_counter() - began
+        answer = prepared.read(raw)
+        made = prepared.count()
+    except Unsupported as reason:
+        record.failure = f"not supported: {reason}"
+        return None
+    except Exception as error:  # whatever a peer raises is that peer's result, not the end of the others'
+        record.failure = f"{type(error).__name__}: {error}".splitlines()[0]
+        record.wrong = record.library.startswith("flashode")
+        return None
+    record.evaluations, record.backward_evaluations, record.engine = made.forward, made.backward, made.engine
+    if record.first_seconds > effort.patience:
+        record.failure = f"one run took {record.first_seconds:.0f} s"
+    return _Entry(record, prepared, answer)
+
+
+def _checked(workload: Workload, entries: Sequence[_Entry]) -> Sequence[_Entry]:
+    """The entries, each record with its errors, and with what is wrong about the answer."""
+    for mode in {entry.record.mode for entry in entries}:
+        same = [entry for entry in entries if entry.record.mode == mode]
+        standard = _standard(workload, mode, same)
+        truth = reference(workload, gradients=mode != FORWARD) or standard
+        for entry in same:
+            record = entry.record
+            record.error = entry.answer.error(truth)
+            record.gradient_error = entry.answer.gradient_error(truth)
+            lacking = shortcoming(workload, entry.answer, standard, truth)
+            if lacking is not None:
+                record.failure, record.wrong = lacking, True
+    return entries
+
+
+def _standard(workload: Workload, mode: str, entries: Sequence[_Entry]) -> Answer:
+    """The answer that shows what error is usual: torchdiffeq's, or that of our engine in plain PyTorch."""
+    for entry in entries:
+        if entry.record.library == "torchdiffeq":
+            return entry.answer
+    prepared = contender("flashode eager", mode).prepare(workload)
+    return prepared.read(prepared.run())
+
+
+def _flops(workload: Workload) -> int | None:
+    """Arithmetic of an evaluation for the whole batch, where the field is captured."""
+    field, y0, times = workload.make()
+    found = flashode.explain(field, y0, times)
+    return None if found.program is None else found.program.flops() * found.trajectories
+
+
+def _calibrate(entry: _Entry, effort: Effort) -> None:
+    """Finds how often to run within a sample and how many samples there is time for; that is the warm-up."""
+    # The first run after another library may pay for tidying up the heap that it left.
+    entry.prepared.run()
+    repeats = 1
+    while (seconds := _time(entry.prepared, repeats) * repeats) < effort.shortest:
+        repeats = max(2 * repeats, min(100 * repeats, int(effort.shortest / seconds * repeats)))
+    entry.repeats = repeats
+    entry.samples = max(FEWEST, min(effort.samples, int(effort.budget / seconds)))
+
+
+def _time(prepared: Prepared, repeats: int) -> float:
+    began = time.perf_counter()
+    for _ in range(repeats):
+        prepared.run()
+    return (time.perf_counter() - began) / repeats

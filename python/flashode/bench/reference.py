@@ -1,0 +1,76 @@
+"""The truth that answers are held against: a solve in float64, far tighter than any that is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+import flashode
+from flashode.bench.answers import Answer
+from flashode.bench.workloads import State, Workload
+
+# Far below what any contender is asked for, and above what the sums of many steps round.
+TOLERANCE = 1e-11
+# Backpropagation keeps every activation: this many trajectories fit in memory with room to spare.
+TOGETHER = 4096
+# Solvers of one tolerance still differ by where their steps fall and by how their sums round.
+FACTOR = 10.0
+ROUNDINGS = 10.0
+
+
+def reference(workload: Workload, *, gradients: bool) -> Answer | None:
+    """The answer of dopri8 in the plain-PyTorch engine, its gradients by autograd; None for a random field.
+
+    No kernel that is measured takes part. Batches are solved in parts: autograd's memory grows with them.
+    """
+    if workload.random:
+        return None
+    field, y0, times = workload.make(torch.float64)
+    options = {"jump_t": torch.tensor(workload.jumps, dtype=torch.float64)} if workload.jumps else {}
+    parts: Sequence[State] = [y0]
+    if isinstance(y0, Tensor) and y0.ndim > 1:
+        parts = torch.split(y0, TOGETHER)
+    states = []
+    for part in parts:
+        with flashode.use_engine("eager"), torch.set_grad_enabled(gradients):
+            solved = flashode.odeint(
+                field, part, times, rtol=TOLERANCE, atol=TOLERANCE, method="dopri8", options=options
+            )
+            joined = solved if isinstance(solved, Tensor) else torch.cat(solved, -1)
+            if gradients:
+                # The means over the parts, weighted by the parts' sizes, sum up to the mean over all.
+                share = _size(part) / _size(y0)
+                (share * joined.abs().mean()).backward()  # type: ignore[no-untyped-call]
+        states.append(joined.detach())
+    whole = torch.cat(states, 1) if len(states) > 1 else states[0]
+    kept = [parameter.grad for parameter in field.parameters() if parameter.grad is not None]
+    return Answer.of_tensors(whole, kept)
+
+
+def _size(state: State) -> int:
+    return state.numel() if isinstance(state, Tensor) else sum(part.numel() for part in state)
+
+
+def shortcoming(workload: Workload, answer: Answer, standard: Answer, truth: Answer) -> str | None:
+    """What is wrong with an answer, or None.
+
+    Args:
+        workload: What was solved.
+        answer: What came out.
+        standard: What a trusted solver of the same tolerance makes of it, which shows what error is usual.
+        truth: See `reference`.
+    """
+    rounding = ROUNDINGS * torch.finfo(workload.dtype).eps
+    asked = workload.rtol if workload.adaptive else 0.0
+    for name, error, usual in (
+        ("states", answer.error(truth), standard.error(truth)),
+        ("gradients", answer.gradient_error(truth), standard.gradient_error(truth)),
+    ):
+        if error is None or usual is None:
+            continue
+        allowed = FACTOR * max(usual, asked, rounding)
+        if not error <= allowed:
+            return f"wrong answer: relative error of the {name} {error:.1e}, allowed {allowed:.1e}"
+    return None

@@ -1,0 +1,26 @@
+"""How fast: every workload, forward and with each sort of gradient, beside every peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from flashode.bench.contenders import contenders
+from flashode.bench.measuring.isolation import isolated
+from flashode.bench.measuring.race import race
+from flashode.bench.studies import Case, Settings, register
+from flashode.bench.workloads import WORKLOADS
+
+QUICK = ("spiral", "demo", "wide", "batch1")
+
+
+@register("workloads", "How fast is a solve, and how fast is training?")
+def cases(settings: Settings) -> Iterator[Case]:
+    """A case for each workload with each mode."""
+    for workload in WORKLOADS.values():
+        if settings.quick and workload.name not in QUICK:
+            continue
+        for mode in workload.modes:
+            names = tuple((one.library, one.mode) for one in contenders(mode) if settings.wants(one))
+            measure = partial(isolated, settings.threads, race, "workloads", workload, names, settings.effort)
+            yield Case(f"{workload.name}, {mode}", measure)
