@@ -9,5 +9,6 @@ void bind_program(const pybind11::module_& m);
 void bind_method(const pybind11::module_& m);
 void bind_solve(pybind11::module_& m);
 void bind_build(pybind11::module_& m);
+void bind_peak(pybind11::module_& m);
 
 }  // namespace flashode::bindings

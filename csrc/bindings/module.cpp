@@ -8,4 +8,5 @@ PYBIND11_MODULE(_flashode, m) {
     flashode::bindings::bind_method(m);
     flashode::bindings::bind_solve(m);
     flashode::bindings::bind_build(m);
+    flashode::bindings::bind_peak(m);
 }

@@ -11,13 +11,16 @@ namespace flashode::cpu {
 
 namespace v2 {
 KernelSet kernels();
-}
+PeakKernels peak_kernels();
+}  // namespace v2
 namespace v3 {
 KernelSet kernels();
-}
+PeakKernels peak_kernels();
+}  // namespace v3
 namespace v4 {
 KernelSet kernels();
-}
+PeakKernels peak_kernels();
+}  // namespace v4
 
 namespace {
 
@@ -28,9 +31,9 @@ bool has_v4() { return __builtin_cpu_supports("x86-64-v4"); }
 }  // namespace
 
 const std::vector<InstructionSet>& instruction_sets() {
-    static const std::vector<InstructionSet> sets = {{"x86-64-v2", &has_v2, &v2::kernels},
-                                                     {"x86-64-v3", &has_v3, &v3::kernels},
-                                                     {"x86-64-v4", &has_v4, &v4::kernels}};
+    static const std::vector<InstructionSet> sets = {{"x86-64-v2", &has_v2, &v2::kernels, &v2::peak_kernels},
+                                                     {"x86-64-v3", &has_v3, &v3::kernels, &v3::peak_kernels},
+                                                     {"x86-64-v4", &has_v4, &v4::kernels, &v4::peak_kernels}};
     return sets;
 }
 
@@ -38,10 +41,12 @@ const std::vector<InstructionSet>& instruction_sets() {
 
 namespace baseline {
 KernelSet kernels();
-}
+PeakKernels peak_kernels();
+}  // namespace baseline
 
 const std::vector<InstructionSet>& instruction_sets() {
-    static const std::vector<InstructionSet> sets = {{"baseline", [] { return true; }, &baseline::kernels}};
+    static const std::vector<InstructionSet> sets = {
+        {"baseline", [] { return true; }, &baseline::kernels, &baseline::peak_kernels}};
     return sets;
 }
 

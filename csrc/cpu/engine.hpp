@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "cpu/peak.hpp"
 #include "numerics/controller.hpp"
 #include "numerics/tableau.hpp"
 #include "program/program.hpp"
@@ -215,6 +216,7 @@ struct InstructionSet {
     const char* name;
     bool (*supported)();
     KernelSet (*kernels)();
+    PeakKernels (*peak_kernels)();
 };
 
 // Those built into this binary, the plainest first.

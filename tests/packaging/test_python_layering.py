@@ -34,7 +34,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "compat": {"odeint", "methods", "problem"} | VOCABULARY,
     "report": {"engines", "problem"} | VOCABULARY,
     "__init__": {"compat", "explain", "odeint", "report", "engines", "problem", "methods"} | VOCABULARY,
-    "experiments": {PUBLIC, "engines", "problem", "report"} | VOCABULARY,
+    "bench": {PUBLIC, "engines"},
+    "experiments": {PUBLIC, "bench", "engines", "problem", "report"} | VOCABULARY,
     "cli": {"experiments"},
     "__main__": {"cli"},
 }
@@ -42,6 +43,8 @@ MAY_KNOW_COMPILED = {"engines/native.py", "engines/cuda.py"}
 THIRD_PARTIES = {"torch", "numpy"}
 # By room, or by file.
 EXTRA_PACKAGES = {
+    "bench": {"diffrax", "jax", "jinja2", "matplotlib", "rich", "scipy"}
+    | {"torchdiffeq", "torchdyn", "torchode", "typer"},
     "compat": {"torchdiffeq"},
     "engines/eager/scipy_solver.py": {"scipy"},
     "experiments": {"matplotlib", "rich", "typer"},
@@ -91,6 +94,8 @@ def imports(path: Path, package: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, room_of(module)
         elif isinstance(node, ast.Call) and called_name(node) in {"import_module", "__import__"}:
             target = node.args[0]
+            if within_itself(target):
+                continue
             name = texts.get(target.id) if isinstance(target, ast.Name) else text_of(target)
             # A name that is put together when it runs cannot be checked, and so is not allowed.
             yield node.lineno, "a computed module name" if name is None else room_of(name)
@@ -117,6 +122,15 @@ def room_of_name(name: str, package: Path) -> str:
     """What `from flashode import name` imports: a room, or a public name."""
     is_room = name == COMPILED or (package / name).is_dir() or (package / f"{name}.py").exists()
     return name if is_room else PUBLIC
+
+
+def within_itself(target: ast.expr) -> bool:
+    """Whether a computed module name begins with the package's own, as in ``f"{__name__}.{file}"``."""
+    if not isinstance(target, ast.JoinedStr) or len(target.values) < 2:
+        return False
+    own, dot = target.values[:2]
+    is_own = isinstance(own, ast.FormattedValue) and ast.unparse(own.value) == "__name__"
+    return is_own and (text_of(dot) or "").startswith(".")
 
 
 def called_name(call: ast.Call) -> str:

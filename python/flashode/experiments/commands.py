@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 import flashode
+from flashode.bench import command as benchmarking
 from flashode.engines import EngineDeclined
 from flashode.experiments import explaining, results, running, spiral
 from flashode.experiments.engine import Engine
@@ -53,6 +54,8 @@ def info() -> None:
 
 
 app.command(name="explain")(explaining.explain)
+
+app.command(name="bench")(benchmarking.bench)
 
 # Options end at the program: what follows is its own.
 app.command(name="run", context_settings={"allow_interspersed_args": False})(running.run)

@@ -20,7 +20,7 @@ class Effort:
     """How much time a measurement may take.
 
     Attributes:
-        samples: Of each contender; fewer where they would take longer than `budget`, but three at least.
+        samples: Of each contender; fewer where they would take longer than `budget`, but one at least.
         shortest: Of a sample in seconds, far above what reading the clock costs; fast runs share a sample.
         budget: For the samples of one contender, in seconds.
         patience: For a single run, in seconds: a contender whose first run takes longer is not timed.
@@ -32,6 +32,7 @@ class Effort:
     patience: float = 60.0
 
 
+# Fewer samples than this say nothing of their spread: a run so slow is not warmed up a second time either.
 FEWEST = 3
 
 
@@ -90,6 +91,9 @@ def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -
         raw = prepared.run()
         record.first_seconds = time.perf_counter() - began
         answer = prepared.read(raw)
+        if record.first_seconds > effort.patience:
+            record.failure = f"one run took {record.first_seconds:.0f} s"
+            return _Entry(record, prepared, answer)
         made = prepared.count()
     except Unsupported as reason:
         record.failure = f"not supported: {reason}"
@@ -99,17 +103,19 @@ def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -
         record.wrong = record.library.startswith("flashode")
         return None
     record.evaluations, record.backward_evaluations, record.engine = made.forward, made.backward, made.engine
-    if record.first_seconds > effort.patience:
-        record.failure = f"one run took {record.first_seconds:.0f} s"
     return _Entry(record, prepared, answer)
 
 
 def _checked(workload: Workload, entries: Sequence[_Entry]) -> Sequence[_Entry]:
     """The entries, each record with its errors, and with what is wrong about the answer."""
+    truths = {
+        gradients: reference(workload, gradients=gradients)
+        for gradients in {entry.record.mode != FORWARD for entry in entries}
+    }
     for mode in {entry.record.mode for entry in entries}:
         same = [entry for entry in entries if entry.record.mode == mode]
         standard = _standard(workload, mode, same)
-        truth = reference(workload, gradients=mode != FORWARD) or standard
+        truth = truths[mode != FORWARD] or standard
         for entry in same:
             record = entry.record
             record.error = entry.answer.error(truth)
@@ -138,6 +144,9 @@ def _flops(workload: Workload) -> int | None:
 
 def _calibrate(entry: _Entry, effort: Effort) -> None:
     """Finds how often to run within a sample and how many samples there is time for; that is the warm-up."""
+    if entry.record.first_seconds is not None and entry.record.first_seconds > effort.budget / FEWEST:
+        entry.samples = max(1, min(FEWEST, int(effort.budget / entry.record.first_seconds)))
+        return
     # The first run after another library may pay for tidying up the heap that it left.
     entry.prepared.run()
     repeats = 1

@@ -21,12 +21,14 @@ class Settings:
         threads: That every contender may use.
         effort: How long a measurement may take.
         libraries: Contenders to measure, by library; None for all. Ours are always among them.
+        workloads: Which ones of the table to measure, by name; None for all, or for those of a quick run.
     """
 
     quick: bool
     threads: int
     effort: Effort
     libraries: tuple[str, ...] | None = None
+    workloads: tuple[str, ...] | None = None
 
     def wants(self, contender: Contender) -> bool:
         """Whether a contender is to be measured."""

@@ -1,0 +1,50 @@
+// Measuring what this machine can do at best, for the benchmark.
+#include "cpu/peak.hpp"
+
+#include <stdexcept>
+#include <string>
+
+#include "bindings/bindings.hpp"
+#include "cpu/engine.hpp"
+
+namespace py = pybind11;
+
+namespace flashode::bindings {
+
+namespace {
+
+void require_threads_and_seconds(int threads, double seconds) {
+    if (threads < 1) throw std::invalid_argument("threads is " + std::to_string(threads) + ", not positive");
+    // Nothing interrupts the threads, so they must stop by themselves soon.
+    const bool soon = seconds > 0.0 && seconds <= 10.0;
+    if (!soon) {
+        throw std::invalid_argument("seconds is " + std::to_string(seconds) + ", not within (0, 10]");
+    }
+}
+
+double arithmetic_rate(const std::string& precision, int threads, double seconds) {
+    require_threads_and_seconds(threads, seconds);
+    const bool single = precision == "float32";
+    if (!single && precision != "float64") {
+        throw std::invalid_argument("precision is '" + precision + "', not 'float32' or 'float64'");
+    }
+    const cpu::PeakKernels kernels = cpu::active_instruction_set().peak_kernels();
+    const py::gil_scoped_release released;
+    return cpu::arithmetic_rate(single ? kernels.single : kernels.twofold, threads, seconds);
+}
+
+double memory_rate(std::size_t bytes, int threads, double seconds) {
+    require_threads_and_seconds(threads, seconds);
+    const cpu::PeakKernels kernels = cpu::active_instruction_set().peak_kernels();
+    const py::gil_scoped_release released;
+    return cpu::memory_rate(kernels, threads, bytes, seconds);
+}
+
+}  // namespace
+
+void bind_peak(py::module_& m) {
+    m.def("arithmetic_rate", &arithmetic_rate, py::arg("precision"), py::arg("threads"), py::arg("seconds"));
+    m.def("memory_rate", &memory_rate, py::arg("bytes"), py::arg("threads"), py::arg("seconds"));
+}
+
+}  // namespace flashode::bindings

@@ -1,0 +1,213 @@
+"""The command `flashode bench`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from flashode.bench import running
+from flashode.bench.comparison import ALLOWED, Comparison, compare
+from flashode.bench.contenders import contenders
+from flashode.bench.machine import usable_processors
+from flashode.bench.records import Record
+from flashode.bench.results import FILE, Results, read
+from flashode.bench.studies import Settings, studies
+from flashode.bench.workloads import WORKLOADS
+
+INTERRUPTED = 130
+OUT = Path("results/bench")
+
+console = Console(highlight=False)
+errors = Console(highlight=False, stderr=True)
+
+
+def bench(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few small cases of each study, two minutes in all.")
+    ] = False,
+    only_studies: Annotated[
+        str, typer.Option("--studies", help="Which studies, with commas between; all if empty.")
+    ] = "",
+    only_workloads: Annotated[
+        str, typer.Option("--workloads", help="Which workloads, with commas between; all if empty.")
+    ] = "",
+    only_peers: Annotated[
+        str, typer.Option("--peers", help="Which libraries beside ours, with commas between; all if empty.")
+    ] = "",
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads for every contender; 0 for as many as PyTorch takes.")
+    ] = 0,
+    old: Annotated[
+        Path | None,
+        typer.Option(
+            "--compare", help=f"An earlier {FILE}: list what changed beyond noise, fail if a ratio got worse."
+        ),
+    ] = None,
+    given: Annotated[
+        Path | None, typer.Option("--from", help=f"A {FILE} to show again; nothing is measured.")
+    ] = None,
+    out: Annotated[Path, typer.Option(file_okay=False, help=f"Folder for {FILE}; made if absent.")] = OUT,
+) -> None:
+    """Measure flashode beside its peers: time, memory, accuracy. Wrong answers of ours fail, times never."""
+    before = None if old is None else _read(old, "--compare")
+    if given is not None:
+        results = _read(given, "--from")
+    else:
+        available = usable_processors()
+        if threads > available:
+            raise typer.BadParameter(
+                f"{threads}, but {available} processors may be used here", param_hint="'--threads'"
+            )
+        settings = Settings(
+            quick=quick,
+            threads=threads or min(available, torch.get_num_threads()),
+            effort=running.QUICK if quick else running.FULL,
+            libraries=_names(only_peers, "--peers", {one.library for one in contenders()}),
+            workloads=_names(only_workloads, "--workloads", WORKLOADS),
+        )
+        chosen = _names(only_studies, "--studies", studies())
+        results = _measure(settings, chosen, out, _command(settings, chosen, out))
+    regressed = False
+    if before is not None:
+        comparison = compare(before, results)
+        _show_comparison(comparison)
+        regressed = comparison.regressed
+    wrong = running.wrong_answers(results)
+    for record in wrong:
+        _say_error(f"{describe(record)}: {record.label}: {record.failure}")
+    if wrong or regressed:
+        raise typer.Exit(1)
+
+
+def _measure(settings: Settings, chosen: tuple[str, ...] | None, out: Path, command: str) -> Results:
+    wanted = [study for name, study in studies().items() if chosen is None or name in chosen]
+    tasks = running.tasks(wanted, settings)
+    results = running.begin(command, settings)
+    try:
+        results.write(out)
+        with _progress(len(tasks)) as on_begin:
+            running.measure(results, tasks, out, on_begin)
+    except KeyboardInterrupt:
+        console.print(f"stopped; what was measured is in {out / FILE}", markup=False, soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except OSError as error:
+        _say_error(str(error))
+        raise typer.Exit(1) from None
+    timed = sum(1 for record in results.records if record.seconds)
+    console.print(
+        f"{timed} of {len(results.records)} measurements have a time; all are in {out / FILE}",
+        markup=False,
+        soft_wrap=True,
+    )
+    return results
+
+
+@contextmanager
+def _progress(count: int) -> Iterator[Callable[[running.Task], None]]:
+    """A bar over the tasks; the context's value is called with each one as it begins."""
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        shown = bar.add_task("", total=count)
+        begun = 0
+
+        def on_begin(task: running.Task) -> None:
+            nonlocal begun
+            bar.update(shown, description=task.case.title, completed=begun)
+            begun += 1
+
+        yield on_begin
+        bar.update(shown, description="measured", completed=count)
+
+
+def _show_comparison(comparison: Comparison) -> None:
+    for line in comparison.differing:
+        console.print(f"note: {line}", markup=False, soft_wrap=True)
+    changed = [change for change in comparison.changes if change.beyond_noise]
+    if changed:
+        table = Table(title="Ratios, peer's time by ours, that changed beyond noise")
+        for heading in ("case", "peer"):
+            table.add_column(heading)
+        for heading in ("then", "now", "factor", "between"):
+            table.add_column(heading, justify="right")
+        for change in changed:
+            record = change.record
+            table.add_row(
+                escape(describe(record)),
+                escape(record.label),
+                f"{change.old:.3g}×",
+                f"{change.new:.3g}×",
+                f"{change.factor:.2f}",
+                f"{change.low:.2f} … {change.high:.2f}",
+                style="red" if change.regression else None,
+            )
+        console.print(table)
+    for record in comparison.lost:
+        _say_error(f"timed then, not now: {describe(record)}: {record.label}: {record.failure}")
+    worse = sum(change.regression for change in comparison.changes)
+    console.print(
+        f"{len(comparison.changes)} ratios compared, {len(changed)} changed beyond noise, "
+        f"{worse} fell by more than {ALLOWED:.0%}; {comparison.undecided} have too few samples to say",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def describe(record: Record) -> str:
+    """Study, case and what was varied, for a line of text."""
+    varied = "".join(f", {name} {value}" for name, value in record.parameters.items())
+    return f"{record.study} {record.case}{varied}, {record.mode}"
+
+
+def _names(text: str, option: str, known: Collection[str]) -> tuple[str, ...] | None:
+    """The names in an option; None, for all, where it is empty."""
+    if not text:
+        return None
+    found = tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in found if name not in known]
+    if unknown:
+        raise typer.BadParameter(
+            f"no {', '.join(map(repr, unknown))} among {', '.join(sorted(known))}", param_hint=f"'{option}'"
+        )
+    return found
+
+
+def _read(path: Path, option: str) -> Results:
+    try:
+        return read(path)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint=f"'{option}'") from None
+
+
+def _command(settings: Settings, chosen: tuple[str, ...] | None, out: Path) -> str:
+    """What to type for the same run."""
+    words = ["flashode", "bench"]
+    if settings.quick:
+        words.append("--quick")
+    for option, names in (
+        ("--studies", chosen),
+        ("--workloads", settings.workloads),
+        ("--peers", settings.libraries),
+    ):
+        if names is not None:
+            words += [option, ",".join(names)]
+    words += ["--threads", str(settings.threads), "--out", str(out)]
+    return shlex.join(words)
+
+
+def _say_error(text: str) -> None:
+    errors.print(f"error: {text}", style="red", markup=False, soft_wrap=True)

@@ -1,0 +1,79 @@
+"""What the numbers of a run depend on: the machine, the versions, and the sources."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import flashode
+from flashode.bench.contenders import contenders
+from flashode.bench.measuring.memory import physical_memory
+
+_SOURCES = Path(__file__).parent
+# What the contenders' packages compute with.
+_BENEATH = ("numpy", "torch")
+
+
+def machine() -> dict[str, str | int | float]:
+    """The machine, by what a reader would call it."""
+    built = flashode.build_info()
+    return {
+        "processor": processor(),
+        "usable processors": usable_processors(),
+        "memory in GiB": round(physical_memory() / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "instruction set": str(built["instruction_set"]),
+        "compiler": str(built["compiler"]),
+    }
+
+
+def usable_processors() -> int:
+    """How many logical processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name, or its architecture where the system does not tell."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    except OSError:
+        return _output("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    return platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python, of every contender that is installed, and of what they compute with."""
+    wanted = {package for one in contenders() for package in one.packages} | set(_BENEATH)
+    found = {"python": platform.python_version(), "flashode": flashode.__version__}
+    for name in sorted(wanted - found.keys()):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit(sources: Path = _SOURCES) -> str:
+    """The commit of the sources that run, "-dirty" at its end after edits; empty outside a checkout."""
+    # An environment may lie in some other project's checkout, whose commit says nothing.
+    if not _output("git", "-C", str(sources), "ls-files", "--", "*.py"):
+        return ""
+    found = _output("git", "-C", str(sources), "rev-parse", "--short=12", "HEAD")
+    edited = _output("git", "-C", str(sources), "status", "--porcelain")
+    return f"{found}-dirty" if found and edited else found
+
+
+def _output(*command: str) -> str:
+    """What a program prints; empty where it fails or is not there."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,122 @@
+"""A run of the suite as a file: everything that was measured, where, and by which command."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from flashode.bench.records import Record
+
+FILE = "results.json"
+# What a file of another layout would lack or have otherwise.
+FORMAT = 1
+# More digits than any measurement repeats.
+DIGITS = 4
+
+
+@dataclass
+class Results:
+    """A run of the suite.
+
+    Attributes:
+        started: When, as ISO 8601 in UTC.
+        command: What to type to do it again.
+        commit: Of the sources that were measured; empty where unknown, "-dirty" at its end after edits.
+        quick: Whether it was the quick run.
+        threads: That every contender might use.
+        machine: What it ran on, by what a reader would call it.
+        versions: Of everything that takes part, by name.
+        peaks: What the machine can do at best, flop/s under "fma float32 1" and byte/s under "bandwidth 1",
+            the number that of threads.
+        records: Everything that was measured.
+    """
+
+    started: str
+    command: str
+    commit: str
+    quick: bool
+    threads: int
+    machine: dict[str, str | int | float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
+
+    def write(self, folder: Path) -> Path:
+        """Writes results.json into a folder, which is made; a reader never sees a part of it.
+
+        Returns:
+            The file.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / FILE
+        unfinished = path.with_suffix(".json.part")
+        content = {"format": FORMAT, **asdict(self)}
+        # NaN is no JSON: what is not finite stands as text, which `read` takes back.
+        text = json.dumps(_rounded(content), indent=1, ensure_ascii=False, allow_nan=False)
+        unfinished.write_text(text + "\n", encoding="utf-8")
+        os.replace(unfinished, path)
+        return path
+
+
+def read(path: Path) -> Results:
+    """The results in a file.
+
+    Raises:
+        ValueError: If the file holds something else; the message says what.
+        OSError: If it cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise ValueError(f"{path} was not written by flashode bench: it names no format")
+    given = content.pop("format")
+    if given != FORMAT:
+        raise ValueError(f"{path} is of format {given!r}; this flashode reads format {FORMAT}")
+    _require_fields(path, content, Results, "the results")
+    if not isinstance(content["records"], list):
+        raise ValueError(f"{path}: records is {_kind(content['records'])}, a list is needed")
+    records = [_record(path, place, one) for place, one in enumerate(content["records"])]
+    return Results(**{**content, "records": records})
+
+
+def _record(path: Path, place: int, content: Any) -> Record:
+    _require_fields(path, content, Record, f"record {place}")
+    seconds = content["seconds"]
+    if not isinstance(seconds, list) or not all(isinstance(one, int | float) and one > 0 for one in seconds):
+        raise ValueError(
+            f"{path}: seconds of record {place} is {seconds}, a list of positive numbers is needed"
+        )
+    for name in ("error", "gradient_error"):
+        if content[name] is not None:
+            content[name] = float(content[name])
+    return Record(**content)
+
+
+def _require_fields(path: Path, content: Any, wanted: type[Results] | type[Record], what: str) -> None:
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: {what} is {_kind(content)}, an object is needed")
+    names = {one.name for one in fields(wanted)}
+    for problem, found in (("lacks", names - content.keys()), ("has the unknown", content.keys() - names)):
+        if found:
+            raise ValueError(f"{path}: {what} {problem} {', '.join(sorted(found))}")
+
+
+def _kind(content: Any) -> str:
+    return f"a {type(content).__name__}"
+
+
+def _rounded(content: Any) -> Any:
+    """The same with every float to so many significant digits."""
+    if isinstance(content, float):
+        return float(f"{content:.{DIGITS}g}") if math.isfinite(content) else str(content)
+    if isinstance(content, dict):
+        return {key: _rounded(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_rounded(value) for value in content]
+    return content

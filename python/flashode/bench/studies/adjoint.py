@@ -1,0 +1,130 @@
+"""What a gradient costs: time, memory and accuracy of each mode, over steps, width, batch and tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from flashode.bench.contenders import FORWARD, Contender, contenders
+from flashode.bench.fields.networks import network
+from flashode.bench.measuring.isolation import Died, isolated
+from flashode.bench.measuring.memory import physical_memory, usage
+from flashode.bench.measuring.race import Effort, race
+from flashode.bench.records import Record
+from flashode.bench.studies import Case, Settings, register
+from flashode.bench.workloads import Start, Times, Workload
+
+NAME = "adjoint"
+# Decades: ten contenders at each point are minutes, and the slowest take seconds a run.
+POINTS: Mapping[str, tuple[float, ...]] = {
+    "steps": (10, 100, 1000, 10_000),
+    "width": (8, 32, 128, 256),
+    "batch": (1, 16, 256, 4096, 65_536),
+    "tolerance": (1e-3, 1e-5, 1e-7, 1e-9),
+    "target": (500,),
+}
+QUICK: Mapping[str, tuple[float, ...]] = {"steps": (10, 100)}
+BUDGET = 2.0
+PATIENCE = 20.0
+END = 2.0
+
+
+def workload(sweep: str, value: float) -> Workload:
+    """What is solved at a point of a sweep. "target" is the steps of the stated memory target, batch 1024."""
+    steps = int(value) if sweep in {"steps", "target"} else 100
+    width = int(value) if sweep == "width" else 50
+    batch = int(value) if sweep == "batch" else 1024 if sweep == "target" else 128
+    fixed = Workload(
+        name=sweep,
+        summary=f"2-{width}-2 tanh, {batch} trajectories",
+        field=network(2, width, 2),
+        start=Start((batch, 2)),
+        times=Times(0.0, END),
+        method="rk4",
+        step_size=END / steps,
+    )
+    if sweep != "tolerance":
+        return fixed
+    return replace(fixed, method="dopri5", step_size=None, rtol=value, atol=value, precision="float64")
+
+
+@dataclass
+class _Sweep:
+    """One parameter going up; it remembers what each contender took at the point before."""
+
+    name: str
+    threads: int
+    effort: Effort
+    contenders: tuple[Contender, ...]
+    before: dict[tuple[str, str], tuple[float, Record]] = field(default_factory=dict)
+
+    def measure(self, value: float) -> list[Record]:
+        """A record of each contender at a point."""
+        solved = workload(self.name, value)
+        parameters = {"steps" if self.name == "target" else self.name: value}
+        records = {
+            (one.library, one.mode): Record(NAME, self.name, parameters, one.library, one.mode, one.label)
+            for one in self.contenders
+        }
+        for key, record in records.items():
+            record.failure = self._hopeless(key, value)
+        running = tuple(key for key, record in records.items() if record.failure is None)
+        peaks = {key: self._peak(solved, key, records[key]) for key in running}
+        running = tuple(key for key in running if records[key].failure is None)
+        try:
+            raced = isolated(self.threads, race, NAME, solved, running, self.effort, parameters)
+        except Died as reason:
+            for key in running:
+                records[key].failure = str(reason)
+            raced = []
+        records.update({(record.library, record.mode): record for record in raced})
+        for key, record in records.items():
+            record.peak_bytes = peaks.get(key)
+            # What was passed over is judged by the last point that was measured.
+            if key in peaks:
+                self.before[key] = (value, record)
+        return list(records.values())
+
+    def _hopeless(self, key: tuple[str, str], value: float) -> str | None:
+        """Why a contender is not to be tried at a point, judged by its last one."""
+        if key not in self.before:
+            return None
+        last, record = self.before[key]
+        growth = max(1.0, value / last)
+        seconds = record.median if record.median is not None else record.first_seconds
+        if seconds is not None and seconds * growth > 10 * self.effort.patience:
+            return f"passed over: {seconds:.1f} s at {self.name} {last:g}"
+        if record.first_seconds is not None and record.first_seconds > self.effort.patience:
+            return f"passed over: {record.first_seconds:.0f} s at {self.name} {last:g}"
+        if record.peak_bytes is not None and record.peak_bytes * growth > physical_memory() / 2:
+            return f"passed over: {record.peak_bytes / 1e9:.1f} GB at {self.name} {last:g}"
+        return None
+
+    def _peak(self, solved: Workload, key: tuple[str, str], record: Record) -> int | None:
+        try:
+            used = isolated(self.threads, usage, solved, *key, self.effort.patience)
+        except Died as reason:
+            record.failure = str(reason)
+            return None
+        except Exception:  # the race meets the same error, and says what it was
+            return None
+        record.first_seconds = used.first_seconds
+        if used.first_seconds > self.effort.patience:
+            record.failure = f"one run took {used.first_seconds:.0f} s"
+        return used.peak_bytes
+
+
+@register(NAME, "What does a gradient cost, in time, memory and accuracy?")
+def cases(settings: Settings) -> Iterator[Case]:
+    """A case for each point of each sweep."""
+    effort = replace(
+        settings.effort,
+        budget=min(settings.effort.budget, BUDGET),
+        patience=min(settings.effort.patience, PATIENCE),
+    )
+    wanted = tuple(one for one in contenders() if one.mode != FORWARD and settings.wants(one))
+    for name, values in (QUICK if settings.quick else POINTS).items():
+        sweep = _Sweep(name, settings.threads, effort, wanted)
+        for value in values:
+            yield Case(f"gradients, {name} {value:g}", partial(sweep.measure, value))

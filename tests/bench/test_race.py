@@ -1,0 +1,74 @@
+"""How often a contender runs, and what the records of those that do not say."""
+
+import dataclasses
+from collections.abc import Callable
+from unittest.mock import patch
+
+import pytest
+
+from flashode.bench.contenders import Prepared, contender
+from flashode.bench.measuring import race as module
+from flashode.bench.measuring.race import FEWEST, Effort, race
+from flashode.bench.studies.adjoint import workload
+from flashode.bench.workloads import Workload
+
+EAGER = ("flashode eager", "discrete")
+SMALL = workload("steps", 10)
+
+
+class _Watched:
+    """Counts what is done with a contender; its clock advances by a given time a run."""
+
+    def __init__(self, seconds: float) -> None:
+        self.one, self.seconds = contender(*EAGER), seconds
+        self.now, self.runs, self.counts = 0.0, 0, 0
+
+    def prepare(self, solved: Workload) -> Prepared:
+        made = self.one.prepare(solved)
+
+        def run() -> object:
+            self.runs += 1
+            self.now += self.seconds
+            return made.run()
+
+        def count() -> object:
+            self.counts += 1
+            return made.count()
+
+        return dataclasses.replace(made, run=run, count=count)
+
+    def race(self, effort: Effort):
+        stand_in = dataclasses.replace(self.one, prepare=self.prepare)
+        with (
+            patch.object(module, "contender", lambda *name: stand_in),
+            patch.object(module.time, "perf_counter", lambda: self.now),
+        ):
+            return race("test", SMALL, [EAGER], effort, {"steps": 10})
+
+
+@pytest.fixture
+def watch() -> Callable[[float], _Watched]:
+    return _Watched
+
+
+def test_a_fast_contender_is_sampled_as_often_as_asked(watch):
+    watched = watch(0.5)
+    (record,) = watched.race(Effort(samples=5, shortest=0.1, budget=60.0))
+    assert record.failure is None
+    assert record.seconds == pytest.approx([0.5] * 5)
+    assert record.gradient_error < 1e-4
+
+
+def test_a_slow_contender_is_not_warmed_up_again(watch):
+    watched = watch(5.0)
+    (record,) = watched.race(Effort(samples=9, budget=8.0, patience=60.0))
+    assert len(record.seconds) == 1 < FEWEST
+    assert record.seconds == pytest.approx([5.0])
+
+
+def test_a_contender_beyond_patience_is_neither_counted_nor_timed(watch):
+    watched = watch(100.0)
+    (record,) = watched.race(Effort(patience=60.0))
+    assert record.failure == "one run took 100 s"
+    assert record.seconds == [] and watched.counts == 0
+    assert not record.wrong
