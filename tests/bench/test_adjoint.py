@@ -22,7 +22,7 @@ def _isolated(seconds: float, peak: int | None):
     def call(threads, function, *arguments):
         if function is adjoint.usage:
             return Usage(seconds, peak)
-        study, solved, names, effort, parameters = arguments
+        study, solved, names, _effort, parameters = arguments
         return [
             Record(study, solved.name, parameters, *name, "it", seconds=[seconds], first_seconds=seconds)
             for name in names

@@ -44,7 +44,8 @@ class Start:
     def make(self) -> State:
         """Draws the state from torch's global stream."""
         drawn = torch.randn(self.shape) if self.scale else torch.zeros(self.shape)
-        y0 = self.scale * drawn + torch.tensor(self.offset)
+        # float32 would round an offset that a row in float64 is to have to the last digit.
+        y0 = self.scale * drawn + torch.tensor(self.offset, dtype=torch.float64)
         return (y0, torch.zeros(*self.shape[:-1], self.zeros)) if self.zeros else y0
 
 

@@ -15,8 +15,8 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What takes a second to import and nothing to have: children are forked from a process that has it. torchode is
-# not among them: its import starts PyTorch's threads, and a child without them would wait for them for ever.
+# What takes a second to import and nothing to have: children are forked from a process that has it. torchode
+# is not among them: its import starts PyTorch's threads, and a child would wait for ever for what it lacks.
 _PRELOADED = ("torch", "flashode", "scipy.integrate", "torchdiffeq", "diffrax")
 
 

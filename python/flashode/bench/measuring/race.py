@@ -11,7 +11,7 @@ import flashode
 from flashode.bench.answers import Answer
 from flashode.bench.contenders import FORWARD, Contender, Prepared, Unsupported, contender
 from flashode.bench.records import Parameter, Record
-from flashode.bench.reference import reference, shortcoming
+from flashode.bench.reference import excess, reference, shortcoming
 from flashode.bench.workloads import Workload
 
 
@@ -51,11 +51,21 @@ def race(
     names: Sequence[tuple[str, str]],
     effort: Effort,
     parameters: Mapping[str, Parameter] | None = None,
+    truth: Answer | None = None,
 ) -> list[Record]:
     """Checks and times contenders, given by library and mode, with one workload.
 
     Those that are not installed, cannot do the work, or answer wrongly are in the result with the reason.
     To be called in a process of its own.
+
+    Args:
+        study: Name of the study that asks.
+        workload: What is solved.
+        names: Of the contenders.
+        effort: How long it may take.
+        parameters: What the study varies.
+        truth: The true states, for a study of their errors: an answer is then wrong only where it is far
+            beyond the tolerance. None for `reference`, and for answers that have to be as good as usual.
     """
     records, entries = [], []
     for name in names:
@@ -65,7 +75,11 @@ def race(
         entry = _enter(record, workload, one, effort)
         if entry is not None:
             entries.append(entry)
-    racing = [entry for entry in _checked(workload, entries) if entry.record.failure is None]
+    if truth is None:
+        _check(workload, entries)
+    else:
+        _measure_errors(workload, entries, truth)
+    racing = [entry for entry in entries if entry.record.failure is None]
     for entry in racing:
         _calibrate(entry, effort)
     for turn in range(max((entry.samples for entry in racing), default=0)):
@@ -106,8 +120,16 @@ def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -
     return _Entry(record, prepared, answer)
 
 
-def _checked(workload: Workload, entries: Sequence[_Entry]) -> Sequence[_Entry]:
-    """The entries, each record with its errors, and with what is wrong about the answer."""
+def _measure_errors(workload: Workload, entries: Sequence[_Entry], truth: Answer) -> None:
+    for entry in entries:
+        entry.record.error = entry.answer.error(truth)
+        lacking = excess(workload, entry.answer, truth)
+        if lacking is not None:
+            entry.record.failure, entry.record.wrong = lacking, True
+
+
+def _check(workload: Workload, entries: Sequence[_Entry]) -> None:
+    """Gives each record its errors, and what is wrong about the answer."""
     truths = {
         gradients: reference(workload, gradients=gradients)
         for gradients in {entry.record.mode != FORWARD for entry in entries}
@@ -123,7 +145,6 @@ def _checked(workload: Workload, entries: Sequence[_Entry]) -> Sequence[_Entry]:
             lacking = shortcoming(workload, entry.answer, standard, truth)
             if lacking is not None:
                 record.failure, record.wrong = lacking, True
-    return entries
 
 
 def _standard(workload: Workload, mode: str, entries: Sequence[_Entry]) -> Answer:

@@ -94,7 +94,7 @@ class _Sweep:
         growth = max(1.0, value / last)
         seconds = record.median if record.median is not None else record.first_seconds
         if seconds is not None and seconds * growth > 10 * self.effort.patience:
-            return f"passed over: {seconds:.1f} s at {self.name} {last:g}"
+            return f"passed over: {seconds:.0f} s at {self.name} {last:g}"
         if record.first_seconds is not None and record.first_seconds > self.effort.patience:
             return f"passed over: {record.first_seconds:.0f} s at {self.name} {last:g}"
         if record.peak_bytes is not None and record.peak_bytes * growth > physical_memory() / 2:

@@ -1,0 +1,108 @@
+"""How accurate for how much work: tighter and tighter tolerances, for each method on each problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from flashode.bench.answers import Answer
+from flashode.bench.contenders import FORWARD, contenders
+from flashode.bench.measuring.isolation import isolated
+from flashode.bench.measuring.race import Effort, race
+from flashode.bench.problems import PROBLEMS
+from flashode.bench.records import Parameter, Record
+from flashode.bench.reference import reference
+from flashode.bench.studies import Case, Settings, register
+from flashode.bench.workloads import Workload
+
+NAME = "precision"
+_TIGHT = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)
+# A method of low order would take steps by the hundred thousand at the tightest.
+TOLERANCES: Mapping[str, tuple[float, ...]] = {
+    "dopri5": _TIGHT,
+    "dopri8": _TIGHT,
+    "tsit5": _TIGHT[::2],
+    "bosh3": _TIGHT[:3],
+}
+QUICK_PROBLEMS = ("D3",)
+QUICK: Mapping[str, tuple[float, ...]] = {"dopri5": (1e-3, 1e-6, 1e-9)}
+# Ratios of many decades do not need more than a few samples, and there are a thousand points.
+SAMPLES = 3
+SHORTEST = 0.005
+BUDGET = 0.1
+PATIENCE = 5.0
+# As tight as float64 allows: the errors at the tightest tolerance of a diagram have to be seen in full.
+TRUTH = 1e-13
+
+
+@dataclass
+class _Problem:
+    """A problem, with its true states once they are known: its methods share them."""
+
+    workload: Workload
+    threads: int
+    truth: list[Answer] = field(default_factory=list)
+
+    def measure(
+        self, method: str, tolerances: Sequence[float], names: Sequence[tuple[str, str]], effort: Effort
+    ) -> list[Record]:
+        """The records of one diagram."""
+        if not self.truth:
+            self.truth.append(isolated(self.threads, true_states, self.workload))
+        solved = replace(self.workload, method=method)
+        return isolated(self.threads, diagram, solved, tolerances, names, effort, self.truth[0])
+
+
+def true_states(workload: Workload) -> Answer:
+    """The solution of a problem as exactly as it can be had."""
+    truth = reference(workload, gradients=False, tolerance=TRUTH)
+    assert truth is not None, f"{workload.name} draws random numbers"
+    return truth
+
+
+def diagram(
+    workload: Workload,
+    tolerances: Sequence[float],
+    names: Sequence[tuple[str, str]],
+    effort: Effort,
+    truth: Answer,
+) -> list[Record]:
+    """Each contender at each tolerance, the loosest first. To be called in a process of its own.
+
+    A contender that gives no answer, or takes longer than there is patience for, has no record after that.
+    """
+    records: list[Record] = []
+    running = tuple(names)
+    for tolerance in tolerances:
+        solved = replace(workload, rtol=tolerance, atol=tolerance)
+        parameters: dict[str, Parameter] = {"method": workload.method, "tolerance": tolerance}
+        made = race(NAME, solved, running, effort, parameters, truth)
+        records += made
+        running = tuple((one.library, one.mode) for one in made if _goes_on(one, effort))
+    return records
+
+
+def _goes_on(record: Record, effort: Effort) -> bool:
+    if record.error is None or record.first_seconds is None:
+        return False
+    return record.first_seconds <= effort.patience
+
+
+@register(NAME, "How accurate is it for the work?")
+def cases(settings: Settings) -> Iterator[Case]:
+    """A case for each problem with each method: one diagram."""
+    effort = replace(
+        settings.effort,
+        samples=min(settings.effort.samples, SAMPLES),
+        shortest=min(settings.effort.shortest, SHORTEST),
+        budget=min(settings.effort.budget, BUDGET),
+        patience=min(settings.effort.patience, PATIENCE),
+    )
+    names = tuple((one.library, one.mode) for one in contenders(FORWARD) if settings.wants(one))
+    chosen = settings.workloads or (QUICK_PROBLEMS if settings.quick else tuple(PROBLEMS))
+    for workload in (PROBLEMS[name] for name in chosen if name in PROBLEMS):
+        problem = _Problem(workload, settings.threads)
+        for method, tolerances in (QUICK if settings.quick else TOLERANCES).items():
+            measure = partial(problem.measure, method, tolerances, names, effort)
+            yield Case(f"precision, {workload.name}, {method}", measure)
