@@ -3,26 +3,16 @@
 import sys
 
 import pytest
-import torch
 
 from flashode.bench.measuring.isolation import isolated
-from flashode.bench.measuring.memory import physical_memory, raised, usage
+from flashode.bench.measuring.memory import physical_memory, usage
 from flashode.bench.studies.adjoint import workload
-
-MEGABYTE = 2**20
-
-
-def _hold(megabytes: int) -> None:
-    torch.ones(megabytes * MEGABYTE // 4)
-
-
-def _small_after_large() -> tuple[int, int]:
-    return raised(lambda: _hold(200)), raised(lambda: _hold(40))
+from held_memory import MEGABYTE, small_after_large
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forgets an earlier height")
 def test_peak_is_of_the_run_alone():
-    large, small = isolated(1, _small_after_large)
+    large, small = isolated(1, small_after_large)
     assert 190 * MEGABYTE < large < 220 * MEGABYTE
     assert 35 * MEGABYTE < small < 60 * MEGABYTE
 
