@@ -1,0 +1,85 @@
+"""torchdyn: neural differential equations in PyTorch (Poli et al., 2021)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flashode.bench.contenders import CONTINUOUS, DISCRETE, FORWARD, Prepared, Unsupported, register
+from flashode.bench.contenders.calls import count_calls, prepare
+from flashode.bench.workloads import Workload
+
+_theirs = partial(register, "torchdyn", packages=("torchdyn",))
+_METHODS = ("dopri5", "tsit5", "rk4")
+
+
+@_theirs(FORWARD, label="torchdyn")
+def _forward(workload: Workload) -> Prepared:
+    return _prepare(workload, FORWARD, "autograd")
+
+
+@_theirs(DISCRETE, label="torchdyn autograd")
+def _autograd(workload: Workload) -> Prepared:
+    return _prepare(workload, DISCRETE, "autograd")
+
+
+@_theirs(CONTINUOUS, label="torchdyn adjoint")
+def _adjoint(workload: Workload) -> Prepared:
+    return _prepare(workload, CONTINUOUS, "adjoint")
+
+
+@_theirs("interpolated", label="torchdyn interpolated adjoint")
+def _interpolated(workload: Workload) -> Prepared:
+    return _prepare(workload, "interpolated", "interpolated_adjoint")
+
+
+def _prepare(workload: Workload, mode: str, sensitivity: str) -> Prepared:
+    if workload.method not in _METHODS:
+        raise Unsupported(f"torchdyn has no {workload.method}")
+    if workload.start.zeros:
+        raise Unsupported("torchdyn has no tuple states")
+    if workload.jumps:
+        raise Unsupported("the field jumps")
+    return prepare(workload, mode, partial(_solve, sensitivity=sensitivity), count=count_calls)
+
+
+def _solve(
+    field: nn.Module,
+    y0: Tensor,
+    times: Tensor,
+    *,
+    rtol: float,
+    atol: float,
+    method: str,
+    options: dict[str, Any],
+    sensitivity: str,
+) -> Tensor:
+    from torchdyn.core import NeuralODE
+
+    model = NeuralODE(
+        field,
+        solver=method,
+        solver_adjoint=method,
+        rtol=rtol,
+        atol=atol,
+        rtol_adjoint=rtol,
+        atol_adjoint=atol,
+        sensitivity=sensitivity,
+        return_t_eval=False,
+    )
+    points = _grid(times, options.get("step_size"))
+    states: Tensor = model(y0, points)
+    every = (len(points) - 1) // (len(times) - 1)
+    return states[::every]
+
+
+def _grid(times: Tensor, step_size: float | None) -> Tensor:
+    """The times to step through: torchdyn steps from each given time to the next."""
+    if step_size is None:
+        return times
+    steps = round(float(times[1] - times[0]) / step_size)
+    count = steps * (len(times) - 1) + 1
+    return torch.linspace(float(times[0]), float(times[-1]), count, dtype=times.dtype)

@@ -1,0 +1,83 @@
+"""torchode: every trajectory with step sizes of its own, in PyTorch (Lienen and Günnemann, 2022)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flashode.bench.contenders import CONTINUOUS, DISCRETE, FORWARD, Prepared, Unsupported, register
+from flashode.bench.contenders.calls import count_calls, prepare
+from flashode.bench.workloads import Workload
+
+_theirs = partial(register, "torchode", packages=("torchode",))
+_METHODS = {"dopri5": "Dopri5", "tsit5": "Tsit5"}
+
+
+@_theirs(FORWARD, label="torchode")
+def _forward(workload: Workload) -> Prepared:
+    return _prepare(workload, FORWARD)
+
+
+@_theirs(DISCRETE, label="torchode backprop")
+def _backprop(workload: Workload) -> Prepared:
+    return _prepare(workload, DISCRETE)
+
+
+@_theirs(CONTINUOUS, label="torchode joint backsolve")
+def _backsolve(workload: Workload) -> Prepared:
+    return _prepare(workload, CONTINUOUS)
+
+
+class _Rows(nn.Module):
+    """A field over states of one flat row for each trajectory, which is what torchode solves."""
+
+    def __init__(self, field: nn.Module, shape: torch.Size) -> None:
+        super().__init__()
+        self.field, self.shape = field, shape
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        rate: Tensor = self.field(t, y.reshape(self.shape))
+        return rate.reshape(y.shape)
+
+
+def _prepare(workload: Workload, mode: str) -> Prepared:
+    if workload.method not in _METHODS:
+        raise Unsupported(f"torchode has no {workload.method}")
+    if workload.start.zeros:
+        raise Unsupported("torchode has no tuple states")
+    if workload.jumps:
+        raise Unsupported("the field jumps")
+    return prepare(workload, mode, partial(_solve, joint=mode == CONTINUOUS), count=count_calls)
+
+
+def _solve(
+    field: nn.Module,
+    y0: Tensor,
+    times: Tensor,
+    *,
+    rtol: float,
+    atol: float,
+    method: str,
+    options: dict[str, Any],
+    joint: bool,
+) -> Tensor:
+    import torchode
+
+    shape = y0.shape
+    start = y0.reshape(len(y0) if y0.ndim > 1 else 1, -1)
+    term = torchode.ODETerm(_Rows(field, shape))
+    step = getattr(torchode, _METHODS[method])(term=term)
+    control = torchode.IntegralController(atol=atol, rtol=rtol, term=term)
+    if joint:
+        solver: Any = torchode.JointBacksolveAdjoint(term, step, control)
+    else:
+        solver = torchode.AutoDiffAdjoint(step, control)
+    problem = torchode.InitialValueProblem(y0=start, t_eval=times.expand(len(start), -1))
+    solution = solver.solve(problem)
+    if bool((solution.status != 0).any()):
+        raise ArithmeticError(f"torchode ended with the status {solution.status.tolist()}")
+    states: Tensor = solution.ys
+    return states.transpose(0, 1).reshape(len(times), *shape)
