@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -36,6 +39,26 @@ def _interpolated(workload: Workload) -> Prepared:
     return _prepare(workload, "interpolated", "interpolated_adjoint")
 
 
+class _WithArguments(nn.Module):
+    """A field that takes the further arguments which torchdyn hands to one."""
+
+    def __init__(self, field: nn.Module) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, t: Tensor, y: Tensor, args: object = None) -> Tensor:
+        rate: Tensor = self.field(t, y)
+        return rate
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    # It warns of tolerances with methods of given steps, and of parts of its own that are deprecated.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _prepare(workload: Workload, mode: str, sensitivity: str) -> Prepared:
     if workload.method not in _METHODS:
         raise Unsupported(f"torchdyn has no {workload.method}")
@@ -43,7 +66,8 @@ def _prepare(workload: Workload, mode: str, sensitivity: str) -> Prepared:
         raise Unsupported("torchdyn has no tuple states")
     if workload.jumps:
         raise Unsupported("the field jumps")
-    return prepare(workload, mode, partial(_solve, sensitivity=sensitivity), count=count_calls)
+    solve = partial(_solve, sensitivity=sensitivity)
+    return prepare(workload, mode, solve, settings=_quietly, count=count_calls)
 
 
 def _solve(
@@ -60,7 +84,7 @@ def _solve(
     from torchdyn.core import NeuralODE
 
     model = NeuralODE(
-        field,
+        _WithArguments(field),
         solver=method,
         solver_adjoint=method,
         rtol=rtol,
@@ -68,12 +92,11 @@ def _solve(
         rtol_adjoint=rtol,
         atol_adjoint=atol,
         sensitivity=sensitivity,
-        return_t_eval=False,
     )
-    points = _grid(times, options.get("step_size"))
-    states: Tensor = model(y0, points)
-    every = (len(points) - 1) // (len(times) - 1)
-    return states[::every]
+    reached, states = model(y0, _grid(times, options.get("step_size")))
+    # Some ways return every step that was taken, the given times among them.
+    chosen: Tensor = states[(reached[:, None] - times).abs().argmin(0)]
+    return chosen
 
 
 def _grid(times: Tensor, step_size: float | None) -> Tensor:
