@@ -40,8 +40,10 @@ class Answer:
 
     def gradient_error(self, reference: Answer) -> float | None:
         """The largest difference of gradients, each tensor in units of its own largest; None without any."""
+        if not self.gradients:
+            return None
         pairs = zip(self.gradients, reference.gradients, strict=True)
-        return max((_difference(got, right) for got, right in pairs), default=None)
+        return max(_difference(got, right) for got, right in pairs)
 
 
 def _difference(got: Array, right: Array) -> float:

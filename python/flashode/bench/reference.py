@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,8 +11,8 @@ import flashode
 from flashode.bench.answers import Answer
 from flashode.bench.workloads import State, Workload
 
-# Far below what any contender is asked for, and above what the sums of many steps round.
-TOLERANCE = 1e-11
+# Two orders below what the precision of the contenders can show.
+TOLERANCES: Mapping[str, float] = {"float32": 1e-9, "float64": 1e-12}
 # Backpropagation keeps every activation: this many trajectories fit in memory with room to spare.
 TOGETHER = 4096
 # Solvers of one tolerance still differ by where their steps fall and by how their sums round.
@@ -24,13 +24,14 @@ FAR = 1e3
 INTERPOLATED = 5 / 8
 
 
-def reference(workload: Workload, *, gradients: bool, tolerance: float = TOLERANCE) -> Answer | None:
+def reference(workload: Workload, *, gradients: bool, tolerance: float | None = None) -> Answer | None:
     """The answer of dopri8 in the plain-PyTorch engine, its gradients by autograd; None for a random field.
 
     No kernel that is measured takes part. Batches are solved in parts: autograd's memory grows with them.
     """
     if workload.random:
         return None
+    tight = tolerance or TOLERANCES[workload.precision]
     field, y0, times = workload.make(torch.float64)
     jumps = torch.tensor(workload.jumps, dtype=torch.float64)
     # Steps end at every output time: between steps dopri8 is interpolated, far less exactly than it steps.
@@ -42,7 +43,7 @@ def reference(workload: Workload, *, gradients: bool, tolerance: float = TOLERAN
     for part in parts:
         with flashode.use_engine("eager"), torch.set_grad_enabled(gradients):
             solved = flashode.odeint(
-                field, part, times, rtol=tolerance, atol=tolerance, method="dopri8", options=options
+                field, part, times, rtol=tight, atol=tight, method="dopri8", options=options
             )
             joined = solved if isinstance(solved, Tensor) else torch.cat(solved, -1)
             if gradients:

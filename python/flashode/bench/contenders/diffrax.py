@@ -174,7 +174,7 @@ def _rule_of_three_eighths() -> Any:
     """Kutta's 3/8 rule, which torchdiffeq calls rk4 and diffrax does not have."""
     import diffrax
 
-    class ThreeEighths(diffrax.AbstractERK):  # type: ignore[misc]  # no stubs
+    class ThreeEighths(diffrax.AbstractERK):  # type: ignore[misc]
         tableau = diffrax.ButcherTableau(
             c=np.array([1 / 3, 2 / 3, 1.0]),
             b_sol=np.array([1 / 8, 3 / 8, 3 / 8, 1 / 8]),

@@ -1,4 +1,7 @@
-"""SciPy, on a field of numpy arrays: what one uses without PyTorch. It computes in float64 and knows no gradients."""
+"""SciPy, on a field of numpy arrays: what one uses without PyTorch.
+
+It computes in float64 and knows no gradients.
+"""
 
 from __future__ import annotations
 

@@ -140,19 +140,17 @@ def _measure_errors(workload: Workload, entries: Sequence[_Entry], truth: Answer
 
 def _check(workload: Workload, entries: Sequence[_Entry]) -> None:
     """Gives each record its errors, and what is wrong about the answer."""
-    truths = {
-        gradients: reference(workload, gradients=gradients)
-        for gradients in {entry.record.mode != FORWARD for entry in entries}
-    }
-    for mode in {entry.record.mode for entry in entries}:
+    modes = {entry.record.mode for entry in entries}
+    truth = reference(workload, gradients=modes != {FORWARD}) if modes else None
+    for mode in modes:
         same = [entry for entry in entries if entry.record.mode == mode]
         standard = _standard(workload, mode, same)
-        truth = truths[mode != FORWARD] or standard
+        right = truth or standard
         for entry in same:
             record = entry.record
-            record.error = entry.answer.error(truth)
-            record.gradient_error = entry.answer.gradient_error(truth)
-            lacking = shortcoming(workload, entry.answer, standard, truth)
+            record.error = entry.answer.error(right)
+            record.gradient_error = entry.answer.gradient_error(right)
+            lacking = shortcoming(workload, entry.answer, standard, right)
             if lacking is not None:
                 record.failure, record.wrong = lacking, True
 

@@ -16,10 +16,14 @@ QUICK = ("spiral", "demo", "wide", "batch1")
 
 @register("workloads", "How fast is a solve, and how fast is training?")
 def cases(settings: Settings) -> Iterator[Case]:
-    """A case for each workload with each mode."""
+    """A case for each workload: all modes share its true answer."""
     chosen = settings.workloads or (QUICK if settings.quick else tuple(WORKLOADS))
     for workload in (WORKLOADS[name] for name in chosen):
-        for mode in workload.modes:
-            names = tuple((one.library, one.mode) for one in contenders(mode) if settings.wants(one))
-            measure = partial(isolated, settings.threads, race, "workloads", workload, names, settings.effort)
-            yield Case(f"{workload.name}, {mode}", measure)
+        names = tuple(
+            (one.library, one.mode)
+            for mode in workload.modes
+            for one in contenders(mode)
+            if settings.wants(one)
+        )
+        measure = partial(isolated, settings.threads, race, "workloads", workload, names, settings.effort)
+        yield Case(workload.name, measure)
