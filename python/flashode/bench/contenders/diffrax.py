@@ -1,6 +1,7 @@
 """diffrax, compiled by jax (Kidger, "On Neural Differential Equations", 2021).
 
-Its step sizes are those of the whole batch, like ours, save where a workload wants each trajectory to have its own.
+Its step sizes are those of the whole batch, like ours, save where a workload wants each trajectory to have
+its own.
 """
 
 from __future__ import annotations
