@@ -27,6 +27,7 @@ class Record:
         evaluations: Calls of the field in the solve, for the whole batch at once.
         backward_evaluations: Calls of the field in the reverse pass.
         flops: Arithmetic of one evaluation for the whole batch.
+        state_bytes: Size of the whole batch's state.
         error: Of the states, see `Answer.error`.
         gradient_error: Of the gradients, see `Answer.gradient_error`.
         failure: Why there is no time: what is missing, cannot be done, took too long or went wrong.
@@ -46,6 +47,7 @@ class Record:
     evaluations: int | None = None
     backward_evaluations: int | None = None
     flops: int | None = None
+    state_bytes: int | None = None
     error: float | None = None
     gradient_error: float | None = None
     failure: str | None = None

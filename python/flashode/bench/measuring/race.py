@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 import flashode
 from flashode.bench.answers import Answer
 from flashode.bench.contenders import (
@@ -96,9 +98,9 @@ def race(
             if turn < entry.samples:
                 entry.record.seconds.append(_time(entry.prepared, entry.repeats))
     # At the end, because it captures the field, which the first run is to pay for.
-    flops = _flops(workload)
+    flops, state_bytes = _work(workload)
     for record in records:
-        record.flops = flops
+        record.flops, record.state_bytes = flops, state_bytes
     return records
 
 
@@ -166,11 +168,12 @@ def _standard(workload: Workload, mode: str, entries: Sequence[_Entry]) -> Answe
     return prepared.read(prepared.run())
 
 
-def _flops(workload: Workload) -> int | None:
-    """Arithmetic of an evaluation for the whole batch, where the field is captured."""
+def _work(workload: Workload) -> tuple[int | None, int]:
+    """Arithmetic of an evaluation for the whole batch, where the field is captured, and bytes of the state."""
     field, y0, times = workload.make()
     found = flashode.explain(field, y0, times)
-    return None if found.program is None else found.program.flops() * found.trajectories
+    flops = None if found.program is None else found.program.flops() * found.trajectories
+    return flops, sum(part.nbytes for part in ((y0,) if isinstance(y0, Tensor) else y0))
 
 
 def _calibrate(entry: _Entry, effort: Effort) -> None:

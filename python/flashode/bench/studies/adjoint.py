@@ -24,7 +24,7 @@ POINTS: Mapping[str, tuple[float, ...]] = {
     "tolerance": (1e-3, 1e-5, 1e-7, 1e-9),
     "target": (500,),
 }
-QUICK: Mapping[str, tuple[float, ...]] = {"steps": (10, 100)}
+QUICK: Mapping[str, tuple[float, ...]] = {"steps": (100,)}
 BUDGET = 2.0
 PATIENCE = 20.0
 END = 2.0

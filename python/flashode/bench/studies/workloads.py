@@ -11,7 +11,7 @@ from flashode.bench.measuring.race import race
 from flashode.bench.studies import Case, Settings, register
 from flashode.bench.workloads import WORKLOADS
 
-QUICK = ("spiral", "demo", "wide", "batch1")
+QUICK = ("demo",)
 
 
 @register("workloads", "How fast is a solve, and how fast is training?")
