@@ -1,0 +1,73 @@
+"""Our time beside each peer's, for the same work: what tables, pictures and the README are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from flashode.bench.comparison import OURS
+from flashode.bench.records import Record
+from flashode.bench.results import Results
+
+STUDY = "workloads"
+# As in `comparison`: a ratio this close to 1 is a draw.
+DRAW = 0.03
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One workload in one mode.
+
+    Attributes:
+        ours: What a user of flashode gets.
+        peers: Everybody else who was timed.
+    """
+
+    ours: Record
+    peers: tuple[Record, ...]
+
+    def ratio(self, library: str) -> float | None:
+        """A peer's median time by ours; None where it was not timed."""
+        for peer in self.peers:
+            if peer.library == library:
+                return median(peer) / median(self.ours)
+        return None
+
+
+def median(record: Record) -> float:
+    """The median time of a record that has one."""
+    assert record.median is not None, f"{record.label} was not timed"
+    return record.median
+
+
+def speeds(results: Results) -> list[Speed]:
+    """The workloads that we and somebody else were timed with, in the order of measuring."""
+    found = []
+    for ours in results.records:
+        if ours.study == STUDY and ours.library == OURS and ours.seconds:
+            peers = tuple(one for one in results.records if _same_work(one, ours) and one.seconds)
+            if peers:
+                found.append(Speed(ours, peers))
+    return found
+
+
+def losses(found: Iterable[Speed]) -> list[tuple[Speed, Record, float]]:
+    """Where somebody else was faster: the speed, the peer's record, and our time by the peer's."""
+    lost = [
+        (speed, peer, median(speed.ours) / median(peer))
+        for speed in found
+        for peer in speed.peers
+        if median(speed.ours) / median(peer) > 1 + DRAW
+    ]
+    return sorted(lost, key=lambda one: -one[2])
+
+
+def libraries(found: Sequence[Speed]) -> list[str]:
+    """The peers that were timed at all, by how often, so that the first columns are the fullest."""
+    names = [peer.library for speed in found for peer in speed.peers]
+    return sorted(set(names), key=lambda name: (-names.count(name), name))
+
+
+def _same_work(record: Record, ours: Record) -> bool:
+    same = (record.study, record.case, record.mode) == (ours.study, ours.case, ours.mode)
+    return same and record.library != OURS

@@ -1,0 +1,170 @@
+"""The tables of a run, as text in cells: the terminal and the page show the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flashode.bench.comparison import OURS
+from flashode.bench.records import Record
+from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
+from flashode.bench.report.scaling import fit
+from flashode.bench.report.speeds import DRAW, Speed, libraries, median, speeds
+from flashode.bench.results import Results
+from flashode.bench.workloads import WORKLOADS
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, and whether it tells of a loss."""
+
+    text: str
+    lost: bool = False
+
+
+@dataclass
+class Table:
+    """A table; the first `left` columns hold words, the others numbers."""
+
+    title: str
+    headings: list[str]
+    left: int
+    note: str = ""
+    rows: list[list[Cell]] = field(default_factory=list)
+
+    def add(self, *cells: str | Cell) -> None:
+        """Adds a row."""
+        self.rows.append([Cell(one) if isinstance(one, str) else one for one in cells])
+
+
+def tables(results: Results) -> list[Table]:
+    """Every table that there is something to put into."""
+    made = (
+        speed_table(results),
+        gradient_table(results),
+        scaling_table(results),
+        share_table(results),
+        failure_table(results),
+    )
+    return [table for table in made if table.rows]
+
+
+def speed_table(results: Results) -> Table:
+    """Peers' times by ours for each workload and mode."""
+    found = speeds(results)
+    peers = libraries(found)
+    table = Table("Speed: the peer's time by ours", ["workload", "mode", "ours", *peers], 2)
+    table.note = "Medians. Below 1 the peer is faster."
+    for speed in found:
+        ratios = [_ratio(speed, peer) for peer in peers]
+        table.add(speed.ours.case, speed.ours.mode, seconds(median(speed.ours)), *ratios)
+    return table
+
+
+def gradient_table(results: Results) -> Table:
+    """What a gradient costs each contender, at each point of each sweep."""
+    headings = ["sweep", "value", "contender", "time", "peak memory", "evaluations", "gradient error"]
+    table = Table("Gradients: time, memory and accuracy", headings, 3)
+    table.note = "Evaluations are of the solve and of its reverse. The error is that of the largest entry."
+    for record in results.records:
+        if record.study == "adjoint" and record.seconds:
+            ((name, value),) = record.parameters.items()
+            table.add(
+                name if name == record.case else f"{record.case} ({name})",
+                f"{value:g}" if isinstance(value, int | float) else value,
+                record.label,
+                seconds(median(record)),
+                "" if record.peak_bytes is None else size(record.peak_bytes),
+                _evaluations(record),
+                "" if record.gradient_error is None else f"{record.gradient_error:.1e}",
+            )
+    return table
+
+
+def scaling_table(results: Results) -> Table:
+    """How time and memory grow: exponents of the power laws that the sweeps follow at their large end."""
+    table = Table("Scaling: exponents at the large end", ["over", "case", "contender", "time", "memory"], 3)
+    table.note = "Of a power law through three points or more; empty where there are fewer, or no law."
+    for (study, case, name, label), records in series(results).items():
+        if study == "precision":
+            continue
+        times = {value: median(one) for value, one in records.items() if one.seconds}
+        heights = {value: float(one.peak_bytes) for value, one in records.items() if one.peak_bytes}
+        exponents = [fit(points) for points in (times, heights)]
+        if any(exponents):
+            table.add(name, case, label, *("" if one is None else f"{one.exponent:.2f}" for one in exponents))
+    return table
+
+
+def share_table(results: Results) -> Table:
+    """Which share of the machine's peaks our solves reach, with one thread's and with all threads' peaks."""
+    count = results.threads
+    headings = ["workload", "mode", "FMA of one thread", f"FMA of {count}", f"bandwidth of {count}"]
+    table = Table("Shares of what the machine can do", headings, 2)
+    table.note = (
+        "Peaks measured in the same run. The bandwidth is what the solve would need if no cache kept a state."
+    )
+    for record in results.records:
+        if record.study == "workloads" and record.library == OURS and record.seconds:
+            precision = WORKLOADS[record.case].precision if record.case in WORKLOADS else "float32"
+            shares = (
+                _share(arithmetic_share, record, results.peaks.get(f"fma {precision} 1")),
+                _share(arithmetic_share, record, results.peaks.get(f"fma {precision} {count}")),
+                _share(bandwidth_share, record, results.peaks.get(f"bandwidth {count}")),
+            )
+            if any(shares):
+                table.add(record.case, record.mode, *shares)
+    return table
+
+
+def failure_table(results: Results) -> Table:
+    """Who has no time, and why; the same reason in several cases is one row."""
+    table = Table("Not measured, and why", ["contender", "reason", "where"], 3)
+    where: dict[tuple[str, str], list[str]] = {}
+    for record in results.records:
+        if record.failure is not None:
+            place = " ".join((record.case, *(f"{name}={value}" for name, value in record.parameters.items())))
+            where.setdefault((record.label, record.failure), []).append(place)
+    for (label, reason), places in where.items():
+        table.add(Cell(label, lost=label.startswith(OURS)), reason, "; ".join(dict.fromkeys(places)))
+    return table
+
+
+def series(results: Results) -> dict[tuple[str, str, str, str], dict[float, Record]]:
+    """The records that differ in one number alone, by study, case, name of the number, and contender."""
+    found: dict[tuple[str, str, str, str], dict[float, Record]] = {}
+    for record in results.records:
+        for name, value in record.parameters.items():
+            if isinstance(value, int | float):
+                words = [str(other) for key, other in record.parameters.items() if key != name]
+                label = ", ".join((record.label, *words))
+                found.setdefault((record.study, record.case, name, label), {})[value] = record
+    return found
+
+
+def seconds(value: float) -> str:
+    """A time with three digits, in the unit that suits it."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if value * factor >= 1 or unit == "µs":
+            return f"{value * factor:.3g} {unit}"
+    raise AssertionError("the last unit suits everything")
+
+
+def size(count: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
+
+
+def _ratio(speed: Speed, peer: str) -> Cell:
+    ratio = speed.ratio(peer)
+    return Cell("") if ratio is None else Cell(f"{ratio:.3g}×", lost=ratio < 1 / (1 + DRAW))
+
+
+def _evaluations(record: Record) -> str:
+    counts = (record.evaluations, record.backward_evaluations)
+    return " + ".join(str(count) for count in counts if count is not None)
+
+
+def _share(measure: Callable[[Record, float], float | None], record: Record, peak: float | None) -> str:
+    share = measure(record, peak) if peak else None
+    return "" if share is None else f"{share:.1%}"

@@ -1,0 +1,25 @@
+"""The tables of a run in the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from flashode.bench.report.tables import failure_table, share_table, speed_table
+from flashode.bench.results import Results
+
+LOST = "red"
+
+
+def show(results: Results, console: Console) -> None:
+    """Prints the tables that fit a screen; the page has the others too."""
+    for table in (speed_table(results), share_table(results), failure_table(results)):
+        if not table.rows:
+            continue
+        grid = Grid(title=escape(table.title), caption=escape(table.note) or None)
+        for place, heading in enumerate(table.headings):
+            grid.add_column(escape(heading), justify="left" if place < table.left else "right")
+        for row in table.rows:
+            grid.add_row(*(f"[{LOST}]{escape(one.text)}[/]" if one.lost else escape(one.text) for one in row))
+        console.print(grid)
