@@ -56,9 +56,12 @@ def bench(
     given: Annotated[
         Path | None, typer.Option("--from", help=f"A {FILE} to show again; nothing is measured.")
     ] = None,
-    out: Annotated[Path, typer.Option(file_okay=False, help=f"Folder for {FILE}; made if absent.")] = OUT,
+    out: Annotated[Path, typer.Option(file_okay=False, help=f"Folder for {FILE} and the report; made if absent.")] = OUT,
 ) -> None:
     """Measure flashode beside its peers: time, memory, accuracy. Wrong answers of ours fail, times never."""
+    # Drawing takes a second to import, which --help need not wait for; nor is it to be missed at the end.
+    from flashode.bench.report import page, terminal
+
     before = None if old is None else _read(old, "--compare")
     if given is not None:
         results = _read(given, "--from")
@@ -77,6 +80,12 @@ def bench(
         )
         chosen = _names(only_studies, "--studies", studies())
         results = _measure(settings, chosen, out, _command(settings, chosen, out))
+    terminal.show(results, console)
+    try:
+        console.print(f"the report: {page.write(results, out)}", markup=False, soft_wrap=True)
+    except OSError as error:
+        _say_error(str(error))
+        raise typer.Exit(1) from None
     regressed = False
     if before is not None:
         comparison = compare(before, results)
@@ -98,7 +107,7 @@ def _measure(settings: Settings, chosen: tuple[str, ...] | None, out: Path, comm
         with _progress(len(tasks)) as on_begin:
             running.measure(results, tasks, out, on_begin)
     except KeyboardInterrupt:
-        console.print(f"stopped; what was measured is in {out / FILE}", markup=False, soft_wrap=True)
+        console.print(f"stopped; flashode bench --from {out / FILE} shows what was measured", markup=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
         _say_error(str(error))

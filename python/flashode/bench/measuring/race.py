@@ -169,7 +169,7 @@ def _standard(workload: Workload, mode: str, entries: Sequence[_Entry]) -> Answe
 
 
 def _work(workload: Workload) -> tuple[int | None, int]:
-    """Arithmetic of an evaluation for the whole batch, where the field is captured, and bytes of the state."""
+    """Arithmetic of an evaluation for the whole batch, where the field is captured; bytes of the state."""
     field, y0, times = workload.make()
     found = flashode.explain(field, y0, times)
     flops = None if found.program is None else found.program.flops() * found.trajectories

@@ -1,0 +1,1 @@
+"""Published measurements of flashode, and the benchmarks as tests."""

@@ -1,0 +1,117 @@
+"""Writes the README's performance section, and its pictures, from the published results.
+
+python -m benchmarks.readme
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+
+from flashode.bench.report.figures import STYLE, gradient_error, memory, speedup
+from flashode.bench.report.speeds import Speed, libraries, losses, median, speeds
+from flashode.bench.report.tables import seconds
+from flashode.bench.results import FILE, Results, read
+from flashode.bench.workloads import WORKLOADS
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+README = ROOT / "README.md"
+BEGIN = "<!-- Written by python -m benchmarks.readme; edit that, not this. -->"
+END = "<!-- End of what python -m benchmarks.readme wrote. -->"
+# Versions that decide the times; results.json has them all.
+NAMED = ("python", "torch", "torchdiffeq", "diffrax", "jax", "torchode", "torchdyn", "scipy")
+DRAWN = (speedup, memory, gradient_error)
+
+
+def section(results: Results) -> str:
+    """The performance section in Markdown, without the markers."""
+    found = speeds(results)
+    parts = [
+        *_pictures(results),
+        "\n".join(_table(found)),
+        "Ratios are the peer's median time by ours. Where it is below 1, in bold, the peer is faster.",
+        "**Where we lose.** " + _losses(found),
+        _conditions(results),
+        f"```bash\n{results.command}\n```",
+    ]
+    return "\n\n".join(parts)
+
+
+def replaced(text: str, results: Results) -> str:
+    """A README with its section as the results have it.
+
+    Raises:
+        ValueError: If the markers are missing.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the README lacks the lines {BEGIN!r} and {END!r}")
+    return f"{before}{begin}\n\n{section(results)}\n\n{end}{after}"
+
+
+def drawn(results: Results) -> dict[str, str]:
+    """The pictures, by file name."""
+    with matplotlib.rc_context(STYLE):
+        made = [draw(results) for draw in DRAWN]
+    return {f"{one.name}.svg": one.svg for one in made if one is not None}
+
+
+def main() -> None:
+    """Writes both."""
+    results = read(RESULTS / FILE)
+    README.write_text(replaced(README.read_text(encoding="utf-8"), results), encoding="utf-8")
+    for name, svg in drawn(results).items():
+        (RESULTS / name).write_text(svg, encoding="utf-8")
+
+
+def _pictures(results: Results) -> Iterator[str]:
+    with matplotlib.rc_context(STYLE):
+        for draw in DRAWN:
+            picture = draw(results)
+            if picture is not None:
+                yield f"![{picture.title}](benchmarks/results/{picture.name}.svg)\n\n{picture.caption}"
+
+
+def _table(found: list[Speed]) -> Iterator[str]:
+    peers = libraries(found)
+    yield "| workload | mode | ours | " + " | ".join(peers) + " |"
+    yield "|---|---|--:|" + "--:|" * len(peers)
+    for speed in found:
+        ours = speed.ours
+        summary = WORKLOADS[ours.case].summary if ours.case in WORKLOADS else ""
+        ratios = (_ratio(speed.ratio(peer)) for peer in peers)
+        yield f"| `{ours.case}`: {summary} | {ours.mode} | {seconds(median(ours))} | {' | '.join(ratios)} |"
+
+
+def _ratio(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return f"{ratio:.3g}×" if ratio >= 1 else f"**{ratio:.2g}×**"
+
+
+def _losses(found: list[Speed]) -> str:
+    lost = [
+        f"`{speed.ours.case}` {speed.ours.mode}: {peer.label} {ratio:.2g}×"
+        for speed, peer, ratio in losses(found)
+    ]
+    return f"Faster than us are {'; '.join(lost)}." if lost else "Nowhere in this run."
+
+
+def _conditions(results: Results) -> str:
+    machine = results.machine
+    versions = ", ".join(f"{name} {results.versions[name]}" for name in NAMED if name in results.versions)
+    return (
+        f"Measured {results.started[:10]} on {machine.get('processor', 'an unknown processor')}, "
+        f"{results.threads} threads for everybody, {machine.get('memory in GiB', '?')} GiB, "
+        f"{machine.get('system', 'an unknown system')}; {versions}; commit {results.commit or 'unknown'}. "
+        f"float32 and seed 0 unless `flashode/bench/workloads.py` says otherwise, which has the tolerances. "
+        f"Every sample is in [results.json](benchmarks/results/{FILE}). The command:"
+    )
+
+
+if __name__ == "__main__":
+    main()
