@@ -56,7 +56,9 @@ def bench(
     given: Annotated[
         Path | None, typer.Option("--from", help=f"A {FILE} to show again; nothing is measured.")
     ] = None,
-    out: Annotated[Path, typer.Option(file_okay=False, help=f"Folder for {FILE} and the report; made if absent.")] = OUT,
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help=f"Folder for {FILE} and the report; made if absent.")
+    ] = OUT,
 ) -> None:
     """Measure flashode beside its peers: time, memory, accuracy. Wrong answers of ours fail, times never."""
     # Drawing takes a second to import, which --help need not wait for; nor is it to be missed at the end.
@@ -82,7 +84,7 @@ def bench(
         results = _measure(settings, chosen, out, _command(settings, chosen, out))
     terminal.show(results, console)
     try:
-        console.print(f"the report: {page.write(results, out)}", markup=False, soft_wrap=True)
+        _say(f"the report: {page.write(results, out)}")
     except OSError as error:
         _say_error(str(error))
         raise typer.Exit(1) from None
@@ -107,17 +109,13 @@ def _measure(settings: Settings, chosen: tuple[str, ...] | None, out: Path, comm
         with _progress(len(tasks)) as on_begin:
             running.measure(results, tasks, out, on_begin)
     except KeyboardInterrupt:
-        console.print(f"stopped; flashode bench --from {out / FILE} shows what was measured", markup=False, soft_wrap=True)
+        _say(f"stopped; flashode bench --from {out / FILE} shows what was measured")
         raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
         _say_error(str(error))
         raise typer.Exit(1) from None
     timed = sum(1 for record in results.records if record.seconds)
-    console.print(
-        f"{timed} of {len(results.records)} measurements have a time; all are in {out / FILE}",
-        markup=False,
-        soft_wrap=True,
-    )
+    _say(f"{timed} of {len(results.records)} measurements have a time; all are in {out / FILE}")
     return results
 
 
@@ -145,7 +143,7 @@ def _progress(count: int) -> Iterator[Callable[[running.Task], None]]:
 
 def _show_comparison(comparison: Comparison) -> None:
     for line in comparison.differing:
-        console.print(f"note: {line}", markup=False, soft_wrap=True)
+        _say(f"note: {line}")
     changed = [change for change in comparison.changes if change.beyond_noise]
     if changed:
         table = Table(title="Ratios, peer's time by ours, that changed beyond noise")
@@ -168,11 +166,9 @@ def _show_comparison(comparison: Comparison) -> None:
     for record in comparison.lost:
         _say_error(f"timed then, not now: {describe(record)}: {record.label}: {record.failure}")
     worse = sum(change.regression for change in comparison.changes)
-    console.print(
+    _say(
         f"{len(comparison.changes)} ratios compared, {len(changed)} changed beyond noise, "
-        f"{worse} fell by more than {ALLOWED:.0%}; {comparison.undecided} have too few samples to say",
-        markup=False,
-        soft_wrap=True,
+        f"{worse} fell by more than {ALLOWED:.0%}; {comparison.undecided} have too few samples to say"
     )
 
 
@@ -216,6 +212,10 @@ def _command(settings: Settings, chosen: tuple[str, ...] | None, out: Path) -> s
             words += [option, ",".join(names)]
     words += ["--threads", str(settings.threads), "--out", str(out)]
     return shlex.join(words)
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def _say_error(text: str) -> None:

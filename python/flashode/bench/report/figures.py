@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -18,7 +19,12 @@ from flashode.bench.results import Results
 
 Quantity = Callable[[Record], float | None]
 # Text stays text, and the same results give the same file.
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "flashode", "font.size": 9.0, "axes.grid": True}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "flashode",
+    "font.size": 9.0,
+    "axes.grid": True,
+}
 MODES = {"forward": "-", "discrete": "-", "continuous": "--", "seminorm": ":"}
 MARKERS = "osD^v<>Px"
 SWEEPS = ("steps", "width", "batch", "tolerance")
@@ -93,7 +99,11 @@ def sweep(results: Results, name: str) -> Picture | None:
         _draw(results, time, place, label, records, lambda one: one.median, exponent=True)
         _draw(results, height, place, label, records, lambda one: one.peak_bytes)
         _draw(results, error, place, label, records, lambda one: one.gradient_error)
-    for axes, what in ((time, "seconds"), (height, "peak memory, bytes"), (error, "gradient error, relative")):
+    for axes, what in (
+        (time, "seconds"),
+        (height, "peak memory, bytes"),
+        (error, "gradient error, relative"),
+    ):
         axes.set_xlabel(name)
         axes.set_ylabel(what)
     _legend(figure)
@@ -168,7 +178,9 @@ def threads(results: Results) -> Picture | None:
     return _picture("threads", "Time against threads", "Level is no gain from more threads.", figure)
 
 
-def _lines(results: Results, study: str, name: str, case: str | None = None) -> dict[str, dict[float, Record]]:
+def _lines(
+    results: Results, study: str, name: str, case: str | None = None
+) -> dict[str, dict[float, Record]]:
     """By contender: the timed records of a study that vary in one number."""
     found = {}
     for (of, where, varied, label), records in series(results).items():
@@ -205,7 +217,12 @@ def _against_time(
 
 
 def _plot(
-    results: Results, axes: Axes, place: int, label: str, record: Record, points: Sequence[tuple[float, float]]
+    results: Results,
+    axes: Axes,
+    place: int,
+    label: str,
+    record: Record,
+    points: Sequence[tuple[float, float]],
 ) -> None:
     axes.plot(
         [x for x, _ in points],
@@ -235,7 +252,7 @@ def _legend(figure: Figure) -> None:
     shown = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
-        shown.update({label: handle for label, handle in zip(labels, handles, strict=True)})
+        shown.update(zip(labels, handles, strict=True))
         if not handles:
             axes.remove()
     figure.legend(shown.values(), shown.keys(), loc="outside right upper", fontsize=8)

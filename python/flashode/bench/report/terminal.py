@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
@@ -17,7 +18,7 @@ def show(results: Results, console: Console) -> None:
     for table in (speed_table(results), share_table(results), failure_table(results)):
         if not table.rows:
             continue
-        grid = Grid(title=escape(table.title), caption=escape(table.note) or None)
+        grid = Grid(box=SIMPLE_HEAD, padding=0, title=escape(table.title), caption=escape(table.note) or None)
         for place, heading in enumerate(table.headings):
             grid.add_column(escape(heading), justify="left" if place < table.left else "right")
         for row in table.rows:
