@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from flashode.bench.answers import Answer
-from flashode.bench.contenders import FORWARD, Evaluations, Prepared
+from flashode.bench.contenders import FORWARD, SEMINORM, Evaluations, Prepared, Unsupported
 from flashode.bench.workloads import SEED, State, Workload
 
 Solve = Callable[..., State]
@@ -36,6 +36,8 @@ def prepare(
         count: Given the field, its solve and its reverse pass, how often each evaluates the field.
         **arguments: Further ones of `solve`.
     """
+    if mode == SEMINORM and not workload.adaptive:
+        raise Unsupported("given steps have no error norm")
     field, y0, times = workload.make()
     parameters = tuple(field.parameters())
 

@@ -24,6 +24,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "flashode",
     "font.size": 9.0,
     "axes.grid": True,
+    "axes.axisbelow": True,
 }
 MODES = {"forward": "-", "discrete": "-", "continuous": "--", "seminorm": ":"}
 MARKERS = "osD^v<>Px"
@@ -67,6 +68,8 @@ def speedup(results: Results) -> Picture | None:
     for axes, mode, shown in zip(_panels(figure, 1, len(modes)), modes, rows, strict=True):
         for place, peer in enumerate(peers):
             bars = [(row, ratio) for row, one in enumerate(shown) if (ratio := one.ratio(peer)) is not None]
+            if not bars:
+                continue
             heights = [row + (place + 0.5) / (len(peers) + 1) - 0.5 for row, _ in bars]
             # From 1 on: a bar to the left of the line is a peer that is faster.
             axes.barh(
@@ -249,13 +252,13 @@ def _panels(figure: Figure, rows: int, columns: int) -> Iterator[Axes]:
 
 def _legend(figure: Figure) -> None:
     """One legend for all panels, outside of them; empty panels go."""
-    shown = {}
+    shown: dict[str, Any] = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         shown.update(zip(labels, handles, strict=True))
         if not handles:
             axes.remove()
-    figure.legend(shown.values(), shown.keys(), loc="outside right upper", fontsize=8)
+    figure.legend(list(shown.values()), list(shown), loc="outside right upper", fontsize=8)
 
 
 def _picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
