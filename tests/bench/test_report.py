@@ -1,0 +1,139 @@
+"""What a reader sees of a run: every number and loss of it, in a page that needs nothing else."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+pytest.importorskip("jinja2", reason="jinja2 renders the page: pip install 'flashode[bench]'")
+pytest.importorskip("matplotlib", reason="matplotlib draws: pip install 'flashode[bench]'")
+
+from rich.console import Console
+
+from flashode.bench.records import Record
+from flashode.bench.report import page, terminal
+from flashode.bench.report.figures import pictures
+from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
+from flashode.bench.report.speeds import losses, speeds
+from flashode.bench.report.tables import seconds, size, tables
+from flashode.bench.results import Results
+
+
+def timed(study: str, case: str, library: str, mode: str, median: float, **parameters: float) -> Record:
+    record = Record(study, case, parameters, library, mode, f"{library} {mode}", seconds=[median] * 5)
+    record.evaluations, record.flops, record.state_bytes = 100, 10_000, 800
+    return record
+
+
+def gradient(library: str, steps: float, exponent: float) -> Record:
+    record = timed("adjoint", "steps", library, "discrete", 1e-3 * steps**exponent, steps=steps)
+    record.peak_bytes, record.gradient_error, record.backward_evaluations = int(1000 * steps), 1e-6, 7
+    return record
+
+
+@pytest.fixture
+def results() -> Results:
+    made = Results("2026-01-02T03:04:05+00:00", "flashode bench <again>", "abc", quick=False, threads=2)
+    made.machine, made.versions = {"processor": "a <fast> one"}, {"torch": "2.13.0"}
+    made.peaks = {"fma float32 1": 1e10, "fma float32 2": 2e10, "bandwidth 2": 1e9}
+    made.records = [
+        timed("workloads", "demo", "flashode", "forward", 1e-3),
+        timed("workloads", "demo", "torchdiffeq", "forward", 0.05),
+        timed("workloads", "demo", "diffrax", "forward", 4e-4),
+        *(gradient("flashode", steps, 1.0) for steps in (10, 100, 1000)),
+        *(gradient("torchdiffeq", steps, 2.0) for steps in (10, 100, 1000)),
+        timed("precision", "D3", "flashode", "forward", 1e-3, tolerance=1e-3),
+        timed("threads", "wide", "flashode", "forward", 1e-3, threads=1),
+        Record("workloads", "demo", {}, "torchode", "forward", "torchode", failure="torchode <is> missing"),
+    ]
+    made.records[-3].error = 1e-4
+    return made
+
+
+def test_losses_are_where_a_peer_is_faster(results: Results) -> None:
+    (speed,) = speeds(results)
+    assert speed.ratio("torchdiffeq") == pytest.approx(50)
+    ((_, peer, ratio),) = losses([speed])
+    assert (peer.library, ratio) == ("diffrax", pytest.approx(2.5))
+
+
+def test_tables_have_ratios_exponents_shares_and_reasons(results: Results) -> None:
+    found = {table.title.partition(":")[0]: table for table in tables(results)}
+    (speed,) = found["Speed"].rows
+    cells = dict(zip(found["Speed"].headings, speed, strict=True))
+    assert (cells["ours"].text, cells["torchdiffeq"].text, cells["diffrax"].text) == ("1 ms", "50×", "0.4×")
+    assert [cells[name].lost for name in ("torchdiffeq", "diffrax")] == [False, True]
+    growth = {row[2].text: row[3].text for row in found["Scaling"].rows}
+    assert growth == {"flashode discrete": "1.00", "torchdiffeq discrete": "2.00"}
+    assert [cell.text for cell in found["Gradients"].rows[0]][4:] == ["10 kB", "100 + 7", "1.0e-06"]
+    (shares,) = found["Shares of what the machine can do"].rows
+    assert [cell.text for cell in shares[2:]] == ["10.0%", "5.0%", "16.0%"]
+    (failure,) = found["Not measured, and why"].rows
+    assert failure[1].text == "torchode <is> missing"
+
+
+def test_shares_count_the_reverse_of_exact_gradients_alone(results: Results) -> None:
+    record = timed("workloads", "demo", "flashode", "discrete", 1e-3)
+    assert arithmetic_share(record, 1e10) == pytest.approx(0.4)
+    assert bandwidth_share(record, 1e9) == pytest.approx(0.64)
+    record.mode = "continuous"
+    assert arithmetic_share(record, 1e10) is bandwidth_share(record, 1e9) is None
+
+
+def test_every_picture_is_whole_and_the_same_again(results: Results) -> None:
+    made = pictures(results)
+    assert {one.name for one in made} == {"speedup", "sweep_steps", "memory", "precision", "threads"}
+    assert [one.svg for one in made] == [one.svg for one in pictures(results)]
+    for one in made:
+        assert ElementTree.fromstring(one.svg).tag.endswith("svg")
+    assert "torchdiffeq discrete (2.00)" in next(one.svg for one in made if one.name == "sweep_steps")
+
+
+def test_page_needs_nothing_else_and_leaves_nothing_out(results: Results, tmp_path: Path) -> None:
+    text = page.write(results, tmp_path / "new").read_text()
+    assert [one.name for one in (tmp_path / "new").iterdir()] == [page.FILE]
+    for wanted in (
+        "flashode bench &lt;again&gt;",
+        "a &lt;fast&gt; one",
+        "torch",
+        "2.13.0",
+        "20.0 GFLOP/s",
+        "diffrax forward is 2.5× faster",
+        "torchode &lt;is&gt; missing",
+        "2-50-2 tanh on cubes",
+    ):
+        assert wanted in text
+    assert not re.findall(r'(?:src|href)="(?!#)(?!http://www\.w3\.org)[^"]*"', text)
+
+
+def test_names_within_pictures_do_not_meet_on_the_page(results: Results) -> None:
+    text = page.render(results)
+    names = re.findall(r'\bid="([^"]+)"', text)
+    assert len(names) == len(set(names))
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    assert used <= set(names)
+
+
+def test_results_without_a_single_time_have_a_page(results: Results) -> None:
+    results.records = []
+    assert "Nowhere in this run" in page.render(results)
+
+
+def test_terminal_shows_every_ratio_in_eighty_columns(results: Results) -> None:
+    console = Console(width=80, record=True)
+    terminal.show(results, console)
+    text = console.export_text()
+    assert "50×" in text and "0.4×" in text and "torchode <is> missing" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(2.0, "2 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs"), (1e-8, "0.01 µs")]
+)
+def test_times_are_in_the_unit_that_suits_them(value: float, text: str) -> None:
+    assert seconds(value) == text
+
+
+def test_sizes_are_in_the_unit_that_suits_them() -> None:
+    assert [size(count) for count in (1500, 2_500_000, 3_000_000_000)] == ["2 kB", "2.5 MB", "3,000.0 MB"]
