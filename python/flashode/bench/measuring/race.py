@@ -38,11 +38,11 @@ class Effort:
 
     samples: int = 9
     shortest: float = 0.02
-    budget: float = 8.0
+    budget: float = 5.0
     patience: float = 60.0
 
 
-# Fewer samples than this say nothing of their spread: a run so slow is not warmed up a second time either.
+# Fewer samples than this say nothing of their spread, and are for runs that take longer than a budget of them.
 FEWEST = 3
 
 
@@ -178,11 +178,11 @@ def _work(workload: Workload) -> tuple[int | None, int]:
 
 def _calibrate(entry: _Entry, effort: Effort) -> None:
     """Finds how often to run within a sample and how many samples there is time for; that is the warm-up."""
-    if entry.record.first_seconds is not None and entry.record.first_seconds > effort.budget / FEWEST:
-        entry.samples = max(1, min(FEWEST, int(effort.budget / entry.record.first_seconds)))
+    # The first run paid for compiling, and one after another library may pay for tidying up the heap that it
+    # left: neither says how long a run takes.
+    if (warm := _time(entry.prepared, 1)) > effort.budget / FEWEST:
+        entry.samples = max(1, min(FEWEST, int(effort.budget / warm)))
         return
-    # The first run after another library may pay for tidying up the heap that it left.
-    entry.prepared.run()
     repeats = 1
     while (seconds := _time(entry.prepared, repeats) * repeats) < effort.shortest:
         repeats = max(2 * repeats, min(100 * repeats, int(effort.shortest / seconds * repeats)))
