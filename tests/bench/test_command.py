@@ -67,7 +67,7 @@ def test_results_say_what_was_measured_where_and_how(made: Made, tmp_path: Path)
     assert {"python", "torch", "numpy", "flashode"} <= written.versions.keys()
     assert written.quick
     # The command that is noted asks for the same.
-    again = invoke(*shlex.split(written.command)[2:])
+    again = invoke(*shlex.split(written.command)[2:], "--out", str(out))
     assert again.exit_code == 0, again.output
     assert made.settings[0] == made.settings[1]
     assert made.settings[0].libraries == ("torchdiffeq",)

@@ -81,7 +81,7 @@ def bench(
             workloads=_names(only_workloads, "--workloads", WORKLOADS),
         )
         chosen = _names(only_studies, "--studies", studies())
-        results = _measure(settings, chosen, out, _command(settings, chosen, out))
+        results = _measure(settings, chosen, out, _command(settings, chosen))
     terminal.show(results, console)
     try:
         _say(f"the report: {page.write(results, out)}")
@@ -198,8 +198,8 @@ def _read(path: Path, option: str) -> Results:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from None
 
 
-def _command(settings: Settings, chosen: tuple[str, ...] | None, out: Path) -> str:
-    """What to type for the same run."""
+def _command(settings: Settings, chosen: tuple[str, ...] | None) -> str:
+    """What to type for the same run; where it writes to is nobody else's concern."""
     words = ["flashode", "bench"]
     if settings.quick:
         words.append("--quick")
@@ -210,8 +210,7 @@ def _command(settings: Settings, chosen: tuple[str, ...] | None, out: Path) -> s
     ):
         if names is not None:
             words += [option, ",".join(names)]
-    words += ["--threads", str(settings.threads), "--out", str(out)]
-    return shlex.join(words)
+    return shlex.join([*words, "--threads", str(settings.threads)])
 
 
 def _say(text: str) -> None:

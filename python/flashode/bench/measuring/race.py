@@ -42,7 +42,7 @@ class Effort:
     patience: float = 60.0
 
 
-# Fewer samples than this say nothing of their spread, and are for runs that take longer than a budget of them.
+# Fewer samples than this say nothing of their spread; they are for runs too slow for more.
 FEWEST = 3
 
 
