@@ -1,0 +1,50 @@
+"""The README's performance section is what the published results make of it."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytest.importorskip("matplotlib", reason="matplotlib draws: pip install 'flashode[bench]'")
+
+from flashode.bench.results import Results
+from made_results import made_results
+
+FILE = Path(__file__).parents[2] / "benchmarks" / "readme.py"
+
+
+@pytest.fixture(scope="module")
+def readme() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme", FILE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results() -> Results:
+    return made_results()
+
+
+def test_section_has_ratios_losses_machine_versions_and_command(readme: ModuleType, results: Results) -> None:
+    text = readme.section(results)
+    row = next(line for line in text.splitlines() if line.startswith("| `demo`"))
+    assert "| 1 ms |" in row and "| 50× |" in row and "| **0.4×** |" in row
+    assert "Faster than us are `demo` forward: diffrax forward 2.5×." in text
+    for wanted in ("2026-01-02", "a <fast> one", "2 threads", "torch 2.13.0", "flashode bench <again>"):
+        assert wanted in text
+    for name in readme.drawn(results):
+        assert f"(benchmarks/results/{name})" in text
+
+
+def test_what_stands_around_the_section_stays(readme: ModuleType, results: Results) -> None:
+    once = readme.replaced(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n", results)
+    assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once
+    assert readme.replaced(once, results) == once
+
+
+def test_a_readme_without_markers_is_refused(readme: ModuleType, results: Results) -> None:
+    with pytest.raises(ValueError, match="the README lacks the lines"):
+        readme.replaced("nothing", results)
