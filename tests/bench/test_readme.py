@@ -40,8 +40,8 @@ def test_section_has_ratios_losses_machine_versions_and_command(readme: ModuleTy
 
 
 def test_what_stands_around_the_section_stays(readme: ModuleType, results: Results) -> None:
-    once = readme.replaced(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n", results)
-    assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once
+    once = readme.replaced(f"before\n{readme.BEGIN}\noutdated\n{readme.END}\nafter\n", results)
+    assert once.startswith("before\n") and once.endswith("\nafter\n") and "outdated" not in once
     assert readme.replaced(once, results) == once
 
 
