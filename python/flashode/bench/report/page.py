@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 
 from flashode.bench.report.figures import Picture, pictures
 from flashode.bench.report.speeds import losses, speeds
@@ -44,7 +43,7 @@ def render(results: Results) -> str:
     measured = dict.fromkeys(record.case for record in results.records)
     return environment.get_template("page.html.j2").render(
         results=results,
-        pictures=[(picture, Markup(_apart(picture))) for picture in pictures(results)],
+        pictures=[(picture, _apart(picture)) for picture in pictures(results)],
         tables=tables(results),
         losses=losses(speeds(results)),
         described=[(name, WORKLOADS[name].describe()) for name in measured if name in WORKLOADS],
