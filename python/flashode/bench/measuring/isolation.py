@@ -41,6 +41,8 @@ def isolated(threads: int, function: Callable[P, T], *args: P.args, **kwargs: P.
 
 @cache
 def _context() -> ForkServerContext:
+    # numpy's threads go on disturbing whoever runs after them: beside SciPy torchdiffeq took twice as long.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     context = multiprocessing.get_context("forkserver")
     present = [name for name in _PRELOADED if importlib.util.find_spec(name.partition(".")[0]) is not None]
     context.set_forkserver_preload(present)
