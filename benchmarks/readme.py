@@ -5,12 +5,10 @@ python -m benchmarks.readme
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import matplotlib
-
-from flashode.bench.report.figures import STYLE, gradient_error, memory, speedup
+from flashode.bench.report.figures import Picture, gradient_error, memory, pictures, speedup
 from flashode.bench.report.speeds import Speed, libraries, losses, median, speeds
 from flashode.bench.report.tables import seconds
 from flashode.bench.results import FILE, Results, read
@@ -26,11 +24,11 @@ NAMED = ("python", "torch", "torchdiffeq", "diffrax", "jax", "torchode", "torchd
 DRAWN = (speedup, memory, gradient_error)
 
 
-def section(results: Results) -> str:
+def section(results: Results, drawn: Sequence[Picture]) -> str:
     """The performance section in Markdown, without the markers."""
     found = speeds(results)
     parts = [
-        *_pictures(results),
+        *(f"![{one.title}](benchmarks/results/{one.name}.svg)\n\n{one.caption}" for one in drawn),
         "\n".join(_table(found)),
         "Ratios are the peer's median time by ours. Where it is below 1, in bold, the peer is faster.",
         "**Where we lose.** " + _losses(found),
@@ -40,7 +38,7 @@ def section(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def replaced(text: str, results: Results) -> str:
+def replaced(text: str, results: Results, drawn: Sequence[Picture]) -> str:
     """A README with its section as the results have it.
 
     Raises:
@@ -50,30 +48,16 @@ def replaced(text: str, results: Results) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the README lacks the lines {BEGIN!r} and {END!r}")
-    return f"{before}{begin}\n\n{section(results)}\n\n{end}{after}"
-
-
-def drawn(results: Results) -> dict[str, str]:
-    """The pictures, by file name."""
-    with matplotlib.rc_context(STYLE):
-        made = [draw(results) for draw in DRAWN]
-    return {f"{one.name}.svg": one.svg for one in made if one is not None}
+    return f"{before}{begin}\n\n{section(results, drawn)}\n\n{end}{after}"
 
 
 def main() -> None:
     """Writes both."""
     results = read(RESULTS / FILE)
-    README.write_text(replaced(README.read_text(encoding="utf-8"), results), encoding="utf-8")
-    for name, svg in drawn(results).items():
-        (RESULTS / name).write_text(svg, encoding="utf-8")
-
-
-def _pictures(results: Results) -> Iterator[str]:
-    with matplotlib.rc_context(STYLE):
-        for draw in DRAWN:
-            picture = draw(results)
-            if picture is not None:
-                yield f"![{picture.title}](benchmarks/results/{picture.name}.svg)\n\n{picture.caption}"
+    drawn = pictures(results, DRAWN)
+    README.write_text(replaced(README.read_text(encoding="utf-8"), results, drawn), encoding="utf-8")
+    for picture in drawn:
+        (RESULTS / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
 
 
 def _table(found: list[Speed]) -> Iterator[str]:
@@ -106,7 +90,8 @@ def _conditions(results: Results) -> str:
     versions = ", ".join(f"{name} {results.versions[name]}" for name in NAMED if name in results.versions)
     return (
         f"Measured {results.started[:10]} on {machine.get('processor', 'an unknown processor')}, "
-        f"{results.threads} threads for everybody, {machine.get('memory in GiB', '?')} GiB, "
+        f"at most {results.threads} threads for everybody (one for SciPy's matrix products), "
+        f"{machine.get('memory in GiB', '?')} GiB, "
         f"{machine.get('system', 'an unknown system')}; {versions}; commit {results.commit or 'unknown'}. "
         f"float32 and seed 0 unless `flashode/bench/workloads.py` says otherwise, which has the tolerances. "
         f"Every sample is in [results.json](benchmarks/results/{FILE}). The command:"

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="matplotlib draws: pip install 'flashode[bench]'")
 
+from flashode.bench.report.figures import pictures
 from flashode.bench.results import Results
 from made_results import made_results
 
@@ -29,22 +30,28 @@ def results() -> Results:
 
 
 def test_section_has_ratios_losses_machine_versions_and_command(readme: ModuleType, results: Results) -> None:
-    text = readme.section(results)
+    text = readme.section(results, pictures(results, readme.DRAWN))
     row = next(line for line in text.splitlines() if line.startswith("| `demo`"))
     assert "| 1 ms |" in row and "| 50× |" in row and "| **0.4×** |" in row
     assert "Faster than us are `demo` forward: diffrax forward 2.5×." in text
-    for wanted in ("2026-01-02", "a <fast> one", "2 threads", "torch 2.13.0", "flashode bench <again>"):
+    for wanted in (
+        "2026-01-02",
+        "a <fast> one",
+        "at most 2 threads",
+        "torch 2.13.0",
+        "flashode bench <again>",
+    ):
         assert wanted in text
-    for name in readme.drawn(results):
-        assert f"(benchmarks/results/{name})" in text
+    for name in ("speedup", "memory"):
+        assert f"(benchmarks/results/{name}.svg)" in text
 
 
 def test_what_stands_around_the_section_stays(readme: ModuleType, results: Results) -> None:
-    once = readme.replaced(f"before\n{readme.BEGIN}\noutdated\n{readme.END}\nafter\n", results)
+    once = readme.replaced(f"before\n{readme.BEGIN}\noutdated\n{readme.END}\nafter\n", results, [])
     assert once.startswith("before\n") and once.endswith("\nafter\n") and "outdated" not in once
-    assert readme.replaced(once, results) == once
+    assert readme.replaced(once, results, []) == once
 
 
 def test_a_readme_without_markers_is_refused(readme: ModuleType, results: Results) -> None:
     with pytest.raises(ValueError, match="the README lacks the lines"):
-        readme.replaced("nothing", results)
+        readme.replaced("nothing", results, [])

@@ -1,6 +1,6 @@
 """SciPy, on a field of numpy arrays: what one uses without PyTorch.
 
-It computes in float64 and knows no gradients.
+It computes in float64 and knows no gradients. Matrix products take one thread, see `measuring.isolation`.
 """
 
 from __future__ import annotations

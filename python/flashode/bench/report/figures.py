@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -12,12 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flashode.bench.records import Record
-from flashode.bench.report.scaling import fit
+from flashode.bench.report.scaling import fit, series
 from flashode.bench.report.speeds import libraries, median, speeds
-from flashode.bench.report.tables import series
 from flashode.bench.results import Results
 
 Quantity = Callable[[Record], float | None]
+Lines = Mapping[str, Mapping[float, Record]]
 # Text stays text, and the same results give the same file.
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -28,6 +29,8 @@ STYLE: dict[Any, Any] = {
 }
 MODES = {"forward": "-", "discrete": "-", "continuous": "--", "seminorm": ":"}
 MARKERS = "osD^v<>Px"
+SECONDS = "seconds"
+ABREAST = 3
 SWEEPS = ("steps", "width", "batch", "tolerance")
 
 
@@ -41,17 +44,44 @@ class Picture:
     svg: str
 
 
-def pictures(results: Results) -> list[Picture]:
-    """Every picture that there are measurements for."""
+Draw = Callable[[Results], Picture | None]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines over a number that a study varies, or over the time that the work took.
+
+    Attributes:
+        lines: Records by contender and number.
+        x: What goes to the right; `SECONDS` for the time, else the number.
+        y: What goes up.
+        quantity: What goes up, of a record.
+        title: Of the panel.
+        exponent: Whether the legend says how the quantity grows.
+    """
+
+    lines: Lines
+    x: str
+    y: str
+    quantity: Quantity
+    title: str = ""
+    exponent: bool = False
+
+    def points(self, records: Mapping[float, Record]) -> list[tuple[float, float]]:
+        """The points of a line, in the order of the number."""
+        return [
+            (median(record) if self.x == SECONDS else value, found)
+            for value, record in sorted(records.items())
+            if (found := self.quantity(record))
+        ]
+
+
+def pictures(results: Results, drawn: Sequence[Draw] | None = None) -> list[Picture]:
+    """The pictures that there are measurements for: every one, or those of the given functions."""
+    sweeps = [partial(sweep, name=name) for name in SWEEPS]
+    wanted = drawn or (speedup, *sweeps, memory, gradient_error, precision, threads)
     with matplotlib.rc_context(STYLE):
-        made = (
-            speedup(results),
-            *(sweep(results, name) for name in SWEEPS),
-            memory(results),
-            gradient_error(results),
-            precision(results),
-            threads(results),
-        )
+        made = [draw(results) for draw in wanted]
     return [picture for picture in made if picture is not None]
 
 
@@ -94,96 +124,57 @@ def speedup(results: Results) -> Picture | None:
 def sweep(results: Results, name: str) -> Picture | None:
     """Time, peak memory and gradient error of each gradient mode, over what a sweep varies."""
     lines = _lines(results, "adjoint", name)
-    if not lines:
-        return None
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    time, height, error = _panels(figure, 1, 3)
-    for place, (label, records) in enumerate(lines.items()):
-        _draw(results, time, place, label, records, lambda one: one.median, exponent=True)
-        _draw(results, height, place, label, records, lambda one: one.peak_bytes)
-        _draw(results, error, place, label, records, lambda one: one.gradient_error)
-    for axes, what in (
-        (time, "seconds"),
-        (height, "peak memory, bytes"),
-        (error, "gradient error, relative"),
-    ):
-        axes.set_xlabel(name)
-        axes.set_ylabel(what)
-    _legend(figure)
+    panels = [
+        Panel(lines, name, SECONDS, lambda one: one.median, exponent=True),
+        Panel(lines, name, "peak memory, bytes", lambda one: one.peak_bytes),
+        Panel(lines, name, "gradient error, relative", lambda one: one.gradient_error),
+    ]
     caption = "In the legend: the exponent of time at the large end, where it follows a power law."
-    return _picture(f"sweep_{name}", f"A gradient over {name}", caption, figure)
+    return _lined(results, f"sweep_{name}", f"A gradient over {name}", caption, panels)
 
 
 def memory(results: Results) -> Picture | None:
     """Peak memory of each gradient mode against the number of steps."""
     lines = _lines(results, "adjoint", "steps")
-    if not any(record.peak_bytes for records in lines.values() for record in records.values()):
-        return None
-    figure = Figure(figsize=(7.5, 4), layout="constrained")
-    (axes,) = _panels(figure, 1, 1)
-    for place, (label, records) in enumerate(lines.items()):
-        _draw(results, axes, place, label, records, lambda one: one.peak_bytes)
-    axes.set_xlabel("steps of rk4")
-    axes.set_ylabel("peak memory of a gradient, bytes")
-    _legend(figure)
+    panel = Panel(lines, "steps of rk4", "peak memory of a gradient, bytes", lambda one: one.peak_bytes)
     caption = "What a run needs on top of what its process holds between runs."
-    return _picture("memory", "Memory against steps", caption, figure)
+    return _lined(results, "memory", "Memory against steps", caption, [panel])
 
 
 def gradient_error(results: Results) -> Picture | None:
     """Gradient error against time, tolerance going down along each line."""
     lines = _lines(results, "adjoint", "tolerance")
-    if not lines:
-        return None
-    figure = Figure(figsize=(7.5, 4), layout="constrained")
-    (axes,) = _panels(figure, 1, 1)
-    for place, (label, records) in enumerate(lines.items()):
-        _against_time(results, axes, place, label, records.values(), lambda one: one.gradient_error)
-    axes.set_xlabel("seconds")
-    axes.set_ylabel("gradient error, relative")
-    _legend(figure)
-    caption = "Left and low is better. Along a line the tolerance goes from 1e-3 to 1e-9."
-    return _picture("gradient_error", "Gradient error against time", caption, figure)
+    panel = Panel(lines, SECONDS, "gradient error, relative", lambda one: one.gradient_error)
+    caption = "Left and low is better. Along a line the tolerance goes down."
+    return _lined(results, "gradient_error", "Gradient error against time", caption, [panel])
 
 
 def precision(results: Results) -> Picture | None:
     """Work–precision: error against time, a panel for each problem, a line for each solver and method."""
-    problems = list(dict.fromkeys(one.case for one in results.records if one.study == "precision"))
-    if not problems:
-        return None
-    columns = min(3, len(problems))
-    rows = -(-len(problems) // columns)
-    figure = Figure(figsize=(4.2 * columns + 1, 3.4 * rows + 0.5), layout="constrained")
-    for axes, problem in zip(_panels(figure, rows, columns), problems, strict=False):
-        for place, (label, records) in enumerate(_lines(results, "precision", "tolerance", problem).items()):
-            _against_time(results, axes, place, label, records.values(), lambda one: one.error)
-        axes.set_title(problem)
-        axes.set_xlabel("seconds")
-        axes.set_ylabel("error of the states, relative")
-    _legend(figure)
+    panels = [
+        Panel(lines, SECONDS, "error of the states, relative", lambda one: one.error, title=problem)
+        for problem in _cases(results, "precision")
+        if (lines := _lines(results, "precision", "tolerance", problem))
+    ]
     caption = "Left and low is better. Along a line the tolerance goes down."
-    return _picture("precision", "Work against precision", caption, figure)
+    return _lined(results, "precision", "Work against precision", caption, panels)
 
 
 def threads(results: Results) -> Picture | None:
     """Time against threads, a panel for each workload."""
-    cases = list(dict.fromkeys(one.case for one in results.records if one.study == "threads"))
-    if not cases:
-        return None
-    figure = Figure(figsize=(4.2 * len(cases) + 1, 3.6), layout="constrained")
-    for axes, case in zip(_panels(figure, 1, len(cases)), cases, strict=True):
-        for place, (label, records) in enumerate(_lines(results, "threads", "threads", case).items()):
-            _draw(results, axes, place, label, records, lambda one: one.median, exponent=True)
-        axes.set_title(case)
-        axes.set_xlabel("threads")
-        axes.set_ylabel("seconds")
-    _legend(figure)
-    return _picture("threads", "Time against threads", "Level is no gain from more threads.", figure)
+    panels = [
+        Panel(lines, "threads", SECONDS, lambda one: one.median, title=case, exponent=True)
+        for case in _cases(results, "threads")
+        if (lines := _lines(results, "threads", "threads", case))
+    ]
+    return _lined(results, "threads", "Time against threads", "Level is no gain from more threads.", panels)
 
 
-def _lines(
-    results: Results, study: str, name: str, case: str | None = None
-) -> dict[str, dict[float, Record]]:
+def _cases(results: Results, study: str) -> list[str]:
+    return list(dict.fromkeys(one.case for one in results.records if one.study == study))
+
+
+def _lines(results: Results, study: str, name: str, case: str | None = None) -> Lines:
     """By contender: the timed records of a study that vary in one number."""
     found = {}
     for (of, where, varied, label), records in series(results).items():
@@ -195,49 +186,30 @@ def _lines(
     return found
 
 
-def _draw(
-    results: Results,
-    axes: Axes,
-    place: int,
-    label: str,
-    records: dict[float, Record],
-    quantity: Quantity,
-    *,
-    exponent: bool = False,
-) -> None:
-    points = {value: found for value, record in records.items() if (found := quantity(record))}
-    law = fit(points) if exponent else None
-    named = label if law is None else f"{label} ({law.exponent:.2f})"
-    _plot(results, axes, place, named, next(iter(records.values())), sorted(points.items()))
-
-
-def _against_time(
-    results: Results, axes: Axes, place: int, label: str, records: Iterable[Record], quantity: Quantity
-) -> None:
-    known = list(records)
-    points = [(median(record), found) for record in known if (found := quantity(record))]
-    _plot(results, axes, place, label, known[0], points)
-
-
-def _plot(
-    results: Results,
-    axes: Axes,
-    place: int,
-    label: str,
-    record: Record,
-    points: Sequence[tuple[float, float]],
-) -> None:
-    axes.plot(
-        [x for x, _ in points],
-        [y for _, y in points],
-        MODES.get(record.mode, "-."),
-        color=_color(results, record.library),
-        marker=MARKERS[place % len(MARKERS)],
-        markersize=4,
-        label=label,
-    )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+def _lined(results: Results, name: str, title: str, caption: str, panels: Sequence[Panel]) -> Picture | None:
+    """Panels side by side, three in a row; None where they have nothing to show."""
+    if not any(panel.points(records) for panel in panels for records in panel.lines.values()):
+        return None
+    columns = min(ABREAST, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.8 * columns + 2.5, 3.6 * rows + 0.5), layout="constrained")
+    for axes, panel in zip(_panels(figure, rows, columns), panels, strict=False):
+        for place, (label, records) in enumerate(panel.lines.items()):
+            points = panel.points(records)
+            law = fit(dict(points)) if panel.exponent else None
+            first = next(iter(records.values()))
+            axes.plot(
+                [x for x, _ in points],
+                [y for _, y in points],
+                MODES.get(first.mode, "-."),
+                color=_color(results, first.library),
+                marker=MARKERS[place % len(MARKERS)],
+                markersize=4,
+                label=label if law is None else f"{label} ({law.exponent:.2f})",
+            )
+        axes.set(xscale="log", yscale="log", xlabel=panel.x, ylabel=panel.y, title=panel.title)
+    _legend(figure)
+    return _picture(name, title, caption, figure)
 
 
 def _color(results: Results, library: str) -> str:

@@ -1,4 +1,4 @@
-"""How a quantity grows: the exponent of a power law, fitted where it has become one."""
+"""How a quantity grows with what a study varies: the exponent of a power law, where it has become one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from flashode.bench.records import Record
+from flashode.bench.results import Results
 
 # Two points lie on every power law; three say something.
 FEWEST = 3
@@ -49,3 +52,15 @@ def fit(points: Mapping[float, float]) -> Fit | None:
         if np.max(np.abs(exponent * x + intercept - y)) <= np.log(SLACK):
             return Fit(float(exponent), float(np.exp(intercept)), part[0][0], part[-1][0], len(part))
     return None
+
+
+def series(results: Results) -> dict[tuple[str, str, str, str], dict[float, Record]]:
+    """The records that differ in one number alone, by study, case, name of the number, and contender."""
+    found: dict[tuple[str, str, str, str], dict[float, Record]] = {}
+    for record in results.records:
+        for name, value in record.parameters.items():
+            if isinstance(value, int | float):
+                words = [str(other) for key, other in record.parameters.items() if key != name]
+                label = ", ".join((record.label, *words))
+                found.setdefault((record.study, record.case, name, label), {})[value] = record
+    return found

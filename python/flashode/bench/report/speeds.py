@@ -10,8 +10,6 @@ from flashode.bench.records import Record
 from flashode.bench.results import Results
 
 STUDY = "workloads"
-# As in `comparison`: a ratio this close to 1 is a draw.
-DRAW = 0.03
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def losses(found: Iterable[Speed]) -> list[tuple[Speed, Record, float]]:
         (speed, peer, median(speed.ours) / median(peer))
         for speed in found
         for peer in speed.peers
-        if median(speed.ours) / median(peer) > 1 + DRAW
+        if median(peer) < median(speed.ours)
     ]
     return sorted(lost, key=lambda one: -one[2])
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from flashode.bench.comparison import OURS
 from flashode.bench.records import Record
 from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
-from flashode.bench.report.scaling import fit
-from flashode.bench.report.speeds import DRAW, Speed, libraries, median, speeds
+from flashode.bench.report.scaling import fit, series
+from flashode.bench.report.speeds import Speed, libraries, median, speeds
 from flashode.bench.results import Results
 from flashode.bench.workloads import WORKLOADS
 
@@ -130,18 +130,6 @@ def failure_table(results: Results) -> Table:
     return table
 
 
-def series(results: Results) -> dict[tuple[str, str, str, str], dict[float, Record]]:
-    """The records that differ in one number alone, by study, case, name of the number, and contender."""
-    found: dict[tuple[str, str, str, str], dict[float, Record]] = {}
-    for record in results.records:
-        for name, value in record.parameters.items():
-            if isinstance(value, int | float):
-                words = [str(other) for key, other in record.parameters.items() if key != name]
-                label = ", ".join((record.label, *words))
-                found.setdefault((record.study, record.case, name, label), {})[value] = record
-    return found
-
-
 def seconds(value: float) -> str:
     """A time with three digits, in the unit that suits it."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
@@ -157,7 +145,7 @@ def size(count: int) -> str:
 
 def _ratio(speed: Speed, peer: str) -> Cell:
     ratio = speed.ratio(peer)
-    return Cell("") if ratio is None else Cell(f"{ratio:.3g}×", lost=ratio < 1 / (1 + DRAW))
+    return Cell("") if ratio is None else Cell(f"{ratio:.3g}×", lost=ratio < 1)
 
 
 def _evaluations(record: Record) -> str:
