@@ -17,7 +17,7 @@ class Settings:
     """How a run of the suite was asked for.
 
     Attributes:
-        quick: A few cases of each study, small enough for two minutes in all.
+        quick: A few small cases of each study, a few minutes in all.
         threads: That every contender may use.
         effort: How long a measurement may take.
         libraries: Contenders to measure, by library; None for all. Ours are always among them.
