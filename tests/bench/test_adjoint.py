@@ -6,7 +6,6 @@ import pytest
 
 from flashode.bench.contenders import FORWARD, contender
 from flashode.bench.measuring.isolation import Died
-from flashode.bench.measuring.memory import Usage
 from flashode.bench.measuring.race import Effort
 from flashode.bench.records import Record
 from flashode.bench.studies import Settings, adjoint, studies
@@ -15,18 +14,20 @@ OURS = ("flashode", "discrete")
 
 
 def _sweep(patience: float = 20.0) -> adjoint._Sweep:
-    return adjoint._Sweep("steps", 1, Effort(samples=3, patience=patience), (contender(*OURS),))
+    return adjoint._Sweep("steps", 1, "cpu", Effort(samples=3, patience=patience), (contender(*OURS),))
 
 
 def _isolated(seconds: float, peak: int | None):
     def call(threads, function, *arguments):
-        if function is adjoint.usage:
-            return Usage(seconds, peak)
-        study, solved, names, _effort, parameters = arguments
-        return [
-            Record(study, solved.name, parameters, *name, "it", seconds=[seconds], first_seconds=seconds)
-            for name in names
-        ]
+        study, solved, names, effort, parameters = arguments
+        records = [Record(study, solved.name, parameters, *name, "it") for name in names]
+        for record in records:
+            record.first_seconds, record.peak_bytes = seconds, peak
+            if seconds > effort.patience:
+                record.failure = f"one run took {seconds:.0f} s"
+            else:
+                record.seconds = [seconds]
+        return records
 
     return patch.object(adjoint, "isolated", call)
 

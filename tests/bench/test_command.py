@@ -142,3 +142,14 @@ def test_bad_values_are_named(
     assert all("".join(one.split()) in text for one in said), result.output
     assert made.settings == []
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("device", ["cuda", "tpu"])
+def test_a_device_that_is_not_there_is_named(
+    device: str, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command.torch.cuda, "is_available", lambda: False)
+    result = invoke("--device", device, "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "--device" in result.output and ("no such device" in result.output or device in result.output)
+    assert not made.settings

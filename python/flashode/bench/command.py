@@ -33,7 +33,7 @@ errors = Console(highlight=False, stderr=True)
 
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="A few small cases of each study, a few minutes in all.")
+        bool, typer.Option("--quick", help="A few small cases of each study, two minutes at most.")
     ] = False,
     only_studies: Annotated[
         str, typer.Option("--studies", help="Which studies, with commas between; all if empty.")
@@ -47,6 +47,9 @@ def bench(
     threads: Annotated[
         int, typer.Option(min=0, help="Threads for every contender; 0 for as many as PyTorch takes.")
     ] = 0,
+    device: Annotated[
+        str, typer.Option(help="What to compute on, cpu or cuda; on cuda the peak of memory is the device's.")
+    ] = "cpu",
     old: Annotated[
         Path | None,
         typer.Option(
@@ -73,10 +76,12 @@ def bench(
             raise typer.BadParameter(
                 f"{threads}, but {available} processors may be used here", param_hint="'--threads'"
             )
+        _check_device(device)
         settings = Settings(
             quick=quick,
             threads=threads or min(available, torch.get_num_threads()),
             effort=running.QUICK if quick else running.FULL,
+            device=device,
             libraries=_names(only_peers, "--peers", {one.library for one in contenders()}),
             workloads=_names(only_workloads, "--workloads", WORKLOADS),
         )
@@ -191,6 +196,16 @@ def _names(text: str, option: str, known: Collection[str]) -> tuple[str, ...] | 
     return found
 
 
+def _check_device(device: str) -> None:
+    if device not in ("cpu", "cuda"):
+        raise typer.BadParameter(f"{device!r} is neither cpu nor cuda", param_hint="'--device'")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise typer.BadParameter(
+            f"torch {torch.__version__} sees no such device; `nvidia-smi` shows whether the system does",
+            param_hint="'--device'",
+        )
+
+
 def _read(path: Path, option: str) -> Results:
     try:
         return read(path)
@@ -210,6 +225,8 @@ def _command(settings: Settings, chosen: tuple[str, ...] | None) -> str:
     ):
         if names is not None:
             words += [option, ",".join(names)]
+    if settings.device != "cpu":
+        words += ["--device", settings.device]
     return shlex.join([*words, "--threads", str(settings.threads)])
 
 

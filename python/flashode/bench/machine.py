@@ -8,6 +8,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+import torch
+
 import flashode
 from flashode.bench.contenders import contenders
 from flashode.bench.measuring.memory import physical_memory
@@ -17,10 +19,10 @@ _SOURCES = Path(__file__).parent
 _BENEATH = ("numpy", "torch")
 
 
-def machine() -> dict[str, str | int | float]:
-    """The machine, by what a reader would call it."""
+def machine(device: str = "cpu") -> dict[str, str | int | float]:
+    """The machine, by what a reader would call it, with the device if contenders compute on one."""
     built = flashode.build_info()
-    return {
+    found: dict[str, str | int | float] = {
         "processor": processor(),
         "usable processors": usable_processors(),
         "memory in GiB": round(physical_memory() / 2**30, 1),
@@ -28,6 +30,9 @@ def machine() -> dict[str, str | int | float]:
         "instruction set": str(built["instruction_set"]),
         "compiler": str(built["compiler"]),
     }
+    if device == "cuda":
+        found["device"] = torch.cuda.get_device_name()
+    return found
 
 
 def usable_processors() -> int:

@@ -32,7 +32,7 @@ def reference(workload: Workload, *, gradients: bool, tolerance: float | None = 
     if workload.random:
         return None
     tight = tolerance or TOLERANCES[workload.precision]
-    field, y0, times = workload.make(torch.float64)
+    field, y0, times = workload.make(torch.float64, "cpu")
     jumps = torch.tensor(workload.jumps, dtype=torch.float64)
     # Steps end at every output time: between steps dopri8 is interpolated, far less exactly than it steps.
     options = {"step_t": times[~torch.isin(times, jumps)], "jump_t": jumps}

@@ -49,7 +49,7 @@ def begin(command: str, settings: Settings) -> Results:
         commit=commit(),
         quick=settings.quick,
         threads=settings.threads,
-        machine=machine(),
+        machine=machine(settings.device),
         versions=versions(),
     )
 

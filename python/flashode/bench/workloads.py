@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,9 +57,9 @@ class Times:
     end: float
     count: int = 2
 
-    def make(self, dtype: torch.dtype) -> Tensor:
-        """The times, of shape (count,)."""
-        return torch.linspace(self.start, self.end, self.count, dtype=torch.float64).to(dtype)
+    def make(self) -> Tensor:
+        """The times, of shape (count,), in float64."""
+        return torch.linspace(self.start, self.end, self.count, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Workload:
         step_size: Of methods with given steps; None for a step from each output time to the next.
         jumps: Times at which the field is discontinuous, which every solver that can is told.
         precision: Of everything.
+        device: Where everything is, "cpu" or "cuda".
         random: Whether the field draws numbers, so that there is no exact answer.
         modes: What is done with it; the names are those of `flashode.bench.contenders`.
         per_trajectory: Whether contenders that can give each trajectory its own step sizes do.
@@ -94,6 +95,7 @@ class Workload:
     step_size: float | None = None
     jumps: tuple[float, ...] = ()
     precision: Precision = "float32"
+    device: str = "cpu"
     random: bool = False
     modes: tuple[str, ...] = ("forward", "discrete", "continuous")
     per_trajectory: bool = False
@@ -115,7 +117,7 @@ class Workload:
         if self.step_size is not None:
             options["step_size"] = self.step_size
         if self.jumps:
-            options["jump_t"] = torch.tensor(self.jumps, dtype=self.dtype)
+            options["jump_t"] = torch.tensor(self.jumps, dtype=self.dtype, device=self.device)
         return options
 
     def describe(self) -> str:
@@ -124,18 +126,21 @@ class Workload:
         control = f"rtol {self.rtol:g}, atol {self.atol:g}" if self.adaptive else "given steps"
         return f"{self.summary}; {self.method}, {control}{steps}, {self.precision}, seed {SEED}"
 
-    def make(self, dtype: torch.dtype | None = None) -> tuple[nn.Module, State, Tensor]:
+    def make(
+        self, dtype: torch.dtype | None = None, device: str | None = None
+    ) -> tuple[nn.Module, State, Tensor]:
         """The field, the initial state and the times. The global random state is left as it was.
 
         Args:
             dtype: Of all three; None for the workload's own.
+            device: Likewise. The numbers are the same on all of them.
         """
-        wanted = dtype or self.dtype
+        wanted: dict[str, Any] = {"dtype": dtype or self.dtype, "device": device or self.device}
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(SEED)
             field, y0 = self.field.module(), self.start.make()
-        start = y0.to(wanted) if isinstance(y0, Tensor) else tuple(part.to(wanted) for part in y0)
-        return field.to(wanted), start, self.times.make(wanted)
+        start = y0.to(**wanted) if isinstance(y0, Tensor) else tuple(part.to(**wanted) for part in y0)
+        return field.to(**wanted), start, self.times.make().to(**wanted)
 
 
 _DEMO = Workload(

@@ -65,7 +65,10 @@ def prepare(
             torch.manual_seed(SEED)
         with settings(), torch.set_grad_enabled(mode != FORWARD):
             states = solution()
-            return states.detach(), () if mode == FORWARD else reverse(states)
+            answer = states.detach(), () if mode == FORWARD else reverse(states)
+        if workload.device == "cuda":
+            torch.cuda.synchronize()
+        return answer
 
     def counted() -> Evaluations:
         made: list[Tensor] = []

@@ -59,6 +59,8 @@ def _prepare(workload: Workload, mode: str) -> Prepared:
 
     if workload.field.arrays is None:
         raise Unsupported("the field is not written in jax")
+    if workload.device != "cpu":
+        raise Unsupported("jax keeps a device's memory to itself, beside PyTorch's")
     if workload.jumps:
         raise Unsupported("the field jumps")
     jax.config.update("jax_enable_x64", workload.precision == "float64")

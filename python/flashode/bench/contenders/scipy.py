@@ -25,9 +25,11 @@ def _forward(workload: Workload) -> Prepared:
     arrays = workload.field.arrays
     if workload.method not in _METHODS:
         raise Unsupported(f"SciPy has no {workload.method}")
+    if workload.device != "cpu":
+        raise Unsupported("SciPy computes on the processor")
     if arrays is None or workload.field.autodiff or workload.random:
         raise Unsupported("the field is not written in numpy")
-    field, y0, times = workload.make(torch.float64)
+    field, y0, times = workload.make(torch.float64, "cpu")
     assert isinstance(y0, Tensor)
     function, shape = arrays(np), tuple(y0.shape)
     parameters = [parameter.detach().numpy() for parameter in field.parameters()]

@@ -108,4 +108,4 @@ def _grid(times: Tensor, step_size: float | None) -> Tensor:
         return times
     steps = round(float(times[1] - times[0]) / step_size)
     count = steps * (len(times) - 1) + 1
-    return torch.linspace(float(times[0]), float(times[-1]), count, dtype=times.dtype)
+    return torch.linspace(float(times[0]), float(times[-1]), count, dtype=times.dtype, device=times.device)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 # What takes a second to import and nothing to have: children are forked from a process that has it. torchode
 # is not among them: its import starts PyTorch's threads, and a child would wait for ever for what it lacks.
-_PRELOADED = ("torch", "flashode", "scipy.integrate", "torchdiffeq", "diffrax")
+_PRELOADED = ("torch", "flashode", "scipy.integrate", "torchdiffeq", "diffrax", "torchdyn.core")
 
 
 class Died(Exception):

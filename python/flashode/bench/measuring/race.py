@@ -20,6 +20,7 @@ from flashode.bench.contenders import (
     Unsupported,
     contender,
 )
+from flashode.bench.measuring.memory import raised
 from flashode.bench.records import Parameter, Record
 from flashode.bench.reference import excess, reference, shortcoming
 from flashode.bench.workloads import Workload
@@ -34,12 +35,14 @@ class Effort:
         shortest: Of a sample in seconds, far above what reading the clock costs; fast runs share a sample.
         budget: For the samples of one contender, in seconds.
         patience: For a single run, in seconds: a contender whose first run takes longer is not timed.
+        peaks: Whether memory is measured too.
     """
 
     samples: int = 9
     shortest: float = 0.02
     budget: float = 5.0
     patience: float = 60.0
+    peaks: bool = True
 
 
 # Fewer samples than this say nothing of their spread; they are for runs too slow for more.
@@ -85,11 +88,12 @@ def race(
         entry = _enter(record, workload, one, effort)
         if entry is not None:
             entries.append(entry)
+    patient = [entry for entry in entries if entry.record.failure is None]
     if truth is None:
         _check(workload, entries)
     else:
         _measure_errors(workload, entries, truth)
-    racing = [entry for entry in entries if entry.record.failure is None]
+    racing = [entry for entry in patient if entry.record.failure is None]
     for entry in racing:
         _calibrate(entry, effort)
     for turn in range(max((entry.samples for entry in racing), default=0)):
@@ -97,6 +101,10 @@ def race(
         for entry in racing:
             if turn < entry.samples:
                 entry.record.seconds.append(_time(entry.prepared, entry.repeats))
+    # After the times, because an allocator that was made to give everything back is slow for a long while. A
+    # wrong answer's memory too, because it tells whether there is enough for larger work.
+    for entry in patient if effort.peaks else ():
+        entry.record.peak_bytes = raised(entry.prepared.run, workload.device)
     # At the end, because it captures the field, which the first run is to pay for.
     flops, state_bytes = _work(workload)
     for record in records:
@@ -170,7 +178,7 @@ def _standard(workload: Workload, mode: str, entries: Sequence[_Entry]) -> Answe
 
 def _work(workload: Workload) -> tuple[int | None, int]:
     """Arithmetic of an evaluation for the whole batch, where the field is captured; bytes of the state."""
-    field, y0, times = workload.make()
+    field, y0, times = workload.make(device="cpu")
     found = flashode.explain(field, y0, times)
     flops = None if found.program is None else found.program.flops() * found.trajectories
     return flops, sum(part.nbytes for part in ((y0,) if isinstance(y0, Tensor) else y0))

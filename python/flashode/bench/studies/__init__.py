@@ -17,9 +17,10 @@ class Settings:
     """How a run of the suite was asked for.
 
     Attributes:
-        quick: A few small cases of each study, a few minutes in all.
+        quick: A few small cases of each study, two minutes at most.
         threads: That every contender may use.
         effort: How long a measurement may take.
+        device: What every contender computes on, "cpu" or "cuda"; the peak of memory is that device's.
         libraries: Contenders to measure, by library; None for all. Ours are always among them.
         workloads: Which ones of the table to measure, by name; None for all, or for those of a quick run.
     """
@@ -27,6 +28,7 @@ class Settings:
     quick: bool
     threads: int
     effort: Effort
+    device: str = "cpu"
     libraries: tuple[str, ...] | None = None
     workloads: tuple[str, ...] | None = None
 

@@ -9,14 +9,14 @@ from functools import partial
 from flashode.bench.contenders import FORWARD, Contender, contenders
 from flashode.bench.fields.networks import network
 from flashode.bench.measuring.isolation import Died, isolated
-from flashode.bench.measuring.memory import physical_memory, usage
+from flashode.bench.measuring.memory import physical_memory
 from flashode.bench.measuring.race import Effort, race
 from flashode.bench.records import Record
 from flashode.bench.studies import Case, Settings, register
 from flashode.bench.workloads import Start, Times, Workload
 
 NAME = "adjoint"
-# Decades: ten contenders at each point are minutes, and the slowest take seconds a run.
+# Decades: fifteen contenders at each point are minutes, and the slowest take seconds a run.
 POINTS: Mapping[str, tuple[float, ...]] = {
     "steps": (10, 100, 1000, 10_000),
     "width": (8, 32, 128, 256),
@@ -30,7 +30,7 @@ PATIENCE = 20.0
 END = 2.0
 
 
-def workload(sweep: str, value: float) -> Workload:
+def workload(sweep: str, value: float, device: str = "cpu") -> Workload:
     """What is solved at a point of a sweep. "target" is the steps of the stated memory target, batch 1024."""
     steps = int(value) if sweep in {"steps", "target"} else 100
     width = int(value) if sweep == "width" else 50
@@ -43,6 +43,7 @@ def workload(sweep: str, value: float) -> Workload:
         times=Times(0.0, END),
         method="rk4",
         step_size=END / steps,
+        device=device,
     )
     if sweep != "tolerance":
         return fixed
@@ -55,13 +56,14 @@ class _Sweep:
 
     name: str
     threads: int
+    device: str
     effort: Effort
     contenders: tuple[Contender, ...]
     before: dict[tuple[str, str], tuple[float, Record]] = field(default_factory=dict)
 
     def measure(self, value: float) -> list[Record]:
         """A record of each contender at a point."""
-        solved = workload(self.name, value)
+        solved = workload(self.name, value, self.device)
         parameters = {"steps" if self.name == "target" else self.name: value}
         records = {
             (one.library, one.mode): Record(NAME, self.name, parameters, one.library, one.mode, one.label)
@@ -70,8 +72,6 @@ class _Sweep:
         for key, record in records.items():
             record.failure = self._hopeless(key, value)
         running = tuple(key for key, record in records.items() if record.failure is None)
-        peaks = {key: self._peak(solved, key, records[key]) for key in running}
-        running = tuple(key for key in running if records[key].failure is None)
         try:
             raced = isolated(self.threads, race, NAME, solved, running, self.effort, parameters)
         except Died as reason:
@@ -79,11 +79,8 @@ class _Sweep:
                 records[key].failure = str(reason)
             raced = []
         records.update({(record.library, record.mode): record for record in raced})
-        for key, record in records.items():
-            record.peak_bytes = peaks.get(key)
-            # What was passed over is judged by the last point that was measured.
-            if key in peaks:
-                self.before[key] = (value, record)
+        # What was passed over is judged by the last point that was measured.
+        self.before.update({key: (value, records[key]) for key in running})
         return list(records.values())
 
     def _hopeless(self, key: tuple[str, str], value: float) -> str | None:
@@ -101,19 +98,6 @@ class _Sweep:
             return f"passed over: {record.peak_bytes / 1e9:.1f} GB at {self.name} {last:g}"
         return None
 
-    def _peak(self, solved: Workload, key: tuple[str, str], record: Record) -> int | None:
-        try:
-            used = isolated(self.threads, usage, solved, *key, self.effort.patience)
-        except Died as reason:
-            record.failure = str(reason)
-            return None
-        except Exception:  # the race meets the same error, and says what it was
-            return None
-        record.first_seconds = used.first_seconds
-        if used.first_seconds > self.effort.patience:
-            record.failure = f"one run took {used.first_seconds:.0f} s"
-        return used.peak_bytes
-
 
 @register(NAME, "What does a gradient cost, in time, memory and accuracy?")
 def cases(settings: Settings) -> Iterator[Case]:
@@ -125,6 +109,6 @@ def cases(settings: Settings) -> Iterator[Case]:
     )
     wanted = tuple(one for one in contenders() if one.mode != FORWARD and settings.wants(one))
     for name, values in (QUICK if settings.quick else POINTS).items():
-        sweep = _Sweep(name, settings.threads, effort, wanted)
+        sweep = _Sweep(name, settings.threads, settings.device, effort, wanted)
         for value in values:
             yield Case(f"gradients, {name} {value:g}", partial(sweep.measure, value))

@@ -27,6 +27,8 @@ def counts(threads: int) -> tuple[int, ...]:
 @register(NAME, "What do more threads gain?")
 def cases(settings: Settings) -> Iterator[Case]:
     """A case for each number of threads with each workload and mode."""
+    if settings.device != "cpu":
+        return
     for name in QUICK if settings.quick else CHOSEN:
         if settings.workloads is not None and name not in settings.workloads:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from flashode.bench.contenders import contenders
@@ -18,7 +19,8 @@ QUICK = ("demo",)
 def cases(settings: Settings) -> Iterator[Case]:
     """A case for each workload: all modes share its true answer."""
     chosen = settings.workloads or (QUICK if settings.quick else tuple(WORKLOADS))
-    for workload in (WORKLOADS[name] for name in chosen):
+    for name in chosen:
+        workload = replace(WORKLOADS[name], device=settings.device)
         names = tuple(
             (one.library, one.mode)
             for mode in workload.modes
