@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from flashode.bench.contenders import contenders
+from flashode.bench.contenders import DISCRETE, FORWARD, contenders
 from flashode.bench.measuring.isolation import isolated
 from flashode.bench.measuring.race import race
 from flashode.bench.studies import Case, Settings, register
 from flashode.bench.workloads import WORKLOADS
 
 QUICK = ("demo",)
+# Gradients by the adjoint equations are among those of the study of gradients, and take long to compile.
+QUICK_MODES = (FORWARD, DISCRETE)
 
 
 @register("workloads", "How fast is a solve, and how fast is training?")
@@ -24,6 +26,7 @@ def cases(settings: Settings) -> Iterator[Case]:
         names = tuple(
             (one.library, one.mode)
             for mode in workload.modes
+            if not settings.quick or mode in QUICK_MODES
             for one in contenders(mode)
             if settings.wants(one)
         )
