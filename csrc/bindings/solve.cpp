@@ -257,9 +257,9 @@ void bind_solve(py::module_& m) {
         .def_readonly("event_t", &cpu::Outcome::event_t);
     py::class_<BoundField>(m, "Field")
         .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,
-                      const std::vector<std::pair<int, bool>>&, std::int64_t, double>(),
+                      const std::vector<std::pair<int, bool>>&, std::int64_t, double, int>(),
              py::arg("program"), py::arg("parameters"), py::arg("wants_gradient"), py::arg("segments"),
-             py::arg("batch"), py::arg("direction"));
+             py::arg("batch"), py::arg("direction"), py::arg("threads") = 1);
     py::class_<BoundEvent>(m, "Event").def(py::init<BoundField>(), py::arg("field"));
     py::class_<cpu::StepLog>(m, "StepLog").def_property_readonly("steps", [](const cpu::StepLog& log) {
         return log.steps.size();

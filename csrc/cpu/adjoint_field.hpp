@@ -12,12 +12,31 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-// What the tiles' vjps leave for the quadrature, stage by stage.
+// What the tiles' vjps leave for the quadrature, by groups of tiles and stages.
 template <class Real>
 struct StageAccumulators {
-    std::size_t size = 0;
-    Rows<Real> parameters;   // (stages, size), in the tape's accumulator layout
-    std::vector<Real> time;  // (stages)
+    std::size_t size;  // of the tape's accumulator
+    int groups;
+    int stages;
+    Rows<Real> parameters;   // (groups, stages, size)
+    std::vector<Real> time;  // (groups, stages)
+
+    StageAccumulators(std::size_t of_tape, int group_count, int stage_count)
+        : size(of_tape),
+          groups(group_count),
+          stages(stage_count),
+          parameters(index(groups, 0) * size),
+          time(index(groups, 0)) {}
+
+    std::size_t index(int group, int stage) const {
+        return static_cast<std::size_t>(group) * static_cast<std::size_t>(stages) +
+               static_cast<std::size_t>(stage);
+    }
+    // Null where nobody wants a parameter's gradient.
+    Real* of_parameters(int group, int stage) {
+        return size == 0 ? nullptr : &parameters[index(group, stage) * size];
+    }
+    Real& of_time(int group, int stage) { return time[index(group, stage)]; }
 };
 
 template <class Real>
@@ -31,6 +50,9 @@ class AugmentedTileField {
           cotangent_(static_cast<std::size_t>(n_)),
           accumulators_(&accumulators) {}
 
+    // The vjps that follow are of tiles of this group.
+    void enter(int group) { group_ = group; }
+
     void operator()(int stage, Real s, const Real* state, Real* rate) {
         field_(stage, s, state, rate);
         adjoint_rate(stage, state, rate);
@@ -39,10 +61,8 @@ class AugmentedTileField {
     // The rates of a alone, at the state that the field was evaluated at for this stage.
     void adjoint_rate(int stage, const Real* state, Real* rate) {
         for (int e = 0; e < n_; ++e) cotangent_[static_cast<std::size_t>(e)] = -state[n_ + e];
-        const auto at = static_cast<std::size_t>(stage);
-        field_.accumulate_into(
-            accumulators_->size == 0 ? nullptr : &accumulators_->parameters[at * accumulators_->size]);
-        accumulators_->time[at] -= field_.vjp(stage, cotangent_.data(), rate + n_);
+        field_.accumulate_into(accumulators_->of_parameters(group_, stage));
+        accumulators_->of_time(group_, stage) -= field_.vjp(stage, cotangent_.data(), rate + n_);
     }
 
     // The field of the rows of y alone; its vjps accumulate nothing.
@@ -56,6 +76,7 @@ class AugmentedTileField {
     int n_;
     Rows<Real> cotangent_;
     StageAccumulators<Real>* accumulators_;
+    int group_ = 0;
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -22,11 +22,12 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
    public:
     // `kept_stages`: as of the field.
     AdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape,
-                  StageAccumulators<Real>& accumulators, int kept_stages = 1)
+                  StageAccumulators<Real>& accumulators, Team& team, int kept_stages = 1)
         : Base(*request.method, Tiles<Real>(reversed.batch, reversed.segments),
                Tiles<Real>(reversed.batch, twice(reversed.segments, request)),
-               AugmentedTileField<Real>(reversed, tape, accumulators, kept_stages),
-               ParameterQuadrature<Real>(request, reversed, tape, accumulators), nullptr),
+               AugmentedTileField<Real>(reversed, tape, accumulators,
+                                        useful_slots(tape, *request.method, kept_stages)),
+               ParameterQuadrature<Real>(request, reversed, tape, accumulators), nullptr, team),
           a_(rows_.total()),
           q_(static_cast<std::size_t>(quadrature_.size())) {
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
@@ -48,8 +49,9 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     // a += dL/d(state at an output time)
     void add_cotangent(const Real* grad_states) {
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
-            rows_.load_cotangent(i, grad_states, this->scratch_.data());
-            numerics::add_scaled(rows_.size(), Real(1), this->scratch_.data(), &a_[rows_.offset(i)]);
+            Real* cotangent = this->own().scratch.data();
+            rows_.load_cotangent(i, grad_states, cotangent);
+            numerics::add_scaled(rows_.size(), Real(1), cotangent, &a_[rows_.offset(i)]);
         }
     }
 
@@ -96,12 +98,14 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
 template <class Real, class System>
 class ContinuousAdjoint {
    public:
-    ContinuousAdjoint(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape)
+    ContinuousAdjoint(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape,
+                      Team& team)
         : request_(request),
           reversed_(reversed),
           tape_(tape),
-          accumulators_{tape.accumulator_size(), {}, {}},
-          system_(request, reversed, tape, allocate(accumulators_, *request.method)) {}
+          accumulators_(tape.accumulator_size(), groups_of_tiles(reversed),
+                        std::max(request.method->tableau.stages, STAGES_OF_PROBE)),
+          system_(request, reversed, tape, accumulators_, team) {}
 
     Outcome run(const Interrupt& interrupt) {
         Outcome total;
@@ -135,11 +139,11 @@ class ContinuousAdjoint {
 
    private:
     // The augmented field holds one set of rates a stage; the probe of the first step needs two.
-    static StageAccumulators<Real>& allocate(StageAccumulators<Real>& accumulators, const Method& method) {
-        const auto stages = static_cast<std::size_t>(std::max(method.tableau.stages, 2));
-        accumulators.parameters.resize(stages * accumulators.size);
-        accumulators.time.resize(stages);
-        return accumulators;
+    static constexpr int STAGES_OF_PROBE = 2;
+
+    static int groups_of_tiles(const Field& field) {
+        const Tiles<Real> rows(field.batch, field.segments);
+        return TileGroups(rows.count(), ParameterQuadrature<Real>::LEAST_TILES).count();
     }
 
     Outcome solve_interval(std::int64_t i, const Interrupt& interrupt) {

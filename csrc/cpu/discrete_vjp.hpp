@@ -1,14 +1,18 @@
 // The discrete adjoint: the exact reverse of the steps that a forward solve took, tile by tile and last step
-// first, from one checkpoint a step.
+// first, from one checkpoint a step. Workers take the tiles group by group.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "cpu/engine.hpp"
 #include "cpu/forward.hpp"
+#include "cpu/gradient_sums.hpp"
 #include "cpu/implicit_vjp.hpp"
+#include "cpu/workers.hpp"
 #include "numerics/step_vjp.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
@@ -28,6 +32,7 @@ struct ApartFromConstants {
     }
 };
 
+// One worker's part.
 template <class Real>
 class DiscreteAdjoint {
    public:
@@ -43,8 +48,7 @@ class DiscreteAdjoint {
           reversed_{field_, tiles_, grad_constants_.data()},
           accumulator_(tape.accumulator_size()),
           interpolant_(interpolant(method_)),
-          carries_(tableau_.adaptive && !tableau_.fsal),
-          with_times_(request.grad_times != nullptr) {
+          carries_(tableau_.adaptive && !tableau_.fsal) {
         const auto n = static_cast<std::size_t>(tiles_.size());
         const auto stages = static_cast<std::size_t>(tableau_.stages);
         for (Rows<Real>* rows : {&stages_, &grad_stages_, &stage_inputs_}) rows->resize(n * stages);
@@ -63,24 +67,21 @@ class DiscreteAdjoint {
             first_time_of_step_[s] = std::min(first_time_of_step_[s], first_time_of_step_[s + 1]);
         }
         field_.accumulate_into(accumulator());
-        for (std::size_t p = 0; p < request.grad_parameters.size(); ++p) {
-            const bool wanted = request.grad_parameters[p] != nullptr;
-            totals_.emplace_back(wanted ? static_cast<std::size_t>(request.field->program->parameter_sizes[p])
-                                        : 0);
-        }
-        for (std::vector<double>& total : totals_) total_pointers_.push_back(total.data());
     }
 
-    void run(const Interrupt& interrupt) {
-        SignalWatch watch(interrupt);
-        for (std::int64_t tile = 0; tile < tiles_.count(); ++tile) {
+    // Reverses tiles first … last - 1, adding what they leave to `sums`, until stop() is true.
+    template <class Stop>
+    void run(std::int64_t first, std::int64_t last, GradientSums& sums, const Stop& stop) {
+        sums_ = &sums;
+        total_pointers_ = sums.by_parameter();
+        for (std::int64_t tile = first; tile < last; ++tile) {
             std::fill(grad_y_.begin(), grad_y_.end(), Real(0));
             std::fill(grad_last_.begin(), grad_last_.end(), Real(0));
             std::fill(grad_constants_.begin(), grad_constants_.end(), Real(0));
             const auto at = static_cast<std::size_t>(tile);
             tiles_.unpack(false, request_.constants + at * tiles_.packed_size(false), y0_.data());
             for (std::size_t s = log_.steps.size(); s-- > 0;) {
-                if (watch.stop()) return;
+                if (stop()) return;
                 reverse_step(tile, s);
                 if (s % STEPS_BETWEEN_FOLDS == 0) fold();
             }
@@ -88,15 +89,10 @@ class DiscreteAdjoint {
             tiles_.copy_constants(grad_constants_.data(), grad_y_.data());
             tiles_.store(tile, grad_y_.data(), request_.grad_y0);
         }
-        for (std::size_t p = 0; p < totals_.size(); ++p) {
-            std::transform(totals_[p].begin(), totals_[p].end(), request_.grad_parameters[p],
-                           [](double total) { return static_cast<Real>(total); });
-        }
     }
 
    private:
-    // A sum of many thousand terms in single precision loses digits that the terms have: partial sums of some
-    // hundred are added up in double.
+    // Partial sums of some hundred terms are added up in double.
     static constexpr std::size_t STEPS_BETWEEN_FOLDS = 32;
 
     Real* accumulator() { return accumulator_.empty() ? nullptr : accumulator_.data(); }
@@ -243,7 +239,7 @@ class DiscreteAdjoint {
             numerics::add_scaled(n, dt * w.f0, cotangent, grad_first_.data());
             numerics::add_scaled(n, dt * w.f1, cotangent, grad_last_.data());
         }
-        if (!with_times_ || (interpolant_ == Interpolant::linear && x == 1.0))
+        if (!sums_->with_times() || (interpolant_ == Interpolant::linear && x == 1.0))
             return;  // on a grid point the line is y1 itself
         // d(output)/dt = slope / dt, and the start of the step moves it the other way; a node is always at
         // the same fraction
@@ -262,7 +258,7 @@ class DiscreteAdjoint {
             for (int e = 0; e < n; ++e) slope()[e] = w.f0 * f0[e] + w.f1 * f1[e];
             grad_dt = static_cast<double>(rate_of_loss(n, cotangent, slope()));
         }
-        request_.grad_times[j] += rate;
+        sums_->times[static_cast<std::size_t>(j)] += rate;
         add_time_gradients(s, -rate * (1.0 - x) - grad_dt, -rate * x + grad_dt);
     }
 
@@ -288,12 +284,12 @@ class DiscreteAdjoint {
     // adaptive methods are constants, so all times move with the start, up to the first step that ends on a
     // prescribed one.
     void add_time_gradients(std::size_t s, double start, double end) {
-        if (!with_times_) return;
+        if (!sums_->with_times()) return;
         if (!tableau_.adaptive) {
-            request_.grad_grid[s] += start;
-            request_.grad_grid[s + 1] += end;
+            sums_->grid[s] += start;
+            sums_->grid[s + 1] += end;
         } else if (s <= moving_) {
-            request_.grad_grid[0] += s < moving_ ? start + end : start;
+            sums_->grid[0] += s < moving_ ? start + end : start;
         }
     }
 
@@ -307,12 +303,11 @@ class DiscreteAdjoint {
     Rows<Real> grad_constants_;
     ApartFromConstants<Real> reversed_;
     Rows<Real> accumulator_;
-    std::vector<std::vector<double>> totals_;  // of each parameter
-    std::vector<double*> total_pointers_;
+    GradientSums* sums_ = nullptr;         // of the group at hand
+    std::vector<double*> total_pointers_;  // its parameters
     Interpolant interpolant_;
     std::optional<ImplicitStepVjp<Real>> implicit_;
     bool carries_;
-    bool with_times_;
     std::size_t moving_ = 0;     // the first step that a prescribed time has shortened: all before it move
     std::int64_t at_start_ = 0;  // outputs that are the initial state
     std::vector<std::int64_t> first_time_of_step_;
@@ -336,7 +331,35 @@ template <class Real>
 void discrete_vjp(const DiscreteRequest<Real>& request, const Interrupt& interrupt) {
     const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
                           request.field->wants_gradient);
-    DiscreteAdjoint<Real>(request, tape).run(interrupt);
+    const Tiles<Real> tiles(request.field->batch, request.field->segments);
+    const TileGroups groups(tiles.count(), 1);
+    Team team(std::min(request.field->threads, groups.count()));
+    std::vector<std::unique_ptr<DiscreteAdjoint<Real>>> workers;
+    for (int worker = 0; worker < team.size(); ++worker) {
+        workers.push_back(std::make_unique<DiscreteAdjoint<Real>>(request, tape));
+    }
+    std::vector<GradientSums> sums(static_cast<std::size_t>(groups.count()), GradientSums(request));
+
+    // Only the calling thread may ask about signals.
+    SignalWatch watch(interrupt);
+    std::atomic<bool> stopped{false};
+    const auto look = [&] {
+        if (!stopped && watch.stop()) stopped = true;
+    };
+    team.run(
+        groups.count(),
+        [&](int worker, int group) {
+            const auto stop = [&] {
+                if (worker == 0) look();
+                return stopped.load();
+            };
+            workers[static_cast<std::size_t>(worker)]->run(groups.begin(group), groups.end(group),
+                                                           sums[static_cast<std::size_t>(group)], stop);
+        },
+        look);
+    if (stopped) return;
+    for (std::size_t group = 1; group < sums.size(); ++group) sums[0].add(sums[group]);
+    sums[0].hand_over(request);
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

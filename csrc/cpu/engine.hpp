@@ -47,6 +47,7 @@ struct Field {
     std::vector<Segment> segments;        // of the program's width together
     std::int64_t batch = 0;
     double direction = 1.0;
+    int threads = 1;  // that a solve may take
 };
 
 enum class Status : std::uint8_t {

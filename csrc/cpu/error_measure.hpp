@@ -23,18 +23,16 @@ class ErrorMeasure {
           tiles_(std::move(tiles)),
           how_(how),
           groups_(norm_groups(tiles_.segments)),
-          sums_(groups_.size()) {
+          sums_(groups_.size() * static_cast<std::size_t>(tiles_.count())) {
         if (how == nullptr) return;
         rtol_ = by_element(how->rtol, tolerance_.relative);
         atol_ = by_element(how->atol, tolerance_.absolute);
-        scaled_.resize(static_cast<std::size_t>(tiles_.size()));
+        scaled_.resize(tiles_.total());
     }
 
-    void clear() { std::fill(sums_.begin(), sums_.end(), 0.0); }
-
-    // Adds a tile: error(e) between the states y0 and y1 of it.
+    // Sees a tile: error(e) between the states y0 and y1 of it. Different tiles' may be seen at the same time.
     template <class Error>
-    void add(std::int64_t tile, const Error& error, const Real* y0, const Real* y1) {
+    void see(std::int64_t tile, const Error& error, const Real* y0, const Real* y1) {
         if (how_ == nullptr) {
             add_squares(tile,
                         [&](int e) { return numerics::scaled_square(tolerance_, error(e), y0[e], y1[e]); });
@@ -42,19 +40,22 @@ class ErrorMeasure {
         }
         const std::size_t at = tiles_.offset(tile);
         for (int e = 0; e < tiles_.size(); ++e) {
-            scaled_[e] = numerics::scaled_error<Real>({rtol_[at + e], atol_[at + e]}, error(e), y0[e], y1[e]);
+            scaled_[at + e] =
+                numerics::scaled_error<Real>({rtol_[at + e], atol_[at + e]}, error(e), y0[e], y1[e]);
         }
         if (how_->norm) {
-            tiles_.store_state(tile, scaled_.data(), how_->scaled);
+            tiles_.store_state(tile, &scaled_[at], how_->scaled);
         } else {
-            add_squares(tile, [&](int e) { return scaled_[e] * scaled_[e]; });
+            add_squares(tile, [&](int e) { return scaled_[at + e] * scaled_[at + e]; });
         }
     }
 
-    // Once every tile has been added.
+    // Once every tile has been seen.
     double norm() const {
         if (how_ != nullptr && how_->norm) return std::abs(how_->norm());
-        return joint_norm(groups_, tiles_.batch, sums_.data());
+        std::vector<double> total(groups_.size());
+        for (std::size_t i = 0; i < sums_.size(); ++i) total[i % groups_.size()] += sums_[i];
+        return joint_norm(groups_, tiles_.batch, total.data());
     }
 
    private:
@@ -68,17 +69,19 @@ class ErrorMeasure {
 
     template <class Square>
     void add_squares(std::int64_t tile, const Square& square) {
-        add_group_sums<Real>(groups_, tiles_.used_lanes(tile), square, sums_.data());
+        double* sums = &sums_[static_cast<std::size_t>(tile) * groups_.size()];
+        std::fill_n(sums, groups_.size(), 0.0);
+        add_group_sums<Real>(groups_, tiles_.used_lanes(tile), square, sums);
     }
 
     numerics::Tolerance<Real> tolerance_;
     Tiles<Real> tiles_;
     const Measure<Real>* how_;
     std::vector<NormGroup> groups_;
-    std::vector<double> sums_;
+    std::vector<double> sums_;  // (tiles, groups)
     Rows<Real> rtol_;
     Rows<Real> atol_;
-    Rows<Real> scaled_;  // (width, lanes)
+    Rows<Real> scaled_;
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -18,11 +18,12 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     using Base::method_, Base::tableau_, Base::tiles_, Base::y0_, Base::y1_, Base::f0_;
 
    public:
-    // `kept_stages`: as of the field.
-    ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, int kept_stages = 1)
+    // `kept_stages`: as of the field, and more where that is of use.
+    ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, Team& team,
+                  int kept_stages = 1)
         : Base(*request.method, Tiles<Real>(request.field->batch, request.field->segments),
                Tiles<Real>(request.field->batch, request.field->segments),
-               TileField<Real>(*request.field, tape, kept_stages), NoQuadrature{}, request.measure),
+               TileField<Real>(*request.field, tape, useful_slots(tape, *request.method, kept_stages)), NoQuadrature{}, request.measure, team),
           request_(request) {
         Real* start = request.nodes == nullptr ? request.states : request.nodes->states.data();
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {

@@ -17,40 +17,39 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 class ImplicitAdjointSystem : public AdjointSystem<Real> {
     using Base = AdjointSystem<Real>;
-    using Base::method_, Base::tableau_, Base::tiles_, Base::rows_, Base::y0_, Base::y1_, Base::field_,
-        Base::quadrature_, Base::stages_;
+    using Base::method_, Base::tableau_, Base::tiles_, Base::rows_, Base::y0_, Base::y1_, Base::quadrature_;
 
    public:
     static constexpr bool MAY_CHOOSE_STEPS = false;
 
     ImplicitAdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed,
-                          const Tape<Real>& tape, StageAccumulators<Real>& accumulators)
-        : Base(request, reversed, tape, accumulators, request.method->tableau.stages),
+                          const Tape<Real>& tape, StageAccumulators<Real>& accumulators, Team& team)
+        : Base(request, reversed, tape, accumulators, team, request.method->tableau.stages),
           solver_(tableau_, rows_, method_.max_iterations),
           equations_(tableau_, rows_),
           matrix_(equations_.matrix_size()),
           unknowns_(equations_.vector_size()),
           pivots_(unknowns_.size()),
-          inputs_(stages_.size()),
-          scratch_stages_(stages_.size() / 2) {}
+          inputs_(this->own().stages.size()),
+          scratch_stages_(inputs_.size() / 2) {}
 
     bool fixed_step(const Step& step) {
         const auto start = implicit_start<Real>(method_, step, y0_.data(), tiles_.size());
-        solver_.solve(field_.of_state(), start, [](std::int64_t, const Real*) {});
+        solver_.solve(field().of_state(), start, [](std::int64_t, const Real*) {});
         bool finite = true;
-        quadrature_.clear(0, tableau_.stages);
+        quadrature_.clear(0, 0, tableau_.stages);
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             const std::size_t at = tiles_.offset(i);
             evaluate_state(i, start);
             for (const StageRange& range : equations_.ranges()) solve_adjoint(i, range, start);
             numerics::combine(tiles_.size(), &y0_[at], start.times.dt, tableau_.b, tableau_.stages,
-                              stages_.data(), &y1_[at]);
+                              stage(0), &y1_[at]);
             rows_.copy_constants(&y0_[at], &y1_[at]);
             if (tiles_.finite(&y1_[at])) continue;
             finite = false;
-            this->note_nonfinite(i, stages_.data());
+            this->note_nonfinite(i, stage(0));
         }
-        quadrature_.close(0, tableau_.stages);
+        for (int stage = 0; stage < tableau_.stages; ++stage) quadrature_.close(stage);
         quadrature_.fixed_step(start.times.dt);
         return finite;
     }
@@ -61,6 +60,8 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
     }
 
    private:
+    AugmentedTileField<Real>& field() { return this->own().field; }
+
     using Start = typename StageSolver<Real>::Start;
 
     // The state's part of the stages and of their arguments, and what the field keeps there.
@@ -73,7 +74,7 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
             numerics::combine(n, y0, start.times.dt, tableau_.a[i], tableau_.stages, k, y);
             rows_.copy_constants(y0, y);
             std::copy_n(k + i * n, n, stage(i));
-            field_.of_state()(i, StageSolver<Real>::stage_time(tableau_, start, i), y,
+            field().of_state()(i, StageSolver<Real>::stage_time(tableau_, start, i), y,
                               scratch_stages_.data());
         }
     }
@@ -91,7 +92,7 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
         }
         if (!range.is_explicit) {
             const int size = equations_.unknowns(range);
-            equations_.linearise(field_.of_state(), range, -start.times.dt, matrix_.data(), true);
+            equations_.linearise(field().of_state(), range, -start.times.dt, matrix_.data(), true);
             numerics::factor<LANES<Real>>(size, matrix_.data(), pivots_.data());
             equations_.gather(range, scratch_stages_.data(), unknowns_.data());
             numerics::solve_transposed<LANES<Real>>(size, matrix_.data(), pivots_.data(), unknowns_.data());
@@ -99,12 +100,12 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
         }
         for (int i = range.first; i < range.last; ++i) {
             std::copy_n(scratch_stages_.data() + (i - range.first) * n, n, input(i) + n);
-            field_.adjoint_rate(i, input(i), stage(i));
+            field().adjoint_rate(i, input(i), stage(i));
         }
     }
 
     // (2 * width, lanes) of the tile at hand
-    Real* stage(int i) { return stages_.data() + i * tiles_.size(); }
+    Real* stage(int i) { return this->own().stages.data() + i * tiles_.size(); }
     Real* input(int i) { return inputs_.data() + i * tiles_.size(); }
 
     StageSolver<Real> solver_;

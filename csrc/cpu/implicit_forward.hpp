@@ -25,20 +25,19 @@ inline void count_implicit(const StageSolver<Real>& solver, const Step& step, Ou
 template <class Real>
 class ImplicitSystem : public ForwardSystem<Real> {
     using Base = ForwardSystem<Real>;
-    using Base::method_, Base::tableau_, Base::tiles_, Base::rows_, Base::y0_, Base::y1_, Base::f0_,
-        Base::field_;
+    using Base::method_, Base::tableau_, Base::tiles_, Base::rows_, Base::y0_, Base::y1_, Base::f0_;
 
    public:
     static constexpr bool MAY_CHOOSE_STEPS = false;
 
-    ImplicitSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape)
-        : Base(request, tape, request.method->tableau.stages),
+    ImplicitSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, Team& team)
+        : Base(request, tape, team, request.method->tableau.stages),
           request_(request),
           solver_(tableau_, rows_, method_.max_iterations) {}
 
     bool fixed_step(const Step& step) {
         const auto start = implicit_start<Real>(method_, step, y0_.data(), tiles_.size());
-        solver_.solve(field_, start, [&](std::int64_t tile, const Real* slope) {
+        solver_.solve(this->own().field, start, [&](std::int64_t tile, const Real* slope) {
             std::copy_n(slope, tiles_.size(), &f0_[tiles_.offset(tile)]);
         });
         bool finite = true;

@@ -45,24 +45,26 @@ class ParameterQuadrature {
                       static_cast<std::size_t>(std::max(tableau_.stages, 2)));
     }
 
-    void clear(int first, int last) {
-        const auto size = accumulators_->size;
-        std::fill(accumulators_->parameters.begin() + static_cast<std::ptrdiff_t>(size) * first,
-                  accumulators_->parameters.begin() + static_cast<std::ptrdiff_t>(size) * last, Real(0));
-        std::fill(accumulators_->time.begin() + first, accumulators_->time.begin() + last, Real(0));
+    // A group's accumulators hold as much as two tiles' vjps write, or more.
+    static constexpr int LEAST_TILES = 2;
+
+    void clear(int group, int first, int last) {
+        for (int stage = first; stage < last; ++stage) {
+            Real* parameters = accumulators_->of_parameters(group, stage);
+            if (parameters != nullptr) std::fill_n(parameters, accumulators_->size, Real(0));
+            accumulators_->of_time(group, stage) = Real(0);
+        }
     }
 
-    void close(int first, int last) {
-        for (int stage = first; stage < last; ++stage) {
-            Real* rate = rates(stage);
-            std::fill(rate, rate + size_, Real(0));
-            rate[0] = accumulators_->time[static_cast<std::size_t>(stage)];
-            const std::vector<Real*> by_parameter = split(rate);
-            tape_->fold(
-                accumulators_->parameters.data() + static_cast<std::size_t>(stage) * accumulators_->size,
-                by_parameter.data());
-            for (const Transpose& transpose : transposes_) join(transpose, by_parameter);
+    void close(int stage) {
+        Real* rate = rates(stage);
+        std::fill(rate, rate + size_, Real(0));
+        const std::vector<Real*> by_parameter = split(rate);
+        for (int group = 0; group < accumulators_->groups; ++group) {
+            rate[0] += accumulators_->of_time(group, stage);
+            tape_->fold(accumulators_->of_parameters(group, stage), by_parameter.data());
         }
+        for (const Transpose& transpose : transposes_) join(transpose, by_parameter);
     }
 
     double norm_state() const { return norm(q0_.data(), q0_.data(), q0_.data()); }

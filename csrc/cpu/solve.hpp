@@ -5,8 +5,16 @@
 #include "cpu/forward.hpp"
 #include "cpu/implicit_adjoint.hpp"
 #include "cpu/implicit_forward.hpp"
+#include "cpu/workers.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
+
+// More would have no tile to work on.
+template <class Real>
+int useful_workers(const Field& field) {
+    const Tiles<Real> tiles(field.batch, field.segments);
+    return static_cast<int>(std::min<std::int64_t>(field.threads, tiles.count()));
+}
 
 template <class System, class Real>
 Outcome solve_with(System&& system, const ForwardRequest<Real>& request, std::size_t state_size,
@@ -35,9 +43,11 @@ Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt)
         request.log->nodes = request.nodes != nullptr;
     }
     if (request.method->tableau.implicit) {
-        return solve_with(ImplicitSystem<Real>(request, tape), request, state_size, interrupt);
+        Team alone(1);
+        return solve_with(ImplicitSystem<Real>(request, tape, alone), request, state_size, interrupt);
     }
-    return solve_with(ForwardSystem<Real>(request, tape), request, state_size, interrupt);
+    Team team(useful_workers<Real>(*request.field));
+    return solve_with(ForwardSystem<Real>(request, tape, team), request, state_size, interrupt);
 }
 
 template <class Real>
@@ -46,9 +56,12 @@ Outcome continuous_vjp(const ContinuousRequest<Real>& request, const Interrupt& 
     reversed.direction = -reversed.direction;
     const Tape<Real> tape(*reversed.program, reversed.parameters.data(), reversed.wants_gradient);
     if (request.method->tableau.implicit) {
-        return ContinuousAdjoint<Real, ImplicitAdjointSystem<Real>>(request, reversed, tape).run(interrupt);
+        Team alone(1);
+        return ContinuousAdjoint<Real, ImplicitAdjointSystem<Real>>(request, reversed, tape, alone)
+            .run(interrupt);
     }
-    return ContinuousAdjoint<Real, AdjointSystem<Real>>(request, reversed, tape).run(interrupt);
+    Team team(useful_workers<Real>(reversed));
+    return ContinuousAdjoint<Real, AdjointSystem<Real>>(request, reversed, tape, team).run(interrupt);
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -35,6 +35,7 @@ struct TapeOp {
     DynamicShape dynamic;       // dense_dynamic
     std::vector<bool> assigns;  // for each input: the reverse sweep writes its gradient first here
     bool live = false;          // the output depends on it
+    bool uniform = false;       // it depends on t and parameters alone: all trajectories have the same
     bool reversed = false;      // and a gradient passes through it
     int weight_slot = -1;
     int bias_slot = -1;
@@ -62,8 +63,11 @@ class Tape {
     // Writes the rows that are the same at every evaluation (parameters and literals) into a fresh values
     // buffer.
     void prepare(Real* values) const;
-    // Computes every value from t and y, which stand in the buffer already.
-    void forward(Real* values) const;
+    // Computes every value from t and y, which stand in the buffer already; with `uniform` false all but those
+    // that are the same for all trajectories, which stand there, too.
+    void forward(Real* values, bool uniform) const;
+    // Whether there are any, and they take work.
+    bool has_uniform_work() const { return has_uniform_work_; }
     // From the output's gradient, which stands in `grads` already, to those of y and t (written, not added)
     // and of the parameters (added to `accumulator`; null to leave them out).
     void reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const;
@@ -80,6 +84,7 @@ class Tape {
     int add_slot(const GradientSlot<Real>& slot);
     void resolve(const program::Op& op);
     void plan_reverse();
+    void find_uniform();
     void forward_op(const TapeOp<Real>& op, Real* values) const;
     void forward_dense(const TapeOp<Real>& op, Real* values) const;
     void reverse_dense(const TapeOp<Real>& op, const Real* values, Real* grads, Real* transposed,
@@ -98,6 +103,7 @@ class Tape {
     std::size_t values_size_ = 0;
     std::size_t accumulator_size_ = 0;
     std::size_t transpose_size_ = 0;
+    bool has_uniform_work_ = false;
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -22,6 +22,7 @@ Tape<Real>::Tape(const program::Program& program, const void* const* parameters,
     ops_.reserve(program.ops.size());
     for (const program::Op& op : program.ops) resolve(op);
     plan_reverse();
+    find_uniform();
 }
 
 template <class Real>
@@ -94,6 +95,19 @@ void Tape<Real>::plan_reverse() {
             if (op->live) needed[value] = true;
             if (passes) op->reversed = receives_gradient_[value] = true;
         }
+    }
+}
+
+template <class Real>
+void Tape<Real>::find_uniform() {
+    std::vector<bool> uniform(program_.widths.size(), false);
+    uniform[program::VALUE_T] = true;
+    for (TapeOp<Real>& op : ops_) {
+        const std::vector<int>& inputs = op.op->inputs;
+        op.uniform = std::all_of(inputs.begin(), inputs.end(),
+                                 [&](int value) { return uniform[static_cast<std::size_t>(value)]; });
+        uniform[static_cast<std::size_t>(op.op->out)] = op.uniform;
+        has_uniform_work_ = has_uniform_work_ || (op.uniform && op.live && !inputs.empty());
     }
 }
 

@@ -125,9 +125,9 @@ void Tape<Real>::prepare(Real* values) const {
 }
 
 template <class Real>
-void Tape<Real>::forward(Real* values) const {
+void Tape<Real>::forward(Real* values, bool uniform) const {
     for (const TapeOp<Real>& op : ops_) {
-        if (op.live) forward_op(op, values);
+        if (op.live && (uniform || !op.uniform)) forward_op(op, values);
     }
 }
 

@@ -4,9 +4,12 @@
 // them owns and none of the rates depends on; the forward solve has nothing of the kind.
 #pragma once
 
+#include <atomic>
 #include <cmath>
 #include <limits>
+#include <mutex>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/engine.hpp"
@@ -16,6 +19,7 @@
 #include "cpu/tape.hpp"
 #include "cpu/tile_field.hpp"
 #include "cpu/tiles.hpp"
+#include "cpu/workers.hpp"
 #include "numerics/step.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
@@ -28,6 +32,14 @@ template <class Real>
 inline Real just_after(Real t) {
     return std::nextafter(t, std::numeric_limits<Real>::infinity());
 }
+
+// What one worker needs for the tile at hand.
+template <class Real, class Fields>
+struct Workspace {
+    Fields field;
+    Rows<Real> scratch;  // (width, lanes)
+    Rows<Real> stages;   // (stages, width, lanes)
+};
 
 // What the stages of a step see; `perturb` matters to fixed-step methods only.
 template <class Real>
@@ -63,8 +75,9 @@ inline void step_tile(const numerics::Tableau<Real>& tableau, Fields& field, con
 
 // Nothing to integrate beside the tiles.
 struct NoQuadrature {
-    void clear(int, int) {}
-    void close(int, int) {}
+    static constexpr int LEAST_TILES = 1;
+
+    void clear(int, int, int) {}
     double norm_state() { return 0.0; }
     double norm_slope() { return 0.0; }
     double norm_probe() { return 0.0; }
@@ -84,9 +97,10 @@ class TiledSystem {
    public:
     static constexpr bool MAY_CHOOSE_STEPS = true;
 
-    // `rows` is the field's y, with which each tile begins; `measure` may be null.
-    TiledSystem(const Method& method, Tiles<Real> rows, Tiles<Real> tiles, Fields field,
-                Quadrature quadrature, const Measure<Real>* measure)
+    // `rows` is the field's y, with which each tile begins; `measure` may be null. Each worker of the team,
+    // which outlives this, has a copy of `field`.
+    TiledSystem(const Method& method, Tiles<Real> rows, Tiles<Real> tiles, const Fields& field,
+                Quadrature quadrature, const Measure<Real>* measure, Team& team)
         : method_(method),
           tableau_(numerics::rounded<Real>(method.tableau)),
           rows_(std::move(rows)),
@@ -96,11 +110,16 @@ class TiledSystem {
           f0_(tiles_.total()),
           f1_(tiles_.total()),
           y_mid_(tiles_.total()),
-          scratch_(static_cast<std::size_t>(tiles_.size())),
-          stages_(static_cast<std::size_t>(tableau_.stages) * static_cast<std::size_t>(tiles_.size())),
-          field_(std::move(field)),
           quadrature_(std::move(quadrature)),
-          measure_(method, tiles_, measure) {}
+          team_(team),
+          groups_(tiles_.count(), Quadrature::LEAST_TILES),
+          measure_(method, tiles_, measure) {
+        const auto size = static_cast<std::size_t>(tiles_.size());
+        const auto stages = static_cast<std::size_t>(tableau_.stages);
+        for (int worker = 0; worker < team.size(); ++worker) {
+            workspaces_.push_back({field, Rows<Real>(size), Rows<Real>(stages * size)});
+        }
+    }
 
     bool start(double t) { return evaluate_start(static_cast<Real>(t)); }
     bool start_after(double t) { return evaluate_start(just_after(static_cast<Real>(t))); }
@@ -117,14 +136,12 @@ class TiledSystem {
 
     double probe(double t, double h) {
         const Real step = static_cast<Real>(h);
-        quadrature_.clear(1, 2);
-        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+        over_tiles(1, 2, [&](Space& own, std::int64_t i) {
             const std::size_t at = tiles_.offset(i);
-            for (int e = 0; e < tiles_.size(); ++e) scratch_[e] = y0_[at + e] + step * f0_[at + e];
-            rows_.copy_constants(&y0_[at], scratch_.data());
-            field_(1, static_cast<Real>(t + h), scratch_.data(), &f1_[at]);
-        }
-        quadrature_.close(1, 2);
+            for (int e = 0; e < tiles_.size(); ++e) own.scratch[e] = y0_[at + e] + step * f0_[at + e];
+            rows_.copy_constants(&y0_[at], own.scratch.data());
+            own.field(1, static_cast<Real>(t + h), own.scratch.data(), &f1_[at]);
+        });
         const double norm = norm_over_tiles([&](std::size_t at, int e) { return f1_[at + e] - f0_[at + e]; });
         return larger_norm(norm, quadrature_.norm_probe());
     }
@@ -132,28 +149,23 @@ class TiledSystem {
     double attempt(const Step& step, bool dense) {
         const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
         attempted_ = times;
-        measure_.clear();
-        quadrature_.clear(1, tableau_.stages);
-        for (std::int64_t i = 0; i < tiles_.count(); ++i) attempt_tile(i, times, dense);
-        quadrature_.close(1, tableau_.stages);
+        over_tiles(1, tableau_.stages,
+                   [&](Space& own, std::int64_t i) { attempt_tile(own, i, times, dense); });
         return larger_norm(measure_.norm(), quadrature_.attempt(times.dt, dense));
     }
 
     bool fixed_step(const Step& step) {
         const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
         const Real start = method_.perturb ? just_after(times.start) : times.start;
-        bool finite = true;
-        quadrature_.clear(0, tableau_.stages);
-        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+        const bool finite = finite_everywhere(0, tableau_.stages, [&](Space& own, std::int64_t i) {
             const std::size_t at = tiles_.offset(i);
-            field_(0, start, &y0_[at], stages_.data());
-            if (method_.cubic) std::copy_n(stages_.data(), tiles_.size(), &f0_[at]);
-            run_stages(i, times);
-            if (tiles_.finite(&y1_[at])) continue;
-            finite = false;
-            note_nonfinite(i, stages_.data());
-        }
-        quadrature_.close(0, tableau_.stages);
+            own.field(0, start, &y0_[at], own.stages.data());
+            if (method_.cubic) std::copy_n(own.stages.data(), tiles_.size(), &f0_[at]);
+            run_stages(own, i, times);
+            const bool end_finite = tiles_.finite(&y1_[at]);
+            if (!end_finite) note_nonfinite(i, own.stages.data());
+            return end_finite;
+        });
         quadrature_.fixed_step(times.dt);
         return finite;
     }
@@ -170,13 +182,11 @@ class TiledSystem {
     bool slopes_finite() const { return nonfinite_.stage == tableau_.stages; }
 
     bool evaluate_end(const Step& step) {
-        bool finite = true;
-        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+        return finite_everywhere(0, 1, [&](Space& own, std::int64_t i) {
             const std::size_t at = tiles_.offset(i);
-            field_(0, static_cast<Real>(step.end), &y1_[at], &f1_[at]);
-            finite = tiles_.finite(&f1_[at]) && finite;
-        }
-        return finite;
+            own.field(0, static_cast<Real>(step.end), &y1_[at], &f1_[at]);
+            return tiles_.finite(&f1_[at]);
+        });
     }
 
     void advance() {
@@ -204,9 +214,10 @@ class TiledSystem {
         if (locate_in(f0_, Status::nonfinite_field, outcome)) return;
         if (tableau_.adaptive) {  // of the step tried last only the stages of one tile are left
             for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-                std::copy_n(&f0_[tiles_.offset(i)], tiles_.size(), stages_.data());
-                run_stages(i, attempted_);
-                note_nonfinite(i, stages_.data());
+                Space& own = workspaces_.front();
+                std::copy_n(&f0_[tiles_.offset(i)], tiles_.size(), own.stages.data());
+                run_stages(own, i, attempted_);
+                note_nonfinite(i, own.stages.data());
             }
         }
         if (nonfinite_.at.trajectory < 0) return;
@@ -217,15 +228,21 @@ class TiledSystem {
     void locate_nonfinite_end(Outcome& outcome) const { locate_in(f1_, Status::nonfinite_field, outcome); }
 
    protected:
+    using Space = Workspace<Real, Fields>;
+
+    // That of the calling thread.
+    Space& own() { return workspaces_.front(); }
+
     // The state at dense-output weights `w`, of one tile, in scratch.
     Real* interpolate(std::int64_t tile, const numerics::DenseWeights<Real>& w, Real dt) {
         const std::size_t at = tiles_.offset(tile);
         dense_output(interpolant(method_), tiles_.size(), w, dt,
-                     {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]}, scratch_.data());
-        return scratch_.data();
+                     {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]}, own().scratch.data());
+        return own().scratch.data();
     }
 
     void note_nonfinite(std::int64_t tile, const Real* stages) {
+        const std::lock_guard<std::mutex> held(noting_);
         for (int stage = 0; stage < tableau_.stages; ++stage) {
             consider(tile, stage, stages + stage * tiles_.size(), nonfinite_);
         }
@@ -241,9 +258,6 @@ class TiledSystem {
     Rows<Real> f0_;
     Rows<Real> f1_;
     Rows<Real> y_mid_;
-    Rows<Real> scratch_;  // (width, lanes)
-    Rows<Real> stages_;   // (stages, width, lanes) of the tile at hand
-    Fields field_;
     Quadrature quadrature_;
 
    private:
@@ -278,55 +292,79 @@ class TiledSystem {
         if (first.at.trajectory < 0 || precedes(found, first)) first = found;
     }
 
-    // The stages after the first, which is in place, and the end of a step.
-    void run_stages(std::int64_t tile, const numerics::StepTimes<Real>& times) {
-        const std::size_t at = tiles_.offset(tile);
-        step_tile(tableau_, field_, rows_, times, tiles_.size(), &y0_[at], stages_.data(), scratch_.data(), 0,
-                  true, &y1_[at]);
+    // Calls visit(workspace, tile) for every tile, and hands the quadrature what the field's evaluations for the
+    // stages first … last - 1 leave for it.
+    template <class Visit>
+    void over_tiles(int first, int last, const Visit& visit) {
+        team_.run(groups_.count(), [&](int worker, int group) {
+            Space& space = workspaces_[static_cast<std::size_t>(worker)];
+            quadrature_.clear(group, first, last);
+            space.field.enter(group);
+            for (std::int64_t i = groups_.begin(group); i < groups_.end(group); ++i) visit(space, i);
+        });
+        if constexpr (!std::is_same_v<Quadrature, NoQuadrature>) {
+            team_.run(last - first, [&](int, int stage) { quadrature_.close(first + stage); });
+        }
     }
 
-    bool evaluate_start(Real t) {
-        bool finite = true;
-        quadrature_.clear(0, 1);
-        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-            const std::size_t at = tiles_.offset(i);
-            field_(0, t, &y0_[at], &f0_[at]);
-            finite = tiles_.finite(&y0_[at]) && tiles_.finite(&f0_[at]) && finite;
-        }
-        quadrature_.close(0, 1);
+    // The same for visits that tell whether what they find is finite.
+    template <class Visit>
+    bool finite_everywhere(int first, int last, const Visit& visit) {
+        std::atomic<bool> finite{true};
+        over_tiles(first, last, [&](Space& space, std::int64_t i) {
+            if (!visit(space, i)) finite = false;
+        });
         return finite;
     }
 
-    void attempt_tile(std::int64_t tile, const numerics::StepTimes<Real>& times, bool dense) {
+    // The stages after the first, which is in place, and the end of a step.
+    void run_stages(Space& space, std::int64_t tile, const numerics::StepTimes<Real>& times) {
+        const std::size_t at = tiles_.offset(tile);
+        step_tile(tableau_, space.field, rows_, times, tiles_.size(), &y0_[at], space.stages.data(),
+                  space.scratch.data(), 0, true, &y1_[at]);
+    }
+
+    bool evaluate_start(Real t) {
+        return finite_everywhere(0, 1, [&](Space& space, std::int64_t i) {
+            const std::size_t at = tiles_.offset(i);
+            space.field(0, t, &y0_[at], &f0_[at]);
+            return tiles_.finite(&y0_[at]) && tiles_.finite(&f0_[at]);
+        });
+    }
+
+    void attempt_tile(Space& space, std::int64_t tile, const numerics::StepTimes<Real>& times, bool dense) {
         const int n = tiles_.size();
         const std::size_t at = tiles_.offset(tile);
         const Real* y0 = &y0_[at];
         const Real* y1 = &y1_[at];
-        Real* k = stages_.data();
+        Real* k = space.stages.data();
         std::copy(&f0_[at], &f0_[at] + n, k);
-        run_stages(tile, times);
+        run_stages(space, tile, times);
         const Real* last = k + (tableau_.stages - 1) * n;
         std::copy(last, last + n, &f1_[at]);
         if (dense) numerics::combine(n, y0, times.dt, tableau_.b_mid, tableau_.stages, k, &y_mid_[at]);
         const Real* none = nullptr;
-        numerics::combine(n, none, times.dt, tableau_.b_error, tableau_.stages, k, scratch_.data());
-        measure_.add(tile, [&](int e) { return scratch_[e]; }, y0, y1);
+        numerics::combine(n, none, times.dt, tableau_.b_error, tableau_.stages, k, space.scratch.data());
+        measure_.see(tile, [&](int e) { return space.scratch[e]; }, y0, y1);
     }
 
     // Of what stands at the start.
     template <class Value>
     double norm_over_tiles(const Value& value) {
-        measure_.clear();
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             const std::size_t at = tiles_.offset(i);
-            measure_.add(i, [&](int e) { return value(at, e); }, &y0_[at], &y0_[at]);
+            measure_.see(i, [&](int e) { return value(at, e); }, &y0_[at], &y0_[at]);
         }
         return measure_.norm();
     }
 
+    Team& team_;
+    TileGroups groups_;
+    std::vector<Space> workspaces_;  // one a worker
     ErrorMeasure<Real> measure_;
     numerics::StepTimes<Real> attempted_{};
     FirstNonfinite nonfinite_;
+    std::mutex noting_;
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -202,6 +202,25 @@ struct Tiles {
     }
 };
 
+// Tiles that one worker does one after the other. Which they are does not depend on the workers: what is summed
+// within a group, and then over the groups in their order, has the same bits however many there are.
+class TileGroups {
+   public:
+    // Of at least `least` tiles each, if there are as many.
+    TileGroups(std::int64_t tiles, std::int64_t least)
+        : tiles_(tiles), count_(static_cast<int>(std::clamp<std::int64_t>(tiles / least, 1, MOST))) {}
+
+    int count() const { return count_; }
+    std::int64_t begin(int group) const { return tiles_ * group / count_; }
+    std::int64_t end(int group) const { return begin(group + 1); }
+
+   private:
+    static constexpr std::int64_t MOST = 32;
+
+    std::int64_t tiles_;
+    int count_;
+};
+
 // A range of rows whose root-mean-square error counts by itself.
 struct NormGroup {
     int begin = 0;

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode
+from interrupting import interrupted
 from problems import Network
 
 
@@ -136,25 +137,10 @@ def test_two_threads_solve_at_once() -> None:
 _LONG = {"step_size": 1e-8}
 
 
-def _interrupted(work: Callable[[], object]) -> bool:
-    # A shell that starts a process in the background lets it ignore the signal.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    try:
-        work()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        timer.join()
-        signal.signal(signal.SIGINT, before)
-    return False
-
-
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_control_c_ends_a_long_solve() -> None:
     end = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    assert _interrupted(lambda: flashode.odeint(Line(), _Y0, end, method="euler", options=_LONG))
+    assert interrupted(lambda: flashode.odeint(Line(), _Y0, end, method="euler", options=_LONG))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
@@ -163,4 +149,4 @@ def test_control_c_ends_a_long_backward_pass() -> None:
     states = flashode.odeint_adjoint(
         Line(), _Y0, end, method="euler", options={"step_size": 0.5}, adjoint_options=_LONG
     )
-    assert _interrupted(states.sum().backward)
+    assert interrupted(states.sum().backward)

@@ -11,7 +11,7 @@ from flashode.capture import Capture
 from flashode.declined import Declined
 from flashode.engines.layout import Layout
 from flashode.engines.native_program import Compiled, compiled
-from flashode.engines.native_scope import too_few_trajectories, too_large
+from flashode.engines.native_scope import too_few_trajectories, too_large, useful_threads
 from flashode.engines.parameter_gradients import connected_inputs, connected_rows
 from flashode.problem import Problem
 
@@ -26,11 +26,18 @@ class NativeField:
     """
 
     def __init__(
-        self, module: Any, problem: Problem, capture: Capture, layout: Layout, inputs: Sequence[Tensor]
+        self,
+        module: Any,
+        problem: Problem,
+        capture: Capture,
+        layout: Layout,
+        inputs: Sequence[Tensor],
+        operations: int,
     ) -> None:
         self._type = module.Field
         self._program = compiled(capture.program, module.ProgramBuilder).program
         self._direction = problem.direction
+        self._operations = operations * layout.batch
         self.capture = capture
         self.layout = layout
         self.inputs = tuple(inputs)
@@ -49,6 +56,7 @@ class NativeField:
             self.layout.segments,
             self.layout.batch,
             self._direction,
+            useful_threads(self._operations),
         )
 
     def transposes(self) -> list[tuple[int, int, int, int]]:
@@ -80,6 +88,6 @@ def make_field(module: Any, problem: Problem, capture: Capture, *, connected: bo
     if reason is not None:
         return Declined(reason, expected=True)
     inputs = capture.parameters()
-    return NativeField(
-        module, problem, capture, layout, connected_inputs(inputs, made.reach) if connected else inputs
-    )
+    if connected:
+        inputs = connected_inputs(inputs, made.reach)
+    return NativeField(module, problem, capture, layout, inputs, made.cost)

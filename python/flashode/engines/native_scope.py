@@ -112,6 +112,15 @@ def cost(program: Program) -> int:
     return program.flops() + _FUNCTION_COST * rows
 
 
+# A step of less work is done by the time that another thread has begun: some microseconds.
+_LEAST_SHARED_OPERATIONS = 200_000
+
+
+def useful_threads(operations: int) -> int:
+    """How many threads a solve is to take, given the operations of one evaluation of its whole batch."""
+    return torch.get_num_threads() if operations >= _LEAST_SHARED_OPERATIONS else 1
+
+
 def too_large(program: Program, most_rows: int, most_elements: int) -> str | None:
     """Why the compiled module would refuse the Program, in words, or None.
 

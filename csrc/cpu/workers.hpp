@@ -1,0 +1,63 @@
+// Threads that share the work of one solve.
+//
+// They belong to a pool of this process, which grows to what its largest team asked for. A team takes those
+// that are idle when it is made, none where another solve has them all: how many there are decides how long a
+// solve takes and nothing else, so that nobody ever waits for anybody else's solve.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <vector>
+
+namespace flashode::cpu {
+
+// A piece of work for all members of a team: they take its parts in turn until none is left.
+struct Round {
+    void (*call)(const void* job, int worker, int part) = nullptr;
+    const void* job = nullptr;
+    int parts = 0;
+    std::atomic<int> next{0};
+};
+
+// Where a thread of the pool finds what to do; it puts null there when it is done.
+struct Post {
+    std::atomic<Round*> round{nullptr};
+    int worker = 0;
+};
+
+class Team {
+   public:
+    // The calling thread and up to `size` - 1 others.
+    explicit Team(int size);
+    ~Team();
+    Team(const Team&) = delete;
+    Team& operator=(const Team&) = delete;
+
+    int size() const { return static_cast<int>(others_.size()) + 1; }
+
+    // Calls job(worker, part) once for each part of 0 … parts - 1, and returns when all are done. Workers are
+    // 0 … size() - 1, the calling thread is the first, which calls `meanwhile` now and then when there is
+    // nothing left but to wait. Neither may throw.
+    template <class Job>
+    void run(int parts, const Job& job, const std::function<void()>& meanwhile = {}) {
+        if (others_.empty() || parts == 1) {
+            for (int part = 0; part < parts; ++part) job(0, part);
+            return;
+        }
+        Round round;
+        round.call = [](const void* given, int worker, int part) {
+            (*static_cast<const Job*>(given))(worker, part);
+        };
+        round.job = &job;
+        round.parts = parts;
+        share(round, meanwhile);
+    }
+
+   private:
+    void share(Round& round, const std::function<void()>& meanwhile);
+
+    std::vector<Post*> others_;
+    unsigned forks_;  // of this process when the team was made
+};
+
+}  // namespace flashode::cpu

@@ -1,0 +1,121 @@
+// A team does each part of its work once, whoever else is at work, and after a fork.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "check.hpp"
+#include "cpu/workers.hpp"
+
+namespace {
+
+namespace cpu = flashode::cpu;
+using namespace flashode::testing;
+
+// How often each part was done, and whether every worker's number was one of the team's.
+bool does_each_part_once(cpu::Team& team, int parts) {
+    std::vector<std::atomic<int>> done(static_cast<std::size_t>(parts));
+    std::atomic<bool> known{true};
+    team.run(parts, [&](int worker, int part) {
+        if (worker < 0 || worker >= team.size()) known = false;
+        ++done[static_cast<std::size_t>(part)];
+    });
+    bool once = known;
+    for (const std::atomic<int>& times : done) once = once && times == 1;
+    return once;
+}
+
+void check_rounds() {
+    for (const int size : {-1, 0, 1, 2, 3, 8}) {
+        cpu::Team team(size);
+        CHECK(team.size() == (size < 1 ? 1 : size));
+        for (int round = 0; round < 200; ++round) CHECK(does_each_part_once(team, round % 17));
+    }
+}
+
+// A worker that is busy keeps its number to itself.
+void check_worker_numbers() {
+    cpu::Team team(4);
+    std::vector<std::atomic<int>> busy(4);
+    std::atomic<bool> alone{true};
+    team.run(500, [&](int worker, int) {
+        if (++busy[static_cast<std::size_t>(worker)] != 1) alone = false;
+        --busy[static_cast<std::size_t>(worker)];
+    });
+    CHECK(alone);
+}
+
+void check_teams_at_once() {
+    std::atomic<bool> right{true};
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&] {
+            for (int solve = 0; solve < 50; ++solve) {
+                cpu::Team team(3);
+                for (int round = 0; round < 20; ++round) {
+                    if (!does_each_part_once(team, 9)) right = false;
+                }
+            }
+        });
+    }
+    threads.clear();
+    CHECK(right);
+    // What the others had is there again.
+    CHECK(cpu::Team(3).size() == 3);
+}
+
+void check_waiting() {
+    cpu::Team team(2);
+    std::atomic<bool> asked{false};
+    std::atomic<bool> gave_up{false};
+    // The other worker's part lasts until the calling thread, which has none left, has been asked.
+    team.run(
+        2,
+        [&](int worker, int) {
+            const auto begin = std::chrono::steady_clock::now();
+            while (worker == 1 && !asked && !gave_up) {
+                std::this_thread::yield();
+                if (std::chrono::steady_clock::now() - begin > std::chrono::seconds(20)) gave_up = true;
+            }
+        },
+        [&] { asked = true; });
+    CHECK(!gave_up);
+}
+
+// The status of a child that does this.
+template <class Work>
+int in_child(const Work& work) {
+    const pid_t child = fork();
+    if (child == 0) {
+        alarm(20);  // a child that hangs is one that fails
+        _exit(work() ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    return status;
+}
+
+void check_fork() {
+    cpu::Team team(3);
+    CHECK(does_each_part_once(team, 10));
+    CHECK(in_child([&] { return does_each_part_once(team, 10); }) == 0);
+    CHECK(in_child([] {
+              cpu::Team made(3);
+              return made.size() == 3 && does_each_part_once(made, 10);
+          }) == 0);
+    CHECK(does_each_part_once(team, 10));
+}
+
+}  // namespace
+
+int main() {
+    check_rounds();
+    check_worker_numbers();
+    check_teams_at_once();
+    check_waiting();
+    check_fork();
+    return finish();
+}
