@@ -30,7 +30,8 @@ class ErrorMeasure {
         scaled_.resize(tiles_.total());
     }
 
-    // Sees a tile: error(e) between the states y0 and y1 of it. Different tiles' may be seen at the same time.
+    // Sees a tile: error(e) between the states y0 and y1 of it. Different tiles' may be seen at the same
+    // time.
     template <class Error>
     void see(std::int64_t tile, const Error& error, const Real* y0, const Real* y1) {
         if (how_ == nullptr) {

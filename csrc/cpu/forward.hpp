@@ -23,7 +23,8 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
                   int kept_stages = 1)
         : Base(*request.method, Tiles<Real>(request.field->batch, request.field->segments),
                Tiles<Real>(request.field->batch, request.field->segments),
-               TileField<Real>(*request.field, tape, useful_slots(tape, *request.method, kept_stages)), NoQuadrature{}, request.measure, team),
+               TileField<Real>(*request.field, tape, useful_slots(tape, *request.method, kept_stages)),
+               NoQuadrature{}, request.measure, team),
           request_(request) {
         Real* start = request.nodes == nullptr ? request.states : request.nodes->states.data();
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {

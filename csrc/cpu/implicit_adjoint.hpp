@@ -42,8 +42,8 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
             const std::size_t at = tiles_.offset(i);
             evaluate_state(i, start);
             for (const StageRange& range : equations_.ranges()) solve_adjoint(i, range, start);
-            numerics::combine(tiles_.size(), &y0_[at], start.times.dt, tableau_.b, tableau_.stages,
-                              stage(0), &y1_[at]);
+            numerics::combine(tiles_.size(), &y0_[at], start.times.dt, tableau_.b, tableau_.stages, stage(0),
+                              &y1_[at]);
             rows_.copy_constants(&y0_[at], &y1_[at]);
             if (tiles_.finite(&y1_[at])) continue;
             finite = false;
@@ -75,7 +75,7 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
             rows_.copy_constants(y0, y);
             std::copy_n(k + i * n, n, stage(i));
             field().of_state()(i, StageSolver<Real>::stage_time(tableau_, start, i), y,
-                              scratch_stages_.data());
+                               scratch_stages_.data());
         }
     }
 

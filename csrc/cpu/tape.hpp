@@ -63,8 +63,8 @@ class Tape {
     // Writes the rows that are the same at every evaluation (parameters and literals) into a fresh values
     // buffer.
     void prepare(Real* values) const;
-    // Computes every value from t and y, which stand in the buffer already; with `uniform` false all but those
-    // that are the same for all trajectories, which stand there, too.
+    // Computes every value from t and y, which stand in the buffer already; with `uniform` false all but
+    // those that are the same for all trajectories, which stand there, too.
     void forward(Real* values, bool uniform) const;
     // Whether there are any, and they take work.
     bool has_uniform_work() const { return has_uniform_work_; }

@@ -292,8 +292,8 @@ class TiledSystem {
         if (first.at.trajectory < 0 || precedes(found, first)) first = found;
     }
 
-    // Calls visit(workspace, tile) for every tile, and hands the quadrature what the field's evaluations for the
-    // stages first … last - 1 leave for it.
+    // Calls visit(workspace, tile) for every tile, and hands the quadrature what the field's evaluations for
+    // the stages first … last - 1 leave for it.
     template <class Visit>
     void over_tiles(int first, int last, const Visit& visit) {
         team_.run(groups_.count(), [&](int worker, int group) {

@@ -202,8 +202,8 @@ struct Tiles {
     }
 };
 
-// Tiles that one worker does one after the other. Which they are does not depend on the workers: what is summed
-// within a group, and then over the groups in their order, has the same bits however many there are.
+// Tiles that one worker does one after the other. Which they are does not depend on the workers: what is
+// summed within a group, and then over the groups in their order, has the same bits however many there are.
 class TileGroups {
    public:
     // Of at least `least` tiles each, if there are as many.

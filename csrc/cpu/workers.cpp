@@ -89,7 +89,8 @@ class Pool {
 };
 
 // A pool is never destroyed: its threads look at their posts until the process ends. A fork copies none of
-// them, so that the child has to begin anew, and knows by the count that the teams it inherits have no others.
+// them, so that the child has to begin anew, and knows by the count that the teams it inherits have no
+// others.
 std::atomic<Pool*> pool{nullptr};
 std::atomic<unsigned> forks{0};
 

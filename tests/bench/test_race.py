@@ -34,6 +34,7 @@ class _Watched:
 
         def count() -> object:
             self.counts += 1
+            self.now += self.seconds
             return made.count()
 
         return dataclasses.replace(made, run=run, count=count)

@@ -127,8 +127,8 @@ assert status == 0, status
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the process")
 def test_a_forked_process_solves_too() -> None:
-    # In a process of its own; what PyTorch itself computes on many threads hangs in a fork, so that the field has
-    # to be captured before it.
+    # In a process of its own; what PyTorch itself computes on many threads hangs in a fork, so that the field
+    # has to be captured before it.
     subprocess.run([sys.executable, "-c", _FORK], check=True, timeout=120)
 
 

@@ -88,6 +88,5 @@ def make_field(module: Any, problem: Problem, capture: Capture, *, connected: bo
     if reason is not None:
         return Declined(reason, expected=True)
     inputs = capture.parameters()
-    if connected:
-        inputs = connected_inputs(inputs, made.reach)
-    return NativeField(module, problem, capture, layout, inputs, made.cost)
+    reached = connected_inputs(inputs, made.reach) if connected else inputs
+    return NativeField(module, problem, capture, layout, reached, made.cost)

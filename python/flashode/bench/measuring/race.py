@@ -40,7 +40,7 @@ class Effort:
 
     samples: int = 9
     shortest: float = 0.02
-    budget: float = 5.0
+    budget: float = 3.0
     patience: float = 60.0
     peaks: bool = True
 
@@ -54,8 +54,10 @@ class _Entry:
     record: Record
     prepared: Prepared
     answer: Answer
+    counted_in: float = 0.0
     repeats: int = 1
     samples: int = 0
+    once: bool = False  # its only sample is the run that its memory is measured with
 
 
 def race(
@@ -104,7 +106,7 @@ def race(
     # After the times, because an allocator that was made to give everything back is slow for a long while. A
     # wrong answer's memory too, because it tells whether there is enough for larger work.
     for entry in patient if effort.peaks else ():
-        entry.record.peak_bytes = raised(entry.prepared.run, workload.device)
+        _measure_peak(entry, workload.device)
     # At the end, because it captures the field, which the first run is to pay for.
     flops, state_bytes = _work(workload)
     for record in records:
@@ -128,7 +130,9 @@ def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -
         if record.first_seconds > effort.patience:
             record.failure = f"one run took {record.first_seconds:.0f} s"
             return _Entry(record, prepared, answer)
+        began = time.perf_counter()
         made = prepared.count()
+        counted_in = time.perf_counter() - began
     except Unsupported as reason:
         record.failure = f"not supported: {reason}"
         return None
@@ -137,7 +141,7 @@ def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -
         record.wrong = record.library.startswith("flashode")
         return None
     record.evaluations, record.backward_evaluations, record.engine = made.forward, made.backward, made.engine
-    return _Entry(record, prepared, answer)
+    return _Entry(record, prepared, answer, counted_in)
 
 
 def _measure_errors(workload: Workload, entries: Sequence[_Entry], truth: Answer) -> None:
@@ -186,16 +190,26 @@ def _work(workload: Workload) -> tuple[int | None, int]:
 
 def _calibrate(entry: _Entry, effort: Effort) -> None:
     """Finds how often to run within a sample and how many samples there is time for; that is the warm-up."""
-    # The first run paid for compiling, and one after another library may pay for tidying up the heap that it
-    # left: neither says how long a run takes.
-    if (warm := _time(entry.prepared, 1)) > effort.budget / FEWEST:
-        entry.samples = max(1, min(FEWEST, int(effort.budget / warm)))
+    # The first run paid for compiling; the one that counted tells whether there is time to warm up.
+    if entry.counted_in > effort.budget / FEWEST:
+        entry.samples = max(1, min(FEWEST, int(effort.budget / entry.counted_in)))
+        if entry.samples == 1 and effort.peaks:
+            entry.samples, entry.once = 0, True
         return
+    _time(entry.prepared, 1)
     repeats = 1
     while (seconds := _time(entry.prepared, repeats) * repeats) < effort.shortest:
         repeats = max(2 * repeats, min(100 * repeats, int(effort.shortest / seconds * repeats)))
     entry.repeats = repeats
     entry.samples = max(FEWEST, min(effort.samples, int(effort.budget / seconds)))
+
+
+def _measure_peak(entry: _Entry, device: str) -> None:
+    """Runs once more, for the memory."""
+    seconds: list[float] = []
+    entry.record.peak_bytes = raised(lambda: seconds.append(_time(entry.prepared, 1)), device)
+    if entry.once:
+        entry.record.seconds = seconds
 
 
 def _time(prepared: Prepared, repeats: int) -> float:
