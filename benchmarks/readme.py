@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flashode.bench.report.figures import Picture, gradient_error, memory, pictures, speedup
 from flashode.bench.report.speeds import Speed, libraries, losses, median, speeds
-from flashode.bench.report.tables import seconds
+from flashode.bench.report.tables import seconds, times
 from flashode.bench.results import FILE, Results, read
 from flashode.bench.workloads import WORKLOADS
 
@@ -64,22 +64,28 @@ def _table(found: list[Speed]) -> Iterator[str]:
     peers = libraries(found)
     yield "| workload | mode | ours | " + " | ".join(peers) + " |"
     yield "|---|---|--:|" + "--:|" * len(peers)
+    named = ""
     for speed in found:
         ours = speed.ours
-        summary = WORKLOADS[ours.case].summary if ours.case in WORKLOADS else ""
+        name = "" if ours.case == named else _described(ours.case)
+        named = ours.case
         ratios = (_ratio(speed.ratio(peer)) for peer in peers)
-        yield f"| `{ours.case}`: {summary} | {ours.mode} | {seconds(median(ours))} | {' | '.join(ratios)} |"
+        yield f"| {name} | {ours.mode} | {seconds(median(ours))} | {' | '.join(ratios)} |"
+
+
+def _described(case: str) -> str:
+    return f"`{case}`: {WORKLOADS[case].summary}" if case in WORKLOADS else f"`{case}`"
 
 
 def _ratio(ratio: float | None) -> str:
     if ratio is None:
         return ""
-    return f"{ratio:.3g}×" if ratio >= 1 else f"**{ratio:.2g}×**"
+    return times(ratio) if ratio >= 1 else f"**{times(ratio)}**"
 
 
 def _losses(found: list[Speed]) -> str:
     lost = [
-        f"`{speed.ours.case}` {speed.ours.mode}: {peer.label} {ratio:.2g}×"
+        f"`{speed.ours.case}` {speed.ours.mode}: {peer.label} {times(ratio)}"
         for speed, peer, ratio in losses(found)
     ]
     return f"Faster than us are {'; '.join(lost)}." if lost else "Nowhere in this run."
@@ -94,7 +100,9 @@ def _conditions(results: Results) -> str:
         f"{machine.get('memory in GiB', '?')} GiB, "
         f"{machine.get('system', 'an unknown system')}; {versions}; commit {results.commit or 'unknown'}. "
         f"float32 and seed 0 unless `flashode/bench/workloads.py` says otherwise, which has the tolerances. "
-        f"Every sample is in [results.json](benchmarks/results/{FILE}). The command:"
+        f"Every sample is in [results.json](benchmarks/results/{FILE}). "
+        + ("" if results.finished else "The run was stopped before its end: some studies are incomplete. ")
+        + "The command:"
     )
 
 

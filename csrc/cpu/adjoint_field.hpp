@@ -6,9 +6,11 @@
 // of g with the cotangent -a.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "cpu/tile_field.hpp"
+#include "cpu/tiles.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
@@ -21,12 +23,24 @@ struct StageAccumulators {
     Rows<Real> parameters;   // (groups, stages, size)
     std::vector<Real> time;  // (groups, stages)
 
-    StageAccumulators(std::size_t of_tape, int group_count, int stage_count)
-        : size(of_tape),
-          groups(group_count),
-          stages(stage_count),
+    StageAccumulators(const Tape<Real>& tape, const Method& method, TileGroups of)
+        : size(tape.accumulator_size()),
+          groups(of.count()),
+          stages(stages_of(method)),
           parameters(index(groups, 0) * size),
           time(index(groups, 0)) {}
+
+    // Clearing a group's and adding it up takes about as long as a vjp of one of its tiles: that it has two
+    // halves what this costs.
+    static TileGroups groups_of(const Tape<Real>& tape, const Method& method, const Field& field) {
+        constexpr std::int64_t LEAST_TILES = 2;
+        const Tiles<Real> rows(field.batch, field.segments);
+        const auto sets = static_cast<std::size_t>(stages_of(method));
+        return {rows.count(), LEAST_TILES, tape.accumulator_size() * sets * sizeof(Real)};
+    }
+
+    // One set of rates a stage; the probe of the first step needs two.
+    static int stages_of(const Method& method) { return std::max(method.tableau.stages, 2); }
 
     std::size_t index(int group, int stage) const {
         return static_cast<std::size_t>(group) * static_cast<std::size_t>(stages) +

@@ -22,12 +22,12 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
    public:
     // `kept_stages`: as of the field.
     AdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape,
-                  StageAccumulators<Real>& accumulators, Team& team, int kept_stages = 1)
+                  StageAccumulators<Real>& accumulators, TileGroups groups, Team& team, int kept_stages = 1)
         : Base(*request.method, Tiles<Real>(reversed.batch, reversed.segments),
                Tiles<Real>(reversed.batch, twice(reversed.segments, request)),
                AugmentedTileField<Real>(reversed, tape, accumulators,
                                         useful_slots(tape, *request.method, kept_stages)),
-               ParameterQuadrature<Real>(request, reversed, tape, accumulators), nullptr, team),
+               ParameterQuadrature<Real>(request, reversed, tape, accumulators), nullptr, groups, team),
           a_(rows_.total()),
           q_(static_cast<std::size_t>(quadrature_.size())) {
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
@@ -99,13 +99,12 @@ template <class Real, class System>
 class ContinuousAdjoint {
    public:
     ContinuousAdjoint(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape,
-                      Team& team)
+                      TileGroups groups, Team& team)
         : request_(request),
           reversed_(reversed),
           tape_(tape),
-          accumulators_(tape.accumulator_size(), groups_of_tiles(reversed),
-                        std::max(request.method->tableau.stages, STAGES_OF_PROBE)),
-          system_(request, reversed, tape, accumulators_, team) {}
+          accumulators_(tape, *request.method, groups),
+          system_(request, reversed, tape, accumulators_, groups, team) {}
 
     Outcome run(const Interrupt& interrupt) {
         Outcome total;
@@ -138,14 +137,6 @@ class ContinuousAdjoint {
     }
 
    private:
-    // The augmented field holds one set of rates a stage; the probe of the first step needs two.
-    static constexpr int STAGES_OF_PROBE = 2;
-
-    static int groups_of_tiles(const Field& field) {
-        const Tiles<Real> rows(field.batch, field.segments);
-        return TileGroups(rows.count(), ParameterQuadrature<Real>::LEAST_TILES).count();
-    }
-
     Outcome solve_interval(std::int64_t i, const Interrupt& interrupt) {
         const double times[2] = {-request_.times[i], -request_.times[i - 1]};
         const OutputTimes goal(times, 2);

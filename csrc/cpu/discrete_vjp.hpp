@@ -332,13 +332,14 @@ void discrete_vjp(const DiscreteRequest<Real>& request, const Interrupt& interru
     const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
                           request.field->wants_gradient);
     const Tiles<Real> tiles(request.field->batch, request.field->segments);
-    const TileGroups groups(tiles.count(), 1);
+    const GradientSums zero(request);
+    const TileGroups groups(tiles.count(), 1, zero.bytes());
     Team team(std::min(request.field->threads, groups.count()));
     std::vector<std::unique_ptr<DiscreteAdjoint<Real>>> workers;
     for (int worker = 0; worker < team.size(); ++worker) {
         workers.push_back(std::make_unique<DiscreteAdjoint<Real>>(request, tape));
     }
-    std::vector<GradientSums> sums(static_cast<std::size_t>(groups.count()), GradientSums(request));
+    std::vector<GradientSums> sums(static_cast<std::size_t>(groups.count()), zero);
 
     // Only the calling thread may ask about signals.
     SignalWatch watch(interrupt);

@@ -19,12 +19,12 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
 
    public:
     // `kept_stages`: as of the field, and more where that is of use.
-    ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, Team& team,
+    ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, TileGroups groups, Team& team,
                   int kept_stages = 1)
         : Base(*request.method, Tiles<Real>(request.field->batch, request.field->segments),
                Tiles<Real>(request.field->batch, request.field->segments),
                TileField<Real>(*request.field, tape, useful_slots(tape, *request.method, kept_stages)),
-               NoQuadrature{}, request.measure, team),
+               NoQuadrature{}, request.measure, groups, team),
           request_(request) {
         Real* start = request.nodes == nullptr ? request.states : request.nodes->states.data();
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {

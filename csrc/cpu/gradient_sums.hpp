@@ -27,6 +27,12 @@ struct GradientSums {
         grid.resize(request.method->tableau.adaptive ? 1 : request.log->steps.size() + 1);
     }
 
+    std::size_t bytes() const {
+        std::size_t elements = times.size() + grid.size();
+        for (const std::vector<double>& total : parameters) elements += total.size();
+        return elements * sizeof(double);
+    }
+
     bool with_times() const { return !times.empty(); }
 
     std::vector<double*> by_parameter() {

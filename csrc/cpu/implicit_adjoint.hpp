@@ -23,8 +23,9 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
     static constexpr bool MAY_CHOOSE_STEPS = false;
 
     ImplicitAdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed,
-                          const Tape<Real>& tape, StageAccumulators<Real>& accumulators, Team& team)
-        : Base(request, reversed, tape, accumulators, team, request.method->tableau.stages),
+                          const Tape<Real>& tape, StageAccumulators<Real>& accumulators, TileGroups groups,
+                          Team& team)
+        : Base(request, reversed, tape, accumulators, groups, team, request.method->tableau.stages),
           solver_(tableau_, rows_, method_.max_iterations),
           equations_(tableau_, rows_),
           matrix_(equations_.matrix_size()),
@@ -36,20 +37,17 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
     bool fixed_step(const Step& step) {
         const auto start = implicit_start<Real>(method_, step, y0_.data(), tiles_.size());
         solver_.solve(field().of_state(), start, [](std::int64_t, const Real*) {});
-        bool finite = true;
-        quadrature_.clear(0, 0, tableau_.stages);
-        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+        const bool finite = this->finite_everywhere(0, tableau_.stages, [&](auto&, std::int64_t i) {
             const std::size_t at = tiles_.offset(i);
             evaluate_state(i, start);
             for (const StageRange& range : equations_.ranges()) solve_adjoint(i, range, start);
             numerics::combine(tiles_.size(), &y0_[at], start.times.dt, tableau_.b, tableau_.stages, stage(0),
                               &y1_[at]);
             rows_.copy_constants(&y0_[at], &y1_[at]);
-            if (tiles_.finite(&y1_[at])) continue;
-            finite = false;
-            this->note_nonfinite(i, stage(0));
-        }
-        for (int stage = 0; stage < tableau_.stages; ++stage) quadrature_.close(stage);
+            const bool end_finite = tiles_.finite(&y1_[at]);
+            if (!end_finite) this->note_nonfinite(i, stage(0));
+            return end_finite;
+        });
         quadrature_.fixed_step(start.times.dt);
         return finite;
     }

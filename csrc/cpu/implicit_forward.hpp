@@ -30,8 +30,8 @@ class ImplicitSystem : public ForwardSystem<Real> {
    public:
     static constexpr bool MAY_CHOOSE_STEPS = false;
 
-    ImplicitSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, Team& team)
-        : Base(request, tape, team, request.method->tableau.stages),
+    ImplicitSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, TileGroups groups, Team& team)
+        : Base(request, tape, groups, team, request.method->tableau.stages),
           request_(request),
           solver_(tableau_, rows_, method_.max_iterations) {}
 

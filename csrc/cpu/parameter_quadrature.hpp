@@ -45,9 +45,6 @@ class ParameterQuadrature {
                       static_cast<std::size_t>(std::max(tableau_.stages, 2)));
     }
 
-    // A group's accumulators hold as much as two tiles' vjps write, or more.
-    static constexpr int LEAST_TILES = 2;
-
     void clear(int group, int first, int last) {
         for (int stage = first; stage < last; ++stage) {
             Real* parameters = accumulators_->of_parameters(group, stage);

@@ -1,4 +1,4 @@
-// The peak's loops compiled for one instruction set, as kernels.cpp is.
+// The peak's loops compiled for one instruction set, as the kernels are.
 #include "cpu/peak.hpp"
 #include "cpu/simd.hpp"
 

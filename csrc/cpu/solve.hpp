@@ -9,11 +9,9 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-// More would have no tile to work on.
-template <class Real>
-int useful_workers(const Field& field) {
-    const Tiles<Real> tiles(field.batch, field.segments);
-    return static_cast<int>(std::min<std::int64_t>(field.threads, tiles.count()));
+// More than groups would have nothing to do.
+inline int useful_workers(const Field& field, const TileGroups& groups) {
+    return std::min(field.threads, groups.count());
 }
 
 template <class System, class Real>
@@ -42,12 +40,14 @@ Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt)
         request.log->step_of_time.assign(1, -1);
         request.log->nodes = request.nodes != nullptr;
     }
+    const Tiles<Real> tiles(request.field->batch, request.field->segments);
+    const TileGroups groups(tiles.count(), 1, 0);
     if (request.method->tableau.implicit) {
         Team alone(1);
-        return solve_with(ImplicitSystem<Real>(request, tape, alone), request, state_size, interrupt);
+        return solve_with(ImplicitSystem<Real>(request, tape, groups, alone), request, state_size, interrupt);
     }
-    Team team(useful_workers<Real>(*request.field));
-    return solve_with(ForwardSystem<Real>(request, tape, team), request, state_size, interrupt);
+    Team team(useful_workers(*request.field, groups));
+    return solve_with(ForwardSystem<Real>(request, tape, groups, team), request, state_size, interrupt);
 }
 
 template <class Real>
@@ -55,13 +55,14 @@ Outcome continuous_vjp(const ContinuousRequest<Real>& request, const Interrupt& 
     Field reversed = *request.field;
     reversed.direction = -reversed.direction;
     const Tape<Real> tape(*reversed.program, reversed.parameters.data(), reversed.wants_gradient);
+    const TileGroups groups = StageAccumulators<Real>::groups_of(tape, *request.method, reversed);
     if (request.method->tableau.implicit) {
         Team alone(1);
-        return ContinuousAdjoint<Real, ImplicitAdjointSystem<Real>>(request, reversed, tape, alone)
+        return ContinuousAdjoint<Real, ImplicitAdjointSystem<Real>>(request, reversed, tape, groups, alone)
             .run(interrupt);
     }
-    Team team(useful_workers<Real>(reversed));
-    return ContinuousAdjoint<Real, AdjointSystem<Real>>(request, reversed, tape, team).run(interrupt);
+    Team team(useful_workers(reversed, groups));
+    return ContinuousAdjoint<Real, AdjointSystem<Real>>(request, reversed, tape, groups, team).run(interrupt);
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -75,8 +75,6 @@ inline void step_tile(const numerics::Tableau<Real>& tableau, Fields& field, con
 
 // Nothing to integrate beside the tiles.
 struct NoQuadrature {
-    static constexpr int LEAST_TILES = 1;
-
     void clear(int, int, int) {}
     double norm_state() { return 0.0; }
     double norm_slope() { return 0.0; }
@@ -100,7 +98,7 @@ class TiledSystem {
     // `rows` is the field's y, with which each tile begins; `measure` may be null. Each worker of the team,
     // which outlives this, has a copy of `field`.
     TiledSystem(const Method& method, Tiles<Real> rows, Tiles<Real> tiles, const Fields& field,
-                Quadrature quadrature, const Measure<Real>* measure, Team& team)
+                Quadrature quadrature, const Measure<Real>* measure, TileGroups groups, Team& team)
         : method_(method),
           tableau_(numerics::rounded<Real>(method.tableau)),
           rows_(std::move(rows)),
@@ -112,7 +110,7 @@ class TiledSystem {
           y_mid_(tiles_.total()),
           quadrature_(std::move(quadrature)),
           team_(team),
-          groups_(tiles_.count(), Quadrature::LEAST_TILES),
+          groups_(groups),
           measure_(method, tiles_, measure) {
         const auto size = static_cast<std::size_t>(tiles_.size());
         const auto stages = static_cast<std::size_t>(tableau_.stages);
@@ -233,6 +231,31 @@ class TiledSystem {
     // That of the calling thread.
     Space& own() { return workspaces_.front(); }
 
+    // Calls visit(workspace, tile) for every tile, and hands the quadrature what the field's evaluations for
+    // the stages first … last - 1 leave for it.
+    template <class Visit>
+    void over_tiles(int first, int last, const Visit& visit) {
+        team_.run(groups_.count(), [&](int worker, int group) {
+            Space& space = workspaces_[static_cast<std::size_t>(worker)];
+            quadrature_.clear(group, first, last);
+            space.field.enter(group);
+            for (std::int64_t i = groups_.begin(group); i < groups_.end(group); ++i) visit(space, i);
+        });
+        if constexpr (!std::is_same_v<Quadrature, NoQuadrature>) {
+            team_.run(last - first, [&](int, int stage) { quadrature_.close(first + stage); });
+        }
+    }
+
+    // The same for visits that tell whether what they find is finite.
+    template <class Visit>
+    bool finite_everywhere(int first, int last, const Visit& visit) {
+        std::atomic<bool> finite{true};
+        over_tiles(first, last, [&](Space& space, std::int64_t i) {
+            if (!visit(space, i)) finite = false;
+        });
+        return finite;
+    }
+
     // The state at dense-output weights `w`, of one tile, in scratch.
     Real* interpolate(std::int64_t tile, const numerics::DenseWeights<Real>& w, Real dt) {
         const std::size_t at = tiles_.offset(tile);
@@ -290,31 +313,6 @@ class TiledSystem {
         const FirstNonfinite found{stage, tiles_.first_nonfinite(tile, values)};
         if (found.at.trajectory < 0) return;
         if (first.at.trajectory < 0 || precedes(found, first)) first = found;
-    }
-
-    // Calls visit(workspace, tile) for every tile, and hands the quadrature what the field's evaluations for
-    // the stages first … last - 1 leave for it.
-    template <class Visit>
-    void over_tiles(int first, int last, const Visit& visit) {
-        team_.run(groups_.count(), [&](int worker, int group) {
-            Space& space = workspaces_[static_cast<std::size_t>(worker)];
-            quadrature_.clear(group, first, last);
-            space.field.enter(group);
-            for (std::int64_t i = groups_.begin(group); i < groups_.end(group); ++i) visit(space, i);
-        });
-        if constexpr (!std::is_same_v<Quadrature, NoQuadrature>) {
-            team_.run(last - first, [&](int, int stage) { quadrature_.close(first + stage); });
-        }
-    }
-
-    // The same for visits that tell whether what they find is finite.
-    template <class Visit>
-    bool finite_everywhere(int first, int last, const Visit& visit) {
-        std::atomic<bool> finite{true};
-        over_tiles(first, last, [&](Space& space, std::int64_t i) {
-            if (!visit(space, i)) finite = false;
-        });
-        return finite;
     }
 
     // The stages after the first, which is in place, and the end of a step.

@@ -206,9 +206,12 @@ struct Tiles {
 // summed within a group, and then over the groups in their order, has the same bits however many there are.
 class TileGroups {
    public:
-    // Of at least `least` tiles each, if there are as many.
-    TileGroups(std::int64_t tiles, std::int64_t least)
-        : tiles_(tiles), count_(static_cast<int>(std::clamp<std::int64_t>(tiles / least, 1, MOST))) {}
+    // Of `least` tiles each at least, if there are as many, and so few that what is kept for each of them, so
+    // many bytes, stays within bounds.
+    TileGroups(std::int64_t tiles, std::int64_t least, std::size_t bytes) : tiles_(tiles) {
+        const auto affordable = static_cast<std::int64_t>(MOST_BYTES / std::max<std::size_t>(bytes, 1));
+        count_ = static_cast<int>(std::clamp<std::int64_t>(std::min(tiles / least, affordable), 1, MOST));
+    }
 
     int count() const { return count_; }
     std::int64_t begin(int group) const { return tiles_ * group / count_; }
@@ -216,9 +219,10 @@ class TileGroups {
 
    private:
     static constexpr std::int64_t MOST = 32;
+    static constexpr std::size_t MOST_BYTES = std::size_t{64} << 20;
 
     std::int64_t tiles_;
-    int count_;
+    int count_ = 1;
 };
 
 // A range of rows whose root-mean-square error counts by itself.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <exception>
 #include <functional>
 #include <vector>
 
@@ -16,13 +17,18 @@ struct Round {
     void (*call)(const void* job, int worker, int part) = nullptr;
     const void* job = nullptr;
     int parts = 0;
+    unsigned float_modes = 0;  // the calling thread's: whether denormal numbers are flushed, and so on
     std::atomic<int> next{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr error;  // of the first worker whose job threw
 };
 
-// Where a thread of the pool finds what to do; it puts null there when it is done.
-struct Post {
-    std::atomic<Round*> round{nullptr};
+// Where a thread of the pool finds what to do. One to a cache line: it is looked at all the time.
+struct alignas(64) Post {
+    enum State : int { EMPTY, POSTED, TAKEN };
+    std::atomic<int> state{EMPTY};
     int worker = 0;
+    Round* round = nullptr;
 };
 
 class Team {
@@ -37,7 +43,7 @@ class Team {
 
     // Calls job(worker, part) once for each part of 0 … parts - 1, and returns when all are done. Workers are
     // 0 … size() - 1, the calling thread is the first, which calls `meanwhile` now and then when there is
-    // nothing left but to wait. Neither may throw.
+    // nothing left but to wait. What either throws is thrown here, after the parts that had begun.
     template <class Job>
     void run(int parts, const Job& job, const std::function<void()>& meanwhile = {}) {
         if (others_.empty() || parts == 1) {

@@ -65,7 +65,7 @@ def test_results_say_what_was_measured_where_and_how(made: Made, tmp_path: Path)
     assert written.peaks == {"bandwidth 1": 1.0}
     assert {"processor", "memory in GiB", "system"} <= written.machine.keys()
     assert {"python", "torch", "numpy", "flashode"} <= written.versions.keys()
-    assert written.quick
+    assert written.quick and written.finished
     # The command that is noted asks for the same.
     again = invoke(*shlex.split(written.command)[2:], "--out", str(out))
     assert again.exit_code == 0, again.output
@@ -79,7 +79,8 @@ def test_interruption_keeps_what_was_measured(made: Made, tmp_path: Path) -> Non
     result = invoke("--studies", "made", "--out", str(tmp_path))
     assert result.exit_code == 130
     assert "Traceback" not in result.output
-    assert len(read(tmp_path / FILE).records) == 2
+    written = read(tmp_path / FILE)
+    assert len(written.records) == 2 and not written.finished
 
 
 def test_case_whose_process_died_does_not_end_the_run(made: Made, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_every_picture_is_whole_and_the_same_again(results: Results) -> None:
     assert [one.svg for one in made] == [one.svg for one in pictures(results)]
     for one in made:
         assert ElementTree.fromstring(one.svg).tag.endswith("svg")
-    assert "torchdiffeq discrete (2.00)" in next(one.svg for one in made if one.name == "sweep_steps")
+    assert "> 2.00</text>" in next(one.svg for one in made if one.name == "sweep_steps")
 
 
 def test_page_needs_nothing_else_and_leaves_nothing_out(results: Results, tmp_path: Path) -> None:

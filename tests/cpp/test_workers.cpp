@@ -4,11 +4,17 @@
 
 #include <atomic>
 #include <chrono>
+#include <limits>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "check.hpp"
 #include "cpu/workers.hpp"
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 
 namespace {
 
@@ -85,6 +91,58 @@ void check_waiting() {
     CHECK(!gave_up);
 }
 
+// What a job throws comes out of the round, in which every part that has begun ends; the team is whole after
+// it.
+void check_throwing() {
+    cpu::Team team(3);
+    for (int round = 0; round < 50; ++round) {
+        std::atomic<int> begun{0};
+        std::atomic<int> ended{0};
+        bool caught = false;
+        try {
+            team.run(40, [&](int, int part) {
+                ++begun;
+                if (part == round % 40) {
+                    ++ended;
+                    throw std::runtime_error("part");
+                }
+                ++ended;
+            });
+        } catch (const std::runtime_error&) {
+            caught = true;
+        }
+        CHECK(caught && begun == ended);
+        CHECK(does_each_part_once(team, 10));
+    }
+}
+
+#if defined(__SSE__)
+// Whether half of the smallest normal number is zero in each of these parts.
+bool all_flush(cpu::Team& team) {
+    std::atomic<int> flushed{0};
+    team.run(500, [&](int, int) {
+        volatile float tiny = std::numeric_limits<float>::min();
+        tiny = tiny * 0.5F;
+        if (tiny == 0.0F) ++flushed;
+    });
+    CHECK(flushed == 0 || flushed == 500);
+    return flushed == 500;
+}
+
+void check_float_modes() {
+    constexpr unsigned FLUSH_TO_ZERO = 0x8000U;
+    cpu::Team team(4);
+    CHECK(!all_flush(team));
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | FLUSH_TO_ZERO);
+    CHECK(all_flush(team));
+    _mm_setcsr(before);
+    CHECK(!all_flush(team));
+}
+#else
+void check_float_modes() {}
+#endif
+
 // The status of a child that does this.
 template <class Work>
 int in_child(const Work& work) {
@@ -116,6 +174,8 @@ int main() {
     check_worker_numbers();
     check_teams_at_once();
     check_waiting();
+    check_throwing();
+    check_float_modes();
     check_fork();
     return finish();
 }

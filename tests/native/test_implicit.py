@@ -267,15 +267,18 @@ def test_constants_of_trajectories_are_no_unknowns(method: str) -> None:
     torch.testing.assert_close(solve(y0, t), wanted, rtol=1e-12, atol=1e-13)
 
 
+# Several groups of tiles, and an evaluation at the end of each interval.
+@pytest.mark.parametrize(("batch", "interp"), [(11, "linear"), (70, "cubic")])
 @pytest.mark.parametrize("method", IMPLICIT)
-def test_continuous_adjoint_is_the_eager_engine_s(method: str) -> None:
+def test_continuous_adjoint_is_the_eager_engine_s(method: str, batch: int, interp: str) -> None:
     found = []
     for engine in ("native", "eager"):
         field = Network()
-        y0 = values(11, 3).requires_grad_()
+        y0 = values(batch, 3).requires_grad_()
         t = torch.tensor([0.1, 0.4, 0.9], dtype=D, requires_grad=True)
         with use_engine(engine):
-            y = flashode.odeint_adjoint(field, y0, t, method=method, options={"step_size": 0.2})
+            options = {"step_size": 0.2, "interp": interp}
+            y = flashode.odeint_adjoint(field, y0, t, method=method, options=options)
             weights = torch.linspace(-1, 1, y.numel(), dtype=D).view_as(y)
             found.append(torch.autograd.grad((weights * y).sum(), (y0, t, *field.parameters())))
     for native, eager in zip(*found, strict=True):

@@ -28,6 +28,7 @@ class Results:
         commit: Of the sources that were measured; empty where unknown, "-dirty" at its end after edits.
         quick: Whether it was the quick run.
         threads: That every contender might use.
+        finished: Whether everything was measured that the command asks for.
         machine: What it ran on, by what a reader would call it.
         versions: Of everything that takes part, by name.
         peaks: What the machine can do at best, flop/s under "fma float32 1" and byte/s under "bandwidth 1",
@@ -40,6 +41,7 @@ class Results:
     commit: str
     quick: bool
     threads: int
+    finished: bool = False
     machine: dict[str, str | int | float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     peaks: dict[str, float] = field(default_factory=dict)

@@ -65,6 +65,7 @@ def measure(results: Results, wanted: Sequence[Task], out: Path, on_begin: Calla
         results.records.extend(task.measure())
         results.write(out)
     results.peaks = larger(results.peaks, isolated(results.threads, peaks, results.threads))
+    results.finished = True
     results.write(out)
 
 

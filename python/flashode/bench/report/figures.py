@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
 from flashode.bench.records import Record
 from flashode.bench.report.scaling import fit, series
@@ -57,7 +58,7 @@ class Panel:
         y: What goes up.
         quantity: What goes up, of a record.
         title: Of the panel.
-        exponent: Whether the legend says how the quantity grows.
+        exponent: Whether the ends of the lines say how the quantity grows.
     """
 
     lines: Lines
@@ -129,7 +130,7 @@ def sweep(results: Results, name: str) -> Picture | None:
         Panel(lines, name, "peak memory, bytes", lambda one: one.peak_bytes),
         Panel(lines, name, "gradient error, relative", lambda one: one.gradient_error),
     ]
-    caption = "In the legend: the exponent of time at the large end, where it follows a power law."
+    caption = "At the ends of lines: the exponent of time there, where it follows a power law."
     return _lined(results, f"sweep_{name}", f"A gradient over {name}", caption, panels)
 
 
@@ -198,18 +199,31 @@ def _lined(results: Results, name: str, title: str, caption: str, panels: Sequen
             points = panel.points(records)
             law = fit(dict(points)) if panel.exponent else None
             first = next(iter(records.values()))
+            color = _color(results, first.library)
             axes.plot(
                 [x for x, _ in points],
                 [y for _, y in points],
                 MODES.get(first.mode, "-."),
-                color=_color(results, first.library),
+                color=color,
                 marker=MARKERS[place % len(MARKERS)],
                 markersize=4,
-                label=label if law is None else f"{label} ({law.exponent:.2f})",
+                label=label,
             )
+            if law is not None:
+                axes.annotate(f" {law.exponent:.2f}", points[-1], color=color, fontsize=7)
         axes.set(xscale="log", yscale="log", xlabel=panel.x, ylabel=panel.y, title=panel.title)
+        _label_short_axis(axes)
     _legend(figure)
     return _picture(name, title, caption, figure)
+
+
+def _label_short_axis(axes: Axes) -> None:
+    """Labels between powers of ten where there are few of these; by default they stand on each other."""
+    low, high = axes.get_xlim()
+    if low > 0 and high / low < 100:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(9.0, 9.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _color(results: Results, library: str) -> str:

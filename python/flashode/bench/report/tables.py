@@ -138,6 +138,11 @@ def seconds(value: float) -> str:
     raise AssertionError("the last unit suits everything")
 
 
+def times(ratio: float) -> str:
+    """How many times as much, to three digits at least."""
+    return f"{ratio:.0f}×" if ratio >= 100 else f"{ratio:.3g}×"
+
+
 def size(count: int) -> str:
     """A number of bytes in the unit that suits it."""
     return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
@@ -145,7 +150,7 @@ def size(count: int) -> str:
 
 def _ratio(speed: Speed, peer: str) -> Cell:
     ratio = speed.ratio(peer)
-    return Cell("") if ratio is None else Cell(f"{ratio:.3g}×", lost=ratio < 1)
+    return Cell("") if ratio is None else Cell(times(ratio), lost=ratio < 1)
 
 
 def _evaluations(record: Record) -> str:

@@ -23,7 +23,7 @@ TOLERANCES: Mapping[str, tuple[float, ...]] = {
     "dopri5": _TIGHT,
     "dopri8": _TIGHT[::2],
     "tsit5": _TIGHT[::2],
-    "bosh3": _TIGHT[:3],
+    "bosh3": _TIGHT[:2],
 }
 QUICK_PROBLEMS = ("D3",)
 QUICK: Mapping[str, tuple[float, ...]] = {"dopri5": (1e-3, 1e-7)}
@@ -31,7 +31,7 @@ QUICK: Mapping[str, tuple[float, ...]] = {"dopri5": (1e-3, 1e-7)}
 SAMPLES = 3
 SHORTEST = 0.005
 BUDGET = 0.1
-PATIENCE = 5.0
+PATIENCE = 2.0
 # As tight as float64 allows: the errors at the tightest tolerance of a diagram have to be seen in full.
 TRUTH = 1e-13
 

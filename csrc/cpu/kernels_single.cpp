@@ -1,0 +1,9 @@
+#include "cpu/discrete_vjp.hpp"
+#include "cpu/kernels.hpp"
+#include "cpu/solve.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+Kernels<float> single_kernels() { return {&forward<float>, &discrete_vjp<float>, &continuous_vjp<float>}; }
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA
