@@ -32,7 +32,7 @@ def section(results: Results, drawn: Sequence[Picture]) -> str:
         "\n".join(_table(found)),
         "Ratios are the peer's median time by ours. Where it is below 1, in bold, the peer is faster.",
         "**Where we lose.** " + _losses(found),
-        _conditions(results),
+        _conditions(results, found),
         f"```bash\n{results.command}\n```",
     ]
     return "\n\n".join(parts)
@@ -91,7 +91,13 @@ def _losses(found: list[Speed]) -> str:
     return f"Faster than us are {'; '.join(lost)}." if lost else "Nowhere in this run."
 
 
-def _conditions(results: Results) -> str:
+def _samples(found: Sequence[Speed]) -> str:
+    counts = [len(record.seconds) for speed in found for record in (speed.ours, *speed.peers)]
+    low, high = min(counts, default=0), max(counts, default=0)
+    return f"{low} to {high}" if low < high else f"{high}"
+
+
+def _conditions(results: Results, found: Sequence[Speed]) -> str:
     machine = results.machine
     versions = ", ".join(f"{name} {results.versions[name]}" for name in NAMED if name in results.versions)
     return (
@@ -99,7 +105,8 @@ def _conditions(results: Results) -> str:
         f"at most {results.threads} threads for everybody (one for SciPy's matrix products), "
         f"{machine.get('memory in GiB', '?')} GiB, "
         f"{machine.get('system', 'an unknown system')}; {versions}; commit {results.commit or 'unknown'}. "
-        f"float32 and seed 0 unless `flashode/bench/workloads.py` says otherwise, which has the tolerances. "
+        f"float32 (SciPy: float64) and seed 0 unless `flashode/bench/workloads.py` says otherwise, which has the "
+        f"tolerances; medians of {_samples(found)} runs. "
         f"Every sample is in [results.json](benchmarks/results/{FILE}). "
         + ("" if results.finished else "The run was stopped before its end: some studies are incomplete. ")
         + "The command:"

@@ -5,6 +5,7 @@ from unittest.mock import patch
 import pytest
 
 from flashode.bench.contenders import FORWARD, contender
+from flashode.bench.measuring import race
 from flashode.bench.measuring.isolation import Died
 from flashode.bench.measuring.race import Effort
 from flashode.bench.records import Record
@@ -18,8 +19,7 @@ def _sweep(patience: float = 20.0) -> adjoint._Sweep:
 
 
 def _isolated(seconds: float, peak: int | None):
-    def call(threads, function, *arguments):
-        study, solved, names, effort, parameters = arguments
+    def call(threads, study, solved, names, effort, parameters):
         records = [Record(study, solved.name, parameters, *name, "it") for name in names]
         for record in records:
             record.first_seconds, record.peak_bytes = seconds, peak
@@ -29,7 +29,7 @@ def _isolated(seconds: float, peak: int | None):
                 record.seconds = [seconds]
         return records
 
-    return patch.object(adjoint, "isolated", call)
+    return patch.object(adjoint, "race_apart", call)
 
 
 def test_every_gradient_mode_meets_every_point():
@@ -78,10 +78,15 @@ def test_what_was_out_of_patience_stays_out():
         assert sweep.measure(1000)[0].failure == "passed over: 30 s at steps 10"
 
 
-def test_a_process_that_dies_is_a_record():
-    def die(*arguments):
-        raise Died("the process died")
+def test_a_contender_that_kills_its_process_loses_nobody_else():
+    plain = ("flashode eager", "discrete")
 
-    with patch.object(adjoint, "isolated", die):
-        (record,) = _sweep().measure(10)
-    assert record.failure == "the process died"
+    def call(threads, function, study, solved, names, effort, parameters):
+        if OURS in names:
+            raise Died("the process died")
+        return [Record(study, solved.name, parameters, *name, "it", seconds=[1.0]) for name in names]
+
+    with patch.object(race, "isolated", call):
+        dead, alive = race.race_apart(1, "test", adjoint.workload("steps", 10), (OURS, plain), Effort(), {})
+    assert (dead.library, dead.failure, dead.wrong) == ("flashode", "the process died", True)
+    assert alive.seconds == [1.0] and alive.failure is None

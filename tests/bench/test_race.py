@@ -8,7 +8,7 @@ import pytest
 
 from flashode.bench.contenders import Prepared, contender
 from flashode.bench.measuring import race as module
-from flashode.bench.measuring.race import FEWEST, Effort, race
+from flashode.bench.measuring.race import Effort, race
 from flashode.bench.studies.adjoint import workload
 from flashode.bench.workloads import Workload
 
@@ -71,9 +71,21 @@ def test_what_is_compiled_once_costs_no_samples(watch):
 
 def test_a_slow_contender_has_fewer_samples(watch):
     watched = watch(5.0)
-    (record,) = watched.race(Effort(samples=9, budget=8.0, patience=60.0))
-    assert len(record.seconds) == 1 < FEWEST
+    (record,) = watched.race(Effort(samples=9, fewest=3, budget=8.0, patience=60.0))
+    assert record.seconds == pytest.approx([5.0] * 3)
+    (record,) = watch(5.0).race(Effort(samples=9, fewest=1, budget=8.0, patience=60.0))
     assert record.seconds == pytest.approx([5.0])
+
+
+def test_compiling_may_take_longer_than_a_run(watch):
+    watched = watch(0.5)
+    watched.compiling = 100.0
+    (record,) = watched.race(Effort(samples=3, budget=8.0, patience=60.0))
+    assert record.failure is None and len(record.seconds) == 3
+    watched = watch(0.5)
+    watched.compiling = 1000.0
+    (record,) = watched.race(Effort(samples=3, budget=8.0, patience=60.0))
+    assert record.failure == "one run took 1000 s"
 
 
 def test_a_contender_beyond_patience_is_neither_counted_nor_timed(watch):

@@ -83,6 +83,7 @@ def test_equal_programs_are_equal_and_hash_alike() -> None:
 
 def test_flops_count_multiply_adds_twice() -> None:
     assert MLP.flops() == 2 * 2 * 5 + 5 + 2 * 5 * 2
+    assert MLP.flops(7) == 7 * MLP.flops()
 
 
 def test_flops_of_shared_weights_and_sums() -> None:

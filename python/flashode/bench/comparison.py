@@ -105,7 +105,7 @@ def _pairs(results: Results) -> dict[tuple[object, ...], tuple[Record, NDArray[n
     for record in results.records:
         own = ours.get(_work(record), [])
         count = min(len(own), len(record.seconds))
-        if record.library != OURS and count:
+        if not record.library.startswith(OURS) and count:
             ratios = np.array(record.seconds[:count]) / np.array(own[:count])
             found[record.key] = (record, np.log(ratios))
     return found

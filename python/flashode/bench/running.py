@@ -16,7 +16,7 @@ from flashode.bench.results import Results
 from flashode.bench.studies import Case, Settings, Study
 
 FULL = Effort()
-QUICK = Effort(samples=5, shortest=0.01, budget=0.5, patience=10.0)
+QUICK = Effort(samples=5, fewest=1, shortest=0.01, budget=0.5, patience=10.0)
 
 
 @dataclass(frozen=True)

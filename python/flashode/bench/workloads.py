@@ -1,7 +1,7 @@
 """The workloads by which speed, memory and accuracy are judged, one row of the table each.
 
-A field and its state are made afresh from seed 0. Unless a row says otherwise one step size serves the whole
-batch, as in torchdiffeq.
+A field and its state are made afresh from seed 0. One step size serves the whole batch, as in torchdiffeq;
+torchode alone knows no other way than to give each trajectory its own.
 """
 
 from __future__ import annotations
@@ -57,6 +57,11 @@ class Times:
     end: float
     count: int = 2
 
+    @property
+    def length(self) -> float:
+        """From the first to the last."""
+        return abs(self.end - self.start)
+
     def make(self) -> Tensor:
         """The times, of shape (count,), in float64."""
         return torch.linspace(self.start, self.end, self.count, dtype=torch.float64)
@@ -81,7 +86,6 @@ class Workload:
         device: Where everything is, "cpu" or "cuda".
         random: Whether the field draws numbers, so that there is no exact answer.
         modes: What is done with it; the names are those of `flashode.bench.contenders`.
-        per_trajectory: Whether contenders that can give each trajectory its own step sizes do.
     """
 
     name: str
@@ -98,7 +102,6 @@ class Workload:
     device: str = "cpu"
     random: bool = False
     modes: tuple[str, ...] = ("forward", "discrete", "continuous")
-    per_trajectory: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -197,14 +200,13 @@ _ROWS = (
     ),
     Workload(
         name="lorenz",
-        summary="Lorenz by hand, 100,000 trajectories, each with its own ρ",
+        summary="Lorenz by hand, 100,000 trajectories, each with its own ρ, one step size for all",
         field=LORENZ,
         start=Start((100_000, 4), offset=(0.0, 0.0, 25.0, 28.0)),
         times=Times(0.0, 1.0),
         rtol=1e-6,
         atol=1e-6,
         modes=("forward",),
-        per_trajectory=True,
     ),
     Workload(
         name="long",

@@ -86,12 +86,21 @@ class Program:
     def __str__(self) -> str:
         return format_program(self)
 
-    def flops(self) -> int:
-        """Floating-point operations of one evaluation of one trajectory.
+    def flops(self, trajectories: int = 1) -> int:
+        """Floating-point operations of one evaluation of so many trajectories.
 
-        A multiply-add counts two, any other arithmetic or element-wise function one, a gather none.
+        A multiply-add counts two, any other arithmetic or element-wise function one, a gather none. What does
+        not depend on the state counts once for all of them.
         """
-        return sum(self._flops(op) for op in self.ops)
+        varying = {1}  # y
+        total = 0
+        for op in self.ops:
+            if varying.isdisjoint(operands(op)):
+                total += self._flops(op)
+            else:
+                varying.add(op.out)
+                total += trajectories * self._flops(op)
+        return total
 
     def _flops(self, op: Op) -> int:
         match op:

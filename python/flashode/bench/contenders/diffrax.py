@@ -1,7 +1,6 @@
 """diffrax, compiled by jax (Kidger, "On Neural Differential Equations", 2021).
 
-Its step sizes are those of the whole batch, like ours, save where a workload wants each trajectory to have
-its own.
+Its step sizes are those of the whole batch, like ours.
 """
 
 from __future__ import annotations
@@ -29,8 +28,9 @@ from flashode.bench.workloads import Workload
 
 _theirs = partial(register, "diffrax", packages=("diffrax", "jax"))
 
-# Checkpoints of the reverse pass are laid out for so many steps at most; no workload takes more.
-MOST_STEPS = 2**14
+# Checkpoints of the reverse pass are laid out for so many steps at most: diffrax's own default, where nobody
+# knows how many there will be.
+MOST_STEPS = 4096
 
 
 @_theirs(FORWARD, label="diffrax")
@@ -110,11 +110,11 @@ def _solver(
 ) -> tuple[Callable[[Sequence[Any], Any], tuple[Any, Any]], int]:
     """A function of parameters and start that gives states and steps, and the evaluations of one step."""
     import diffrax
-    import jax
 
     solver = _method(workload.method)
     points = _jax_array(times)
     control, first = _control(workload, times)
+    most = MOST_STEPS if first is None else round(workload.times.length / first)
     adjoint = diffrax.RecursiveCheckpointAdjoint()
     if mode == CONTINUOUS:
         adjoint = diffrax.BacksolveAdjoint()
@@ -137,14 +137,12 @@ def _solver(
             saveat=diffrax.SaveAt(ts=points),
             stepsize_controller=control,
             adjoint=adjoint,
-            max_steps=None if mode == FORWARD else MOST_STEPS,
+            max_steps=None if mode == FORWARD else most,
         )
         return solution.ys, solution.stats["num_steps"]
 
     tableau = solver.tableau
     stages = tableau.num_stages - 1 if tableau.fsal else tableau.num_stages
-    if workload.per_trajectory:
-        return jax.vmap(solve, in_axes=(None, 0), out_axes=(1, 0)), stages
     return solve, stages
 
 

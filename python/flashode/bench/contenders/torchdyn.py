@@ -48,7 +48,8 @@ class _WithArguments(nn.Module):
         self.field = field
 
     def forward(self, t: Tensor, y: Tensor, args: object = None) -> Tensor:
-        rate: Tensor = self.field(t, y)
+        # Some of its solvers make a vector of a time.
+        rate: Tensor = self.field(t.reshape(()), y)
         return rate
 
 
@@ -69,37 +70,51 @@ def _prepare(workload: Workload, mode: str, sensitivity: str) -> Prepared:
         raise Unsupported("torchdyn has no tuple states")
     if workload.jumps:
         raise Unsupported("the field jumps")
-    solve = partial(_solve, sensitivity=sensitivity)
+    if workload.random:
+        raise Unsupported("its rk4 is another one, which draws the field's numbers at other times")
+    solve = _Solve(sensitivity)
     return prepare(workload, mode, solve, settings=_quietly, count=count_calls)
 
 
-def _solve(
-    field: nn.Module,
-    y0: Tensor,
-    times: Tensor,
-    *,
-    rtol: float,
-    atol: float,
-    method: str,
-    options: dict[str, Any],
-    sensitivity: str,
-) -> Tensor:
-    from torchdyn.core import NeuralODE
+class _Solve:
+    """Its solver of a field, which is made at the first call, as a program makes it once."""
 
-    model = NeuralODE(
-        _WithArguments(field),
-        solver=method,
-        solver_adjoint=method,
-        rtol=rtol,
-        atol=atol,
-        rtol_adjoint=rtol,
-        atol_adjoint=atol,
-        sensitivity=sensitivity,
-    )
-    reached, states = model(y0, _grid(times, options.get("step_size")))
-    # Some ways return every step that was taken, the given times among them.
-    chosen: Tensor = states[(reached[:, None] - times).abs().argmin(0)]
-    return chosen
+    def __init__(self, sensitivity: str) -> None:
+        self.sensitivity = sensitivity
+        self.model: Any = None
+
+    def __call__(
+        self,
+        field: nn.Module,
+        y0: Tensor,
+        times: Tensor,
+        *,
+        rtol: float,
+        atol: float,
+        method: str,
+        options: dict[str, Any],
+    ) -> Tensor:
+        if self.model is None:
+            self.model = self._made(field, y0.dtype, method, rtol, atol)
+        reached, states = self.model(y0, _grid(times, options.get("step_size")))
+        # Some ways return every step that was taken, the given times among them.
+        chosen: Tensor = states[(reached[:, None] - times).abs().argmin(0)]
+        return chosen
+
+    def _made(self, field: nn.Module, dtype: torch.dtype, method: str, rtol: float, atol: float) -> Any:
+        from torchdyn.core import NeuralODE
+        from torchdyn.numerics.solvers.ode import str_to_solver
+
+        return NeuralODE(
+            _WithArguments(field),
+            # By name a solver has coefficients that are rounded to float32. The adjoint's is the same.
+            solver=str_to_solver(method, dtype),
+            rtol=rtol,
+            atol=atol,
+            rtol_adjoint=rtol,
+            atol_adjoint=atol,
+            sensitivity=self.sensitivity,
+        )
 
 
 def _grid(times: Tensor, step_size: float | None) -> Tensor:

@@ -1,4 +1,7 @@
-"""torchode: every trajectory with step sizes of its own, in PyTorch (Lienen and Günnemann, 2022)."""
+"""torchode: every trajectory with step sizes of its own, in PyTorch (Lienen and Günnemann, 2022).
+
+Its solver is not put through torch.compile, which would take a minute for each case.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ class _Rows(nn.Module):
         self.field, self.shape = field, shape
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        rate: Tensor = self.field(t, y.reshape(self.shape))
+        # Each trajectory has a time of its own.
+        time = t.reshape((-1,) + (1,) * (len(self.shape) - 1)) if len(self.shape) > 1 else t.reshape(())
+        rate: Tensor = self.field(time, y.reshape(self.shape))
         return rate.reshape(y.shape)
 
 
@@ -53,34 +58,45 @@ def _prepare(workload: Workload, mode: str) -> Prepared:
         raise Unsupported("torchode has no tuple states")
     if workload.jumps:
         raise Unsupported("the field jumps")
-    return prepare(workload, mode, partial(_solve, joint=mode == CONTINUOUS), count=count_calls)
+    return prepare(workload, mode, _Solve(joint=mode == CONTINUOUS), count=count_calls)
 
 
-def _solve(
-    field: nn.Module,
-    y0: Tensor,
-    times: Tensor,
-    *,
-    rtol: float,
-    atol: float,
-    method: str,
-    options: dict[str, Any],
-    joint: bool,
-) -> Tensor:
-    import torchode
+class _Solve:
+    """Its solver of a field, which is made at the first call, as a program makes it once."""
 
-    shape = y0.shape
-    start = y0.reshape(len(y0) if y0.ndim > 1 else 1, -1)
-    term = torchode.ODETerm(_Rows(field, shape))
-    step = getattr(torchode, _METHODS[method])(term=term)
-    control = torchode.IntegralController(atol=atol, rtol=rtol, term=term)
-    if joint:
-        solver: Any = torchode.JointBacksolveAdjoint(term, step, control)
-    else:
-        solver = torchode.AutoDiffAdjoint(step, control)
-    problem = torchode.InitialValueProblem(y0=start, t_eval=times.expand(len(start), -1))
-    solution = solver.solve(problem)
-    if bool((solution.status != 0).any()):
-        raise ArithmeticError(f"torchode ended with the status {solution.status.tolist()}")
-    states: Tensor = solution.ys
-    return states.transpose(0, 1).reshape(len(times), *shape)
+    def __init__(self, joint: bool) -> None:
+        self.joint = joint
+        self.solver: Any = None
+
+    def __call__(
+        self,
+        field: nn.Module,
+        y0: Tensor,
+        times: Tensor,
+        *,
+        rtol: float,
+        atol: float,
+        method: str,
+        options: dict[str, Any],
+    ) -> Tensor:
+        import torchode
+
+        if self.solver is None:
+            self.solver = self._made(_Rows(field, y0.shape), method, rtol, atol)
+        start = y0.reshape(len(y0) if y0.ndim > 1 else 1, -1)
+        problem = torchode.InitialValueProblem(y0=start, t_eval=times.expand(len(start), -1))
+        solution = self.solver.solve(problem)
+        if bool((solution.status != 0).any()):
+            raise ArithmeticError(f"torchode ended with the status {solution.status.tolist()}")
+        states: Tensor = solution.ys
+        return states.transpose(0, 1).reshape(len(times), *y0.shape)
+
+    def _made(self, field: _Rows, method: str, rtol: float, atol: float) -> Any:
+        import torchode
+
+        term = torchode.ODETerm(field)
+        step = getattr(torchode, _METHODS[method])(term=term)
+        control = torchode.IntegralController(atol=atol, rtol=rtol, term=term)
+        if self.joint:
+            return torchode.JointBacksolveAdjoint(term, step, control)
+        return torchode.AutoDiffAdjoint(step, control)

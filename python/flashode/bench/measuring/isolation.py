@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
@@ -21,7 +21,7 @@ _PRELOADED = ("torch", "flashode", "scipy.integrate", "torchdiffeq", "diffrax", 
 
 
 class Died(Exception):
-    """The process ended without an answer, as one does that takes more memory than there is."""
+    """The process ended without an answer."""
 
 
 def isolated(threads: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -36,7 +36,32 @@ def isolated(threads: int, function: Callable[P, T], *args: P.args, **kwargs: P.
         try:
             return pool.submit(function, *args, **kwargs).result()
         except BrokenProcessPool:
-            raise Died("the process died, as one does that takes more memory than there is") from None
+            raise Died("its process died: of a fault, or because memory was not enough") from None
+
+
+Name = TypeVar("Name")
+
+
+def each_or_together(
+    names: Sequence[Name], measure: Callable[[Sequence[Name]], list[T]], lost: Callable[[Name, Died], T]
+) -> list[T]:
+    """What a process measures of all names; where it dies, what one for each name does.
+
+    Args:
+        names: What is measured.
+        measure: Measures those given in a process of its own.
+        lost: What stands for a name whose process died.
+    """
+    try:
+        return measure(names)
+    except Died:
+        found: list[T] = []
+        for name in names:
+            try:
+                found += measure([name])
+            except Died as reason:
+                found.append(lost(name, reason))
+        return found
 
 
 @cache

@@ -20,6 +20,7 @@ from flashode.bench.contenders import (
     Unsupported,
     contender,
 )
+from flashode.bench.measuring.isolation import Died, each_or_together, isolated
 from flashode.bench.measuring.memory import raised
 from flashode.bench.records import Parameter, Record
 from flashode.bench.reference import excess, reference, shortcoming
@@ -31,22 +32,24 @@ class Effort:
     """How much time a measurement may take.
 
     Attributes:
-        samples: Of each contender; fewer where they would take longer than `budget`, but one at least.
+        samples: Of each contender; fewer where they would take longer than `budget`.
+        fewest: But so many at least.
         shortest: Of a sample in seconds, far above what reading the clock costs; fast runs share a sample.
         budget: For the samples of one contender, in seconds.
-        patience: For a single run, in seconds: a contender whose first run takes longer is not timed.
+        patience: For a single run, in seconds: a contender whose runs take longer is not timed. The first,
+            which compiles, may take `COMPILING` times as long.
         peaks: Whether memory is measured too.
     """
 
     samples: int = 9
+    fewest: int = 3
     shortest: float = 0.02
-    budget: float = 3.0
+    budget: float = 20.0
     patience: float = 60.0
     peaks: bool = True
 
 
-# Fewer samples than this say nothing of their spread; they are for runs too slow for more.
-FEWEST = 3
+COMPILING = 5.0
 
 
 @dataclass
@@ -57,7 +60,6 @@ class _Entry:
     counted_in: float = 0.0
     repeats: int = 1
     samples: int = 0
-    once: bool = False  # its only sample is the run that its memory is measured with
 
 
 def race(
@@ -100,18 +102,41 @@ def race(
         _calibrate(entry, effort)
     for turn in range(max((entry.samples for entry in racing), default=0)):
         gc.collect()
-        for entry in racing:
+        # Who comes first finds the caches as another left them, and not always the same one shall.
+        for entry in racing[turn % len(racing) :] + racing[: turn % len(racing)]:
             if turn < entry.samples:
                 entry.record.seconds.append(_time(entry.prepared, entry.repeats))
     # After the times, because an allocator that was made to give everything back is slow for a long while. A
     # wrong answer's memory too, because it tells whether there is enough for larger work.
     for entry in patient if effort.peaks else ():
-        _measure_peak(entry, workload.device)
+        entry.record.peak_bytes = raised(entry.prepared.run, workload.device)
     # At the end, because it captures the field, which the first run is to pay for.
     flops, state_bytes = _work(workload)
     for record in records:
         record.flops, record.state_bytes = flops, state_bytes
     return records
+
+
+def race_apart(
+    threads: int,
+    study: str,
+    workload: Workload,
+    names: Sequence[tuple[str, str]],
+    effort: Effort,
+    parameters: Mapping[str, Parameter] | None = None,
+) -> list[Record]:
+    """`race` in a process of its own, on so many threads; a contender that kills it loses nobody else."""
+
+    def lost(name: tuple[str, str], reason: Died) -> Record:
+        record = Record(study, workload.name, parameters or {}, *name, contender(*name).label)
+        record.failure = str(reason)
+        record.wrong = record.library.startswith("flashode")
+        return record
+
+    def measure(some: Sequence[tuple[str, str]]) -> list[Record]:
+        return isolated(threads, race, study, workload, some, effort, parameters)
+
+    return each_or_together(names, measure, lost)
 
 
 def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -> _Entry | None:
@@ -127,8 +152,11 @@ def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -
         answer = prepared.read(raw)
         if len(answer.states) != workload.times.count:
             raise ValueError(f"{len(answer.states)} states for {workload.times.count} times")
-        if record.first_seconds > effort.patience:
-            record.failure = f"one run took {record.first_seconds:.0f} s"
+        seconds = record.first_seconds
+        if effort.patience < seconds <= COMPILING * effort.patience:
+            seconds = _time(prepared, 1)
+        if seconds > effort.patience:
+            record.failure = f"one run took {seconds:.0f} s"
             return _Entry(record, prepared, answer)
         began = time.perf_counter()
         made = prepared.count()
@@ -162,9 +190,12 @@ def _check(workload: Workload, entries: Sequence[_Entry]) -> None:
         right = truth or standard
         for entry in same:
             record = entry.record
-            record.error = entry.answer.error(right)
-            record.gradient_error = entry.answer.gradient_error(right)
-            lacking = shortcoming(workload, entry.answer, standard, right)
+            try:
+                record.error = entry.answer.error(right)
+                record.gradient_error = entry.answer.gradient_error(right)
+                lacking = shortcoming(workload, entry.answer, standard, right)
+            except ValueError as error:  # of another shape
+                lacking = f"wrong answer: {error}"
             if lacking is not None:
                 record.failure, record.wrong = lacking, True
 
@@ -184,32 +215,22 @@ def _work(workload: Workload) -> tuple[int | None, int]:
     """Arithmetic of an evaluation for the whole batch, where the field is captured; bytes of the state."""
     field, y0, times = workload.make(device="cpu")
     found = flashode.explain(field, y0, times)
-    flops = None if found.program is None else found.program.flops() * found.trajectories
+    flops = None if found.program is None else found.program.flops(found.trajectories)
     return flops, sum(part.nbytes for part in ((y0,) if isinstance(y0, Tensor) else y0))
 
 
 def _calibrate(entry: _Entry, effort: Effort) -> None:
     """Finds how often to run within a sample and how many samples there is time for; that is the warm-up."""
     # The first run paid for compiling; the one that counted tells whether there is time to warm up.
-    if entry.counted_in > effort.budget / FEWEST:
-        entry.samples = max(1, min(FEWEST, int(effort.budget / entry.counted_in)))
-        if entry.samples == 1 and effort.peaks:
-            entry.samples, entry.once = 0, True
+    if entry.counted_in > effort.budget / effort.samples:
+        entry.samples = max(effort.fewest, int(effort.budget / entry.counted_in))
         return
     _time(entry.prepared, 1)
     repeats = 1
     while (seconds := _time(entry.prepared, repeats) * repeats) < effort.shortest:
         repeats = max(2 * repeats, min(100 * repeats, int(effort.shortest / seconds * repeats)))
     entry.repeats = repeats
-    entry.samples = max(FEWEST, min(effort.samples, int(effort.budget / seconds)))
-
-
-def _measure_peak(entry: _Entry, device: str) -> None:
-    """Runs once more, for the memory."""
-    seconds: list[float] = []
-    entry.record.peak_bytes = raised(lambda: seconds.append(_time(entry.prepared, 1)), device)
-    if entry.once:
-        entry.record.seconds = seconds
+    entry.samples = max(effort.fewest, min(effort.samples, int(effort.budget / seconds)))
 
 
 def _time(prepared: Prepared, repeats: int) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from flashode.bench.report.figures import Picture, pictures
-from flashode.bench.report.speeds import losses, speeds
+from flashode.bench.report.speeds import STUDY, losses, speeds
 from flashode.bench.report.tables import tables
 from flashode.bench.results import Results
 from flashode.bench.studies import studies
@@ -40,7 +40,7 @@ def render(results: Results) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    measured = dict.fromkeys(record.case for record in results.records)
+    measured = dict.fromkeys(record.case for record in results.records if record.study == STUDY)
     return environment.get_template("page.html.j2").render(
         results=results,
         pictures=[(picture, _apart(picture)) for picture in pictures(results)],

@@ -13,8 +13,9 @@ ACCESSES = 2
 def arithmetic_share(record: Record, peak: float) -> float | None:
     """The share of the FMA peak that a solve reached, with its exact reverse where the mode is "discrete".
 
-    The reverse asks the field as often as the solve did. None where time, arithmetic or evaluations are not
-    known, and for other modes, whose reverse is not a known multiple of an evaluation.
+    The reverse is taken to ask the field as often as the solve did; where steps were rejected, which it
+    passes over, the share is too large by as much. None where time, arithmetic or evaluations are not known,
+    and for other modes, whose reverse is not a known multiple of an evaluation.
 
     Args:
         record: Of one contender.

@@ -50,12 +50,12 @@ def speeds(results: Results) -> list[Speed]:
 
 
 def losses(found: Iterable[Speed]) -> list[tuple[Speed, Record, float]]:
-    """Where somebody else was faster: the speed, the peer's record, and our time by the peer's."""
+    """Where a peer was faster: the speed, the peer's record, and our time by the peer's."""
     lost = [
         (speed, peer, median(speed.ours) / median(peer))
         for speed in found
         for peer in speed.peers
-        if median(peer) < median(speed.ours)
+        if not peer.library.startswith(OURS) and median(peer) < median(speed.ours)
     ]
     return sorted(lost, key=lambda one: -one[2])
 

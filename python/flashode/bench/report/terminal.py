@@ -7,15 +7,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from flashode.bench.report.tables import failure_table, share_table, speed_table
+from flashode.bench.report.tables import tables
 from flashode.bench.results import Results
 
 LOST = "red"
 
 
 def show(results: Results, console: Console) -> None:
-    """Prints the tables that fit a screen; the page has the others too."""
-    for table in (speed_table(results), share_table(results), failure_table(results)):
+    """Prints every table that has a row."""
+    for table in tables(results):
         if not table.rows:
             continue
         grid = Grid(box=SIMPLE_HEAD, padding=0, title=escape(table.title), caption=escape(table.note) or None)

@@ -8,9 +8,8 @@ from functools import partial
 
 from flashode.bench.contenders import FORWARD, Contender, contenders
 from flashode.bench.fields.networks import network
-from flashode.bench.measuring.isolation import Died, isolated
 from flashode.bench.measuring.memory import physical_memory
-from flashode.bench.measuring.race import Effort, race
+from flashode.bench.measuring.race import Effort, race_apart
 from flashode.bench.records import Record
 from flashode.bench.studies import Case, Settings, register
 from flashode.bench.workloads import Start, Times, Workload
@@ -72,12 +71,7 @@ class _Sweep:
         for key, record in records.items():
             record.failure = self._hopeless(key, value)
         running = tuple(key for key, record in records.items() if record.failure is None)
-        try:
-            raced = isolated(self.threads, race, NAME, solved, running, self.effort, parameters)
-        except Died as reason:
-            for key in running:
-                records[key].failure = str(reason)
-            raced = []
+        raced = race_apart(self.threads, NAME, solved, running, self.effort, parameters)
         records.update({(record.library, record.mode): record for record in raced})
         # What was passed over is judged by the last point that was measured.
         self.before.update({key: (value, records[key]) for key in running})
@@ -92,7 +86,8 @@ class _Sweep:
         seconds = record.median if record.median is not None else record.first_seconds
         if seconds is not None and seconds * growth > 10 * self.effort.patience:
             return f"passed over: {seconds:.0f} s at {self.name} {last:g}"
-        if record.first_seconds is not None and record.first_seconds > self.effort.patience:
+        out_of_patience = not record.seconds and (record.first_seconds or 0.0) > self.effort.patience
+        if out_of_patience and record.first_seconds is not None:
             return f"passed over: {record.first_seconds:.0f} s at {self.name} {last:g}"
         if record.peak_bytes is not None and record.peak_bytes * growth > physical_memory() / 2:
             return f"passed over: {record.peak_bytes / 1e9:.1f} GB at {self.name} {last:g}"
@@ -106,6 +101,7 @@ def cases(settings: Settings) -> Iterator[Case]:
         settings.effort,
         budget=min(settings.effort.budget, BUDGET),
         patience=min(settings.effort.patience, PATIENCE),
+        fewest=1,
     )
     wanted = tuple(one for one in contenders() if one.mode != FORWARD and settings.wants(one))
     for name, values in (QUICK if settings.quick else POINTS).items():

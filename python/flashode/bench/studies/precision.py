@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from flashode.bench.answers import Answer
-from flashode.bench.contenders import FORWARD, contenders
-from flashode.bench.measuring.isolation import isolated
+from flashode.bench.contenders import FORWARD, contender, contenders
+from flashode.bench.measuring.isolation import Died, each_or_together, isolated
 from flashode.bench.measuring.race import Effort, race
 from flashode.bench.problems import PROBLEMS
 from flashode.bench.records import Parameter, Record
@@ -51,7 +51,16 @@ class _Problem:
         if not self.truth:
             self.truth.append(isolated(self.threads, true_states, self.workload))
         solved = replace(self.workload, method=method)
-        return isolated(self.threads, diagram, solved, tolerances, names, effort, self.truth[0])
+
+        def measure(some: Sequence[tuple[str, str]]) -> list[Record]:
+            return isolated(self.threads, diagram, solved, tolerances, some, effort, self.truth[0])
+
+        def lost(name: tuple[str, str], reason: Died) -> Record:
+            record = Record(NAME, solved.name, {"method": method}, *name, contender(*name).label)
+            record.failure, record.wrong = str(reason), record.library.startswith("flashode")
+            return record
+
+        return each_or_together(names, measure, lost)
 
 
 def true_states(workload: Workload) -> Answer:
@@ -79,14 +88,13 @@ def diagram(
         parameters: dict[str, Parameter] = {"method": workload.method, "tolerance": tolerance}
         made = race(NAME, solved, running, effort, parameters, truth)
         records += made
-        running = tuple((one.library, one.mode) for one in made if _goes_on(one, effort))
+        running = tuple((one.library, one.mode) for one in made if _goes_on(one))
     return records
 
 
-def _goes_on(record: Record, effort: Effort) -> bool:
-    if record.error is None or record.first_seconds is None:
-        return False
-    return record.first_seconds <= effort.patience
+def _goes_on(record: Record) -> bool:
+    # An answer without a time was out of patience. A wrong one may be right at a tighter tolerance.
+    return record.error is not None and (record.wrong or bool(record.seconds))
 
 
 @register(NAME, "How accurate is it for the work?")
@@ -98,6 +106,7 @@ def cases(settings: Settings) -> Iterator[Case]:
         shortest=min(settings.effort.shortest, SHORTEST),
         budget=min(settings.effort.budget, BUDGET),
         patience=min(settings.effort.patience, PATIENCE),
+        fewest=1,
         peaks=False,
     )
     names = tuple((one.library, one.mode) for one in contenders(FORWARD) if settings.wants(one))

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from flashode.bench.contenders import DISCRETE, FORWARD, contenders
-from flashode.bench.measuring.isolation import isolated
-from flashode.bench.measuring.race import race
+from flashode.bench.measuring.race import race_apart
 from flashode.bench.studies import Case, Settings, register
 from flashode.bench.workloads import WORKLOADS
 
@@ -37,6 +36,6 @@ def cases(settings: Settings) -> Iterator[Case]:
             for count in counts(settings.threads):
                 parameters = {"threads": count}
                 measure = partial(
-                    isolated, count, race, NAME, WORKLOADS[name], names, settings.effort, parameters
+                    race_apart, count, NAME, WORKLOADS[name], names, settings.effort, parameters
                 )
                 yield Case(f"{name}, {mode}, threads {count}", measure)

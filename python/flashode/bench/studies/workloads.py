@@ -7,8 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from flashode.bench.contenders import DISCRETE, FORWARD, contenders
-from flashode.bench.measuring.isolation import isolated
-from flashode.bench.measuring.race import race
+from flashode.bench.measuring.race import race_apart
 from flashode.bench.studies import Case, Settings, register
 from flashode.bench.workloads import WORKLOADS
 
@@ -30,5 +29,5 @@ def cases(settings: Settings) -> Iterator[Case]:
             for one in contenders(mode)
             if settings.wants(one)
         )
-        measure = partial(isolated, settings.threads, race, "workloads", workload, names, settings.effort)
+        measure = partial(race_apart, settings.threads, "workloads", workload, names, settings.effort)
         yield Case(workload.name, measure)
