@@ -105,8 +105,8 @@ def _conditions(results: Results, found: Sequence[Speed]) -> str:
         f"at most {results.threads} threads for everybody (one for SciPy's matrix products), "
         f"{machine.get('memory in GiB', '?')} GiB, "
         f"{machine.get('system', 'an unknown system')}; {versions}; commit {results.commit or 'unknown'}. "
-        f"float32 (SciPy: float64) and seed 0 unless `flashode/bench/workloads.py` says otherwise, which has the "
-        f"tolerances; medians of {_samples(found)} runs. "
+        f"float32 (SciPy: float64) and seed 0 unless `flashode/bench/workloads.py` says otherwise, which has "
+        f"the tolerances; medians of {_samples(found)} runs. "
         f"Every sample is in [results.json](benchmarks/results/{FILE}). "
         + ("" if results.finished else "The run was stopped before its end: some studies are incomplete. ")
         + "The command:"

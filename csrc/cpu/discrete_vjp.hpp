@@ -336,6 +336,7 @@ void discrete_vjp(const DiscreteRequest<Real>& request, const Interrupt& interru
     const TileGroups groups(tiles.count(), 1, zero.bytes());
     Team team(std::min(request.field->threads, groups.count()));
     std::vector<std::unique_ptr<DiscreteAdjoint<Real>>> workers;
+    workers.reserve(static_cast<std::size_t>(team.size()));
     for (int worker = 0; worker < team.size(); ++worker) {
         workers.push_back(std::make_unique<DiscreteAdjoint<Real>>(request, tape));
     }

@@ -1,10 +1,10 @@
 #include "cpu/workers.hpp"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -54,7 +54,7 @@ void take_parts(Round& round, int worker) {
 // Everything that has not begun is left undone.
 void stop(Round& round) { round.next.store(round.parts); }
 
-void wait_for_round(Post& post) {
+void wait_for_round(const Post& post) {
     for (int spin = 0; spin < SPINS; ++spin) {
         if (post.state.load() == Post::POSTED) return;
         pause_briefly();
@@ -205,7 +205,10 @@ Team::~Team() {
 }
 
 void Team::share(Round& round, const std::function<void()>& meanwhile) {
-    if (forks_ != forks.load()) others_.clear();
+    if (forks_ != forks.load()) {  // this is the child, which has inherited a team without its threads
+        others_.clear();
+        forks_ = forks.load();
+    }
     round.float_modes = float_modes();
     {
         Finish finish(round, others_, forks_);
