@@ -82,6 +82,7 @@ RECORD = asdict(Record("workloads", "wide", {}, "flashode", "forward", "flashode
         ({**without("records"), "records": [RECORD, {**RECORD, "x": 1}]}, "record 1 has the unknown x"),
         ({**without("records"), "records": [{**RECORD, "seconds": ["x"]}]}, "seconds of record 0"),
         ({**without("records"), "records": [{**RECORD, "seconds": [0.0]}]}, "seconds of record 0"),
+        ({**without("records"), "records": [{**RECORD, "error": [1]}]}, "error of record 0"),
     ],
 )
 def test_wrong_file_is_refused_with_the_reason(tmp_path: Path, content: object, said: str) -> None:

@@ -96,8 +96,15 @@ def _record(path: Path, place: int, content: Any) -> Record:
         )
     for name in ("error", "gradient_error"):
         if content[name] is not None:
-            content[name] = float(content[name])
+            content[name] = _number(path, f"{name} of record {place}", content[name])
     return Record(**content)
+
+
+def _number(path: Path, what: str, content: Any) -> float:
+    try:
+        return float(content)
+    except (TypeError, ValueError):
+        raise ValueError(f"{path}: {what} is {content!r}, a number is needed") from None
 
 
 def _require_fields(path: Path, content: Any, wanted: type[Results] | type[Record], what: str) -> None:
