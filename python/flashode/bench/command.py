@@ -19,6 +19,7 @@ from flashode.bench import running
 from flashode.bench.comparison import ALLOWED, Comparison, compare
 from flashode.bench.contenders import contenders
 from flashode.bench.machine import usable_processors
+from flashode.bench.problems import PROBLEMS
 from flashode.bench.records import Record
 from flashode.bench.results import FILE, Results, read
 from flashode.bench.studies import Settings, studies
@@ -39,7 +40,8 @@ def bench(
         str, typer.Option("--studies", help="Which studies, with commas between; all if empty.")
     ] = "",
     only_workloads: Annotated[
-        str, typer.Option("--workloads", help="Which workloads, with commas between; all if empty.")
+        str,
+        typer.Option("--workloads", help="Which workloads and problems, with commas between; all if empty."),
     ] = "",
     only_peers: Annotated[
         str, typer.Option("--peers", help="Which libraries beside ours, with commas between; all if empty.")
@@ -83,7 +85,7 @@ def bench(
             effort=running.QUICK if quick else running.FULL,
             device=device,
             libraries=_names(only_peers, "--peers", {one.library for one in contenders()}),
-            workloads=_names(only_workloads, "--workloads", WORKLOADS),
+            workloads=_names(only_workloads, "--workloads", WORKLOADS.keys() | PROBLEMS.keys()),
         )
         chosen = _names(only_studies, "--studies", studies())
         results = _measure(settings, chosen, out, _command(settings, chosen))
