@@ -18,6 +18,7 @@ from flashode.bench.contenders import (
 from flashode.bench.fields.networks import network
 from flashode.bench.measuring.isolation import isolated
 from flashode.bench.measuring.race import Effort, race
+from flashode.bench.problems import PROBLEMS
 from flashode.bench.records import Record
 from flashode.bench.workloads import Start, Times, Workload
 
@@ -84,3 +85,14 @@ def test_scipy_says_what_it_cannot_do() -> None:
 def test_a_library_that_is_absent_is_named() -> None:
     absent = replace(contender("SciPy", FORWARD), packages=("no-such-package",))
     assert absent.missing == "no-such-package not installed"
+
+
+@pytest.mark.parametrize("library", ["torchdyn", "torchode"])
+@pytest.mark.parametrize("problem", ["A3", "E1"])
+def test_a_field_gets_the_time_as_it_expects_it(problem: str, library: str) -> None:
+    one = contender(library, FORWARD)
+    if one.missing is not None:
+        pytest.skip(one.missing)
+    solved = replace(PROBLEMS[problem], rtol=1e-6, atol=1e-6)
+    (record,) = raced(solved, [one])
+    assert record.failure is None and record.error is not None and record.error < 1e-3

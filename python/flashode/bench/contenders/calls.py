@@ -82,6 +82,35 @@ def prepare(
     return Prepared(run=run, read=lambda raw: Answer.of_tensors(*raw), count=counted)
 
 
+def made_once(
+    make: Callable[[nn.Module, Tensor, float, float, str], Any],
+    solve: Callable[[Any, Tensor, Tensor, dict[str, Any]], Tensor],
+) -> Solve:
+    """A `Solve` out of a library's solver object, made at the first call, as a program makes it once.
+
+    Args:
+        make: Given field, initial state, relative and absolute tolerance, and method, the object.
+        solve: Given the object, initial state, times and options, the states.
+    """
+    made: list[Any] = []
+
+    def call(
+        field: nn.Module,
+        y0: Tensor,
+        times: Tensor,
+        *,
+        rtol: float,
+        atol: float,
+        method: str,
+        options: dict[str, Any],
+    ) -> Tensor:
+        if not made:
+            made.append(make(field, y0, rtol, atol, method))
+        return solve(made[0], y0, times, options)
+
+    return call
+
+
 def count_calls(field: nn.Module, solve: Callable[[], object], reverse: Callable[[], object]) -> Evaluations:
     """Counts the calls of a field, in the solve and then in its reverse pass."""
     calls = 0

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flashode.bench.contenders import CONTINUOUS, DISCRETE, FORWARD, Prepared, Unsupported, register
-from flashode.bench.contenders.calls import count_calls, prepare
+from flashode.bench.contenders.calls import count_calls, made_once, prepare
 from flashode.bench.workloads import Workload
 
 _theirs = partial(register, "torchdyn", packages=("torchdyn",))
@@ -72,49 +72,31 @@ def _prepare(workload: Workload, mode: str, sensitivity: str) -> Prepared:
         raise Unsupported("the field jumps")
     if workload.random:
         raise Unsupported("its rk4 is another one, which draws the field's numbers at other times")
-    solve = _Solve(sensitivity)
+    solve = made_once(partial(_make, sensitivity=sensitivity), _solve)
     return prepare(workload, mode, solve, settings=_quietly, count=count_calls)
 
 
-class _Solve:
-    """Its solver of a field, which is made at the first call, as a program makes it once."""
+def _make(field: nn.Module, y0: Tensor, rtol: float, atol: float, method: str, *, sensitivity: str) -> Any:
+    from torchdyn.core import NeuralODE
+    from torchdyn.numerics.solvers.ode import str_to_solver
 
-    def __init__(self, sensitivity: str) -> None:
-        self.sensitivity = sensitivity
-        self.model: Any = None
+    return NeuralODE(
+        _WithArguments(field),
+        # By name a solver has coefficients that are rounded to float32. The adjoint's is the same.
+        solver=str_to_solver(method, y0.dtype),
+        rtol=rtol,
+        atol=atol,
+        rtol_adjoint=rtol,
+        atol_adjoint=atol,
+        sensitivity=sensitivity,
+    )
 
-    def __call__(
-        self,
-        field: nn.Module,
-        y0: Tensor,
-        times: Tensor,
-        *,
-        rtol: float,
-        atol: float,
-        method: str,
-        options: dict[str, Any],
-    ) -> Tensor:
-        if self.model is None:
-            self.model = self._made(field, y0.dtype, method, rtol, atol)
-        reached, states = self.model(y0, _grid(times, options.get("step_size")))
-        # Some ways return every step that was taken, the given times among them.
-        chosen: Tensor = states[(reached[:, None] - times).abs().argmin(0)]
-        return chosen
 
-    def _made(self, field: nn.Module, dtype: torch.dtype, method: str, rtol: float, atol: float) -> Any:
-        from torchdyn.core import NeuralODE
-        from torchdyn.numerics.solvers.ode import str_to_solver
-
-        return NeuralODE(
-            _WithArguments(field),
-            # By name a solver has coefficients that are rounded to float32. The adjoint's is the same.
-            solver=str_to_solver(method, dtype),
-            rtol=rtol,
-            atol=atol,
-            rtol_adjoint=rtol,
-            atol_adjoint=atol,
-            sensitivity=self.sensitivity,
-        )
+def _solve(model: Any, y0: Tensor, times: Tensor, options: dict[str, Any]) -> Tensor:
+    reached, states = model(y0, _grid(times, options.get("step_size")))
+    # Some ways return every step that was taken, the given times among them.
+    chosen: Tensor = states[(reached[:, None] - times).abs().argmin(0)]
+    return chosen
 
 
 def _grid(times: Tensor, step_size: float | None) -> Tensor:

@@ -1,6 +1,6 @@
 """torchode: every trajectory with step sizes of its own, in PyTorch (Lienen and Günnemann, 2022).
 
-Its solver is not put through torch.compile, which would take a minute for each case.
+Its solver is not put through torch.compile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flashode.bench.contenders import CONTINUOUS, DISCRETE, FORWARD, Prepared, Unsupported, register
-from flashode.bench.contenders.calls import count_calls, prepare
+from flashode.bench.contenders.calls import count_calls, made_once, prepare
 from flashode.bench.workloads import Workload
 
 _theirs = partial(register, "torchode", packages=("torchode",))
@@ -58,45 +58,28 @@ def _prepare(workload: Workload, mode: str) -> Prepared:
         raise Unsupported("torchode has no tuple states")
     if workload.jumps:
         raise Unsupported("the field jumps")
-    return prepare(workload, mode, _Solve(joint=mode == CONTINUOUS), count=count_calls)
+    solve = made_once(partial(_make, joint=mode == CONTINUOUS), _solve)
+    return prepare(workload, mode, solve, count=count_calls)
 
 
-class _Solve:
-    """Its solver of a field, which is made at the first call, as a program makes it once."""
+def _make(field: nn.Module, y0: Tensor, rtol: float, atol: float, method: str, *, joint: bool) -> Any:
+    import torchode
 
-    def __init__(self, joint: bool) -> None:
-        self.joint = joint
-        self.solver: Any = None
+    term = torchode.ODETerm(_Rows(field, y0.shape))
+    step = getattr(torchode, _METHODS[method])(term=term)
+    control = torchode.IntegralController(atol=atol, rtol=rtol, term=term)
+    if joint:
+        return torchode.JointBacksolveAdjoint(term, step, control)
+    return torchode.AutoDiffAdjoint(step, control)
 
-    def __call__(
-        self,
-        field: nn.Module,
-        y0: Tensor,
-        times: Tensor,
-        *,
-        rtol: float,
-        atol: float,
-        method: str,
-        options: dict[str, Any],
-    ) -> Tensor:
-        import torchode
 
-        if self.solver is None:
-            self.solver = self._made(_Rows(field, y0.shape), method, rtol, atol)
-        start = y0.reshape(len(y0) if y0.ndim > 1 else 1, -1)
-        problem = torchode.InitialValueProblem(y0=start, t_eval=times.expand(len(start), -1))
-        solution = self.solver.solve(problem)
-        if bool((solution.status != 0).any()):
-            raise ArithmeticError(f"torchode ended with the status {solution.status.tolist()}")
-        states: Tensor = solution.ys
-        return states.transpose(0, 1).reshape(len(times), *y0.shape)
+def _solve(solver: Any, y0: Tensor, times: Tensor, options: dict[str, Any]) -> Tensor:
+    import torchode
 
-    def _made(self, field: _Rows, method: str, rtol: float, atol: float) -> Any:
-        import torchode
-
-        term = torchode.ODETerm(field)
-        step = getattr(torchode, _METHODS[method])(term=term)
-        control = torchode.IntegralController(atol=atol, rtol=rtol, term=term)
-        if self.joint:
-            return torchode.JointBacksolveAdjoint(term, step, control)
-        return torchode.AutoDiffAdjoint(step, control)
+    start = y0.reshape(len(y0) if y0.ndim > 1 else 1, -1)
+    problem = torchode.InitialValueProblem(y0=start, t_eval=times.expand(len(start), -1))
+    solution = solver.solve(problem)
+    if bool((solution.status != 0).any()):
+        raise ArithmeticError(f"torchode ended with the status {solution.status.tolist()}")
+    states: Tensor = solution.ys
+    return states.transpose(0, 1).reshape(len(times), *y0.shape)
