@@ -34,7 +34,7 @@ errors = Console(highlight=False, stderr=True)
 
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="A few small cases of each study, some minutes in all.")
+        bool, typer.Option("--quick", help="A few small cases of each study, within two minutes.")
     ] = False,
     only_studies: Annotated[
         str, typer.Option("--studies", help="Which studies, with commas between; all if empty.")

@@ -35,6 +35,14 @@ def machine(device: str = "cpu") -> dict[str, str | int | float]:
     return found
 
 
+def load() -> float:
+    """How many processes wanted a processor in the last minute, on average; NaN where the system does not tell."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (OSError, AttributeError):
+        return float("nan")
+
+
 def usable_processors() -> int:
     """How many logical processors this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flashode.bench.machine import commit, machine, versions
+from flashode.bench.machine import commit, load, machine, versions
 from flashode.bench.measuring.isolation import Died, isolated
 from flashode.bench.measuring.peaks import larger, peaks
 from flashode.bench.measuring.race import Effort
@@ -59,12 +59,16 @@ def measure(results: Results, wanted: Sequence[Task], out: Path, on_begin: Calla
 
     The machine's peaks are taken before and after, as it may have been disturbed at either time.
     """
+    # Ahead of anything of ours: what else the machine was doing.
+    results.machine["load average before"] = load()
     results.peaks = isolated(results.threads, peaks, results.threads)
     for task in wanted:
         on_begin(task)
         results.records.extend(task.measure())
         results.write(out)
     results.peaks = larger(results.peaks, isolated(results.threads, peaks, results.threads))
+    # Our own contender's threads are in it; more than these is what came in between.
+    results.machine["load average after"] = load()
     results.finished = True
     results.write(out)
 

@@ -17,7 +17,7 @@ class Settings:
     """How a run of the suite was asked for.
 
     Attributes:
-        quick: A few small cases of each study, some minutes in all.
+        quick: A few small cases of each study, within two minutes.
         threads: That every contender may use.
         effort: How long a measurement may take.
         device: What every contender computes on, "cpu" or "cuda"; the peak of memory is that device's.
