@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flashode.bench.report.figures import Picture, gradient_error, memory, pictures, speedup
-from flashode.bench.report.speeds import Speed, libraries, losses, median, speeds
-from flashode.bench.report.tables import seconds, times
+from flashode.bench.report.losses import LEAST_BYTES, Loss, losses
+from flashode.bench.report.speeds import Speed, libraries, median, speeds
+from flashode.bench.report.tables import seconds, size, times
 from flashode.bench.results import FILE, Results, read
 from flashode.bench.workloads import WORKLOADS
 
@@ -31,7 +32,7 @@ def section(results: Results, drawn: Sequence[Picture]) -> str:
         *(f"![{one.title}](benchmarks/results/{one.name}.svg)\n\n{one.caption}" for one in drawn),
         "\n".join(_table(found)),
         "Ratios are the peer's median time by ours. Where it is below 1, in bold, the peer is faster.",
-        "**Where we lose.** " + _losses(found),
+        "\n".join(_losses(losses(results))),
         _conditions(results, found),
         f"```bash\n{results.command}\n```",
     ]
@@ -83,12 +84,30 @@ def _ratio(ratio: float | None) -> str:
     return times(ratio) if ratio >= 1 else f"**{times(ratio)}**"
 
 
-def _losses(found: list[Speed]) -> str:
-    lost = [
-        f"`{speed.ours.case}` {speed.ours.mode}: {peer.label} {times(ratio)}"
-        for speed, peer, ratio in losses(found)
-    ]
-    return f"Faster than us are {'; '.join(lost)}." if lost else "Nowhere in this run."
+def _losses(found: list[Loss]) -> Iterator[str]:
+    """For each quantity the largest loss of each mode to each peer."""
+    yield "**Where we lose**: the largest factor of each mode to each peer; the report lists them all."
+    yield ""
+    worst: dict[tuple[str, str, str], Loss] = {}
+    for loss in found:  # the largest first
+        worst.setdefault((loss.quantity, loss.ours.mode, loss.peer.library), loss)
+    for quantity in dict.fromkeys(loss.quantity for loss in found):
+        shown = [loss for loss in worst.values() if loss.quantity == quantity]
+        items = (f"{loss.where} {_factor(loss)} to {loss.peer.label}" for loss in shown)
+        yield f"- {quantity}: {'; '.join(items)}."
+    if not found:
+        yield "- nowhere in this run."
+    yield ""
+    yield (
+        "In brackets the 99 % interval of a bootstrap. A gradient error counts where the peer takes no "
+        f"longer. Peaks below {size(LEAST_BYTES)} count as so much: they are as many pages as a process "
+        "happened to have."
+    )
+
+
+def _factor(loss: Loss) -> str:
+    within = "" if loss.interval is None else f" [{' … '.join(f'{end:.3g}' for end in loss.interval)}]"
+    return f"{times(loss.ratio)}{within}"
 
 
 def _samples(found: Sequence[Speed]) -> str:

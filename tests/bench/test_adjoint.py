@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 import pytest
 
+from flashode.bench import contenders
 from flashode.bench.contenders import FORWARD, contender
 from flashode.bench.measuring import race
 from flashode.bench.measuring.isolation import Died
@@ -12,6 +13,7 @@ from flashode.bench.records import Record
 from flashode.bench.studies import Settings, adjoint, studies
 
 OURS = ("flashode", "discrete")
+NEW = ("flashode", "of-tomorrow")
 
 
 def _sweep(patience: float = 20.0) -> adjoint._Sweep:
@@ -38,6 +40,21 @@ def test_every_gradient_mode_meets_every_point():
     sweep = listed[0].measure.func.__self__
     assert {(one.library, one.mode) for one in sweep.contenders} >= {OURS, ("torchdiffeq", "continuous")}
     assert all(one.mode != FORWARD for one in sweep.contenders)
+
+
+def test_a_new_mode_takes_part_by_registering_itself():
+    known = dict(contenders._registry)
+    try:
+        contenders.register(*NEW, label="flashode of tomorrow", packages=("torch",))(contender(*OURS).prepare)
+        effort = Effort(samples=1)
+        case = next(iter(studies()["adjoint"].cases(Settings(False, 1, effort))))
+        taking_part = {(one.library, one.mode) for one in case.measure.func.__self__.contenders}
+        (record,) = race.race("adjoint", adjoint.workload("steps", 10), [NEW], effort)
+    finally:
+        contenders._registry.clear()
+        contenders._registry.update(known)
+    assert NEW in taking_part
+    assert record.failure is None and record.seconds and record.gradient_error is not None
 
 
 @pytest.mark.parametrize(("sweep", "value"), [(name, row[-1]) for name, row in adjoint.POINTS.items()])

@@ -9,15 +9,15 @@ import pytest
 pytest.importorskip("matplotlib", reason="matplotlib draws: pip install 'flashode[bench]'")
 
 from flashode.bench.report.figures import pictures
-from flashode.bench.results import Results
+from flashode.bench.results import FILE, Results, read
 from made_results import made_results
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "readme.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "readme.py"
 
 
 @pytest.fixture(scope="module")
 def readme() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme", FILE)
+    spec = importlib.util.spec_from_file_location("readme", SCRIPT)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -33,7 +33,7 @@ def test_section_has_ratios_losses_machine_versions_and_command(readme: ModuleTy
     text = readme.section(results, pictures(results, readme.DRAWN))
     row = next(line for line in text.splitlines() if line.startswith("| `demo`"))
     assert "| 1 ms |" in row and "| 50× |" in row and "| **0.4×** |" in row
-    assert "Faster than us are `demo` forward: diffrax forward 2.5×." in text
+    assert "- time: demo forward 2.5× [2.5 … 2.5] to diffrax forward." in text
     for wanted in (
         "2026-01-02",
         "a <fast> one",
@@ -55,3 +55,13 @@ def test_what_stands_around_the_section_stays(readme: ModuleType, results: Resul
 def test_a_readme_without_markers_is_refused(readme: ModuleType, results: Results) -> None:
     with pytest.raises(ValueError, match="the README lacks the lines"):
         readme.replaced("nothing", results, [])
+
+
+def test_the_readme_is_what_the_published_results_make_of_it(readme: ModuleType) -> None:
+    text = readme.README.read_text(encoding="utf-8")
+    published = read(readme.RESULTS / FILE)
+    assert published.commit and not published.commit.endswith("-dirty")
+    assert published.finished and not published.quick
+    assert readme.replaced(text, published, pictures(published, readme.DRAWN)) == text
+    for name in ("speedup", "memory", "gradient_error"):
+        assert (readme.RESULTS / f"{name}.svg").stat().st_size > 1000

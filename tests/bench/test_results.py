@@ -83,6 +83,13 @@ RECORD = asdict(Record("workloads", "wide", {}, "flashode", "forward", "flashode
         ({**without("records"), "records": [{**RECORD, "seconds": ["x"]}]}, "seconds of record 0"),
         ({**without("records"), "records": [{**RECORD, "seconds": [0.0]}]}, "seconds of record 0"),
         ({**without("records"), "records": [{**RECORD, "error": [1]}]}, "error of record 0"),
+        ({**without("records"), "records": [{**RECORD, "case": 1}]}, "case of record 0 is 1, str is needed"),
+        ({**without("records"), "records": [{**RECORD, "peak_bytes": "1"}]}, "peak_bytes of record 0"),
+        ({**without("records"), "records": [{**RECORD, "parameters": {"a": []}}]}, "parameters of record 0"),
+        ({**without("threads"), "threads": "two"}, "threads is 'two', int is needed"),
+        ({**without("threads"), "threads": True}, "threads is True, int is needed"),
+        ({**without("peaks"), "peaks": {"bandwidth 1": "much"}}, "peaks is"),
+        ({**without("machine"), "machine": []}, "machine is"),
     ],
 )
 def test_wrong_file_is_refused_with_the_reason(tmp_path: Path, content: object, said: str) -> None:

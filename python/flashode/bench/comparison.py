@@ -100,28 +100,50 @@ def _pairs(results: Results) -> dict[tuple[object, ...], tuple[Record, NDArray[n
 
     Contenders run in turn, so the samples of one turn shared what else the machine was doing.
     """
-    ours = {_work(record): record.seconds for record in results.records if record.library == OURS}
+    ours = {same_work(record): record for record in results.records if record.library == OURS}
     found = {}
     for record in results.records:
-        own = ours.get(_work(record), [])
-        count = min(len(own), len(record.seconds))
-        if not record.library.startswith(OURS) and count:
-            ratios = np.array(record.seconds[:count]) / np.array(own[:count])
-            found[record.key] = (record, np.log(ratios))
+        own = ours.get(same_work(record))
+        if own is not None and not record.library.startswith(OURS) and own.seconds and record.seconds:
+            found[record.key] = (record, paired(own, record))
     return found
 
 
-def _work(record: Record) -> tuple[object, ...]:
+def same_work(record: Record) -> tuple[object, ...]:
+    """What records of different libraries share that did the same work."""
     return (record.study, record.case, *sorted(record.parameters.items()), record.mode)
+
+
+def paired(ours: Record, peer: Record) -> NDArray[np.float64]:
+    """The logarithms of a peer's times by ours, turn by turn."""
+    count = min(len(ours.seconds), len(peer.seconds))
+    ratios = np.array(peer.seconds[:count], np.float64) / np.array(ours.seconds[:count], np.float64)
+    logarithms: NDArray[np.float64] = np.log(ratios)
+    return logarithms
+
+
+def median_interval(logarithms: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Between which ratios a median lies, by a bootstrap; None where there are too few samples."""
+    return None if len(logarithms) < FEWEST else _between(_medians(logarithms, np.random.default_rng(0)))
 
 
 def _interval(old: NDArray[np.float64], new: NDArray[np.float64]) -> tuple[float, float]:
     """Between which factors the ratio changed, by a bootstrap of both medians."""
     # Afresh each time: the same samples give the same interval, whatever was compared before them.
     random = np.random.default_rng(0)
-    medians = [np.median(random.choice(samples, (RESAMPLES, len(samples))), axis=1) for samples in (old, new)]
+    before, after = (_medians(samples, random) for samples in (old, new))
+    return _between(after - before)
+
+
+def _medians(samples: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """Of samples drawn anew from those that there are."""
+    medians: NDArray[np.float64] = np.median(random.choice(samples, (RESAMPLES, len(samples))), axis=1)
+    return medians
+
+
+def _between(logarithms: NDArray[np.float64]) -> tuple[float, float]:
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.exp(np.quantile(medians[1] - medians[0], (tail, 1 - tail)))
+    low, high = np.exp(np.quantile(logarithms, (tail, 1 - tail)))
     return float(low), float(high)
 
 

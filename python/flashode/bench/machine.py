@@ -36,7 +36,7 @@ def machine(device: str = "cpu") -> dict[str, str | int | float]:
 
 
 def load() -> float:
-    """How many processes wanted a processor in the last minute, on average; NaN where the system does not tell."""
+    """The processes that wanted a processor in the last minute, on average; NaN where nothing tells."""
     try:
         return round(os.getloadavg()[0], 2)
     except (OSError, AttributeError):

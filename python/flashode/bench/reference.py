@@ -11,7 +11,8 @@ import flashode
 from flashode.bench.answers import Answer
 from flashode.bench.workloads import State, Workload
 
-# Two orders below what the precision of the contenders can show.
+# Below what a solver of the contenders' precision and usual tolerances can show: two orders for float32, and
+# for float64, whose sums over a trajectory round to some 1e-13, as tight as that allows.
 TOLERANCES: Mapping[str, float] = {"float32": 1e-9, "float64": 1e-12}
 # Backpropagation keeps every activation: this many trajectories fit in memory with room to spare.
 TOGETHER = 4096

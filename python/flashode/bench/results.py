@@ -7,7 +7,8 @@ import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from flashode.bench.records import Record
 
@@ -83,20 +84,21 @@ def read(path: Path) -> Results:
     _require_fields(path, content, Results, "the results")
     if not isinstance(content["records"], list):
         raise ValueError(f"{path}: records is {_kind(content['records'])}, a list is needed")
-    records = [_record(path, place, one) for place, one in enumerate(content["records"])]
-    return Results(**{**content, "records": records})
+    content["records"] = [_record(path, place, one) for place, one in enumerate(content["records"])]
+    _require_types(path, content, Results, "")
+    return Results(**content)
 
 
 def _record(path: Path, place: int, content: Any) -> Record:
     _require_fields(path, content, Record, f"record {place}")
-    seconds = content["seconds"]
-    if not isinstance(seconds, list) or not all(isinstance(one, int | float) and one > 0 for one in seconds):
-        raise ValueError(
-            f"{path}: seconds of record {place} is {seconds}, a list of positive numbers is needed"
-        )
     for name in ("error", "gradient_error"):
         if content[name] is not None:
             content[name] = _number(path, f"{name} of record {place}", content[name])
+    _require_types(path, content, Record, f" of record {place}")
+    if not all(one > 0 for one in content["seconds"]):
+        raise ValueError(
+            f"{path}: seconds of record {place} is {content['seconds']}, positive numbers are needed"
+        )
     return Record(**content)
 
 
@@ -114,6 +116,33 @@ def _require_fields(path: Path, content: Any, wanted: type[Results] | type[Recor
     for problem, found in (("lacks", names - content.keys()), ("has the unknown", content.keys() - names)):
         if found:
             raise ValueError(f"{path}: {what} {problem} {', '.join(sorted(found))}")
+
+
+def _require_types(
+    path: Path, content: dict[str, Any], wanted: type[Results] | type[Record], whose: str
+) -> None:
+    for name, hint in get_type_hints(wanted).items():
+        if not _fits(content[name], hint):
+            text = hint.__name__ if isinstance(hint, type) else str(hint)
+            raise ValueError(f"{path}: {name}{whose} is {content[name]!r}, {text} is needed")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether what JSON gave is of the annotated type."""
+    inner = get_args(hint)
+    kind: Any = get_origin(hint) or hint
+    if kind is UnionType:
+        return any(_fits(value, one) for one in inner)
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    # JSON writes a whole number without a point.
+    if not isinstance(value, (int, float) if kind is float else kind):
+        return False
+    if isinstance(value, list):
+        return all(_fits(one, inner[0]) for one in value)
+    if isinstance(value, dict):
+        return all(_fits(key, inner[0]) and _fits(one, inner[1]) for key, one in value.items())
+    return True
 
 
 def _kind(content: Any) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from typing import Any
 
@@ -80,16 +81,18 @@ def _make(field: nn.Module, y0: Tensor, rtol: float, atol: float, method: str, *
     from torchdyn.core import NeuralODE
     from torchdyn.numerics.solvers.ode import str_to_solver
 
-    return NeuralODE(
-        _WithArguments(field),
-        # By name a solver has coefficients that are rounded to float32. The adjoint's is the same.
-        solver=str_to_solver(method, y0.dtype),
-        rtol=rtol,
-        atol=atol,
-        rtol_adjoint=rtol,
-        atol_adjoint=atol,
-        sensitivity=sensitivity,
-    )
+    # It prints that a field without parameters has none.
+    with redirect_stdout(io.StringIO()):
+        return NeuralODE(
+            _WithArguments(field),
+            # By name a solver has coefficients that are rounded to float32. The adjoint's is the same.
+            solver=str_to_solver(method, y0.dtype),
+            rtol=rtol,
+            atol=atol,
+            rtol_adjoint=rtol,
+            atol_adjoint=atol,
+            sensitivity=sensitivity,
+        )
 
 
 def _solve(model: Any, y0: Tensor, times: Tensor, options: dict[str, Any]) -> Tensor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flashode.bench.comparison import OURS
+from flashode.bench.comparison import OURS, same_work
 from flashode.bench.records import Record
 from flashode.bench.results import Results
 
@@ -43,29 +43,17 @@ def speeds(results: Results) -> list[Speed]:
     found = []
     for ours in results.records:
         if ours.study == STUDY and ours.library == OURS and ours.seconds:
-            peers = tuple(one for one in results.records if _same_work(one, ours) and one.seconds)
+            peers = tuple(
+                one
+                for one in results.records
+                if one.library != OURS and one.seconds and same_work(one) == same_work(ours)
+            )
             if peers:
                 found.append(Speed(ours, peers))
     return found
-
-
-def losses(found: Iterable[Speed]) -> list[tuple[Speed, Record, float]]:
-    """Where a peer was faster: the speed, the peer's record, and our time by the peer's."""
-    lost = [
-        (speed, peer, median(speed.ours) / median(peer))
-        for speed in found
-        for peer in speed.peers
-        if not peer.library.startswith(OURS) and median(peer) < median(speed.ours)
-    ]
-    return sorted(lost, key=lambda one: -one[2])
 
 
 def libraries(found: Sequence[Speed]) -> list[str]:
     """The peers that were timed at all, by how often, so that the first columns are the fullest."""
     names = [peer.library for speed in found for peer in speed.peers]
     return sorted(set(names), key=lambda name: (-names.count(name), name))
-
-
-def _same_work(record: Record, ours: Record) -> bool:
-    same = (record.study, record.case, record.mode) == (ours.study, ours.case, ours.mode)
-    return same and record.library != OURS

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flashode.bench.comparison import OURS
+from flashode.bench.comparison import FEWEST, OURS
 from flashode.bench.records import Record
+from flashode.bench.report.losses import LEAST_BYTES, LEAST_ERRORS, losses
 from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
 from flashode.bench.report.scaling import fit, series
 from flashode.bench.report.speeds import Speed, libraries, median, speeds
@@ -40,13 +41,30 @@ class Table:
 def tables(results: Results) -> list[Table]:
     """Every table that there is something to put into."""
     made = (
+        loss_table(results),
         speed_table(results),
+        first_table(results),
         gradient_table(results),
         scaling_table(results),
+        thread_table(results),
         share_table(results),
         failure_table(results),
     )
     return [table for table in made if table.rows]
+
+
+def loss_table(results: Results) -> Table:
+    """Where a peer did better, and by how much."""
+    table = Table("Where we lose", ["in", "where", "to", "factor", "within"], 3)
+    table.note = (
+        "Ours by the peer's; of a sweep the worst point. Within: 99 % of a bootstrap of the medians, where "
+        f"there are {FEWEST} samples. Memory below {size(LEAST_BYTES)} counts as so much. Errors count where "
+        f"the peer takes no longer, and within a factor of {LEAST_ERRORS:g} as the same."
+    )
+    for loss in losses(results):
+        within = "" if loss.interval is None else " … ".join(map(times, loss.interval))
+        table.add(loss.quantity, loss.where, loss.peer.label, Cell(times(loss.ratio), lost=True), within)
+    return table
 
 
 def speed_table(results: Results) -> Table:
@@ -61,11 +79,29 @@ def speed_table(results: Results) -> Table:
     return table
 
 
+def first_table(results: Results) -> Table:
+    """What the first run takes in a process that has imported the library."""
+    found = speeds(results)
+    peers = libraries(found)
+    table = Table(
+        "First run, with whatever is captured or compiled once", ["workload", "mode", "ours", *peers], 2
+    )
+    table.note = "Once each. Another mode of the same workload came before, in the same process."
+    for speed in found:
+        firsts = {peer.library: peer.first_seconds for peer in (speed.ours, *speed.peers)}
+        shown = [firsts.get(name) for name in (OURS, *peers)]
+        table.add(speed.ours.case, speed.ours.mode, *("" if one is None else seconds(one) for one in shown))
+    return table
+
+
 def gradient_table(results: Results) -> Table:
     """What a gradient costs each contender, at each point of each sweep."""
     headings = ["sweep", "value", "contender", "time", "peak memory", "evaluations", "gradient error"]
     table = Table("Gradients: time, memory and accuracy", headings, 3)
-    table.note = "Evaluations are of the solve and of its reverse. The error is that of the largest entry."
+    table.note = (
+        "Evaluations are of the solve and of its reverse. The error is that of the largest entry. "
+        f"Memory below {size(LEAST_BYTES)} is as many pages as a process happened to have."
+    )
     for record in results.records:
         if record.study == "adjoint" and record.seconds:
             ((name, value),) = record.parameters.items()
@@ -96,6 +132,25 @@ def scaling_table(results: Results) -> Table:
     return table
 
 
+def thread_table(results: Results) -> Table:
+    """What more threads gain: the time on one by the time on so many."""
+    found = {key[1:]: records for key, records in series(results).items() if key[0] == key[2] == "threads"}
+    counts = sorted({count for records in found.values() for count in records if count > 1})
+    table = Table(
+        "Gain from threads", ["workload", "contender", *(f"{count:g} threads" for count in counts)], 2
+    )
+    for (case, _, label), records in found.items():
+        alone = records.get(1)
+        if alone is not None and alone.seconds:
+            shown = [records.get(count) for count in counts]
+            gains = [
+                "" if one is None or not one.seconds else times(median(alone) / median(one)) for one in shown
+            ]
+            if any(gains):
+                table.add(case, label, *gains)
+    return table
+
+
 def share_table(results: Results) -> Table:
     """Which share of the machine's peaks our solves reach, with one thread's and with all threads' peaks."""
     count = results.threads
@@ -104,7 +159,9 @@ def share_table(results: Results) -> Table:
     table.note = (
         "Peaks measured in the same run. The bandwidth is what the solve would need if no cache kept a state."
     )
-    for record in results.records:
+    # The peaks are the processor's.
+    measured = [] if "device" in results.machine else results.records
+    for record in measured:
         if record.study == "workloads" and record.library == OURS and record.seconds:
             precision = WORKLOADS[record.case].precision if record.case in WORKLOADS else "float32"
             shares = (

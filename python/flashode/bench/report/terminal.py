@@ -20,11 +20,10 @@ def show(results: Results, console: Console) -> None:
             continue
         grid = Grid(box=SIMPLE_HEAD, padding=0, title=escape(table.title), caption=escape(table.note) or None)
         for place, heading in enumerate(table.headings):
-            # Prose may fold into a second line; numbers, and the words that name them, may not.
+            # Words may fold into a second line; numbers may not.
+            number = place >= table.left
             grid.add_column(
-                escape(heading.replace(" ", "\n")),
-                justify="left" if place < table.left else "right",
-                no_wrap=table.left < len(table.headings),
+                escape(heading.replace(" ", "\n")), justify="right" if number else "left", no_wrap=number
             )
         for row in table.rows:
             grid.add_row(*(f"[{LOST}]{escape(one.text)}[/]" if one.lost else escape(one.text) for one in row))
