@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from flashode.bench.comparison import OURS
 from flashode.bench.report.figures import Picture, gradient_error, memory, pictures, speedup
-from flashode.bench.report.losses import LEAST_BYTES, Loss, losses
-from flashode.bench.report.speeds import Speed, libraries, median, speeds
-from flashode.bench.report.tables import seconds, size, times
+from flashode.bench.report.losses import contests
+from flashode.bench.report.speeds import STUDY, Speed, libraries, median, speeds
+from flashode.bench.report.tables import loss_table, seconds, times
 from flashode.bench.results import FILE, Results, read
+from flashode.bench.running import FULL
+from flashode.bench.studies.adjoint import NAME
 from flashode.bench.workloads import WORKLOADS
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +25,11 @@ BEGIN = "<!-- Written by python -m benchmarks.readme; edit that, not this. -->"
 END = "<!-- End of what python -m benchmarks.readme wrote. -->"
 # Versions that decide the times; results.json has them all.
 NAMED = ("python", "torch", "torchdiffeq", "diffrax", "jax", "torchode", "torchdyn", "scipy")
+SWEEPS = (
+    "Sweeps take a 2-50-2 tanh perceptron, 128 trajectories and 100 steps of rk4 in float32, where the swept "
+    "number does not say otherwise (`target`: 1024 trajectories); over tolerance dopri5 in float64 "
+    "(`python/flashode/bench/studies/adjoint.py`)."
+)
 DRAWN = (speedup, memory, gradient_error)
 
 
@@ -31,9 +39,11 @@ def section(results: Results, drawn: Sequence[Picture]) -> str:
     parts = [
         *(f"![{one.title}](benchmarks/results/{one.name}.svg)\n\n{one.caption}" for one in drawn),
         "\n".join(_table(found)),
-        "Ratios are the peer's median time by ours. Where it is below 1, in bold, the peer is faster.",
-        "\n".join(_losses(losses(results))),
-        _conditions(results, found),
+        "Ratios are the peer's median time by ours. Where it is below 1, in bold, the peer is faster. "
+        "`flashode eager` is our own engine in plain PyTorch, which runs the workloads marked so in both "
+        "columns: there the ratio is noise, and what it costs to find that they cannot be compiled.",
+        "\n".join(_losses(results)),
+        _conditions(results),
         f"```bash\n{results.command}\n```",
     ]
     return "\n\n".join(parts)
@@ -58,7 +68,13 @@ def main() -> None:
     drawn = pictures(results, DRAWN)
     README.write_text(replaced(README.read_text(encoding="utf-8"), results, drawn), encoding="utf-8")
     for picture in drawn:
-        (RESULTS / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
+        text = f"{origin(results)}\n{picture.svg}"
+        (RESULTS / f"{picture.name}.svg").write_text(text, encoding="utf-8")
+
+
+def origin(results: Results) -> str:
+    """The first line of a picture: the results that it shows."""
+    return f"<!-- {results.started}, commit {results.commit} -->"
 
 
 def _table(found: list[Speed]) -> Iterator[str]:
@@ -70,7 +86,7 @@ def _table(found: list[Speed]) -> Iterator[str]:
         ours = speed.ours
         name = "" if ours.case == named else _described(ours.case)
         named = ours.case
-        ratios = (_ratio(speed.ratio(peer)) for peer in peers)
+        ratios = (_ratio(peer, speed.ratio(peer)) for peer in peers)
         yield f"| {name} | {ours.mode} | {seconds(median(ours))} | {' | '.join(ratios)} |"
 
 
@@ -78,54 +94,50 @@ def _described(case: str) -> str:
     return f"`{case}`: {WORKLOADS[case].summary}" if case in WORKLOADS else f"`{case}`"
 
 
-def _ratio(ratio: float | None) -> str:
+def _ratio(peer: str, ratio: float | None) -> str:
     if ratio is None:
         return ""
-    return times(ratio) if ratio >= 1 else f"**{times(ratio)}**"
+    return times(ratio) if ratio >= 1 or peer.startswith(OURS) else f"**{times(ratio)}**"
 
 
-def _losses(found: list[Loss]) -> Iterator[str]:
-    """For each quantity the largest loss of each mode to each peer."""
-    yield "**Where we lose**: the largest factor of each mode to each peer; the report lists them all."
+def _losses(results: Results) -> Iterator[str]:
+    """For each quantity and mode, and each peer that we lose to, how often and where by most."""
+    table = loss_table(results)
+    if not table.rows:
+        yield "**Where we lose**: " + (
+            "nowhere in this run." if contests(results) else "nobody was compared."
+        )
+        return
+    yield "**Where we lose**, and in how many of the comparisons:"
     yield ""
-    worst: dict[tuple[str, str, str], Loss] = {}
-    for loss in found:  # the largest first
-        worst.setdefault((loss.quantity, loss.ours.mode, loss.peer.library), loss)
-    for quantity in dict.fromkeys(loss.quantity for loss in found):
-        shown = [loss for loss in worst.values() if loss.quantity == quantity]
-        items = (f"{loss.where} {_factor(loss)} to {loss.peer.label}" for loss in shown)
-        yield f"- {quantity}: {'; '.join(items)}."
-    if not found:
-        yield "- nowhere in this run."
+    yield "| " + " | ".join(table.headings) + " |"
+    yield "|" + "---|" * table.left + "--:|" * (len(table.headings) - table.left)
+    for row in table.rows:
+        yield "| " + " | ".join(cell.text for cell in row) + " |"
     yield ""
-    yield (
-        "In brackets the 99 % interval of a bootstrap. A gradient error counts where the peer takes no "
-        f"longer. Peaks below {size(LEAST_BYTES)} count as so much: they are as many pages as a process "
-        "happened to have."
-    )
+    yield f"{table.note} {SWEEPS}"
 
 
-def _factor(loss: Loss) -> str:
-    within = "" if loss.interval is None else f" [{' … '.join(f'{end:.3g}' for end in loss.interval)}]"
-    return f"{times(loss.ratio)}{within}"
-
-
-def _samples(found: Sequence[Speed]) -> str:
-    counts = [len(record.seconds) for speed in found for record in (speed.ours, *speed.peers)]
+def _samples(results: Results, study: str) -> str:
+    counts = [len(record.seconds) for record in results.records if record.study == study and record.seconds]
     low, high = min(counts, default=0), max(counts, default=0)
     return f"{low} to {high}" if low < high else f"{high}"
 
 
-def _conditions(results: Results, found: Sequence[Speed]) -> str:
+def _conditions(results: Results) -> str:
     machine = results.machine
     versions = ", ".join(f"{name} {results.versions[name]}" for name in NAMED if name in results.versions)
     return (
         f"Measured {results.started[:10]} on {machine.get('processor', 'an unknown processor')}, "
         f"at most {results.threads} threads for everybody (one for SciPy's matrix products), "
-        f"{machine.get('memory in GiB', '?')} GiB, "
+        f"{machine.get('usable processors', '?')} processors, {machine.get('memory in GiB', '?')} GiB, "
+        f"load average {machine.get('load average before', '?')} before and "
+        f"{machine.get('load average after', '?')} after, "
         f"{machine.get('system', 'an unknown system')}; {versions}; commit {results.commit or 'unknown'}. "
-        f"float32 (SciPy: float64) and seed 0 unless `flashode/bench/workloads.py` says otherwise, which has "
-        f"the tolerances; medians of {_samples(found)} runs. "
+        "Workloads are float32 (SciPy: float64) and seed 0 unless `python/flashode/bench/workloads.py` says "
+        "otherwise, which has the tolerances. Times are medians, in the first table of "
+        f"{_samples(results, STUDY)} samples, in the gradient sweeps of {_samples(results, NAME)}; a sample "
+        f"is the mean of as many runs as take {seconds(FULL.shortest)}; memory is of one run. "
         f"Every sample is in [results.json](benchmarks/results/{FILE}). "
         + ("" if results.finished else "The run was stopped before its end: some studies are incomplete. ")
         + "The command:"

@@ -42,7 +42,7 @@ def test_every_gradient_mode_meets_every_point():
     assert all(one.mode != FORWARD for one in sweep.contenders)
 
 
-def test_a_new_mode_takes_part_by_registering_itself():
+def test_a_registered_mode_is_measured_at_every_point():
     known = dict(contenders._registry)
     try:
         contenders.register(*NEW, label="flashode of tomorrow", packages=("torch",))(contender(*OURS).prepare)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from flashode.bench.comparison import FEWEST, compare, median_interval, paired
+from flashode.bench.comparison import FEWEST, compare
 from flashode.bench.records import Record
 from flashode.bench.results import Results
 
@@ -110,11 +110,3 @@ def test_what_else_differs_is_named() -> None:
         "threads: 2 then, 4 now",
         "torch: 2.12 then, 2.13 now",
     ]
-
-
-def test_interval_of_a_ratio_takes_the_samples_of_a_turn_together() -> None:
-    # Both were twice as slow in every other turn: the ratio was not.
-    drift = [1.0, 2.0] * 4 + [1.0]
-    ours, peer = results(drift, [3.0 * one for one in drift]).records
-    assert median_interval(paired(ours, peer)) == pytest.approx((3.0, 3.0))
-    assert median_interval(paired(ours, peer)[: FEWEST - 1]) is None

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from flashode.bench.report import page, terminal
 from flashode.bench.report.figures import pictures
-from flashode.bench.report.losses import losses
+from flashode.bench.report.losses import contests
 from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
 from flashode.bench.report.speeds import speeds
 from flashode.bench.report.tables import seconds, size, tables
@@ -29,25 +29,35 @@ def results() -> Results:
 def test_losses_are_where_a_peer_is_faster(results: Results) -> None:
     (speed,) = speeds(results)
     assert speed.ratio("torchdiffeq") == pytest.approx(50)
-    (loss,) = losses(results)
-    assert (loss.quantity, loss.where, loss.peer.library) == ("time", "demo forward", "diffrax")
-    assert loss.ratio == pytest.approx(2.5) and loss.interval == pytest.approx((2.5, 2.5))
+    (contest,) = [one for one in contests(results) if one.lost]
+    assert (contest.quantity, contest.mode, contest.peer, contest.compared) == (
+        "time",
+        "forward",
+        "diffrax forward",
+        1,
+    )
+    (lost,) = contest.lost
+    assert (lost.where, lost.ratio, lost.time) == ("demo", pytest.approx(2.5), pytest.approx(0.4))
+    ours, peer = lost.ours, lost.peer
+    ours.seconds, peer.seconds = [1.0, 2.0, 3.0], [1.0, 1.0, 2.0]
+    assert lost.turns == pytest.approx((1.0, 2.0))
 
 
-def test_losses_in_memory_and_accuracy_count_beyond_noise_and_once_a_sweep(results: Results) -> None:
+def test_losses_in_memory_and_accuracy_count_beyond_noise(results: Results) -> None:
     for record in results.records:
         if record.library == "torchdiffeq" and record.study == "adjoint":
             steps = record.parameters["steps"]
-            # Ours are 10, 100, 1000 kB: only the last is above what counts.
+            # Ours are 10, 100, 1000 kB, and 1e-6: only the last is above what counts, all but the last error.
             record.peak_bytes, record.gradient_error = 5000, {10: 1e-8, 100: 1e-7, 1000: 6e-7}[steps]
-            if steps == 100:
-                record.seconds = [1e-4] * 5  # else it is slower, and may be more accurate
-    found = [(loss.quantity, loss.where, loss.ratio) for loss in losses(results)]
-    assert found == [
-        ("time", "steps=100 discrete", pytest.approx(1000)),
-        ("time", "demo forward", pytest.approx(2.5)),
-        ("peak memory", "steps=1000 discrete", pytest.approx(10)),
-        ("gradient error", "steps=100 discrete", pytest.approx(10)),
+    memory, error = [one for one in contests(results) if one.quantity != "time"]
+    assert (memory.quantity, memory.compared) == ("peak memory", 3)
+    assert [(lost.where, lost.ratio) for lost in memory.lost] == [("steps 1000", pytest.approx(10))]
+    assert (error.quantity, error.compared) == ("gradient error", 3)
+    assert [lost.ratio for lost in error.lost] == [pytest.approx(100), pytest.approx(10)]
+    assert error.lost[0].time == pytest.approx(10)
+    found = {table.title: table for table in tables(results)}["Where we lose"].rows
+    assert [cell.text for cell in found[-1]] == [
+        *("gradient error", "discrete", "torchdiffeq discrete", "steps 10", "100×", "10×", "2", "3")
     ]
 
 
@@ -128,7 +138,7 @@ def test_names_within_pictures_do_not_meet_on_the_page(results: Results) -> None
 
 def test_results_without_a_single_time_have_a_page(results: Results) -> None:
     results.records = []
-    assert "Nowhere in this run did a peer" in page.render(results)
+    assert "Nobody was compared with us" in page.render(results)
 
 
 def test_terminal_shows_every_ratio_in_eighty_columns(results: Results) -> None:

@@ -122,28 +122,13 @@ def paired(ours: Record, peer: Record) -> NDArray[np.float64]:
     return logarithms
 
 
-def median_interval(logarithms: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Between which ratios a median lies, by a bootstrap; None where there are too few samples."""
-    return None if len(logarithms) < FEWEST else _between(_medians(logarithms, np.random.default_rng(0)))
-
-
 def _interval(old: NDArray[np.float64], new: NDArray[np.float64]) -> tuple[float, float]:
     """Between which factors the ratio changed, by a bootstrap of both medians."""
     # Afresh each time: the same samples give the same interval, whatever was compared before them.
     random = np.random.default_rng(0)
-    before, after = (_medians(samples, random) for samples in (old, new))
-    return _between(after - before)
-
-
-def _medians(samples: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """Of samples drawn anew from those that there are."""
-    medians: NDArray[np.float64] = np.median(random.choice(samples, (RESAMPLES, len(samples))), axis=1)
-    return medians
-
-
-def _between(logarithms: NDArray[np.float64]) -> tuple[float, float]:
+    medians = [np.median(random.choice(samples, (RESAMPLES, len(samples))), axis=1) for samples in (old, new)]
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.exp(np.quantile(logarithms, (tail, 1 - tail)))
+    low, high = np.exp(np.quantile(medians[1] - medians[0], (tail, 1 - tail)))
     return float(low), float(high)
 
 

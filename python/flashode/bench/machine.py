@@ -35,12 +35,12 @@ def machine(device: str = "cpu") -> dict[str, str | int | float]:
     return found
 
 
-def load() -> float:
-    """The processes that wanted a processor in the last minute, on average; NaN where nothing tells."""
+def load() -> float | None:
+    """The processes that wanted a processor in the last minute, on average; None where nothing tells."""
     try:
         return round(os.getloadavg()[0], 2)
     except (OSError, AttributeError):
-        return float("nan")
+        return None
 
 
 def usable_processors() -> int:

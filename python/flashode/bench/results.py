@@ -86,6 +86,11 @@ def read(path: Path) -> Results:
         raise ValueError(f"{path}: records is {_kind(content['records'])}, a list is needed")
     content["records"] = [_record(path, place, one) for place, one in enumerate(content["records"])]
     _require_types(path, content, Results, "")
+    first: dict[tuple[object, ...], int] = {}
+    for place, record in enumerate(content["records"]):
+        earlier = first.setdefault(record.key, place)
+        if earlier != place:
+            raise ValueError(f"{path}: records {earlier} and {place} are of the same measurement")
     return Results(**content)
 
 
@@ -95,18 +100,22 @@ def _record(path: Path, place: int, content: Any) -> Record:
         if content[name] is not None:
             content[name] = _number(path, f"{name} of record {place}", content[name])
     _require_types(path, content, Record, f" of record {place}")
-    if not all(one > 0 for one in content["seconds"]):
+    if not all(0 < one < math.inf for one in content["seconds"]):
         raise ValueError(
             f"{path}: seconds of record {place} is {content['seconds']}, positive numbers are needed"
         )
+    for name in ("first_seconds", "peak_bytes"):
+        if content[name] is not None and not 0 <= content[name] < math.inf:
+            raise ValueError(f"{path}: {name} of record {place} is {content[name]}, at least 0 is needed")
     return Record(**content)
 
 
 def _number(path: Path, what: str, content: Any) -> float:
-    try:
+    if isinstance(content, int | float) and not isinstance(content, bool):
         return float(content)
-    except (TypeError, ValueError):
-        raise ValueError(f"{path}: {what} is {content!r}, a number is needed") from None
+    if content in ("nan", "inf", "-inf"):
+        return float(content)
+    raise ValueError(f"{path}: {what} is {content!r}, a number is needed")
 
 
 def _require_fields(path: Path, content: Any, wanted: type[Results] | type[Record], what: str) -> None:

@@ -59,18 +59,23 @@ def measure(results: Results, wanted: Sequence[Task], out: Path, on_begin: Calla
 
     The machine's peaks are taken before and after, as it may have been disturbed at either time.
     """
-    # Ahead of anything of ours: what else the machine was doing.
-    results.machine["load average before"] = load()
+    _note_load(results, "before")
     results.peaks = isolated(results.threads, peaks, results.threads)
     for task in wanted:
         on_begin(task)
         results.records.extend(task.measure())
         results.write(out)
     results.peaks = larger(results.peaks, isolated(results.threads, peaks, results.threads))
-    # Our own contender's threads are in it; more than these is what came in between.
-    results.machine["load average after"] = load()
+    _note_load(results, "after")
     results.finished = True
     results.write(out)
+
+
+def _note_load(results: Results, when: str) -> None:
+    """What the machine was doing in the last minute; afterwards our contenders' own threads are in it."""
+    found = load()
+    if found is not None:
+        results.machine[f"load average {when}"] = found
 
 
 def wrong_answers(results: Results) -> list[Record]:

@@ -1,11 +1,13 @@
-"""Where a peer does better: it takes less time, less memory, or no more time for a better gradient."""
+"""Where a peer does better: in less time, in less memory, or with a more accurate gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from flashode.bench.comparison import OURS, median_interval, paired, same_work
+import numpy as np
+
+from flashode.bench.comparison import OURS, paired, same_work
 from flashode.bench.records import Record
 from flashode.bench.results import Results
 
@@ -17,51 +19,89 @@ LEAST_ERRORS = 2.0
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A peer that did better.
+class Pair:
+    """One quantity of two records of the same work.
 
     Attributes:
-        quantity: "time", "peak memory" or "gradient error".
         ours: Our record.
-        peer: The peer's of the same work.
-        ratio: Our quantity by the peer's, above 1.
-        interval: Between what a bootstrap finds the ratio of times; None for what was measured once.
+        peer: The peer's.
+        ratio: Our quantity by the peer's.
     """
 
-    quantity: str
     ours: Record
     peer: Record
     ratio: float
-    interval: tuple[float, float] | None = None
 
     @property
     def where(self) -> str:
-        """Case, what was varied, and mode."""
-        varied = [f"{name}={value}" for name, value in self.ours.parameters.items()]
-        return " ".join((*(varied or [self.ours.case]), self.ours.mode))
+        """The case, or what was varied in it and to what."""
+        case = self.ours.case
+        varied = self.ours.parameters.items()
+        named = [f"{name if name == case else f'{case}, {name}'} {value}" for name, value in varied]
+        return "; ".join(named) or case
+
+    @property
+    def time(self) -> float:
+        """The peer's median time by ours."""
+        assert self.ours.median is not None and self.peer.median is not None
+        return self.peer.median / self.ours.median
+
+    @property
+    def turns(self) -> tuple[float, float]:
+        """The least and the largest of our times by the peer's, turn by turn."""
+        ratios = np.exp(-paired(self.ours, self.peer))
+        return float(ratios.min()), float(ratios.max())
 
 
-def losses(results: Results) -> list[Loss]:
-    """Each way in which a peer did better, the largest first; of a sweep the worst point for each peer."""
-    found: dict[tuple[str, ...], Loss] = {}
-    for loss in _losses(results):
-        key = (loss.quantity, loss.ours.study, loss.ours.case, loss.ours.mode, loss.peer.library)
-        if key not in found or found[key].ratio < loss.ratio:
-            found[key] = loss
-    return sorted(found.values(), key=lambda loss: (_ORDER.index(loss.quantity), -loss.ratio))
+@dataclass
+class Contest:
+    """One quantity between a peer and us, wherever both were measured.
+
+    Attributes:
+        quantity: "time", "peak memory" or "gradient error".
+        mode: Of both.
+        peer: The peer, as a reader knows it.
+        compared: How often.
+        lost: Where the peer did better, the largest ratio first.
+    """
+
+    quantity: str
+    mode: str
+    peer: str
+    compared: int
+    lost: list[Pair]
 
 
-def _losses(results: Results) -> Iterator[Loss]:
+def contests(results: Results) -> list[Contest]:
+    """All there are, by quantity, those with the largest losses first."""
+    found: dict[tuple[str, str, str], Contest] = {}
+    for ours, peer in _pairs(results):
+        for quantity, ratio in _RATIOS.items():
+            value = ratio(ours, peer)
+            if value is None:
+                continue
+            key = quantity, ours.mode, peer.library
+            contest = found.setdefault(key, Contest(quantity, ours.mode, peer.label, 0, []))
+            contest.compared += 1
+            if value > (LEAST_ERRORS if quantity == _ERROR else 1.0):
+                contest.lost.append(Pair(ours, peer, value))
+    for contest in found.values():
+        contest.lost.sort(key=lambda pair: -pair.ratio)
+    order = list(_RATIOS)
+    return sorted(found.values(), key=lambda one: (order.index(one.quantity), -_worst(one)))
+
+
+def _worst(contest: Contest) -> float:
+    return contest.lost[0].ratio if contest.lost else 0.0
+
+
+def _pairs(results: Results) -> Iterator[tuple[Record, Record]]:
+    """Our record and a peer's of the same work, both timed."""
     ours = {same_work(one): one for one in results.records if one.library == OURS and one.study in STUDIES}
     for peer in results.records:
         own = ours.get(same_work(peer))
-        if own is None or peer.library.startswith(OURS) or not (peer.seconds and own.seconds):
-            continue
-        for quantity, ratio in _RATIOS.items():
-            found = ratio(own, peer)
-            if found is not None and found > 1:
-                interval = median_interval(-paired(own, peer)) if quantity == "time" else None
-                yield Loss(quantity, own, peer, found, interval)
+        if own is not None and not peer.library.startswith(OURS) and peer.seconds and own.seconds:
+            yield own, peer
 
 
 def _slower(ours: Record, peer: Record) -> float | None:
@@ -75,16 +115,15 @@ def _larger(ours: Record, peer: Record) -> float | None:
 
 
 def _less_accurate(ours: Record, peer: Record) -> float | None:
-    """Against a peer that takes no longer: against a slower one a tighter tolerance does the same."""
-    if not ours.gradient_error or not peer.gradient_error or (_slower(ours, peer) or 0.0) < 1:
+    # An error of exactly nothing is that of whoever the others are measured by.
+    if not ours.gradient_error or not peer.gradient_error:
         return None
-    ratio = ours.gradient_error / peer.gradient_error
-    return ratio if ratio >= LEAST_ERRORS else None
+    return ours.gradient_error / peer.gradient_error
 
 
+_ERROR = "gradient error"
 _RATIOS: dict[str, Callable[[Record, Record], float | None]] = {
     "time": _slower,
     "peak memory": _larger,
-    "gradient error": _less_accurate,
+    _ERROR: _less_accurate,
 }
-_ORDER = tuple(_RATIOS)

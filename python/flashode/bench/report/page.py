@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from flashode.bench.report.figures import Picture, pictures
-from flashode.bench.report.losses import losses
+from flashode.bench.report.losses import contests
 from flashode.bench.report.speeds import STUDY
 from flashode.bench.report.tables import tables
 from flashode.bench.results import Results
@@ -46,7 +46,7 @@ def render(results: Results) -> str:
         results=results,
         pictures=[(picture, _apart(picture)) for picture in pictures(results)],
         tables=tables(results),
-        losses=bool(losses(results)),
+        compared=bool(contests(results)),
         described=[(name, WORKLOADS[name].describe()) for name in measured if name in WORKLOADS],
         questions=[one.title for one in studies().values() if _asked(results, one.name)],
     )

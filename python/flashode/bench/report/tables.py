@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flashode.bench.comparison import FEWEST, OURS
+from flashode.bench.comparison import OURS
 from flashode.bench.records import Record
-from flashode.bench.report.losses import LEAST_BYTES, LEAST_ERRORS, losses
+from flashode.bench.report.losses import LEAST_BYTES, LEAST_ERRORS, contests
 from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
 from flashode.bench.report.scaling import fit, series
 from flashode.bench.report.speeds import Speed, libraries, median, speeds
@@ -54,16 +54,30 @@ def tables(results: Results) -> list[Table]:
 
 
 def loss_table(results: Results) -> Table:
-    """Where a peer did better, and by how much."""
-    table = Table("Where we lose", ["in", "where", "to", "factor", "within"], 3)
+    """Against whom we lose what, how often, and where by most."""
+    headings = ["in", "mode", "to", "most, where", "factor", "peer's time by ours", "lost", "of"]
+    table = Table("Where we lose", headings, 4)
     table.note = (
-        "Ours by the peer's; of a sweep the worst point. Within: 99 % of a bootstrap of the medians, where "
-        f"there are {FEWEST} samples. Memory below {size(LEAST_BYTES)} counts as so much. Errors count where "
-        f"the peer takes no longer, and within a factor of {LEAST_ERRORS:g} as the same."
+        "Ours by the peer's, at the workload or the point of a gradient sweep where it is largest. In "
+        f"brackets the least and the largest from turn to turn. Memory below {size(LEAST_BYTES)} counts as so "
+        f"much; gradient errors count from a factor of {LEAST_ERRORS:g} on, whatever the times."
     )
-    for loss in losses(results):
-        within = "" if loss.interval is None else " … ".join(map(times, loss.interval))
-        table.add(loss.quantity, loss.where, loss.peer.label, Cell(times(loss.ratio), lost=True), within)
+    for contest in contests(results):
+        if contest.lost:
+            worst = contest.lost[0]
+            factor = times(worst.ratio)
+            if contest.quantity == "time":
+                factor += " [{} … {}]".format(*map(times, worst.turns))
+            table.add(
+                contest.quantity,
+                contest.mode,
+                contest.peer,
+                worst.where,
+                Cell(factor, lost=True),
+                times(worst.time),
+                str(len(contest.lost)),
+                str(contest.compared),
+            )
     return table
 
 
@@ -86,7 +100,10 @@ def first_table(results: Results) -> Table:
     table = Table(
         "First run, with whatever is captured or compiled once", ["workload", "mode", "ours", *peers], 2
     )
-    table.note = "Once each. Another mode of the same workload came before, in the same process."
+    table.note = (
+        "Once each, forward first, in one process a workload: what forward captures serves the other modes "
+        "of ours; JAX compiles each mode anew."
+    )
     for speed in found:
         firsts = {peer.library: peer.first_seconds for peer in (speed.ours, *speed.peers)}
         shown = [firsts.get(name) for name in (OURS, *peers)]
@@ -138,6 +155,10 @@ def thread_table(results: Results) -> Table:
     counts = sorted({count for records in found.values() for count in records if count > 1})
     table = Table(
         "Gain from threads", ["workload", "contender", *(f"{count:g} threads" for count in counts)], 2
+    )
+    table.note = (
+        "One number of threads after another, each in a process of its own, so with more scatter than where "
+        "contenders take turns: `spiral`, which no thread can share, shows how much."
     )
     for (case, _, label), records in found.items():
         alone = records.get(1)
@@ -207,7 +228,7 @@ def size(count: int) -> str:
 
 def _ratio(speed: Speed, peer: str) -> Cell:
     ratio = speed.ratio(peer)
-    return Cell("") if ratio is None else Cell(times(ratio), lost=ratio < 1)
+    return Cell("") if ratio is None else Cell(times(ratio), lost=ratio < 1 and not peer.startswith(OURS))
 
 
 def _evaluations(record: Record) -> str:

@@ -16,8 +16,6 @@ LOST = "red"
 def show(results: Results, console: Console) -> None:
     """Prints every table that has a row."""
     for table in tables(results):
-        if not table.rows:
-            continue
         grid = Grid(box=SIMPLE_HEAD, padding=0, title=escape(table.title), caption=escape(table.note) or None)
         for place, heading in enumerate(table.headings):
             # Words may fold into a second line; numbers may not.
