@@ -59,8 +59,8 @@ def loss_table(results: Results) -> Table:
     table = Table("Where we lose", headings, 4)
     table.note = (
         "Ours by the peer's, at the workload or the point of a gradient sweep where it is largest. In "
-        f"brackets the least and the largest from turn to turn. Memory below {size(LEAST_BYTES)} counts as so "
-        f"much; gradient errors count from a factor of {LEAST_ERRORS:g} on, whatever the times."
+        f"brackets the least and the largest from turn to turn. Memory below {size(LEAST_BYTES)} counts as "
+        f"so much; gradient errors count from a factor of {LEAST_ERRORS:g} on, whatever the times."
     )
     for contest in contests(results):
         if contest.lost:

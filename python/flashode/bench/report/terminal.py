@@ -21,7 +21,10 @@ def show(results: Results, console: Console) -> None:
             # Words may fold into a second line; numbers may not.
             number = place >= table.left
             grid.add_column(
-                escape(heading.replace(" ", "\n")), justify="right" if number else "left", no_wrap=number
+                escape(heading.replace(" ", "\n")),
+                justify="right" if number else "left",
+                no_wrap=number,
+                overflow="fold",
             )
         for row in table.rows:
             grid.add_row(*(f"[{LOST}]{escape(one.text)}[/]" if one.lost else escape(one.text) for one in row))
