@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <chrono>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -26,7 +27,9 @@ cpu::Outcome interruptible(const Run& run) {
     cpu::Outcome outcome;
     {
         const py::gil_scoped_release released;
+        const auto began = std::chrono::steady_clock::now();
         outcome = run(interrupt);
+        outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     }
     if (raised) throw py::error_already_set();
     return outcome;

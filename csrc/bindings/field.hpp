@@ -27,7 +27,7 @@ struct BoundField {
 
     BoundField(std::shared_ptr<program::Program> of, const std::vector<Address>& parameters,
                std::vector<bool> wants_gradient, const std::vector<std::pair<int, bool>>& segments,
-               std::int64_t batch, double direction, int threads)
+               std::int64_t batch, double direction, int threads, bool lone)
         : program(std::move(of)) {
         if (parameters.size() != program->parameter_sizes.size() ||
             wants_gradient.size() != parameters.size()) {
@@ -41,6 +41,7 @@ struct BoundField {
         field.batch = batch;
         field.direction = direction;
         field.threads = threads;
+        field.lone = lone;
     }
 
    private:

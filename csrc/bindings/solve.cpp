@@ -22,14 +22,20 @@ namespace flashode::bindings {
 namespace {
 
 template <class Real>
-const cpu::Kernels<Real>& kernels();
+const cpu::Kernels<Real>& kernels(const cpu::Field& field);
 template <>
-const cpu::Kernels<float>& kernels<float>() {
-    return cpu::active_kernels().single;
+const cpu::Kernels<float>& kernels<float>(const cpu::Field& field) {
+    return cpu::active_kernels(field.lone).single;
 }
 template <>
-const cpu::Kernels<double>& kernels<double>() {
-    return cpu::active_kernels().twofold;
+const cpu::Kernels<double>& kernels<double>(const cpu::Field& field) {
+    return cpu::active_kernels(field.lone).twofold;
+}
+
+void require_layout(const cpu::Field& field, const cpu::Method& method) {
+    if (field.lone && method.tableau.implicit) {
+        throw std::invalid_argument("an implicit method solves trajectories side by side");
+    }
 }
 
 template <class Real>
@@ -121,6 +127,7 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
                   std::int64_t time_count, Address grid, std::int64_t grid_count, Address states, bool keep,
                   Address rtol, Address atol, const py::object& event, double step_size, bool every_step,
                   const py::object& norm) {
+    require_layout(field.field, method);
     cpu::StepLog log;
     cpu::Checkpoints<Real> checkpoints;
     cpu::ForwardRequest<Real> request;
@@ -140,8 +147,9 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     extras.add_event(event, step_size, request);
     extras.add_measure(rtol, atol, norm, request);
     if (every_step) request.nodes = &extras.nodes;
-    const cpu::Outcome outcome = interruptible(
-        [&](const cpu::Interrupt& interrupt) { return kernels<Real>().forward(request, interrupt); });
+    const cpu::Outcome outcome = interruptible([&](const cpu::Interrupt& interrupt) {
+        return kernels<Real>(field.field).forward(request, interrupt);
+    });
     py::tuple kept = py::make_tuple(outcome, py::none(), py::none(), py::none(), py::none());
     if (keep) {
         kept = py::make_tuple(outcome, std::move(log), owned_by_python(std::move(checkpoints.states)),
@@ -158,6 +166,7 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu:
                   Address slopes, Address constants, Address times, std::int64_t time_count,
                   Address grad_states, Address grad_y0, Address grad_times, Address grad_grid,
                   const std::vector<Address>& grad_parameters) {
+    require_layout(field.field, method);
     cpu::DiscreteRequest<Real> request;
     request.field = &field.field;
     request.method = &method;
@@ -173,7 +182,7 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu:
     request.grad_grid = pointer<double>(grad_grid);
     request.grad_parameters = gradient_pointers<Real>(field.field, grad_parameters);
     interruptible([&](const cpu::Interrupt& interrupt) {
-        kernels<Real>().discrete_vjp(request, interrupt);
+        kernels<Real>(field.field).discrete_vjp(request, interrupt);
         return cpu::Outcome{};
     });
 }
@@ -188,6 +197,7 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
     if (!like_parameters.empty() && like_parameters.size() != field.field.segments.size()) {
         throw std::invalid_argument("one flag for each segment of the state, or none at all");
     }
+    require_layout(field.field, method);
     cpu::ContinuousRequest<Real> request;
     request.field = &field.field;
     request.method = &method;
@@ -211,8 +221,18 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
     request.grad_y0 = pointer<Real>(grad_y0);
     request.grad_times = pointer<double>(grad_times);
     request.grad_parameters = gradient_pointers<Real>(field.field, grad_parameters);
-    return interruptible(
-        [&](const cpu::Interrupt& interrupt) { return kernels<Real>().continuous_vjp(request, interrupt); });
+    return interruptible([&](const cpu::Interrupt& interrupt) {
+        return kernels<Real>(field.field).continuous_vjp(request, interrupt);
+    });
+}
+
+template <class Real>
+void evaluate(const BoundField& field, Address y, double t, std::int64_t steps, int stages) {
+    const cpu::EvaluateRequest<Real> request{&field.field, pointer<const Real>(y), t, steps, stages};
+    interruptible([&](const cpu::Interrupt&) {
+        kernels<Real>(field.field).evaluate(request);
+        return cpu::Outcome{};
+    });
 }
 
 template <class Real>
@@ -230,6 +250,8 @@ void bind_precision(py::module_& m, const std::string& of) {
           py::arg("states"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"),
           py::arg("grad_parameters"), py::arg("like_parameters") = std::vector<bool>{},
           py::arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
+    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::arg("field"), py::arg("y"), py::arg("t"),
+          py::arg("steps"), py::arg("stages"));
 }
 
 }  // namespace
@@ -254,12 +276,14 @@ void bind_solve(py::module_& m) {
         .def_readonly("rejected", &cpu::Outcome::rejected)
         .def_readonly("unconverged", &cpu::Outcome::unconverged)
         .def_readonly("unconverged_t", &cpu::Outcome::unconverged_t)
-        .def_readonly("event_t", &cpu::Outcome::event_t);
+        .def_readonly("event_t", &cpu::Outcome::event_t)
+        .def_readonly("seconds", &cpu::Outcome::seconds)
+        .def_readonly("waited", &cpu::Outcome::waited);
     py::class_<BoundField>(m, "Field")
         .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,
-                      const std::vector<std::pair<int, bool>>&, std::int64_t, double, int>(),
+                      const std::vector<std::pair<int, bool>>&, std::int64_t, double, int, bool>(),
              py::arg("program"), py::arg("parameters"), py::arg("wants_gradient"), py::arg("segments"),
-             py::arg("batch"), py::arg("direction"), py::arg("threads") = 1);
+             py::arg("batch"), py::arg("direction"), py::arg("threads") = 1, py::arg("lone") = false);
     py::class_<BoundEvent>(m, "Event").def(py::init<BoundField>(), py::arg("field"));
     py::class_<cpu::StepLog>(m, "StepLog").def_property_readonly("steps", [](const cpu::StepLog& log) {
         return log.steps.size();

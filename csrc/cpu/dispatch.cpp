@@ -13,14 +13,23 @@ namespace v2 {
 KernelSet kernels();
 PeakKernels peak_kernels();
 }  // namespace v2
+namespace v2_lone {
+KernelSet kernels();
+}
 namespace v3 {
 KernelSet kernels();
 PeakKernels peak_kernels();
 }  // namespace v3
+namespace v3_lone {
+KernelSet kernels();
+}
 namespace v4 {
 KernelSet kernels();
 PeakKernels peak_kernels();
 }  // namespace v4
+namespace v4_lone {
+KernelSet kernels();
+}
 
 namespace {
 
@@ -31,9 +40,10 @@ bool has_v4() { return __builtin_cpu_supports("x86-64-v4"); }
 }  // namespace
 
 const std::vector<InstructionSet>& instruction_sets() {
-    static const std::vector<InstructionSet> sets = {{"x86-64-v2", &has_v2, &v2::kernels, &v2::peak_kernels},
-                                                     {"x86-64-v3", &has_v3, &v3::kernels, &v3::peak_kernels},
-                                                     {"x86-64-v4", &has_v4, &v4::kernels, &v4::peak_kernels}};
+    static const std::vector<InstructionSet> sets = {
+        {"x86-64-v2", &has_v2, &v2::kernels, &v2_lone::kernels, &v2::peak_kernels},
+        {"x86-64-v3", &has_v3, &v3::kernels, &v3_lone::kernels, &v3::peak_kernels},
+        {"x86-64-v4", &has_v4, &v4::kernels, &v4_lone::kernels, &v4::peak_kernels}};
     return sets;
 }
 
@@ -43,10 +53,13 @@ namespace baseline {
 KernelSet kernels();
 PeakKernels peak_kernels();
 }  // namespace baseline
+namespace baseline_lone {
+KernelSet kernels();
+}
 
 const std::vector<InstructionSet>& instruction_sets() {
-    static const std::vector<InstructionSet> sets = {
-        {"baseline", [] { return true; }, &baseline::kernels, &baseline::peak_kernels}};
+    static const std::vector<InstructionSet> sets = {{"baseline", [] { return true; }, &baseline::kernels,
+                                                      &baseline_lone::kernels, &baseline::peak_kernels}};
     return sets;
 }
 
@@ -85,9 +98,10 @@ const InstructionSet& active_instruction_set() {
     return active;
 }
 
-const KernelSet& active_kernels() {
-    static const KernelSet kernels = active_instruction_set().kernels();
-    return kernels;
+const KernelSet& active_kernels(bool lone) {
+    static const KernelSet together = active_instruction_set().kernels();
+    static const KernelSet alone = active_instruction_set().lone_kernels();
+    return lone ? alone : together;
 }
 
 }  // namespace flashode::cpu

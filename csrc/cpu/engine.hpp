@@ -47,7 +47,8 @@ struct Field {
     std::vector<Segment> segments;        // of the program's width together
     std::int64_t batch = 0;
     double direction = 1.0;
-    int threads = 1;  // that a solve may take
+    int threads = 1;    // that a solve may take
+    bool lone = false;  // one trajectory after another, the features of each in vectors; explicit methods
 };
 
 enum class Status : std::uint8_t {
@@ -73,6 +74,8 @@ struct Outcome {
     std::int64_t unconverged = 0;  // steps whose equations were not solved
     double unconverged_t = 0.0;    // where the first of them started
     double event_t = 0.0;          // of a solve until an event
+    double seconds = 0.0;          // that the solve took
+    double waited = 0.0;  // of these, seconds that the calling thread was idle until others were done
 };
 
 // The times of one step. `end` is kept, not recomputed: start + (end - start) need not be end.
@@ -201,11 +204,22 @@ struct ContinuousRequest {
     std::vector<Real*> grad_parameters;
 };
 
+// As many evaluations of the field at one state as steps of so many stages take; nothing is kept of them.
+template <class Real>
+struct EvaluateRequest {
+    const Field* field = nullptr;
+    const Real* y = nullptr;  // (y)
+    double t = 0.0;
+    std::int64_t steps = 0;
+    int stages = 1;
+};
+
 template <class Real>
 struct Kernels {
     Outcome (*forward)(const ForwardRequest<Real>&, const Interrupt&);
     void (*discrete_vjp)(const DiscreteRequest<Real>&, const Interrupt&);
     Outcome (*continuous_vjp)(const ContinuousRequest<Real>&, const Interrupt&);
+    void (*evaluate)(const EvaluateRequest<Real>&);
 };
 
 struct KernelSet {
@@ -217,6 +231,7 @@ struct InstructionSet {
     const char* name;
     bool (*supported)();
     KernelSet (*kernels)();
+    KernelSet (*lone_kernels)();
     PeakKernels (*peak_kernels)();
 };
 
@@ -226,6 +241,7 @@ const std::vector<InstructionSet>& instruction_sets();
 // The best one that this machine has, or the one that the environment variable FLASHODE_ISA names. Throws
 // std::invalid_argument when that one is unknown or this machine lacks it.
 const InstructionSet& active_instruction_set();
-const KernelSet& active_kernels();
+// Checkpoints of one sort of kernels say nothing to the other.
+const KernelSet& active_kernels(bool lone);
 
 }  // namespace flashode::cpu

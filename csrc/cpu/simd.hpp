@@ -18,14 +18,23 @@ inline constexpr int VECTOR_BYTES = 32;
 inline constexpr int VECTOR_BYTES = 16;
 #endif
 
-// A row of a tile is one 64-byte cache line on every instruction set, so that results of one machine differ
-// from another's by rounding alone, and tile layouts need no case distinction.
-inline constexpr int ROW_BYTES = 64;
+inline constexpr int CACHE_LINE = 64;
 
+// Scalars of a cache line: whole vectors on every instruction set.
 template <class Real>
-inline constexpr int LANES = ROW_BYTES / static_cast<int>(sizeof(Real));
+inline constexpr int LINE = CACHE_LINE / static_cast<int>(sizeof(Real));
 
-inline constexpr int VECTORS_PER_ROW = ROW_BYTES / VECTOR_BYTES;
+// The engine is compiled twice for each instruction set. In a tile of many trajectories a row, the same
+// element of each of them, is one cache line on every instruction set, so that results of one machine differ
+// from another's by rounding alone, and tile layouts need no case distinction. For one trajectory, or a few
+// after another, a tile is one (FLASHODE_LONE): its rows are scalars and stand side by side in the vectors.
+#ifdef FLASHODE_LONE
+template <class Real>
+inline constexpr int LANES = 1;
+#else
+template <class Real>
+inline constexpr int LANES = LINE<Real>;
+#endif
 
 template <class Real>
 struct VectorOf {
@@ -45,9 +54,9 @@ struct RowAllocator {
     template <class U>
     RowAllocator(const RowAllocator<U>&) {}
     T* allocate(std::size_t n) {
-        return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{ROW_BYTES}));
+        return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{CACHE_LINE}));
     }
-    void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t{ROW_BYTES}); }
+    void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t{CACHE_LINE}); }
     template <class U>
     bool operator==(const RowAllocator<U>&) const {
         return true;
@@ -68,16 +77,32 @@ inline void store(Real* to, Vector<Real> v) {
     std::memcpy(to, &v, sizeof v);
 }
 
-// Halves are added to halves, which vectorises; adding one lane after the other may not be reordered and does
-// not.
-template <class Real>
-inline Real sum_of_lanes(const Real* row) {
-    Real part[LANES<Real>];
-    std::memcpy(part, row, sizeof part);
-    for (int half = LANES<Real> / 2; half > 0; half /= 2) {
+// Halves are added to halves, which vectorises; adding one after the other may not be reordered and does not.
+template <int Count, class Real>
+inline Real sum_of(const Real* values) {
+    Real part[Count];
+    std::memcpy(part, values, sizeof part);
+    for (int half = Count / 2; half > 0; half /= 2) {
         for (int l = 0; l < half; ++l) part[l] += part[l + half];
     }
     return part[0];
+}
+
+template <class Real>
+inline Real sum_of_lanes(const Real* row) {
+    return sum_of<LANES<Real>>(row);
+}
+
+// The sum of term(e) over the elements begin to end, of which a cache line's worth are added up side by side.
+template <class Real, class Term>
+inline Real sum_over(int begin, int end, const Term& term) {
+    Real part[LINE<Real>] = {};
+    int e = begin;
+    for (; e + LINE<Real> <= end; e += LINE<Real>) {
+        for (int l = 0; l < LINE<Real>; ++l) part[l] += term(e + l);
+    }
+    for (; e < end; ++e) part[0] += term(e);
+    return sum_of<LINE<Real>>(part);
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

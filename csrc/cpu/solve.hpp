@@ -9,6 +9,11 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
+// Implicit methods are compiled for tiles of many trajectories alone: their equations fill the lanes, and a
+// second copy of them would double what compiling takes.
+template <class Real>
+inline constexpr bool SOLVES_EQUATIONS = LANES<Real> > 1;
+
 // More than groups would have nothing to do.
 inline int useful_workers(const Field& field, const TileGroups& groups) {
     return std::min(field.threads, groups.count());
@@ -42,12 +47,18 @@ Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt)
     }
     const Tiles<Real> tiles(request.field->batch, request.field->segments);
     const TileGroups groups(tiles.count(), 1, 0);
-    if (request.method->tableau.implicit) {
-        Team alone(1);
-        return solve_with(ImplicitSystem<Real>(request, tape, groups, alone), request, state_size, interrupt);
+    if constexpr (SOLVES_EQUATIONS<Real>) {
+        if (request.method->tableau.implicit) {
+            Team alone(1);
+            return solve_with(ImplicitSystem<Real>(request, tape, groups, alone), request, state_size,
+                              interrupt);
+        }
     }
     Team team(useful_workers(*request.field, groups));
-    return solve_with(ForwardSystem<Real>(request, tape, groups, team), request, state_size, interrupt);
+    Outcome outcome =
+        solve_with(ForwardSystem<Real>(request, tape, groups, team), request, state_size, interrupt);
+    outcome.waited = team.waited();
+    return outcome;
 }
 
 template <class Real>
@@ -56,13 +67,19 @@ Outcome continuous_vjp(const ContinuousRequest<Real>& request, const Interrupt& 
     reversed.direction = -reversed.direction;
     const Tape<Real> tape(*reversed.program, reversed.parameters.data(), reversed.wants_gradient);
     const TileGroups groups = StageAccumulators<Real>::groups_of(tape, *request.method, reversed);
-    if (request.method->tableau.implicit) {
-        Team alone(1);
-        return ContinuousAdjoint<Real, ImplicitAdjointSystem<Real>>(request, reversed, tape, groups, alone)
-            .run(interrupt);
+    if constexpr (SOLVES_EQUATIONS<Real>) {
+        if (request.method->tableau.implicit) {
+            Team alone(1);
+            return ContinuousAdjoint<Real, ImplicitAdjointSystem<Real>>(request, reversed, tape, groups,
+                                                                        alone)
+                .run(interrupt);
+        }
     }
     Team team(useful_workers(reversed, groups));
-    return ContinuousAdjoint<Real, AdjointSystem<Real>>(request, reversed, tape, groups, team).run(interrupt);
+    Outcome outcome =
+        ContinuousAdjoint<Real, AdjointSystem<Real>>(request, reversed, tape, groups, team).run(interrupt);
+    outcome.waited = team.waited();
+    return outcome;
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

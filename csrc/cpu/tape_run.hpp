@@ -44,19 +44,22 @@ inline void unary_reverse(numerics::UnaryFn fn, bool assign, int n, const Real* 
                           const Real* constants, const Real* grad_y, Real* grad_x) {
     numerics::visit_unary(fn, [&]<numerics::UnaryFn F>() {
         if constexpr (!numerics::is_flat(F)) {
-            Real slope[LANES<Real>];
-            for (int row = 0; row < n; row += LANES<Real>) {
-                numerics::unary_derivatives<F>(LANES<Real>, x + row, y + row, constants, slope);
-                const auto through = [&](int l) {
-                    return chained(numerics::unary_passes<F>(x[row + l], constants), grad_y[row + l],
-                                   slope[l]);
+            Real slope[LINE<Real>];
+            const auto reverse = [&](int begin, int count) {
+                numerics::unary_derivatives<F>(count, x + begin, y + begin, constants, slope);
+                const auto through = [&](int e) {
+                    return chained(numerics::unary_passes<F>(x[begin + e], constants), grad_y[begin + e],
+                                   slope[e]);
                 };
                 if (assign) {
-                    for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] = through(l);
+                    for (int e = 0; e < count; ++e) grad_x[begin + e] = through(e);
                 } else {
-                    for (int l = 0; l < LANES<Real>; ++l) grad_x[row + l] += through(l);
+                    for (int e = 0; e < count; ++e) grad_x[begin + e] += through(e);
                 }
-            }
+            };
+            int e = 0;
+            for (; e + LINE<Real> <= n; e += LINE<Real>) reverse(e, LINE<Real>);
+            if (LANES<Real> < LINE<Real> && e < n) reverse(e, n - e);
         }
     });
 }

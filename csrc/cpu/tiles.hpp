@@ -18,9 +18,8 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 
 template <class Real>
 inline bool all_finite(int n, const Real* values) {
-    Real residue = Real(0);
-    for (int e = 0; e < n; ++e) residue += values[e] - values[e];  // NaN from an infinity or a NaN, else 0
-    return residue == Real(0);
+    // NaN from an infinity or a NaN, else 0
+    return sum_over<Real>(0, n, [values](int e) { return values[e] - values[e]; }) == Real(0);
 }
 
 inline int rows_of(const std::vector<Segment>& segments, bool constants) {
@@ -246,6 +245,10 @@ template <class Real, class Term>
 inline void add_group_sums(const std::vector<NormGroup>& groups, int used_lanes, const Term& term,
                            double* sums) {
     for (std::size_t g = 0; g < groups.size(); ++g) {
+        if constexpr (LANES<Real> == 1) {
+            sums[g] += static_cast<double>(sum_over<Real>(groups[g].begin, groups[g].end, term));
+            continue;
+        }
         Real lanes[LANES<Real>] = {};
         for (int d = groups[g].begin; d < groups[g].end; ++d) {
             for (int l = 0; l < LANES<Real>; ++l) lanes[l] += term(d * LANES<Real> + l);

@@ -218,7 +218,9 @@ void Team::share(Round& round, const std::function<void()>& meanwhile) {
             post->state.notify_one();
         }
         take_parts(round, 0);
+        const auto idle_since = std::chrono::steady_clock::now();
         finish.wait(meanwhile);
+        waited_ += std::chrono::steady_clock::now() - idle_since;
     }
     if (round.error) std::rethrow_exception(round.error);
     if (forks_ != forks.load()) throw std::runtime_error("the process was forked in the middle of a solve");

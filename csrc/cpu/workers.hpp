@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <vector>
@@ -41,6 +42,9 @@ class Team {
 
     int size() const { return static_cast<int>(others_.size()) + 1; }
 
+    // Seconds that the calling thread had nothing left to do and waited for the others.
+    double waited() const { return std::chrono::duration<double>(waited_).count(); }
+
     // Calls job(worker, part) once for each part of 0 … parts - 1, and returns when all are done. Workers are
     // 0 … size() - 1, the calling thread is the first, which calls `meanwhile` now and then when there is
     // nothing left but to wait. What either throws is thrown here, after the parts that had begun.
@@ -64,6 +68,7 @@ class Team {
 
     std::vector<Post*> others_;
     unsigned forks_;  // of this process when the team was made
+    std::chrono::steady_clock::duration waited_{0};
 };
 
 }  // namespace flashode::cpu

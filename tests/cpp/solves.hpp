@@ -171,12 +171,14 @@ inline std::vector<double> waves(std::size_t n) {
     return w;
 }
 
-// Calls check(kernels) for each instruction set that this machine has.
+// Calls check(kernels) for each instruction set that this machine has: for those that solve trajectories side
+// by side, and, of explicit methods, for those that solve one after another.
 template <class Check>
-void on_every_instruction_set(const Check& check) {
+void on_every_instruction_set(const Check& check, bool explicit_methods = true) {
     for (const cpu::InstructionSet& set : cpu::instruction_sets()) {
         if (set.supported()) {
             check(set.kernels());
+            if (explicit_methods) check(set.lone_kernels());
         } else {
             std::printf("%s: not on this machine\n", set.name);
         }

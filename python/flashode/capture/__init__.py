@@ -24,7 +24,7 @@ from flashode.declined import Declined
 from flashode.state import State, components
 from flashode.verify import Verify
 
-__all__ = ["Capture", "attempt", "capture", "meddling"]
+__all__ = ["Capture", "attempt", "capture", "meddling", "recapture"]
 
 MAX_DOUBTS = 3
 
@@ -48,15 +48,10 @@ def capture(func: Field, t: Tensor, y0: State, verify: Verify = "first") -> Capt
     Returns:
         the capture, bound to the function's tensors as they are now, or the reason why there is none.
     """
+    again = recapture(func, y0, verify)
+    if again is not None:
+        return again
     entries = _cache.entries(func)
-    if entries and verify != "always":
-        latest = entries[0]
-        alike = latest.alike
-        if alike is not None and (latest.compared or verify == "never") and undisturbed(latest.default_dtype):
-            # Nothing is different from when it was found last, except in the content of tensors.
-            bound = latest.check(func, alike, y0)
-            if bound is not None:
-                return latest.bind(bound)
     reason = obstacle(components(y0))
     if reason is not None:
         return Declined(reason)
@@ -68,6 +63,24 @@ def capture(func: Field, t: Tensor, y0: State, verify: Verify = "first") -> Capt
         # Another thread may have made it meanwhile.
         found = _found(entries, call)
         return _made(entries, call) if found is None else found
+
+
+def recapture(func: Field, y0: State, verify: Verify = "first") -> Capture | Declined | None:
+    """What was found last, if nothing is different from then except in the content of tensors; else None.
+
+    Args:
+        func: as for :func:`capture`.
+        y0: likewise.
+        verify: likewise.
+    """
+    entries = _cache.entries(func)
+    if not entries or verify == "always":
+        return None
+    latest = entries[0]
+    if latest.alike is None or not (latest.compared or verify == "never"):
+        return None
+    bound = latest.check(func, latest.alike, y0) if undisturbed(latest.default_dtype) else None
+    return None if bound is None else latest.bind(bound)
 
 
 def attempt(func: Field, call: Callable[[], object]) -> Exception | None:

@@ -83,12 +83,16 @@ class Choice(NamedTuple):
 watchers: list[Callable[[Problem, Adjoint | None, Choice, Plan], Plan]] = []
 
 
+def allows(name: EngineName) -> bool:
+    """Whether the present ``use_engine`` does."""
+    return _choice.get() in ("auto", name)
+
+
 def consider(problem: Problem, adjoint: Adjoint | None) -> Choice:
     """Asks the engines that the present ``use_engine`` allows, the fastest first."""
-    wanted = _choice.get()
     declined: dict[EngineName, Declined] = {}
     for name in ORDER:
-        if wanted not in ("auto", name):
+        if not allows(name):
             continue
         engine = load(name)
         plan = engine if isinstance(engine, Declined) else engine.plan(problem, adjoint)

@@ -92,4 +92,7 @@ class Layout:
 
 def plain(tensor: Tensor) -> Tensor:
     """The tensor's values as memory that can be read from its address on."""
-    return tensor.detach().resolve_neg().contiguous()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    # Asking is faster than having nothing done.
+    return tensor if tensor.is_contiguous() and not tensor.is_neg() else tensor.resolve_neg().contiguous()

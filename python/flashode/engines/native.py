@@ -13,7 +13,7 @@ from flashode.declined import Declined
 from flashode.engines.build import VERSION
 from flashode.engines.native_event import event_obstacle, make_event
 from flashode.engines.native_field import make_field
-from flashode.engines.native_plan import NativePlan
+from flashode.engines.native_plan import NativePlan, Recipe
 from flashode.engines.native_scope import adjoint_obstacle, foreign, obstacle, too_many_unknowns
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class NativeEngine:
         )
         if isinstance(captured, Declined):
             return captured
-        field = make_field(_flashode, problem, captured, connected=adjoint is None)
+        field = make_field(_flashode, problem, adjoint, captured, connected=adjoint is None)
         if isinstance(field, Declined):
             return field
         event = make_event(_flashode, problem)
@@ -90,4 +90,4 @@ class NativeEngine:
             reason = too_many_unknowns(method, rows)
             if reason is not None:
                 return Declined(reason)
-        return NativePlan(_flashode, problem, adjoint, field, event)
+        return NativePlan(Recipe.of(_flashode, problem, adjoint), problem, adjoint, field, event)

@@ -29,7 +29,7 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
         return Declined("it counts its calls, which the compiled module does not")
     if captured.carried:
         return Declined("each trajectory reads its own part of a tensor of the function's")
-    return make_field(module, problem, captured, connected=False)
+    return make_field(module, problem, None, captured, connected=False)
 
 
 def event_obstacle(problem: Problem, event: NativeField | Declined | None, field: NativeField) -> str | None:

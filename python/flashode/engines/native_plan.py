@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,11 +47,45 @@ class Record:
     points: int
 
 
+class Recipe(NamedTuple):
+    """What is the same for every solve of one kind; it holds no tensor.
+
+    Attributes:
+        module: The compiled module.
+        precision: What it calls the state's dtype.
+        method: Its form of the method.
+        adjoint_method: Its form of the adjoint's method, or None where there is no adjoint.
+    """
+
+    module: Any
+    precision: str
+    method: Any
+    adjoint_method: Any
+
+    @staticmethod
+    def of(module: Any, problem: Problem, adjoint: Adjoint | None) -> Recipe:
+        """The recipe of a problem and all of its kind."""
+        made, of = module.Method, problem
+        return Recipe(
+            module,
+            PRECISIONS[problem.y0.dtype],
+            compiled_method(made, of.method, of.rtol, of.atol, of.options),
+            None
+            if adjoint is None
+            else compiled_method(made, adjoint.method, adjoint.rtol, adjoint.atol, adjoint.options),
+        )
+
+
 class NativePlan:
     """One solve in the compiled module.
 
     Attributes:
+        recipe: What it shares with other solves.
+        field: The captured function.
         event: The captured event function, or why the user's is called; None where there is none.
+        times: Memory of the problem's times.
+        outcome: What the compiled module says of the solve, among it the seconds that it took, and those of
+            them that the calling thread waited for others; None before.
     """
 
     engine = "native"
@@ -59,25 +93,35 @@ class NativePlan:
 
     def __init__(
         self,
-        module: Any,
+        recipe: Recipe,
         problem: Problem,
         adjoint: Adjoint | None,
         field: NativeField,
-        event: NativeField | Declined | None,
+        event: NativeField | Declined | None = None,
+        times: Tensor | None = None,
     ) -> None:
+        """Prepares a solve.
+
+        Args:
+            recipe: What it shares with other solves.
+            problem: What is solved.
+            adjoint: How to solve its adjoint equations, or None.
+            field: The problem's function, captured.
+            event: As the attribute.
+            times: Memory of the problem's times, if there is some.
+        """
         self.statistics: Statistics | None = None
-        self._module = module
+        self.recipe = recipe
+        self.field = field
+        self.event = event
+        self.outcome: Any = None
+        self._module = recipe.module
         self._problem = problem
         self._adjoint = adjoint
-        self._field = field
-        self.event = event
         self._layout = field.layout
         self._inputs = field.inputs
         self._own = (*field.inputs, *field.layout.carried)
-        self._precision = PRECISIONS[problem.y0.dtype]
-        self._method = compiled_method(
-            module.Method, problem.method, problem.rtol, problem.atol, problem.options
-        )
+        self.times = memory_of(problem.t) if times is None else times
         self._grid = None if problem.method.adaptive else Grid(problem, connected=adjoint is None)
 
     @property
@@ -94,35 +138,36 @@ class NativePlan:
 
     def forward(self, *, record: bool) -> Forward:
         """Solve without autograd."""
-        problem, field, layout = self._problem, self._field, self._layout
-        times = memory_of(problem.t)
+        problem, field, layout = self._problem, self.field, self._layout
+        times, count = self.times, len(problem.times)
         grid = times
         # Until an event equal steps go on from the start: most of a grid to the last time would be in vain.
         if problem.event is None and self._grid is not None and not self._grid.is_given:
             grid = memory_of(self._grid.values)
+        points = count if grid is times else len(grid)
         parameters = tuple(
             plain(p) if p.requires_grad or not record else p.detach().clone() for p in self._inputs
         )
         y0 = layout.memory(problem.y0)
-        outputs = 0 if problem.every_step else len(times)
-        states = problem.y0.new_empty((outputs, *problem.y0.shape))
+        states = problem.y0.new_empty((0 if problem.every_step else count, *problem.y0.shape))
         asked, _memory = requests(self._module, problem, self.event)
-        outcome, log, *kept = getattr(self._module, f"forward_{self._precision}")(
+        outcome, log, *kept = getattr(self._module, f"forward_{self.recipe.precision}")(
             field.bound(parameters, (False,) * len(parameters)),
-            self._method,
+            self.recipe.method,
             y0.data_ptr(),
             times.data_ptr(),
-            len(times) if problem.event is None else 1,
+            count if problem.event is None else 1,
             grid.data_ptr(),
-            len(grid),
+            points,
             states.data_ptr(),
             record,
             **asked,
         )
+        self.outcome = outcome
         statistics = self.statistics = self._count(outcome, problem)
         if outcome.status != self._module.Status.done:
             raise self._failure(outcome, statistics, states[: outcome.times_reached], problem.options)
-        found, points = None, len(grid)
+        found = None
         if problem.event is not None:
             found = times = times.new_tensor([problem.times[0], outcome.event_t])
             points = log.steps + 1 if record and self._grid is not None else 1
@@ -135,10 +180,29 @@ class NativePlan:
         checkpoints = tuple(map(torch.from_numpy, kept))
         return Forward(states, statistics, Record(log, parameters, times, points), checkpoints, found)
 
+    def evaluate(self, steps: int) -> int:
+        """Evaluates the field alone as often as so many steps do, for who wants to know how long that takes.
+
+        Returns:
+            How often that was.
+        """
+        problem, field = self._problem, self.field
+        parameters = tuple(map(plain, self._inputs))
+        y0 = self._layout.memory(problem.y0)
+        stages = problem.tableau.stages
+        getattr(self._module, f"evaluate_{self.recipe.precision}")(
+            field.bound(parameters, (False,) * len(parameters)),
+            y0.data_ptr(),
+            problem.times[0],
+            steps,
+            stages,
+        )
+        return steps * stages
+
     def discrete_vjp(self, record: object, checkpoints: tuple[Tensor, ...], grad_states: Tensor) -> Gradients:
         """Exact reverse of the discrete solve that made ``record``."""
         assert isinstance(record, Record)
-        problem, layout, field = self._problem, self._layout, self._field
+        problem, layout, field = self._problem, self._layout, self.field
         wanted = tuple(p.requires_grad for p in self._inputs)
         grad_parameters = gradient_memory(record.parameters, wanted)
         grad_y0 = layout.empty(problem.y0)
@@ -147,9 +211,9 @@ class NativePlan:
         grad_points = record.times.new_zeros(record.points) if with_time else None
         cotangents = plain(grad_states)
         states, slopes, constants = checkpoints
-        getattr(self._module, f"discrete_vjp_{self._precision}")(
+        getattr(self._module, f"discrete_vjp_{self.recipe.precision}")(
             field.bound(record.parameters, wanted),
-            self._method,
+            self.recipe.method,
             record.log,
             states.data_ptr(),
             slopes.data_ptr(),
@@ -173,7 +237,7 @@ class NativePlan:
         """Integrate the adjoint equations backwards through ``states``."""
         problem, adjoint = self._problem, self._adjoint
         assert adjoint is not None
-        layout, field = self._layout, self._field
+        layout, field = self._layout, self.field
         wanted = reached_from(self._inputs, adjoint.parameters)
         parameters = tuple(plain(p) for p in self._inputs)
         grad_parameters = gradient_memory(parameters, wanted)
@@ -182,9 +246,9 @@ class NativePlan:
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
         grad_y0 = layout.empty(problem.y0)
         y0, forward_states, cotangents = layout.memory(states[0]), plain(states), plain(grad_states)
-        outcome = getattr(self._module, f"continuous_vjp_{self._precision}")(
+        outcome = getattr(self._module, f"continuous_vjp_{self.recipe.precision}")(
             field.bound(parameters, wanted),
-            compiled_method(self._module.Method, adjoint.method, adjoint.rtol, adjoint.atol, adjoint.options),
+            self.recipe.adjoint_method,
             adjoint.norm == "seminorm",
             times.data_ptr(),
             len(times),
@@ -213,7 +277,7 @@ class NativePlan:
         self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor | None]:
         """The same solve by the eager engine, with the Program in the function's place."""
-        problem, program, batch = self._problem, self._field.capture.program, self._layout.batch
+        problem, program, batch = self._problem, self.field.capture.program, self._layout.batch
         structure = problem.structure
         inputs, carried = parameters[: len(self._inputs)], parameters[len(self._inputs) : len(self._own)]
 
@@ -227,7 +291,7 @@ class NativePlan:
         return solved.states, solved.times
 
     def _count(self, outcome: Any, solved: Problem) -> Statistics:
-        self._field.capture.count(outcome.evaluations)
+        self.field.capture.count(outcome.evaluations)
         if outcome.unconverged:
             warn_unconverged(solved, outcome.unconverged_t)
         return Statistics(outcome.evaluations, outcome.accepted, outcome.rejected)

@@ -31,11 +31,13 @@ class Compiled(NamedTuple):
         program: The compiled module's form of it.
         cost: Arithmetic operations of one evaluation.
         reach: What gradients reach.
+        repeats: See :func:`known`.
     """
 
     program: Any
     cost: int
     reach: Reach
+    repeats: dict[Any, Any]
 
 
 _compiled: dict[int, Compiled] = {}
@@ -46,9 +48,17 @@ def compiled(program: Program, builder_type: Any) -> Compiled:
     key = id(program)
     found = _compiled.get(key)
     if found is None:
-        found = _compiled[key] = Compiled(translate(program, builder_type), cost(program), program.reach())
+        found = _compiled[key] = Compiled(
+            translate(program, builder_type), cost(program), program.reach(), {}
+        )
         weakref.finalize(program, _compiled.pop, key, None)
     return found
+
+
+def known(program: Program) -> dict[Any, Any]:
+    """What is kept with a Program: the short ways to plans with it, by what solves ask for."""
+    found = _compiled.get(id(program))
+    return {} if found is None else found.repeats
 
 
 def translate(program: Program, builder_type: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -119,6 +120,21 @@ _LEAST_SHARED_OPERATIONS = 200_000
 def useful_threads(operations: int) -> int:
     """How many threads a solve is to take, given the operations of one evaluation of its whole batch."""
     return torch.get_num_threads() if operations >= _LEAST_SHARED_OPERATIONS else 1
+
+
+# A tile of one trajectory has its features in the vectors' lanes, which other trajectories fill better.
+_MOST_ONE_BY_ONE = 1
+
+
+def one_by_one(batch: int, methods: Iterable[Method]) -> bool:
+    """Whether so many trajectories are solved one after another, instead of side by side.
+
+    Args:
+        batch: Trajectories.
+        methods: Of the solve, and of its adjoint equations if there are any.
+    """
+    # Implicit methods are not compiled for that.
+    return batch <= _MOST_ONE_BY_ONE and not any(isinstance(m, Tableau) and m.implicit for m in methods)
 
 
 def too_large(program: Program, most_rows: int, most_elements: int) -> str | None:

@@ -67,6 +67,14 @@ def odeint(
         MaxStepsExceeded: If an output interval takes more than ``max_num_steps`` steps, or an event is not
             reached in as many, or by a fixed-step method in 20000.
     """
+    # Not before the first solve: capture takes long to import.
+    from flashode.engines import repeats
+
+    asked = repeats.wish(rtol, atol, method, options, event_fn, verify)
+    repeated = None if asked is None else repeats.repeat(func, y0, t, asked, verify)
+    if repeated is not None:
+        problem, _, plan = repeated
+        return _answer(problem, solve(problem, plan))
     problem = make_problem(
         func,
         y0,
@@ -79,6 +87,8 @@ def odeint(
         event_fn=event_fn,
     )
     plan = choose(problem, None)
+    if asked is not None:
+        repeats.remember(problem, None, plan, t, asked)
     return _answer(problem, solve(problem, plan))
 
 
@@ -134,6 +144,15 @@ def odeint_adjoint(
         TypeError: As :func:`odeint`.
         SolverError: As :func:`odeint`, also from the backward pass.
     """
+    reverse = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options)
+    from flashode.engines import repeats
+
+    asked = repeats.wish(rtol, atol, method, options, event_fn, verify, "adjoint", *reverse)
+    repeated = None if asked is None else repeats.repeat(func, y0, t, asked, verify, adjoint_params)
+    if repeated is not None:
+        problem, adjoint, plan = repeated
+        assert adjoint is not None
+        return _answer(problem, solve_with_adjoint(problem, adjoint, plan))
     problem = make_problem(
         func,
         y0,
@@ -156,6 +175,8 @@ def odeint_adjoint(
         adjoint_params=adjoint_params,
     )
     plan = choose(problem, adjoint)
+    if asked is not None:
+        repeats.remember(problem, adjoint, plan, t, asked)
     return _answer(problem, solve_with_adjoint(problem, adjoint, plan))
 
 

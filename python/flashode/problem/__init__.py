@@ -5,12 +5,20 @@ tolerances that broadcast against the state, a method and checked options. No en
 again.
 """
 
-from flashode.problem.adjoint import Adjoint, make_adjoint
+from flashode.problem.adjoint import Adjoint, adjoint_parameters, make_adjoint
 from flashode.problem.definition import Problem
 from flashode.problem.event import Event
 from flashode.problem.grid import fixed_grid, found_times, step_fractions
 from flashode.problem.moments import as_time, device_of
-from flashode.problem.normalise import DEFAULT_ATOL, DEFAULT_METHOD, DEFAULT_RTOL, make_problem
+from flashode.problem.normalise import (
+    DEFAULT_ATOL,
+    DEFAULT_METHOD,
+    DEFAULT_RTOL,
+    callback_names,
+    make_problem,
+    make_state,
+    make_times,
+)
 from flashode.problem.options import (
     AdamsOptions,
     AdaptiveOptions,
@@ -36,12 +44,16 @@ __all__ = [
     "Problem",
     "SciPyOptions",
     "State",
+    "adjoint_parameters",
     "as_bool",
     "as_time",
+    "callback_names",
     "device_of",
     "fixed_grid",
     "found_times",
     "make_adjoint",
     "make_problem",
+    "make_state",
+    "make_times",
     "step_fractions",
 ]

@@ -79,6 +79,15 @@ class Problem:
     coupled: slice | None = None
     norm_argument: str = "options['norm']"
 
+    def again(
+        self, func: Callable[..., Any], y0: torch.Tensor, t: torch.Tensor, times: tuple[float, ...]
+    ) -> Problem:
+        """The same with another function, and with tensors that differ from its own in content alone."""
+        # As dataclasses.replace has it, in a tenth of the time.
+        made = object.__new__(Problem)
+        made.__dict__.update(self.__dict__, func=func, y0=y0, t=t, times=times)
+        return made
+
     @cached_property
     def structure(self) -> Structure:
         """What the state looks like to the function."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import islice
 from operator import lt
 from typing import Any, get_args
@@ -50,8 +51,8 @@ def make_problem(
     if verify not in VERIFY:
         raise ValueError(f"verify must be one of {', '.join(map(repr, VERIFY))}, got {verify!r}")
     used = find_method("method", method)
-    state, shapes = _make_state(y0)
-    direction, solver_t, times = _make_times(t, state.device)
+    state, shapes = make_state(y0)
+    direction, solver_t, times = make_times(t, state.device)
     made = make_options(used, options, direction)
     dtype = time_dtype(made, state)
     event = None
@@ -112,11 +113,19 @@ def find_method(argument: str, method: str | None) -> Method:
     return METHODS[method]
 
 
+_CALLBACKS = ("step", "accept_step", "reject_step")
+
+
+@cache
+def callback_names(suffix: str = "") -> tuple[str, ...]:
+    """What a function's callbacks are called."""
+    return tuple(f"callback_{kind}{suffix}" for kind in _CALLBACKS)
+
+
 def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
     """The function's callbacks, with a warning for those that the method does not support."""
     found: dict[str, Callback | None] = {
-        kind: getattr(func, f"callback_{kind}{suffix}", None)
-        for kind in ("step", "accept_step", "reject_step")
+        kind: getattr(func, name, None) for kind, name in zip(_CALLBACKS, callback_names(suffix), strict=True)
     }
     unsupported: tuple[str, ...] = () if method.adaptive else ("accept_step", "reject_step")
     why = "takes fixed steps"
@@ -143,7 +152,13 @@ def real_dtype(y0: torch.Tensor) -> torch.dtype:
     return y0.dtype.to_real() if y0.is_complex() else y0.dtype
 
 
-def _make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:
+def make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:
+    """The state as one tensor, and the shapes of a tuple's components.
+
+    Raises:
+        TypeError: If it has the wrong type.
+        ValueError: If it is empty or lies on several devices.
+    """
     if isinstance(y0, torch.Tensor):
         _check_numbers("y0", y0)
         return y0, None
@@ -167,8 +182,13 @@ def _check_numbers(name: str, y0: torch.Tensor) -> None:
         raise ValueError(f"{name} must hold numbers, got a tensor on the meta device")
 
 
-def _make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple[float, ...]]:
-    """Direction, increasing times on the state's device, and the same as floats."""
+def make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple[float, ...]]:
+    """Direction, increasing times on the state's device, and the same as floats.
+
+    Raises:
+        TypeError: If ``t`` has the wrong type.
+        ValueError: If it is no sequence of ordered times.
+    """
     if not isinstance(t, torch.Tensor):
         raise TypeError(f"t must be a one-dimensional floating-point tensor, got {type(t).__name__}")
     if not t.is_floating_point():

@@ -1,0 +1,219 @@
+"""A solve that differs from an earlier one in content alone goes the short way, and no other does."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import flashode
+from flashode.odeint import solve as front
+
+SOLVES = [flashode.odeint, flashode.odeint_adjoint]
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return torch.tanh(self.layer(y)) * torch.cos(t)
+
+
+@pytest.fixture
+def long_way() -> Iterator[list[object]]:
+    """Each solve that goes the long way."""
+    seen: list[object] = []
+    made = front.make_problem
+
+    def spied(*args: object, **kwargs: object) -> object:
+        seen.append(args)
+        return made(*args, **kwargs)  # type: ignore[arg-type]
+
+    with patch.object(front, "make_problem", spied):
+        yield seen
+
+
+def _field() -> Net:
+    torch.manual_seed(0)
+    return Net()
+
+
+def _y0(seed: int = 0) -> Tensor:
+    return torch.randn(4, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def _t(end: float = 1.0) -> Tensor:
+    return torch.linspace(0.0, end, 4)
+
+
+def _eager(solve: Callable[..., Tensor], field: nn.Module, y0: Tensor, t: Tensor, **more: object) -> Tensor:
+    with flashode.use_engine("eager"):
+        return solve(field, y0, t, **more)
+
+
+@pytest.mark.parametrize("solve", SOLVES)
+def test_other_content_goes_the_short_way(solve: Callable[..., Tensor], long_way: list[object]) -> None:
+    field = _field()
+    solve(field, _y0(), _t())
+    before = len(long_way)
+    y0 = _y0(1)
+    with torch.no_grad():
+        field.layer.weight.mul_(1.3)
+    states = solve(field, y0, _t())
+    assert len(long_way) == before
+    states.sum().backward()
+    own = field.layer.weight.grad.clone()
+    field.zero_grad()
+    expected = _eager(solve, field, y0, _t())
+    torch.testing.assert_close(states, expected, rtol=1e-5, atol=1e-5)
+    expected.sum().backward()
+    torch.testing.assert_close(own, field.layer.weight.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("solve", SOLVES)
+def test_other_times_count(solve: Callable[..., Tensor], long_way: list[object]) -> None:
+    field = _field()
+    solve(field, _y0(), _t())
+    before = len(long_way)
+    torch.testing.assert_close(
+        solve(field, _y0(), _t(0.5)), _eager(solve, field, _y0(), _t(0.5)), rtol=1e-5, atol=1e-5
+    )
+    assert len(long_way) == before + 1  # plain torch's
+    backwards = _t().flip(0)
+    torch.testing.assert_close(
+        solve(field, _y0(), backwards), _eager(solve, field, _y0(), backwards), rtol=1e-5, atol=1e-5
+    )
+    assert solve(field, _y0(), _t()[:1]).shape == (1, 4, 3)
+    for wrong, error in (
+        (torch.tensor([0.0, 1.0, 0.5, 2.0]), ValueError),
+        (torch.tensor([0.0, 1.0, float("nan"), 2.0]), ValueError),
+        (torch.zeros(2, 2), ValueError),
+        (torch.tensor([0, 1]), TypeError),
+        ([0.0, 1.0], TypeError),
+    ):
+        with pytest.raises(error, match="t must"):
+            solve(field, _y0(), wrong)
+
+
+@pytest.mark.parametrize("solve", SOLVES)
+def test_other_settings_count(solve: Callable[..., Tensor]) -> None:
+    field = _field()
+    solve(field, _y0(), _t())
+    coarse = solve(field, _y0(), _t(), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(
+        coarse, _eager(solve, field, _y0(), _t(), rtol=1e-2, atol=1e-2), rtol=1e-6, atol=1e-6
+    )
+    halved = {"method": "rk4", "options": {"step_size": 0.5}}
+    solve(field, _y0(), _t(), method="rk4", options={"step_size": 0.1})
+    torch.testing.assert_close(
+        solve(field, _y0(), _t(), **halved), _eager(solve, field, _y0(), _t(), **halved), rtol=1e-6, atol=1e-6
+    )
+    for wrong in ({"rtol": -1.0}, {"method": "nothing"}, {"options": {"safety": -1}}, {"verify": "often"}):
+        with pytest.raises(ValueError, match="must be"):
+            solve(field, _y0(), _t(), **wrong)
+
+
+@pytest.mark.parametrize("place", ["object", "class"])
+def test_a_callback_that_came_later_is_called(place: str) -> None:
+    class Field(Net):
+        pass
+
+    field = Field()
+    flashode.odeint(field, _y0(), _t())
+    calls: list[float] = []
+
+    def callback(*given: Tensor) -> None:
+        calls.append(float(given[-3]))
+
+    (field if place == "object" else Field).callback_step = callback
+    with flashode.use_engine("auto"), pytest.warns(flashode.FallbackWarning, match="callbacks"):
+        flashode.odeint(field, _y0(), _t())
+    assert calls
+
+
+def test_a_parameter_that_came_later_has_its_gradient() -> None:
+    field = _field()
+    flashode.odeint_adjoint(field, _y0(), _t()).sum().backward()
+    field.later = nn.Parameter(torch.ones(2))
+    flashode.odeint_adjoint(field, _y0(), _t()).sum().backward()
+    assert torch.equal(field.later.grad, torch.zeros(2))
+
+
+def test_parameters_that_are_given_count_each_time() -> None:
+    field = _field()
+    flashode.odeint_adjoint(field, _y0(), _t(), adjoint_params=iter(field.parameters())).sum().backward()
+    assert field.layer.bias.grad is not None
+    field.zero_grad()
+    flashode.odeint_adjoint(field, _y0(), _t(), adjoint_params=(field.layer.weight,)).sum().backward()
+    assert field.layer.bias.grad is None and field.layer.weight.grad is not None
+    with pytest.raises(TypeError, match="adjoint_params"):
+        flashode.odeint_adjoint(field, _y0(), _t(), adjoint_params=field.layer.weight)
+
+
+def test_the_engine_asked_for_runs(long_way: list[object]) -> None:
+    field = _field()
+    flashode.odeint(field, _y0(), _t())
+    with flashode.use_engine("eager"), flashode.record() as report:
+        flashode.odeint(field, _y0(), _t())
+    assert [made.engine for made in report.solves] == ["eager"]
+    with flashode.record() as report:
+        flashode.odeint(field, _y0(), _t())
+    assert [made.engine for made in report.solves] == ["native"]
+
+
+def test_code_that_changed_is_seen() -> None:
+    field = _field()
+    flashode.odeint(field, _y0(), _t())
+    field.forward = lambda t, y: -y  # type: ignore[method-assign]
+    torch.testing.assert_close(
+        flashode.odeint(field, _y0(), _t())[-1], _y0() * torch.exp(torch.tensor(-1.0)), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_tuples_other_kinds_and_transforms() -> None:
+    def field(t: Tensor, y: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return y[1], -y[0]
+
+    def pair(scale: float, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        return scale * torch.ones(3, 1, dtype=dtype), torch.zeros(3, 1, dtype=dtype)
+
+    first = flashode.odeint(field, pair(1.0), _t())
+    second = flashode.odeint(field, pair(2.0), _t())
+    torch.testing.assert_close(second[0], 2 * first[0], rtol=1e-5, atol=1e-5)
+    assert flashode.odeint(field, pair(1.0, torch.float64), _t())[0].dtype == torch.float64
+    net = _field()
+    flashode.odeint(net, _y0(), _t())
+    wanted = _y0().requires_grad_()
+    flashode.odeint(net, wanted, _t()).sum().backward()
+    assert wanted.grad is not None
+    times = _t().requires_grad_()
+    flashode.odeint(net, _y0(), times).sum().backward()
+    assert times.grad is not None and times.grad.abs().sum() > 0
+    with flashode.use_engine("auto"), pytest.warns(flashode.FallbackWarning, match="transform"):
+        inside = torch.func.grad(lambda y: flashode.odeint(net, y, _t()).sum())(_y0())
+    torch.testing.assert_close(inside, wanted.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_of_the_users_is_kept() -> None:
+    field, y0, t = _field(), _y0(), _t()
+    flashode.odeint(field, y0, t)
+    flashode.odeint_adjoint(field, y0, t)
+    kept = [weakref.ref(one) for one in (field, field.layer.weight, y0, t)]
+    del field, y0, t
+    gc.collect()
+    assert not any(one() is not None for one in kept)
+
+
+def test_checking_always_goes_the_long_way(long_way: list[object]) -> None:
+    field = _field()
+    flashode.odeint(field, _y0(), _t(), verify="always")
+    before = len(long_way)
+    flashode.odeint(field, _y0(), _t(), verify="always")
+    assert len(long_way) == before + 1
