@@ -67,6 +67,14 @@ def test_threads_gain_is_the_time_on_one_by_the_time_on_more(results: Results) -
     assert [[cell.text for cell in row] for row in gain.rows] == [["wide", "flashode forward", "2.5×"]]
 
 
+def test_parts_of_our_time_are_shares_of_it(results: Results) -> None:
+    results.records[0].parts = {"python": 1e-4, "field": 5e-4, "steps": 4e-4, "waiting": 0.0}
+    (parts,) = (table for table in tables(results) if table.title == "Where our time goes")
+    assert [[cell.text for cell in row] for row in parts.rows] == [
+        ["demo", "1 ms", "10%", "50%", "40%", "0%"]
+    ]
+
+
 def test_first_runs_are_shown(results: Results) -> None:
     results.records[0].first_seconds, results.records[1].first_seconds = 0.5, 0.02
     (first,) = (table for table in tables(results) if table.title.startswith("First run"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flashode.bench.records import Record
-from flashode.bench.results import FILE, Results, read
+from flashode.bench.results import FILE, FORMAT, Results, read
 
 
 def example() -> Results:
@@ -60,7 +60,7 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def without(name: str) -> dict[str, object]:
-    content = json.loads(json.dumps({"format": 1, **asdict(Results("", "", "", True, 1))}))
+    content = json.loads(json.dumps({"format": FORMAT, **asdict(Results("", "", "", True, 1))}))
     del content[name]
     return content  # type: ignore[no-any-return]
 
@@ -74,7 +74,7 @@ RECORD = asdict(Record("workloads", "wide", {}, "flashode", "forward", "flashode
         ("{", "not JSON"),
         ("[]", "not written by flashode bench"),
         ('{"loss": []}', "names no format"),
-        ('{"format": 99}', "format 99; this flashode reads format 1"),
+        ('{"format": 99}', f"format 99; this flashode reads format {FORMAT}"),
         (without("threads"), "lacks threads"),
         ({**without("threads"), "threads": 1, "speed": 2}, "unknown speed"),
         ({**without("records"), "records": {}}, "records is a dict"),

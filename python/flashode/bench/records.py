@@ -28,6 +28,7 @@ class Record:
         backward_evaluations: Calls of the field in the reverse pass.
         flops: Arithmetic of one evaluation for the whole batch.
         state_bytes: Size of the whole batch's state.
+        parts: Of our own solve without gradients: seconds by what took them, see `Breakdown`.
         error: Of the states, see `Answer.error`.
         gradient_error: Of the gradients, see `Answer.gradient_error`.
         failure: Why there is no time: what is missing, cannot be done, took too long or went wrong.
@@ -48,6 +49,7 @@ class Record:
     backward_evaluations: int | None = None
     flops: int | None = None
     state_bytes: int | None = None
+    parts: Mapping[str, float] | None = None
     error: float | None = None
     gradient_error: float | None = None
     failure: str | None = None

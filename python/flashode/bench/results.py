@@ -14,7 +14,7 @@ from flashode.bench.records import Record
 
 FILE = "results.json"
 # What a file of another layout would lack or have otherwise.
-FORMAT = 1
+FORMAT = 2
 # More digits than any measurement repeats.
 DIGITS = 4
 

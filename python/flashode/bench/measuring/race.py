@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
 import flashode
 from flashode.bench.answers import Answer
+from flashode.bench.comparison import OURS
 from flashode.bench.contenders import (
     CONTINUOUS,
     DISCRETE,
@@ -20,6 +21,7 @@ from flashode.bench.contenders import (
     Unsupported,
     contender,
 )
+from flashode.bench.measuring.breakdown import breakdown
 from flashode.bench.measuring.isolation import Died, each_or_together, isolated
 from flashode.bench.measuring.memory import raised
 from flashode.bench.records import Parameter, Record
@@ -110,6 +112,11 @@ def race(
     # wrong answer's memory too, because it tells whether there is enough for larger work.
     for entry in patient if effort.peaks else ():
         entry.record.peak_bytes = raised(entry.prepared.run, workload.device)
+    for entry in racing:
+        record = entry.record
+        if (record.library, record.mode) == (OURS, FORWARD) and record.median is not None:
+            parts = breakdown(workload, record.median)
+            record.parts = None if parts is None else asdict(parts)
     # At the end, because it captures the field, which the first run is to pay for.
     flops, state_bytes = _work(workload)
     for record in records:

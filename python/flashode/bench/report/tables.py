@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from flashode.bench.comparison import OURS
+from flashode.bench.measuring.breakdown import Breakdown
 from flashode.bench.records import Record
 from flashode.bench.report.losses import LEAST_BYTES, LEAST_ERRORS, contests
 from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
 from flashode.bench.report.scaling import fit, series
-from flashode.bench.report.speeds import Speed, libraries, median, speeds
+from flashode.bench.report.speeds import STUDY, Speed, libraries, median, speeds
 from flashode.bench.results import Results
 from flashode.bench.workloads import WORKLOADS
 
@@ -47,6 +48,7 @@ def tables(results: Results) -> list[Table]:
         gradient_table(results),
         scaling_table(results),
         thread_table(results),
+        part_table(results),
         share_table(results),
         failure_table(results),
     )
@@ -169,6 +171,21 @@ def thread_table(results: Results) -> Table:
             ]
             if any(gains):
                 table.add(case, label, *gains)
+    return table
+
+
+def part_table(results: Results) -> Table:
+    """Where the time of our solves without gradients goes."""
+    names = [one.name for one in fields(Breakdown)]
+    table = Table("Where our time goes", ["workload", "ours", *names], 1)
+    table.note = (
+        "Python: all but the compiled module. Field: as many evaluations by themselves. Steps: what remains "
+        "of the compiled module. Waiting: for other threads at the end of each step."
+    )
+    for record in results.records:
+        if record.study == STUDY and record.parts is not None:
+            whole = median(record)
+            table.add(record.case, seconds(whole), *(f"{record.parts[name] / whole:.0%}" for name in names))
     return table
 
 

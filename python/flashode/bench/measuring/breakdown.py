@@ -1,0 +1,89 @@
+"""Where the time of our own solve goes: Python, the field, the arithmetic of the steps, and waiting."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+import flashode
+from flashode.bench.workloads import Workload
+from flashode.engines import watchers
+from flashode.engines.native_plan import NativePlan
+from flashode.engines.plan import Plan
+
+SOLVES = 7
+# Of evaluating the field by itself, in seconds.
+LONG_ENOUGH = 0.02
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Seconds of one solve without gradients.
+
+    Attributes:
+        python: Before and after the compiled module: capture's checks, autograd, making tensors.
+        field: Evaluations of the field, by as many of it alone.
+        steps: What remains: stages, error norms, outputs, and what these do to the caches of the field.
+        waiting: The calling thread's for the others at the end of each step.
+    """
+
+    python: float
+    field: float
+    steps: float
+    waiting: float
+
+
+def breakdown(workload: Workload, seconds: float) -> Breakdown | None:
+    """The parts of a solve that takes so many seconds; None where the compiled engine does not run it."""
+    with torch.no_grad():
+        plan = _plan(workload)
+        if not isinstance(plan, NativePlan):
+            return None
+        outcomes = []
+        for _ in range(SOLVES):
+            plan.forward(record=False)
+            outcomes.append(plan.outcome)
+        alone = outcomes[0].evaluations * _evaluation(plan)
+    inside = statistics.median(outcome.seconds for outcome in outcomes)
+    waited = statistics.median(outcome.waited for outcome in outcomes)
+    return Breakdown(seconds - inside, alone, inside - alone - waited, waited)
+
+
+def _plan(workload: Workload) -> Plan:
+    """How our solve of the workload is done."""
+    field, y0, times = workload.make()
+    seen: list[Plan] = []
+
+    def watch(problem: object, adjoint: object, choice: object, plan: Plan) -> Plan:
+        seen.append(plan)
+        return plan
+
+    watchers.append(watch)
+    try:
+        flashode.odeint(
+            field,
+            y0,
+            times,
+            rtol=workload.rtol,
+            atol=workload.atol,
+            method=workload.method,
+            options=workload.options,
+        )
+    finally:
+        watchers.remove(watch)
+    return seen[0]
+
+
+def _evaluation(plan: NativePlan) -> float:
+    """Seconds of one evaluation of the field for the whole batch."""
+    steps = 1
+    while True:
+        began = time.perf_counter()
+        evaluations = plan.evaluate(steps)
+        took = time.perf_counter() - began
+        if took >= LONG_ENOUGH:
+            return took / evaluations
+        steps = max(2 * steps, int(1.2 * steps * LONG_ENOUGH / max(took, 1e-9)))
