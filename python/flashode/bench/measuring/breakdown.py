@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-import flashode
+from flashode.bench.comparison import OURS
+from flashode.bench.contenders import FORWARD, contender
 from flashode.bench.workloads import Workload
 from flashode.engines import watchers
 from flashode.engines.native_plan import NativePlan
@@ -54,7 +55,6 @@ def breakdown(workload: Workload, seconds: float) -> Breakdown | None:
 
 def _plan(workload: Workload) -> Plan:
     """How our solve of the workload is done."""
-    field, y0, times = workload.make()
     seen: list[Plan] = []
 
     def watch(problem: object, adjoint: object, choice: object, plan: Plan) -> Plan:
@@ -63,15 +63,7 @@ def _plan(workload: Workload) -> Plan:
 
     watchers.append(watch)
     try:
-        flashode.odeint(
-            field,
-            y0,
-            times,
-            rtol=workload.rtol,
-            atol=workload.atol,
-            method=workload.method,
-            options=workload.options,
-        )
+        contender(OURS, FORWARD).prepare(workload).run()
     finally:
         watchers.remove(watch)
     return seen[0]
