@@ -54,16 +54,16 @@ std::vector<Real*> gradient_pointers(const cpu::Field& field, const std::vector<
     return pointers;
 }
 
-// Hands a vector's memory to Python without a copy.
+// Hands a vector's memory to Python without a copy; of an empty one, None.
 template <class Real>
-py::array_t<Real> owned_by_python(std::vector<Real>&& values) {
+py::object owned_by_python(std::vector<Real>&& values) {
+    if (values.empty()) return py::none();
     auto held = std::make_unique<std::vector<Real>>(std::move(values));
     const py::capsule owner(held.get(), [](void* p) { delete static_cast<std::vector<Real>*>(p); });
     const auto size = static_cast<py::ssize_t>(held->size());
     return py::array_t<Real>(size, held.release()->data(), owner);
 }
 
-// Returns the outcome and, where they are kept, the log of the steps and the checkpoints as three arrays.
 // A captured event function: what it gives must not depend on what a trajectory carries along.
 struct BoundEvent {
     BoundField of;
@@ -122,6 +122,7 @@ struct Extras {
     }
 };
 
+// Returns the outcome and, where they are kept, the log of the steps and the checkpoints as three arrays.
 template <class Real>
 py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0, Address times,
                   std::int64_t time_count, Address grid, std::int64_t grid_count, Address states, bool keep,
@@ -265,6 +266,8 @@ void bind_solve(py::module_& m) {
         .value("underflow", cpu::Status::underflow)
         .value("too_many_steps", cpu::Status::too_many_steps);
     py::class_<cpu::Outcome>(m, "Outcome")
+        .def_property_readonly("done",
+                               [](const cpu::Outcome& outcome) { return outcome.status == cpu::Status::done; })
         .def_readonly("status", &cpu::Outcome::status)
         .def_readonly("t", &cpu::Outcome::t)
         .def_readonly("dt", &cpu::Outcome::dt)

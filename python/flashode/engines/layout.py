@@ -91,8 +91,11 @@ class Layout:
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """The tensor's values as memory that can be read from its address on."""
-    if tensor.requires_grad:
-        tensor = tensor.detach()
+    """The tensor's values as memory that can be read from its address on, apart from any graph."""
+    return readable(tensor.detach() if tensor.requires_grad else tensor)
+
+
+def readable(tensor: Tensor) -> Tensor:
+    """The same, but the tensor itself where that can be, graph and all: to be read and let go."""
     # Asking is faster than having nothing done.
     return tensor if tensor.is_contiguous() and not tensor.is_neg() else tensor.resolve_neg().contiguous()

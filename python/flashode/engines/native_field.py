@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +17,10 @@ from flashode.engines.parameter_gradients import connected_inputs, connected_row
 from flashode.problem import Adjoint, Problem
 
 
+# Forms that the compiled module gives a field are kept: a training step takes two, with the same memory.
+_MOST_BOUND = 8
+
+
 @dataclass(frozen=True, eq=False)
 class Form:
     """What is the same for every solve with a Program and with states of one kind; it holds no tensor.
@@ -25,17 +29,19 @@ class Form:
         module: The compiled module.
         compiled: Its form of the Program.
         direction: Solver time is this times the user's.
-        connected: Whether inputs that no gradient reaches are detached.
+        detaches: Whether inputs are to be detached where no gradient reaches them, and there are such.
         operations: Of an evaluation of the whole batch.
         lone: Whether trajectories are solved one after another, instead of side by side.
+        bound: The compiled module's forms of it, by the addresses and settings that they were made with.
     """
 
     module: Any
     compiled: Compiled
     direction: float
-    connected: bool
+    detaches: bool
     operations: int
     lone: bool
+    bound: dict[Any, Any] = field(default_factory=dict)
 
 
 class NativeField:
@@ -53,26 +59,33 @@ class NativeField:
         self.form = form
         self.capture = capture
         self.layout = layout
-        self.inputs = tuple(connected_inputs(inputs, form.compiled.reach) if form.connected else inputs)
+        self.inputs = tuple(connected_inputs(inputs, form.compiled.reach) if form.detaches else inputs)
 
-    def bound(self, parameters: Sequence[Tensor], wanted: Sequence[bool]) -> Any:
+    def bound(self, parameters: Sequence[Tensor], wanted: tuple[bool, ...] = ()) -> Any:
         """The compiled module's form of it.
 
         Args:
             parameters: Memory of its inputs, contiguous, which the caller keeps alive.
-            wanted: For each, whether its gradient is.
+            wanted: For each, whether its gradient is; none is where it is left out.
         """
         form, layout = self.form, self.layout
-        return form.module.Field(
-            form.compiled.program,
-            [p.data_ptr() for p in parameters],
-            wanted,
-            layout.segments,
-            layout.batch,
-            form.direction,
-            useful_threads(form.operations),
-            form.lone,
-        )
+        addresses = tuple([p.data_ptr() for p in parameters])
+        asked = (addresses, wanted, useful_threads(form.operations))
+        found = form.bound.get(asked)
+        if found is None:
+            if len(form.bound) >= _MOST_BOUND:
+                form.bound.clear()
+            found = form.bound[asked] = form.module.Field(
+                form.compiled.program,
+                addresses,
+                wanted or (False,) * len(addresses),
+                layout.segments,
+                layout.batch,
+                form.direction,
+                asked[-1],
+                form.lone,
+            )
+        return found
 
     def transposes(self) -> list[tuple[int, int, int, int]]:
         """The Program's parameters that are another one's transpose: which, whose, and the other's shape."""
@@ -107,5 +120,6 @@ def make_field(
     reason = None if lone else too_few_trajectories(made.cost, layout.batch, problem.y0.element_size())
     if reason is not None:
         return Declined(reason, expected=True)
-    form = Form(module, made, problem.direction, connected, made.cost * layout.batch, lone)
+    detaches = connected and len(made.reach.parameters) < len(program.parameter_shapes)
+    form = Form(module, made, problem.direction, detaches, made.cost * layout.batch, lone)
     return NativeField(form, capture, layout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class Grid:
         """Whether it is the output times themselves."""
         options = self._problem.options
         assert isinstance(options, FixedOptions)
-        return options.step_size is None and options.grid_constructor is None
+        return options.on_outputs
 
     @property
     def values(self) -> Tensor:
@@ -106,9 +107,13 @@ def adjoint_grids(problem: Problem, adjoint: Adjoint, times: Tensor) -> list[lis
     """
     if adjoint.method.adaptive:
         return []
+    options = adjoint.options
+    assert isinstance(options, FixedOptions)
     ends = -times
+    if options.on_outputs:
+        return [[start, end] for end, start in pairwise(ends.tolist())]
     grids = []
     for i in range(len(ends) - 1):
-        interval = replace(problem, t=ends[i : i + 2].flip(0), options=adjoint.options)
+        interval = replace(problem, t=ends[i : i + 2].flip(0), options=options)
         grids.append(fixed_grid(interval).tolist())
     return grids

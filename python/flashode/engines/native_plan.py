@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from flashode.engines import eager
 from flashode.engines.convergence import warn_unconverged
 from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
 from flashode.engines.failure import max_steps, non_finite, undefined_event, underflow
-from flashode.engines.layout import plain
+from flashode.engines.layout import plain, readable
 from flashode.engines.native_field import NativeField
 from flashode.engines.native_grid import Grid, adjoint_grids, memory_of, on_grid, time_gradients
 from flashode.engines.native_method import compiled_method
@@ -21,6 +22,7 @@ from flashode.engines.native_requests import requests
 from flashode.engines.native_scope import PRECISIONS
 from flashode.engines.parameter_gradients import gradient_memory, reached_from, through_prologue
 from flashode.engines.plan import Forward, Gradients
+from flashode.methods import Method
 from flashode.problem import AdaptiveOptions
 from flashode.state import State, components
 from flashode.statistics import Statistics
@@ -52,13 +54,19 @@ class Recipe(NamedTuple):
 
     Attributes:
         module: The compiled module.
-        precision: What it calls the state's dtype.
+        solve: Its solve for the state's dtype.
+        discrete_vjp: The exact reverse of that.
+        continuous_vjp: Its solve of the adjoint equations.
+        evaluate: Its evaluation of the field alone.
         method: Its form of the method.
         adjoint_method: Its form of the adjoint's method, or None where there is no adjoint.
     """
 
     module: Any
-    precision: str
+    solve: Callable[..., Any]
+    discrete_vjp: Callable[..., Any]
+    continuous_vjp: Callable[..., Any]
+    evaluate: Callable[..., Any]
     method: Any
     adjoint_method: Any
 
@@ -66,9 +74,10 @@ class Recipe(NamedTuple):
     def of(module: Any, problem: Problem, adjoint: Adjoint | None) -> Recipe:
         """The recipe of a problem and all of its kind."""
         made, of = module.Method, problem
+        names = ("forward", "discrete_vjp", "continuous_vjp", "evaluate")
         return Recipe(
             module,
-            PRECISIONS[problem.y0.dtype],
+            *(getattr(module, f"{name}_{PRECISIONS[problem.y0.dtype]}") for name in names),
             compiled_method(made, of.method, of.rtol, of.atol, of.options),
             None
             if adjoint is None
@@ -146,13 +155,15 @@ class NativePlan:
             grid = memory_of(self._grid.values)
         points = count if grid is times else len(grid)
         parameters = tuple(
-            plain(p) if p.requires_grad or not record else p.detach().clone() for p in self._inputs
+            [plain(p) if p.requires_grad else p.detach().clone() for p in self._inputs]
+            if record
+            else [readable(p) for p in self._inputs]
         )
         y0 = layout.memory(problem.y0)
         states = problem.y0.new_empty((0 if problem.every_step else count, *problem.y0.shape))
         asked, _memory = requests(self._module, problem, self.event)
-        outcome, log, *kept = getattr(self._module, f"forward_{self.recipe.precision}")(
-            field.bound(parameters, (False,) * len(parameters)),
+        outcome, log, *kept = self.recipe.solve(
+            field.bound(parameters),
             self.recipe.method,
             y0.data_ptr(),
             times.data_ptr(),
@@ -164,8 +175,8 @@ class NativePlan:
             **asked,
         )
         self.outcome = outcome
-        statistics = self.statistics = self._count(outcome, problem)
-        if outcome.status != self._module.Status.done:
+        statistics = self.statistics = self._count(outcome, problem.method, problem.options)
+        if not outcome.done:
             raise self._failure(outcome, statistics, states[: outcome.times_reached], problem.options)
         found = None
         if problem.event is not None:
@@ -177,7 +188,7 @@ class NativePlan:
             states = torch.from_numpy(values).view(len(times), *problem.y0.shape)
         if not record:
             return Forward(states, statistics, times=found)
-        checkpoints = tuple(map(torch.from_numpy, kept))
+        checkpoints = tuple([None if part is None else torch.from_numpy(part) for part in kept])
         return Forward(states, statistics, Record(log, parameters, times, points), checkpoints, found)
 
     def evaluate(self, steps: int) -> int:
@@ -190,8 +201,8 @@ class NativePlan:
         parameters = tuple(map(plain, self._inputs))
         y0 = self._layout.memory(problem.y0)
         stages = problem.tableau.stages
-        getattr(self._module, f"evaluate_{self.recipe.precision}")(
-            field.bound(parameters, (False,) * len(parameters)),
+        self.recipe.evaluate(
+            field.bound(parameters),
             y0.data_ptr(),
             problem.times[0],
             steps,
@@ -199,11 +210,13 @@ class NativePlan:
         )
         return steps * stages
 
-    def discrete_vjp(self, record: object, checkpoints: tuple[Tensor, ...], grad_states: Tensor) -> Gradients:
+    def discrete_vjp(
+        self, record: object, checkpoints: tuple[Tensor | None, ...], grad_states: Tensor
+    ) -> Gradients:
         """Exact reverse of the discrete solve that made ``record``."""
         assert isinstance(record, Record)
         problem, layout, field = self._problem, self._layout, self.field
-        wanted = tuple(p.requires_grad for p in self._inputs)
+        wanted = tuple([p.requires_grad for p in self._inputs])
         grad_parameters = gradient_memory(record.parameters, wanted)
         grad_y0 = layout.empty(problem.y0)
         with_time = problem.t.requires_grad or (self._grid is not None and bool(self._grid.inputs))
@@ -211,13 +224,13 @@ class NativePlan:
         grad_points = record.times.new_zeros(record.points) if with_time else None
         cotangents = plain(grad_states)
         states, slopes, constants = checkpoints
-        getattr(self._module, f"discrete_vjp_{self.recipe.precision}")(
+        self.recipe.discrete_vjp(
             field.bound(record.parameters, wanted),
             self.recipe.method,
             record.log,
-            states.data_ptr(),
-            slopes.data_ptr(),
-            constants.data_ptr(),
+            _address(states),
+            _address(slopes),
+            _address(constants),
             record.times.data_ptr(),
             len(record.times),
             cotangents.data_ptr(),
@@ -246,7 +259,7 @@ class NativePlan:
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
         grad_y0 = layout.empty(problem.y0)
         y0, forward_states, cotangents = layout.memory(states[0]), plain(states), plain(grad_states)
-        outcome = getattr(self._module, f"continuous_vjp_{self.recipe.precision}")(
+        outcome = self.recipe.continuous_vjp(
             field.bound(parameters, wanted),
             self.recipe.adjoint_method,
             adjoint.norm == "seminorm",
@@ -262,8 +275,8 @@ class NativePlan:
             layout.like_parameters(reached_from(layout.carried, adjoint.parameters)),
             field.transposes(),
         )
-        statistics = self._count(outcome, replace(problem, method=adjoint.method, options=adjoint.options))
-        if outcome.status != self._module.Status.done:
+        statistics = self._count(outcome, adjoint.method, adjoint.options)
+        if not outcome.done:
             raise self._failure(outcome, statistics, states[:0], adjoint.options)
         if grad_times is not None and problem.event is not None:
             grad_times[1:] = 0  # a constant of differentiation
@@ -290,10 +303,10 @@ class NativePlan:
         solved = eager.integrate(replace(problem, func=field, t=t, y0=y0))
         return solved.states, solved.times
 
-    def _count(self, outcome: Any, solved: Problem) -> Statistics:
+    def _count(self, outcome: Any, method: Method, options: Options) -> Statistics:
         self.field.capture.count(outcome.evaluations)
         if outcome.unconverged:
-            warn_unconverged(solved, outcome.unconverged_t)
+            warn_unconverged(replace(self._problem, method=method, options=options), outcome.unconverged_t)
         return Statistics(outcome.evaluations, outcome.accepted, outcome.rejected)
 
     def _failure(self, outcome: Any, statistics: Statistics, reached: Tensor, options: Options) -> Exception:

@@ -21,14 +21,15 @@ class Forward:
         states: Solution at the output times, shape ``(times, *state)``, the state flat for tuple problems.
         statistics: What it cost.
         record: What the engine's ``discrete_vjp`` needs, or None.
-        checkpoints: What it needs in bulk: tensors, so that autograd can free them after the reverse pass.
+        checkpoints: What it needs in bulk: tensors, so that autograd can free them after the reverse pass;
+            None for each that is empty.
         times: Where the solve finds them itself, the solver times of the outputs: 1-D, float64, on the CPU.
     """
 
     states: torch.Tensor
     statistics: Statistics
     record: object | None = None
-    checkpoints: tuple[torch.Tensor, ...] = ()
+    checkpoints: tuple[torch.Tensor | None, ...] = ()
     times: torch.Tensor | None = None
 
 
@@ -76,7 +77,7 @@ class Plan(Protocol):
         """Solve without autograd; ``record`` asks for what discrete_vjp needs."""
 
     def discrete_vjp(
-        self, record: object, checkpoints: tuple[torch.Tensor, ...], grad_states: torch.Tensor
+        self, record: object, checkpoints: tuple[torch.Tensor | None, ...], grad_states: torch.Tensor
     ) -> Gradients:
         """Exact reverse of the discrete solve that kept ``record`` and ``checkpoints``; if reversible.
 

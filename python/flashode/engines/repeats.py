@@ -44,12 +44,14 @@ _CALLBACKS = callback_names()
 _CALLBACKS_WITH_ADJOINT = (*callback_names(), *callback_names("_adjoint"))
 
 
-def wish(*settings: object) -> Wish | None:
+def wish(settings: tuple[object, ...]) -> Wish | None:
     """What tells a solve's settings from others'; None where they are more than numbers and words.
 
     Args:
         settings: Arguments of a solve, options among them.
     """
+    if _PLAIN.issuperset(map(type, settings)):
+        return settings
     parts: list[Any] = []
     for value in settings:
         kind = type(value)
@@ -185,10 +187,9 @@ def _may_call_back(func: object, adjoint: bool) -> bool:
     names = _CALLBACKS_WITH_ADJOINT if adjoint else _CALLBACKS
     kind: Any = type(func)
     if not isinstance(func, nn.Module) or kind.__getattr__ is not nn.Module.__getattr__:
-        return any(hasattr(func, name) for name in names)
+        return any([hasattr(func, name) for name in names])
     # Asked for what it has not, a module takes microseconds to say so.
-    own, parameters, buffers, modules = func.__dict__, func._parameters, func._buffers, func._modules
-    for name in names:
-        if name in own or name in parameters or name in buffers or name in modules or hasattr(kind, name):
+    for place in (func.__dict__, func._parameters, func._buffers, func._modules):
+        if not place.keys().isdisjoint(names):
             return True
-    return False
+    return any([hasattr(kind, name) for name in names])

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
 
 from flashode.autograd import Solved, solve, solve_with_adjoint
 from flashode.engines import choose
-from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, Problem, State, make_adjoint, make_problem
+from flashode.engines.plan import Plan
+from flashode.problem import (
+    DEFAULT_ATOL,
+    DEFAULT_RTOL,
+    Adjoint,
+    Problem,
+    State,
+    make_adjoint,
+    make_problem,
+)
 from flashode.verify import Verify
 
 
@@ -67,28 +78,23 @@ def odeint(
         MaxStepsExceeded: If an output interval takes more than ``max_num_steps`` steps, or an event is not
             reached in as many, or by a fixed-step method in 20000.
     """
-    # Not before the first solve: capture takes long to import.
-    from flashode.engines import repeats
 
-    asked = repeats.wish(rtol, atol, method, options, event_fn, verify)
-    repeated = None if asked is None else repeats.repeat(func, y0, t, asked, verify)
-    if repeated is not None:
-        problem, _, plan = repeated
-        return _answer(problem, solve(problem, plan))
-    problem = make_problem(
-        func,
-        y0,
-        t,
-        rtol=rtol,
-        atol=atol,
-        method=method,
-        options=options,
-        verify=verify,
-        event_fn=event_fn,
-    )
-    plan = choose(problem, None)
-    if asked is not None:
-        repeats.remember(problem, None, plan, t, asked)
+    def make() -> tuple[Problem, None]:
+        problem = make_problem(
+            func,
+            y0,
+            t,
+            rtol=rtol,
+            atol=atol,
+            method=method,
+            options=options,
+            verify=verify,
+            event_fn=event_fn,
+        )
+        return problem, None
+
+    asked = (rtol, atol, method, options, event_fn, verify)
+    problem, _, plan = _planned(func, y0, t, asked, verify, make)
     return _answer(problem, solve(problem, plan))
 
 
@@ -144,40 +150,78 @@ def odeint_adjoint(
         TypeError: As :func:`odeint`.
         SolverError: As :func:`odeint`, also from the backward pass.
     """
-    reverse = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options)
+
+    def make() -> tuple[Problem, Adjoint]:
+        problem = make_problem(
+            func,
+            y0,
+            t,
+            rtol=rtol,
+            atol=atol,
+            method=method,
+            options=options,
+            verify=verify,
+            event_fn=event_fn,
+        )
+        adjoint = make_adjoint(
+            problem,
+            method=method,
+            options=options,
+            adjoint_rtol=adjoint_rtol,
+            adjoint_atol=adjoint_atol,
+            adjoint_method=adjoint_method,
+            adjoint_options=adjoint_options,
+            adjoint_params=adjoint_params,
+        )
+        return problem, adjoint
+
+    reverse = ("adjoint", adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options)
+    asked = (rtol, atol, method, options, event_fn, verify, *reverse)
+    problem, adjoint, plan = _planned(func, y0, t, asked, verify, make, adjoint_params)
+    assert adjoint is not None
+    return _answer(problem, solve_with_adjoint(problem, adjoint, plan))
+
+
+@cache
+def _repeats() -> ModuleType:
+    """Not before the first solve: capture takes long to import."""
     from flashode.engines import repeats
 
-    asked = repeats.wish(rtol, atol, method, options, event_fn, verify, "adjoint", *reverse)
-    repeated = None if asked is None else repeats.repeat(func, y0, t, asked, verify, adjoint_params)
-    if repeated is not None:
-        problem, adjoint, plan = repeated
-        assert adjoint is not None
-        return _answer(problem, solve_with_adjoint(problem, adjoint, plan))
-    problem = make_problem(
-        func,
-        y0,
-        t,
-        rtol=rtol,
-        atol=atol,
-        method=method,
-        options=options,
-        verify=verify,
-        event_fn=event_fn,
-    )
-    adjoint = make_adjoint(
-        problem,
-        method=method,
-        options=options,
-        adjoint_rtol=adjoint_rtol,
-        adjoint_atol=adjoint_atol,
-        adjoint_method=adjoint_method,
-        adjoint_options=adjoint_options,
-        adjoint_params=adjoint_params,
-    )
+    return repeats
+
+
+def _planned(
+    func: Callable[..., Any],
+    y0: State,
+    t: torch.Tensor,
+    asked: tuple[object, ...],
+    verify: Verify,
+    make: Callable[[], tuple[Problem, Adjoint | None]],
+    adjoint_params: Iterable[torch.Tensor] | None = None,
+) -> tuple[Problem, Adjoint | None, Plan]:
+    """A problem, its adjoint and its plan: as an earlier solve had them, or made and remembered.
+
+    Args:
+        func: As for :func:`odeint`.
+        y0: Likewise.
+        t: Likewise.
+        asked: Every other argument.
+        verify: As for :func:`odeint`.
+        make: Makes the problem and its adjoint.
+        adjoint_params: As for :func:`odeint_adjoint`.
+    """
+    repeats = _repeats()
+    wish = repeats.wish(asked)
+    if wish is not None:
+        repeated: tuple[Problem, Adjoint | None, Plan] | None
+        repeated = repeats.repeat(func, y0, t, wish, verify, adjoint_params)
+        if repeated is not None:
+            return repeated
+    problem, adjoint = make()
     plan = choose(problem, adjoint)
-    if asked is not None:
-        repeats.remember(problem, adjoint, plan, t, asked)
-    return _answer(problem, solve_with_adjoint(problem, adjoint, plan))
+    if wish is not None:
+        repeats.remember(problem, adjoint, plan, t, wish)
+    return problem, adjoint, plan
 
 
 def _answer(problem: Problem, solved: Solved) -> Any:

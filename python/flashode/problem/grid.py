@@ -23,12 +23,13 @@ def fixed_grid(problem: Problem) -> torch.Tensor:
     options = problem.options
     assert isinstance(options, FixedOptions)
     t = problem.t
+    if options.on_outputs:
+        return t
     if options.step_size is not None:
         steps = torch.ceil((t[-1] - t[0]).detach() / _detached(options.step_size) + 1)
         grid = torch.arange(0, int(steps), dtype=t.dtype, device=t.device) * options.step_size + t[0]
         return torch.cat([grid[:-1], t[-1:]])
-    if options.grid_constructor is None:
-        return t
+    assert options.grid_constructor is not None
 
     def field(time: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return problem.direction * problem.field(problem.direction * time, y)

@@ -73,6 +73,11 @@ class FixedOptions:
     perturb: bool = False
     norm: Norm | None = None
 
+    @property
+    def on_outputs(self) -> bool:
+        """Whether the grid is the output times."""
+        return self.step_size is None and self.grid_constructor is None
+
 
 @dataclass(frozen=True)
 class ImplicitOptions(FixedOptions):
