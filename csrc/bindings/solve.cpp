@@ -228,11 +228,12 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
 }
 
 template <class Real>
-void evaluate(const BoundField& field, Address y, double t, std::int64_t steps, int stages) {
+cpu::Outcome evaluate(const BoundField& field, Address y, double t, std::int64_t steps, int stages) {
     const cpu::EvaluateRequest<Real> request{&field.field, pointer<const Real>(y), t, steps, stages};
-    interruptible([&](const cpu::Interrupt&) {
-        kernels<Real>(field.field).evaluate(request);
-        return cpu::Outcome{};
+    return interruptible([&](const cpu::Interrupt&) {
+        cpu::Outcome outcome;
+        outcome.waited = kernels<Real>(field.field).evaluate(request);
+        return outcome;
     });
 }
 
@@ -266,8 +267,8 @@ void bind_solve(py::module_& m) {
         .value("underflow", cpu::Status::underflow)
         .value("too_many_steps", cpu::Status::too_many_steps);
     py::class_<cpu::Outcome>(m, "Outcome")
-        .def_property_readonly("done",
-                               [](const cpu::Outcome& outcome) { return outcome.status == cpu::Status::done; })
+        .def_property_readonly(
+            "done", [](const cpu::Outcome& outcome) { return outcome.status == cpu::Status::done; })
         .def_readonly("status", &cpu::Outcome::status)
         .def_readonly("t", &cpu::Outcome::t)
         .def_readonly("dt", &cpu::Outcome::dt)

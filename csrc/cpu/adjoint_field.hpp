@@ -33,10 +33,10 @@ struct StageAccumulators {
     // Clearing a group's and adding it up takes about as long as a vjp of one of its tiles: that it has two
     // halves what this costs.
     static TileGroups groups_of(const Tape<Real>& tape, const Method& method, const Field& field) {
-        constexpr std::int64_t LEAST_TILES = 2;
+        const std::int64_t least = leaves_uniform(tape, method) ? TILES_SHARING : 2;
         const Tiles<Real> rows(field.batch, field.segments);
         const auto sets = static_cast<std::size_t>(stages_of(method));
-        return {rows.count(), LEAST_TILES, tape.accumulator_size() * sets * sizeof(Real)};
+        return {rows.count(), least, tape.accumulator_size() * sets * sizeof(Real)};
     }
 
     // One set of rates a stage; the probe of the first step needs two.
@@ -64,8 +64,19 @@ class AugmentedTileField {
           cotangent_(static_cast<std::size_t>(n_)),
           accumulators_(&accumulators) {}
 
+    // As of TileField.
+    void leave_uniform() { field_.leave_uniform(); }
+
     // The vjps that follow are of tiles of this group.
     void enter(int group) { group_ = group; }
+
+    // Those of the stages first … last - 1 are done.
+    void leave(int first, int last) {
+        for (int stage = first; stage < last && field_.leaves_uniform(); ++stage) {
+            field_.accumulate_into(accumulators_->of_parameters(group_, stage));
+            accumulators_->of_time(group_, stage) -= field_.reverse_uniform(stage);
+        }
+    }
 
     void operator()(int stage, Real s, const Real* state, Real* rate) {
         field_(stage, s, state, rate);

@@ -25,8 +25,7 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
                   StageAccumulators<Real>& accumulators, TileGroups groups, Team& team, int kept_stages = 1)
         : Base(*request.method, Tiles<Real>(reversed.batch, reversed.segments),
                Tiles<Real>(reversed.batch, twice(reversed.segments, request)),
-               AugmentedTileField<Real>(reversed, tape, accumulators,
-                                        useful_slots(tape, *request.method, kept_stages)),
+               augmented(*request.method, reversed, tape, accumulators, kept_stages),
                ParameterQuadrature<Real>(request, reversed, tape, accumulators), nullptr, groups, team),
           a_(rows_.total()),
           q_(static_cast<std::size_t>(quadrature_.size())) {
@@ -80,6 +79,14 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     }
 
    private:
+    static AugmentedTileField<Real> augmented(const Method& method, const Field& reversed,
+                                              const Tape<Real>& tape, StageAccumulators<Real>& accumulators,
+                                              int kept_stages) {
+        AugmentedTileField<Real> field(reversed, tape, accumulators, useful_slots(tape, method, kept_stages));
+        if (flashode::cpu::leaves_uniform(tape, method)) field.leave_uniform();
+        return field;
+    }
+
     // Those of y, then those of a.
     static std::vector<Segment> twice(const std::vector<Segment>& segments,
                                       const ContinuousRequest<Real>& request) {

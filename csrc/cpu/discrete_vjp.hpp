@@ -44,18 +44,19 @@ class DiscreteAdjoint {
           tape_(tape),
           tiles_(request.field->batch, request.field->segments),
           field_(*request.field, tape, tableau_.stages + (method_.cubic ? 2 : 0)),
-          grad_constants_(static_cast<std::size_t>(tiles_.size())),
-          reversed_{field_, tiles_, grad_constants_.data()},
+          reversed_{field_, tiles_, nullptr},
           accumulator_(tape.accumulator_size()),
           interpolant_(interpolant(method_)),
           carries_(tableau_.adaptive && !tableau_.fsal) {
         const auto n = static_cast<std::size_t>(tiles_.size());
         const auto stages = static_cast<std::size_t>(tableau_.stages);
         for (Rows<Real>* rows : {&stages_, &grad_stages_, &stage_inputs_}) rows->resize(n * stages);
-        for (Rows<Real>* rows : {&grad_y_, &grad_y0_, &grad_mid_, &grad_first_, &grad_last_, &scratch_, &y0_,
-                                 &y1_, &y_mid_, &f_start_, &f_end_}) {
+        for (Rows<Real>* rows :
+             {&grad_y0_, &grad_mid_, &grad_first_, &scratch_, &y0_, &y1_, &y_mid_, &f_start_, &f_end_}) {
             rows->resize(n);
         }
+        kept_.resize(static_cast<std::size_t>(tiles_together(request, tape)) * KEPT * n);
+        if (tiles_together(request, tape) > 1) field_.leave_uniform();
         if (tableau_.implicit) implicit_.emplace(tableau_, tiles_);
         while (moving_ < log_.steps.size() && !log_.steps[moving_].stopped) ++moving_;
         first_time_of_step_.assign(log_.steps.size() + 1, request.time_count);
@@ -69,31 +70,60 @@ class DiscreteAdjoint {
         field_.accumulate_into(accumulator());
     }
 
+    // How many tiles go back step by step together: one, unless they share work.
+    static std::int64_t tiles_together(const DiscreteRequest<Real>& request, const Tape<Real>& tape) {
+        // Gradients in times would have to be sorted by what moves the stages at hand.
+        return leaves_uniform(tape, *request.method) && request.grad_times == nullptr ? TILES_SHARING : 1;
+    }
+
     // Reverses tiles first … last - 1, adding what they leave to `sums`, until stop() is true.
     template <class Stop>
     void run(std::int64_t first, std::int64_t last, GradientSums& sums, const Stop& stop) {
         sums_ = &sums;
         total_pointers_ = sums.by_parameter();
-        for (std::int64_t tile = first; tile < last; ++tile) {
-            std::fill(grad_y_.begin(), grad_y_.end(), Real(0));
-            std::fill(grad_last_.begin(), grad_last_.end(), Real(0));
-            std::fill(grad_constants_.begin(), grad_constants_.end(), Real(0));
-            const auto at = static_cast<std::size_t>(tile);
-            tiles_.unpack(false, request_.constants + at * tiles_.packed_size(false), y0_.data());
-            for (std::size_t s = log_.steps.size(); s-- > 0;) {
-                if (stop()) return;
-                reverse_step(tile, s);
-                if (s % STEPS_BETWEEN_FOLDS == 0) fold();
-            }
-            for (std::int64_t j = 0; j < at_start_; ++j) add_cotangent(tile, j, Real(1), grad_y_.data());
-            tiles_.copy_constants(grad_constants_.data(), grad_y_.data());
-            tiles_.store(tile, grad_y_.data(), request_.grad_y0);
+        const std::int64_t together = tiles_together(request_, tape_);
+        for (; first < last && !stop(); first += together) {
+            reverse_tiles(first, std::min(first + together, last), stop);
         }
     }
 
    private:
-    // Partial sums of some hundred terms are added up in double.
+    template <class Stop>
+    void reverse_tiles(std::int64_t first, std::int64_t last, const Stop& stop) {
+        std::fill(kept_.begin(), kept_.end(), Real(0));
+        for (std::size_t s = log_.steps.size(); s-- > 0;) {
+            if (stop()) return;
+            for (std::int64_t tile = first; tile < last; ++tile) {
+                enter(tile, tile - first);
+                reverse_step(tile, s);
+            }
+            for (int stage = 0; field_.leaves_uniform() && stage < tableau_.stages + 1; ++stage) {
+                field_.reverse_uniform(stage);
+            }
+            if (s % (STEPS_BETWEEN_FOLDS / static_cast<std::size_t>(last - first)) == 0) fold();
+        }
+        for (std::int64_t tile = first; tile < last; ++tile) {
+            enter(tile, tile - first);
+            for (std::int64_t j = 0; j < at_start_; ++j) add_cotangent(tile, j, Real(1), grad_y_);
+            tiles_.copy_constants(grad_constants_, grad_y_);
+            tiles_.store(tile, grad_y_, request_.grad_y0);
+        }
+    }
+
+    // Takes up a tile where the step behind the one at hand has left it.
+    void enter(std::int64_t tile, std::int64_t place) {
+        const auto n = static_cast<std::size_t>(tiles_.size());
+        grad_y_ = &kept_[static_cast<std::size_t>(place) * KEPT * n];
+        grad_last_ = grad_y_ + n;
+        grad_constants_ = grad_last_ + n;
+        reversed_.grad_constants = grad_constants_;
+        const std::size_t constants = tiles_.packed_size(false);
+        tiles_.unpack(false, request_.constants + static_cast<std::size_t>(tile) * constants, y0_.data());
+    }
+
+    // Of one tile: partial sums of some hundred terms are added up in double.
     static constexpr std::size_t STEPS_BETWEEN_FOLDS = 32;
+    static_assert(STEPS_BETWEEN_FOLDS >= std::size_t{TILES_SHARING});
 
     Real* accumulator() { return accumulator_.empty() ? nullptr : accumulator_.data(); }
 
@@ -194,15 +224,15 @@ class DiscreteAdjoint {
         if (dense && interpolant_ == Interpolant::cubic) reverse_end(s);
 
         numerics::StepCotangents<Real> from;
-        from.y1 = grad_y_.data();
+        from.y1 = grad_y_;
         if (dense) from.k_first = grad_first_.data();
         if (dense && tableau_.adaptive) from.y_mid = grad_mid_.data();
-        if ((dense && tableau_.adaptive) || carries_) from.k_last = grad_last_.data();
+        if ((dense && tableau_.adaptive) || carries_) from.k_last = grad_last_;
         numerics::StepTimeGradients<Real> grad_times;
         Real* grad_k = grad_stages_.data();
         if (implicit_) {
-            grad_times = (*implicit_)(field_, reversed_, times.dt, n, stages_.data(), grad_y_.data(),
-                                      accumulator(), grad_k, scratch_.data(), stage_inputs_.data());
+            grad_times = (*implicit_)(field_, reversed_, times.dt, n, stages_.data(), grad_y_, accumulator(),
+                                      grad_k, scratch_.data(), stage_inputs_.data());
         } else if (stretches(s)) {
             grad_times = numerics::step_vjp<true>(tableau_, reversed_, times.dt, n, stages_.data(), from,
                                                   grad_k, scratch_.data(), stage_inputs_.data());
@@ -210,17 +240,17 @@ class DiscreteAdjoint {
             grad_times = numerics::step_vjp<false>(tableau_, reversed_, times.dt, n, stages_.data(), from,
                                                    grad_k, scratch_.data(), stage_inputs_.data());
         }
-        std::copy(stage_inputs_.data(), stage_inputs_.data() + n, grad_y_.data());
-        numerics::add_scaled(n, Real(1), grad_y0_.data(), grad_y_.data());
-        std::fill(grad_last_.begin(), grad_last_.end(), Real(0));
+        std::copy(stage_inputs_.data(), stage_inputs_.data() + n, grad_y_);
+        numerics::add_scaled(n, Real(1), grad_y0_.data(), grad_y_);
+        std::fill(grad_last_, grad_last_ + n, Real(0));
         if (carries(s)) {
-            std::copy(grad_k, grad_k + n, grad_last_.data());
+            std::copy(grad_k, grad_k + n, grad_last_);
         } else if (!implicit_) {
             grad_times.start += reversed_.vjp(0, grad_k, scratch_.data());
-            numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_.data());
+            numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_);
         } else if (dense) {
             grad_times.start += reversed_.vjp(start_slot(), grad_first_.data(), scratch_.data());
-            numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_.data());
+            numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_);
         }
         const auto grad_dt = static_cast<double>(grad_times.dt);
         add_time_gradients(s, static_cast<double>(grad_times.start) - grad_dt, grad_dt);
@@ -231,13 +261,13 @@ class DiscreteAdjoint {
         const auto w = dense_weights<Real>(method_, x);
         const Real dt = static_cast<Real>(step.dt);
         const int n = tiles_.size();
-        add_cotangent(tile, j, w.y1, grad_y_.data());
+        add_cotangent(tile, j, w.y1, grad_y_);
         const Real* cotangent = scratch_.data();
         numerics::add_scaled(n, w.y0, cotangent, grad_y0_.data());
         if (tableau_.adaptive) numerics::add_scaled(n, w.y_mid, cotangent, grad_mid_.data());
         if (interpolant_ != Interpolant::linear) {
             numerics::add_scaled(n, dt * w.f0, cotangent, grad_first_.data());
-            numerics::add_scaled(n, dt * w.f1, cotangent, grad_last_.data());
+            numerics::add_scaled(n, dt * w.f1, cotangent, grad_last_);
         }
         if (!sums_->with_times() || (interpolant_ == Interpolant::linear && x == 1.0))
             return;  // on a grid point the line is y1 itself
@@ -264,8 +294,8 @@ class DiscreteAdjoint {
 
     // The slope at the end of a step that cubic output has asked for.
     void reverse_end(std::size_t s) {
-        const Real grad_t = reversed_.vjp(tableau_.stages, grad_last_.data(), scratch_.data());
-        numerics::add_scaled(tiles_.size(), Real(1), scratch_.data(), grad_y_.data());
+        const Real grad_t = reversed_.vjp(tableau_.stages, grad_last_, scratch_.data());
+        numerics::add_scaled(tiles_.size(), Real(1), scratch_.data(), grad_y_);
         add_time_gradients(s, 0.0, static_cast<double>(grad_t));
     }
 
@@ -300,7 +330,6 @@ class DiscreteAdjoint {
     const Tape<Real>& tape_;
     Tiles<Real> tiles_;
     TileField<Real> field_;
-    Rows<Real> grad_constants_;
     ApartFromConstants<Real> reversed_;
     Rows<Real> accumulator_;
     GradientSums* sums_ = nullptr;         // of the group at hand
@@ -314,11 +343,16 @@ class DiscreteAdjoint {
     Rows<Real> stages_;
     Rows<Real> grad_stages_;
     Rows<Real> stage_inputs_;
-    Rows<Real> grad_y_;   // of the state at the end of the step at hand, then at its start
+    // Of each tile that goes back together: its gradient in the state at the end of the step at hand, then at
+    // its start; that in the step's last slope; and that in its constants.
+    static constexpr std::size_t KEPT = 3;
+    Rows<Real> kept_;
+    Real* grad_y_ = nullptr;  // of the tile at hand, in there
+    Real* grad_last_ = nullptr;
+    Real* grad_constants_ = nullptr;
     Rows<Real> grad_y0_;  // what dense output adds to it at the start
     Rows<Real> grad_mid_;
     Rows<Real> grad_first_;
-    Rows<Real> grad_last_;
     Rows<Real> scratch_;
     Rows<Real> y0_;
     Rows<Real> y1_;
@@ -333,7 +367,8 @@ void discrete_vjp(const DiscreteRequest<Real>& request, const Interrupt& interru
                           request.field->wants_gradient);
     const Tiles<Real> tiles(request.field->batch, request.field->segments);
     const GradientSums zero(request);
-    const TileGroups groups(tiles.count(), 1, zero.bytes());
+    const TileGroups groups(tiles.count(), DiscreteAdjoint<Real>::tiles_together(request, tape),
+                            zero.bytes());
     Team team(std::min(request.field->threads, groups.count()));
     std::vector<std::unique_ptr<DiscreteAdjoint<Real>>> workers;
     workers.reserve(static_cast<std::size_t>(team.size()));

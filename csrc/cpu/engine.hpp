@@ -219,7 +219,7 @@ struct Kernels {
     Outcome (*forward)(const ForwardRequest<Real>&, const Interrupt&);
     void (*discrete_vjp)(const DiscreteRequest<Real>&, const Interrupt&);
     Outcome (*continuous_vjp)(const ContinuousRequest<Real>&, const Interrupt&);
-    void (*evaluate)(const EvaluateRequest<Real>&);
+    double (*evaluate)(const EvaluateRequest<Real>&);  // seconds waited
 };
 
 struct KernelSet {

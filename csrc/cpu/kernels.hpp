@@ -1,5 +1,5 @@
-// The kernels of one instruction set, a file for each precision: compiling them is most of a build, and side
-// by side it takes half as long.
+// The kernels of one instruction set and layout, a file for each precision: compiling them is most of a
+// build, and side by side it takes half as long.
 #pragma once
 
 #include "cpu/engine.hpp"

@@ -57,10 +57,15 @@ class ParameterQuadrature {
         Real* rate = rates(stage);
         std::fill(rate, rate + size_, Real(0));
         const std::vector<Real*> by_parameter = split(rate);
+        // Groups first, as vectors: lanes are summed once.
+        Real* sum = accumulators_->of_parameters(0, stage);
         for (int group = 0; group < accumulators_->groups; ++group) {
             rate[0] += accumulators_->of_time(group, stage);
-            tape_->fold(accumulators_->of_parameters(group, stage), by_parameter.data());
+            if (group == 0 || sum == nullptr) continue;
+            numerics::add_scaled(static_cast<int>(accumulators_->size), Real(1),
+                                 accumulators_->of_parameters(group, stage), sum);
         }
+        tape_->fold(sum, by_parameter.data());
         for (const Transpose& transpose : transposes_) join(transpose, by_parameter);
     }
 

@@ -10,7 +10,7 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(FLASHODE_LONE)
 inline constexpr int VECTOR_BYTES = 64;
 #elif defined(__AVX__)
 inline constexpr int VECTOR_BYTES = 32;

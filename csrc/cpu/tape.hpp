@@ -36,7 +36,6 @@ struct TapeOp {
     std::vector<bool> assigns;  // for each input: the reverse sweep writes its gradient first here
     bool live = false;          // the output depends on it
     bool uniform = false;       // it depends on t and parameters alone: all trajectories have the same
-    bool reversed = false;      // and a gradient passes through it
     int weight_slot = -1;
     int bias_slot = -1;
 };
@@ -49,6 +48,8 @@ class Tape {
     // `wants_gradient[p]` tells for which parameters a reverse sweep accumulates.
     Tape(const program::Program& program, const void* const* parameters,
          const std::vector<bool>& wants_gradient);
+    Tape(const Tape&) = delete;  // it points into itself
+    Tape& operator=(const Tape&) = delete;
 
     int width() const { return program_.width(); }
     std::size_t values_size() const { return values_size_; }
@@ -70,7 +71,18 @@ class Tape {
     bool has_uniform_work() const { return has_uniform_work_; }
     // From the output's gradient, which stands in `grads` already, to those of y and t (written, not added)
     // and of the parameters (added to `accumulator`; null to leave them out).
-    void reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const;
+    void reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const {
+        reverse_ops(reverse_apart_, values, grads, transposed, accumulator);
+        reverse_ops(reverse_uniform_, values, grads, transposed, accumulator);
+    }
+    // The same in two halves, the second once for many tiles whose uniform values are the same: first to the
+    // gradient of y, and to those of uniform values, added to `uniform`; then from these, which are cleared,
+    // to those of t and of the parameters.
+    void reverse_apart(const Real* values, Real* grads, Real* transposed, Real* accumulator,
+                       Real* uniform) const;
+    void reverse_uniform(const Real* values, Real* uniform, Real* grads, Real* transposed,
+                         Real* accumulator) const;
+    std::size_t uniform_size() const { return uniform_size_; }
     // Adds what an accumulator holds to the parameters' gradients; those not wanted may be null.
     template <class Total>
     void fold(const Real* accumulator, Total* const* gradients) const;
@@ -83,8 +95,11 @@ class Tape {
     int add_row_slot(int parameter, int rows);
     int add_slot(const GradientSlot<Real>& slot);
     void resolve(const program::Op& op);
-    void plan_reverse();
     void find_uniform();
+    void plan_reverse();
+    void plan_reverse(bool uniform, std::vector<bool>& needed, std::vector<const TapeOp<Real>*>& order);
+    void reverse_ops(const std::vector<const TapeOp<Real>*>& order, const Real* values, Real* grads,
+                     Real* transposed, Real* accumulator) const;
     void forward_op(const TapeOp<Real>& op, Real* values) const;
     void forward_dense(const TapeOp<Real>& op, Real* values) const;
     void reverse_dense(const TapeOp<Real>& op, const Real* values, Real* grads, Real* transposed,
@@ -99,7 +114,13 @@ class Tape {
     std::vector<std::size_t> offsets_;
     std::vector<TapeOp<Real>> ops_;
     std::vector<GradientSlot<Real>> slots_;
-    std::vector<bool> receives_gradient_;
+    std::vector<bool> is_uniform_;         // by value
+    std::vector<bool> receives_gradient_;  // likewise
+    // Of the operations through which a gradient passes, those of each trajectory, then those of all.
+    std::vector<const TapeOp<Real>*> reverse_apart_;
+    std::vector<const TapeOp<Real>*> reverse_uniform_;
+    std::vector<int> handed_over_;  // uniform values whose gradients the former leave to the latter
+    std::size_t uniform_size_ = 0;
     std::size_t values_size_ = 0;
     std::size_t accumulator_size_ = 0;
     std::size_t transpose_size_ = 0;

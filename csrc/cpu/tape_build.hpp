@@ -21,8 +21,8 @@ Tape<Real>::Tape(const program::Program& program, const void* const* parameters,
     }
     ops_.reserve(program.ops.size());
     for (const program::Op& op : program.ops) resolve(op);
-    plan_reverse();
     find_uniform();
+    plan_reverse();
 }
 
 template <class Real>
@@ -75,39 +75,55 @@ void Tape<Real>::resolve(const program::Op& op) {
     ops_.push_back(std::move(resolved));
 }
 
+template <class Real>
+void Tape<Real>::find_uniform() {
+    is_uniform_.assign(program_.widths.size(), false);
+    is_uniform_[program::VALUE_T] = true;
+    for (TapeOp<Real>& op : ops_) {
+        const std::vector<int>& inputs = op.op->inputs;
+        op.uniform = std::all_of(inputs.begin(), inputs.end(),
+                                 [&](int value) { return is_uniform_[static_cast<std::size_t>(value)]; });
+        is_uniform_[static_cast<std::size_t>(op.op->out)] = op.uniform;
+    }
+}
+
 // Walks backwards once to find which operations the output depends on, which values receive a gradient, and
-// which operation is the first to write it: that one assigns, so no buffer is cleared in a reverse sweep.
+// which operation is the first to write it: that one assigns, so no buffer is cleared in a reverse sweep. No
+// uniform operation depends on another kind, so that they can come last.
 template <class Real>
 void Tape<Real>::plan_reverse() {
     std::vector<bool> needed(program_.widths.size(), false);
     receives_gradient_.assign(program_.widths.size(), false);
     needed[static_cast<std::size_t>(program_.output)] = true;
     receives_gradient_[static_cast<std::size_t>(program_.output)] = true;
+    plan_reverse(false, needed, reverse_apart_);
+    for (int value = 0; value < static_cast<int>(program_.widths.size()); ++value) {
+        const auto at = static_cast<std::size_t>(value);
+        if (!is_uniform_[at] || !receives_gradient_[at]) continue;
+        handed_over_.push_back(value);
+        uniform_size_ += static_cast<std::size_t>(rows(value) * LANES<Real>);
+    }
+    plan_reverse(true, needed, reverse_uniform_);
+}
+
+template <class Real>
+void Tape<Real>::plan_reverse(bool uniform, std::vector<bool>& needed,
+                              std::vector<const TapeOp<Real>*>& order) {
     for (auto op = ops_.rbegin(); op != ops_.rend(); ++op) {
+        if (op->uniform != uniform) continue;
         const program::Op& what = *op->op;
         op->live = needed[static_cast<std::size_t>(what.out)];
+        has_uniform_work_ = has_uniform_work_ || (uniform && op->live && !what.inputs.empty());
         const bool receives = receives_gradient_[static_cast<std::size_t>(what.out)];
-        op->reversed = receives && what.inputs.empty();
+        bool reversed = receives && what.inputs.empty();
         for (std::size_t i = 0; i < what.inputs.size(); ++i) {
             const auto value = static_cast<std::size_t>(what.inputs[i]);
             const bool passes = receives && program::passes_gradient(what, i);
             op->assigns.push_back(passes && !receives_gradient_[value]);
             if (op->live) needed[value] = true;
-            if (passes) op->reversed = receives_gradient_[value] = true;
+            if (passes) reversed = receives_gradient_[value] = true;
         }
-    }
-}
-
-template <class Real>
-void Tape<Real>::find_uniform() {
-    std::vector<bool> uniform(program_.widths.size(), false);
-    uniform[program::VALUE_T] = true;
-    for (TapeOp<Real>& op : ops_) {
-        const std::vector<int>& inputs = op.op->inputs;
-        op.uniform = std::all_of(inputs.begin(), inputs.end(),
-                                 [&](int value) { return uniform[static_cast<std::size_t>(value)]; });
-        uniform[static_cast<std::size_t>(op.op->out)] = op.uniform;
-        has_uniform_work_ = has_uniform_work_ || (op.uniform && op.live && !inputs.empty());
+        if (reversed) order.push_back(&*op);
     }
 }
 

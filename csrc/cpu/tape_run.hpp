@@ -192,9 +192,32 @@ void Tape<Real>::forward_dense(const TapeOp<Real>& resolved, Real* values) const
 }
 
 template <class Real>
-void Tape<Real>::reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const {
-    for (auto op = ops_.rbegin(); op != ops_.rend(); ++op) {
-        if (!op->reversed) continue;
+void Tape<Real>::reverse_apart(const Real* values, Real* grads, Real* transposed, Real* accumulator,
+                               Real* uniform) const {
+    reverse_ops(reverse_apart_, values, grads, transposed, accumulator);
+    for (const int value : handed_over_) {
+        const int n = rows(value) * LANES<Real>;
+        detail::put(false, n, grads + offset(value), uniform);
+        uniform += n;
+    }
+}
+
+template <class Real>
+void Tape<Real>::reverse_uniform(const Real* values, Real* uniform, Real* grads, Real* transposed,
+                                 Real* accumulator) const {
+    for (const int value : handed_over_) {
+        const int n = rows(value) * LANES<Real>;
+        std::copy(uniform, uniform + n, grads + offset(value));
+        std::fill(uniform, uniform + n, Real(0));
+        uniform += n;
+    }
+    reverse_ops(reverse_uniform_, values, grads, transposed, accumulator);
+}
+
+template <class Real>
+void Tape<Real>::reverse_ops(const std::vector<const TapeOp<Real>*>& order, const Real* values, Real* grads,
+                             Real* transposed, Real* accumulator) const {
+    for (const TapeOp<Real>* op : order) {
         if (op->op->kind == program::OpKind::dense) {
             reverse_dense(*op, values, grads, transposed, accumulator);
         } else if (op->op->kind == program::OpKind::dense_dynamic) {

@@ -15,6 +15,17 @@ inline int useful_slots(const Tape<Real>& tape, const Method& method, int needed
     return tape.has_uniform_work() ? std::max(needed, method.tableau.stages) : needed;
 }
 
+// Whether vjps leave gradients in what all trajectories share to be handed on once for many tiles. The
+// equations of implicit methods are not solved stage by stage.
+template <class Real>
+inline bool leaves_uniform(const Tape<Real>& tape, const Method& method) {
+    return tape.has_uniform_work() && !method.tableau.implicit;
+}
+
+// As many tiles as make what is done once for them a small part of all, where a network makes a field's
+// weights.
+inline constexpr std::int64_t TILES_SHARING = 8;
+
 template <class Real>
 class TileField {
    public:
@@ -34,6 +45,25 @@ class TileField {
 
     // Nothing that evaluations leave depends on the group that a tile belongs to.
     void enter(int) {}
+    void leave(int, int) {}
+
+    // The vjps that follow leave gradients in what all trajectories share to reverse_uniform(): for tiles
+    // that are evaluated stage by stage, each of as many as are kept.
+    void leave_uniform() {
+        left_.resize(values_.size() / tape_.values_size());
+        uniform_.resize(tape_.uniform_size() * left_.size());
+    }
+
+    bool leaves_uniform() const { return !left_.empty(); }
+
+    // Hands on what vjps at this stage have left; returns the gradient in t summed over lanes.
+    Real reverse_uniform(int stage) {
+        const std::size_t at = slot(stage);
+        if (!left_[at]) return Real(0);
+        left_[at] = false;
+        tape_.reverse_uniform(values(at), uniform(at), grads_.data(), transposed_.data(), accumulator_);
+        return grad_t();
+    }
 
     // Where the next vjps add parameter gradients; null to leave them out.
     void accumulate_into(Real* accumulator) { accumulator_ = accumulator; }
@@ -46,28 +76,36 @@ class TileField {
         for (int e = 0; e < size_; ++e) dydt[e] = direction_ * out[e];
     }
 
-    // grad_y = J^T cotangent at the kept stage; returns the gradient in t summed over lanes.
+    // grad_y = J^T cotangent at the kept stage; returns the gradient in t summed over lanes, unless that is
+    // left to reverse_uniform().
     Real vjp(int stage, const Real* cotangent, Real* grad_y) {
         Real* grad_out = grads_.data() + tape_.output_offset();
         for (int e = 0; e < size_; ++e) grad_out[e] = direction_ * cotangent[e];
-        tape_.reverse(values(slot(stage)), grads_.data(), transposed_.data(), accumulator_);
+        const std::size_t at = slot(stage);
+        if (!leaves_uniform()) {
+            tape_.reverse(values(at), grads_.data(), transposed_.data(), accumulator_);
+        } else {
+            left_[at] = true;
+            tape_.reverse_apart(values(at), grads_.data(), transposed_.data(), accumulator_, uniform(at));
+        }
         if (tape_.uses_y()) {
             const Real* from = grads_.data() + tape_.y_offset();
             std::copy(from, from + size_, grad_y);
         } else {
             std::fill(grad_y, grad_y + size_, Real(0));
         }
-        Real grad_t = Real(0);
-        if (tape_.uses_t()) {
-            const Real* from = grads_.data() + tape_.t_offset();
-            for (int l = 0; l < LANES<Real>; ++l) grad_t += from[l];
-        }
-        return direction_ * grad_t;
+        return leaves_uniform() ? Real(0) : grad_t();
     }
 
    private:
     std::size_t slot(int stage) const { return static_cast<std::size_t>(stage < kept_stages_ ? stage : 0); }
     Real* values(std::size_t slot) { return values_.data() + slot * tape_.values_size(); }
+    Real* uniform(std::size_t slot) { return uniform_.data() + slot * tape_.uniform_size(); }
+
+    Real grad_t() const {
+        if (!tape_.uses_t()) return Real(0);
+        return direction_ * sum_of_lanes(grads_.data() + tape_.t_offset());
+    }
 
     // False where it was the same before: to the bit, as one over zero has a sign.
     bool set_time(std::size_t slot, Real t) {
@@ -85,6 +123,8 @@ class TileField {
     Rows<Real> values_;
     Rows<Real> grads_;
     Rows<Real> transposed_;
+    Rows<Real> uniform_;      // for each stage, gradients in what all trajectories share
+    std::vector<bool> left_;  // for each stage, whether there are any; empty where none are left
     Real* accumulator_ = nullptr;
 };
 

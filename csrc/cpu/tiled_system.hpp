@@ -240,6 +240,7 @@ class TiledSystem {
             quadrature_.clear(group, first, last);
             space.field.enter(group);
             for (std::int64_t i = groups_.begin(group); i < groups_.end(group); ++i) visit(space, i);
+            space.field.leave(first, last);
         });
         if constexpr (!std::is_same_v<Quadrature, NoQuadrature>) {
             team_.run(last - first, [&](int, int stage) { quadrature_.close(first + stage); });

@@ -247,13 +247,13 @@ inline void add_group_sums(const std::vector<NormGroup>& groups, int used_lanes,
     for (std::size_t g = 0; g < groups.size(); ++g) {
         if constexpr (LANES<Real> == 1) {
             sums[g] += static_cast<double>(sum_over<Real>(groups[g].begin, groups[g].end, term));
-            continue;
+        } else {
+            Real lanes[LANES<Real>] = {};
+            for (int d = groups[g].begin; d < groups[g].end; ++d) {
+                for (int l = 0; l < LANES<Real>; ++l) lanes[l] += term(d * LANES<Real> + l);
+            }
+            for (int l = 0; l < used_lanes; ++l) sums[g] += static_cast<double>(lanes[l]);
         }
-        Real lanes[LANES<Real>] = {};
-        for (int d = groups[g].begin; d < groups[g].end; ++d) {
-            for (int l = 0; l < LANES<Real>; ++l) lanes[l] += term(d * LANES<Real> + l);
-        }
-        for (int l = 0; l < used_lanes; ++l) sums[g] += static_cast<double>(lanes[l]);
     }
 }
 

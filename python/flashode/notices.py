@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import warnings
 from pathlib import Path
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
+_counter = threading.local()
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
@@ -17,4 +19,10 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
         level += 1
+    _counter.given = given() + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def given() -> int:
+    """How many this thread has given, those among them that a filter hid."""
+    return getattr(_counter, "given", 0)

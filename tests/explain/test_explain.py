@@ -222,8 +222,11 @@ def test_two_trajectories_of_a_large_field_need_no_warning() -> None:
 
     y0 = torch.ones(2, 300)
     assert "plain torch is faster" in explain(large, y0).declined["native"]
-    # One by itself leaves no lane idle.
+    # The features of one by itself fill the lanes, while its weights stay in the caches.
     assert explain(large, y0[:1]).engine == "native"
+    larger = nn.Linear(1500, 1500)
+    declined = explain(lambda t, y: torch.tanh(larger(y)), torch.ones(1, 1500)).declined["native"]
+    assert "large enough for plain torch to be faster" in declined
     # Where it warned, pytest would raise.
     flashode.odeint(large, y0, torch.linspace(0, 1, 2), method="euler")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -12,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import flashode
+from flashode import capture as capturing
+from flashode.engines import native_program, repeats
 from flashode.odeint import solve as front
 
 SOLVES = [flashode.odeint, flashode.odeint_adjoint]
@@ -45,8 +49,8 @@ def _field() -> Net:
     return Net()
 
 
-def _y0(seed: int = 0) -> Tensor:
-    return torch.randn(4, 3, generator=torch.Generator().manual_seed(seed))
+def _y0(seed: int = 0, batch: int = 4) -> Tensor:
+    return torch.randn(batch, 3, generator=torch.Generator().manual_seed(seed))
 
 
 def _t(end: float = 1.0) -> Tensor:
@@ -199,6 +203,165 @@ def test_tuples_other_kinds_and_transforms() -> None:
     with flashode.use_engine("auto"), pytest.warns(flashode.FallbackWarning, match="transform"):
         inside = torch.func.grad(lambda y: flashode.odeint(net, y, _t()).sum())(_y0())
     torch.testing.assert_close(inside, wanted.grad, rtol=1e-4, atol=1e-4)
+
+
+def _between(name: str, field: Net) -> None:
+    """A solve of seven trajectories that leaves nothing to be repeated, or something else."""
+    y0, t = _y0(batch=7), _t()
+    if name == "other settings":
+        flashode.odeint(field, y0, t, rtol=1e-5)
+    elif name == "the other gradient":
+        flashode.odeint_adjoint(field, y0, t)
+    elif name == "explain":
+        flashode.explain(field, y0)
+    elif name == "record":
+        with flashode.record():
+            flashode.odeint(field, y0, t)
+    elif name == "dense":
+        flashode.odeint_dense(field, y0, t[0], t[-1])
+    else:
+        flashode.odeint(field, y0, t, atol=torch.tensor(1e-6))
+
+
+@pytest.mark.parametrize(
+    "between", ["other settings", "the other gradient", "explain", "record", "dense", "a tensor"]
+)
+def test_a_solve_of_another_batch_is_laid_out_for_it(between: str) -> None:
+    field = _field()
+    flashode.odeint(field, _y0(), _t())
+    _between(between, field)
+    torch.testing.assert_close(
+        flashode.odeint(field, _y0(batch=7), _t()),
+        _eager(flashode.odeint, field, _y0(batch=7), _t()),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("solve", SOLVES)
+def test_two_threads_with_batches_of_their_own(solve: Callable[..., Tensor]) -> None:
+    field = _field()
+    expected = {batch: _eager(solve, field, _y0(batch=batch), _t()).detach() for batch in (4, 7)}
+    wrong: list[str] = []
+
+    def run(batch: int) -> None:
+        for _ in range(200):
+            states = solve(field, _y0(batch=batch), _t()).detach()
+            if not torch.allclose(states, expected[batch], rtol=1e-5, atol=1e-5):
+                wrong.append(f"{batch} trajectories")
+
+    threads = [threading.Thread(target=run, args=(batch,)) for batch in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("solve", SOLVES)
+@pytest.mark.parametrize("kind", ["state", "parameter", "times", "tuple"])
+def test_gradients_and_tuples_go_the_short_way(
+    solve: Callable[..., Any], kind: str, long_way: list[object]
+) -> None:
+    net = _field()
+
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, t: Tensor, y: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            return self.net(t, y[0]), -y[1]
+
+    field = Pair() if kind == "tuple" else net
+    seen = []
+    for _ in range(3):
+        y0: Any = _y0()
+        if kind == "state":
+            y0 = (_y0().requires_grad_() * 2) / 2  # as an encoder's
+        elif kind == "parameter":
+            y0 = nn.Parameter(_y0())
+        elif kind == "tuple":
+            y0 = (_y0(), torch.ones(4, 1))
+        t = _t().requires_grad_() if kind == "times" else _t()
+        states = solve(field, y0, t)
+        (states[0] if kind == "tuple" else states).sum().backward()
+        seen.append(len(long_way))
+    assert seen == [1, 1, 1]
+
+
+def test_blocks_of_one_class_take_turns_on_the_short_way(long_way: list[object]) -> None:
+    class Wide(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(width, width)
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return torch.tanh(self.layer(y))
+
+    blocks = [Wide(2), Wide(3)]
+    for _ in range(3):
+        for block in blocks:
+            y0 = torch.ones(4, block.layer.in_features)
+            flashode.odeint(block, y0, _t())
+            flashode.odeint(block, y0, _t().flip(0))
+    assert len(long_way) == 4
+
+
+def test_a_warning_comes_each_time() -> None:
+    field = _field()
+    for _ in range(3):
+        with pytest.warns(UserWarning, match="blah"):
+            flashode.odeint(field, _y0(), _t(), options={"blah": 1})
+
+
+def test_zeros_of_both_signs_are_different_times() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.where(1 / t > 0, y, -y)
+
+    t = torch.tensor([0.0, 1.0])
+    up = flashode.odeint(field, torch.ones(2, 1), t, method="euler")
+    down = flashode.odeint(field, torch.ones(2, 1), t * torch.tensor([-1.0, 1.0]), method="euler")
+    assert float(up[-1, 0]) == 2.0 and float(down[-1, 0]) == 0.0
+
+
+def test_counters_count_on_the_short_way(long_way: list[object]) -> None:
+    class Counting(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.nfe = 0
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.nfe += 1
+            return super().forward(t, y)
+
+    field = Counting()
+    flashode.odeint(field, _y0(), _t())
+    first, field.nfe = field.nfe, 0
+    flashode.odeint(field, _y0(), _t())
+    assert field.nfe == first > 0 and len(long_way) == 1
+
+
+def test_many_long_times_are_not_kept(long_way: list[object]) -> None:
+    field = _field()
+    t = torch.linspace(0.0, 1.0, repeats.MOST_TIMES + 1)
+    flashode.odeint(field, _y0(), t)
+    flashode.odeint(field, _y0(), t)
+    assert len(long_way) == 2
+
+
+def test_what_is_kept_goes_with_its_program() -> None:
+    field = _field()
+    flashode.odeint(field, _y0(), _t())
+    program = flashode.explain(field, _y0()).program
+    module = weakref.ref(native_program._compiled[id(program)].program)
+    del field, program
+    gc.disable()
+    try:
+        capturing._cache.clear()
+        assert module() is None
+    finally:
+        gc.enable()
 
 
 def test_nothing_of_the_users_is_kept() -> None:

@@ -27,6 +27,8 @@ from flashode.verify import Verify
 __all__ = ["Capture", "attempt", "capture", "meddling", "recapture"]
 
 MAX_DOUBTS = 3
+# Looked at before the state is: a stack of a few blocks of one class takes turns.
+MAX_RECENT = 3
 
 _cache = Cache()
 # One capture at a time: while one thread calls a function and undoes the effects, another must not.
@@ -73,14 +75,17 @@ def recapture(func: Field, y0: State, verify: Verify = "first") -> Capture | Dec
         y0: likewise.
         verify: likewise.
     """
-    entries = _cache.entries(func)
-    if not entries or verify == "always":
+    if verify == "always":
         return None
-    latest = entries[0]
-    if latest.alike is None or not (latest.compared or verify == "never"):
-        return None
-    bound = latest.check(func, latest.alike, y0) if undisturbed(latest.default_dtype) else None
-    return None if bound is None else latest.bind(bound)
+    for entry in _cache.entries(func)[:MAX_RECENT]:
+        if entry.alike is None or not (entry.compared or verify == "never"):
+            continue
+        if not undisturbed(entry.default_dtype):
+            return None
+        bound = entry.check(func, entry.alike, y0)
+        if bound is not None:
+            return entry.bind(bound)
+    return None
 
 
 def attempt(func: Field, call: Callable[[], object]) -> Exception | None:

@@ -12,10 +12,15 @@ from flashode.capture import Capture
 from flashode.declined import Declined
 from flashode.engines.layout import Layout
 from flashode.engines.native_program import Compiled, compiled
-from flashode.engines.native_scope import one_by_one, too_few_trajectories, too_large, useful_threads
+from flashode.engines.native_scope import (
+    alone,
+    too_few_trajectories,
+    too_large,
+    too_much_alone,
+    useful_threads,
+)
 from flashode.engines.parameter_gradients import connected_inputs, connected_rows
 from flashode.problem import Adjoint, Problem
-
 
 # Forms that the compiled module gives a field are kept: a training step takes two, with the same memory.
 _MOST_BOUND = 8
@@ -23,7 +28,7 @@ _MOST_BOUND = 8
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """What is the same for every solve with a Program and with states of one kind; it holds no tensor.
+    """What is the same for every solve with a Program and with states of one shape; it holds no tensor.
 
     Attributes:
         module: The compiled module.
@@ -31,7 +36,7 @@ class Form:
         direction: Solver time is this times the user's.
         detaches: Whether inputs are to be detached where no gradient reaches them, and there are such.
         operations: Of an evaluation of the whole batch.
-        lone: Whether trajectories are solved one after another, instead of side by side.
+        lone: Whether a trajectory's features, not trajectories, fill the vectors' lanes.
         bound: The compiled module's forms of it, by the addresses and settings that they were made with.
     """
 
@@ -116,8 +121,11 @@ def make_field(
         carried = connected_rows(carried, made.reach, program.widths[1])
     layout = Layout(problem.structure, capture.batched, carried)
     methods = (problem.method,) if adjoint is None else (problem.method, adjoint.method)
-    lone = one_by_one(layout.batch, methods)
-    reason = None if lone else too_few_trajectories(made.cost, layout.batch, problem.y0.element_size())
+    lone = alone(layout.batch, methods)
+    if lone:
+        reason = too_much_alone(made.cost)
+    else:
+        reason = too_few_trajectories(made.cost, layout.batch, problem.y0.element_size())
     if reason is not None:
         return Declined(reason, expected=True)
     detaches = connected and len(made.reach.parameters) < len(program.parameter_shapes)

@@ -73,11 +73,13 @@ class Recipe(NamedTuple):
     @staticmethod
     def of(module: Any, problem: Problem, adjoint: Adjoint | None) -> Recipe:
         """The recipe of a problem and all of its kind."""
-        made, of = module.Method, problem
-        names = ("forward", "discrete_vjp", "continuous_vjp", "evaluate")
+        made, of, precision = module.Method, problem, PRECISIONS[problem.y0.dtype]
         return Recipe(
             module,
-            *(getattr(module, f"{name}_{PRECISIONS[problem.y0.dtype]}") for name in names),
+            getattr(module, f"forward_{precision}"),
+            getattr(module, f"discrete_vjp_{precision}"),
+            getattr(module, f"continuous_vjp_{precision}"),
+            getattr(module, f"evaluate_{precision}"),
             compiled_method(made, of.method, of.rtol, of.atol, of.options),
             None
             if adjoint is None
@@ -191,24 +193,29 @@ class NativePlan:
         checkpoints = tuple([None if part is None else torch.from_numpy(part) for part in kept])
         return Forward(states, statistics, Record(log, parameters, times, points), checkpoints, found)
 
-    def evaluate(self, steps: int) -> int:
-        """Evaluates the field alone as often as so many steps do, for who wants to know how long that takes.
+    @property
+    def stages(self) -> int:
+        """How often a step evaluates the field."""
+        return self._problem.tableau.stages
+
+    def evaluate(self, steps: int) -> float:
+        """Evaluates the field alone as often as so many steps do.
 
         Returns:
-            How often that was.
+            The seconds that an evaluation took, less those that the calling thread waited for others.
         """
         problem, field = self._problem, self.field
         parameters = tuple(map(plain, self._inputs))
         y0 = self._layout.memory(problem.y0)
-        stages = problem.tableau.stages
-        self.recipe.evaluate(
+        stages = self.stages
+        outcome = self.recipe.evaluate(
             field.bound(parameters),
             y0.data_ptr(),
             problem.times[0],
             steps,
             stages,
         )
-        return steps * stages
+        return float(outcome.seconds - outcome.waited) / (steps * stages)
 
     def discrete_vjp(
         self, record: object, checkpoints: tuple[Tensor | None, ...], grad_states: Tensor

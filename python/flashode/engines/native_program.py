@@ -31,16 +31,16 @@ class Compiled(NamedTuple):
         program: The compiled module's form of it.
         cost: Arithmetic operations of one evaluation.
         reach: What gradients reach.
-        repeats: See :func:`known`.
     """
 
     program: Any
     cost: int
     reach: Reach
-    repeats: dict[Any, Any]
 
 
 _compiled: dict[int, Compiled] = {}
+# Not among the former, which these refer to: a cycle would outlive its Program.
+_known: dict[int, dict[Any, Any]] = {}
 
 
 def compiled(program: Program, builder_type: Any) -> Compiled:
@@ -48,17 +48,20 @@ def compiled(program: Program, builder_type: Any) -> Compiled:
     key = id(program)
     found = _compiled.get(key)
     if found is None:
-        found = _compiled[key] = Compiled(
-            translate(program, builder_type), cost(program), program.reach(), {}
-        )
-        weakref.finalize(program, _compiled.pop, key, None)
+        found = _compiled[key] = Compiled(translate(program, builder_type), cost(program), program.reach())
+        _known[key] = {}
+        weakref.finalize(program, _forget, key)
     return found
 
 
 def known(program: Program) -> dict[Any, Any]:
     """What is kept with a Program: the short ways to plans with it, by what solves ask for."""
-    found = _compiled.get(id(program))
-    return {} if found is None else found.repeats
+    return _known.get(id(program), {})
+
+
+def _forget(key: int) -> None:
+    _compiled.pop(key, None)
+    _known.pop(key, None)
 
 
 def translate(program: Program, builder_type: Any) -> Any:

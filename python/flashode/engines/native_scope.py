@@ -122,19 +122,31 @@ def useful_threads(operations: int) -> int:
     return torch.get_num_threads() if operations >= _LEAST_SHARED_OPERATIONS else 1
 
 
-# A tile of one trajectory has its features in the vectors' lanes, which other trajectories fill better.
-_MOST_ONE_BY_ONE = 1
+# Of a trajectory by itself, whose products of a matrix and a vector read each weight for one use. With more
+# operations plain torch is as fast, and has all threads; with as many in products of two matrices, which a
+# function of a whole batch consists of, it is faster.
+_MOST_OPERATIONS_ALONE = 2_000_000
 
 
-def one_by_one(batch: int, methods: Iterable[Method]) -> bool:
-    """Whether so many trajectories are solved one after another, instead of side by side.
+def alone(batch: int, methods: Iterable[Method]) -> bool:
+    """Whether the features of a single trajectory, not trajectories, fill the vectors' lanes.
 
     Args:
         batch: Trajectories.
         methods: Of the solve, and of its adjoint equations if there are any.
     """
     # Implicit methods are not compiled for that.
-    return batch <= _MOST_ONE_BY_ONE and not any(isinstance(m, Tableau) and m.implicit for m in methods)
+    return batch == 1 and not any(isinstance(m, Tableau) and m.implicit for m in methods)
+
+
+def too_much_alone(operations: int) -> str | None:
+    """Whether a single trajectory is so large that plain torch is faster, in words, or None."""
+    if operations <= _MOST_OPERATIONS_ALONE:
+        return None
+    return (
+        f"a function of {operations:,} operations of one trajectory, or of a batch whose trajectories depend "
+        f"on each other, is large enough for plain torch to be faster"
+    )
 
 
 def too_large(program: Program, most_rows: int, most_elements: int) -> str | None:

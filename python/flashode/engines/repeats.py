@@ -1,7 +1,8 @@
-"""The short way to a plan, for a solve that differs from an earlier one in what its tensors hold alone.
+"""The short way to a plan, for a solve like an earlier one: of the same kind of function and state.
 
 Checking arguments, choosing an engine and laying out memory take longer than a small solve. What they find
-out is kept with the Program, by what a solve asks for; what may have changed meanwhile is checked again.
+out is kept with the Program, by what a solve asks for; what may have changed meanwhile is checked again. The
+numbers in the function's tensors, in the state and in the times may be others.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ from flashode.verify import Verify
 
 # What a solve asks for beside its function, state and times.
 Wish = tuple[Any, ...]
-# With more wishes of one function something makes them up: they would only take memory.
+# With more wishes of one function something makes them up: they would only take memory, as long times would.
 MOST = 64
+MOST_TIMES = 4096
 
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 _ORDINARY = (Tensor, nn.Parameter)
-_NO_TENSOR = torch.empty(0)
+# Of times, those that NumPy reads as they are.
+_DTYPES = (torch.float32, torch.float64)
 _CALLBACKS = callback_names()
 _CALLBACKS_WITH_ADJOINT = (*callback_names(), *callback_names("_adjoint"))
 
@@ -73,10 +76,9 @@ class _Repeat:
     """A solve without its function and tensors.
 
     Attributes:
-        problem: What was solved, less these.
+        problem: What was solved; of its function and tensors nothing is left.
         adjoint: How its adjoint equations are, less their parameters; or None.
-        times: As the user gave them.
-        dtype: Of the times.
+        times: As the user gave them, every bit.
         memory: The same as the compiled module reads them.
         recipe: Of its plan.
         form: Of its field.
@@ -85,8 +87,7 @@ class _Repeat:
 
     problem: Problem
     adjoint: Adjoint | None
-    times: list[float]
-    dtype: torch.dtype
+    times: bytes
     memory: Tensor
     recipe: Recipe
     form: Form
@@ -104,7 +105,7 @@ def repeat(
     verify: Verify,
     adjoint_params: Iterable[Tensor] | None = None,
 ) -> Repeated | None:
-    """The problem, its adjoint and its plan, if an earlier solve differs in the content of tensors alone.
+    """The problem, its adjoint and its plan, if an earlier solve was like it in all but content and times.
 
     Args:
         func: As for :func:`flashode.odeint`.
@@ -114,33 +115,24 @@ def repeat(
         verify: As for :func:`flashode.odeint`.
         adjoint_params: As for :func:`flashode.odeint_adjoint`.
     """
-    if engines.watchers or not engines.allows("native") or type(t) not in _ORDINARY or not t.is_cpu:
+    if engines.watchers or not engines.allows("native") or not _is_ordinary(t):
         return None
-    capture = recapture(func, y0, verify)
-    found = known(capture.program).get(asked) if isinstance(capture, Capture) else None
-    if found is None or t.dtype is not found.dtype or _may_call_back(func, found.adjoint is not None):
+    capture = recapture(func, _detached(y0), verify)
+    if not isinstance(capture, Capture):
         return None
-    assert isinstance(capture, Capture)
-    return _repeated(found, capture, func, y0, t, adjoint_params)
-
-
-def _repeated(
-    found: _Repeat,
-    capture: Capture,
-    func: Callable[..., Any],
-    y0: State,
-    t: Tensor,
-    adjoint_params: Iterable[Tensor] | None,
-) -> Repeated | None:
+    times = t.detach().numpy()
+    found = known(capture.program).get(_key(asked, y0, t, times))
+    if found is None or _may_call_back(func, found.adjoint is not None):
+        return None
     state = y0 if isinstance(y0, Tensor) else make_state(y0)[0]
-    direction, times, given = found.problem.direction, found.problem.times, t.tolist()
-    solver_t, memory = t if direction > 0 else -t, found.memory
-    if given != found.times:
-        now, solver_t, times = make_times(t, state.device)
+    if times.tobytes() == found.times:
+        forward = found.problem.direction > 0
+        problem = found.problem.again(func, state, t if forward else -t, found.problem.times)
+        memory = found.memory
+    else:
+        _, solver_t, floats = make_times(t, state.device)
+        problem = found.problem.again(func, state, solver_t, floats)
         memory = memory_of(solver_t)
-        if now != direction:
-            return None
-    problem = found.problem.again(func, state, solver_t, times)
     adjoint = found.adjoint
     if adjoint is not None:
         adjoint = adjoint.again(adjoint_parameters(func, adjoint_params)[0])
@@ -148,34 +140,63 @@ def _repeated(
     return problem, adjoint, NativePlan(found.recipe, problem, adjoint, field, times=memory)
 
 
-def remember(problem: Problem, adjoint: Adjoint | None, plan: Plan, t: Tensor, asked: Wish) -> None:
-    """Keeps what was found out about a solve for those that will differ from it in content alone.
+def remember(
+    problem: Problem, adjoint: Adjoint | None, plan: Plan, y0: State, t: Tensor, asked: Wish
+) -> None:
+    """Keeps what was found out about a solve for others like it.
 
     Args:
         problem: What is to be solved.
         adjoint: How to solve its adjoint equations, or None.
         plan: How.
+        y0: The state as the user gave it.
         t: The times as the user gave them.
         asked: What else was asked for, all of it.
     """
     # What trajectories carry along is a matter of each solve.
     if not isinstance(plan, NativePlan) or problem.event is not None or plan.field.layout.carried:
         return
+    if not _is_ordinary(t) or len(t) > MOST_TIMES:
+        return
     repeats = known(plan.field.capture.program)
-    if len(repeats) >= MOST:
+    times = t.detach().numpy()
+    key = _key(asked, y0, t, times)
+    if len(repeats) >= MOST and key not in repeats:
         repeats.clear()
     _ = problem.structure  # made once for all
-    repeats[asked] = _Repeat(
-        problem.again(_no_function, _NO_TENSOR, _NO_TENSOR, problem.times),
+    nothing = problem.y0.new_empty(0)
+    repeats[key] = _Repeat(
+        problem.again(_no_function, nothing, nothing, problem.times),
         None if adjoint is None else replace(adjoint, parameters=()),
-        t.tolist(),
-        t.dtype,
+        times.tobytes(),
         # The user's own would be kept alive, and change.
         plan.times.clone(),
         plan.recipe,
         plan.field.form,
         plan.field.layout,
     )
+
+
+def _is_ordinary(t: Tensor) -> bool:
+    """Whether times are a tensor that NumPy reads as it is, or at least a number of them is."""
+    return type(t) in _ORDINARY and t.dtype in _DTYPES and t.is_cpu and t.dim() == 1 and not t.is_neg()
+
+
+def _detached(y0: State) -> State:
+    """The state as a capture of its function is asked for: it is the same with a gradient or without."""
+    if isinstance(y0, Tensor):
+        return y0.detach() if y0.requires_grad else y0
+    if type(y0) is tuple and all(isinstance(part, Tensor) for part in y0):
+        return tuple([part.detach() if part.requires_grad else part for part in y0])
+    return y0
+
+
+def _key(asked: Wish, y0: State, t: Tensor, times: Any) -> Wish:
+    """What a solve's settings, the shapes of its state and the direction of its times tell from others."""
+    # A Program serves every batch size, but a plan's memory is laid out for one.
+    shapes = y0.shape if isinstance(y0, Tensor) else tuple([part.shape for part in y0])
+    backwards = len(times) > 1 and bool(times[0] > times[1])
+    return asked, isinstance(y0, Tensor), shapes, t.dtype, backwards
 
 
 def _no_function(*_: object) -> None:
@@ -187,9 +208,9 @@ def _may_call_back(func: object, adjoint: bool) -> bool:
     names = _CALLBACKS_WITH_ADJOINT if adjoint else _CALLBACKS
     kind: Any = type(func)
     if not isinstance(func, nn.Module) or kind.__getattr__ is not nn.Module.__getattr__:
-        return any([hasattr(func, name) for name in names])
+        return any(hasattr(func, name) for name in names)
     # Asked for what it has not, a module takes microseconds to say so.
     for place in (func.__dict__, func._parameters, func._buffers, func._modules):
         if not place.keys().isdisjoint(names):
             return True
-    return any([hasattr(kind, name) for name in names])
+    return any(hasattr(kind, name) for name in names)

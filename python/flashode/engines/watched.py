@@ -56,7 +56,9 @@ class WatchedPlan:
         """As the plan's."""
         return _told(self._solved, lambda: self._plan.forward(record=record), lambda found: found.statistics)
 
-    def discrete_vjp(self, record: object, checkpoints: tuple[Tensor, ...], grad_states: Tensor) -> Gradients:
+    def discrete_vjp(
+        self, record: object, checkpoints: tuple[Tensor | None, ...], grad_states: Tensor
+    ) -> Gradients:
         """As the plan's."""
         return self._gradients(lambda: self._plan.discrete_vjp(record, checkpoints, grad_states))
 

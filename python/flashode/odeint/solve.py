@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from flashode import notices
 from flashode.autograd import Solved, solve, solve_with_adjoint
 from flashode.engines import choose
 from flashode.engines.plan import Plan
@@ -175,7 +176,7 @@ def odeint_adjoint(
         )
         return problem, adjoint
 
-    reverse = ("adjoint", adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options)
+    reverse = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options)
     asked = (rtol, atol, method, options, event_fn, verify, *reverse)
     problem, adjoint, plan = _planned(func, y0, t, asked, verify, make, adjoint_params)
     assert adjoint is not None
@@ -217,10 +218,13 @@ def _planned(
         repeated = repeats.repeat(func, y0, t, wish, verify, adjoint_params)
         if repeated is not None:
             return repeated
+    before = notices.given()
     problem, adjoint = make()
+    # A solve that warns is to warn again.
+    quiet = notices.given() == before
     plan = choose(problem, adjoint)
-    if wish is not None:
-        repeats.remember(problem, adjoint, plan, t, wish)
+    if wish is not None and quiet:
+        repeats.remember(problem, adjoint, plan, y0, t, wish)
     return problem, adjoint, plan
 
 

@@ -61,7 +61,7 @@ class EagerPlan:
         return solved
 
     def discrete_vjp(
-        self, record: object, checkpoints: tuple[torch.Tensor, ...], grad_states: torch.Tensor
+        self, record: object, checkpoints: tuple[torch.Tensor | None, ...], grad_states: torch.Tensor
     ) -> Gradients:
         """Not there: this plan is not reversible."""
         raise TypeError("the eager engine's solves are reversed by autograd")
