@@ -233,7 +233,7 @@ class DiscreteAdjoint {
         if (implicit_) {
             grad_times = (*implicit_)(field_, reversed_, times.dt, n, stages_.data(), grad_y_, accumulator(),
                                       grad_k, scratch_.data(), stage_inputs_.data());
-        } else if (stretches(s)) {
+        } else if (sums_->with_times() && stretches(s)) {
             grad_times = numerics::step_vjp<true>(tableau_, reversed_, times.dt, n, stages_.data(), from,
                                                   grad_k, scratch_.data(), stage_inputs_.data());
         } else {

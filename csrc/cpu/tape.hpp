@@ -12,7 +12,7 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-// Where the gradient of one use of a parameter is accumulated. A weight's sum over lanes is done as it
+// Where the gradient of a parameter is accumulated. A weight's sum over lanes is done as it
 // accumulates, a bias's and a row's only when it is folded into the parameter's gradient.
 template <class Real>
 struct GradientSlot {

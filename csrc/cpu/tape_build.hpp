@@ -28,6 +28,12 @@ Tape<Real>::Tape(const program::Program& program, const void* const* parameters,
 template <class Real>
 int Tape<Real>::add_slot(const GradientSlot<Real>& slot) {
     if (slot.parameter < 0 || !wants_gradient_[static_cast<std::size_t>(slot.parameter)]) return -1;
+    // What uses a parameter more than once adds to one place, which stays in the cache.
+    for (std::size_t s = 0; s < slots_.size(); ++s) {
+        if (slots_[s].parameter == slot.parameter && slots_[s].by_lanes == slot.by_lanes) {
+            return static_cast<int>(s);
+        }
+    }
     slots_.push_back(slot);
     slots_.back().offset = accumulator_size_;
     accumulator_size_ += static_cast<std::size_t>(slot.rows) * static_cast<std::size_t>(slot.padded);

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, jacrev, jvp, vjp, vmap
 
+import flashode
 from capture.agreement import agrees, declined, made, random
+from flashode.program import Dense
 
 WEIGHT = nn.Parameter(random(3))
 MATRIX = random(3, 3, seed=3)
@@ -125,3 +127,26 @@ def test_the_inverse_of_what_depends_on_the_state_is_refused() -> None:
         return y @ torch.linalg.inv(torch.eye(3, dtype=y.dtype) + t)
 
     assert "_linalg_check_errors" in declined(field)
+
+
+def test_products_that_forward_mode_fills_with_zeros_are_left_out() -> None:
+    """Torch multiplies a matrix that has no tangent by zeros; a Program holds none of these products."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+
+    def along(t: Tensor, y: Tensor) -> Tensor:
+        def once(y: Tensor) -> Tensor:
+            return jvp(net, (y,), (y,))[1]
+
+        return jvp(once, (y,), (torch.ones_like(y),))[1]
+
+    y0 = torch.randn(5, 3, dtype=torch.float64)
+    program = flashode.explain(along, y0).program
+    assert program is not None
+    # Of the state, of it and of ones along the first layer, and of what becomes of these along the second.
+    assert sum(isinstance(op, Dense) for op in program.ops) <= 6
+    t = torch.tensor([0.0, 0.5], dtype=torch.float64)
+    with flashode.use_engine("native"):
+        own = flashode.odeint(along, y0, t, method="rk4")
+    with flashode.use_engine("eager"):
+        expected = flashode.odeint(along, y0, t, method="rk4")
+    torch.testing.assert_close(own, expected, rtol=1e-12, atol=1e-12)

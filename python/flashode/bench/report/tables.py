@@ -235,6 +235,8 @@ def seconds(value: float) -> str:
 
 def times(ratio: float) -> str:
     """How many times as much, to three digits at least."""
+    # The last bits of a logarithm are another processor's own, and may not decide a digit.
+    ratio = float(f"{ratio:.12g}")
     return f"{ratio:.0f}×" if ratio >= 100 else f"{ratio:.3g}×"
 
 

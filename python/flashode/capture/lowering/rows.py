@@ -81,6 +81,33 @@ class ProgramBuilder:
             return self.value(self._constant(flat)).reshape(values.shape)
         return self.value(self._constant(distinct.view(np.float64)))[inverse].reshape(values.shape)
 
+    def nothing(self, shape: tuple[int, ...]) -> Rows:
+        """Zeros that are none of the function's own: terms of a derivative that are left out."""
+        return np.broadcast_to(self._zero("nothing"), shape)
+
+    def is_nothing(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which rows are such zeros."""
+        return self._is_zero("nothing", rows)
+
+    def lone_zero(self) -> Rows:
+        """A zero-dimensional zero, with which torch's forward mode fills a matrix that has no tangent.
+
+        Most of its operations know such a matrix, which makes nothing of whatever it multiplies. Its matrix
+        products do not: they fill memory and multiply.
+        """
+        return self._zero("lone")
+
+    def fills(self, rows: Rows) -> bool:
+        """Whether rows of a matrix are that zero, all of them, or nothing."""
+        return bool((self._is_zero("lone", rows) | self.is_nothing(rows)).all())
+
+    def _zero(self, kind: str) -> Rows:
+        return self.value(self._emit(("zero", kind), 1, lambda out: Constant(out, (0.0,))))
+
+    def _is_zero(self, kind: str, rows: Rows) -> npt.NDArray[np.bool_]:
+        value = self._known.get(("zero", kind))
+        return np.zeros(rows.shape, bool) if value is None else rows == self._starts[value]
+
     def new_parameter(self, shape: tuple[int, ...]) -> int:
         """Declares an external tensor and returns its parameter index."""
         self._parameter_shapes.append(shape)
@@ -157,6 +184,8 @@ class ProgramBuilder:
 
     def segment_sum(self, x: Rows, segment: Rows, count: int) -> Rows:
         """Sums of the elements of ``x`` by the target that ``segment`` names for each, (count,)."""
+        if self.is_nothing(x).all():
+            return self.nothing((count,))
         source = self._gathered(x)
         targets = tuple(int(i) for i in segment)
         out = self._emit(("sum", source, targets), count, lambda out: SegmentSum(out, source, targets))
@@ -241,7 +270,7 @@ class ProgramBuilder:
         """The rows that ``x + -0``, ``x - 0`` and ``x * 1`` leave as they are, -1 elsewhere; None if none.
 
         The derivative of a slice is a tensor of zeros but for the slice, so that sums of derivatives are full
-        of such rows.
+        of such rows; and ``nothing`` leaves other terms as they are, and nothing of other factors.
         """
         if fn not in _NEUTRAL:
             return None
@@ -250,6 +279,8 @@ class ProgramBuilder:
             numbers, known = self._literals(other)
             neutral = known & (numbers == _NEUTRAL[fn]) & (np.signbit(numbers) == np.signbit(_NEUTRAL[fn]))
             unchanged[neutral] = kept[neutral]
+            none = self.is_nothing(other)
+            unchanged[none] = other[none] if fn == "mul" else kept[none]
         return unchanged if (unchanged >= 0).any() else None
 
     def finish(self, output: Rows) -> tuple[Program, list[int]]:

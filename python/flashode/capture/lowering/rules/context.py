@@ -252,7 +252,9 @@ class Lowering:
         return self.broadcast(x, other)[0]
 
     def number(self, x: View) -> float | None:
-        """The number that all elements of ``x`` are, if they are one literal."""
+        """The number that all elements of ``x`` are, if they are one literal; nothing is none."""
+        if self.program.is_nothing(x.rows).any():
+            return None
         literal = self.program.literal(distinct(x.rows))
         if literal is None or len(set(literal.tolist())) != 1:
             return None

@@ -26,6 +26,17 @@ def _zero(call: Call) -> float:
     return 0.0
 
 
+def _zeros(low: Lowering, call: Call) -> View:
+    if call.shape:
+        rows = low.program.constant(np.zeros(()))
+        return low.new(np.broadcast_to(rows, call.shape), call.axis, call.dtypes[0])
+    return low.new(low.program.lone_zero().reshape(()), None, call.dtypes[0])
+
+
+def _nothing(low: Lowering, call: Call) -> View:
+    return low.new(low.program.nothing(call.shape), call.axis, call.dtypes[0])
+
+
 def _one(call: Call) -> float:
     return 1.0
 
@@ -41,7 +52,9 @@ def _fill(low: Lowering, call: Call) -> View:
 
 # Only the shape of these depends on other tensors.
 FILLED: dict[str, Rule] = {
-    **{name: _filled(_zero) for name in ("zeros", "zeros_like", "new_zeros", "_efficientzerotensor")},
+    "zeros": _zeros,
+    **{name: _filled(_zero) for name in ("zeros_like", "new_zeros")},
+    "_efficientzerotensor": _nothing,
     "_new_zeros_with_same_feature_meta": _filled(_zero),
     # Uninitialised memory holds nothing to repeat; zeros are as good as anything.
     **{name: _filled(_zero) for name in _UNINITIALISED.split()},

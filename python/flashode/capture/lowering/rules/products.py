@@ -15,6 +15,9 @@ def product(low: Lowering, a: View, b: View, bias: View | None = None) -> Rows:
     if a.axis == a.positions.ndim - 1 or b.axis == b.positions.ndim - 2:
         raise Refusal("a matrix product sums over the batch")
     left, right = a.rows, b.rows
+    if low.program.fills(left) or low.program.fills(right):
+        shape = (*left.shape[:-1], right.shape[-1])
+        return low.program.nothing(shape) if bias is None else np.broadcast_to(bias.rows, shape)
     if bias is None and low.program.is_static(left) and low.program.is_static(right):
         return _static_product(low, left, right)
     if _shared(right) and low.program.is_static(right):
