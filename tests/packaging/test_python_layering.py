@@ -33,7 +33,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "explain": {"problem", "capture", "program", "engines"} | VOCABULARY,
     "compat": {"odeint", "methods", "problem"} | VOCABULARY,
     "report": {"engines", "problem"} | VOCABULARY,
-    "__init__": {"compat", "explain", "odeint", "report", "engines", "problem", "methods"} | VOCABULARY,
+    "transforms": set(),
+    "__init__": {"compat", "explain", "odeint", "report", "engines", "problem", "methods", "transforms"}
+    | VOCABULARY,
     "bench": {PUBLIC, "engines"},
     "experiments": {PUBLIC, "bench", "engines", "problem", "report"} | VOCABULARY,
     "cli": {"experiments"},
