@@ -33,7 +33,7 @@ struct StageAccumulators {
     // Clearing a group's and adding it up takes about as long as a vjp of one of its tiles: that it has two
     // halves what this costs.
     static TileGroups groups_of(const Tape<Real>& tape, const Method& method, const Field& field) {
-        const std::int64_t least = leaves_uniform(tape, method) ? TILES_SHARING : 2;
+        const std::int64_t least = std::max(tiles_sharing(tape, method), 2);
         const Tiles<Real> rows(field.batch, field.segments);
         const auto sets = static_cast<std::size_t>(stages_of(method));
         return {rows.count(), least, tape.accumulator_size() * sets * sizeof(Real)};

@@ -83,7 +83,7 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
                                               const Tape<Real>& tape, StageAccumulators<Real>& accumulators,
                                               int kept_stages) {
         AugmentedTileField<Real> field(reversed, tape, accumulators, useful_slots(tape, method, kept_stages));
-        if (flashode::cpu::leaves_uniform(tape, method)) field.leave_uniform();
+        if (tiles_sharing(tape, method) > 1) field.leave_uniform();
         return field;
     }
 

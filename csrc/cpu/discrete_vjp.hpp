@@ -55,7 +55,6 @@ class DiscreteAdjoint {
              {&grad_y0_, &grad_mid_, &grad_first_, &scratch_, &y0_, &y1_, &y_mid_, &f_start_, &f_end_}) {
             rows->resize(n);
         }
-        kept_.resize(static_cast<std::size_t>(tiles_together(request, tape)) * KEPT * n);
         if (tiles_together(request, tape) > 1) field_.leave_uniform();
         if (tableau_.implicit) implicit_.emplace(tableau_, tiles_);
         while (moving_ < log_.steps.size() && !log_.steps[moving_].stopped) ++moving_;
@@ -73,7 +72,7 @@ class DiscreteAdjoint {
     // How many tiles go back step by step together: one, unless they share work.
     static std::int64_t tiles_together(const DiscreteRequest<Real>& request, const Tape<Real>& tape) {
         // Gradients in times would have to be sorted by what moves the stages at hand.
-        return leaves_uniform(tape, *request.method) && request.grad_times == nullptr ? TILES_SHARING : 1;
+        return request.grad_times == nullptr ? tiles_sharing(tape, *request.method) : 1;
     }
 
     // Reverses tiles first … last - 1, adding what they leave to `sums`, until stop() is true.
@@ -81,16 +80,20 @@ class DiscreteAdjoint {
     void run(std::int64_t first, std::int64_t last, GradientSums& sums, const Stop& stop) {
         sums_ = &sums;
         total_pointers_ = sums.by_parameter();
-        const std::int64_t together = tiles_together(request_, tape_);
-        for (; first < last && !stop(); first += together) {
-            reverse_tiles(first, std::min(first + together, last), stop);
+        // A few more together, rather than a rest that shares with nobody.
+        const std::int64_t tiles = last - first;
+        const std::int64_t parts = std::max<std::int64_t>(tiles / tiles_together(request_, tape_), 1);
+        for (std::int64_t part = 0; part < parts && !stop(); ++part) {
+            reverse_tiles(first + tiles * part / parts, first + tiles * (part + 1) / parts, stop);
         }
     }
 
    private:
     template <class Stop>
     void reverse_tiles(std::int64_t first, std::int64_t last, const Stop& stop) {
-        std::fill(kept_.begin(), kept_.end(), Real(0));
+        const auto together = static_cast<std::size_t>(last - first);
+        kept_.assign(together * KEPT * static_cast<std::size_t>(tiles_.size()), Real(0));
+        const std::size_t between_folds = std::max<std::size_t>(STEPS_BETWEEN_FOLDS / together, 1);
         for (std::size_t s = log_.steps.size(); s-- > 0;) {
             if (stop()) return;
             for (std::int64_t tile = first; tile < last; ++tile) {
@@ -100,7 +103,7 @@ class DiscreteAdjoint {
             for (int stage = 0; field_.leaves_uniform() && stage < tableau_.stages + 1; ++stage) {
                 field_.reverse_uniform(stage);
             }
-            if (s % (STEPS_BETWEEN_FOLDS / static_cast<std::size_t>(last - first)) == 0) fold();
+            if (s % between_folds == 0) fold();
         }
         for (std::int64_t tile = first; tile < last; ++tile) {
             enter(tile, tile - first);
@@ -123,7 +126,6 @@ class DiscreteAdjoint {
 
     // Of one tile: partial sums of some hundred terms are added up in double.
     static constexpr std::size_t STEPS_BETWEEN_FOLDS = 32;
-    static_assert(STEPS_BETWEEN_FOLDS >= std::size_t{TILES_SHARING});
 
     Real* accumulator() { return accumulator_.empty() ? nullptr : accumulator_.data(); }
 

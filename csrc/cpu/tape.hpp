@@ -83,6 +83,9 @@ class Tape {
     void reverse_uniform(const Real* values, Real* uniform, Real* grads, Real* transposed,
                          Real* accumulator) const;
     std::size_t uniform_size() const { return uniform_size_; }
+    // How many tiles are to share the second half: as many as bring it to half the work of the first, up to
+    // 32. One where it is little from the start, or leads to no parameter whose gradient is wanted.
+    int tiles_sharing() const { return tiles_sharing_; }
     // Adds what an accumulator holds to the parameters' gradients; those not wanted may be null.
     template <class Total>
     void fold(const Real* accumulator, Total* const* gradients) const;
@@ -98,6 +101,8 @@ class Tape {
     void find_uniform();
     void plan_reverse();
     void plan_reverse(bool uniform, std::vector<bool>& needed, std::vector<const TapeOp<Real>*>& order);
+    void plan_sharing();
+    double cost(const TapeOp<Real>& op) const;
     void reverse_ops(const std::vector<const TapeOp<Real>*>& order, const Real* values, Real* grads,
                      Real* transposed, Real* accumulator) const;
     void forward_op(const TapeOp<Real>& op, Real* values) const;
@@ -121,6 +126,7 @@ class Tape {
     std::vector<const TapeOp<Real>*> reverse_uniform_;
     std::vector<int> handed_over_;  // uniform values whose gradients the former leave to the latter
     std::size_t uniform_size_ = 0;
+    int tiles_sharing_ = 1;
     std::size_t values_size_ = 0;
     std::size_t accumulator_size_ = 0;
     std::size_t transpose_size_ = 0;

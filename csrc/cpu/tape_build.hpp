@@ -110,6 +110,32 @@ void Tape<Real>::plan_reverse() {
         uniform_size_ += static_cast<std::size_t>(rows(value) * LANES<Real>);
     }
     plan_reverse(true, needed, reverse_uniform_);
+    plan_sharing();
+}
+
+// Rows that an operation computes, times what each takes.
+template <class Real>
+double Tape<Real>::cost(const TapeOp<Real>& op) const {
+    constexpr double FUNCTION = 8.0;  // of an elementary function, in multiply-adds
+    const program::Op& what = *op.op;
+    const double out = rows(what.out);
+    if (what.kind == program::OpKind::dense) return out * what.features_in;
+    if (what.kind == program::OpKind::dense_dynamic) return out * op.dynamic.features_in;
+    return what.kind == program::OpKind::unary ? FUNCTION * out : out;
+}
+
+template <class Real>
+void Tape<Real>::plan_sharing() {
+    constexpr double MOST = 32.0;
+    double apart = 1.0;
+    double uniform = 0.0;
+    bool wanted = false;
+    for (const TapeOp<Real>* op : reverse_apart_) apart += cost(*op);
+    for (const TapeOp<Real>* op : reverse_uniform_) {
+        uniform += cost(*op);
+        wanted = wanted || op->weight_slot >= 0 || op->bias_slot >= 0;
+    }
+    if (wanted) tiles_sharing_ = static_cast<int>(std::clamp(2.0 * uniform / apart, 1.0, MOST));
 }
 
 template <class Real>

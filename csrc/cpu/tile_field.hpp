@@ -15,16 +15,12 @@ inline int useful_slots(const Tape<Real>& tape, const Method& method, int needed
     return tape.has_uniform_work() ? std::max(needed, method.tableau.stages) : needed;
 }
 
-// Whether vjps leave gradients in what all trajectories share to be handed on once for many tiles. The
-// equations of implicit methods are not solved stage by stage.
+// How many tiles share what their vjps leave of gradients in what all trajectories share, to be handed on
+// once; one where they leave nothing. The equations of implicit methods are not solved stage by stage.
 template <class Real>
-inline bool leaves_uniform(const Tape<Real>& tape, const Method& method) {
-    return tape.has_uniform_work() && !method.tableau.implicit;
+inline int tiles_sharing(const Tape<Real>& tape, const Method& method) {
+    return method.tableau.implicit ? 1 : tape.tiles_sharing();
 }
-
-// As many tiles as make what is done once for them a small part of all, where a network makes a field's
-// weights.
-inline constexpr std::int64_t TILES_SHARING = 8;
 
 template <class Real>
 class TileField {

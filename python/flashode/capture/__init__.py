@@ -27,8 +27,8 @@ from flashode.verify import Verify
 __all__ = ["Capture", "attempt", "capture", "meddling", "recapture"]
 
 MAX_DOUBTS = 3
-# Looked at before the state is: a stack of a few blocks of one class takes turns.
-MAX_RECENT = 3
+# Looked at before the state is: the blocks of a network take turns.
+MAX_RECENT = 8
 
 _cache = Cache()
 # One capture at a time: while one thread calls a function and undoes the effects, another must not.

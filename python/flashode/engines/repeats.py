@@ -120,7 +120,7 @@ def repeat(
     capture = recapture(func, _detached(y0), verify)
     if not isinstance(capture, Capture):
         return None
-    times = t.detach().numpy()
+    times = _numbers(t)
     found = known(capture.program).get(_key(asked, y0, t, times))
     if found is None or _may_call_back(func, found.adjoint is not None):
         return None
@@ -159,7 +159,7 @@ def remember(
     if not _is_ordinary(t) or len(t) > MOST_TIMES:
         return
     repeats = known(plan.field.capture.program)
-    times = t.detach().numpy()
+    times = _numbers(t)
     key = _key(asked, y0, t, times)
     if len(repeats) >= MOST and key not in repeats:
         repeats.clear()
@@ -182,10 +182,15 @@ def _is_ordinary(t: Tensor) -> bool:
     return type(t) in _ORDINARY and t.dtype in _DTYPES and t.is_cpu and t.dim() == 1 and not t.is_neg()
 
 
+def _numbers(t: Tensor) -> Any:
+    """The times as NumPy has them, not copied."""
+    return (t.detach() if t.requires_grad else t).numpy()
+
+
 def _detached(y0: State) -> State:
     """The state as a capture of its function is asked for: it is the same with a gradient or without."""
     if isinstance(y0, Tensor):
-        return y0.detach() if y0.requires_grad else y0
+        return y0 if type(y0) is Tensor and not y0.requires_grad else y0.detach()
     if type(y0) is tuple and all(isinstance(part, Tensor) for part in y0):
         return tuple([part.detach() if part.requires_grad else part for part in y0])
     return y0

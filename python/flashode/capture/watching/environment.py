@@ -21,6 +21,7 @@ _forward_pre_hooks = nn.modules.module._global_forward_pre_hooks
 _backward_hooks = nn.modules.module._global_backward_hooks
 _backward_pre_hooks = nn.modules.module._global_backward_pre_hooks
 _modes = torch._C._len_torch_function_stack
+_dispatch_modes = torch._C._len_torch_dispatch_stack
 
 
 def obstacle(states: Sequence[Tensor]) -> str | None:
@@ -58,6 +59,7 @@ def undisturbed(default_dtype: torch.dtype) -> bool:
     return not (
         _default_dtype() is not default_dtype
         or _modes()
+        or _dispatch_modes()
         or forward_ad._current_level >= 0
         or _forward_hooks
         or _forward_pre_hooks
