@@ -23,7 +23,8 @@ class ErrorMeasure {
           tiles_(std::move(tiles)),
           how_(how),
           groups_(norm_groups(tiles_.segments)),
-          sums_(groups_.size() * static_cast<std::size_t>(tiles_.count())) {
+          sums_(groups_.size() * static_cast<std::size_t>(tiles_.count())),
+          total_(groups_.size()) {
         if (how == nullptr) return;
         rtol_ = by_element(how->rtol, tolerance_.relative);
         atol_ = by_element(how->atol, tolerance_.absolute);
@@ -52,11 +53,11 @@ class ErrorMeasure {
     }
 
     // Once every tile has been seen.
-    double norm() const {
+    double norm() {
         if (how_ != nullptr && how_->norm) return std::abs(how_->norm());
-        std::vector<double> total(groups_.size());
-        for (std::size_t i = 0; i < sums_.size(); ++i) total[i % groups_.size()] += sums_[i];
-        return joint_norm(groups_, tiles_.batch, total.data());
+        std::fill(total_.begin(), total_.end(), 0.0);
+        for (std::size_t i = 0; i < sums_.size(); ++i) total_[i % groups_.size()] += sums_[i];
+        return joint_norm(groups_, tiles_.batch, total_.data());
     }
 
    private:
@@ -79,7 +80,8 @@ class ErrorMeasure {
     Tiles<Real> tiles_;
     const Measure<Real>* how_;
     std::vector<NormGroup> groups_;
-    std::vector<double> sums_;  // (tiles, groups)
+    std::vector<double> sums_;   // (tiles, groups)
+    std::vector<double> total_;  // (groups)
     Rows<Real> rtol_;
     Rows<Real> atol_;
     Rows<Real> scaled_;

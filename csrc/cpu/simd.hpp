@@ -77,6 +77,25 @@ inline void store(Real* to, Vector<Real> v) {
     std::memcpy(to, &v, sizeof v);
 }
 
+// Copies rows of a tile. Those of one trajectory are a few numbers: a call of memmove would take longer than
+// they.
+template <class Real>
+inline void copy_rows(int n, const Real* from, Real* to) {
+    int e = 0;
+    for (; e + LINE<Real> <= n; e += LINE<Real>) std::memcpy(to + e, from + e, CACHE_LINE);
+    if constexpr (LANES<Real> < LINE<Real>) {
+        const auto rest = [&]<int Count>() {
+            if ((n & Count) == 0) return;
+            std::memcpy(to + e, from + e, Count * sizeof(Real));
+            e += Count;
+        };
+        if constexpr (LINE<Real> > 8) rest.template operator()<8>();
+        rest.template operator()<4>();
+        rest.template operator()<2>();
+        rest.template operator()<1>();
+    }
+}
+
 // Halves are added to halves, which vectorises; adding one after the other may not be reordered and does not.
 template <int Count, class Real>
 inline Real sum_of(const Real* values) {

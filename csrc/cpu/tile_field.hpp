@@ -66,7 +66,7 @@ class TileField {
 
     void operator()(int stage, Real t, const Real* y, Real* dydt) {
         Real* at = values(slot(stage));
-        std::copy(y, y + size_, at + tape_.y_offset());
+        copy_rows(size_, y, at + tape_.y_offset());
         tape_.forward(at, set_time(slot(stage), direction_ * t));
         const Real* out = at + tape_.output_offset();
         for (int e = 0; e < size_; ++e) dydt[e] = direction_ * out[e];

@@ -337,10 +337,10 @@ class TiledSystem {
         const Real* y0 = &y0_[at];
         const Real* y1 = &y1_[at];
         Real* k = space.stages.data();
-        std::copy(&f0_[at], &f0_[at] + n, k);
+        copy_rows(n, &f0_[at], k);
         run_stages(space, tile, times);
         const Real* last = k + (tableau_.stages - 1) * n;
-        std::copy(last, last + n, &f1_[at]);
+        copy_rows(n, last, &f1_[at]);
         if (dense) numerics::combine(n, y0, times.dt, tableau_.b_mid, tableau_.stages, k, &y_mid_[at]);
         const Real* none = nullptr;
         numerics::combine(n, none, times.dt, tableau_.b_error, tableau_.stages, k, space.scratch.data());

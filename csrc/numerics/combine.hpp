@@ -27,12 +27,13 @@ FLASHODE_HD void sum_terms(int n, const Real* base, const Real* const* terms, co
 template <int Count, bool HasBase, class Real>
 FLASHODE_HD void sum_terms_of(int count, int n, const Real* base, const Real* const* terms,
                               const Real* weights, Real* out) {
-    if constexpr (Count == 0) {
-        sum_terms<0, HasBase>(n, base, terms, weights, out);
+    // From few to many: most sums have a few terms.
+    if constexpr (Count == MAX_STAGES) {
+        sum_terms<Count, HasBase>(n, base, terms, weights, out);
     } else if (count == Count) {
         sum_terms<Count, HasBase>(n, base, terms, weights, out);
     } else {
-        sum_terms_of<Count - 1, HasBase>(count, n, base, terms, weights, out);
+        sum_terms_of<Count + 1, HasBase>(count, n, base, terms, weights, out);
     }
 }
 
@@ -54,9 +55,9 @@ FLASHODE_HD void combine(int n, const Real* base, Real dt, const Real* weights, 
         }
     }
     if (base != nullptr) {
-        detail::sum_terms_of<MAX_STAGES, true>(used, n, base, terms, scaled, out);
+        detail::sum_terms_of<0, true>(used, n, base, terms, scaled, out);
     } else {
-        detail::sum_terms_of<MAX_STAGES, false>(used, n, base, terms, scaled, out);
+        detail::sum_terms_of<0, false>(used, n, base, terms, scaled, out);
     }
 }
 

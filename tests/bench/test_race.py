@@ -99,7 +99,6 @@ def test_a_contender_beyond_patience_is_neither_counted_nor_timed(watch):
 def test_our_time_is_broken_down_into_parts_that_make_it_up():
     (record,) = race("test", SMALL, [("flashode", "forward")], Effort(samples=3), {"steps": 10})
     assert set(record.parts) == {"python", "field", "steps", "waiting"}
-    assert sum(record.parts.values()) == pytest.approx(record.median)
     assert record.parts["field"] > 0 and record.parts["waiting"] == 0
     (eager,) = race("test", SMALL, [("flashode eager", "forward")], Effort(samples=1), {"steps": 10})
     assert eager.parts is None

@@ -282,7 +282,7 @@ def test_gradients_and_tuples_go_the_short_way(
         elif kind == "parameter":
             y0 = nn.Parameter(_y0())
         elif kind == "tuple":
-            y0 = (_y0(), torch.ones(4, 1))
+            y0 = (_y0(), torch.ones(1, 1).expand(4, 1))
         t = _t().requires_grad_() if kind == "times" else _t()
         states = solve(field, y0, t)
         (states[0] if kind == "tuple" else states).sum().backward()

@@ -202,7 +202,7 @@ class NativePlan:
         """Evaluates the field alone as often as so many steps do.
 
         Returns:
-            The seconds that an evaluation took, less those that the calling thread waited for others.
+            The seconds that all of them took, and a start, less those that the calling thread waited.
         """
         problem, field = self._problem, self.field
         parameters = tuple(map(plain, self._inputs))
@@ -215,7 +215,7 @@ class NativePlan:
             steps,
             stages,
         )
-        return float(outcome.seconds - outcome.waited) / (steps * stages)
+        return float(outcome.seconds - outcome.waited)
 
     def discrete_vjp(
         self, record: object, checkpoints: tuple[Tensor | None, ...], grad_states: Tensor

@@ -90,9 +90,10 @@ def too_many_unknowns(method: Method, rows: int) -> str | None:
     )
 
 
-# A tile is 64 bytes of trajectories wide, and a lane without one works in vain. Where most do, and beyond so
-# many operations in vain, an evaluation costs more than the few dozen microseconds that plain torch needs to
-# dispatch it.
+# A tile is 64 bytes of trajectories wide, and a lane without one works in vain. Where a good part does, and
+# beyond so many operations in vain, an evaluation costs more than the few dozen microseconds that plain torch
+# needs to dispatch it.
+_LEAST_BUSY_LANES = 0.8
 _MOST_IDLE_OPERATIONS = 1_000_000
 _TILE_BYTES = 64
 _ARITHMETIC = (
@@ -170,7 +171,8 @@ def too_large(program: Program, most_rows: int, most_elements: int) -> str | Non
 def too_few_trajectories(operations: int, batch: int, element_size: int) -> str | None:
     """Whether so many lanes would be idle that plain torch is faster, in words, or None."""
     idle = -batch % (_TILE_BYTES // element_size)
-    if idle <= batch or idle * operations <= _MOST_IDLE_OPERATIONS:
+    busy = batch / (batch + idle)
+    if busy >= _LEAST_BUSY_LANES or idle * operations <= _MOST_IDLE_OPERATIONS:
         return None
     return (
         f"{'one trajectory is' if batch == 1 else f'{batch} trajectories are'} too few for a function of "

@@ -192,7 +192,8 @@ def _detached(y0: State) -> State:
     if isinstance(y0, Tensor):
         return y0 if type(y0) is Tensor and not y0.requires_grad else y0.detach()
     if type(y0) is tuple and all(isinstance(part, Tensor) for part in y0):
-        return tuple([part.detach() if part.requires_grad else part for part in y0])
+        # As parts of the one tensor that a solve makes of them.
+        return tuple([part.detach().contiguous() for part in y0])
     return y0
 
 

@@ -268,16 +268,28 @@ def _evaluated_before(
     inputs = [low.register(views[ref.index].rows, views[ref.index].dtype) for ref in references]
     if not call.shapes:
         low.prologue.check(evaluate, inputs)
+    what = _described(operation, references)
     results = []
     for position, (shape, dtype) in enumerate(zip(call.shapes, call.dtypes, strict=True)):
 
         def result(*tensors: Tensor, position: int = position) -> Tensor:
             return _listed(evaluate(*tensors))[position]
 
-        register = low.prologue.apply(result, inputs, per_trajectory(shape), call.name)
+        key = None if what is None else (what, position)
+        register = low.prologue.apply(result, inputs, per_trajectory(shape), call.name, key)
         view = low.from_register(register, dtype)
         results.append(view.showing(view.positions, batch_axis(shape)))
     return results
+
+
+def _described(operation: Operation, references: Sequence[Ref]) -> str | None:
+    """What an operation does to its tensors, which are left out; None where words do not say it all."""
+    places = {reference: f"tensor {place}" for place, reference in enumerate(references)}
+    given = (_replace(operation.args, places), _replace(operation.kwargs, places))
+    # Not all of a tensor is in its description.
+    if any(isinstance(leaf, Tensor) for leaf in _leaves(given)):
+        return None
+    return f"{operation.op} {given}"
 
 
 def _functional(op: torch._ops.OpOverload, name: str) -> Any:
