@@ -23,7 +23,7 @@ def run(
 
 def test_observations_are_the_exact_solution(observations: spiral.Observations) -> None:
     times = torch.linspace(0.0, 25.0, 100, dtype=torch.float64)
-    matrix = torch.tensor(spiral.MATRIX, dtype=torch.float64)
+    matrix = spiral.PLAIN.truth
     exact = torch.matrix_exp(matrix * times[:, None, None]) @ torch.ones(2, dtype=torch.float64)
     # half a unit in the last place of float32 below 2, and what the solve to ten digits may add
     torch.testing.assert_close(observations.states.double(), exact, rtol=0, atol=2**-24 + 1e-8)
@@ -73,6 +73,6 @@ def test_updates_are_counted_and_evaluations_too(observations: spiral.Observatio
             field, observations, epochs=2, seed=0, solve=flashode.odeint, on_update=losses.append
         ):
             pass
-    assert len(losses) == 2 * spiral.UPDATES_PER_EPOCH
+    assert len(losses) == 2 * spiral.PLAIN.updates_per_epoch
     # Each of 16 updates and three predictions begins with two evaluations and takes a dopri5 step of six.
     assert field.nfe >= 19 * 8

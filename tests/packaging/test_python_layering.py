@@ -37,7 +37,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "__init__": {"compat", "explain", "odeint", "report", "engines", "problem", "methods", "transforms"}
     | VOCABULARY,
     "bench": {PUBLIC, "engines"},
-    "experiments": {PUBLIC, "bench", "engines", "problem", "report"} | VOCABULARY,
+    "experiments": {PUBLIC, "bench", "engines", "problem", "report", "transforms"} | VOCABULARY,
     "cli": {"experiments"},
     "__main__": {"cli"},
 }
@@ -49,7 +49,8 @@ EXTRA_PACKAGES = {
     | {"torchdiffeq", "torchdyn", "torchode", "typer"},
     "compat": {"torchdiffeq"},
     "engines/eager/scipy_solver.py": {"scipy"},
-    "experiments": {"matplotlib", "rich", "typer"},
+    "experiments": {"jinja2", "matplotlib", "rich", "scipy", "typer"},
+    "experiments/commands/spiral.py": {"torchdiffeq"},
 }
 
 

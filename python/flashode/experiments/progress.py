@@ -37,5 +37,6 @@ class TrainingBar:
     def update(self, loss: float) -> None:
         """Counts one update and shows its loss."""
         self._updates += 1
-        epoch = -(-self._updates // self._updates_per_epoch)
+        # Where their number is an estimate, there may be more of them.
+        epoch = min(-(-self._updates // self._updates_per_epoch), self._epochs)
         self._progress.update(self._task, advance=1, epoch=epoch, loss=f"{loss:.2e}")

@@ -1,0 +1,71 @@
+"""The figures of the latent ODE: spirals continued, and the errors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from flashode.experiments import latent
+from flashode.experiments.figures.style import PREDICTION, QUIET, TRUTH, save, style
+
+_PANELS = 8
+_COLUMNS = 4
+
+
+def draw_spirals(spirals: latent.Spirals, predicted: Tensor, path: Path) -> Path:
+    """The first few spirals of each sense: what was seen, the truth, and the prediction."""
+    half = _PANELS // 2
+    shown = [
+        *spirals.clockwise.nonzero()[:half, 0].tolist(),
+        *(~spirals.clockwise).nonzero()[:half, 0].tolist(),
+    ]
+    with style():
+        figure = Figure(figsize=(1.85 * _COLUMNS, 1.95 * -(-len(shown) // _COLUMNS) + 0.4))
+        grid = figure.subplots(-(-len(shown) // _COLUMNS), _COLUMNS, squeeze=False)
+        reach = 1.15 * float(spirals.truth[shown].abs().max())
+        for place, axes in enumerate(grid.flat):
+            if place >= len(shown):
+                axes.remove()
+                continue
+            which = shown[place]
+            axes.plot(*spirals.truth[which].T.numpy(), color=TRUTH, linewidth=0.8, label="truth")
+            axes.plot(*spirals.seen[which].T.numpy(), ".", color=QUIET, markersize=1.5, label="seen")
+            within, ahead = predicted[which, : latent.SEEN], predicted[which, latent.SEEN - 1 :]
+            axes.plot(*within.T.numpy(), color=PREDICTION, label="prediction")
+            axes.plot(*ahead.T.numpy(), "--", color=PREDICTION, label="extrapolation")
+            axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=(), yticks=())
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=4)
+        return save(figure, path)
+
+
+def draw_errors(history: Sequence[latent.Epoch], path: Path) -> Path:
+    """The error where points were seen, and ahead of them."""
+    with style():
+        figure = Figure(figsize=(4.6, 2.7))
+        axes = figure.subplots()
+        numbers = [epoch.number for epoch in history]
+        axes.semilogy(
+            numbers,
+            [epoch.within for epoch in history],
+            "o-",
+            color=TRUTH,
+            markersize=3,
+            label="where points were seen",
+        )
+        axes.semilogy(
+            numbers,
+            [epoch.ahead for epoch in history],
+            "o-",
+            color=PREDICTION,
+            markersize=3,
+            label="ahead of them",
+        )
+        axes.axhline(latent.NOISE, color=QUIET, linestyle=":", label="noise of a point")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch", ylabel="root mean square")
+        axes.set_title("Error of spirals held out", loc="left")
+        axes.legend()
+        return save(figure, path)

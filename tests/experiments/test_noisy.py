@@ -1,0 +1,61 @@
+"""The noisy spiral: its observations, what they tell, and who learns it."""
+
+import math
+
+import pytest
+import torch
+
+import flashode
+from flashode.experiments import noisy, spiral
+
+
+def test_noise_has_the_deviation_asked_for() -> None:
+    observations = spiral.observe(noisy.setting_of(0.3), seed=1)
+    assert observations.clean is not None
+    noise = observations.states - observations.truth
+    assert float(noise.std()) == pytest.approx(0.3, rel=0.15)
+    assert torch.equal(observations.states, spiral.observe(noisy.setting_of(0.3), seed=1).states)
+    assert not torch.equal(observations.states, spiral.observe(noisy.setting_of(0.3), seed=2).states)
+    silent = spiral.observe(noisy.setting_of(0.0))
+    assert torch.equal(silent.states, silent.truth)
+
+
+def test_information_is_that_of_least_squares() -> None:
+    """The bound is what least squares attain under little noise, over many draws."""
+    found = noisy.information(5.0, 20)
+    assert bool((found.bounds[5:].diff() <= 1e-12).all())
+    assert math.isinf(float(found.bounds[0]))
+    assert found.condition > 1.0
+    times, start = found.times, torch.tensor(spiral.START, dtype=torch.float64)
+
+    def states(entries: torch.Tensor) -> torch.Tensor:
+        return (torch.matrix_exp(entries.reshape(2, 2) * times[:, None, None]) @ start).reshape(-1)
+
+    truth = noisy.SETTING.truth.reshape(-1)
+    jacobian = torch.func.jacfwd(states)(truth)
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(4000, len(jacobian), dtype=torch.float64, generator=random)
+    errors = noise @ torch.linalg.pinv(jacobian).mT
+    assert float(errors.square().mean().sqrt()) == pytest.approx(float(found.bounds[-1]), rel=0.05)
+
+
+def test_late_observations_tell_nothing() -> None:
+    found = noisy.information()
+    assert float(found.each[20:].square().sum()) < 0.05 * float(found.each.square().sum())
+
+
+@pytest.mark.parametrize("field", list(noisy.FIELDS))
+def test_fields_train(field: str) -> None:
+    with flashode.use_engine("native"):
+        run = list(noisy.train(field, noisy.setting_of(0.01, 0.01), 0, epochs=2))
+    losses = [epoch.loss for epoch, _, _ in run]
+    assert len(losses) == 3
+    assert losses[-1] < 0.5 * losses[0]
+    assert (run[-1][0].matrix is None) == (field != "2×2 layer")
+
+
+def test_the_layer_arrives_where_adam_can_reach() -> None:
+    with flashode.use_engine("native"):
+        run = noisy.train("2×2 layer", noisy.setting_of(noisy.NOISE, 0.01), 0)
+        losses = tuple(epoch.loss for epoch, _, _ in run)
+    assert noisy.Trial("2×2 layer", 0, 0.01, losses).arrived
