@@ -19,8 +19,7 @@ def test_the_reference_solves_the_equation() -> None:
     # Of second order: what halving the cells changes falls to a quarter.
     ratio = (coarse - fine).norm() / (fine - finest).norm()
     assert 3.8 < float(ratio) < 4.2
-    # The equation itself, on the grid shown, and away from the corner (1, 1), where the charge does not fit the
-    # boundary.
+    # The equation itself, away from the corner (1, 1), where the charge does not fit the boundary.
     cell = 1.0 / (poisson.SHOWN - 1)
     inside = finest[1:-1, 1:-1]
     neighbours = finest[2:, 1:-1] + finest[:-2, 1:-1] + finest[1:-1, 2:] + finest[1:-1, :-2]

@@ -115,8 +115,8 @@ def _leave(
         "plain 2×2 layer was reported not to converge here at learning rate 0.001. It does not within these "
         "epochs: Adam moves a weight by the learning rate an update at most, and by less where most segments "
         "hold noise alone. A layer has to move its four weights by up to one, a perceptron many weights by a "
-        "little each. At ten times the rate the layer arrives, and comes closer than the perceptron. The data "
-        "is not the reason: its information about the matrix is well conditioned, and early observations "
+        "little each. At ten times the rate the layer arrives, and comes closer than the perceptron. The "
+        "data is not the reason: its information about the matrix is well conditioned, and early ones "
         "hold all of it; nor is the solver's tolerance, from 1e-3 on.",
         page.Table(("", "seeds that have the spiral", "median squared error"), tuple(rows)),
         pictures,
