@@ -49,6 +49,8 @@ DOMAIN = {
     "log2": (0.05, 4.0),
     "log10": (0.05, 4.0),
     "log1p": (-0.9, 4.0),
+    # Up to 4 its slopes, as large as 55, add up to nearly nothing in float32.
+    "expm1": (-4.0, 2.0),
     "power": (0.05, 4.0),
     "tan": (-1.4, 1.4),
     "asin": (-0.95, 0.95),
