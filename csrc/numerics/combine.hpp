@@ -28,13 +28,13 @@ template <int Count, bool HasBase, class Real>
 FLASHODE_HD void sum_terms_of(int count, int n, const Real* base, const Real* const* terms,
                               const Real* weights, Real* out) {
     // From few to many: most sums have a few terms.
-    if constexpr (Count == MAX_STAGES) {
-        sum_terms<Count, HasBase>(n, base, terms, weights, out);
-    } else if (count == Count) {
-        sum_terms<Count, HasBase>(n, base, terms, weights, out);
-    } else {
-        sum_terms_of<Count + 1, HasBase>(count, n, base, terms, weights, out);
+    if constexpr (Count < MAX_STAGES) {
+        if (count != Count) {
+            sum_terms_of<Count + 1, HasBase>(count, n, base, terms, weights, out);
+            return;
+        }
     }
+    sum_terms<Count, HasBase>(n, base, terms, weights, out);
 }
 
 }  // namespace detail

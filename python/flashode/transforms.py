@@ -21,6 +21,7 @@ stochastic estimator of the trace of the influence matrix* (1989), for its estim
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -29,62 +30,56 @@ from torch import Tensor, nn
 __all__ = ["with_divergence", "with_jvp", "with_laplacian"]
 
 Field = Callable[[Tensor, Tensor], Tensor]
-_OfTwo = Callable[[Tensor, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]
-_OfThree = Callable[[Tensor, tuple[Tensor, Tensor, Tensor]], tuple[Tensor, Tensor, Tensor]]
+Pair = tuple[Tensor, Tensor]
+Triple = tuple[Tensor, Tensor, Tensor]
 Estimator = Literal["exact", "hutchinson"]
-# Of a time and a tuple state, with the function first.
-_Rate = Callable[[Field, Tensor, Any], tuple[Tensor, ...]]
 _ESTIMATORS = ("exact", "hutchinson")
 
 
-def with_jvp(func: Field) -> _OfTwo:
+def with_jvp(func: Field) -> Callable[[Tensor, Pair], Pair]:
     """The field of ``(y, v)``: a solution and the derivative of the flow along a direction.
 
     Args:
         func: ``func(t, y) -> dy/dt`` for y of shape (B, D), in which trajectories do not depend on each
-            other, made of operations that ``torch.func.jvp`` knows.
+            other, made of operations whose derivatives ``torch.func.jvp`` and autograd through it have right
+            (of ``layer_norm``, torch 2.13 has not).
 
     Returns:
         A function of a time and of the tuple ``(y, v)``, both of shape (B, D) and one dtype, that returns
         their rates: an ``nn.Module`` with the parameters of ``func`` where that is one. v starts as the
-        direction in y(t₀), and is the derivative of the solution along it, at any time. Differentiable to any
-        order in y, v and what ``func`` depends on.
+        direction in y(t₀), and is the derivative of the solution along it, at any time. Differentiable in y,
+        v and what ``func`` depends on, to any order that ``func`` is.
 
     Raises:
-        TypeError: If ``func`` cannot be called; from the function, if its state is no tuple of two tensors.
-        ValueError: From the function, if their shapes do not fit.
+        TypeError: If ``func`` cannot be called; from the function, if its state is no tuple of two tensors of
+            one dtype, or ``func`` returns no tensor.
+        ValueError: From the function, if their shapes, or that of what ``func`` returns, do not fit.
     """
-
-    def rate(func: Field, t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        y, v = _parts("with_jvp", state, ("y", "v"))
-        _same_shape("with_jvp", "v", v, y.shape)
-        dy, dv = _along(func, t, y, v)
-        return dy, dv
-
-    made: _OfTwo = _augmented("with_jvp", func, rate)
-    return made
+    return _Jvp(func) if isinstance(func, nn.Module) else partial(_rate_with_jvp, _called(func))
 
 
-def with_divergence(func: Field, estimator: Estimator = "exact", probe: Tensor | None = None) -> _OfTwo:
+def with_divergence(
+    func: Field, estimator: Estimator = "exact", probe: Tensor | None = None
+) -> Callable[[Tensor, Pair], Pair]:
     """The field of ``(y, logp)``: a solution and the logarithm of the density that flows along with it.
 
     Args:
-        func: As for :func:`with_jvp`.
+        func: As for :func:`with_jvp`; a divergence of trajectories that depend on each other means nothing.
         estimator: ``"exact"`` takes D derivatives along the axes, for D of a few; ``"hutchinson"`` one, along
             ``probe``: its estimate is right on average over probes of mean zero and unit covariance.
-        probe: The direction, of shape (B, D) or (D,), kept for the whole solve as Grathwohl et al., *FFJORD*
-            (ICLR 2019), have it; random signs or normal numbers, anew for each solve. Only with
-            ``"hutchinson"``.
+        probe: The direction, of shape (B, D) or (D,) in the dtype of y, kept for the whole solve as Grathwohl
+            et al., *FFJORD* (ICLR 2019), have it; random signs or normal numbers, anew for each solve. Only
+            with ``"hutchinson"``.
 
     Returns:
         A function of a time and of the tuple ``(y, logp)``, of shapes (B, D) and (B, 1), that returns their
-        rates: an ``nn.Module`` with the parameters of ``func`` where that is one. The rate of logp is minus
-        the divergence of ``func``. Differentiable to any order in y and what ``func`` depends on, and in the
-        probe.
+        rates: an ``nn.Module`` with the parameters of ``func`` where that is one, of which the probe is a
+        buffer that is not saved. The rate of logp is minus the divergence of ``func``. Differentiable in y,
+        the probe and what ``func`` depends on, to any order that ``func`` is.
 
     Raises:
         TypeError: If ``func`` cannot be called or ``probe`` is no tensor; from the function, if its state is
-            no tuple of two tensors.
+            no tuple of two tensors of one dtype, or ``func`` returns no tensor.
         ValueError: If there is no such estimator, or it does not go with ``probe``; from the function, if
             shapes do not fit.
     """
@@ -96,21 +91,12 @@ def with_divergence(func: Field, estimator: Estimator = "exact", probe: Tensor |
         if probe is None:
             raise ValueError("probe must be given with estimator 'hutchinson': a direction of shape (B, D)")
         raise TypeError(f"probe must be a tensor of shape (B, D) or (D,), got {type(probe).__name__}")
-
-    def rate(func: Field, t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        y, logp = _parts("with_divergence", state, ("y", "logp"))
-        _same_shape("with_divergence", "logp", logp, (*y.shape[:-1], 1))
-        if probe is None:
-            dy, divergence = _trace(func, t, y)
-        else:
-            dy, divergence = _estimate(func, t, y, probe)
-        return dy, -divergence
-
-    made: _OfTwo = _augmented("with_divergence", func, rate)
-    return made
+    if isinstance(func, nn.Module):
+        return _Divergence(func, probe)
+    return partial(_rate_with_divergence, _called(func), probe)
 
 
-def with_laplacian(func: Field) -> _OfThree:
+def with_laplacian(func: Field) -> Callable[[Tensor, Triple], Triple]:
     """The field of ``(y, J, L)``: a solution, its first derivatives and the sum of its second ones.
 
     Where y(t₀) is a function h of an input x, start with J the derivatives of h along K directions of x, and
@@ -118,71 +104,104 @@ def with_laplacian(func: Field) -> _OfThree:
     the solution in x at any time. For an affine h it starts as zero.
 
     Args:
-        func: As for :func:`with_jvp`; twice differentiable.
+        func: As for :func:`with_jvp`; twice differentiable. It is called K times for each rate.
 
     Returns:
         A function of a time and of the tuple ``(y, J, L)``, of shapes (B, D), (B, K, D) and (B, D), that
-        returns their rates: an ``nn.Module`` with the parameters of ``func`` where that is one.
-        Differentiable to any order in y, J, L and what ``func`` depends on.
+        returns their rates: an ``nn.Module`` with the parameters of ``func`` where that is one. J[b, k] is
+        the derivative of y[b] along direction k. Differentiable in y, J, L and what ``func`` depends on, to
+        any order that ``func`` is.
 
     Raises:
-        TypeError: If ``func`` cannot be called; from the function, if its state is no tuple of three tensors.
-        ValueError: From the function, if their shapes do not fit.
+        TypeError: If ``func`` cannot be called; from the function, if its state is no tuple of three tensors
+            of one dtype, or ``func`` returns no tensor.
+        ValueError: From the function, if their shapes, or that of what ``func`` returns, do not fit.
     """
-
-    def rate(func: Field, t: Tensor, state: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        y, jacobian, second = _parts("with_laplacian", state, ("y", "J", "L"))
-        if jacobian.dim() != y.dim() + 1 or jacobian.shape[1] < 1:
-            raise ValueError(
-                f"the state of with_laplacian must have J of shape (B, K, D), K at least 1, got "
-                f"{tuple(jacobian.shape)}"
-            )
-        _same_shape("with_laplacian", "J", jacobian, (y.shape[0], jacobian.shape[1], *y.shape[1:]))
-        _same_shape("with_laplacian", "L", second, y.shape)
-        dy, along, total = _twice_along(func, t, y, jacobian[:, 0], second)
-        first = [along]
-        for direction in jacobian.unbind(1)[1:]:
-            _, along, curvature = _twice_along(func, t, y, direction)
-            first.append(along)
-            total = total + curvature
-        return dy, torch.stack(first, 1), total
-
-    made: _OfThree = _augmented("with_laplacian", func, rate)
-    return made
+    return _Laplacian(func) if isinstance(func, nn.Module) else partial(_rate_with_laplacian, _called(func))
 
 
-class _Augmented(nn.Module):
-    """A transformed Module, whose parameters are that Module's."""
+class _Jvp(nn.Module):
+    """What ``with_jvp`` makes of a Module."""
 
-    def __init__(self, name: str, func: nn.Module, rate: _Rate) -> None:
+    def __init__(self, func: nn.Module) -> None:
         super().__init__()
         self.func = func
-        self._name = name
-        self._rate = rate
 
-    def extra_repr(self) -> str:
-        return self._name
-
-    def forward(self, t: Tensor, state: Any) -> tuple[Tensor, ...]:
-        """The rates of the augmented state."""
-        return self._rate(self.func, t, state)
+    def forward(self, t: Tensor, state: Pair) -> Pair:
+        """The rates of ``(y, v)``."""
+        return _rate_with_jvp(self.func, t, state)
 
 
-def _augmented(name: str, func: Field, rate: _Rate) -> Any:
-    if isinstance(func, nn.Module):
-        return _Augmented(name, func, rate)
-    if not callable(func):
-        raise TypeError(f"func must be a callable of (t, y), got {type(func).__name__}")
+class _Divergence(nn.Module):
+    """What ``with_divergence`` makes of a Module."""
 
-    def augmented(t: Tensor, state: Any) -> tuple[Tensor, ...]:
-        return rate(func, t, state)
+    probe: Tensor | None
 
-    return augmented
+    def __init__(self, func: nn.Module, probe: Tensor | None) -> None:
+        super().__init__()
+        self.func = func
+        self.register_buffer("probe", probe, persistent=False)
+
+    def forward(self, t: Tensor, state: Pair) -> Pair:
+        """The rates of ``(y, logp)``."""
+        return _rate_with_divergence(self.func, self.probe, t, state)
 
 
-def _along(func: Field, t: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+class _Laplacian(nn.Module):
+    """What ``with_laplacian`` makes of a Module."""
+
+    def __init__(self, func: nn.Module) -> None:
+        super().__init__()
+        self.func = func
+
+    def forward(self, t: Tensor, state: Triple) -> Triple:
+        """The rates of ``(y, J, L)``."""
+        return _rate_with_laplacian(self.func, t, state)
+
+
+def _rate_with_jvp(func: Field, t: Tensor, state: Pair) -> Pair:
+    y, v = _parts("with_jvp", state, ("y", "v"))
+    _fits("with_jvp", "v", v, y, y.shape)
+    return _along(func, t, y, v)
+
+
+def _rate_with_divergence(func: Field, probe: Tensor | None, t: Tensor, state: Pair) -> Pair:
+    y, logp = _parts("with_divergence", state, ("y", "logp"))
+    _fits("with_divergence", "logp", logp, y, (len(y), 1))
+    dy, divergence = _trace(func, t, y) if probe is None else _estimate(func, t, y, probe)
+    return dy, -divergence
+
+
+def _rate_with_laplacian(func: Field, t: Tensor, state: Triple) -> Triple:
+    y, jacobian, second = _parts("with_laplacian", state, ("y", "J", "L"))
+    if jacobian.dim() != 3 or jacobian.shape[1] < 1:
+        raise ValueError(
+            f"the state of with_laplacian must have J of shape (B, K, D), K at least 1, got "
+            f"{tuple(jacobian.shape)}"
+        )
+    _fits("with_laplacian", "J", jacobian, y, (len(y), jacobian.shape[1], y.shape[1]))
+    _fits("with_laplacian", "L", second, y, y.shape)
+    dy, along, total = _twice_along(func, t, y, jacobian[:, 0], second)
+    first = [along]
+    for direction in jacobian.unbind(1)[1:]:
+        _, along, curvature = _twice_along(func, t, y, direction)
+        first.append(along)
+        total = total + curvature
+    return dy, torch.stack(first, 1), total
+
+
+def _along(func: Field, t: Tensor, y: Tensor, v: Tensor) -> Pair:
     """The rate, and its derivative along v."""
-    dy, dv = _jvp(lambda y: func(t, y), (y,), (v,))
+
+    def rate(y: Tensor) -> Tensor:
+        out = func(t, y)
+        if not isinstance(out, Tensor):
+            raise TypeError("func must return a tensor of the shape of y")
+        if out.shape != y.shape:
+            raise ValueError(f"func must return the shape of y, {tuple(y.shape)}, got {tuple(out.shape)}")
+        return out
+
+    dy, dv = _jvp(rate, (y,), (v,))
     return dy, dv
 
 
@@ -192,11 +211,8 @@ def _jvp(of: Callable[..., Any], at: tuple[Tensor, ...], along: tuple[Tensor, ..
     return value, change
 
 
-def _twice_along(
-    func: Field, t: Tensor, y: Tensor, v: Tensor, a: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The rate, and its first and second derivative along a curve of velocity v and acceleration a (or
-    none)."""
+def _twice_along(func: Field, t: Tensor, y: Tensor, v: Tensor, a: Tensor | None = None) -> Triple:
+    """The rate, and its two derivatives along a curve of velocity v and acceleration a, or none."""
     if a is None:
         (dy, first), (_, second) = _jvp(lambda y: _along(func, t, y, v), (y,), (v,))
     else:
@@ -204,33 +220,44 @@ def _twice_along(
     return dy, first, second
 
 
-def _trace(func: Field, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _trace(func: Field, t: Tensor, y: Tensor) -> Pair:
     """The rate, and the trace of its Jacobian, (B, 1)."""
-    axes = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)
+    axes = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
     dy, diagonal = y, []
-    for i in range(y.shape[-1]):
+    for i in range(y.shape[1]):
         dy, column = _along(func, t, y, axes[i].expand_as(y))
-        diagonal.append(column[..., i : i + 1])
-    return dy, torch.cat(diagonal, -1).sum(-1, keepdim=True)
+        diagonal.append(column[:, i : i + 1])
+    return dy, torch.cat(diagonal, 1).sum(1, keepdim=True)
 
 
-def _estimate(func: Field, t: Tensor, y: Tensor, probe: Tensor) -> tuple[Tensor, Tensor]:
+def _estimate(func: Field, t: Tensor, y: Tensor, probe: Tensor) -> Pair:
     """The rate, and v · Df v for the probe v, (B, 1)."""
-    if probe.shape not in (y.shape, y.shape[-1:]):
+    if probe.shape not in (y.shape, y.shape[1:]):
         raise ValueError(
             f"probe must have the shape of y, {tuple(y.shape)}, or of its last dimension, got "
             f"{tuple(probe.shape)}"
         )
+    if probe.dtype != y.dtype:
+        raise TypeError(f"probe must have the dtype of y, {y.dtype}, got {probe.dtype}")
     v = probe.expand_as(y)
     dy, dv = _along(func, t, y, v)
-    return dy, (v * dv).sum(-1, keepdim=True)
+    return dy, (v * dv).sum(1, keepdim=True)
+
+
+def _called(func: Field) -> Field:
+    if not callable(func):
+        raise TypeError(f"func must be a callable of (t, y), got {type(func).__name__}")
+    return func
 
 
 def _parts(name: str, state: Any, names: tuple[str, ...]) -> tuple[Tensor, ...]:
-    if not isinstance(state, tuple) or len(state) != len(names):
-        got = f"a tuple of {len(state)}" if isinstance(state, tuple) else type(state).__name__
-        raise TypeError(f"the state of {name} must be the tuple ({', '.join(names)}), got {got}")
-    if state[0].dim() < 2:
+    """The state's components, of which the first is checked."""
+    wanted = ", ".join(names)
+    if not isinstance(state, tuple) or not all(isinstance(part, Tensor) for part in state):
+        raise TypeError(f"the state of {name} must be the tuple of tensors ({wanted})")
+    if len(state) != len(names):
+        raise TypeError(f"the state of {name} must be the tuple ({wanted}), got one of {len(state)}")
+    if state[0].dim() != 2 or state[0].shape[1] == 0:
         raise ValueError(
             f"the state of {name} must have y of shape (B, D), got {tuple(state[0].shape)}: a single one is "
             "a batch of 1"
@@ -238,8 +265,12 @@ def _parts(name: str, state: Any, names: tuple[str, ...]) -> tuple[Tensor, ...]:
     return state
 
 
-def _same_shape(name: str, part: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+def _fits(name: str, part: str, tensor: Tensor, y: Tensor, shape: tuple[int, ...]) -> None:
     if tensor.shape != shape:
         raise ValueError(
             f"the state of {name} must have {part} of shape {tuple(shape)}, got {tuple(tensor.shape)}"
+        )
+    if tensor.dtype != y.dtype:
+        raise TypeError(
+            f"the state of {name} must have {part} in the dtype of y, {y.dtype}, got {tensor.dtype}"
         )

@@ -150,3 +150,18 @@ def test_products_that_forward_mode_fills_with_zeros_are_left_out() -> None:
     with flashode.use_engine("eager"):
         expected = flashode.odeint(along, y0, t, method="rk4")
     torch.testing.assert_close(own, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        lambda t, y: y * WEIGHT + (y @ torch.zeros(()).double().expand(3, 3)) * (1 / t),
+        lambda t, y: y * WEIGHT + (y / t) @ torch.zeros((), dtype=torch.float64).expand(3, 3),
+    ],
+)
+def test_zeros_of_the_functions_own_multiply(field: Callable[..., Tensor]) -> None:
+    """Infinity times zero is no number, where a step ends on time zero."""
+    y0, t = random(2, 3), torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    for engine in ("native", "eager"):
+        with flashode.use_engine(engine), pytest.raises(flashode.NonFiniteError):
+            flashode.odeint(field, y0, t, method="rk4", options={"step_size": 0.25})

@@ -31,6 +31,11 @@ def test_densities_integrate_to_one(pixels: torch.Tensor) -> None:
     assert _mass(learned) == pytest.approx(1.0, abs=2e-2)
 
 
+def test_what_is_held_out_is_not_trained_on() -> None:
+    trained = cnf.draw(cnf.HELD_OUT_POINTS, torch.Generator().manual_seed(5))
+    assert not torch.isclose(trained, cnf.held_out(5)).all(-1).any()
+
+
 def test_the_data_has_the_true_density() -> None:
     points = cnf.draw(20000, torch.Generator().manual_seed(0))
     radius = points.norm(dim=1)

@@ -25,6 +25,11 @@ def test_pieces_are_of_spirals_of_both_senses() -> None:
     assert bool((radius.diff(dim=1) > 0).all())
 
 
+def test_what_is_held_out_is_not_trained_on() -> None:
+    trained = latent.draw(latent.SPIRALS, torch.Generator().manual_seed(5))
+    assert not torch.isclose(trained.seen, latent.held_out(5).seen).all(-1).any()
+
+
 def test_the_bound_is_that_of_a_model_that_knows_everything() -> None:
     """With a prediction that is the truth and a posterior that is the prior, only the noise is left."""
     spirals = latent.draw(100, torch.Generator().manual_seed(0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -199,7 +201,6 @@ def test_all_run_compiled_and_keep_their_parameters(kind: str) -> None:
     field, state = _transformed(net)[kind]
     assert flashode.explain(field, state).engine == "native"
     assert [id(p) for p in field.parameters()] == [id(p) for p in net.parameters()]
-    assert with_name(kind) in repr(field)
     # Of a function a function: nothing pretends to know its parameters.
     plain, state = _transformed(lambda t, y: net(t, y))[kind]
     assert flashode.explain(plain, state).engine == "native"
@@ -210,8 +211,39 @@ def test_all_run_compiled_and_keep_their_parameters(kind: str) -> None:
     )
 
 
-def with_name(kind: str) -> str:
-    return {"estimate": "with_divergence"}.get(kind, f"with_{kind}")
+@pytest.mark.parametrize("kind", ["jvp", "divergence", "estimate", "laplacian"])
+def test_counters_count_in_both_engines(kind: str) -> None:
+    class Counting(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.nfe = 0
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.nfe += 1
+            return super().forward(t, y)
+
+    torch.manual_seed(0)
+    net = Counting().double()
+    field, state = _transformed(net)[kind]
+    counts = []
+    for engine in ENGINES:
+        net.nfe = 0
+        with flashode.use_engine(engine):
+            flashode.odeint(field, state, T, **STEPS)
+        counts.append(net.nfe)
+    assert counts[0] == counts[1] > 0
+
+
+def test_fields_of_modules_are_copied_saved_and_moved() -> None:
+    net, state = _net(), (_random(B, D), torch.zeros(B, 1, dtype=torch.float64))
+    field = with_divergence(net, "hutchinson", torch.ones(B, D, dtype=torch.float64))
+    expected = field(T[0], state)[1]
+    for other in (pickle.loads(pickle.dumps(field)), copy.deepcopy(field)):
+        assert torch.equal(other(T[0], state)[1], expected)
+    assert set(field.state_dict()) == {f"func.{name}" for name in net.state_dict()}
+    moved = field.float()
+    single = moved(T[0].float(), tuple(part.float() for part in state))[1]
+    torch.testing.assert_close(single.double(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_probe_learns_too() -> None:
@@ -249,8 +281,22 @@ Y = torch.zeros(B, D, dtype=torch.float64)
 @pytest.mark.parametrize(
     ("field", "state", "error", "named"),
     [
-        (with_jvp(_net()), Y, TypeError, r"tuple \(y, v\), got Tensor"),
-        (with_jvp(_net()), (Y, Y, Y), TypeError, "got a tuple of 3"),
+        (with_jvp(_net()), Y, TypeError, r"tuple of tensors \(y, v\)"),
+        (with_jvp(_net()), (Y, Y, Y), TypeError, r"tuple \(y, v\), got one of 3"),
+        (with_jvp(lambda t, y: y[:, :1]), (Y, Y), ValueError, r"shape of y, \(5, 3\), got \(5, 1\)"),
+        (with_jvp(lambda t, y: None), (Y, Y), TypeError, "func must return a tensor"),
+        (
+            with_divergence(_net()),
+            (Y[:, None], Y[:, :1]),
+            ValueError,
+            r"y of shape \(B, D\), got \(5, 1, 3\)",
+        ),
+        (
+            with_divergence(_net(), "hutchinson", Y.float()),
+            (Y, Y[:, :1]),
+            TypeError,
+            "probe must have the dtype",
+        ),
         (with_jvp(_net()), (Y, Y[:2]), ValueError, r"v of shape \(5, 3\), got \(2, 3\)"),
         (with_jvp(_net()), (Y[0], Y[0]), ValueError, "a batch of 1"),
         (with_divergence(_net()), (Y, Y), ValueError, r"logp of shape \(5, 1\)"),

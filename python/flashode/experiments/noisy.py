@@ -145,11 +145,43 @@ def information(end: float = spiral.END, count: int = spiral.OBSERVATIONS) -> In
     return Information(times, jacobian.flatten(1).norm(dim=1), bounds, condition)
 
 
+@dataclass(frozen=True)
+class Way:
+    """How the layer's matrix came nearer to the true one.
+
+    Attributes:
+        rate: Learning rate.
+        noise: Of the observations.
+        distances: Largest error of an entry after each epoch from 0 on.
+    """
+
+    rate: float
+    noise: float
+    distances: tuple[float, ...]
+
+
+# As many epochs as the layer needs at the published rate.
+LONG = 30
+
+
+def ways(noise: float) -> list[Way]:
+    """The way of the layer of seed 0 at both rates, under the noise and under none."""
+    found = []
+    for rate in dict.fromkeys(rate for field, rate in VARIANTS if FIELDS[field] is LinearField):
+        for level in dict.fromkeys((noise, 0.0)):
+            setting = setting_of(level, rate)
+            run = train("2×2 layer", setting, 0, epochs=LONG)
+            matrices = [epoch.matrix for epoch, _, _ in run]
+            distances = [spiral.distance_to_truth(m, setting) for m in matrices if m is not None]
+            found.append(Way(rate, level, tuple(distances)))
+    return found
+
+
 def by_tolerance(
-    noise: float, epochs: int, tolerances: tuple[float, ...] = (1e-1, 1e-3, 1e-5, 1e-7)
+    noise: float, rate: float, epochs: int, tolerances: tuple[float, ...] = (1e-1, 1e-3, 1e-5, 1e-7)
 ) -> dict[float, float]:
     """The layer's last error where training solves to other tolerances, by the relative one; of seed 0."""
-    setting = setting_of(noise, VARIANTS[-1][1])
+    setting = setting_of(noise, rate)
     observations = spiral.observe(setting, 0)
     found = {}
     for rtol in tolerances:

@@ -30,6 +30,9 @@ PUBLISHED_RATE = 0.1
 PUBLISHED_BOUNDARY = 0.102908
 PUBLISHED_RESIDUAL = 0.076783
 PANEL_STEPS = (1, 20, 40, 60)
+# Weights that are a tenth of the parameters, which the rate moves: with plain ones the flow runs away.
+GAIN = 0.1
+PLAIN = 1.0
 SEEDS = range(5)
 
 # The recipe that works best holds Φ at zero on the boundary; Adam finds the valley, L-BFGS its floor.
@@ -39,38 +42,37 @@ ITERATIONS = 400
 
 
 class Affine(nn.Module):
-    """An affine map whose weights are a tenth of its parameters; it starts as a linear layer of torch does.
+    """An affine map whose weights are so many times its parameters; it starts as torch's linear layer does.
 
-    Adam moves a parameter by about its rate a step, whatever the gradient is. At the published rate weights
-    of about 0.2 would move by 0.1, and the flow through them runs away; these move by a hundredth. (Karras et
-    al., "Progressive Growing of GANs", ICLR 2018, section 4.1, have rates equalised like this.)
+    Adam moves a parameter by about its rate a step, whatever the gradient is. Where the gain is a tenth, the
+    rate 0.1 moves a weight by a hundredth. (Karras et al., "Progressive Growing of GANs", ICLR 2018, section
+    4.1, have rates equalised like this.)
     """
 
-    GAIN = 0.1
-
-    def __init__(self, features_in: int, features_out: int) -> None:
+    def __init__(self, features_in: int, features_out: int, gain: float) -> None:
         super().__init__()
         layer = nn.Linear(features_in, features_out)
-        self.scaled_weight = nn.Parameter(layer.weight.detach() / self.GAIN)
-        self.scaled_bias = nn.Parameter(layer.bias.detach() / self.GAIN)
+        self.gain = gain
+        self.scaled_weight = nn.Parameter(layer.weight.detach() / gain)
+        self.scaled_bias = nn.Parameter(layer.bias.detach() / gain)
 
     @property
     def weight(self) -> Tensor:
         """The matrix, (features_out, features_in)."""
-        return self.GAIN * self.scaled_weight
+        return self.gain * self.scaled_weight
 
     def forward(self, x: Tensor) -> Tensor:
         """The map of (B, features_in)."""
-        return nn.functional.linear(x, self.weight, self.GAIN * self.scaled_bias)
+        return nn.functional.linear(x, self.weight, self.gain * self.scaled_bias)
 
 
 class Flow(nn.Module):
     """dh/dt by a perceptron with one hidden layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, gain: float) -> None:
         super().__init__()
-        self.hidden = Affine(WIDTH, WIDTH)
-        self.out = Affine(WIDTH, WIDTH)
+        self.hidden = Affine(WIDTH, WIDTH, gain)
+        self.out = Affine(WIDTH, WIDTH, gain)
 
     def forward(self, t: Tensor, h: Tensor) -> Tensor:
         """The rate of h, of shape (B, 32)."""
@@ -82,14 +84,15 @@ class Potential(nn.Module):
     """Φ as a function of points.
 
     Args:
+        gain: Of the affine maps.
         held: Whether Φ is held at zero on the boundary, by the factor x (1 - x) y (1 - y).
     """
 
-    def __init__(self, *, held: bool = False) -> None:
+    def __init__(self, gain: float = GAIN, *, held: bool = False) -> None:
         super().__init__()
-        self.lift = Affine(2, WIDTH)
-        self.flow = Flow()
-        self.read = Affine(WIDTH, 1)
+        self.lift = Affine(2, WIDTH, gain)
+        self.flow = Flow(gain)
+        self.read = Affine(WIDTH, 1, gain)
         self.held = held
         self._augmented = with_laplacian(self.flow)
 
@@ -152,11 +155,13 @@ class Factor:
         return Factor(each.prod(1), gradient, -2.0 * each.sum(1))
 
 
-def make_potential(seed: int, dtype: torch.dtype = torch.float32, *, held: bool = False) -> Potential:
+def make_potential(
+    seed: int, dtype: torch.dtype = torch.float32, *, gain: float = GAIN, held: bool = False
+) -> Potential:
     """The untrained potential of a seed. The global random state is left as it was."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        return Potential(held=held).to(dtype)
+        return Potential(gain, held=held).to(dtype)
 
 
 def charge(points: Tensor) -> Tensor:

@@ -34,12 +34,14 @@ class Session:
     Attributes:
         name: Of the experiment.
         out: Folder of what it leaves.
+        engine: As asked for.
         began: When, by the clock for differences.
         metrics: What `metrics.json` holds.
     """
 
     name: str
     out: Path
+    engine: Engine
     began: float = field(default_factory=time.perf_counter)
     metrics: dict[str, object] = field(default_factory=dict)
 
@@ -54,6 +56,13 @@ class Session:
         self.metrics |= metrics
         common = {"experiment": self.name, "seconds": time.perf_counter() - self.began}
         results.write_metrics(self.out, common | self.metrics | {"versions": results.versions()})
+
+    def again(self, command: str, flags: Sequence[str] = (), **options: object) -> str:
+        """The command line of this run."""
+        if self.engine is not Engine.auto:
+            options["engine"] = self.engine.value
+        words = [f"--{name} {value}" for name, value in options.items()]
+        return " ".join(("flashode", command, *flags, *words))
 
     def leave(
         self, title: str, summary: str, table: page.Table, figures: Sequence[page.Figure], command: str
@@ -78,7 +87,7 @@ def session(name: str, out: Path, engine: Engine, packages: Sequence[str] = ()) 
     _make_folder(out)
     try:
         with flashode.use_engine(engine.value):
-            yield Session(name, out)
+            yield Session(name, out, engine)
     except KeyboardInterrupt:
         console.print(f"stopped; what was finished is in {out}")
         raise typer.Exit(INTERRUPTED) from None

@@ -87,5 +87,5 @@ def _leave(
                 "Mean log-likelihood of points held out after each epoch.",
             ),
         ],
-        f"flashode cnf --epochs {epochs} --seed {seed}",
+        own.again("cnf", epochs=epochs, seed=seed),
     )

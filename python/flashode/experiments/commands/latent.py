@@ -33,8 +33,8 @@ def run(
                 "cost": f"{own.metrics['training_seconds']:.1f} s",
                 "evidence": f"{first.evidence:,.0f} nats a piece before training, {last.evidence:,.0f} after "
                 f"{epochs} epochs",
-                "error": f"{last.within:.3f} where points were seen (noise {latent.NOISE}), {last.ahead:.3f} "
-                "ahead of them",
+                "error": f"{last.within:.3f} where points were seen (noise {latent.NOISE} a coordinate), "
+                f"{last.ahead:.3f} ahead of them",
             }
         )
         _leave(own, model, history, epochs, seed)
@@ -79,7 +79,8 @@ def _leave(
         "state "
         "that flows along a neural ODE; points are read out of it, also where none were seen. Errors are "
         "root mean "
-        f"squares over spirals held out, without noise; the noise is {latent.NOISE}. Training took "
+        f"squares over spirals held out, without noise; the noise is {latent.NOISE} a coordinate. Training "
+        "took "
         f"{own.metrics['training_seconds']:.1f} s.",
         page.Table(("", "before training", f"after {epochs} epochs"), rows),
         [
@@ -94,5 +95,5 @@ def _leave(
                 "Errors of spirals held out after each epoch.",
             ),
         ],
-        f"flashode latent --epochs {epochs} --seed {seed}",
+        own.again("latent", epochs=epochs, seed=seed),
     )

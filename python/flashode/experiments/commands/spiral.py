@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 import flashode
 from flashode.experiments import noisy, page, results, spiral
-from flashode.experiments.commands.choices import AdjointOption, EngineOption, OutOption, SeedOption
+from flashode.experiments.commands.choices import AdjointOption, EngineOption, SeedOption
 from flashode.experiments.engine import Engine
 from flashode.experiments.session import Session, session, tell
 
@@ -41,10 +42,19 @@ def run(
         float | None,
         typer.Option(min=0.0, help="Standard deviation of it.", show_default=f"{noisy.NOISE} with --noisy"),
     ] = None,
-    out: OutOption = Path("results/spiral"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Folder for figures, metrics.json and report.html; made if absent.",
+            show_default="results/spiral, or results/noisy with --noisy",
+        ),
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Train a neural ODE on a spiral and draw what it learned."""
+    if noise is not None and not math.isfinite(noise):
+        raise typer.BadParameter(f"must be a finite number, got {noise}", param_hint="'--noise'")
     if noise is not None and not noisy_:
         raise typer.BadParameter("goes with --noisy alone", param_hint="'--noise'")
     if noisy_ and (compare or adjoint):
@@ -52,9 +62,10 @@ def run(
     if noisy_:
         from flashode.experiments.commands.noisy import run_noisy
 
-        run_noisy(engine, epochs or noisy.EPOCHS, noisy.NOISE if noise is None else noise, out, seed)
+        level = noisy.NOISE if noise is None else noise
+        run_noisy(engine, epochs or noisy.EPOCHS, level, out or Path("results/noisy"), seed)
         return
-    with session("spiral", out, engine, (_PEER,) if compare else ()) as own:
+    with session("spiral", out or Path("results/spiral"), engine, (_PEER,) if compare else ()) as own:
         _train(own, epochs or EPOCHS, adjoint, compare, seed)
 
 
@@ -84,11 +95,12 @@ def _train(own: Session, epochs: int, adjoint: bool, compare: bool, seed: int) -
     if compare:
         _compare(own, epochs, adjoint, seed)
     _report(own.metrics)
-    _leave(own, history, observations, epochs)
+    flags = tuple(flag for flag, on in (("--adjoint", adjoint), ("--compare", compare)) if on)
+    _leave(own, history, observations, epochs, flags)
 
 
 def _compare(own: Session, epochs: int, adjoint: bool, seed: int) -> None:
-    """Trains alike with both libraries, and notes how long each took; ours again, so that both are warm."""
+    """Trains alike with both libraries, and notes how long each took after an epoch that warms it up."""
     import torchdiffeq
 
     name = "odeint_adjoint" if adjoint else "odeint"
@@ -101,6 +113,7 @@ def _compare(own: Session, epochs: int, adjoint: bool, seed: int) -> None:
             return states
 
         observations, field = spiral.observe(), spiral.make_field(seed)
+        list(spiral.train(spiral.make_field(seed), observations, epochs=1, seed=seed, solve=solve))
         title = f"spiral, {library.__name__}"
         with own.bar(epochs=epochs, updates_per_epoch=spiral.PLAIN.updates_per_epoch, title=title) as bar:
             began = time.perf_counter()
@@ -141,7 +154,13 @@ def _report(metrics: dict[str, object]) -> None:
     tell(lines)
 
 
-def _leave(own: Session, history: list[spiral.Epoch], observations: spiral.Observations, epochs: int) -> None:
+def _leave(
+    own: Session,
+    history: list[spiral.Epoch],
+    observations: spiral.Observations,
+    epochs: int,
+    flags: tuple[str, ...],
+) -> None:
     from flashode.experiments.figures import spiral as figures  # matplotlib takes half a second to import
 
     metrics = own.metrics
@@ -169,5 +188,5 @@ def _leave(own: Session, history: list[spiral.Epoch], observations: spiral.Obser
                 "The error over the whole trajectory after each epoch.",
             ),
         ],
-        f"flashode spiral --epochs {epochs} --seed {metrics['seed']}",
+        own.again("spiral", epochs=epochs, seed=metrics["seed"], flags=flags),
     )

@@ -33,17 +33,21 @@ def draw_flow(density: cnf.Density, seed: int, path: Path) -> Path:
         pixels = _pixels()
         with torch.no_grad():
             learned = density.log_density(pixels).exp()
+        true = cnf.true_log_density(pixels).exp()
         for axes, values, title in (
             (grid[1, 1], learned, "learned density"),
-            (grid[1, 2], cnf.true_log_density(pixels).exp(), "true density"),
+            (grid[1, 2], true, "true density"),
         ):
-            axes.imshow(
+            image = axes.imshow(
                 values.reshape(_PIXELS, _PIXELS).T.numpy(),
                 origin="lower",
                 extent=(-_REACH, _REACH, -_REACH, _REACH),
                 cmap=matplotlib.colormaps["viridis"],
+                vmin=0.0,
+                vmax=float(true.max()),
             )
             axes.set_title(title, loc="left")
+        figure.colorbar(image, ax=grid[1, 2], location="right", shrink=0.8)
         for axes in grid[1, 3:]:
             axes.remove()
         for axes in (*grid[0], *grid[1, :3]):

@@ -1,5 +1,6 @@
 """The figures of the latent ODE: spirals continued, and the errors."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def draw_errors(history: Sequence[latent.Epoch], path: Path) -> Path:
             markersize=3,
             label="ahead of them",
         )
-        axes.axhline(latent.NOISE, color=QUIET, linestyle=":", label="noise of a point")
+        noise = latent.NOISE * math.sqrt(2.0)
+        axes.axhline(noise, color=QUIET, linestyle=":", label="noise of a point")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel="root mean square")
         axes.set_title("Error of spirals held out", loc="left")

@@ -10,10 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from flashode.experiments import noisy
 from flashode.experiments.figures.style import PREDICTION, QUIET, TRUTH, save, style
-from flashode.experiments.noisy import Trial
+from flashode.experiments.noisy import Trial, Way
 from flashode.experiments.spiral import Epoch, Observations
 
 _COLUMNS = 3
+_COLORS = (PREDICTION, TRUTH)
 
 
 def draw_panels(
@@ -48,9 +49,8 @@ def draw_seeds(trials: Sequence[Trial], path: Path) -> Path:
             some = [one for one in trials if (one.field, one.rate) == (field, rate)]
             for one in some:
                 axes.semilogy(one.losses, color=PREDICTION, linewidth=0.6, alpha=0.5)
-            axes.semilogy(
-                torch.tensor([one.losses for one in some]).median(0).values.numpy(), color=PREDICTION
-            )
+            losses = torch.tensor([one.losses for one in some], dtype=torch.float64)
+            axes.semilogy(losses.quantile(0.5, 0).numpy(), color=PREDICTION)
             axes.axhline(noisy.ARRIVED, color=QUIET, linewidth=0.7, linestyle=":")
             axes.set_title(f"{field}, rate {rate:g}", loc="left")
             axes.set_xlabel("epoch")
@@ -59,17 +59,30 @@ def draw_seeds(trials: Sequence[Trial], path: Path) -> Path:
         return save(figure, path)
 
 
-def draw_reasons(noise: float, epochs: int, tolerances: Mapping[float, float], path: Path) -> Path:
-    """What each observation tells, what all tell together, how far weights move, and the tolerance."""
+def draw_reasons(
+    noise: float, ways: Sequence[Way], tolerances: Mapping[float, Mapping[float, float]], path: Path
+) -> Path:
+    """What each observation tells, what all tell together, how far the layer comes, and the tolerance.
+
+    Args:
+        noise: Of the observations.
+        ways: The layer's, by learning rate and noise.
+        tolerances: By learning rate, the layer's errors by relative tolerance.
+        path: Of the picture.
+    """
     with style():
         figure = Figure(figsize=(7.4, 5.2))
-        (each, bound), (travel, tolerance) = figure.subplots(2, 2)
+        (each, bound), (way, tolerance) = figure.subplots(2, 2)
         _draw_each(each)
         _draw_bounds(bound, noise)
-        _draw_travel(travel, epochs)
-        tolerance.loglog(list(tolerances), list(tolerances.values()), "o-", color=PREDICTION, markersize=3)
+        _draw_ways(way, ways)
+        for (rate, errors), color in zip(tolerances.items(), _COLORS, strict=False):
+            tolerance.loglog(
+                list(errors), list(errors.values()), "o-", color=color, markersize=3, label=f"rate {rate:g}"
+            )
         tolerance.set_title("the layer's error by the solver's tolerance", loc="left")
         tolerance.set(xlabel="relative tolerance in training", ylabel="mean squared error")
+        tolerance.legend(fontsize=6)
         return save(figure, path)
 
 
@@ -106,16 +119,19 @@ def _draw_bounds(axes: Axes, noise: float) -> None:
     axes.legend(fontsize=6)
 
 
-def _draw_travel(axes: Axes, epochs: int) -> None:
-    updates = torch.arange(noisy.SETTING.updates_per_epoch * epochs + 1)
-    for rate in sorted({rate for _, rate in noisy.VARIANTS}):
-        label = f"learning rate {rate:g}"
-        axes.plot(updates.numpy(), (rate * updates).numpy(), color=PREDICTION, label=label)
-    needed = float(noisy.SETTING.truth.abs().max())
-    axes.axhline(needed, color=TRUTH, linestyle=":", label="the largest entry of A")
-    axes.set_ylim(0.0, 2.5 * needed)
-    axes.set_title("how far Adam moves a weight at most", loc="left")
-    axes.set(xlabel="updates", ylabel="distance")
+def _draw_ways(axes: Axes, ways: Sequence[Way]) -> None:
+    colors = dict(zip(dict.fromkeys(way.rate for way in ways), _COLORS, strict=False))
+    for way in ways:
+        axes.semilogy(
+            [noisy.SETTING.updates_per_epoch * epoch for epoch in range(len(way.distances))],
+            way.distances,
+            "-" if way.noise > 0.0 else ":",
+            color=colors[way.rate],
+            label=f"rate {way.rate:g}, noise {way.noise:g}",
+        )
+    axes.axvline(noisy.SETTING.updates_per_epoch * noisy.EPOCHS, color=QUIET, linewidth=0.6)
+    axes.set_title("largest error of the layer's entries", loc="left")
+    axes.set(xlabel=f"updates (line: {noisy.EPOCHS} epochs)", ylabel="error")
     axes.legend(fontsize=6)
 
 

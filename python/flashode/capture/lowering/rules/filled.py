@@ -27,7 +27,9 @@ def _zero(call: Call) -> float:
 
 
 def _zeros(low: Lowering, call: Call) -> View:
-    if call.shape:
+    # torch.zeros says False of memory that it does not pin; torch's own code, written in C++, says nothing.
+    by_torch = call["pin_memory"] is None and call["layout"] is not None
+    if call.shape or not by_torch:
         rows = low.program.constant(np.zeros(()))
         return low.new(np.broadcast_to(rows, call.shape), call.axis, call.dtypes[0])
     return low.new(low.program.lone_zero().reshape(()), None, call.dtypes[0])
