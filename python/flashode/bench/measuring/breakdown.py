@@ -17,6 +17,7 @@ from flashode.engines.plan import Forward
 SOLVES = 9
 # Of evaluating the field by itself, in seconds.
 LONG_ENOUGH = 0.01
+WARM_UP = 0.002
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,11 @@ def breakdown(workload: Workload) -> Breakdown | None:
         return None
     steps = _enough(timed[1])
     rows = []
-    # In turns: a processor that slows down slows all. The first solve of each fills the caches again.
+    # In turns: a processor that slows down slows all. A few solves fill the caches again.
     for _ in range(SOLVES):
-        run()
+        began = time.perf_counter()
+        while time.perf_counter() - began < WARM_UP:
+            run()
         timed = _timed(run)
         assert timed is not None
         took, plan = timed
