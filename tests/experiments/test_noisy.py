@@ -32,7 +32,7 @@ def test_information_is_that_of_least_squares() -> None:
         return (torch.matrix_exp(entries.reshape(2, 2) * times[:, None, None]) @ start).reshape(-1)
 
     truth = noisy.SETTING.truth.reshape(-1)
-    jacobian = torch.func.jacfwd(states)(truth)
+    jacobian = torch.autograd.functional.jacobian(states, truth)
     random = torch.Generator().manual_seed(0)
     noise = torch.randn(4000, len(jacobian), dtype=torch.float64, generator=random)
     errors = noise @ torch.linalg.pinv(jacobian).mT

@@ -135,7 +135,8 @@ def information(end: float = spiral.END, count: int = spiral.OBSERVATIONS) -> In
     def states(entries: Tensor) -> Tensor:
         return torch.matrix_exp(entries.reshape(2, 2) * times[:, None, None]) @ start
 
-    jacobian = torch.func.jacfwd(states)(matrix.reshape(-1))  # (n, 2, 4)
+    jacobian: Tensor  # (n, 2, 4)
+    jacobian = torch.autograd.functional.jacobian(states, matrix.reshape(-1))  # type: ignore[no-untyped-call]
     fisher = (jacobian.mT @ jacobian).cumsum(0)  # (n, 4, 4), for a noise of one
     eigenvalues = torch.linalg.eigvalsh(fisher)
     enough = eigenvalues[:, 0] > 1e-12 * eigenvalues[:, -1].clamp(min=1e-300)
