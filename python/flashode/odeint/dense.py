@@ -12,6 +12,7 @@ import torch
 from flashode.autograd import solve
 from flashode.engines import choose
 from flashode.methods import SciPy
+from flashode.odeint.uncompiled import uncompiled
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -27,6 +28,7 @@ from flashode.statistics import Statistics
 from flashode.verify import Verify
 
 
+@uncompiled
 def odeint_dense(
     func: Callable[..., Any],
     y0: State,

@@ -10,10 +10,12 @@ from torch.autograd import forward_ad
 
 from flashode.autograd import EventTime
 from flashode.odeint.solve import odeint
+from flashode.odeint.uncompiled import uncompiled
 from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, as_bool, as_time, make_problem
 from flashode.state import components
 
 
+@uncompiled
 def odeint_event(
     func: Callable[..., Any],
     y0: State,

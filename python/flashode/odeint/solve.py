@@ -13,6 +13,7 @@ from flashode import notices
 from flashode.autograd import Solved, solve, solve_with_adjoint
 from flashode.engines import choose
 from flashode.engines.plan import Plan
+from flashode.odeint.uncompiled import uncompiled
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -25,6 +26,7 @@ from flashode.problem import (
 from flashode.verify import Verify
 
 
+@uncompiled
 def odeint(
     func: Callable[..., Any],
     y0: State,
@@ -99,6 +101,7 @@ def odeint(
     return _answer(problem, solve(problem, plan))
 
 
+@uncompiled
 def odeint_adjoint(
     func: Callable[..., Any],
     y0: State,

@@ -1,0 +1,31 @@
+"""Calls that ``torch.compile`` leaves alone.
+
+A solve runs in a kernel of its own, and what leads there reads and checks what no graph holds. Dynamo would
+try to compile it frame by frame. ``torch.compiler.disable`` says so as well, but imports dynamo, which takes
+seconds; what it does to a function is done here by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def uncompiled(func: Function) -> Function:
+    """Marks a function to be called as it is, and so all that it calls, within compiled code."""
+    try:
+        # Not public; where they are missing dynamo does as it likes.
+        from torch._C._dynamo.eval_frame import (
+            _FrameAction,
+            _FrameExecStrategy,
+            set_code_exec_strategy,
+        )
+
+        skipped = _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.SKIP)
+        set_code_exec_strategy(func.__code__, skipped)
+    except (ImportError, TypeError):
+        return func
+    func._torchdynamo_disable = True  # type: ignore[attr-defined]
+    return func
