@@ -71,10 +71,8 @@ def _leave(
     own.leave(
         "A continuous normalizing flow learns two circles",
         "Points drawn from a normal distribution flow to the data; their density is known along the way, "
-        "from the "
-        "divergence of the flow, which is solved along with them in one compiled solve. Trained by the "
-        "likelihood "
-        f"of {cnf.BATCH} fresh points an update.",
+        "from the divergence of the flow, which is solved along with them in one compiled solve. Trained "
+        f"by the likelihood of {cnf.BATCH} fresh points an update.",
         page.Table(("", "ours"), rows),
         [
             page.Figure(

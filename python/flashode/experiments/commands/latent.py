@@ -76,19 +76,15 @@ def _leave(
     own.leave(
         "A latent ODE continues spirals",
         f"A recurrent network reads {latent.SEEN} noisy points of a spiral, of either sense, into a latent "
-        "state "
-        "that flows along a neural ODE; points are read out of it, also where none were seen. Errors are "
-        "root mean "
-        f"squares over spirals held out, without noise; the noise is {latent.NOISE} a coordinate. Training "
-        "took "
-        f"{own.metrics['training_seconds']:.1f} s.",
+        "state that flows along a neural ODE; points are read out of it, also where none were seen. Errors "
+        f"are root mean squares over spirals held out, without noise; the noise is {latent.NOISE} a "
+        f"coordinate. Training took {own.metrics['training_seconds']:.1f} s.",
         page.Table(("", "before training", f"after {epochs} epochs"), rows),
         [
             page.Figure(
                 figures.draw_spirals(spirals, latent.predict(model, spirals), own.out / "spirals.png"),
-                "Spirals held out: the points seen, the truth, and the prediction, which goes on where none "
-                "were "
-                "seen.",
+                "Spirals held out: the points seen, the truth, and the prediction, which goes on where "
+                "none were seen.",
             ),
             page.Figure(
                 figures.draw_errors(history, own.out / "errors.png"),

@@ -72,18 +72,18 @@ def _median(some: list[noisy.Trial]) -> float:
 
 def _conclusion(found: list[noisy.Trial], ways: list[noisy.Way], epochs: int) -> str:
     """What was found, in words."""
-    each = [
-        f"{sum(one.arrived for one in _of(found, field, rate))} of {len(_of(found, field, rate))} seeds of "
-        "the "
-        f"{field} at learning rate {rate:g}"
-        for field, rate in noisy.VARIANTS
-    ]
+    each = []
+    for field, rate in noisy.VARIANTS:
+        some = _of(found, field, rate)
+        arrived = sum(one.arrived for one in some)
+        each.append(f"{arrived} of {len(some)} seeds of the {field} at learning rate {rate:g}")
     slow = ways[0]
+    way = ", ".join(
+        f"{slow.distances[epoch]:.2g} after {epoch} epochs" for epoch in (noisy.EPOCHS, noisy.LONG)
+    )
     return (
         f"After {epochs} epochs the spiral is had by {', '.join(each[:-1])}, and {each[-1]}. At the rate "
-        f"{slow.rate:g} the layer's matrix is within "
-        f"{slow.distances[min(epochs, len(slow.distances) - 1)]:.2g} "
-        f"of A after {epochs} epochs and within {slow.distances[-1]:.2g} after {len(slow.distances) - 1}."
+        f"{slow.rate:g} the largest error of an entry of the layer's matrix, of seed 0, is {way}."
     )
 
 
@@ -130,10 +130,8 @@ def _leave(
         page.Figure(
             figures.draw_reasons(noise, ways, tolerances, own.out / "reasons.png"),
             "Reasons. How much each observation tells about A; how well all of them determine an entry at "
-            "best; "
-            "the layer's way to A at both rates, with noise and without, over more epochs; and its error by "
-            "the "
-            "tolerance of the solver.",
+            "best; the layer's way to A at both rates, with noise and without, over more epochs; and its "
+            "error by the tolerance of the solver.",
         ),
     ]
     own.leave(

@@ -96,8 +96,8 @@ def _best(own: Session, seed: int) -> tuple[Tensor, list[float]]:
     own.note(
         best={
             "recipe": f"Φ held at zero on the boundary by a factor x (1 - x) y (1 - y); {poisson.WARM_UP} "
-            "steps "
-            f"of Adam at {poisson.WARM_UP_RATE}, then {poisson.ITERATIONS} iterations of L-BFGS, in float64",
+            f"steps of Adam at {poisson.WARM_UP_RATE}, then {poisson.ITERATIONS} iterations of L-BFGS, in "
+            "float64",
             "seconds": time.perf_counter() - began,
             "evaluations": len(history),
             "residual": history[-1],
@@ -157,15 +157,12 @@ def _leave(
     own.leave(
         "Poisson's equation by a physics-informed neural ODE",
         "ΔΦ = 2π sin x sin y on the unit square, Φ = 0 on its boundary. Points are lifted into 32 "
-        "dimensions, flow "
-        "for one unit of time and are read out; value and Laplacian come from one compiled solve. Losses "
-        "are mean "
-        f"squares after {poisson.PUBLISHED_STEPS} steps of Adam at {poisson.PUBLISHED_RATE}, the median of "
-        f"{len(poisson.SEEDS)} seeds. Our weights are {poisson.GAIN:g} of the parameters that the rate "
-        "moves, "
-        f"so that a step moves a weight by about {poisson.GAIN * poisson.PUBLISHED_RATE:g}; with plain "
-        "layers the "
-        f"flow runs away at that rate. The best recipe: {recipe['recipe']}.",
+        "dimensions, flow for one unit of time and are read out; value and Laplacian come from one "
+        f"compiled solve. Losses are mean squares after {poisson.PUBLISHED_STEPS} steps of Adam at "
+        f"{poisson.PUBLISHED_RATE}, the median of {len(poisson.SEEDS)} seeds. Our weights are "
+        f"{poisson.GAIN:g} of the parameters that the rate moves, so that a step moves a weight by about "
+        f"{poisson.GAIN * poisson.PUBLISHED_RATE:g}; with plain layers the flow runs "
+        f"away from some seeds. The best recipe: {recipe['recipe']}.",
         page.Table(("", "published", "ours", "ours, plain layers"), rows),
         [
             page.Figure(
@@ -175,8 +172,7 @@ def _leave(
             page.Figure(
                 figures.draw_convergence(histories, history, own.out / "convergence.png"),
                 "Both losses: of the published recipe from five seeds, with the published ends, and of the "
-                "best "
-                "recipe.",
+                "best recipe.",
             ),
             page.Figure(
                 figures.draw_error(best, exact, own.out / "error.png"),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import flashode
 from flashode.experiments import noisy, page, results, spiral
 from flashode.experiments.commands.choices import AdjointOption, EngineOption, SeedOption
+from flashode.experiments.commands.noisy import run_noisy
 from flashode.experiments.engine import Engine
 from flashode.experiments.session import Session, session, tell
 
@@ -60,8 +61,6 @@ def run(
     if noisy_ and (compare or adjoint):
         raise typer.BadParameter("does not go with --compare or --adjoint", param_hint="'--noisy'")
     if noisy_:
-        from flashode.experiments.commands.noisy import run_noisy
-
         level = noisy.NOISE if noise is None else noise
         run_noisy(engine, epochs or noisy.EPOCHS, level, out or Path("results/noisy"), seed)
         return

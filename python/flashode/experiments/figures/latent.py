@@ -47,23 +47,14 @@ def draw_errors(history: Sequence[latent.Epoch], path: Path) -> Path:
     with style():
         figure = Figure(figsize=(4.6, 2.7))
         axes = figure.subplots()
-        numbers = [epoch.number for epoch in history]
-        axes.semilogy(
-            numbers,
-            [epoch.within for epoch in history],
-            "o-",
-            color=TRUTH,
-            markersize=3,
-            label="where points were seen",
-        )
-        axes.semilogy(
-            numbers,
-            [epoch.ahead for epoch in history],
-            "o-",
-            color=PREDICTION,
-            markersize=3,
-            label="ahead of them",
-        )
+        for part, color, label in (
+            ("within", TRUTH, "where points were seen"),
+            ("ahead", PREDICTION, "ahead of them"),
+        ):
+            errors = [getattr(epoch, part) for epoch in history]
+            axes.semilogy(
+                [epoch.number for epoch in history], errors, "o-", color=color, markersize=3, label=label
+            )
         noise = latent.NOISE * math.sqrt(2.0)
         axes.axhline(noise, color=QUIET, linestyle=":", label="noise of a point")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
