@@ -30,7 +30,7 @@ PUBLISHED_RATE = 0.1
 PUBLISHED_BOUNDARY = 0.102908
 PUBLISHED_RESIDUAL = 0.076783
 PANEL_STEPS = (1, 20, 40, 60)
-# Weights that are a tenth of the parameters, which the rate moves: with plain ones the flow runs away from some seeds.
+# Weights are a tenth of the parameters, which the rate moves: plain ones run away from some seeds.
 GAIN = 0.1
 PLAIN = 1.0
 SEEDS = range(5)
