@@ -9,17 +9,19 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-// Of how many stages to keep the values, at least `needed`.
-template <class Real>
-inline int useful_slots(const Tape<Real>& tape, const Method& method, int needed) {
-    return tape.has_uniform_work() ? std::max(needed, method.tableau.stages) : needed;
-}
-
 // How many tiles share what their vjps leave of gradients in what all trajectories share, to be handed on
 // once; one where they leave nothing. The equations of implicit methods are not solved stage by stage.
 template <class Real>
 inline int tiles_sharing(const Tape<Real>& tape, const Method& method) {
     return method.tableau.implicit ? 1 : tape.tiles_sharing();
+}
+
+// Of how many stages to keep the values, at least `needed`: of all where that saves work, or where the tiles
+// leave gradients for each stage, which must not be mixed.
+template <class Real>
+inline int useful_slots(const Tape<Real>& tape, const Method& method, int needed) {
+    const bool by_stage = tape.has_uniform_work() || tiles_sharing(tape, method) > 1;
+    return by_stage ? std::max(needed, method.tableau.stages) : needed;
 }
 
 template <class Real>

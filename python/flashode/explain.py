@@ -211,7 +211,8 @@ def _captured(problem: Problem) -> Capture | Declined:
     from flashode.capture import capture
 
     time = (problem.direction * problem.t[0]).detach().to(problem.real_dtype)
-    return capture(problem.func, time, problem.unflatten(problem.y0.detach()), problem.verify)
+    end = problem.direction * problem.times[-1]
+    return capture(problem.func, time, problem.unflatten(problem.y0.detach()), problem.verify, end)
 
 
 def _shown(problem: Problem, found: Capture) -> dict[str, Any]:

@@ -35,7 +35,9 @@ _cache = Cache()
 _making = threading.RLock()
 
 
-def capture(func: Field, t: Tensor, y0: State, verify: Verify = "first") -> Capture | Declined:
+def capture(
+    func: Field, t: Tensor, y0: State, verify: Verify = "first", end: float | None = None
+) -> Capture | Declined:
     """Captures a vector field, or finds an earlier capture that still holds.
 
     The function may be called a few times; nothing it does then can be noticed afterwards.
@@ -46,6 +48,7 @@ def capture(func: Field, t: Tensor, y0: State, verify: Verify = "first") -> Capt
         y0: a state at which it is defined, float32 or float64, of any shape; or a tuple of such.
         verify: when the capture is compared with the function: ``"first"`` when it is made and at each new
             batch size, ``"always"`` at this call as well, in values, ``"never"`` not even then.
+        end: the last time that it is wanted for, if that is known.
 
     Returns:
         the capture, bound to the function's tensors as they are now, or the reason why there is none.
@@ -57,7 +60,7 @@ def capture(func: Field, t: Tensor, y0: State, verify: Verify = "first") -> Capt
     reason = obstacle(components(y0))
     if reason is not None:
         return Declined(reason)
-    call = _Call(func, t, y0, verify, Key.of(y0))
+    call = _Call(func, t, y0, verify, end, Key.of(y0))
     found = _found(entries, call)
     if found is not None:
         return found
@@ -118,6 +121,7 @@ class _Call(NamedTuple):
     t: Tensor
     y0: State
     verify: Verify
+    end: float | None
     key: Key
 
 
@@ -140,7 +144,9 @@ def _made(entries: list[Entry], call: _Call) -> Capture | Declined:
             watched = watch(func)
             entry = unsteady(func, key, watched, entries)
             if entry is None:
-                entry = make(func, watched, _plain(call.t), _plain_state(call.y0), call.verify != "never")
+                entry = make(
+                    func, watched, _plain(call.t), _plain_state(call.y0), call.end, call.verify != "never"
+                )
                 entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
                 entry.origin, entry.skeleton = origin(func), watched.code.skeleton
                 entry.numbers = watched.numbers
@@ -191,10 +197,14 @@ def _doubt(entry: Entry, call: _Call, size: int | None) -> Declined | None:
     if met and call.verify == "first":
         return entry.sizes.get(size)
     with _making, torch.inference_mode(False):
-        compare = compare_values if met else confirm
+        func, t, y0 = call.func, _plain(call.t), _plain_state(call.y0)
         try:
-            watched = watch(call.func)
-            outcome = compare(call.func, watched, entry, _plain(call.t), _plain_state(call.y0))
+            watched = watch(func)
+            outcome = (
+                compare_values(func, watched, entry, t, y0)
+                if met
+                else confirm(func, watched, entry, t, y0, call.end)
+            )
         except Refusal as refusal:
             return Declined(str(refusal), raised=isinstance(refusal, Failed))
     if not met and (outcome is None or _alone()):

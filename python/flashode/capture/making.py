@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -17,15 +17,19 @@ from flashode.capture.tracing.carrying import guesses
 from flashode.capture.tracing.pairing import pair
 from flashode.capture.tracing.trace import trace
 from flashode.capture.tracing.traced import Trace
-from flashode.capture.verify import perturbed, verify, verify_values
+from flashode.capture.verify import Point, generic, perturbed, verify, verify_values
 from flashode.capture.watching.watched import Watched
 from flashode.declined import Declined
 from flashode.state import State, Structure, components
 
 Field = Callable[[Any, Any], Any]
+# At how many generic points a comparison has to tell something.
+ENOUGH = 2
 
 
-def make(func: Field, watched: Watched, t: Tensor, y: State, compare: bool = True) -> Entry:
+def make(
+    func: Field, watched: Watched, t: Tensor, y: State, end: float | None = None, compare: bool = True
+) -> Entry:
     """Captures a function, or records why it cannot be.
 
     Args:
@@ -33,6 +37,7 @@ def make(func: Field, watched: Watched, t: Tensor, y: State, compare: bool = Tru
         watched: what its behaviour hangs on.
         t: time, 0-d.
         y: the state.
+        end: the last time that it is wanted for, if that is known.
         compare: whether to compare it with the function.
 
     Raises:
@@ -44,8 +49,8 @@ def make(func: Field, watched: Watched, t: Tensor, y: State, compare: bool = Tru
     try:
         lowered = _lowered(func, watched, effects, t, y)
         if compare:
-            _compare(func, lowered, effects, t, y, watched.tensors)
-            _compare(func, lowered, effects, cast(Tensor, perturbed(t)), perturbed(y), watched.tensors)
+            near = cast(Tensor, perturbed(t)), perturbed(y)
+            _compare(func, lowered, effects, watched.tensors, [(t, y), near], generic(t, y, end))
     except Singular:
         raise
     except Refusal as refusal:
@@ -62,10 +67,14 @@ def make(func: Field, watched: Watched, t: Tensor, y: State, compare: bool = Tru
     return entry
 
 
-def confirm(func: Field, watched: Watched, entry: Entry, t: Tensor, y: State) -> Declined | None:
-    """Compares a capture with its function at a batch size that it has not met.
+def confirm(
+    func: Field, watched: Watched, entry: Entry, t: Tensor, y: State, end: float | None = None
+) -> Declined | None:
+    """Sees whether a capture is its function's at a batch size that it has not met.
 
-    Two batch sizes cannot show that a function does not branch on the batch size.
+    Two batch sizes cannot show that a function does not branch on the batch size: it is traced at this one as
+    well, and has to do the same. Numbers alone, compared where a solve starts, would not tell: there a
+    difference may vanish.
 
     Returns:
         None if they agree, else the reason to decline this batch size.
@@ -73,10 +82,15 @@ def confirm(func: Field, watched: Watched, entry: Entry, t: Tensor, y: State) ->
     Raises:
         Singular: a matrix is, at these numbers.
     """
-    assert isinstance(entry.lowered, Lowered)
+    lowered = entry.lowered
+    assert isinstance(lowered, Lowered)
+    size = Structure.of(y).batch
+    assert size is not None
     try:
         effects = Effects(watched)
-        _compare(func, entry.lowered, effects, t, y, watched.tensors)
+        traced = effects.undone(lambda: trace(func, t, perturbed(y), watched.slots))
+        pair(lowered.graph, traced, (None, size))
+        _compare(func, lowered, effects, watched.tensors, [(t, y)], generic(t, y, end))
         if (effects.counters or {}) != dict(entry.counters):
             raise Refusal("its counters grow unevenly, depending on the batch size")
     except Singular:
@@ -87,7 +101,7 @@ def confirm(func: Field, watched: Watched, entry: Entry, t: Tensor, y: State) ->
 
 
 def compare_values(func: Field, watched: Watched, entry: Entry, t: Tensor, y: State) -> Declined | None:
-    """Compares a capture with its function at one point, in values alone.
+    """Compares a capture with its function at the first time and state, in values alone.
 
     Returns:
         None if they agree, else the reason to decline this call.
@@ -158,12 +172,40 @@ def _taken(y: State, rows: Tensor) -> State:
 
 
 def _compare(
-    func: Field, lowered: Lowered, effects: Effects, t: Tensor, y: State, tensors: Sequence[Tensor]
+    func: Field,
+    lowered: Lowered,
+    effects: Effects,
+    tensors: Sequence[Tensor],
+    points: Sequence[Point],
+    candidates: Iterable[Point],
 ) -> None:
+    """Compares a field with its function.
+
+    Args:
+        func: the function.
+        lowered: the field.
+        effects: undoes what calls of the function change.
+        tensors: the tensors that the function owns.
+        points: where it has to be defined.
+        candidates: where it may not be. They are tried until the comparisons at enough points have told
+            something: where all is zero, it may be so of another function as well.
+    """
+
     def program(t: Tensor, y: State) -> State:
         return evaluated(lowered, t, y, tensors)
 
-    effects.undone(lambda: verify(func, program, t, y, tensors))
+    def told(point: Point) -> bool:
+        return effects.undone(lambda: verify(func, program, *point, tensors))
+
+    for point in points:
+        told(point)
+    enough = 0
+    for point in candidates:
+        # Outside of where it is defined it may raise.
+        with suppress(Failed):
+            enough += told(point)
+        if enough == ENOUGH:
+            break
 
 
 def evaluated(lowered: Lowered, t: Tensor, y: State, tensors: Sequence[Tensor]) -> State:

@@ -6,21 +6,30 @@ A trace records values. Whatever changes gradients alone, and is not refused whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from flashode.capture.refusal import Refusal, Singular, described
+from flashode.capture.refusal import Failed, Refusal, Singular, described
 from flashode.capture.tracing.custom_backward import refuse_custom_backward
 from flashode.state import State, Structure, components
 
 # Torch's own rules are not all exact: in float64 its gradient of celu is wrong in the eighth digit.
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-7}
 # How much a small element may be off, as a part of the largest in its tensor and of the largest of all.
-_FLOOR = {torch.float32: 1e-5, torch.float64: 1e-9}
+_FLOOR = {torch.float32: 1e-5, torch.float64: 1e-7}
 _NOISE = {torch.float32: 2e-6, torch.float64: 1e-14}
+
+# Where a field is compared, at no special place: times as parts of the interval that a solve is for, and how far
+# from the initial state, in its own size, the states are.
+_GENERIC = ((0.382, 1.0), (0.764, 1.0), (0.921, 8.0), (0.146, 8.0), (0.618, 64.0), (0.997, 0.1))
+
+_SEED = 20180619
+
+Point = tuple[Tensor, State]
+T = TypeVar("T")
 
 
 def verify(
@@ -29,7 +38,7 @@ def verify(
     t: Tensor,
     y: State,
     tensors: Sequence[Tensor],
-) -> None:
+) -> bool:
     """Compares a captured field with its function at one point.
 
     Args:
@@ -39,18 +48,18 @@ def verify(
         y: the state.
         tensors: the tensors that the function owns.
 
+    Returns:
+        whether that tells something: where values and gradients are zero, or no numbers, another field's may
+        be as well.
+
     Raises:
         Singular: a matrix is, at these numbers.
+        Failed: the function raises an exception.
         Refusal: values or gradients differ.
     """
     owned = [tensor for tensor in tensors if tensor.requires_grad]
-    try:
-        expected = _evaluated(func, t, y, owned, users=True)
-        found = _evaluated(program, t, y, owned, users=False)
-    except Refusal:
-        raise
-    except Exception as error:
-        raise _refusal(error) from error
+    expected = _expected(lambda: _evaluated(func, t, y, owned, users=True))
+    found = _captured(lambda: _evaluated(program, t, y, owned, users=False))
     # Noise in what cancels out is as large as rounding in the rest.
     noise = _NOISE[components(y)[0].dtype] * max(map(_scale, expected))
     count = len(components(y))
@@ -65,6 +74,7 @@ def verify(
             raise Refusal(
                 f"the captured {label} differs from autograd's, so something in it is invisible to tracing"
             )
+    return any(_scale(part) > 0 for part in expected)
 
 
 def verify_values(
@@ -74,24 +84,64 @@ def verify_values(
 
     Raises:
         Singular: a matrix is, at these numbers.
+        Failed: the function raises an exception.
         Refusal: they differ.
     """
     structure = Structure.of(y)
-    try:
+
+    def value() -> tuple[Tensor, ...]:
         with torch.enable_grad():
-            expected = structure.fit(func(t, y), t.dtype)
-        found = structure.fit(program(t, y), t.dtype)
-    except Exception as error:
-        raise _refusal(error) from error
+            return structure.fit(func(t, y), t.dtype)
+
+    expected = _expected(value)
+    found = _captured(lambda: structure.fit(program(t, y), t.dtype))
     noise = _NOISE[t.dtype] * max(map(_scale, expected))
     for a, b in zip(expected, found, strict=True):
         if not _agree(a, b, noise):
             raise Refusal("the captured value differs from the function's at the first time and state")
 
 
-def _refusal(error: Exception) -> Refusal:
-    kind = Singular if Singular.caused(error) else Refusal
-    return kind(f"comparing it with its capture raised {described(error)}")
+def _expected(evaluate: Callable[[], T]) -> T:
+    """What the user's function gives."""
+    try:
+        return evaluate()
+    except Refusal:
+        raise
+    except Exception as error:
+        kind = Singular if Singular.caused(error) else Failed
+        raise kind(_raised(error)) from error
+
+
+def _captured(evaluate: Callable[[], T]) -> T:
+    """What its capture gives."""
+    try:
+        return evaluate()
+    except Exception as error:
+        kind = Singular if Singular.caused(error) else Refusal
+        raise kind(_raised(error)) from error
+
+
+def _raised(error: Exception) -> str:
+    return f"comparing it with its capture raised {described(error)}"
+
+
+def generic(t: Tensor, y: State, end: float | None) -> Iterator[Point]:
+    """Times and states at which a difference shows that vanishes where a solve starts.
+
+    Args:
+        t: the first time, 0-d.
+        y: the first state.
+        end: the last time, None where that is not known.
+    """
+    parts = components(y)
+    length = 1.0 if end is None or end == float(t) else end - float(t)
+    size = max(1.0, *map(_scale, parts))
+    for seed, (fraction, distance) in enumerate(_GENERIC):
+        moved = [
+            part + distance * size * noise
+            for part, noise in zip(parts, _cotangents(parts, _SEED + 1 + seed), strict=True)
+        ]
+        yield t + fraction * length, Structure.of(y).join(moved)
 
 
 def perturbed(y: State) -> State:
@@ -104,9 +154,9 @@ def perturbed(y: State) -> State:
     return Structure.of(y).join(near)
 
 
-def _cotangents(parts: Sequence[Tensor]) -> list[Tensor]:
+def _cotangents(parts: Sequence[Tensor], seed: int = _SEED) -> list[Tensor]:
     # A generator of its own, so that the user's random numbers stay as they are.
-    generator = torch.Generator("cpu").manual_seed(20180619)
+    generator = torch.Generator("cpu").manual_seed(seed)
     return [
         torch.randn(part.shape, generator=generator, dtype=torch.float64, device="cpu").to(part)
         for part in parts

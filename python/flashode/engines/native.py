@@ -75,6 +75,7 @@ class NativeEngine:
             (problem.direction * problem.t[0]).detach().to(y0.dtype),
             problem.unflatten(y0.detach()),
             problem.verify,
+            problem.direction * problem.times[-1],
         )
         if isinstance(captured, Declined):
             return captured

@@ -22,6 +22,7 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
         (problem.direction * problem.t[0]).detach().to(problem.y0.dtype),
         y0,
         problem.verify,
+        problem.direction * problem.times[-1],
     )
     if isinstance(captured, Declined):
         return captured

@@ -37,6 +37,7 @@ class Lowered:
         carried: the field's tensors of which each trajectory carries its slice along, behind its state.
         dtype: the state's.
         held: contents that the Program presumes of the field's tensors, by slot: indices.
+        graph: what it was made of: the operations of a call, which are to be the same at every batch size.
     """
 
     program: Program
@@ -45,6 +46,7 @@ class Lowered:
     carried: tuple[int, ...]
     dtype: torch.dtype
     held: Mapping[int, Tensor]
+    graph: Graph
 
     def carry(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Those carried along, of the field's tensors, in the state's dtype; with autograd on."""
@@ -95,7 +97,7 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     program, parameters = low.program.finish(np.concatenate(results))
     prologue = low.prologue.finish([low.registers[index] for index in parameters])
     batched = any(batch_axis(graph.values[index].shape) is not None for index in inputs)
-    return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, low.prologue.held)
+    return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, low.prologue.held, graph)
 
 
 def _carried(graph: Graph, operations: Sequence[Operation]) -> dict[int, int]:

@@ -50,18 +50,22 @@ class Graph:
 
 @dataclass(frozen=True)
 class _Pairing:
-    sizes: tuple[int, int] | None
+    sizes: tuple[int | None, int] | None
 
-    def number(self, a: int, b: int) -> int | Batch:
+    def number(self, a: int | Batch, b: int) -> int | Batch:
         if a == b:
             return a
         if self.sizes is not None:
-            multiple, rest = divmod(a, self.sizes[0])
-            if rest == 0 and multiple * self.sizes[1] == b:
+            size, other = self.sizes
+            if isinstance(a, Batch):
+                multiple, rest = a.multiple, 0
+            else:
+                multiple, rest = divmod(a, size) if size else (0, a)
+            if rest == 0 and multiple * other == b:
                 return Batch(multiple)
-        raise Refusal(f"the number {a} in it changes with the batch size in an unknown way")
+        raise Refusal(f"the number {b} in it changes with the batch size in an unknown way")
 
-    def shape(self, a: tuple[int, ...], b: tuple[int, ...]) -> Shape:
+    def shape(self, a: Shape, b: tuple[int, ...]) -> Shape:
         if len(a) != len(b):
             raise Refusal("the number of dimensions changes with the batch size")
         shape = tuple(map(self.number, a, b))
@@ -69,7 +73,7 @@ class _Pairing:
             raise Refusal("a tensor in it has two batch dimensions")
         return shape
 
-    def value(self, a: TracedValue, b: TracedValue) -> GraphValue:
+    def value(self, a: TracedValue | GraphValue, b: TracedValue) -> GraphValue:
         shape = self.shape(a.shape, b.shape)
         if (a.dtype, a.origin, a.slot) != (b.dtype, b.origin, b.slot):
             raise Refusal("its operations change from call to call")
@@ -78,6 +82,8 @@ class _Pairing:
         return GraphValue(shape, a.dtype, a.origin, a.slot, a.literal)
 
     def literal(self, a: Any, b: Any) -> Any:
+        if isinstance(a, Batch) and type(b) is int:
+            return self.number(a, b)
         if type(a) is not type(b):
             raise Refusal("its operations change from call to call")
         if isinstance(a, (list, tuple)):
@@ -111,13 +117,14 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
 
 
-def pair(first: Trace, second: Trace, sizes: tuple[int, int] | None) -> Graph:
-    """Merges two traces of one function.
+def pair(first: Trace | Graph, second: Trace, sizes: tuple[int | None, int] | None) -> Graph:
+    """Merges two traces of one function, or confirms that a third is of the graph that two have made.
 
     Args:
-        first: a trace.
+        first: a trace, or the graph.
         second: another, at other values of ``t`` and ``y``.
-        sizes: the batch sizes of the two, or None if they have the same shape and no batch axis.
+        sizes: the batch sizes of the two, of a graph None; or None if they have the same shape and no batch
+            axis.
 
     Raises:
         Refusal: the traces differ in something other than the batch size.
