@@ -87,3 +87,45 @@ def _wide_gradients(solve: Callable[..., Tensor]) -> list[Tensor]:
     y0 = torch.randn(4000, 2, requires_grad=True)
     states = solve(field, y0, torch.tensor([0.0, 0.5]), rtol=1e-5, atol=1e-5)
     return list(torch.autograd.grad(states.sum(), [y0, *field.parameters()]))
+
+
+# What leaves out the state, the time or the parameters, wholly or in some rows; a and b are parameters.
+WITHOUT: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "state": lambda t, y, a, b: torch.ones_like(y) * a,
+    "state, expanded": lambda t, y, a, b: a.expand(y.shape),
+    "state, a row": lambda t, y, a, b: b.expand(y.shape),
+    "state, computed": lambda t, y, a, b: torch.ones_like(y) * (a * b).sin(),
+    "state, with time": lambda t, y, a, b: (a * torch.cos(t)).expand(y.shape),
+    "state, some rows": lambda t, y, a, b: torch.cat([y[:, :1] * a, b[1].expand(len(y), 1)], 1),
+    "state, other rows with time": lambda t, y, a, b: torch.cat([a.expand(len(y), 1), y[:, 1:] * t], 1),
+    "state and parameters": lambda t, y, a, b: t.expand(y.shape),
+    "state, in the product of rows": lambda t, y, a, b: torch.outer(torch.ones_like(y[:, 0]), b * t),
+    "everything": lambda t, y, a, b: torch.zeros_like(y),
+    "everything but a number": lambda t, y, a, b: torch.full_like(y, 3.0),
+    "time": lambda t, y, a, b: -a * y + b,
+    "parameters": lambda t, y, a, b: torch.sin(t) - y,
+    "nothing": lambda t, y, a, b: t * a * y.sin() + b,
+}
+
+
+@pytest.mark.parametrize("batch", [1, 4, 37])
+@pytest.mark.parametrize("method", ["dopri5", "euler", "rk4", "gl4"])
+@pytest.mark.parametrize("left_out", WITHOUT)
+def test_fields_that_leave_something_out(left_out: str, method: str, batch: int) -> None:
+    field = WITHOUT[left_out]
+    generator = torch.Generator().manual_seed(batch)
+    a, b = (torch.randn(n, dtype=torch.float64, generator=generator) for n in ((), 2))
+    y0 = torch.randn(batch, 2, dtype=torch.float64, generator=generator)
+    t = torch.linspace(0, 1, 3, dtype=torch.float64)
+    given = [x.requires_grad_() for x in (y0, t, a, b)]
+    weights = torch.arange(3.0 * y0.numel(), dtype=torch.float64).view(3, *y0.shape)
+    for solve in (flashode.odeint, flashode.odeint_adjoint):
+        parameters = {"adjoint_params": (a, b)} if solve is flashode.odeint_adjoint else {}
+        found = []
+        for engine in ("native", "eager"):
+            with flashode.use_engine(engine):
+                states = solve(lambda t, y: field(t, y, a, b), y0, t, method=method, rtol=1e-6, **parameters)
+                found.append(torch.autograd.grad(states, given, weights, materialize_grads=True))
+        allowed = 1e-5 if method == "dopri5" else 1e-10
+        for mine, theirs in zip(*found, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=allowed, atol=allowed * float(weights.max()))

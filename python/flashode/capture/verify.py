@@ -22,8 +22,8 @@ _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-7}
 _FLOOR = {torch.float32: 1e-5, torch.float64: 1e-7}
 _NOISE = {torch.float32: 2e-6, torch.float64: 1e-14}
 
-# Where a field is compared, at no special place: times as parts of the interval that a solve is for, and how far
-# from the initial state, in its own size, the states are.
+# Where a field is compared, at no special place: times as parts of the interval that a solve is for, and how
+# far from the initial state, in its own size, the states are.
 _GENERIC = ((0.382, 1.0), (0.764, 1.0), (0.921, 8.0), (0.146, 8.0), (0.618, 64.0), (0.997, 0.1))
 
 _SEED = 20180619
