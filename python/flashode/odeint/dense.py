@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import torch
 
 from flashode.autograd import solve
+from flashode.dispatch import kept
 from flashode.engines import choose
 from flashode.methods import SciPy
 from flashode.odeint.uncompiled import uncompiled
@@ -172,10 +172,9 @@ def _ends(t0: Any, t1: Any, y0: Any) -> torch.Tensor:
     return t
 
 
-@lru_cache(maxsize=16)
+@kept
 def _lagrange(count: int, device: torch.device) -> torch.Tensor:
     """From powers x**0 .. x**(count - 1) to the weights of values at equally spaced points from 0 to 1."""
-    with torch.inference_mode(False):
-        points = torch.linspace(0, 1, count, dtype=torch.float64)
-        weights: torch.Tensor = torch.linalg.inv(torch.linalg.vander(points))
-        return weights.to(device)
+    points = torch.linspace(0, 1, count, dtype=torch.float64)
+    weights: torch.Tensor = torch.linalg.inv(torch.linalg.vander(points))
+    return weights.to(device)

@@ -28,6 +28,15 @@ def as_time(argument: str, t: Any, y0: Any) -> torch.Tensor:
     raise TypeError(f"{argument} must be a 0-d floating-point tensor or a number, got {type(t).__name__}")
 
 
+def as_floats(times: torch.Tensor) -> list[float]:
+    """The numbers in a 1-D tensor."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(times):
+        # What a transform wraps has no memory that can be read at once.
+        return [float(time) for time in times.unbind()]
+    numbers: list[float] = times.tolist()
+    return numbers
+
+
 def device_of(y0: Any) -> torch.device | None:
     """Where a state is, which is not checked yet; None if it is none."""
     first = y0[0] if isinstance(y0, tuple) and y0 else y0

@@ -15,6 +15,7 @@ from flashode import notices
 from flashode.methods import METHODS, Method, SciPy
 from flashode.problem.definition import Callback, Callbacks, Problem
 from flashode.problem.event import make_event
+from flashode.problem.moments import as_floats
 from flashode.problem.options import AdaptiveOptions, FixedOptions, Options, make_options
 from flashode.problem.tolerances import make_tolerance
 from flashode.state import State
@@ -197,7 +198,7 @@ def make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple
         raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
     if t.is_meta:
         raise ValueError("t must hold numbers, got a tensor on the meta device")
-    given: list[float] = t.tolist()
+    given = as_floats(t)
     if not given:
         raise ValueError("t must hold at least one time, got none")
     # Of ordered times only the ends can be infinite, and NaN is in no order.

@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 
 from flashode.capture.refusal import with_article
+from flashode.dispatch import tracer
 
 _DTYPES = (torch.float32, torch.float64)
 _KINDS = (Tensor, nn.Parameter)
@@ -30,8 +31,9 @@ def obstacle(states: Sequence[Tensor]) -> str | None:
     Args:
         states: the components of the state, on one device.
     """
-    if torch._C._functorch.maybe_current_level() is not None:
-        return "a torch.func transform (vmap, grad, jvp, ...) is active"
+    tracing = tracer()
+    if tracing is not None:
+        return tracing
     for y0 in states:
         if y0.dtype not in _DTYPES:
             return f"the state is {y0.dtype}; only float32 and float64 are captured"
@@ -45,9 +47,7 @@ def obstacle(states: Sequence[Tensor]) -> str | None:
         return "forward-mode differentiation is active"
     if _forward_hooks or _forward_pre_hooks or _backward_hooks or _backward_pre_hooks:
         return "global module hooks are set"
-    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
-        return _mode_obstacle(y0)
-    return None
+    return _mode_obstacle(y0) if torch._C._len_torch_function_stack() else None
 
 
 def undisturbed(default_dtype: torch.dtype) -> bool:
@@ -73,7 +73,7 @@ def _mode_obstacle(y0: Tensor) -> str | None:
     functions = range(torch._C._len_torch_function_stack())
     modes: list[Any] = [torch._C._get_function_stack_at(position) for position in functions]
     harmless = all(type(mode) is DeviceContext and _same_device(mode.device, y0.device) for mode in modes)
-    return None if harmless and not torch._C._len_torch_dispatch_stack() else "a torch mode is active"
+    return None if harmless else "a torch mode is active"
 
 
 def _same_device(default: torch.device, device: torch.device) -> bool:

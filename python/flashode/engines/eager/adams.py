@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import torch
 
+from flashode.dispatch import kept
 from flashode.engines.convergence import warn_unconverged
 from flashode.engines.eager.step import (
     Clock,
@@ -39,7 +39,7 @@ class _Formulas:
     both: torch.Tensor
 
 
-@lru_cache(maxsize=64)
+@kept
 def _formulas(slopes: int, dtype: torch.dtype, device: torch.device) -> _Formulas:
     new, *known = map(float, moulton(slopes + 1))
     explicit = make_row([float(weight) for weight in bashforth(slopes)], dtype, device)

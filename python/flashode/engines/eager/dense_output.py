@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 
+from flashode.dispatch import kept
 from flashode.engines.eager.step import Clock
 from flashode.methods import Tableau
 
 
-@lru_cache(maxsize=64)
+@kept
 def _basis(tableau: Tableau, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights by powers x**1 .. x**4: of (y0, y1), shape (4, 2), and of dt k, shape (4, stages).
 
@@ -28,11 +28,10 @@ def _basis(tableau: Tableau, device: torch.device) -> tuple[torch.Tensor, torch.
         stages[power][0] += from_f0[power]
         stages[power][-1] += from_f1[power]
     ends = ((0.0, 0.0), (5.0, -5.0), (-14.0, 14.0), (8.0, -8.0))
-    with torch.inference_mode(False):
-        return (
-            torch.tensor(ends, dtype=torch.float64, device=device),
-            torch.tensor(stages, dtype=torch.float64, device=device),
-        )
+    return (
+        torch.tensor(ends, dtype=torch.float64, device=device),
+        torch.tensor(stages, dtype=torch.float64, device=device),
+    )
 
 
 @dataclass(frozen=True)

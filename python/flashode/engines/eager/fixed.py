@@ -17,7 +17,7 @@ from flashode.engines.eager.step import Clock, FixedStepper, RungeKuttaStepper, 
 from flashode.engines.plan import Forward
 from flashode.errors import NonFiniteError
 from flashode.methods import Adams
-from flashode.problem import FixedOptions, Problem, fixed_grid, step_fractions
+from flashode.problem import FixedOptions, Problem, as_floats, fixed_grid, step_fractions
 from flashode.statistics import Statistics
 
 # The longest search for an event, as in torchdiffeq.
@@ -69,8 +69,8 @@ def make_stepper(problem: Problem, statistics: Statistics, *, quiet: bool = Fals
 
 
 def _clocks(grid: torch.Tensor) -> Iterator[Clock]:
-    times = grid.tolist()
-    sizes = (grid[1:] - grid[:-1]).tolist()
+    times = as_floats(grid)
+    sizes = as_floats(grid[1:] - grid[:-1])
     if not is_differentiated(grid):
         for t0, dt, t1 in zip(times[:-1], sizes, times[1:], strict=True):
             yield Clock(t0, dt, t1)

@@ -18,7 +18,7 @@ from flashode.engines.eager.jacobian import (
 )
 from flashode.engines.eager.step import Clock, Stepper, combine, just_after
 from flashode.methods import Tableau
-from flashode.problem import ImplicitOptions, Problem
+from flashode.problem import ImplicitOptions, Problem, as_floats
 from flashode.statistics import Statistics
 
 # A Jacobian is kept as long as each iteration shrinks the correction at least this much.
@@ -205,7 +205,7 @@ class ImplicitStepper(Stepper):
         states = torch.stack([real(y) for y in (step.y0, *inputs)])
         if coupled is not None:
             states = states[:, coupled]
-        sizes = torch.stack([_largest(moved), _largest(states)]).tolist()
+        sizes = as_floats(torch.stack([_largest(moved), _largest(states)]))
         new = [*k]
         new[part] = [like(x, step.y0) for x in found]
         return new, sizes[0], sizes[1]

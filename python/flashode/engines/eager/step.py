@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch.autograd import forward_ad
 
+from flashode.dispatch import kept
 from flashode.methods import Tableau
 from flashode.problem import FixedOptions, Problem
 from flashode.statistics import Statistics
@@ -34,9 +35,7 @@ class Row:
 
 def make_row(numbers: Sequence[float], dtype: torch.dtype, device: torch.device) -> Row:
     """A row for states of this kind; cheap enough to be made once a solve, not once a step."""
-    # A tensor made in inference mode could not be saved for a later backward.
-    with torch.inference_mode(False):
-        vector = torch.tensor(numbers, dtype=dtype, device=device)
+    vector = torch.tensor(numbers, dtype=dtype, device=device)
     return Row(tuple((i, weight) for i, weight in enumerate(numbers) if weight), vector)
 
 
@@ -50,7 +49,7 @@ class Weights:
     c: torch.Tensor  # real
 
 
-@lru_cache(maxsize=64)
+@kept
 def weights(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> Weights:
     """The tableau's rows for states of this kind."""
     floats = tableau.floats()

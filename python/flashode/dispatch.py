@@ -1,0 +1,48 @@
+"""What torch's dispatcher is at work for, when it does more than to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TypeVar
+
+import torch
+
+Made = TypeVar("Made")
+
+# The keys that it always looks at; tracers, modes and transforms add theirs while they are at work.
+_USUAL_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.BackendSelect) | torch._C.DispatchKeySet(
+    torch._C.DispatchKey.ADInplaceOrView
+)
+
+
+def tracer() -> str | None:
+    """What records or transforms the operations that are performed now; None where they are just done."""
+    if torch._C._get_tracing_state() is not None:
+        return "torch.jit is tracing"
+    if torch._C._functorch.maybe_current_level() is not None:
+        return "a torch.func transform (vmap, grad, jvp, ...) is active"
+    if torch._C._len_torch_dispatch_stack():
+        return "a torch mode is active"
+    unusual = torch._C._dispatch_tls_local_include_set() - _USUAL_KEYS
+    return f"torch's dispatcher is not as usual ({unusual})" if unusual.raw_repr() else None
+
+
+def kept(make: Callable[..., Made]) -> Callable[..., Made]:
+    """Keeps what a function makes of constants: tensors that later solves may use, whatever mode they are in.
+
+    What is made while a tracer is at work belongs to the tracer, and is made for the one call. A tensor made
+    in inference mode could not be saved for a backward pass.
+    """
+
+    def made(*given: object) -> Made:
+        with torch.inference_mode(False):
+            return make(*given)
+
+    keeping = lru_cache(maxsize=64)(made)
+
+    @wraps(make)
+    def kept_or_made(*given: object) -> Made:
+        return keeping(*given) if tracer() is None else made(*given)
+
+    return kept_or_made
