@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from flashode.capture.refusal import Refusal
+from flashode.declined import Reason
 
-_REASON = "it calls print()"
+_REASON = Reason("it calls print()", "print after the solve, or in a callback_step")
 
 
 def watchable() -> bool:
