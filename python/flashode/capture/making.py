@@ -148,9 +148,10 @@ def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: Stat
     try:
         return _paired(first, traced(later, perturbed(y), {}), None, like, tensors)
     except Refusal as refusal:
-        if obstacle is None or set(refusal.reasons) <= set(obstacle.reasons):
+        fixed = isinstance(obstacle, Failed)
+        if obstacle is None or (fixed and first.reasons) or set(refusal.reasons) <= set(obstacle.reasons):
             raise
-        batched = _of_size(obstacle, size) if isinstance(obstacle, Failed) else obstacle.reasons
+        batched = _of_size(obstacle, size) if fixed else obstacle.reasons
         alone = (reason for reason in refusal.reasons if reason not in batched)
         raise Refusal(
             *batched,
@@ -172,7 +173,7 @@ def _paired(
     return lowered
 
 
-def _of_size(obstacle: Failed, size: int | None) -> tuple[Reason, ...]:
+def _of_size(obstacle: Refusal, size: int | None) -> tuple[Reason, ...]:
     """What is to be said of a function that fails at a batch size that the user did not give."""
     *before, raised = obstacle.reasons
     return *before, Reason(f"it works for a batch of {size} alone", _SIZES, raised.where)

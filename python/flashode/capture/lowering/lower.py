@@ -127,7 +127,7 @@ def _lower_operations(
 
 def _placeholder(low: Lowering, value: GraphValue) -> View:
     """Something that depends on time, in the place of what cannot be computed."""
-    rows = np.broadcast_to(low.program.value(0), per_trajectory(value.shape))
+    rows = np.broadcast_to(low.program.value(0).reshape(()), per_trajectory(value.shape))
     return low.new(rows, batch_axis(value.shape), value.dtype)
 
 

@@ -38,11 +38,8 @@ class Recorder(Protocol):
     detaching: bool
     calls: int
 
-    def note(self, what: str, remedy: str) -> None:
-        """Remembers what a Program cannot repeat, and what to write instead."""
-
     def refuse(self, what: str, remedy: str) -> NoReturn:
-        """The same, and raises."""
+        """Raises what a Program cannot repeat, and what to write instead."""
 
     def owns(self, tensor: Tensor) -> bool:
         """Whether a tensor is there before and after the call."""
@@ -69,17 +66,16 @@ class Interception(TorchFunctionMode):
             # What new_tensor belongs to lends it no more than a dtype.
             given = args[1:] if name == "new_tensor" else args
             if any(map(differentiable, (*given, *kwargs.values()))):
-                self._recorder.note(f"it cuts a gradient off (.{'data' if reads_data else name})", CUTTING)
+                self._recorder.refuse(f"it cuts a gradient off (.{'data' if reads_data else name})", CUTTING)
         if name == "requires_grad_" or (name == "__set__" and attribute is _TRACKED):
             wanted = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
             if wanted == args[0].requires_grad:
                 # Asked of torch, it could raise, because the state of a trace is no leaf.
                 return args[0]
             if self._recorder.owns(args[0]):
-                self._recorder.note(
+                self._recorder.refuse(
                     "it changes requires_grad of a tensor that it owns", "change it before the solve"
                 )
-                return args[0]
         self._recorder.calls += 1
         try:
             if name == "detach" and differentiable(args[0]):
@@ -90,23 +86,20 @@ class Interception(TorchFunctionMode):
 
     def _refuse_unseen(self, name: str, attribute: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Refuses what reads or changes more than the dispatcher tells."""
-        note, refuse = self._recorder.note, self._recorder.refuse
+        refuse = self._recorder.refuse
         if name in READS:
             refuse(f"it reads a tensor's memory from Python (.{name})", MEMORY)
         if name in _PRINTS:
             refuse("it prints or formats a tensor", FORMAT)
         if name in _ARRANGEMENT and self._recorder.owns(args[0]):
-            note(f"it asks for {name} of a tensor, which differs from solve to solve", HISTORY)
+            refuse(f"it asks for {name} of a tensor, which differs from solve to solve", HISTORY)
         if name in _HOOKS:
-            note(
-                f"it calls {name} of a tensor",
-                "scale gradients after backward()",
-            )
+            refuse(f"it calls {name} of a tensor", "scale gradients after backward()")
         if attribute is _DATA and name == "__set__":
             # Two tensors come to share their memory.
             refuse("it assigns to a tensor's .data", "compute a new tensor")
         if any(attribute is known for known in _HISTORY):
-            note(f"it uses .{attribute.__name__} of a tensor, which differs from solve to solve", HISTORY)
+            refuse(f"it uses .{attribute.__name__} of a tensor, which differs from solve to solve", HISTORY)
         if name in _FROM_NUMBERS:
             given = (*args, *kwargs.values())
             split = name == "tensor_split" and any(isinstance(item, Tensor) for item in given[1:])

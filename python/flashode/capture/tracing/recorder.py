@@ -223,6 +223,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not _holds_tensors(result):
             if func._schema.name in _CHECKS and not dependent:
                 self._operations.append(Operation(func, refs, ref_kwargs, (), where, module))
+            elif func._schema.name in _CHECKS:
+                what = f"it solves equations whose matrix depends on t or y ({name_of(func)})"
+                self.note(what, "write the solution out, if the matrix is small", site)
             elif func._schema.name not in _METADATA_QUERIES and not roots <= self._literal_roots:
                 self.refuse(NUMBER, OF_NUMBERS)
             return result

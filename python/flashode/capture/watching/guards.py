@@ -110,7 +110,7 @@ class Walk:
         try:
             self._value(expression, value, label, depth)
         except Refusal as refusal:
-            module = described(value, label) if isinstance(value, nn.Module) else ""
+            module = described(value, label) if issubclass(type(value), nn.Module) else ""
             for reason in refusal.within(None, module):
                 self.note(reason, label)
 

@@ -56,6 +56,8 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
     if any(base is not object for base in builtin):
         remedy = "hold the container in an attribute"
         raise Refusal("it calls a module that is a container as well", remedy=remedy)
+    if isinstance(value, LazyModuleMixin) and value.has_uninitialized_params():
+        raise Refusal("parameters have no shape yet", remedy="call it once, before the solve")
     variable = walk.seen(expression, value)
     if variable is None:
         return
@@ -108,19 +110,14 @@ def note_hooks(walk: Walk, value: nn.Module, label: str) -> None:
 def _hooked(value: nn.Module, hooks: str, label: str) -> Reason:
     """What is to be said of hooks; torch's own have their functions in its modules."""
     module = described(value, label)
-    if isinstance(value, LazyModuleMixin):
-        return Reason(
-            "not all parameters have their shape yet", "call it once, before the solve", module=module
-        )
     homes = {type(hook).__module__ for hook in value.__dict__[hooks].values()}
     for home, name in _NORMS.items():
         if home in homes:
             remedy = f"use torch.nn.utils.parametrizations.{name}"
-            return Reason(f"{name} computes the weight in a hook", remedy, module=module)
+            return Reason(f"{name} computes the weight in hooks", remedy, module=module)
     what = hooks.strip("_").replace("_", " ")
-    return Reason(
-        f"there are {what}", "remove them (handle.remove()), or do in forward what they do", module=module
-    )
+    remedy = "remove them (handle.remove()), or do in forward what they do"
+    return Reason(f"there are {what}", remedy, module=module)
 
 
 def _attributes_wanted(walk: Walk, kind: Any) -> frozenset[str] | None:
