@@ -180,12 +180,19 @@ def _explained(problem: Problem, continuous: Adjoint | None) -> Explanation:
         method=problem.method.name,
         gradients=_gradients(problem, continuous),
         engine=None if choice.plan is None else choice.plan.engine,
-        reasons={name: declined.reasons for name, declined in choice.declined.items()},
+        reasons={name: _all(declined, captured) for name, declined in choice.declined.items()},
         error=error_of(problem) if isinstance(captured, Declined) and captured.raised else None,
         event=None if problem.event is None else name_of(problem.event.function),
         event_reasons=() if called is None else called.reasons,
         **({} if isinstance(captured, Declined) else _shown(problem, captured)),
     )
+
+
+def _all(declined: Declined, captured: Capture | Declined) -> tuple[Reason, ...]:
+    """Why an engine declines, and why it would if there were nothing else: the function is not captured."""
+    if declined.absent or declined.expected or not isinstance(captured, Declined):
+        return declined.reasons
+    return Declined(*declined.reasons, *captured.reasons).reasons
 
 
 def _gradients(problem: Problem, continuous: Adjoint | None) -> str:

@@ -65,7 +65,7 @@ class Effects:
         try:
             with (
                 warnings.catch_warnings(),
-                printing_refused(self._watched.prints),
+                printing_refused(self._watched.prints) as printed,
                 originals_run(self._watched.compiles),
             ):
                 # Ignored ones leave no mark, so that the user still gets to see each when it is due.
@@ -81,7 +81,8 @@ class Effects:
             changed = [what for tensor in tensors for what in tensor.restored()]
             changed += [f"it changes {setting}" for setting in settings.restored()]
         # Not among what is done finally: an interrupt or a refusal on its way must not be replaced.
-        reasons = dict.fromkeys([*self._settled(changes), *(Reason(what, _LEAVE) for what in changed)])
+        left = (Reason(what, _LEAVE) for what in changed)
+        reasons = dict.fromkeys([*printed, *self._settled(changes), *left])
         return result, tuple(reasons)
 
     def _note(self, changes: list[Change]) -> None:

@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 
 from flashode.capture.refusal import with_article
+from flashode.declined import Reason
 
 _DTYPES = (torch.float32, torch.float64)
 _KINDS = (Tensor, nn.Parameter)
@@ -24,27 +25,28 @@ _modes = torch._C._len_torch_function_stack
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 
 
-def obstacle(states: Sequence[Tensor]) -> str | None:
+def obstacle(states: Sequence[Tensor]) -> Reason | None:
     """The reason why no field can be captured for a state at this moment, if there is one.
 
     Args:
         states: the components of the state, on one device.
     """
     if torch._C._functorch.maybe_current_level() is not None:
-        return "a torch.func transform (vmap, grad, jvp, ...) is active"
+        return Reason("a torch.func transform (vmap, grad, jvp, ...) is active", "solve outside of it")
     for y0 in states:
         if y0.dtype not in _DTYPES:
-            return f"the state is {y0.dtype}; only float32 and float64 are captured"
+            return Reason(f"the state is {y0.dtype}", "solve in float32 or float64 (y0.float(), y0.double())")
         if type(y0) not in _KINDS or torch._C._functorch.is_functorch_wrapped_tensor(y0):
-            return f"the state is {with_article(type(y0).__name__)}, not an ordinary tensor"
+            what = f"the state is {with_article(type(y0).__name__)}, not an ordinary tensor"
+            return Reason(what, "give y0.as_subclass(torch.Tensor)")
     if not any(y0.numel() for y0 in states):
-        return "the state is empty"
+        return Reason("the state is empty", "give it at least one number")
     if torch.is_autocast_enabled(y0.device.type):
-        return "autocast is on"
+        return Reason("autocast is on", "solve with torch.autocast(device_type, enabled=False)")
     if forward_ad._current_level >= 0:
-        return "forward-mode differentiation is active"
+        return Reason("forward-mode differentiation is active", "solve outside of it")
     if _forward_hooks or _forward_pre_hooks or _backward_hooks or _backward_pre_hooks:
-        return "global module hooks are set"
+        return Reason("global module hooks are set", "remove them (handle.remove())")
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
         return _mode_obstacle(y0)
     return None
@@ -68,12 +70,14 @@ def undisturbed(default_dtype: torch.dtype) -> bool:
     )
 
 
-def _mode_obstacle(y0: Tensor) -> str | None:
+def _mode_obstacle(y0: Tensor) -> Reason | None:
     """Every mode is in the way but a default device that is the state's own."""
     functions = range(torch._C._len_torch_function_stack())
     modes: list[Any] = [torch._C._get_function_stack_at(position) for position in functions]
     harmless = all(type(mode) is DeviceContext and _same_device(mode.device, y0.device) for mode in modes)
-    return None if harmless and not torch._C._len_torch_dispatch_stack() else "a torch mode is active"
+    if harmless and not torch._C._len_torch_dispatch_stack():
+        return None
+    return Reason("a torch mode is active", "solve outside of it")
 
 
 def _same_device(default: torch.device, device: torch.device) -> bool:

@@ -29,6 +29,15 @@ if TYPE_CHECKING:
     from flashode.capture.watching.guards import Walk
 
 
+_DRAWN = "draw the numbers once, before the solve, and let func read the tensor"
+# Modules whose functions give something else at each call.
+_CHANGING = {
+    "random": _DRAWN,
+    "numpy.random": _DRAWN,
+    "time": "use t, the time of the solve, or read the clock before the solve",
+}
+
+
 def function(walk: Walk, expression: str, value: types.FunctionType, label: str) -> None:
     """Adds the checks for a function."""
     if trusted_function(value):
@@ -158,7 +167,7 @@ def _forbidden(walk: Walk, name: str, handed: bool) -> None:
 
 def _called(name: str) -> Reason:
     """What is to be said of a builtin function that may do anything."""
-    printing = "print after the solve, or in a callback_step"
+    printing = "print after the solve"
     return Reason(f"it calls {name}()", printing if name == "print" else "leave the call out of func")
 
 
@@ -169,12 +178,15 @@ def _through_module(
     if opaque(module):
         inside, depth = innermost(module, chain)
         if not opaque(inside):
-            remedy = "draw random numbers once, before the solve; else write it with torch's functions"
+            remedy = _CHANGING.get(inside.__name__, "write it with torch's functions")
             walk.note(Reason(f"{label} leads to {inside.__name__}, which keeps hidden state", remedy), label)
             return
         walk.code.identical(expression, module)
         if depth < len(chain):
             _taken(walk, inside, chain[depth])
+        return
+    if module.__name__ in _CHANGING:
+        walk.note(Reason(f"{label} changes by itself", _CHANGING[module.__name__]), label)
         return
     if not chain or not hasattr(module, chain[0]):
         walk.note(Reason(f"{label} is a module, used otherwise than through its attributes", PLAIN), label)

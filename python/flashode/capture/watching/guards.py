@@ -32,7 +32,7 @@ from flashode.capture.watching.relevance import (
     name_obstacle,
     tensor_obstacle,
 )
-from flashode.capture.watching.trust import opaque, simple
+from flashode.capture.watching.trust import library_of, opaque, simple
 from flashode.capture.watching.watched import Container, Watched, described
 from flashode.declined import MAX_REASONS, Reason
 
@@ -96,6 +96,7 @@ class Walk:
         self.everything = not names.isdisjoint(REFLECTION)
         self.every_submodule = self.everything or not names.isdisjoint(ITERATION)
         self.reasons: dict[Reason, str] = {}
+        self._inside: dict[Reason, str] = {}
         self._further = 0
         self.met: dict[int, tuple[str, Any]] = {}
         self.made: set[int] = set()
@@ -107,12 +108,27 @@ class Walk:
             self._further += 1
             if self._further > MAX_FURTHER:
                 raise _Enough
+        known = len(self.reasons)
         try:
             self._value(expression, value, label, depth)
         except Refusal as refusal:
             module = described(value, label) if issubclass(type(value), nn.Module) else ""
             for reason in refusal.within(None, module):
                 self.note(reason, label)
+        finally:
+            if len(self.reasons) > known:
+                self._summarise(known, value, label)
+
+    def _summarise(self, known: int, value: Any, label: str) -> None:
+        """Makes one reason of those after the first ``known``, if they lie in a library's own code."""
+        reasons = list(self.reasons.items())
+        first, name = reasons[known]
+        library = None if name == label else library_of(value)
+        if library is not None:
+            inside = self._inside.get(first, first.what)
+            summary = Reason(f"{label} leads into {library}, where {inside}", first.remedy)
+            self._inside[summary] = inside
+            self.reasons = dict([*reasons[:known], (summary, label)])
 
     def note(self, reason: Reason, name: str) -> None:
         """Remembers what cannot be watched, to say all of it; the checks are of no use any more.

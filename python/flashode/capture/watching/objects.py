@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import types
 from collections.abc import Set
 from typing import TYPE_CHECKING, Any
@@ -150,6 +151,8 @@ def _searched(value: nn.Module, wanted: frozenset[str]) -> tuple[str, ...]:
 def instance(walk: Walk, expression: str, value: Any, label: str) -> None:
     """Adds the checks for an object of the user's, or a namespace."""
     kind = type(value)
+    if isinstance(value, logging.Logger):
+        raise Refusal(f"{label} is a logging.Logger", remedy="log after the solve")
     plain = kind is types.SimpleNamespace
     if not plain and (inherits_trusted(kind) or not written_in_python(kind)):
         name = with_article(f"{kind.__module__}.{kind.__qualname__}")
