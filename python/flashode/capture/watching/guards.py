@@ -8,7 +8,6 @@ the checks of its predecessor. Checking so costs a few microseconds, a walk hund
 
 from __future__ import annotations
 
-import contextlib
 import types
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -54,11 +53,11 @@ def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
     names: frozenset[str] = frozenset()
     while True:
         walk = Walk(names, past_data)
-        with contextlib.suppress(_Enough):
-            walk.value("root", func, "the function")
-        if walk.reasons:
+        complete = walk.complete(func)
+        settled = walk.found.names <= names
+        if walk.reasons and (settled or not complete):
             raise Refusal(*(reason.within(walk.found.line(name)) for reason, name in walk.reasons.items()))
-        if walk.found.names <= names:
+        if settled:
             walk.code.distinct = not names.isdisjoint(IDENTITY)
             found = walk.found
             found.idle = idle_counters(found)
@@ -101,6 +100,14 @@ class Walk:
         self.met: dict[int, tuple[str, Any]] = {}
         self.made: set[int] = set()
         self.known: set[tuple[Any, str]] = set()
+
+    def complete(self, func: Callable[..., Any]) -> bool:
+        """Walks from a function; returns whether it came to the end."""
+        try:
+            self.value("root", func, "the function")
+        except _Enough:
+            return False
+        return True
 
     def value(self, expression: str, value: Any, label: str, depth: int = 0) -> None:
         """Adds the checks for one value, or notes why there are none."""
