@@ -124,7 +124,7 @@ FIELDS: dict[str, tuple[Field, str]] = {
     "none": (lambda t, y: None, "func must return a tensor shaped like y0, got NoneType"),
     "half": (lambda t, y: (y.half() * 2).float(), "torch.float16"),
     "complex": (lambda t, y: torch.fft.fft(y).real, "is not supported"),
-    "error": (lambda t, y: y @ torch.ones(5, 5), "tracing it raised RuntimeError"),
+    "error": (lambda t, y: y @ torch.ones(5, 5), "calling it raised RuntimeError"),
     "array": (lambda t, y: y * float(ARRAY[0]), "the global 'ARRAY' is a numpy.ndarray of 5000 elements"),
     "date": (lambda t, y: y * STAMP.year, "the global 'STAMP' is a datetime.date"),
     "logger": (logged, ""),

@@ -15,7 +15,6 @@ from flashode.capture.refusal import EVALUATION, Computed, Failed, Refusal
 from flashode.capture.tracing.custom_backward import custom_backwards
 from flashode.capture.tracing.interception import differentiable
 from flashode.capture.tracing.remedies import (
-    FORMAT,
     GRADIENTS,
     NUMBER,
     OF_NUMBERS,
@@ -31,6 +30,7 @@ from flashode.capture.tracing.schemas import (
     updates_running_statistics,
     without_statistics,
 )
+from flashode.capture.tracing.stand_in import StandIn
 from flashode.capture.tracing.traced import Operation, Ref, Trace, TracedValue, leaves, mapped, refs_in
 from flashode.capture.watching.trust import trusted_class
 from flashode.capture.watching.watched import Watched
@@ -40,46 +40,6 @@ from flashode.state import Structure
 _METADATA_QUERIES = frozenset({"aten::is_same_size", "aten::_has_same_storage_numel"})
 # Operations that raise if they find a matrix singular, and do nothing else.
 _CHECKS = frozenset({"aten::_linalg_check_errors"})
-
-
-class StandIn(Tensor):
-    """A tensor without storage that stands for a value depending on ``t`` or ``y``."""
-
-    value: Tensor
-    place: int
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-
-    @staticmethod
-    def __new__(cls, value: Tensor, place: int) -> StandIn:
-        made: StandIn = Tensor._make_wrapper_subclass(
-            cls,
-            value.size(),
-            strides=value.stride(),
-            storage_offset=value.storage_offset(),
-            dtype=value.dtype,
-            layout=value.layout,
-            device=value.device,
-            requires_grad=False,
-        )
-        made.value = value
-        made.place = place
-        return made
-
-    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
-        raise Refusal("it prints or formats a tensor that depends on t or y", remedy=FORMAT)
-
-    @classmethod
-    def __torch_dispatch__(  # type: ignore[override]
-        cls, func: Any, kinds: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        raise Refusal(
-            "it keeps a tensor that depends on t or y beyond the call",
-            remedy="compute it in each call, from t and y",
-        )
-
-
-# What the user's code may print of its kind, and what torch's errors say of it.
-StandIn.__name__ = StandIn.__qualname__ = "Tensor"
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -202,20 +162,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.refuse(f"it writes or infers with gradients off ({name_of(func)})", GRADIENTS)
         given = mapped(_inner, args), mapped(_inner, kwargs)
         if written is not None and self._values[self._root[self._find(written)]].origin == "slot":
-            return self._unwritten(
-                func, written, site, connected=any(map(differentiable, leaves((args, kwargs))))
-            )
-        refused = True
-        if draws(func, refs):
-            self.note(f"it draws random numbers ({name_of(func)})", of_drawing(func, site.module), site)
-            result = undrawn(func, *given)
-        elif updates_running_statistics(func, refs):
-            remedy = of_training(site.module) or EVALUATION
-            self.note(f"it updates running statistics ({name_of(func)})", remedy, site)
-            result = func(*without_statistics(given[0]), **given[1])
-        else:
-            refused = False
-            result = _performed(func, *given)
+            connected = any(map(differentiable, leaves((args, kwargs))))
+            return self._unwritten(func, written, site, connected)
+        result, refused = self._performed(func, refs, given, site)
         where, module = site.line, self._name(site.module)
         if written is not None:
             return self._rewrite(func, written, roots, (refs, ref_kwargs), (where, module, refused))
@@ -252,6 +201,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if cuts:
             self._cut(filter(_has_derivatives, leaves(wrapped)), root, (where, module))
         return wrapped
+
+    def _performed(self, func: Any, refs: tuple[Any, ...], given: Any, site: Site) -> tuple[Any, bool]:
+        """What an operation gives, and whether a Program cannot repeat it; nothing of the user's changes."""
+        args, kwargs = given
+        if draws(func, refs):
+            self.note(f"it draws random numbers ({name_of(func)})", of_drawing(func, site.module), site)
+            return undrawn(func, args, kwargs), True
+        if updates_running_statistics(func, refs):
+            remedy = of_training(site.module) or EVALUATION
+            self.note(f"it updates running statistics ({name_of(func)})", remedy, site)
+            return func(*without_statistics(args), **kwargs), True
+        return _performed(func, args, kwargs), False
 
     def _unwritten(self, func: Any, target: Tensor, site: Site, connected: bool) -> Tensor:
         """Leaves a tensor that the function owns as it is, where the function would write into it."""

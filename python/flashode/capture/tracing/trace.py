@@ -68,7 +68,7 @@ def trace(
             recorder.ended = True
         if not recorder.ended:
             failure = Singular if Singular.caused(error) else Failed
-            reason = Reason(f"tracing it raised {described(error)}", where=raised_at(error))
+            reason = Reason(f"calling it raised {described(error)}", where=raised_at(error))
             raise failure(*recorder.reasons, reason) from error
     finally:
         recorder.restore()
