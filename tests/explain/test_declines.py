@@ -85,7 +85,7 @@ class Several(nn.Module):
         return z
 
 
-def test_all_reasons_of_a_call_are_given_in_the_order_of_the_source() -> None:
+def test_all_reasons_of_a_call_are_given() -> None:
     found = reasons(Several())
     words = ["drop Dropout", "norm BatchNorm1d", "random numbers", "history", "aten.sort", "aten.i0"]
     assert len(found) == len(words)
