@@ -1,22 +1,99 @@
-"""The answer of a stage that will not do something, with the reason a user can read."""
+"""The answer of a stage that will not do something, with the reasons a user can read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import linecache
+from dataclasses import dataclass, replace
+
+Place = tuple[str, int]  # file, line
+
+MAX_REASONS = 10
 
 
 @dataclass(frozen=True)
+class Reason:
+    """One thing that stands in the way; ``str`` says all of it in a line.
+
+    Attributes:
+        what: a sentence, in which "it" is the user's function.
+        remedy: what to write instead, in the imperative; empty where there is nothing to be done.
+        where: the line of the user's code.
+        module: the module that it happens in, as its user knows it, such as ``net.1 BatchNorm1d``; empty in
+            the function itself.
+    """
+
+    what: str
+    remedy: str = ""
+    where: Place | None = None
+    module: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What stands in the way, and what to write instead."""
+        within = f" in {self.module}" if self.module else ""
+        return f"{self.what}{within}{': ' if self.remedy else ''}{self.remedy}"
+
+    def __str__(self) -> str:
+        return self.sentence + at(self.where)
+
+    def within(self, where: Place | None, module: str = "") -> Reason:
+        """The same, at a place where it says none."""
+        return replace(self, where=self.where or where, module=self.module or module)
+
+
+@dataclass(frozen=True, init=False)
 class Declined:
     """A refusal.
 
     Attributes:
-        reason: one sentence naming the thing that stands in the way.
+        reasons: what stands in the way, the first met first, no more than ``MAX_REASONS``.
         absent: whether the stage is not part of this installation; nothing a user wrote could change that.
         raised: whether the user's function raised an exception of its own, which may be about to be seen.
         expected: whether nothing is amiss: another stage is faster, or is what the user asked for.
     """
 
-    reason: str
-    absent: bool = False
-    raised: bool = False
-    expected: bool = False
+    reasons: tuple[Reason, ...]
+    absent: bool
+    raised: bool
+    expected: bool
+
+    def __init__(
+        self, *reasons: Reason | str, absent: bool = False, raised: bool = False, expected: bool = False
+    ) -> None:
+        given = (Reason(reason) if isinstance(reason, str) else reason for reason in reasons)
+        # Assigning is what a frozen dataclass forbids.
+        vars(self).update(
+            reasons=tuple(dict.fromkeys(given))[:MAX_REASONS],
+            absent=absent,
+            raised=raised,
+            expected=expected,
+        )
+
+    @property
+    def reason(self) -> str:
+        """The first of them."""
+        return str(self.reasons[0])
+
+    @property
+    def summary(self) -> str:
+        """The first of them, and how many more there are."""
+        more = len(self.reasons) - 1
+        return f"{self.reason} (and {more} more: flashode.explain says all)" if more else self.reason
+
+
+def listed(reasons: tuple[Reason, ...]) -> str:
+    """Reasons in one sentence."""
+    return "; ".join(map(str, reasons))
+
+
+def at(place: Place | None) -> str:
+    """`` (file:line: source)``, or nothing where the place is unknown."""
+    if place is None:
+        return ""
+    text = source(place)
+    return f" ({place[0]}:{place[1]}{': ' if text else ''}{text})"
+
+
+def source(place: Place) -> str:
+    """The text of a line, or nothing where the file cannot be read."""
+    return linecache.getline(*place).strip()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from flashode.declined import Declined
+from flashode.declined import Declined, Place, Reason, listed, source
 from flashode.engines import consider, error_of, name_of
 from flashode.problem import (
     DEFAULT_ATOL,
@@ -46,7 +46,8 @@ class Explanation:
         gradients: ``"discrete adjoint"`` for ``odeint``, or ``"no gradients"`` where SciPy solves;
             ``"continuous adjoint"`` for ``odeint_adjoint``.
         engine: Name of the engine that would run, or None where ``use_engine`` insists on one that declines.
-        declined: Why each faster engine does not run it, by name, fastest first.
+        reasons: Why each faster engine does not run it, by its name, fastest first: up to ten reasons, each
+            with what stands in the way, what to write instead, and where; ``declined`` has them in words.
         error: What the function raises, if that is why it was not captured.
         program: The captured function of one trajectory, or None if it was not captured.
         batched: Whether the state holds independent trajectories in its first dimension, else it is one
@@ -58,8 +59,8 @@ class Explanation:
             ``net.0.weight``, or an expression of such names, which torch evaluates once for each solve.
         counters: What the function's own counters grow by at each evaluation, by name.
         event: What the event function calls itself, or None where there is none.
-        event_called: Why the native engine, where it runs the solve, calls the event function from Python; or
-            None.
+        event_reasons: Why the native engine, where it runs the solve, calls the event function from Python;
+            ``event_called`` has the same in words.
     """
 
     function: str
@@ -67,7 +68,7 @@ class Explanation:
     method: str
     gradients: str
     engine: str | None
-    declined: Mapping[str, str]
+    reasons: Mapping[str, tuple[Reason, ...]]
     error: Exception | None = None
     program: Program | None = None
     batched: bool | None = None
@@ -76,7 +77,17 @@ class Explanation:
     parameters: tuple[str, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
     event: str | None = None
-    event_called: str | None = None
+    event_reasons: tuple[Reason, ...] = ()
+
+    @property
+    def declined(self) -> Mapping[str, str]:
+        """Why each faster engine does not run it, in words, by its name, fastest first."""
+        return {name: listed(reasons) for name, reasons in self.reasons.items()}
+
+    @property
+    def event_called(self) -> str | None:
+        """Why the native engine calls the event function from Python, in words; None where it does not."""
+        return listed(self.event_reasons) or None
 
     def __str__(self) -> str:
         return "\n".join(_text(self))
@@ -162,18 +173,26 @@ def explain(
 def _explained(problem: Problem, continuous: Adjoint | None) -> Explanation:
     choice = consider(problem, continuous)
     captured = _captured(problem)
+    called = None if choice.plan is None else choice.plan.event_called
     return Explanation(
         function=name_of(problem.func),
         state=_state(problem),
         method=problem.method.name,
         gradients=_gradients(problem, continuous),
         engine=None if choice.plan is None else choice.plan.engine,
-        declined={name: declined.reason for name, declined in choice.declined.items()},
+        reasons={name: _all(declined, captured) for name, declined in choice.declined.items()},
         error=error_of(problem) if isinstance(captured, Declined) and captured.raised else None,
         event=None if problem.event is None else name_of(problem.event.function),
-        event_called=None if choice.plan is None else choice.plan.event_called,
+        event_reasons=() if called is None else called.reasons,
         **({} if isinstance(captured, Declined) else _shown(problem, captured)),
     )
+
+
+def _all(declined: Declined, captured: Capture | Declined) -> tuple[Reason, ...]:
+    """Why an engine declines, and why it would if there were nothing else: the function is not captured."""
+    if declined.absent or declined.expected or not isinstance(captured, Declined):
+        return declined.reasons
+    return Declined(*declined.reasons, *captured.reasons).reasons
 
 
 def _gradients(problem: Problem, continuous: Adjoint | None) -> str:
@@ -228,19 +247,17 @@ def _shown(problem: Problem, found: Capture) -> dict[str, Any]:
 
 
 def _text(it: Explanation) -> Iterator[str]:
-    from flashode.capture.places import raised_at, split
+    from flashode.capture.places import raised_at
 
     yield _headline(it)
     yield ""
     if it.error is not None:
         # Why an engine declines such a function is the same once more, less clearly.
         yield from _entry("error", f"{type(it.error).__name__}: {it.error}")
-        yield from _lines(raised_at(it.error))
+        yield from _line(raised_at(it.error))
     else:
-        for name, reason in it.declined.items():
-            sentence, places = split(reason)
-            yield from _entry(name, f"declines because {sentence}")
-            yield from _lines(*places)
+        for name, reasons in it.reasons.items():
+            yield from _because(name, "declines because", reasons)
     yield from _entry("solve", f"{it.method}, {it.gradients}")
     if it.event is not None:
         yield from _event(it)
@@ -270,15 +287,21 @@ def _headline(it: Explanation) -> str:
 
 
 def _event(it: Explanation) -> Iterator[str]:
-    from flashode.capture.places import split
-
-    if it.event_called is None:
-        captured = ", captured" if it.engine == "native" else ""
-        yield from _entry("event", f"{it.event}{captured}")
+    if it.event_reasons:
+        yield from _because(
+            "event", f"{it.event} is called from Python at each step because", it.event_reasons
+        )
         return
-    sentence, places = split(it.event_called)
-    yield from _entry("event", f"{it.event} is called from Python at each step because {sentence}")
-    yield from _lines(*places)
+    captured = ", captured" if it.engine == "native" else ""
+    yield from _entry("event", f"{it.event}{captured}")
+
+
+def _because(label: str, claim: str, reasons: tuple[Reason, ...]) -> Iterator[str]:
+    """A claim with all its reasons, each with the line that it is found in."""
+    for reason in reasons:
+        yield from _entry(label, f"{claim} {reason.sentence}")
+        yield from _line(reason.where)
+        label, claim = "", "and because"
 
 
 def _trajectories(it: Explanation) -> str:
@@ -321,15 +344,12 @@ def _indented(line: str) -> str:
     return " " * _LABELS + line
 
 
-def _lines(*places: tuple[str, int] | None) -> Iterator[str]:
-    """Lines of the user's code: where they are, and what they say."""
-    from flashode.capture.places import source
-
-    for place in places:
-        if place is not None:
-            file, number = place
-            inside = os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file
-            yield _indented(f"at {inside}:{number}")
-            text = source(place)
-            if text:
-                yield _indented(f"    {text}")
+def _line(place: Place | None) -> Iterator[str]:
+    """A line of the user's code: where it is, and what it says."""
+    if place is not None:
+        file, number = place
+        inside = os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file
+        yield _indented(f"at {inside}:{number}")
+        text = source(place)
+        if text:
+            yield _indented(f"    {text}")

@@ -124,7 +124,7 @@ FIELDS: dict[str, tuple[Field, str]] = {
     "none": (lambda t, y: None, "func must return a tensor shaped like y0, got NoneType"),
     "half": (lambda t, y: (y.half() * 2).float(), "torch.float16"),
     "complex": (lambda t, y: torch.fft.fft(y).real, "is not supported"),
-    "error": (lambda t, y: y @ torch.ones(5, 5), "tracing it raised RuntimeError"),
+    "error": (lambda t, y: y @ torch.ones(5, 5), "calling it raised RuntimeError"),
     "array": (lambda t, y: y * float(ARRAY[0]), "the global 'ARRAY' is a numpy.ndarray of 5000 elements"),
     "date": (lambda t, y: y * STAMP.year, "the global 'STAMP' is a datetime.date"),
     "logger": (logged, ""),
@@ -137,7 +137,7 @@ FIELDS: dict[str, tuple[Field, str]] = {
     "import": (importing, "imports 'secrets'"),
     "dictionary class": (lambda t, y: y * TABLE["rate"], "whose state cannot be watched"),
     "metaclass": (lambda t, y: y * ODD.rate, "metaclass"),
-    "lazy layer": (nn.Sequential(nn.LazyLinear(3)).forward, "has hooks"),
+    "lazy layer": (nn.Sequential(nn.LazyLinear(3)).forward, "no shape yet in 0 LazyLinear: call it once"),
     "set of objects": (lambda t, y: y * len(THINGS), "a set of things"),
     "unwatched": (lambda t, y: y * globals()["PLAIN"], "it calls globals()"),
     "unsupported": (lambda t, y: torch.special.i0(y), "aten.special_i0 is not supported"),
@@ -235,8 +235,9 @@ def test_a_default_device() -> None:
 def test_a_large_state_that_mixes_trajectories() -> None:
     found = capture(lambda t, y: y - y.mean(0), T, torch.randn(2000, 200))
     assert isinstance(found, Declined)
-    assert "batch" in found.reason.partition(";")[0]
-    assert "taken as one trajectory" in found.reason
+    first, second = found.reasons
+    assert "batch" in first.what
+    assert second.what.startswith("taken as one trajectory, it computes more than")
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")

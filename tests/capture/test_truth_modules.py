@@ -203,7 +203,7 @@ def test_dtype_moved() -> None:
     net = Net()
     true(net)
     net.double()
-    assert "tracing it raised" in declined(net)
+    assert "calling it raised" in declined(net)
     assert true(net, T.double(), Y.double()).parameters()[0].dtype == torch.float64
     true(net.float())
 

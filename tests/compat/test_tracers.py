@@ -56,7 +56,7 @@ def check(model: Callable[[Tensor], Tensor], *, linear: bool = True) -> None:
 
 @pytest.mark.parametrize("solve", [flashode.odeint, flashode.odeint_adjoint])
 @pytest.mark.parametrize("captured_before", [False, True])
-# Not the implicit ones: under torch.jit's tracer torch.autograd.grad of more than a number fails in torch 2.13.
+# Not the implicit ones: under torch.jit's tracer torch.autograd.grad of several numbers fails in torch 2.13.
 @pytest.mark.parametrize("method", METHODS[:-1])
 def test_jit_trace(method: str, captured_before: bool, solve: Callable[..., Tensor]) -> None:
     model = Model(method, solve).requires_grad_(solve is flashode.odeint)

@@ -112,7 +112,7 @@ def meddling(other: Field, func: Field, capture: Capture) -> str | None:
         # Data of which there is too much to watch is no part of a captured function.
         meddler = watch(other, past_data=True)
     except Refusal as refusal:
-        return f"may read or change anything: {refusal}"
+        return f"may read or change anything: {refusal.reasons[0]}"
     return obstacle_beside(meddler, watch(func), {place for _, place, _ in capture.counters})
 
 
@@ -155,7 +155,7 @@ def _made(entries: list[Entry], call: _Call) -> Capture | Declined:
         except Refusal as refusal:
             # Not kept: where something cannot be watched, or other numbers might do, nothing would tell that
             # the reason is gone.
-            return Declined(str(refusal), raised=isinstance(refusal, Failed))
+            return Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
     _cache.use(entries, entry)
     bound = entry.check(func)
     return Declined("what it depends on changes by itself") if bound is None else _bound(entry, bound, call)
@@ -206,7 +206,7 @@ def _doubt(entry: Entry, call: _Call, size: int | None) -> Declined | None:
                 else confirm(func, watched, entry, t, y0, call.end)
             )
         except Refusal as refusal:
-            return Declined(str(refusal), raised=isinstance(refusal, Failed))
+            return Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
     if not met and (outcome is None or _alone()):
         entry.note_size(size, outcome)
     return outcome

@@ -12,7 +12,7 @@ from flashode.capture.cache import Entry, Key
 from flashode.capture.lowering.lower import Lowered
 from flashode.capture.watching.guard_code import Bound, Check
 from flashode.capture.watching.watched import Watched
-from flashode.declined import Declined
+from flashode.declined import Declined, Reason
 
 MAX_VALUES = 8
 # A function made afresh for each solve cannot be told from several functions, each for many solves.
@@ -60,9 +60,10 @@ def unsteady(func: Any, key: Key, watched: Watched, entries: Sequence[Entry]) ->
     if not changed:
         return None
     names = ", ".join(dict.fromkeys(label for _, label in changed))
-    reason = (
-        f"{names} changes from solve to solve, and each value would be captured anew; "
-        "a 0-d tensor or a buffer in its place is read at every solve"
+    reason = Reason(
+        f"{names} changes from solve to solve, and each value would be captured anew",
+        "keep it in a 0-d tensor or a buffer, which is read at every solve",
+        watched.line(changed[0][1]),
     )
     check = watched.code.compile(dropped={*watched.idle, *counters, *(owner for owner, _ in changed)})
     check = check if only is None else _of_one(check, only)

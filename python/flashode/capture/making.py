@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -12,19 +13,21 @@ from torch import Tensor
 from flashode.capture.cache import Entry, Key
 from flashode.capture.calling.effects import Effects
 from flashode.capture.lowering.lower import Lowered, lower
-from flashode.capture.refusal import Failed, Refusal, Singular
+from flashode.capture.refusal import Failed, Mixing, Refusal, Singular
 from flashode.capture.tracing.carrying import guesses
 from flashode.capture.tracing.pairing import pair
 from flashode.capture.tracing.trace import trace
 from flashode.capture.tracing.traced import Trace
 from flashode.capture.verify import Point, generic, perturbed, verify, verify_values
 from flashode.capture.watching.watched import Watched
-from flashode.declined import Declined
+from flashode.declined import Declined, Reason
 from flashode.state import State, Structure, components
 
 Field = Callable[[Any, Any], Any]
 # At how many generic points a comparison has to tell something.
 ENOUGH = 2
+
+_SIZES = "write y.shape[0] or -1 in the place of a fixed batch size"
 
 
 def make(
@@ -56,7 +59,7 @@ def make(
     except Refusal as refusal:
         # Whatever a call changes must not make the refusal look outdated.
         check = watched.code.compile(dropped={*effects.changed, *watched.idle})
-        declined = Declined(str(refusal), raised=isinstance(refusal, Failed))
+        declined = Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
         return Entry(key, check, declined, batched=batch is not None)
     counters = effects.counters or {}
     check = watched.code.compile(dropped=watched.idle, counters=counters)
@@ -88,15 +91,22 @@ def confirm(
     assert size is not None
     try:
         effects = Effects(watched)
-        traced = effects.undone(lambda: trace(func, t, perturbed(y), watched.slots))
+        traced = effects.undone(lambda: trace(func, t, perturbed(y), watched))
+        if traced.reasons:
+            raise Refusal(*traced.reasons)
         pair(lowered.graph, traced, (None, size))
         _compare(func, lowered, effects, watched.tensors, [(t, y)], generic(t, y, end))
         if (effects.counters or {}) != dict(entry.counters):
-            raise Refusal("its counters grow unevenly, depending on the batch size")
+            raise Mixing(
+                "its counters grow unevenly, depending on the batch size",
+                remedy="count calls, not trajectories",
+            )
     except Singular:
         raise
     except Refusal as refusal:
-        return Declined(f"with a batch of {Structure.of(y).batch}: {refusal}")
+        return Declined(
+            *(replace(each, what=f"with a batch of {size} {each.what}") for each in refusal.reasons)
+        )
     return None
 
 
@@ -115,7 +125,7 @@ def compare_values(func: Field, watched: Watched, entry: Entry, t: Tensor, y: St
     try:
         Effects(watched).undone(lambda: verify_values(func, program, t, y))
     except Refusal as refusal:
-        return Declined(str(refusal))
+        return Declined(*refusal.reasons)
     return None
 
 
@@ -127,7 +137,8 @@ def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: Stat
     later = cast(Tensor, perturbed(t))
 
     def traced(t: Tensor, y: State, carried: Mapping[int, Tensor]) -> Trace:
-        return effects.undone(lambda: trace(func, t, y, watched.slots, carried))
+        found, changed = effects.called(lambda: trace(func, t, y, watched, carried))
+        return replace(found, reasons=(*found.reasons, *changed))
 
     def row_wise(size: int, carried: Sequence[int] = ()) -> Lowered:
         other = size + 1 if size > 1 else 3
@@ -135,7 +146,7 @@ def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: Stat
         slices = {slot: _slices(tensors[slot], rows) for slot in carried}
         start = traced(t, y, {slot: tensors[slot] for slot in carried}) if carried else first
         second = traced(later, perturbed(_taken(y, rows)), slices)
-        return lower(pair(start, second, (size, other)), like, tensors)
+        return _paired(start, second, (size, other), like, tensors)
 
     first = traced(t, y, {})
     size = Structure.of(y).batch
@@ -146,21 +157,41 @@ def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: Stat
         except Refusal as refusal:
             obstacle = refusal
         # Such a tensor fits no other batch size than its own.
-        for carried in guesses(tensors, size) if isinstance(obstacle, Failed) else ():
+        for carried in guesses(tensors, size) if isinstance(obstacle, Failed) and not first.reasons else ():
             with suppress(Refusal):
                 return row_wise(size, carried)
     try:
-        return lower(pair(first, traced(later, perturbed(y), {}), None), like, tensors)
+        return _paired(first, traced(later, perturbed(y), {}), None, like, tensors)
     except Refusal as refusal:
-        if obstacle is None or str(obstacle) == str(refusal):
+        fixed = isinstance(obstacle, Failed)
+        if obstacle is None or (fixed and first.reasons) or set(refusal.reasons) <= set(obstacle.reasons):
             raise
-        raise Refusal(f"{_elsewhere(obstacle)}; taken as one trajectory: {refusal}") from None
+        batched = _of_size(obstacle, size) if fixed else obstacle.reasons
+        alone = (reason for reason in refusal.reasons if reason not in batched)
+        raise Refusal(
+            *batched,
+            *(replace(reason, what=f"taken as one trajectory, {reason.what}") for reason in alone),
+        ) from None
 
 
-def _elsewhere(obstacle: Refusal) -> str:
-    """An obstacle met at a batch size that the user did not give."""
-    text = str(obstacle)
-    return f"at another batch size {text.removeprefix('tracing ')}" if isinstance(obstacle, Failed) else text
+def _paired(
+    first: Trace, second: Trace, sizes: tuple[int, int] | None, like: Tensor, tensors: Sequence[Tensor]
+) -> Lowered:
+    """What two traces give, if neither holds what a Program cannot repeat."""
+    reasons = dict.fromkeys((*first.reasons, *second.reasons))
+    try:
+        lowered = lower(pair(first, second, sizes), like, tensors)
+    except Refusal as refusal:
+        raise Refusal(*reasons, *refusal.reasons) from None
+    if reasons:
+        raise Refusal(*reasons)
+    return lowered
+
+
+def _of_size(obstacle: Refusal, size: int | None) -> tuple[Reason, ...]:
+    """What is to be said of a function that fails at a batch size that the user did not give."""
+    *before, raised = obstacle.reasons
+    return *before, Reason(f"it works for a batch of {size} alone", _SIZES, raised.where)
 
 
 def _slices(tensor: Tensor, rows: Tensor) -> Tensor:

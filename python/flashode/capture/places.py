@@ -1,35 +1,49 @@
-"""Lines of the user's own code: finding them, writing them, reading them back from a reason."""
+"""Where in the user's own code, and in which of the user's modules, something happens."""
 
 from __future__ import annotations
 
-import linecache
 import os
-import re
 import sys
 import traceback
 import types
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
-Place = tuple[str, int]  # file, line
+from flashode.declined import Place
 
 _FOLDERS = (os.path.dirname(torch.__file__), os.path.dirname(os.path.dirname(__file__)))
 _NOT_USERS = (*(folder + os.sep for folder in _FOLDERS), "<frozen")
 # What calls the user's function: frames further out are those of its caller.
 _CALLING = os.path.join(os.path.dirname(__file__), "tracing", "trace.py")
-# A reason ends with a place; where it gives two reasons, so does the first.
-_SECOND = "; taken as one trajectory: "
-_WRITTEN = re.compile(r" \((?P<file>[^\n]+?):(?P<line>\d+)(?:: [^\n]*)?\)$")
 
 
-def user_line() -> Place | None:
-    """The line of the user's function that is being run; None once it has returned."""
+class Site(NamedTuple):
+    """What is being run.
+
+    Attributes:
+        line: the line of the user's function; None once it has returned.
+        module: the innermost module that is being called, torch's own or the user's.
+    """
+
+    line: Place | None
+    module: nn.Module | None
+
+
+def running() -> Site:
+    """What is being run at this moment."""
+    line, module = None, None
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename != _CALLING:
-        if _users(frame.f_code.co_filename):
-            return frame.f_code.co_filename, frame.f_lineno
+        if line is None and _users(frame.f_code.co_filename):
+            line = frame.f_code.co_filename, frame.f_lineno
+        if module is None:
+            module = _module_of(frame)
+        if line is not None and module is not None:
+            break
         frame = frame.f_back
-    return None
+    return Site(line, module)
 
 
 def raised_at(error: BaseException) -> Place | None:
@@ -38,42 +52,13 @@ def raised_at(error: BaseException) -> Place | None:
     return next((line for line in reversed(lines) if _users(line[0])), None)
 
 
-def at(place: Place | None) -> str:
-    """`` (file:line: source)``, or nothing where the place is unknown."""
-    if place is None:
-        return ""
-    text = source(place)
-    return f" ({place[0]}:{place[1]}{': ' if text else ''}{text})"
-
-
-def source(place: Place) -> str:
-    """The text of a line, or nothing where the file cannot be read."""
-    return linecache.getline(*place).strip()
-
-
-def split(reason: str) -> tuple[str, list[Place]]:
-    """A reason without the places that ``at`` wrote into it, and those places."""
-    sentences, places = [], []
-    for part in reason.split(_SECOND):
-        end, place = _place(part)
-        sentences.append(part[:end])
-        places += [] if place is None else [place]
-    return _SECOND.join(sentences), list(dict.fromkeys(places))
-
-
-def _place(sentence: str) -> tuple[int, Place | None]:
-    """Where the place at the end of a sentence begins, and the place.
-
-    Files, sentences and lines of source may all hold parentheses and colons: where the source can be read,
-    the place is the one that ``at`` would write just so.
-    """
-    starts = [found.start() for found in re.finditer(r" \(", sentence)]
-    written = [found for start in starts if (found := _WRITTEN.match(sentence, start))]
-    if not written:
-        return len(sentence), None
-    read = [(found.start(), (found["file"], int(found["line"]))) for found in written]
-    exact = (one for one in read if source(one[1]) and at(one[1]) == sentence[one[0] :])
-    return next(exact, read[-1])
+def _module_of(frame: types.FrameType) -> nn.Module | None:
+    """The module whose ``forward`` a frame runs."""
+    code = frame.f_code
+    if code.co_name != "forward" or not code.co_argcount:
+        return None
+    owner = frame.f_locals.get(code.co_varnames[0])
+    return owner if isinstance(owner, nn.Module) else None
 
 
 def _users(filename: str) -> bool:

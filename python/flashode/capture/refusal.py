@@ -4,9 +4,71 @@ from __future__ import annotations
 
 import torch
 
+from flashode.declined import Place, Reason, listed
+
+# What a module of torch's wants that does in training what a field may not.
+EVALUATION = "call eval()"
+
+# What can be watched.
+PLAIN = (
+    "keep what func reads in numbers, tensors, short lists and dicts, or objects of classes written in Python"
+)
+
 
 class Refusal(Exception):
-    """Raised by any step of a capture; its message is the reason that the user reads."""
+    """Raised by any step of a capture, with what stands in its way.
+
+    Attributes:
+        reasons: What the user reads, the first met first.
+        remedy: What to write instead, where the one who raises it does not say.
+    """
+
+    remedy = ""
+
+    def __init__(self, *reasons: Reason | str, remedy: str | None = None) -> None:
+        chosen = self.remedy if remedy is None else remedy
+        self.reasons = tuple(Reason(each, chosen) if isinstance(each, str) else each for each in reasons)
+        super().__init__(listed(self.reasons))
+
+    def within(self, where: Place | None, module: str = "") -> tuple[Reason, ...]:
+        """Its reasons, at a place where they say none."""
+        return tuple(reason.within(where, module) for reason in self.reasons)
+
+
+class Unsupported(Refusal):
+    """An operation that a Program has no form for."""
+
+    remedy = "write it with arithmetic, activations, matrix products, indexing and sums over features"
+
+
+class Mixing(Refusal):
+    """Trajectories depend on each other."""
+
+    remedy = "compute each row of y's first axis from that row alone"
+
+
+class Typed(Refusal):
+    """A dtype that a Program does not compute in."""
+
+    remedy = "compute in y's dtype (.to(y.dtype))"
+
+
+class Computed(Refusal):
+    """Values decide what only constants can."""
+
+    remedy = "let torch.where choose, or multiply by a mask, so that no shape or index depends on values"
+
+
+class Unsteady(Refusal):
+    """Calls differ in what they do."""
+
+    remedy = "let func do the same at every call, and keep what changes in tensors"
+
+
+class TooLarge(Refusal):
+    """More rows than a Program may have."""
+
+    remedy = "keep trajectories apart in y's first axis, or make the state smaller"
 
 
 class Failed(Refusal):

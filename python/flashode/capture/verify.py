@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from flashode.capture.refusal import Failed, Refusal, Singular, described
-from flashode.capture.tracing.custom_backward import refuse_custom_backward
+from flashode.capture.tracing.custom_backward import custom_backwards
 from flashode.state import State, Structure, components
 
 # Torch's own rules are not all exact: in float64 its gradient of celu is wrong in the eighth digit.
@@ -177,7 +177,8 @@ def _evaluated(
         if not connected:
             return [*values, *map(torch.zeros_like, inputs)]
         if users:
-            refuse_custom_backward(connected)
+            for name in custom_backwards(connected):
+                raise Refusal(f"it uses a custom autograd.Function ({name})")
         # Of a scalar, because grad_outputs would make torch import sympy. The graph is retained, because it
         # may reach into one that the user still needs.
         products = zip(values, _cotangents(values), strict=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from torch import nn
 
 from flashode import notices
-from flashode.declined import Declined
+from flashode.declined import Declined, listed
 from flashode.engines.plan import Engine, Plan
 from flashode.errors import FallbackWarning
 
@@ -111,7 +111,7 @@ def choose(problem: Problem, adjoint: Adjoint | None) -> Plan:
     choice = consider(problem, adjoint)
     if choice.plan is None:
         ((name, refusal),) = choice.declined.items()
-        raise EngineDeclined(f"the {name} engine cannot run this solve because {refusal.reason}")
+        raise EngineDeclined(f"the {name} engine cannot run this solve because {listed(refusal.reasons)}")
     for name, refusal in choice.declined.items():
         if not (refusal.absent or refusal.expected):
             _warn_once(problem, name, refusal)
@@ -123,8 +123,7 @@ def choose(problem: Problem, adjoint: Adjoint | None) -> Plan:
 
 def name_of(func: object) -> str:
     """What a user calls the function."""
-    while isinstance(func, partial):
-        func = func.func
+    func = _own(func)
     return getattr(func, "__qualname__", type(func).__qualname__)
 
 
@@ -140,7 +139,7 @@ def _warn_once(problem: Problem, engine: str, refusal: Declined) -> None:
     seen.add(sentence)
     name = name_of(problem.func)
     message = (
-        f"{name} does not run in the {engine} engine because {refusal.reason}; a slower one is used; "
+        f"{name} does not run in the {engine} engine because {refusal.summary}; a slower one is used; "
         'flashode.explain(func, y0) says more, and warnings.filterwarnings("ignore", '
         "category=flashode.FallbackWarning) silences this"
     )
@@ -160,10 +159,23 @@ def error_of(problem: Problem) -> Exception | None:
     return attempt(problem.func, lambda: problem.field(t, y))
 
 
+def _own(func: object) -> object:
+    """The user's own function in partial and compiled ones."""
+    from flashode.capture.watching.compiled import original
+
+    while True:
+        made_from = original(func)
+        if made_from is not None:
+            func = made_from[0]
+        elif isinstance(func, partial):
+            func = func.func
+        else:
+            return func
+
+
 def _identity(func: object) -> object:
     """What stays the same when a lambda, a method, a partial or an object is made afresh for every solve."""
-    while isinstance(func, partial):
-        func = func.func
+    func = _own(func)
     func = getattr(func, "__func__", func)
     key = getattr(func, "__code__", func)
     if key is func and not isinstance(func, nn.Module) and not inspect.isroutine(func):

@@ -14,7 +14,7 @@ from flashode.engines.build import VERSION
 from flashode.engines.native_event import event_obstacle, make_event
 from flashode.engines.native_field import make_field
 from flashode.engines.native_plan import NativePlan, Recipe
-from flashode.engines.native_scope import adjoint_obstacle, foreign, obstacle, too_many_unknowns
+from flashode.engines.native_scope import adjoint_obstacles, foreign, obstacles, too_many_unknowns
 
 if TYPE_CHECKING:
     from flashode.problem import Adjoint, Problem
@@ -66,9 +66,9 @@ class NativeEngine:
             reason = foreign(method)
             if reason is not None:
                 return Declined(reason, expected=True)
-        reason = obstacle(problem) or (None if adjoint is None else adjoint_obstacle(problem, adjoint))
-        if reason is not None:
-            return Declined(reason)
+        reasons = [*obstacles(problem), *(() if adjoint is None else adjoint_obstacles(problem, adjoint))]
+        if reasons:
+            return Declined(*reasons)
         y0 = problem.y0
         captured = capture(
             problem.func,

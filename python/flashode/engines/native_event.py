@@ -6,7 +6,7 @@ from typing import Any
 
 from flashode.capture import capture, meddling
 from flashode.capture.events import event_field
-from flashode.declined import Declined
+from flashode.declined import Declined, Reason
 from flashode.engines.native_field import NativeField, make_field
 from flashode.problem import Problem
 
@@ -27,9 +27,11 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
     if isinstance(captured, Declined):
         return captured
     if captured.counters:
-        return Declined("it counts its calls, which the compiled module does not")
+        what = "it counts its calls, which the compiled module does not"
+        return Declined(Reason(what, "let the event function count nothing"))
     if captured.carried:
-        return Declined("each trajectory reads its own part of a tensor of the function's")
+        what = "each trajectory reads its own part of a tensor of the function's"
+        return Declined(Reason(what, "make that tensor a part of y0, with zero rates"))
     return make_field(module, problem, None, captured, connected=False)
 
 

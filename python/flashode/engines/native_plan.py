@@ -136,9 +136,9 @@ class NativePlan:
         self._grid = None if problem.method.adaptive else Grid(problem, connected=adjoint is None)
 
     @property
-    def event_called(self) -> str | None:
+    def event_called(self) -> Declined | None:
         """Why the event function is called from Python."""
-        return self.event.reason if isinstance(self.event, Declined) else None
+        return self.event if isinstance(self.event, Declined) else None
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:

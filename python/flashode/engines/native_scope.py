@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
+from flashode.declined import Reason
 from flashode.methods import Method, SciPy, Tableau
 from flashode.problem import (
     AdaptiveOptions,
@@ -22,21 +23,24 @@ from flashode.program import Binary, Program, Unary
 PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 
 
-def obstacle(problem: Problem) -> str | None:
-    """What keeps the native engine from this problem, or None; the field itself is not looked at."""
+def obstacles(problem: Problem) -> Iterator[Reason]:
+    """What keeps the native engine from this problem; the field itself is not looked at."""
     y0, options = problem.y0, problem.options
     if y0.dtype not in PRECISIONS:
-        return f"its state is {y0.dtype}, not float32 or float64"
+        what = f"its state is {y0.dtype}, not float32 or float64"
+        yield Reason(what, "give y0.float() or y0.double()")
     if y0.device.type != "cpu":
-        return f"its state is on {y0.device}, not on the CPU"
+        yield Reason(f"its state is on {y0.device}, not on the CPU", "give y0.cpu()")
     if y0.numel() == 0:
-        return "its state is empty"
+        yield Reason("its state is empty", "give it at least one number")
     if problem.callbacks:
-        return "the function has callbacks"
+        remedy = "ask for the times to look at (t, or odeint_dense) in place of callbacks"
+        yield Reason("the function has callbacks", remedy)
     sized = isinstance(options, FixedOptions) and isinstance(options.step_size, Tensor)
     if sized and problem.event is not None:
-        return "the option step_size requires grad, and steps are taken until an event"
-    return _options_obstacle(options)
+        what = "the option step_size requires grad, and steps are taken until an event"
+        yield Reason(what, "give it as a number")
+    yield from _options_obstacles("option", options)
 
 
 def foreign(method: Method) -> str | None:
@@ -46,25 +50,28 @@ def foreign(method: Method) -> str | None:
     return None if isinstance(method, Tableau) else "its method is no Runge-Kutta method"
 
 
-def _options_obstacle(options: Options) -> str | None:
+def _options_obstacles(name: str, options: Options) -> Iterator[Reason]:
     if isinstance(options, AdaptiveOptions) and options.dtype != torch.float64:
-        return f"the option dtype is {options.dtype}, not torch.float64"
-    return None
+        yield Reason(f"the {name} dtype is {options.dtype}, not torch.float64", "leave dtype out")
 
 
-def adjoint_obstacle(problem: Problem, adjoint: Adjoint) -> str | None:
-    """What keeps the native engine from solving these adjoint equations, or None."""
+def adjoint_obstacles(problem: Problem, adjoint: Adjoint) -> Iterator[Reason]:
+    """What keeps the native engine from solving these adjoint equations."""
     if adjoint.callbacks:
-        return "the function has adjoint callbacks"
+        remedy = "remove them, or differentiate by odeint, which calls nothing in reverse"
+        yield Reason("the function has adjoint callbacks", remedy)
     if not isinstance(adjoint.norm, str):
-        return "the adjoint option norm is a function"
+        yield Reason("the adjoint option norm is a function", "leave it out, or give 'seminorm'")
     if problem.options.norm is not None and adjoint.method.adaptive:
-        return "the option norm is a function, which the adjoint equations are measured in as well"
+        what = "the option norm is a function, which the adjoint equations are measured in as well"
+        yield Reason(what, "leave the norm out, or differentiate by odeint")
     if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):
-        return "adjoint_rtol or adjoint_atol differ between elements"
+        what = "adjoint_rtol or adjoint_atol differ between elements"
+        yield Reason(what, "give adjoint_rtol and adjoint_atol as numbers")
     if isinstance(adjoint.options, FixedOptions) and adjoint.options.grid_constructor is not None:
-        return "the adjoint option grid_constructor is a function, which is given the adjoint state"
-    return _options_obstacle(adjoint.options)
+        what = "the adjoint option grid_constructor is a function, which is given the adjoint state"
+        yield Reason(what, "give step_size in adjoint_options")
+    yield from _options_obstacles("adjoint option", adjoint.options)
 
 
 # Factors of a matrix with this many rows take a few milliseconds a tile, whose lanes may mostly work in vain,

@@ -62,7 +62,7 @@ class Plan(Protocol):
         """Whether it has a discrete vjp of its own; otherwise autograd reverses ``differentiable``."""
 
     @property
-    def event_called(self) -> str | None:
+    def event_called(self) -> Declined | None:
         """Why the event function is called from Python, where all else is not."""
 
     @property

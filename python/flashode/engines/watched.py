@@ -11,6 +11,7 @@ from flashode.errors import SolverError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from flashode.declined import Declined
     from flashode.engines.plan import Forward, Gradients, Plan
     from flashode.statistics import Statistics
 
@@ -38,7 +39,7 @@ class WatchedPlan:
         return self._plan.reversible
 
     @property
-    def event_called(self) -> str | None:
+    def event_called(self) -> Declined | None:
         """As the plan's."""
         return self._plan.event_called
 

@@ -16,11 +16,17 @@ from flashode.capture.calling.printing import printing_refused
 from flashode.capture.calling.settings import Settings
 from flashode.capture.calling.tensors import Content
 from flashode.capture.refusal import Refusal
+from flashode.capture.watching.compiled import originals_run
 from flashode.capture.watching.counting import merely_counted
 from flashode.capture.watching.guard_code import Owner
 from flashode.capture.watching.watched import Watched
+from flashode.declined import Reason
 
 T = TypeVar("T")
+
+_COMPUTE = "compute it afresh from t and y, and collect what you want to see after the solve"
+_COUNT = "count in whole steps (self.nfe += 1) and read the count outside of func alone"
+_LEAVE = "leave it as it is, or change it before the solve"
 
 
 class Effects:
@@ -46,11 +52,22 @@ class Effects:
         Raises:
             Refusal: the call changed something that is not a counter.
         """
+        result, reasons = self.called(call)
+        if reasons:
+            raise Refusal(*reasons)
+        return result
+
+    def called(self, call: Callable[[], T]) -> tuple[T, tuple[Reason, ...]]:
+        """The result of ``call``, whose effects are undone, and what it changed that is not a counter."""
         before = [content(container) for container in self._containers]
         tensors = list(map(Content, self._watched.tensors))
         settings = Settings()
         try:
-            with warnings.catch_warnings(), printing_refused(self._watched.prints):
+            with (
+                warnings.catch_warnings(),
+                printing_refused(self._watched.prints) as printed,
+                originals_run(self._watched.compiles),
+            ):
                 # Ignored ones leave no mark, so that the user still gets to see each when it is due.
                 warnings.simplefilter("ignore")
                 result = call()
@@ -61,13 +78,12 @@ class Effects:
                 for change in restored(container, held)
             ]
             self._note(changes)
-            reasons = [reason for tensor in tensors for reason in tensor.restored()]
-            reasons += [f"it changes {setting}" for setting in settings.restored()]
+            changed = [what for tensor in tensors for what in tensor.restored()]
+            changed += [f"it changes {setting}" for setting in settings.restored()]
         # Not among what is done finally: an interrupt or a refusal on its way must not be replaced.
-        self._settle(changes)
-        if reasons:
-            raise Refusal(reasons[0])
-        return result
+        left = (Reason(what, _LEAVE) for what in changed)
+        reasons = dict.fromkeys([*printed, *self._settled(changes), *left])
+        return result, tuple(reasons)
 
     def _note(self, changes: list[Change]) -> None:
         for container, key, old, new in changes:
@@ -77,17 +93,23 @@ class Effects:
             elif container.owner is not None:
                 self.changed.add(container.owner)
 
-    def _settle(self, changes: list[Change]) -> None:
+    def _settled(self, changes: list[Change]) -> list[Reason]:
+        """Takes changes for steps of counters; returns what speaks against it."""
         counters: dict[Owner, int] = {}
+        reasons: list[Reason] = []
         for change in changes:
             container, key, old, new = change
             named = isinstance(key, str) and (container.of_object or isinstance(container.held, type))
             label = f"{container.label}.{key}" if named else container.label
+            where = self._watched.line(label)
             if container.variable is None or type(old) is not int or type(new) is not int:
-                raise Refusal(f"it changes {label}")
+                reasons.append(Reason(f"it changes {label}", _COMPUTE, where))
+                continue
             counters[container.variable, key] = new - old
             if not merely_counted(self._watched, container, key):
-                raise Refusal(f"the counter {label} is used for more than counting")
-        if self.counters not in (None, counters):
-            raise Refusal("its counters grow unevenly from call to call")
-        self.counters = counters
+                reasons.append(Reason(f"the counter {label} is used for more than counting", _COUNT, where))
+        if not reasons and self.counters not in (None, counters):
+            reasons.append(Reason("its counters grow unevenly from call to call", _COUNT))
+        if not reasons:
+            self.counters = counters
+        return reasons

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from flashode.capture.refusal import Refusal
+from flashode.declined import Reason
 
-_REASON = "it calls print()"
+_REASON = Reason("it calls print()", "print after the solve")
 
 
 def watchable() -> bool:
@@ -24,33 +25,30 @@ def watchable() -> bool:
 
 
 @contextlib.contextmanager
-def printing_refused(needed: bool) -> Iterator[None]:
-    """Keeps ``print`` from being called in this thread.
+def printing_refused(needed: bool) -> Iterator[list[Reason]]:
+    """Keeps ``print`` from being called in this thread, by raising.
 
     Args:
         needed: whether it may be at all.
 
-    Raises:
-        Refusal: it was about to be called.
+    Yields:
+        what is to be said of calls, also where the exception was swallowed.
     """
+    refused: list[Reason] = []
     if not needed:
-        yield
+        yield refused
         return
     if not watchable():
         raise Refusal(_REASON)
-    refused = False
 
     def watching(frame: types.FrameType, event: str, argument: Any) -> None:
-        nonlocal refused
         if event == "c_call" and argument is builtins.print:
-            refused = True
+            refused.append(_REASON.within((frame.f_code.co_filename, frame.f_lineno)))
             # In place of the call.
-            raise Refusal(_REASON)
+            raise Refusal(*refused)
 
     sys.setprofile(watching)
     try:
-        yield
+        yield refused
     finally:
         sys.setprofile(None)
-    if refused:
-        raise Refusal(_REASON)

@@ -16,10 +16,10 @@ from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules import FILLED, INDEXING, POINTWISE, RULES, STRUCTURE
 from flashode.capture.lowering.rules.context import Call, Lowering, View, batch_axis, per_trajectory
 from flashode.capture.lowering.rules.structure import RESHAPES, write
-from flashode.capture.places import at
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Computed, Mixing, Refusal, TooLarge, Typed, Unsupported
 from flashode.capture.tracing.pairing import Batch, Graph, GraphValue
 from flashode.capture.tracing.traced import Operation, Ref, refs_in
+from flashode.declined import Reason
 from flashode.program import Program
 
 # A larger literal is kept as a tensor, which a kernel reads in place.
@@ -65,7 +65,7 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
         slots: the tensors that the field owns.
 
     Raises:
-        Refusal: an operation has no row-wise meaning or is not known; names it and the user's line.
+        Refusal: operations have no row-wise meaning or are not known; names them and the user's lines.
     """
     operations = _needed(graph)
     inputs = [index for index, value in enumerate(graph.values) if value.origin == "y"]
@@ -74,22 +74,16 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     low = Lowering(sum(sizes), y.dtype, y.device, slots)
     pieces = np.split(low.program.value(1), np.cumsum(sizes)[:-1])
     views = _sources(low, graph, dict(zip((*inputs, *carried), pieces, strict=True)))
-    for operation in operations:
-        try:
-            _lower_operation(low, graph, operation, views)
-        except Refusal as refusal:
-            raise Refusal(f"{refusal}{at(operation.where)}") from None
-        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-            # A use of the operation that its rule does not foresee; the function still runs eagerly.
-            name = operation.op._schema.name.replace("::", ".")
-            raise Refusal(f"this use of {name} is not supported: {error}{at(operation.where)}") from error
+    _lower_operations(low, graph, operations, views)
     results = []
     for index, output in zip(inputs, graph.outputs, strict=True):
         shape = graph.values[index].shape
         if 0 in per_trajectory(shape):
             continue
         if views[output].shape != shape:
-            raise Refusal("the value it returns does not keep the batch axis of y")
+            made = [operation for operation in operations if output in operation.outputs]
+            where = made[-1].where if made else None
+            raise Refusal(*Mixing("the value it returns does not keep the batch axis of y").within(where))
         results.append(views[output].rows.ravel())
     if carried:
         # What a trajectory carries along does not change.
@@ -98,6 +92,45 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     prologue = low.prologue.finish([low.registers[index] for index in parameters])
     batched = any(batch_axis(graph.values[index].shape) is not None for index in inputs)
     return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, low.prologue.held, graph)
+
+
+def _lower_operations(
+    low: Lowering, graph: Graph, operations: Sequence[Operation], views: dict[int, View]
+) -> None:
+    """Lowers operations; past those that it cannot, to find all of them.
+
+    Raises:
+        Refusal: there are such operations, or the trace had to end before the function did.
+    """
+    reasons: list[Reason] = []
+    unknown: set[int] = set()
+    for operation in operations:
+        try:
+            if not operation.refused and unknown.isdisjoint(ref.index for ref in _read(operation)):
+                _lower_operation(low, graph, operation, views)
+                continue
+            # Whatever is said of it would be said of the placeholder that it reads.
+        except TooLarge as refusal:
+            raise Refusal(*reasons, *refusal.within(operation.where, operation.module)) from None
+        except Refusal as refusal:
+            reasons += refusal.within(operation.where, operation.module)
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError):
+            # A use of the operation that its rule does not foresee; the function still runs eagerly.
+            name = operation.op._schema.name.replace("::", ".")
+            unforeseen = Unsupported(f"this use of {name} is not supported")
+            reasons += unforeseen.within(operation.where, operation.module)
+        for index in operation.outputs:
+            views[index] = _placeholder(low, graph.values[index])
+            if graph.values[index].dtype not in (low.dtype, torch.bool):
+                unknown.add(index)
+    if reasons or not graph.outputs:
+        raise Refusal(*reasons)
+
+
+def _placeholder(low: Lowering, value: GraphValue) -> View:
+    """Something that depends on time, in the place of what cannot be computed."""
+    rows = np.broadcast_to(low.program.value(0).reshape(()), per_trajectory(value.shape))
+    return low.new(rows, batch_axis(value.shape), value.dtype)
 
 
 def _carried(graph: Graph, operations: Sequence[Operation]) -> dict[int, int]:
@@ -134,7 +167,7 @@ def _source(low: Lowering, value: GraphValue, rows: Rows | None) -> View:
 
 def _literal(low: Lowering, tensor: Tensor) -> View:
     if tensor.is_complex():
-        raise Refusal("it uses complex numbers")
+        raise Typed("it uses complex numbers")
     if tensor.numel() > MAX_LITERAL_ROWS:
         key = (tensor.dtype, tensor.shape, tensor.cpu().numpy().tobytes())
         return low.from_register(low.prologue.literal(key, tensor.to(low.device)), tensor.dtype)
@@ -143,6 +176,9 @@ def _literal(low: Lowering, tensor: Tensor) -> View:
 
 def _needed(graph: Graph) -> list[Operation]:
     """The operations that the output depends on, and those that write in place or do nothing but check."""
+    if not graph.outputs:
+        # Its trace had to end: what the rest would have needed is not known.
+        return list(graph.operations)
     needed = {output for output in graph.outputs if 0 not in per_trajectory(graph.values[output].shape)}
     kept: list[Operation] = []
     for operation in reversed(graph.operations):
@@ -171,9 +207,9 @@ def _lower_operation(low: Lowering, graph: Graph, operation: Operation, views: d
     results = _ordered(call, _results(low, operation, call, operands, views), operands)
     for index, value, view in zip(operation.outputs, outputs, results, strict=False):
         if view.shape != value.shape:
-            raise Refusal(f"aten.{name} treats the batch axis like another axis")
+            raise Mixing(f"aten.{name} treats the batch axis like another axis")
         if view.dtype != value.dtype or not _exact(low, call, view):
-            raise Refusal(f"aten.{name} makes {value.dtype} of a {low.dtype} state")
+            raise Typed(f"aten.{name} makes {value.dtype} of a {low.dtype} state")
         views[index] = view
 
 
@@ -192,7 +228,7 @@ def _results(
         made = RULES[call.name](low, call)
         results = [made] if isinstance(made, View) else list(made)
     else:
-        raise Refusal(f"aten.{call.name} is not supported")
+        raise Unsupported(f"aten.{call.name} is not supported")
     writes = op._schema.name.endswith("_") and torch.Tag.inplace_view not in op.tags
     return [write(low, call["self"], results[0])] if writes else results
 
@@ -218,14 +254,14 @@ def _hold_masks(low: Lowering, op: torch._ops.OpOverload, call: Call, operands: 
         return
     for x in operands:
         if x.dtype == torch.bool and low.known(x) is None:
-            raise Refusal(f"the shape that aten.{call.name} makes depends on a tensor's values")
+            raise Computed(f"the shape that aten.{call.name} makes depends on a tensor's values")
 
 
 def _ordered(call: Call, results: Sequence[View], operands: Sequence[View]) -> Sequence[View]:
     """The results, which run through the trajectories in the order that the operands do."""
     orders = {x.outer for x in operands if x.axis is not None}
     if len(orders) > 1:
-        raise Refusal(f"aten.{call.name} joins batches that are merged with other axes in different ways")
+        raise Mixing(f"aten.{call.name} joins batches that are merged with other axes in different ways")
     if call.name in RESHAPES or not orders:
         return results
     (outer,) = orders
@@ -255,7 +291,7 @@ def _evaluated_before(
     function = _functional(operation.op, call.name)
     references = list(dict.fromkeys(refs_in((operation.args, operation.kwargs))))
     if any(isinstance(item, Batch) for item in _leaves((operation.args, operation.kwargs))):
-        raise Refusal(f"aten.{call.name} uses the batch size as a number")
+        raise Mixing(f"aten.{call.name} uses the batch size as a number")
 
     def evaluate(*tensors: Tensor) -> Any:
         given = dict(zip(references, tensors, strict=True))
@@ -300,7 +336,7 @@ def _functional(op: torch._ops.OpOverload, name: str) -> Any:
     packet = getattr(torch.ops.aten, name, None)
     overload = getattr(packet, op._overloadname, None)
     if overload is None:
-        raise Refusal(f"aten.{name}_ has no form without in-place writing")
+        raise Unsupported(f"aten.{name}_ has no form without in-place writing")
     return overload
 
 
@@ -323,7 +359,7 @@ def _replace(item: Any, given: dict[Any, Any], by_index: bool = False) -> Any:
     if isinstance(item, Ref):
         key = item.index if by_index else item
         if key not in given:
-            raise Refusal("it uses a secondary result of an operation")
+            raise Unsupported("it uses a secondary result of an operation")
         return given[key]
     if isinstance(item, (list, tuple)):
         return type(item)([_replace(entry, given, by_index) for entry in item])

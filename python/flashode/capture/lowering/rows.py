@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import TooLarge, Unsupported
 from flashode.program import (
     BINARY,
     UNARY,
@@ -330,12 +330,12 @@ class ProgramBuilder:
             return known
         out = len(self._widths)
         if width == 0:
-            raise Refusal("it uses an empty tensor")
+            raise Unsupported("it uses an empty tensor")
         op = make(out)
         if not isinstance(op, (Parameter, Constant)):
             self._computed += width
         if self._computed > MAX_ROWS:
-            raise Refusal(f"it computes more than {MAX_ROWS} rows for one trajectory")
+            raise TooLarge(f"it computes more than {MAX_ROWS} rows for one trajectory")
         self._widths.append(width)
         self._starts.append(self._end)
         self._end += width

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
-from flashode.capture.refusal import Refusal
 
-
-def refuse_custom_backward(values: Iterable[Tensor]) -> None:
-    """Looks for an ``autograd.Function`` written in Python in the graph behind some tensors.
-
-    Raises:
-        Refusal: there is one; names it.
-    """
+def custom_backwards(values: Iterable[Tensor]) -> Iterator[str]:
+    """The names of each ``autograd.Function`` written in Python in the graph behind some tensors."""
     seen: set[Any] = set()
     waiting: list[Any] = [value.grad_fn for value in values if value.grad_fn is not None]
     for node in waiting:
@@ -24,5 +18,5 @@ def refuse_custom_backward(values: Iterable[Tensor]) -> None:
             continue
         seen.add(node)
         if isinstance(node, BackwardCFunction):
-            raise Refusal(f"it uses a custom autograd.Function ({type(node).__name__})")
+            yield type(node).__name__
         waiting.extend(following for following, _ in node.next_functions if following is not None)

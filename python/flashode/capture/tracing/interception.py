@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from torch import Tensor
 from torch._C import _functorch
 from torch.overrides import TorchFunctionMode
+
+from flashode.capture.tracing.remedies import CUTTING, FORMAT, HISTORY, MEMORY
 
 READS = frozenset(
     {
@@ -36,8 +38,8 @@ class Recorder(Protocol):
     detaching: bool
     calls: int
 
-    def refuse(self, what: str) -> None:
-        """Raises."""
+    def refuse(self, what: str, remedy: str) -> NoReturn:
+        """Raises what a Program cannot repeat, and what to write instead."""
 
     def owns(self, tensor: Tensor) -> bool:
         """Whether a tensor is there before and after the call."""
@@ -64,14 +66,16 @@ class Interception(TorchFunctionMode):
             # What new_tensor belongs to lends it no more than a dtype.
             given = args[1:] if name == "new_tensor" else args
             if any(map(differentiable, (*given, *kwargs.values()))):
-                self._recorder.refuse(f"it cuts a gradient off (.{'data' if reads_data else name})")
+                self._recorder.refuse(f"it cuts a gradient off (.{'data' if reads_data else name})", CUTTING)
         if name == "requires_grad_" or (name == "__set__" and attribute is _TRACKED):
             wanted = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
             if wanted == args[0].requires_grad:
                 # Asked of torch, it could raise, because the state of a trace is no leaf.
                 return args[0]
             if self._recorder.owns(args[0]):
-                self._recorder.refuse("it changes requires_grad of a tensor that it owns")
+                self._recorder.refuse(
+                    "it changes requires_grad of a tensor that it owns", "change it before the solve"
+                )
         self._recorder.calls += 1
         try:
             if name == "detach" and differentiable(args[0]):
@@ -84,28 +88,34 @@ class Interception(TorchFunctionMode):
         """Refuses what reads or changes more than the dispatcher tells."""
         refuse = self._recorder.refuse
         if name in READS:
-            refuse(f"it reads a tensor's memory from Python (.{name})")
+            refuse(f"it reads a tensor's memory from Python (.{name})", MEMORY)
         if name in _PRINTS:
-            refuse("it prints or formats a tensor")
+            refuse("it prints or formats a tensor", FORMAT)
         if name in _ARRANGEMENT and self._recorder.owns(args[0]):
-            refuse(f"it asks for {name} of a tensor, which differs from solve to solve")
+            refuse(f"it asks for {name} of a tensor, which differs from solve to solve", HISTORY)
         if name in _HOOKS:
-            refuse(f"it calls {name} of a tensor")
+            refuse(f"it calls {name} of a tensor", "scale gradients after backward()")
         if attribute is _DATA and name == "__set__":
             # Two tensors come to share their memory.
-            refuse("it assigns to a tensor's .data")
+            refuse("it assigns to a tensor's .data", "compute a new tensor")
         if any(attribute is known for known in _HISTORY):
-            refuse(f"it uses .{attribute.__name__} of a tensor, which differs from solve to solve")
+            refuse(f"it uses .{attribute.__name__} of a tensor, which differs from solve to solve", HISTORY)
         if name in _FROM_NUMBERS:
             given = (*args, *kwargs.values())
             split = name == "tensor_split" and any(isinstance(item, Tensor) for item in given[1:])
             if split or any(isinstance(item, Tensor) for item in _among_numbers(given)):
-                refuse(f"it reads the values of a tensor among the arguments of {name}")
+                refuse(
+                    f"it reads the values of a tensor among the arguments of {name}",
+                    "join tensors with torch.stack or torch.cat",
+                )
         if name in _INDEXES:
             # Of a tuple, each is an index of its own.
             index = args[1] if isinstance(args[1], tuple) else (args[1],)
             if any(isinstance(item, Tensor) for item in _among_numbers(index)):
-                refuse("it indexes with a list that holds a tensor")
+                refuse(
+                    "it indexes with a list that holds a tensor",
+                    "index with one tensor (torch.stack makes it), or with numbers alone",
+                )
 
     def _detached(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         self._recorder.detaching = True

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashode.capture.places import at
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Mixing, Refusal, Unsteady
 from flashode.capture.tracing.traced import Operation, Trace, TracedValue
 
 
@@ -52,6 +51,12 @@ class Graph:
 class _Pairing:
     sizes: tuple[int | None, int] | None
 
+    @property
+    def changing(self) -> str:
+        """What is to be said of operations that differ."""
+        also = "" if self.sizes is None else ", or with the batch size"
+        return f"its operations change from call to call{also}"
+
     def number(self, a: int | Batch, b: int) -> int | Batch:
         if a == b:
             return a
@@ -63,52 +68,51 @@ class _Pairing:
                 multiple, rest = divmod(a, size) if size else (0, a)
             if rest == 0 and multiple * other == b:
                 return Batch(multiple)
-        raise Refusal(f"the number {b} in it changes with the batch size in an unknown way")
+        raise Mixing(f"the number {b} in it changes with the batch size in an unknown way")
 
     def shape(self, a: Shape, b: tuple[int, ...]) -> Shape:
         if len(a) != len(b):
-            raise Refusal("the number of dimensions changes with the batch size")
+            raise Mixing("the number of dimensions changes with the batch size")
         shape = tuple(map(self.number, a, b))
         if sum(isinstance(dim, Batch) for dim in shape) > 1:
-            raise Refusal("a tensor in it has two batch dimensions")
+            raise Mixing("a tensor in it has two batch dimensions")
         return shape
 
     def value(self, a: TracedValue | GraphValue, b: TracedValue) -> GraphValue:
         shape = self.shape(a.shape, b.shape)
         if (a.dtype, a.origin, a.slot) != (b.dtype, b.origin, b.slot):
-            raise Refusal("its operations change from call to call")
+            raise Unsteady(self.changing)
         if not _same(a.literal, b.literal):
-            raise Refusal("a tensor that it makes from Python numbers changes from call to call")
+            raise Unsteady("a tensor that it makes from Python numbers changes from call to call")
         return GraphValue(shape, a.dtype, a.origin, a.slot, a.literal)
 
     def literal(self, a: Any, b: Any) -> Any:
         if isinstance(a, Batch) and type(b) is int:
             return self.number(a, b)
         if type(a) is not type(b):
-            raise Refusal("its operations change from call to call")
+            raise Unsteady(self.changing)
         if isinstance(a, (list, tuple)):
             if len(a) != len(b):
-                raise Refusal("its operations change from call to call")
+                raise Unsteady(self.changing)
             return type(a)([self.literal(x, y) for x, y in zip(a, b, strict=True)])
         if isinstance(a, dict):
             if a.keys() != b.keys():
-                raise Refusal("its operations change from call to call")
+                raise Unsteady(self.changing)
             return {key: self.literal(a[key], b[key]) for key in a}
         if type(a) is int:
             return self.number(a, b)
         if a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b)):
             return a
-        raise Refusal(f"a constant in it changes from call to call ({a} and {b})")
+        raise Unsteady(f"the constant {a} in it changes from call to call")
 
     def operation(self, a: Operation, b: Operation) -> Operation:
         if a.op is not b.op or a.outputs != b.outputs:
-            raise Refusal("its operations change from call to call" + at(a.where))
+            raise Refusal(*Unsteady(self.changing).within(a.where, a.module))
         try:
-            return Operation(
-                a.op, self.literal(a.args, b.args), self.literal(a.kwargs, b.kwargs), a.outputs, a.where
-            )
+            args, kwargs = self.literal(a.args, b.args), self.literal(a.kwargs, b.kwargs)
         except Refusal as refusal:
-            raise Refusal(str(refusal) + at(a.where)) from None
+            raise Refusal(*refusal.within(a.where, a.module)) from None
+        return Operation(a.op, args, kwargs, a.outputs, a.where, a.module, a.refused)
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -131,8 +135,8 @@ def pair(first: Trace | Graph, second: Trace, sizes: tuple[int | None, int] | No
     """
     pairing = _Pairing(sizes)
     if len(first.operations) != len(second.operations) or len(first.values) != len(second.values):
-        raise Refusal("its operations change from call to call, or with the batch size")
+        raise Unsteady(pairing.changing)
     if first.outputs != second.outputs:
-        raise Refusal("its operations change from call to call, or with the batch size")
+        raise Unsteady(pairing.changing)
     operations = tuple(map(pairing.operation, first.operations, second.operations))
     return Graph(tuple(map(pairing.value, first.values, second.values)), operations, first.outputs)

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flashode.capture.places import Place, at, user_line
-from flashode.capture.refusal import Failed, Refusal
-from flashode.capture.tracing.custom_backward import refuse_custom_backward
+from flashode.capture.places import Site, running
+from flashode.capture.refusal import EVALUATION, Computed, Failed, Refusal
+from flashode.capture.tracing.custom_backward import custom_backwards
 from flashode.capture.tracing.interception import differentiable
-from flashode.capture.tracing.schemas import draws, name_of, shared_argument, updates_running_statistics
+from flashode.capture.tracing.remedies import (
+    GRADIENTS,
+    NUMBER,
+    OF_NUMBERS,
+    WRITING,
+    of_drawing,
+    of_training,
+)
+from flashode.capture.tracing.schemas import (
+    draws,
+    name_of,
+    shared_argument,
+    undrawn,
+    updates_running_statistics,
+    without_statistics,
+)
+from flashode.capture.tracing.stand_in import StandIn
 from flashode.capture.tracing.traced import Operation, Ref, Trace, TracedValue, leaves, mapped, refs_in
+from flashode.capture.watching.trust import trusted_class
+from flashode.capture.watching.watched import Watched
+from flashode.declined import Place, Reason
 from flashode.state import Structure
 
 _METADATA_QUERIES = frozenset({"aten::is_same_size", "aten::_has_same_storage_numel"})
@@ -23,49 +42,24 @@ _METADATA_QUERIES = frozenset({"aten::is_same_size", "aten::_has_same_storage_nu
 _CHECKS = frozenset({"aten::_linalg_check_errors"})
 
 
-class StandIn(Tensor):
-    """A tensor without storage that stands for a value depending on ``t`` or ``y``."""
-
-    value: Tensor
-    place: int
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-
-    @staticmethod
-    def __new__(cls, value: Tensor, place: int) -> StandIn:
-        made: StandIn = Tensor._make_wrapper_subclass(
-            cls,
-            value.size(),
-            strides=value.stride(),
-            storage_offset=value.storage_offset(),
-            dtype=value.dtype,
-            layout=value.layout,
-            device=value.device,
-            requires_grad=False,
-        )
-        made.value = value
-        made.place = place
-        return made
-
-    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
-        raise Refusal("it prints or formats a tensor that depends on t or y")
-
-    @classmethod
-    def __torch_dispatch__(  # type: ignore[override]
-        cls, func: Any, kinds: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        raise Refusal("it keeps a tensor that depends on t or y beyond the call")
-
-
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records operations, and refuses those that a Program cannot repeat."""
+    """Records operations, and notes those that a Program cannot repeat.
 
-    def __init__(self, slots: Mapping[int, int]) -> None:
+    Attributes:
+        reasons: what it noted.
+        ended: whether the call could not be followed to its end.
+    """
+
+    def __init__(self, watched: Watched, slots: Mapping[int, int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.refusal: str | None = None
+        self.reasons: list[Reason] = []
+        self.ended = False
         self.detaching = False
         # How many calls of torch's functions are under way.
         self.calls = 0
+        self._watched = watched
         self._slots = slots
+        self._names: dict[int, str] = {}
         self._values: list[TracedValue] = []
         self._operations: list[Operation] = []
         self._plain: dict[int, int] = {}
@@ -75,17 +69,36 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._literal_roots: set[int] = set()
         self._dependent_roots: set[int] = set()
         self._detached_roots: set[int] = set()
+        # Tensors that the function would have written into, and their versions.
+        self._spared: list[tuple[Tensor, int]] = []
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         # Otherwise torch imports its whole compiler, seconds of work, to keep it from compiling this mode.
         return False
 
-    def refuse(self, what: str) -> None:
+    def note(self, what: str, remedy: str, site: Site | None = None) -> None:
+        """Remembers what a Program cannot repeat, and what to write instead; the trace goes on."""
+        site = running() if site is None else site
+        reason = Reason(what, remedy, site.line, self._name(site.module))
+        # Of a module of torch's own one reason says it all.
+        known = site.module is not None and trusted_class(type(site.module)) and reason.module
+        if not (known and any(each.module == known for each in self.reasons)):
+            self.reasons.append(reason)
+
+    def refuse(self, what: str, remedy: str) -> NoReturn:
         """Ends the trace; remembered in case the function swallows the exception."""
-        if self.refusal is None:
-            self.refusal = what + at(user_line())
-        raise Refusal(self.refusal)
+        if not self.ended:
+            self.note(what, remedy)
+        self.ended = True
+        raise Refusal(*self.reasons)
+
+    def _name(self, module: nn.Module | None) -> str:
+        if module is None:
+            return ""
+        if id(module) not in self._names:
+            self._names[id(module)] = self._watched.module(module)
+        return self._names[id(module)]
 
     def owns(self, tensor: Tensor) -> bool:
         """Whether it is one of the tensors that the function is known to own."""
@@ -114,10 +127,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with torch.enable_grad(), self:
                 fitted = structure.fit(result, dtype)
         except (TypeError, ValueError) as error:
-            raise Failed(str(error)) from error
-        refuse_custom_backward(fitted)
-        outputs = tuple(map(self._find, fitted))
-        return Trace(tuple(self._values), tuple(self._operations), outputs)
+            raise Failed(*self.reasons, str(error)) from error
+        for name in custom_backwards(fitted):
+            self.reasons.append(
+                Reason(
+                    f"it uses a custom autograd.Function ({name})",
+                    "write it with torch's own operations, and detach() where no gradient is to flow",
+                    self._watched.line(name.removesuffix("Backward")),
+                )
+            )
+        return self.trace(tuple(map(self._find, fitted)))
+
+    def restore(self) -> None:
+        """Takes back that autograd has counted writes that were none."""
+        for tensor, version in reversed(self._spared):
+            torch._C._autograd._unsafe_set_version_counter((tensor,), (version,))
+
+    def trace(self, outputs: tuple[int, ...] = ()) -> Trace:
+        """What was recorded so far."""
+        return Trace(tuple(self._values), tuple(self._operations), outputs, tuple(self.reasons))
 
     def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -127,20 +155,28 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         refs, ref_kwargs = mapped(self._ref, args), mapped(self._ref, kwargs)
         inputs = [ref.index for ref in refs_in((refs, ref_kwargs))]
         roots = {self._root[index] for index in inputs}
+        site = running()
         self._check_tags(func, refs, roots)
         written = self._written(func, args)
         if cuts and (written is not None or torch.is_inference_mode_enabled()):
-            self.refuse(f"it writes or infers with gradients off ({name_of(func)})")
-        result = _performed(func, mapped(_inner, args), mapped(_inner, kwargs))
-        where = user_line()
+            self.refuse(f"it writes or infers with gradients off ({name_of(func)})", GRADIENTS)
+        given = mapped(_inner, args), mapped(_inner, kwargs)
+        if written is not None and self._values[self._root[self._find(written)]].origin == "slot":
+            connected = any(map(differentiable, leaves((args, kwargs))))
+            return self._unwritten(func, written, site, connected)
+        result, refused = self._performed(func, refs, given, site)
+        where, module = site.line, self._name(site.module)
         if written is not None:
-            return self._rewrite(func, written, roots, (refs, ref_kwargs, where))
+            return self._rewrite(func, written, roots, (refs, ref_kwargs), (where, module, refused))
         dependent = not roots.isdisjoint(self._dependent_roots)
         if not _holds_tensors(result):
             if func._schema.name in _CHECKS and not dependent:
-                self._operations.append(Operation(func, refs, ref_kwargs, (), where))
+                self._operations.append(Operation(func, refs, ref_kwargs, (), where, module))
+            elif func._schema.name in _CHECKS:
+                what = f"it solves equations whose matrix depends on t or y ({name_of(func)})"
+                self.note(what, "write the solution out, if the matrix is small", site)
             elif func._schema.name not in _METADATA_QUERIES and not roots <= self._literal_roots:
-                self.refuse(f"it turns a tensor into a Python number ({name_of(func)})")
+                self.refuse(NUMBER, OF_NUMBERS)
             return result
         shares = shared_argument(func, args)
         root = None if shares is None else self._root[self._find(shares)]
@@ -161,12 +197,35 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return StandIn(tensor, index)
 
         wrapped = mapped(lambda item: register(item) if isinstance(item, Tensor) else item, result)
-        self._operations.append(Operation(func, refs, ref_kwargs, tuple(outputs), where))
+        self._operations.append(Operation(func, refs, ref_kwargs, tuple(outputs), where, module, refused))
         if cuts:
-            self._cut(filter(_has_derivatives, leaves(wrapped)), root, where)
+            self._cut(filter(_has_derivatives, leaves(wrapped)), root, (where, module))
         return wrapped
 
-    def _cut(self, tensors: Iterable[Tensor], shared: int | None, where: Place | None) -> None:
+    def _performed(self, func: Any, refs: tuple[Any, ...], given: Any, site: Site) -> tuple[Any, bool]:
+        """What an operation gives, and whether a Program cannot repeat it; nothing of the user's changes."""
+        args, kwargs = given
+        if draws(func, refs):
+            self.note(f"it draws random numbers ({name_of(func)})", of_drawing(func, site.module), site)
+            return undrawn(func, args, kwargs), True
+        if updates_running_statistics(func, refs):
+            remedy = of_training(site.module) or EVALUATION
+            self.note(f"it updates running statistics ({name_of(func)})", remedy, site)
+            return func(*without_statistics(args), **kwargs), True
+        return _performed(func, args, kwargs), False
+
+    def _unwritten(self, func: Any, target: Tensor, site: Site, connected: bool) -> Tensor:
+        """Leaves a tensor that the function owns as it is, where the function would write into it."""
+        what = f"it changes a tensor that it owns in place ({name_of(func)})"
+        remedy = of_training(site.module) or "compute a new tensor, and leave the old one as it is"
+        if connected:
+            # Autograd would make it part of its graph.
+            self.refuse(what, remedy)
+        self.note(what, remedy, site)
+        self._spared.append((target, target._version))
+        return target
+
+    def _cut(self, tensors: Iterable[Tensor], shared: int | None, site: tuple[Place | None, str]) -> None:
         """Takes the gradient from results that were computed with gradients off."""
         for tensor in tensors:
             before = self._find(tensor)
@@ -177,7 +236,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             elif isinstance(tensor, StandIn):
                 self._dependent_roots.add(after)
             self._operations.append(
-                Operation(torch.ops.aten.detach_copy.default, (Ref(before),), {}, (after,), where)
+                Operation(torch.ops.aten.detach_copy.default, (Ref(before),), {}, (after,), *site)
             )
             self._moved(tensor, after)
 
@@ -188,18 +247,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._plain[id(tensor)] = index
 
     def _check_tags(self, func: Any, refs: tuple[Any, ...], roots: set[int]) -> None:
-        if draws(func, refs):
-            self.refuse(f"it draws random numbers ({name_of(func)})")
-        if updates_running_statistics(func, refs):
-            self.refuse(f"it updates running statistics ({name_of(func)})")
         if torch.Tag.data_dependent_output in func.tags and not roots <= self._literal_roots:
-            self.refuse(f"it turns a tensor into a Python number ({name_of(func)})")
+            self.refuse(NUMBER, OF_NUMBERS)
         if func._schema.name in ("aten::index", "aten::index_put_", "aten::index_put"):
             # The shape depends on masks alone; those that the function owns are held to their content.
             masks = [ref.index for ref in refs_in(refs[1]) if self._values[ref.index].dtype is torch.bool]
             roots = {self._root[index] for index in masks} & (self._dependent_roots | self._literal_roots)
         if torch.Tag.dynamic_output_shape in func.tags and not roots <= self._literal_roots:
-            self.refuse(f"the shape that {name_of(func)} makes depends on a tensor's values")
+            self.refuse(f"the shape that {name_of(func)} makes depends on a tensor's values", Computed.remedy)
 
     def _written(self, func: Any, args: Sequence[Any]) -> Tensor | None:
         """The tensor that an in-place operation writes, checked to be the function's own temporary."""
@@ -207,22 +262,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # The latter writes what it draws, and it draws nothing here.
             return None
         if not func._schema.name.endswith("_") or func._schema.name.startswith("aten::_foreach"):
-            self.refuse(f"{name_of(func)} writes into its arguments")
+            self.refuse(
+                f"{name_of(func)} writes into its arguments", of_training(running().module) or WRITING
+            )
         target: Tensor = args[0]
         root = self._root[self._find(target)]
         origin = self._values[root].origin
         if root in self._detached_roots:
-            self.refuse(f"it changes memory that it shares with a detached tensor ({name_of(func)})")
+            self.refuse(f"it changes memory that it shares with a detached tensor ({name_of(func)})", WRITING)
         if torch.Tag.inplace_view in func.tags and origin == "result":
             return target
         if origin in ("t", "y"):
-            self.refuse(f"it changes {origin} in place ({name_of(func)})")
-        if origin == "slot":
-            self.refuse(f"it changes a tensor that it owns in place ({name_of(func)})")
+            self.note(f"it changes {origin} in place ({name_of(func)})", WRITING)
         return target
 
-    def _rewrite(self, func: Any, target: Tensor, roots: set[int], call: Any) -> Tensor:
-        refs, ref_kwargs, where = call
+    def _rewrite(
+        self, func: Any, target: Tensor, roots: set[int], call: Any, site: tuple[Place | None, str, bool]
+    ) -> Tensor:
+        refs, ref_kwargs = call
         root = self._root[self._find(target)]
         if not roots <= self._literal_roots:
             self._literal_roots.discard(root)
@@ -233,7 +290,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 func(target, *mapped(_inner, refs[1:]), **ref_kwargs)
         index = self._add(TracedValue(tuple(target.shape), target.dtype, "result"), root)
         self._moved(target, index)
-        self._operations.append(Operation(func, refs, ref_kwargs, (index,), where))
+        self._operations.append(Operation(func, refs, ref_kwargs, (index,), *site))
         return target
 
     def _lift(self, tensor: Tensor) -> None:
@@ -244,7 +301,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if ours and not self.calls:
             # Not the memory of an array, which would have been watched. Of what was read nothing is known:
             # there may be tensors among the numbers.
-            self.refuse("it makes a tensor by an old constructor (torch.tensor makes the same)")
+            self.refuse("it makes a tensor by an old constructor", "call torch.tensor, which makes the same")
         literal = TracedValue(tuple(tensor.shape), tensor.dtype, "literal", literal=tensor.detach().clone())
         index = self._add(literal)
         self._literal_roots.add(index)
@@ -260,9 +317,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if known is not None:
             return known
         slot = self._slots.get(id(tensor))
+        content = None
         if slot is None:
-            self.refuse(f"a {tuple(tensor.shape)} tensor comes from a place that cannot be watched")
-        index = self._add(TracedValue(tuple(tensor.shape), tensor.dtype, "slot", slot=slot))
+            self.note(
+                f"a {tuple(tensor.shape)} tensor comes from a place that cannot be watched",
+                "keep it in an attribute, a buffer or a variable of func's",
+            )
+            content = tensor.detach().clone()
+        index = self._add(TracedValue(tuple(tensor.shape), tensor.dtype, "slot", slot, content))
         self._remember(tensor, index)
         return index
 

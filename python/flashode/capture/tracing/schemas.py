@@ -25,6 +25,33 @@ def updates_running_statistics(func: Any, args: Sequence[Any]) -> bool:
     return func._schema.name == "aten::native_batch_norm" and args[3] is not None and bool(args[5])
 
 
+def undrawn(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """What an operation returns that draws random numbers, which the user's generators do not notice."""
+    given = (*args, *kwargs.values())
+    generators = [item for item in given if isinstance(item, torch.Generator)]
+    generators = generators or [_default_generator(given)]
+    states = [generator.get_state() for generator in generators]
+    try:
+        return func(*args, **kwargs)
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+
+
+def without_statistics(args: Sequence[Any]) -> tuple[Any, ...]:
+    """Arguments of a batch norm in training, less the running statistics, which it would write into."""
+    return (*args[:3], None, None, *args[5:])
+
+
+def _default_generator(given: Sequence[Any]) -> torch.Generator:
+    devices = [item.device for item in given if isinstance(item, Tensor)]
+    devices += [item for item in given if isinstance(item, torch.device)]
+    for device in devices:
+        if device.type == "cuda":
+            return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator
+
+
 def name_of(func: Any) -> str:
     """The name that a user knows it by."""
     return func._schema.name.replace("::", ".").removesuffix("_")  # type: ignore[no-any-return]

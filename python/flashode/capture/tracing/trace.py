@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashode.capture.places import at, raised_at
+from flashode.capture.places import raised_at
 from flashode.capture.refusal import Failed, Refusal, Singular, described
 from flashode.capture.tracing.carrying import Carrying
 from flashode.capture.tracing.interception import Interception
 from flashode.capture.tracing.recorder import Recorder
 from flashode.capture.tracing.traced import Trace
+from flashode.capture.watching.watched import Watched
+from flashode.declined import Reason
 from flashode.state import State, Structure, components
 
 
@@ -28,7 +30,7 @@ def trace(
     func: Callable[[Any, Any], Any],
     t: Tensor,
     y: State,
-    slots: Mapping[int, int],
+    watched: Watched,
     carried: Mapping[int, Tensor] | None = None,
 ) -> Trace:
     """Calls ``func(t, y)`` once and records what it does.
@@ -37,15 +39,14 @@ def trace(
         func: the user's function.
         t: time, 0-d.
         y: the state.
-        slots: the tensors that the function is known to own, ``id(tensor) -> slot``.
+        watched: what the function hangs on, the tensors that it owns among it.
         carried: what to give the function in the place of some of them, by slot.
 
     Raises:
         Failed: the function raises an exception of its own; ``Singular`` for a matrix that is.
-        Refusal: the function does something that a Program cannot repeat.
     """
-    carried = carried or {}
-    recorder = Recorder({key: slot for key, slot in slots.items() if slot not in carried})
+    carried, slots = carried or {}, watched.slots
+    recorder = Recorder(watched, {key: slot for key, slot in slots.items() if slot not in carried})
     structure = Structure.of(y)
     time = recorder.input("t", t.detach().clone())
     parts = [recorder.input("y", part.detach().clone()) for part in components(y)]
@@ -60,14 +61,16 @@ def trace(
             given = recorder.computed(time), structure.join(list(map(recorder.computed, parts)))
             result = carrying.placed(func(*given))
             if not torch.is_grad_enabled():
-                recorder.refuse("it leaves gradients switched off")
+                recorder.refuse("it leaves gradients switched off", "use torch.no_grad() as a context")
     except Exception as error:
-        if recorder.refusal is None and isinstance(error, Refusal):
-            raise Refusal(f"{error}{at(raised_at(error))}") from error
-        if recorder.refusal is None:
+        if not recorder.ended and isinstance(error, Refusal):
+            recorder.reasons += error.within(raised_at(error))
+            recorder.ended = True
+        if not recorder.ended:
             failure = Singular if Singular.caused(error) else Failed
-            raise failure(f"tracing it raised {described(error)}{at(raised_at(error))}") from error
-    if recorder.refusal is not None:
-        # Raised here as well, because the function may have swallowed it.
-        raise Refusal(recorder.refusal)
-    return recorder.finish(result, structure, parts[0].dtype)
+            reason = Reason(f"calling it raised {described(error)}", where=raised_at(error))
+            raise failure(*recorder.reasons, reason) from error
+    finally:
+        recorder.restore()
+    # Also where the function swallowed what ended it.
+    return recorder.trace() if recorder.ended else recorder.finish(result, structure, parts[0].dtype)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashode.capture.places import Place
+from flashode.declined import Place, Reason
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,36 @@ class TracedValue:
 
 @dataclass(frozen=True)
 class Operation:
-    """One recorded call: ``args`` and ``kwargs`` hold a ``Ref`` where a tensor stood."""
+    """One recorded call: ``args`` and ``kwargs`` hold a ``Ref`` where a tensor stood.
+
+    Attributes:
+        where: the user's line.
+        module: the innermost module that was being called, as its user knows it.
+        refused: whether a Program cannot repeat it, as a reason of the trace says.
+    """
 
     op: torch._ops.OpOverload
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: tuple[int, ...]
     where: Place | None
+    module: str
+    refused: bool = False
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What one call of the function did; ``outputs`` are the values that it returned, by component."""
+    """What one call of the function did.
+
+    Attributes:
+        outputs: the values that it returned, by component; none where the trace had to end before.
+        reasons: what it did that a Program cannot repeat.
+    """
 
     values: tuple[TracedValue, ...]
     operations: tuple[Operation, ...]
     outputs: tuple[int, ...]
+    reasons: tuple[Reason, ...] = ()
 
 
 def refs_in(item: Any) -> Iterator[Ref]:

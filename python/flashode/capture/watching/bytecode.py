@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from flashode.declined import Place
+
 # Stands among the names for code that runs after an exception: a missing attribute can be asked for so.
 CATCHES = "except"
 # The first stands among the names for a comparison that may tell which object it is.
@@ -74,6 +76,21 @@ def read(code: types.CodeType) -> CodeNames:
         frozenset(assigned),
         frozenset(handed),
     )
+
+
+def line_of(code: types.CodeType, name: str) -> Place | None:
+    """The first line of code where a thing of this name is used, best where it is assigned."""
+    uses = [
+        (not instruction.opname.startswith(("STORE_", "DELETE_")), part.co_filename, instruction.positions)
+        for part in nested(code)
+        for instruction in instructions(part)
+        if instruction.argval == name
+        and instruction.opname not in ("LOAD_CONST", "MAKE_CELL", "COPY_FREE_VARS")
+    ]
+    for _, file, positions in sorted(uses, key=lambda use: use[0]):
+        if positions is not None and positions.lineno is not None:
+            return file, positions.lineno
+    return None
 
 
 def nested(code: types.CodeType) -> Iterator[types.CodeType]:

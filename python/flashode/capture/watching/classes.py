@@ -60,7 +60,10 @@ def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = Fal
         _constructors(walk, known[0], kind, made)
         return
     if not trusted_class(type(kind)):
-        raise Refusal(f"{label} has the metaclass {type(kind).__qualname__}, which cannot be watched")
+        raise Refusal(
+            f"{label} has the metaclass {type(kind).__qualname__}, which cannot be watched",
+            remedy="use a class without a metaclass of its own",
+        )
     # Weakly, so that a class made in a function can go.
     variable = walk.code.variable(expression)
     walk.code.identical(variable, weakref.ref(kind), weak=True)

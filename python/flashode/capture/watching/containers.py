@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import PLAIN, Refusal
 from flashode.capture.watching import classes
 from flashode.capture.watching.trust import simple, trusted_class
 from flashode.capture.watching.watched import Container
+from flashode.declined import Reason
 
 if TYPE_CHECKING:
     from flashode.capture.watching.guards import Walk
@@ -20,6 +21,7 @@ MAX_DEPTH = 4
 MAX_ITEMS = 256
 MAX_ELEMENTS = 4096
 
+_TENSOR = "keep the numbers in one tensor"
 _SEQUENCES = (list, tuple)
 _TABLES = (dict, OrderedDict, defaultdict)
 _SETS = (set, frozenset)
@@ -35,7 +37,9 @@ def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -
     if depth >= MAX_DEPTH or len(value) > MAX_ITEMS:
         if walk.past_data and _is_data(value):
             return
-        raise Refusal(f"{label} is a deep or large container, which cannot be watched cheaply")
+        raise Refusal(
+            f"{label} is a deep or large container, which cannot be watched cheaply", remedy=_TENSOR
+        )
     variable = walk.seen(expression, value)
     if variable is None:
         return
@@ -53,13 +57,16 @@ def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -
         walk.found.containers.append(Container(label, value, walk.code.owner, variable))
     if kind in _SETS:
         if not all(map(simple, value)):
-            raise Refusal(f"{label} is a set of things that cannot be watched")
+            raise Refusal(f"{label} is a set of things that cannot be watched", remedy=PLAIN)
         # In the order in which it is walked through, which equal sets may have of their own.
         walk.code.holds(f"not _differs(tuple({variable}), {walk.code.constant(tuple(value))})")
         return
     for key in value.keys() if kind in _TABLES else range(len(value)):
         if type(key) not in (str, int, bool):
-            raise Refusal(f"{label} has a key that cannot be watched")
+            walk.note(
+                Reason(f"{label} has a key that cannot be watched", "use strings or integers as keys"), label
+            )
+            return
         with walk.code.owned_by((variable, key)):
             walk.value(f"{variable}[{key!r}]", value[key], f"{label}[{key!r}]", depth + 1)
 
@@ -79,7 +86,8 @@ def array(walk: Walk, expression: str, value: np.ndarray[Any, Any], label: str) 
     if value.size > MAX_ELEMENTS or value.dtype.kind not in "biufc":
         raise Refusal(
             f"{label} is a numpy.ndarray of {value.size} elements of {value.dtype}; "
-            f"up to {MAX_ELEMENTS} numbers are watched"
+            f"up to {MAX_ELEMENTS} numbers are watched",
+            remedy=_TENSOR,
         )
     variable = walk.seen(expression, value)
     if variable is None:
@@ -101,7 +109,7 @@ def _named(kind: type) -> bool:
 def _odd_table(walk: Walk, variable: str, value: Any, label: str) -> None:
     if isinstance(value, OrderedDict):
         if value.__dict__:
-            raise Refusal(f"{label} is an OrderedDict with attributes")
+            raise Refusal(f"{label} is an OrderedDict with attributes", remedy="use a dict")
         walk.code.length(f"{variable}.__dict__", 0)
     elif isinstance(value, defaultdict):
         factory = f"{variable}.default_factory"

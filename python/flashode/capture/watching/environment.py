@@ -11,8 +11,10 @@ from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 
 from flashode.capture.refusal import with_article
+from flashode.declined import Reason
 from flashode.dispatch import tracer
 
+_OUTSIDE = "solve outside of it"
 _DTYPES = (torch.float32, torch.float64)
 _KINDS = (Tensor, nn.Parameter)
 _default_dtype = torch.get_default_dtype
@@ -25,7 +27,7 @@ _modes = torch._C._len_torch_function_stack
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 
 
-def obstacle(states: Sequence[Tensor]) -> str | None:
+def obstacle(states: Sequence[Tensor]) -> Reason | None:
     """The reason why no field can be captured for a state at this moment, if there is one.
 
     Args:
@@ -33,20 +35,21 @@ def obstacle(states: Sequence[Tensor]) -> str | None:
     """
     tracing = tracer()
     if tracing is not None:
-        return tracing
+        return Reason(tracing, _OUTSIDE)
     for y0 in states:
         if y0.dtype not in _DTYPES:
-            return f"the state is {y0.dtype}; only float32 and float64 are captured"
+            return Reason(f"the state is {y0.dtype}", "solve in float32 or float64 (y0.float(), y0.double())")
         if type(y0) not in _KINDS or torch._C._functorch.is_functorch_wrapped_tensor(y0):
-            return f"the state is {with_article(type(y0).__name__)}, not an ordinary tensor"
+            what = f"the state is {with_article(type(y0).__name__)}, not an ordinary tensor"
+            return Reason(what, "give y0.as_subclass(torch.Tensor)")
     if not any(y0.numel() for y0 in states):
-        return "the state is empty"
+        return Reason("the state is empty", "give it at least one number")
     if torch.is_autocast_enabled(y0.device.type):
-        return "autocast is on"
+        return Reason("autocast is on", "solve with torch.autocast(device_type, enabled=False)")
     if forward_ad._current_level >= 0:
-        return "forward-mode differentiation is active"
+        return Reason("forward-mode differentiation is active", _OUTSIDE)
     if _forward_hooks or _forward_pre_hooks or _backward_hooks or _backward_pre_hooks:
-        return "global module hooks are set"
+        return Reason("global module hooks are set", "remove them (handle.remove())")
     return _mode_obstacle(y0) if torch._C._len_torch_function_stack() else None
 
 
@@ -68,12 +71,12 @@ def undisturbed(default_dtype: torch.dtype) -> bool:
     )
 
 
-def _mode_obstacle(y0: Tensor) -> str | None:
+def _mode_obstacle(y0: Tensor) -> Reason | None:
     """Every mode is in the way but a default device that is the state's own."""
     functions = range(torch._C._len_torch_function_stack())
     modes: list[Any] = [torch._C._get_function_stack_at(position) for position in functions]
     harmless = all(type(mode) is DeviceContext and _same_device(mode.device, y0.device) for mode in modes)
-    return None if harmless else "a torch mode is active"
+    return None if harmless else Reason("a torch mode is active", _OUTSIDE)
 
 
 def _same_device(default: torch.device, device: torch.device) -> bool:

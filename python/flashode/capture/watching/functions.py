@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flashode.capture.calling.printing import watchable
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import PLAIN
 from flashode.capture.watching import classes
 from flashode.capture.watching.bytecode import CATCHES, CodeNames, read
 from flashode.capture.watching.counting import only_counts
@@ -23,9 +23,19 @@ from flashode.capture.watching.trust import (
     trusted_function,
 )
 from flashode.capture.watching.watched import Container
+from flashode.declined import Reason
 
 if TYPE_CHECKING:
     from flashode.capture.watching.guards import Walk
+
+
+_DRAWN = "draw the numbers once, before the solve, and let func read the tensor"
+# Modules whose functions give something else at each call.
+_CHANGING = {
+    "random": _DRAWN,
+    "numpy.random": _DRAWN,
+    "time": "use t, the time of the solve, or read the clock before the solve",
+}
 
 
 def function(walk: Walk, expression: str, value: types.FunctionType, label: str) -> None:
@@ -95,7 +105,7 @@ def _noted(walk: Walk, code: types.CodeType, label: str) -> CodeNames:
     counted = {name for name in names.assigned_globals if only_counts(code, name)}
     obstacle = code_obstacle(names, names.assigned_globals - counted)
     if obstacle is not None:
-        raise Refusal(f"{label} {obstacle}")
+        walk.note(Reason(f"{label} {obstacle.what}", obstacle.remedy), obstacle.name)
     return names
 
 
@@ -151,8 +161,14 @@ def _globals(walk: Walk, variable: str, value: types.FunctionType, names: CodeNa
 def _forbidden(walk: Walk, name: str, handed: bool) -> None:
     # Printing can be seen when it happens, unless something else calls it, or code goes on after that.
     if name != "print" or handed or CATCHES in walk.names or not watchable():
-        raise Refusal(f"it calls {name}()")
+        walk.note(_called(name), name)
     walk.found.prints = True
+
+
+def _called(name: str) -> Reason:
+    """What is to be said of a builtin function that may do anything."""
+    printing = "print after the solve"
+    return Reason(f"it calls {name}()", printing if name == "print" else "leave the call out of func")
 
 
 def _through_module(
@@ -162,13 +178,19 @@ def _through_module(
     if opaque(module):
         inside, depth = innermost(module, chain)
         if not opaque(inside):
-            raise Refusal(f"{label} leads to {inside.__name__}, which keeps hidden state")
+            remedy = _CHANGING.get(inside.__name__, "write it with torch's functions")
+            walk.note(Reason(f"{label} leads to {inside.__name__}, which keeps hidden state", remedy), label)
+            return
         walk.code.identical(expression, module)
         if depth < len(chain):
             _taken(walk, inside, chain[depth])
         return
+    if module.__name__ in _CHANGING:
+        walk.note(Reason(f"{label} changes by itself", _CHANGING[module.__name__]), label)
+        return
     if not chain or not hasattr(module, chain[0]):
-        raise Refusal(f"{label} is a module, used otherwise than through its attributes")
+        walk.note(Reason(f"{label} is a module, used otherwise than through its attributes", PLAIN), label)
+        return
     taken = getattr(module, chain[0])
     inner, label = f"{expression}.__dict__[{chain[0]!r}]", f"{label}.{chain[0]}"
     if isinstance(taken, types.ModuleType):
@@ -184,8 +206,8 @@ def _taken(walk: Walk, module: types.ModuleType, name: str) -> None:
     walk.known.add((module, name))
     expression, value = f"{walk.code.constant(module)}.{name}", module.__dict__[name]
     if forbidden(value):
-        raise Refusal(f"it calls {name}()")
-    if homemade(value):
+        walk.note(_called(name), name)
+    elif homemade(value):
         walk.value(expression, value, f"{module.__name__}.{name}")
     else:
         walk.code.identical(expression, value)

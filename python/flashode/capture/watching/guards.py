@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from flashode.capture.refusal import Refusal, with_article
+from flashode.capture.refusal import PLAIN, Refusal, with_article
 from flashode.capture.watching import classes, containers, functions, objects
 from flashode.capture.watching.bytecode import CATCHES, IDENTITY
+from flashode.capture.watching.compiled import original
 from flashode.capture.watching.counting import idle_counters
 from flashode.capture.watching.guard_code import GuardCode
 from flashode.capture.watching.relevance import (
+    HOOKS,
     ITERATION,
     REFLECTION,
     intercepts,
@@ -29,8 +31,12 @@ from flashode.capture.watching.relevance import (
     name_obstacle,
     tensor_obstacle,
 )
-from flashode.capture.watching.trust import opaque, simple
-from flashode.capture.watching.watched import Container, Watched
+from flashode.capture.watching.trust import library_of, opaque, simple
+from flashode.capture.watching.watched import Container, Watched, described
+from flashode.declined import MAX_REASONS, Reason
+
+# Values looked at after the first that cannot be watched: a foreign library may lie behind it.
+MAX_FURTHER = 256
 
 
 def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
@@ -42,13 +48,16 @@ def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
             then incomplete, but all code is found.
 
     Raises:
-        Refusal: something cannot be watched; names it.
+        Refusal: some things cannot be watched; names them.
     """
     names: frozenset[str] = frozenset()
     while True:
         walk = Walk(names, past_data)
-        walk.value("root", func, "the function")
-        if walk.found.names <= names:
+        complete = walk.complete(func)
+        settled = walk.found.names <= names
+        if walk.reasons and (settled or not complete):
+            raise Refusal(*(reason.within(walk.found.line(name)) for reason, name in walk.reasons.items()))
+        if settled:
             walk.code.distinct = not names.isdisjoint(IDENTITY)
             found = walk.found
             found.idle = idle_counters(found)
@@ -57,6 +66,10 @@ def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
             return found
         # Code found on the way named more attributes; look at those too.
         names |= walk.found.names
+
+
+class _Enough(Exception):
+    """The reasons found so far have to do."""
 
 
 class Walk:
@@ -69,6 +82,7 @@ class Walk:
         past_data: whether it passes large containers of plain data by.
         everything: whether attributes may be reached without being named.
         every_submodule: whether submodules and parameters may be.
+        reasons: what cannot be watched, and what the walk calls it.
         met: objects already met, by their id: their variable, and the object itself so that no other gets
             its id.
     """
@@ -80,22 +94,73 @@ class Walk:
         self.past_data = past_data
         self.everything = not names.isdisjoint(REFLECTION)
         self.every_submodule = self.everything or not names.isdisjoint(ITERATION)
+        self.reasons: dict[Reason, str] = {}
+        self._inside: dict[Reason, str] = {}
+        self._further = 0
         self.met: dict[int, tuple[str, Any]] = {}
         self.made: set[int] = set()
         self.known: set[tuple[Any, str]] = set()
 
+    def complete(self, func: Callable[..., Any]) -> bool:
+        """Walks from a function; returns whether it came to the end."""
+        try:
+            self.value("root", func, "the function")
+        except _Enough:
+            return False
+        return True
+
     def value(self, expression: str, value: Any, label: str, depth: int = 0) -> None:
-        """Adds the checks for one value."""
+        """Adds the checks for one value, or notes why there are none."""
+        if self.reasons:
+            self._further += 1
+            if self._further > MAX_FURTHER:
+                raise _Enough
+        known = len(self.reasons)
+        try:
+            self._value(expression, value, label, depth)
+        except Refusal as refusal:
+            module = described(value, label) if issubclass(type(value), nn.Module) else ""
+            for reason in refusal.within(None, module):
+                self.note(reason, label)
+        finally:
+            if len(self.reasons) > known:
+                self._summarise(known, value, label)
+
+    def _summarise(self, known: int, value: Any, label: str) -> None:
+        """Makes one reason of those after the first ``known``, if they lie in a library's own code."""
+        reasons = list(self.reasons.items())
+        first, name = reasons[known]
+        library = None if name == label else library_of(value)
+        if library is not None:
+            inside = self._inside.get(first, first.what)
+            summary = Reason(f"{label} leads into {library}, where {inside}", first.remedy)
+            self._inside[summary] = inside
+            self.reasons = dict([*reasons[:known], (summary, label)])
+
+    def note(self, reason: Reason, name: str) -> None:
+        """Remembers what cannot be watched, to say all of it; the checks are of no use any more.
+
+        Args:
+            reason: what the user reads.
+            name: what the code calls it, or the walk, for the line that is shown.
+        """
+        self.reasons.setdefault(reason, name)
+        if len(self.reasons) >= MAX_REASONS:
+            raise _Enough
+
+    def _value(self, expression: str, value: Any, label: str, depth: int) -> None:
         if intercepts(type(value)):
             # The checks would run its code.
             kind = with_article(type(value).__qualname__)
-            raise Refusal(f"{label} is {kind}, which has a __getattribute__ of its own")
+            raise Refusal(f"{label} is {kind}, which has a __getattribute__ of its own", remedy=PLAIN)
         if simple(value):
             self.code.simple(expression, value)
             if type(value) in (int, float) and self.code.owner is not None:
                 self.found.numbers[self.code.owner, label] = value
         elif opaque(value):
             self.trusted(expression, value, label)
+        elif (made_from := original(value)) is not None:
+            self._compiled(expression, value, label, *made_from)
         elif isinstance(value, Tensor):
             self._tensor(expression, value, label)
         elif isinstance(value, nn.Module):
@@ -115,6 +180,18 @@ class Walk:
         else:
             objects.instance(self, expression, value, label)
 
+    def _compiled(self, expression: str, value: Any, label: str, made_from: Any, attribute: str) -> None:
+        """What torch compiled does what it was made from does; its solves run that."""
+        variable = self.seen(expression, value)
+        if variable is None:
+            return
+        self.found.compiles = True
+        self.code.identical(f"type({variable})", type(value))
+        if isinstance(value, nn.Module):
+            objects.note_hooks(self, value, label)
+            self.code.empty(f"{variable}.__dict__", HOOKS)
+        self.value(f"{variable}.{attribute}", made_from, label)
+
     def trusted(self, expression: str, value: Any, label: str) -> None:
         """Adds the check for something that is known by its identity alone."""
         self.code.identical(expression, value)
@@ -122,7 +199,7 @@ class Walk:
         name = getattr(value, "__name__", "")
         obstacle = name_obstacle({name})
         if obstacle is not None:
-            raise Refusal(f"{label} {obstacle}")
+            raise Refusal(f"{label} {obstacle.what}", remedy=obstacle.remedy)
         self.found.reached.add(name)
         self.note_taking(value)
 
@@ -198,7 +275,7 @@ class Walk:
     def _tensor(self, expression: str, tensor: Tensor, label: str) -> None:
         obstacle = tensor_obstacle(tensor)
         if obstacle is not None:
-            raise Refusal(f"{label} {obstacle}")
+            raise Refusal(f"{label} {obstacle.what}", remedy=obstacle.remedy)
         variable = self.seen(expression, tensor)
         if variable is None:
             return

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import types
 from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
-from flashode.capture.refusal import Refusal, with_article
+from flashode.capture.refusal import PLAIN, Refusal, with_article
 from flashode.capture.watching import classes
 from flashode.capture.watching.bytecode import CATCHES, IDENTITY
 from flashode.capture.watching.relevance import (
@@ -26,7 +28,8 @@ from flashode.capture.watching.relevance import (
 )
 from flashode.capture.watching.trust import trusted_class, trusted_function
 from flashode.capture.watching.trusted_modules import attributes_read, names_used
-from flashode.capture.watching.watched import Container
+from flashode.capture.watching.watched import Container, described
+from flashode.declined import Reason
 
 if TYPE_CHECKING:
     from flashode.capture.watching.guards import Walk
@@ -38,23 +41,29 @@ _NO_ATTRIBUTES = frozenset(
     [*REFLECTION, *ITERATION, *CLASS_QUERIES, *CONSTRUCTORS, *FORMATTING, *IDENTITY, CATCHES]
 )
 _CHILDREN = ("_parameters", "_buffers", "_modules")
+# What to use in the place of modules of torch's whose state cannot be watched.
+_STEPPING = {nn.RNNBase: "step an nn.LSTMCell, nn.GRUCell or nn.RNNCell"}
+# Where hooks come from that have become parametrizations.
+_NORMS = {"torch.nn.utils.spectral_norm": "spectral_norm", "torch.nn.utils.weight_norm": "weight_norm"}
 
 
 def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
     """Adds the checks for a module."""
     kind: Any = type(value)
     if kind.__module__.startswith(("torch.jit", "torch._dynamo")):
-        raise Refusal(f"{label} is {with_article(kind.__name__)}, compiled by other means")
+        remedy = "let func call the module that it was made from"
+        raise Refusal("it calls what was compiled by other means", remedy=remedy)
     builtin = (base for base in kind.__mro__ if base.__module__ == "builtins" and trusted_class(base))
     if any(base is not object for base in builtin):
-        raise Refusal(f"{label} is {with_article(kind.__qualname__)}, which is a container as well")
+        remedy = "hold the container in an attribute"
+        raise Refusal("it calls a module that is a container as well", remedy=remedy)
+    if isinstance(value, LazyModuleMixin) and value.has_uninitialized_params():
+        raise Refusal("parameters have no shape yet", remedy="call it once, before the solve")
     variable = walk.seen(expression, value)
     if variable is None:
         return
     classes.class_of(walk, variable, kind, label)
-    hooked = [hooks for hooks in HOOKS if value.__dict__[hooks]]
-    if hooked:
-        raise Refusal(f"{label} has hooks ({hooked[0]})")
+    note_hooks(walk, value, label)
     if value.__dict__["_modules"] and trusted_class(kind) and kind not in _CONTAINERS:
         # It may read attributes of its submodules.
         walk.found.reached.update(names_used(kind) - _NO_ATTRIBUTES, {LOOKS_INTO})
@@ -81,9 +90,35 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
             if wanted is None or key in wanted or (name == "_modules" and kind in _CONTAINERS):
                 walk.value(f"{inner}[{key!r}]", child, f"{label}.{key}")
     skipped = {*_CHILDREN, *HOOKS, *IGNORED_IN_MODULES}
+    known = list(walk.reasons)
     walk.attributes(own, value.__dict__, label, skipped, wanted)
+    if trusted_class(kind) and "forward" not in value.__dict__ and len(walk.reasons) > len(known):
+        # Its attributes are torch's own affair.
+        walk.reasons = {reason: walk.reasons[reason] for reason in known}
+        remedies = (remedy for base, remedy in _STEPPING.items() if issubclass(kind, base))
+        raise Refusal("something that cannot be watched is kept", remedy=next(remedies, PLAIN))
     if wanted is not None:
         _not_shadowed(walk, own, value, {*skipped, *wanted})
+
+
+def note_hooks(walk: Walk, value: nn.Module, label: str) -> None:
+    """Notes that a module has hooks."""
+    hooked = [hooks for hooks in HOOKS if value.__dict__[hooks]]
+    if hooked:
+        walk.note(_hooked(value, hooked[0], label), label)
+
+
+def _hooked(value: nn.Module, hooks: str, label: str) -> Reason:
+    """What is to be said of hooks; torch's own have their functions in its modules."""
+    module = described(value, label)
+    homes = {type(hook).__module__ for hook in value.__dict__[hooks].values()}
+    for home, name in _NORMS.items():
+        if home in homes:
+            remedy = f"use torch.nn.utils.parametrizations.{name}"
+            return Reason(f"{name} computes the weight in hooks", remedy, module=module)
+    what = hooks.strip("_").replace("_", " ")
+    remedy = "remove them (handle.remove()), or do in forward what they do"
+    return Reason(f"there are {what}", remedy, module=module)
 
 
 def _attributes_wanted(walk: Walk, kind: Any) -> frozenset[str] | None:
@@ -116,10 +151,12 @@ def _searched(value: nn.Module, wanted: frozenset[str]) -> tuple[str, ...]:
 def instance(walk: Walk, expression: str, value: Any, label: str) -> None:
     """Adds the checks for an object of the user's, or a namespace."""
     kind = type(value)
+    if isinstance(value, logging.Logger):
+        raise Refusal(f"{label} is a logging.Logger", remedy="log after the solve")
     plain = kind is types.SimpleNamespace
     if not plain and (inherits_trusted(kind) or not written_in_python(kind)):
         name = with_article(f"{kind.__module__}.{kind.__qualname__}")
-        raise Refusal(f"{label} is {name}, whose state cannot be watched")
+        raise Refusal(f"{label} is {name}, whose state cannot be watched", remedy=PLAIN)
     variable = walk.seen(expression, value)
     if variable is None:
         return
@@ -152,7 +189,7 @@ def _slots(walk: Walk, variable: str, value: Any, names: tuple[str, ...], label:
         try:
             attribute = object.__getattribute__(value, name)
         except AttributeError:
-            raise Refusal(f"{label}.{name} has no value yet") from None
+            raise Refusal(f"{label}.{name} has no value yet", remedy="assign it before the solve") from None
         with walk.code.owned_by((variable, name)):
             read = f"{walk.code.constant(object.__getattribute__)}({variable}, {name!r})"
             walk.value(read, attribute, f"{label}.{name}")

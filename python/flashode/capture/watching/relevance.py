@@ -6,7 +6,7 @@ import abc
 import types
 import typing
 from collections.abc import Set
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -134,17 +134,38 @@ def class_attribute_matters(name: str, attribute: Any, names: frozenset[str], ev
     return (everything and name != "_abc_impl") or name in names or name == "forward"
 
 
-def name_obstacle(names: Set[str]) -> str | None:
+class Obstacle(NamedTuple):
+    """What stands in the way.
+
+    Attributes:
+        name: what code calls it.
+        what: a predicate.
+        remedy: what to write instead.
+    """
+
+    name: str
+    what: str
+    remedy: str
+
+
+def name_obstacle(names: Set[str]) -> Obstacle | None:
     """What stands in the way among names of functions and attributes."""
     queries, seeding, unseen = names & GRAD_MODE_QUERIES, names & SEEDING, names & _UNSEEN
     if queries:
-        return f"asks for {min(queries)}, which differs from solve to solve"
+        name = min(queries)
+        what = f"asks for {name}, which differs from solve to solve"
+        return Obstacle(name, what, "compute the same in every grad mode")
     if unseen:
-        return f"names {min(unseen)}, whose effects are invisible to tracing"
-    return f"names {min(seeding)}, which may change the random number generator" if seeding else None
+        name = min(unseen)
+        return Obstacle(name, f"names {name}, whose effects are invisible to tracing", "leave it out of func")
+    if seeding:
+        name = min(seeding)
+        what = f"names {name}, which may change the random number generator"
+        return Obstacle(name, what, "seed and draw once, before the solve, and let func read the tensor")
+    return None
 
 
-def code_obstacle(code: CodeNames, assigned: Set[str]) -> str | None:
+def code_obstacle(code: CodeNames, assigned: Set[str]) -> Obstacle | None:
     """What in code keeps it from being captured, whatever it is called with.
 
     Args:
@@ -155,20 +176,30 @@ def code_obstacle(code: CodeNames, assigned: Set[str]) -> str | None:
     if obstacle is not None:
         return obstacle
     if assigned:
-        return f"assigns the global {min(assigned)!r}"
+        name = min(assigned)
+        return Obstacle(name, f"assigns the global {name!r}", "return what func computes, and assign nothing")
     untrusted = [module for module in code.imports if not trusted_name(module)]
-    return f"imports {min(untrusted)!r} when called" if untrusted else None
+    if untrusted:
+        name = min(untrusted)
+        return Obstacle(name, f"imports {name!r} when called", "import it at the top of the file")
+    return None
 
 
-def tensor_obstacle(tensor: Tensor) -> str | None:
-    """What keeps a tensor from being read afresh at each solve."""
+def tensor_obstacle(tensor: Tensor) -> Obstacle | None:
+    """What keeps a tensor from being read afresh at each solve; it has no name."""
     if type(tensor) not in (Tensor, nn.Parameter, nn.Buffer):
-        return f"is {with_article(type(tensor).__name__)}, a tensor subclass"
+        what = f"is {with_article(type(tensor).__name__)}, a tensor subclass"
+        return Obstacle("", what, "keep it as a plain tensor (.as_subclass(torch.Tensor))")
     if tensor.layout is not torch.strided:
-        return f"is a tensor of layout {tensor.layout}"
+        what = f"is a tensor of layout {tensor.layout}"
+        return Obstacle("", what, "keep it dense (.to_dense()), or use index_select and index_add")
     if tensor.is_inference():
-        return "was made in inference mode, so that its gradients cannot be compared"
-    return "has gradient hooks, which checking the capture would call" if tensor._backward_hooks else None
+        what = "was made in inference mode, so that its gradients cannot be compared"
+        return Obstacle("", what, "make it outside of torch.inference_mode(), or clone() it there")
+    if tensor._backward_hooks:
+        what = "has gradient hooks, which checking the capture would call"
+        return Obstacle("", what, "remove them (handle.remove()) and change the gradient after backward()")
+    return None
 
 
 def intercepts(kind: type) -> bool:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import enum
+import os
+import re
+import sys
+import sysconfig
 import types
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -42,6 +46,10 @@ FORBIDDEN_BUILTINS = frozenset(
     ["globals", "locals", "eval", "exec", "compile", "open", "input", "print", "__import__", "breakpoint"]
 )
 _FORBIDDEN = frozenset(getattr(builtins, name) for name in FORBIDDEN_BUILTINS)
+
+
+_STANDARD = sysconfig.get_path("stdlib") + os.sep
+_INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]")
 
 
 class _Fields(NamedTuple):
@@ -107,6 +115,20 @@ def homemade(value: Any) -> bool:
     if isinstance(value, types.FunctionType):
         return not trusted_function(value)
     return not trusted_class(value if isinstance(value, type) else type(value))
+
+
+def library_of(value: Any) -> str | None:
+    """The package that a function, a class or an object comes from; None where the user may have written it.
+
+    A module of ``torch.nn``'s kind is named as such, whoever wrote its class.
+    """
+    kind = value if isinstance(value, type) else type(value)
+    if issubclass(kind, torch.nn.Module):
+        return None
+    home = value.__module__ if kind is types.FunctionType else kind.__module__
+    file = getattr(sys.modules.get(home), "__file__", None) or ""
+    installed = _INSTALLED.search(file) or file.startswith(_STANDARD)
+    return home.partition(".")[0] if installed else None
 
 
 def forbidden(value: Any) -> bool:

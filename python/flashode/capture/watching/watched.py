@@ -7,13 +7,27 @@ import types
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from flashode.capture.watching.bytecode import CodeNames
+from flashode.capture.watching.bytecode import CodeNames, line_of
 from flashode.capture.watching.guard_code import GuardCode, Owner
+from flashode.declined import Place
 
-# Where a label says how the walk got to a tensor's first name.
-_PREFIX = re.compile(r"^(?:the function\.(?:__self__\.)?|the global '(\w+)'|'(\w+)', closed over by .*,)")
+# Where a label says how the walk got to the first name of what it met.
+_PREFIX = re.compile(
+    r"^(?:the function(?:\.__self__)?(?:\.|$)|the global '(\w+)'|'(\w+)', closed over by .*,)"
+)
+
+
+def path(label: str) -> str:
+    """What a user calls what the walk calls so: ``net.0.weight``; the function itself has no name."""
+    return _PREFIX.sub(lambda found: found[1] or found[2] or "", label)
+
+
+def described(module: nn.Module, label: str) -> str:
+    """A module as its user knows it, ``net.1 Dropout``; empty for the function itself."""
+    name = path(label)
+    return f"{name} {type(module).__name__}" if name else ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,7 @@ class Watched:
         shared: ids of what was met more than once.
         spaces: the variables of the globals met.
         prints: whether the code may call ``print``.
+        compiles: whether something in it is under ``torch.compile``.
     """
 
     code: GuardCode
@@ -72,11 +87,25 @@ class Watched:
     shared: set[int] = field(default_factory=set)
     spaces: set[str] = field(default_factory=set)
     prints: bool = False
+    compiles: bool = False
 
     @property
     def tensor_names(self) -> tuple[str, ...]:
         """What a user calls each of the tensors: ``net.0.weight``."""
-        return tuple(_PREFIX.sub(lambda found: found[1] or found[2] or "", label) for label in self.labels)
+        return tuple(map(path, self.labels))
+
+    def module(self, module: nn.Module) -> str:
+        """A module as its user knows it; see ``described``."""
+        for container in self.containers:
+            if container.held is module.__dict__:
+                return described(module, container.label)
+        return type(module).__name__
+
+    def line(self, label: str) -> Place | None:
+        """The first line of the user's code that names what the walk calls so, or what holds it."""
+        names = (part.partition("[")[0] for part in reversed(path(label).split(".")))
+        lines = (line_of(code, name) for name in names for code in self.codes)
+        return next((line for line in lines if line is not None), None)
 
     def name_of(self, container: Container) -> str | None:
         """What code calls a container, where it is kept in a single place and found there by name alone."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from flashode.declined import Declined
 from flashode.engines.eager.adaptive import solve_adaptive
 from flashode.engines.eager.adjoint import solve_adjoint
 from flashode.engines.eager.fixed import solve_fixed
@@ -46,7 +47,7 @@ class EagerPlan:
     engine: str = "eager"
     reversible: bool = False
     statistics: Statistics | None = None
-    event_called: str | None = None
+    event_called: Declined | None = None
 
     @property
     def parameters(self) -> tuple[torch.Tensor, ...]:

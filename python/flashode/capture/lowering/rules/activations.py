@@ -6,7 +6,7 @@ import math
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.elementwise import same
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import EVALUATION, Refusal
 
 _SAME_NAME = "sigmoid relu silu mish hardsigmoid hardswish"
 
@@ -31,7 +31,7 @@ def _leaky_relu(low: Lowering, call: Call) -> View:
 
 def _rrelu(low: Lowering, call: Call) -> View:
     if call["training"]:
-        raise Refusal("rrelu draws random numbers")
+        raise Refusal("rrelu draws random numbers", remedy=EVALUATION)
     return low.unary("leaky_relu", call["self"], (call.number("lower") + call.number("upper")) / 2)
 
 

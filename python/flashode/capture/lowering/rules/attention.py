@@ -9,7 +9,7 @@ import numpy as np
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.products import product
 from flashode.capture.lowering.rules.softmax import safe_softmax, softmax, softmax_gradient
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import EVALUATION, Mixing, Refusal
 
 
 def _swapped(x: View) -> View:
@@ -26,9 +26,9 @@ def _weights(low: Lowering, call: Call) -> tuple[View, float]:
     """How much each query attends to each key, and the scale of their products."""
     query, key = call["query"], call["key"]
     if call.number("dropout_p"):
-        raise Refusal("attention with dropout draws random numbers")
+        raise Refusal("attention with dropout draws random numbers", remedy=EVALUATION)
     if query.axis is not None and query.axis >= query.positions.ndim - 2:
-        raise Refusal("attention acts on the batch axis")
+        raise Mixing("attention acts on the batch axis")
     scale = call.arguments.get("scale")
     factor = 1.0 / math.sqrt(query.positions.shape[-1]) if scale is None else call.number("scale")
     scores = low.scaled(_matmul(low, query, _swapped(key)), factor)

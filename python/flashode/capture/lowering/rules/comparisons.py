@@ -9,7 +9,7 @@ import torch
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.elementwise import operand
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Typed
 
 
 def _compared(fn: str, swapped: bool = False) -> Rule:
@@ -24,7 +24,7 @@ def _comparable(low: Lowering, call: Call, name: str) -> View:
     """An operand, refused where torch would compare in a wider type than the Program's."""
     x = operand(low, call, name)
     if x.positions.ndim and torch.promote_types(x.dtype, low.dtype) != low.dtype:
-        raise Refusal(f"{call.name} compares in {x.dtype}")
+        raise Typed(f"{call.name} compares in {x.dtype}")
     return x
 
 
@@ -37,7 +37,7 @@ def _logical(join: Callable[[Lowering, View, View], View], bits: bool = False) -
     def rule(low: Lowering, call: Call) -> View:
         operands = operand(low, call, "self"), operand(low, call, "other")
         if bits and call.dtypes[0] != torch.bool:
-            raise Refusal(f"{call.name} of integers is not supported")
+            raise Typed(f"{call.name} of integers is not supported")
         return join(low, *(truth(low, x) for x in operands))
 
     return rule
@@ -45,7 +45,7 @@ def _logical(join: Callable[[Lowering, View, View], View], bits: bool = False) -
 
 def _not(low: Lowering, call: Call) -> View:
     if call.name == "bitwise_not" and call.dtypes[0] != torch.bool:
-        raise Refusal("bitwise_not of integers is not supported")
+        raise Typed("bitwise_not of integers is not supported")
     return low.inverted(truth(low, call["self"]))
 
 
@@ -109,7 +109,7 @@ def converted(low: Lowering, x: View, dtype: torch.dtype) -> View:
     )
     if x.dtype in (torch.bool, dtype) or prepared or (widens and dtype == low.dtype):
         return low.new(x.rows, x.axis, dtype)
-    raise Refusal(f"it converts {x.dtype} to {dtype}")
+    raise Typed(f"it converts {x.dtype} to {dtype}")
 
 
 COMPARISONS: dict[str, Rule] = {

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from flashode.capture.lowering.prologue import PrologueBuilder
 from flashode.capture.lowering.rows import ProgramBuilder, Rows, distinct, negative_zero
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Mixing, Unsupported
 from flashode.capture.tracing.pairing import Batch, Shape
 from flashode.program import Constant, Parameter
 
@@ -85,17 +85,17 @@ class Call:
         """A numeric argument, which must not depend on the batch size."""
         value = self.arguments[name]
         if isinstance(value, Batch):
-            raise Refusal(f"{self.name} uses the batch size as a number")
+            raise Mixing(f"{self.name} uses the batch size as a number")
         if not isinstance(value, (bool, int, float)):
             given = "a tensor" if isinstance(value, View) else repr(value)
-            raise Refusal(f"{self.name} with {name}={given} is not supported")
+            raise Unsupported(f"{self.name} with {name}={given} is not supported")
         return float(value)
 
     def dim(self, x: View, name: str = "dim") -> int:
         """An argument that names a dimension of ``x``, which must not be the batch axis."""
         dim = int(self.number(name)) % max(x.positions.ndim, 1)
         if dim == x.axis:
-            raise Refusal(f"{self.name} acts on the batch axis")
+            raise Mixing(f"{self.name} acts on the batch axis")
         return dim
 
     def dims(self, x: View, name: str = "dim") -> tuple[int, ...]:
@@ -107,7 +107,7 @@ class Call:
             listed = given if isinstance(given, list) else [given]
             dims = tuple(int(dim) % max(x.positions.ndim, 1) for dim in listed)
         if x.axis in dims:
-            raise Refusal(f"{self.name} acts on the batch axis")
+            raise Mixing(f"{self.name} acts on the batch axis")
         return dims
 
     @property
@@ -179,7 +179,7 @@ class Lowering:
         shape = np.broadcast_shapes(*(view.positions.shape for view in views))
         axes = {view.axis + ndim - view.positions.ndim for view in views if view.axis is not None}
         if len(axes) > 1:
-            raise Refusal("it joins a batch axis with another axis")
+            raise Mixing("it joins a batch axis with another axis")
         axis = axes.pop() if axes else None
         return [self._aligned(view, shape, axis) for view in views]
 
@@ -282,7 +282,7 @@ class Lowering:
     def grouped(self, x: View, dims: Sequence[int]) -> tuple[Rows, int | None]:
         """The rows with ``dims`` merged into a last dimension, and where the batch axis is then."""
         if x.axis in dims:
-            raise Refusal("it sums over the batch")
+            raise Mixing("it sums over the batch")
         kept = [dim for dim in range(x.positions.ndim) if dim not in dims]
         moved = x.rows.transpose([*kept, *dims])
         axis = None if x.axis is None else kept.index(x.axis)
@@ -344,5 +344,5 @@ class Lowering:
         if x.axis is None and axis is not None:
             facing = axis - (len(shape) - x.positions.ndim)
             if facing >= 0 and x.positions.shape[facing] != 1:
-                raise Refusal("it joins a batch axis with a tensor of a fixed batch size")
+                raise Mixing("it joins a batch axis with a tensor of a fixed batch size")
         return x.showing(np.broadcast_to(x.positions, shape), axis)

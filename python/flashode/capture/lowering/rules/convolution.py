@@ -9,15 +9,15 @@ import numpy as np
 from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.products import product
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Unsupported
 
 
 def _convolution(low: Lowering, call: Call) -> View:
     x, weight = call["input"], call["weight"]
     if x.axis not in (0, None) or not low.is_static(weight):
-        raise Refusal("convolution of this kind is not supported")
+        raise Unsupported("convolution of this kind is not supported")
     if call["transposed"]:
-        raise Refusal("transposed convolution is not supported")
+        raise Unsupported("transposed convolution is not supported")
     windows = _windows(low, call, x.rows, weight.positions.shape[2:])
     groups = int(call.number("groups"))
     # (batch, places, groups * channels of a group * places of a window)

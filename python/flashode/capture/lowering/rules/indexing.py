@@ -11,14 +11,14 @@ import torch
 from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.elementwise import operand
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Computed, Mixing, Typed, Unsupported
 
 
 def _known(low: Lowering, call: Call, index: View) -> Any:
     """The content of an index tensor."""
     content = low.known(index)
     if content is None:
-        raise Refusal(f"{call.name} with an index that is computed or belongs to a batch is not supported")
+        raise Computed(f"{call.name} with an index that is computed or belongs to a batch is not supported")
     return content
 
 
@@ -30,7 +30,7 @@ def _numpy_index(low: Lowering, call: Call, indices: Sequence[View | None], x: V
         # A mask stands for as many dimensions as it has.
         covered = 1 if index is None or index.dtype != torch.bool else index.positions.ndim
         if index is not None and x.axis in range(dim, dim + covered):
-            raise Refusal(f"{call.name} acts on the batch axis")
+            raise Mixing(f"{call.name} acts on the batch axis")
         result.append(slice(None) if index is None else _known(low, call, index))
         dim += covered
     return tuple(result)
@@ -58,7 +58,7 @@ def _everywhere(low: Lowering, call: Call, x: View) -> tuple[Rows, ...]:
     places = list(np.indices(index.positions.shape))
     places[dim] = _known(low, call, index)
     if x.axis is not None and index.axis != x.axis:
-        raise Refusal(f"{call.name} picks from the batch axis")
+        raise Mixing(f"{call.name} picks from the batch axis")
     return tuple(places)
 
 
@@ -75,7 +75,7 @@ def placed(low: Lowering, target: View, place: tuple[Any, ...], source: Rows, ad
         rows[elements] = source.ravel()
     else:
         if target.dtype != low.dtype:
-            raise Refusal(f"it adds up {target.dtype} at an index")
+            raise Typed(f"it adds up {target.dtype} at an index")
         distinct, inverse, count = np.unique(elements, return_inverse=True, return_counts=True)
         if (count > 1).any():
             source = low.program.segment_sum(source.ravel(), inverse, len(distinct))
@@ -97,11 +97,11 @@ def _index_put(low: Lowering, call: Call) -> View:
     # A batch axis must face the target's own; the two agree on it only from the right.
     if values.axis is not None and target.axis is not None:
         if shape[: target.axis] != target.positions.shape[: target.axis]:
-            raise Refusal("index_put with this index is not supported")
+            raise Unsupported("index_put with this index is not supported")
         if values.axis - values.positions.ndim != target.axis - len(shape):
-            raise Refusal("index_put joins a batch axis with another axis")
+            raise Mixing("index_put joins a batch axis with another axis")
     if values.axis is not None and target.axis is None:
-        raise Refusal("index_put writes a batch into a tensor that has none")
+        raise Mixing("index_put writes a batch into a tensor that has none")
     return placed(low, target, place, np.broadcast_to(values.rows, shape), call["accumulate"])
 
 
@@ -118,14 +118,14 @@ def _masked(low: Lowering, target: View, mask: View, number: View, add: bool) ->
 def _source(low: Lowering, call: Call, name: str, target: View, shape: tuple[int, ...]) -> Rows:
     source = operand(low, call, name)
     if source.axis != target.axis and not (source.axis is None and source.positions.ndim == 0):
-        raise Refusal(f"{call.name} joins a batch axis with another axis")
+        raise Mixing(f"{call.name} joins a batch axis with another axis")
     return np.broadcast_to(source.rows, shape)
 
 
 def _scatter(add: bool) -> Rule:
     def rule(low: Lowering, call: Call) -> View:
         if "reduce" in call.arguments:
-            raise Refusal(f"{call.name} with a reduction is not supported")
+            raise Unsupported(f"{call.name} with a reduction is not supported")
         target: View = call["self"]
         place = _everywhere(low, call, target)
         sizes = call["index"].positions.shape

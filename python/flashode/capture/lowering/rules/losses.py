@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Mixing
 
 Term = Callable[[Lowering, Call, View], View]
 _MEAN, _SUM = 1, 2
@@ -33,7 +33,7 @@ def _gradient(slope: Term) -> Rule:
         if call.number("reduction") != _MEAN:
             return result
         if result.axis is not None:
-            raise Refusal(f"{call.name} takes the mean over the batch")
+            raise Mixing(f"{call.name} takes the mean over the batch")
         return low.averaged(result, math.prod(result.positions.shape))
 
     return rule

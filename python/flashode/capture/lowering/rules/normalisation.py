@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.reductions import kept, mean, moments, shaped
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import EVALUATION, Mixing, Refusal
 
 
 def _standardised(low: Lowering, x: View, dims: tuple[int, ...], eps: float) -> tuple[View, View, View]:
@@ -29,7 +29,7 @@ def _affine(low: Lowering, x: View, weight: View | None, bias: View | None) -> V
 def _last_dims(call: Call, x: View) -> tuple[int, ...]:
     dims = tuple(range(x.positions.ndim - len(call["normalized_shape"]), x.positions.ndim))
     if x.axis in dims:
-        raise Refusal(f"{call.name} acts on the batch axis")
+        raise Mixing(f"{call.name} acts on the batch axis")
     return dims
 
 
@@ -76,7 +76,7 @@ def _layer_norm_backward(low: Lowering, call: Call) -> list[View]:
 def _group_norm(low: Lowering, call: Call) -> list[View]:
     x: View = call["input"]
     if x.axis not in (0, None):
-        raise Refusal("native_group_norm acts on the batch axis")
+        raise Mixing("native_group_norm acts on the batch axis")
     shape = x.positions.shape
     parted = x.showing(x.positions.reshape(shape[0], int(call.number("group")), -1), x.axis)
     standard, center, scale = _standardised(low, parted, (2,), call.number("eps"))
@@ -120,9 +120,9 @@ def _statistics(low: Lowering, call: Call, x: View, training: bool) -> tuple[Vie
         scale = _reciprocal_root(low, _facing(call["running_var"], 1, ndim), call.number("eps"))
         return _facing(call["running_mean"], 1, ndim), scale, dims
     if x.axis in dims:
-        raise Refusal(f"{call.name} takes statistics of the batch")
+        raise Mixing(f"{call.name} takes statistics of the batch")
     if call["running_mean"] is not None:
-        raise Refusal(f"{call.name} updates running statistics")
+        raise Refusal(f"{call.name} updates running statistics", remedy=EVALUATION)
     _, center, scale = _standardised(low, x, dims, call.number("eps"))
     return center, scale, dims
 

@@ -9,7 +9,7 @@ import numpy as np
 from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.indexing import placed
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Mixing
 
 
 def _filled(low: Lowering, call: Call, number: float = 0.0) -> View:
@@ -24,7 +24,7 @@ def _place(dim: int, index: Any) -> tuple[Any, ...]:
 def _positive(call: Call, name: str = "dim") -> int:
     dim = int(call.number(name)) % len(call.shape)
     if dim == call.axis:
-        raise Refusal(f"{call.name} acts on the batch axis")
+        raise Mixing(f"{call.name} acts on the batch axis")
     return dim
 
 
@@ -92,7 +92,7 @@ def _slice_scatter(low: Lowering, call: Call) -> View:
 def _rows(call: Call, name: str) -> Rows:
     x: View = call[name]
     if (x.axis is None) != (call.axis is None):
-        raise Refusal(f"{call.name} joins a batch axis with another axis")
+        raise Mixing(f"{call.name} joins a batch axis with another axis")
     return x.rows
 
 
@@ -105,7 +105,7 @@ def _pad(low: Lowering, call: Call) -> View:
         position = 2 * (x.positions.ndim - 1 - dim)
         before, after = amounts[position : position + 2] if position < len(amounts) else (0, 0)
         if dim == x.axis and (before or after):
-            raise Refusal(f"{call.name} acts on the batch axis")
+            raise Mixing(f"{call.name} acts on the batch axis")
         # Negative amounts cut off.
         source = source[_place(dim, slice(max(-before, 0), size - max(-after, 0)))]
         start = max(before, 0)
@@ -117,7 +117,7 @@ def _triangle(upper: bool) -> Rule:
     def rule(low: Lowering, call: Call) -> View:
         x: View = call["self"]
         if x.axis is not None and x.axis >= x.positions.ndim - 2:
-            raise Refusal(f"{call.name} acts on the batch axis")
+            raise Mixing(f"{call.name} acts on the batch axis")
         ones = np.ones(x.positions.shape[-2:], bool)
         diagonal = int(call.number("diagonal"))
         held = np.triu(ones, diagonal) if upper else np.tril(ones, diagonal)
@@ -129,7 +129,7 @@ def _triangle(upper: bool) -> Rule:
 def _trace(low: Lowering, call: Call) -> View:
     x: View = call["self"]
     if x.axis is not None:
-        raise Refusal("trace acts on the batch axis")
+        raise Mixing("trace acts on the batch axis")
     return low.sum(x.showing(x.positions.diagonal(), None), (0,))
 
 

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Mixing
 
 
 def product(low: Lowering, a: View, b: View, bias: View | None = None) -> Rows:
     """Rows of ``a @ b`` for ``a`` (…, M, K) and ``b`` (…, K, N) with equal leading dimensions."""
     if a.axis == a.positions.ndim - 1 or b.axis == b.positions.ndim - 2:
-        raise Refusal("a matrix product sums over the batch")
+        raise Mixing("a matrix product sums over the batch")
     left, right = a.rows, b.rows
     if low.program.fills(left) or low.program.fills(right):
         shape = (*left.shape[:-1], right.shape[-1])
@@ -112,7 +112,7 @@ def _addbmm(low: Lowering, call: Call) -> View:
     a, b = call["batch1"], call["batch2"]
     axis = None if call.axis is None else call.axis + 1
     if a.axis == 0 or b.axis == 0:
-        raise Refusal("addbmm sums over the batch")
+        raise Mixing("addbmm sums over the batch")
     return _added(low, call, low.sum(low.new(product(low, a, b), axis), (0,)))
 
 

@@ -11,7 +11,7 @@ import torch
 from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.products import product
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Mixing, Refusal, Unsupported
 
 Join = Callable[[View, View], View]
 
@@ -129,7 +129,7 @@ def moments(low: Lowering, x: View, dims: tuple[int, ...], correction: float) ->
     """Variance and mean over ``dims``, which disappear."""
     count = math.prod(x.positions.shape[dim] for dim in dims)
     if count <= correction:
-        raise Refusal("a variance of so few elements is not a number")
+        raise Refusal("a variance of so few elements is not a number", remedy="take it of more elements")
     center = mean(low, x, dims)
     offset = low.sub(x, kept(x, center, dims))
     return low.averaged(low.sum(low.mul(offset, offset), dims), count - correction), center
@@ -169,7 +169,7 @@ def norm(low: Lowering, x: View, order: float, dims: tuple[int, ...]) -> View:
     if order == 0.0:
         return low.sum(low.compared("ne", x, 0.0), dims)
     if order < 0.0:
-        raise Refusal(f"a norm of order {order:g} is not supported")
+        raise Unsupported(f"a norm of order {order:g} is not supported")
     return root(low, low.sum(root(low, size, order), dims), 1.0 / order)
 
 
@@ -185,7 +185,7 @@ def _distances(low: Lowering, call: Call) -> View:
     a, b = call["x1"], call["x2"]
     last = a.positions.ndim - 1
     if a.axis == last or b.axis == last:
-        raise Refusal("cdist acts on the batch axis")
+        raise Mixing("cdist acts on the batch axis")
     column, row = (_inserted(x, dim) for x, dim in ((a, last), (b, last - 1)))
     return norm(low, low.sub(column, row), call.number("p"), (last + 1,))
 

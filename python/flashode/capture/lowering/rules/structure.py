@@ -11,7 +11,7 @@ import numpy as np
 from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules.comparisons import converted
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
-from flashode.capture.refusal import Refusal
+from flashode.capture.refusal import Mixing, Refusal, Unsupported
 from flashode.capture.tracing.pairing import Batch
 
 
@@ -60,7 +60,7 @@ def _reshape(low: Lowering, call: Call) -> View:
     x: View = call["self"]
     axis = call.axis
     if (axis is None) != (x.axis is None):
-        raise Refusal(f"{call.name} makes or loses a batch axis")
+        raise Mixing(f"{call.name} makes or loses a batch axis")
     shown = x.showing(x.positions.reshape(call.shape), axis)
     if axis is None or x.axis is None:
         return shown
@@ -68,7 +68,7 @@ def _reshape(low: Lowering, call: Call) -> View:
     before = math.prod(x.positions.shape[: x.axis]) * x.outer
     outer, rest = divmod(before, math.prod(call.shape[:axis]) or 1)
     if rest or not outer or call.shape[axis] % outer:
-        raise Refusal(f"{call.name} merges the batch axis with an axis before it")
+        raise Mixing(f"{call.name} merges the batch axis with an axis before it")
     return replace(shown, outer=outer)
 
 
@@ -88,7 +88,7 @@ def _slice(low: Lowering, call: Call) -> View:
     dim = int(call.number("dim")) % x.positions.ndim
     if dim == x.axis:
         if call["step"] != 1 or call.shapes[0][dim] != x.shape[dim]:
-            raise Refusal("slice acts on the batch axis")
+            raise Mixing("slice acts on the batch axis")
         return x
     ends = (None if call[name] is None else int(call.number(name)) for name in ("start", "end", "step"))
     return x.showing(x.positions[(*((slice(None),) * dim), slice(*ends))], x.axis)
@@ -113,7 +113,7 @@ def _split_sizes(call: Call, length: int) -> Sequence[int]:
 
 def _given_sizes(call: Call, length: int) -> Sequence[int]:
     if any(isinstance(size, Batch) for size in call["split_sizes"]):
-        raise Refusal(f"{call.name} uses the batch size as a number")
+        raise Mixing(f"{call.name} uses the batch size as a number")
     return [int(size) for size in call["split_sizes"]]
 
 
@@ -128,9 +128,9 @@ def _cat(low: Lowering, call: Call) -> View:
     parts: Sequence[View] = [part for part in call["tensors"] if part.positions.shape != (0,)]
     dim = int(call.number("dim")) % len(call.shape)
     if dim == call.axis:
-        raise Refusal("cat acts on the batch axis")
+        raise Mixing("cat acts on the batch axis")
     if any(part.axis != call.axis for part in parts):
-        raise Refusal("cat joins a batch axis with another axis")
+        raise Mixing("cat joins a batch axis with another axis")
     rows = [converted(low, part, call.dtypes[0]).rows for part in parts]
     return low.new(np.concatenate(rows, dim), call.axis, call.dtypes[0])
 
@@ -139,7 +139,7 @@ def _stack(low: Lowering, call: Call) -> View:
     parts: Sequence[View] = call["tensors"]
     dim = int(call.number("dim")) % len(call.shape)
     if any(part.axis != parts[0].axis for part in parts):
-        raise Refusal("stack joins a batch axis with another axis")
+        raise Mixing("stack joins a batch axis with another axis")
     rows = [converted(low, part, call.dtypes[0]).rows for part in parts]
     return low.new(np.stack(rows, dim), call.axis, call.dtypes[0])
 
@@ -159,7 +159,7 @@ def _rot90(low: Lowering, call: Call) -> View:
 def _roll(low: Lowering, call: Call) -> View:
     x: View = call["self"]
     if not call["dims"]:
-        raise Refusal("roll of a flattened tensor is not supported")
+        raise Unsupported("roll of a flattened tensor is not supported")
     dims = call.dims(x, "dims")
     return low.new(np.roll(x.rows, [int(shift) for shift in call["shifts"]], dims), x.axis, x.dtype)
 
@@ -169,7 +169,7 @@ def _repeat(low: Lowering, call: Call) -> View:
     repeats = call["repeats"]
     axis = None if x.axis is None else x.axis + len(repeats) - x.positions.ndim
     if axis is not None and repeats[axis] != 1:
-        raise Refusal("repeat acts on the batch axis")
+        raise Mixing("repeat acts on the batch axis")
     counts = [r.multiple if isinstance(r, Batch) else int(r) for r in repeats]
     return low.new(np.tile(x.rows, counts), call.axis, x.dtype)
 
@@ -188,7 +188,10 @@ def write(low: Lowering, target: View, result: View) -> View:
     """Puts the result of an in-place operation into its target."""
     source, _ = low.broadcast(converted(low, result, target.dtype), target)
     if target.storage.shown is not None:
-        raise Refusal(f"it writes into memory that aten.{target.storage.shown} shows")
+        raise Refusal(
+            f"it writes into memory that aten.{target.storage.shown} shows",
+            remedy="write into a clone() of it",
+        )
     target.storage.content[target.positions] = source.rows
     return target
 

@@ -1,0 +1,34 @@
+"""What to write instead of what a trace cannot follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from flashode.capture.refusal import EVALUATION
+from flashode.capture.watching.trust import trusted_class
+
+NUMBER = "it turns a tensor into a Python number"
+OF_NUMBERS = "keep it a tensor; for a branch write torch.where(condition, a, b), which may hang on t and y"
+MEMORY = "compute with torch's functions, on the tensor itself"
+WRITING = "compute a new tensor, or write into a clone() of it"
+FORMAT = "print after the solve"
+GRADIENTS = "use detach() in place of torch.no_grad(), and no inference mode"
+CUTTING = "use detach(), which is recorded"
+HISTORY = "leave it out: what func returns may hang on t, y and the contents of its tensors"
+
+
+def of_training(module: nn.Module | None) -> str:
+    """What to do about a module of torch's own that does in training what a field may not; else nothing."""
+    if module is None or not module.training or not trusted_class(type(module)):
+        return ""
+    drops = isinstance(getattr(module, "p", None), float)
+    return f"{EVALUATION}, or set p=0" if drops else EVALUATION
+
+
+def of_drawing(func: Any, module: nn.Module | None) -> str:
+    """What to do about an operation that draws random numbers."""
+    once = "draw the numbers once, before the solve, and let func read the tensor"
+    drops = any(word in func._schema.name for word in ("dropout", "bernoulli"))
+    return of_training(module) or (f"{EVALUATION} if it is dropout; else {once}" if drops else once)
