@@ -15,12 +15,12 @@ from flashode.capture.calling.attempt import attempted
 from flashode.capture.captured import Capture
 from flashode.capture.changing import origin, unsteady
 from flashode.capture.making import Field, compare_values, confirm, make
-from flashode.capture.refusal import Failed, Refusal
+from flashode.capture.refusal import Failed, Refusal, described
 from flashode.capture.watching.environment import obstacle, undisturbed
 from flashode.capture.watching.guard_code import Bound
 from flashode.capture.watching.guards import watch
 from flashode.capture.watching.meddling import obstacle as obstacle_beside
-from flashode.declined import Declined
+from flashode.declined import Declined, Reason
 from flashode.state import State, components
 from flashode.verify import Verify
 
@@ -56,11 +56,18 @@ def capture(
     again = recapture(func, y0, verify)
     if again is not None:
         return again
-    entries = _cache.entries(func)
     reason = obstacle(components(y0))
     if reason is not None:
         return Declined(reason)
-    call = _Call(func, t, y0, verify, end, Key.of(y0))
+    try:
+        return _captured(_Call(func, t, y0, verify, end, Key.of(y0)))
+    except Exception as error:
+        # No fault of a capture, nor of an object that it looked at, may end a solve that runs without it.
+        return Declined(Reason(f"capturing it raised {described(error)}", "solve it in the eager engine"))
+
+
+def _captured(call: _Call) -> Capture | Declined:
+    entries = _cache.entries(call.func)
     found = _found(entries, call)
     if found is not None:
         return found
@@ -80,14 +87,18 @@ def recapture(func: Field, y0: State, verify: Verify = "first") -> Capture | Dec
     """
     if verify == "always":
         return None
-    for entry in _cache.entries(func)[:MAX_RECENT]:
-        if entry.alike is None or not (entry.compared or verify == "never"):
-            continue
-        if not undisturbed(entry.default_dtype):
-            return None
-        bound = entry.check(func, entry.alike, y0)
-        if bound is not None:
-            return entry.bind(bound)
+    try:
+        for entry in _cache.entries(func)[:MAX_RECENT]:
+            if entry.alike is None or not (entry.compared or verify == "never"):
+                continue
+            if not undisturbed(entry.default_dtype):
+                return None
+            bound = entry.check(func, entry.alike, y0)
+            if bound is not None:
+                return entry.bind(bound)
+    except Exception:
+        # As in ``capture``, which says what it was.
+        return None
     return None
 
 
@@ -111,9 +122,11 @@ def meddling(other: Field, func: Field, capture: Capture) -> str | None:
     try:
         # Data of which there is too much to watch is no part of a captured function.
         meddler = watch(other, past_data=True)
+        return obstacle_beside(meddler, watch(func), {place for _, place, _ in capture.counters})
     except Refusal as refusal:
         return f"may read or change anything: {refusal.reasons[0]}"
-    return obstacle_beside(meddler, watch(func), {place for _, place, _ in capture.counters})
+    except Exception as error:
+        return f"may read or change anything: looking at it raised {described(error)}"
 
 
 class _Call(NamedTuple):

@@ -57,7 +57,8 @@ def verify(
         Failed: the function raises an exception.
         Refusal: values or gradients differ.
     """
-    owned = [tensor for tensor in tensors if tensor.requires_grad]
+    # Those on the meta device have no numbers; what computed with them would raise.
+    owned = [tensor for tensor in tensors if tensor.requires_grad and not tensor.is_meta]
     expected = _expected(lambda: _evaluated(func, t, y, owned, users=True))
     found = _captured(lambda: _evaluated(program, t, y, owned, users=False))
     # Noise in what cancels out is as large as rounding in the rest.
@@ -187,14 +188,23 @@ def _evaluated(
     return [*(value.detach() for value in values), *gradients]
 
 
+def _numbers(tensor: Tensor) -> Tensor:
+    """What a tensor holds, in a layout and a dtype to compute in: a gradient has those of its tensor."""
+    tensor = tensor.detach().to_dense()
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
+
+
 def _scale(tensor: Tensor) -> float:
-    finite = torch.nan_to_num(tensor.detach().abs(), nan=0.0, posinf=0.0)
+    finite = torch.nan_to_num(_numbers(tensor).abs(), nan=0.0, posinf=0.0)
     return float(finite.max()) if tensor.numel() else 0.0
 
 
 def _agree(expected: Tensor, found: Tensor, noise: float) -> bool:
     if expected.shape != found.shape or expected.dtype != found.dtype:
         return False
-    floor = noise + _FLOOR[found.dtype] * _scale(expected)
-    relative = _TOLERANCE[found.dtype]
-    return torch.allclose(found.detach(), expected.detach(), rtol=relative, atol=floor, equal_nan=True)
+    kind = found.dtype.to_real() if found.is_complex() else found.dtype
+    rounding = 8 * torch.finfo(kind).eps if kind not in _TOLERANCE else 0.0
+    floor = noise + (rounding or _FLOOR[kind]) * _scale(expected)
+    return torch.allclose(
+        _numbers(found), _numbers(expected), rtol=rounding or _TOLERANCE[kind], atol=floor, equal_nan=True
+    )

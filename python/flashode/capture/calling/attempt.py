@@ -34,7 +34,12 @@ def attempted(func: Callable[..., Any], call: Callable[[], object]) -> Exception
 
     try:
         watched = watch(func)
-        Effects(watched).undone(watched_over)
+        effects = Effects(watched)
+    except Exception:
+        # What it may change is not known.
+        return None
+    try:
+        effects.undone(watched_over)
     except Refusal:
         return None
     except Exception:

@@ -143,7 +143,7 @@ def _globals(walk: Walk, variable: str, value: types.FunctionType, names: CodeNa
         walk.found.containers.append(container)
     done: set[str] = set()
     for name, chain in names.globals:
-        if name in done and not isinstance(space.get(name), types.ModuleType):
+        if name in done and not issubclass(type(space.get(name)), types.ModuleType):
             continue
         done.add(name)
         label = f"the global {name!r}"
@@ -151,7 +151,7 @@ def _globals(walk: Walk, variable: str, value: types.FunctionType, names: CodeNa
             walk.code.absent(dictionary, name)
             if name in FORBIDDEN_BUILTINS:
                 _forbidden(walk, name, handed=name in names.handed)
-        elif isinstance(space[name], types.ModuleType):
+        elif issubclass(type(space[name]), types.ModuleType):
             _through_module(walk, f"{dictionary}[{name!r}]", space[name], chain, label)
         else:
             with walk.code.owned_by((dictionary, name)):

@@ -25,8 +25,8 @@ Check = Callable[..., "Bound | None"]
 Owner = tuple[str, Any]
 
 _HEAD = "def check(root, alike=None, state=None):\n    try:\n"
-_ERRORS = "AttributeError, LookupError, TypeError, ValueError, NameError, RuntimeError"
-_TAIL = f"\n    except ({_ERRORS}):\n        return None\n"
+# Whatever an object does that is looked at.
+_TAIL = "\n    except Exception:\n        return None\n"
 
 
 class GuardCode:

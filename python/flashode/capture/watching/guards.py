@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from flashode.capture.refusal import PLAIN, Refusal, with_article
+from flashode.capture.refusal import described as error_in_words
 from flashode.capture.watching import classes, containers, functions, objects
 from flashode.capture.watching.bytecode import CATCHES, IDENTITY
 from flashode.capture.watching.compiled import original
@@ -66,6 +67,10 @@ def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
             return found
         # Code found on the way named more attributes; look at those too.
         names |= walk.found.names
+
+
+# Characters of the longest name that is written out.
+_LONGEST = 80
 
 
 class _Enough(Exception):
@@ -122,6 +127,12 @@ class Walk:
             module = described(value, label) if issubclass(type(value), nn.Module) else ""
             for reason in refusal.within(None, module):
                 self.note(reason, label)
+        except _Enough:
+            raise
+        except Exception as error:
+            # Whatever an object does that is looked at.
+            shown = label if len(label) <= _LONGEST else f"{label[:_LONGEST]}…"
+            self.note(Reason(f"looking at {shown} raised {error_in_words(error)}", PLAIN), label)
         finally:
             if len(self.reasons) > known:
                 self._summarise(known, value, label)
@@ -149,33 +160,35 @@ class Walk:
             raise _Enough
 
     def _value(self, expression: str, value: Any, label: str, depth: int) -> None:
-        if intercepts(type(value)):
+        # Not by isinstance, which asks the object: a dead proxy raises, others claim to be what they are not.
+        kind = type(value)
+        if intercepts(kind):
             # The checks would run its code.
-            kind = with_article(type(value).__qualname__)
-            raise Refusal(f"{label} is {kind}, which has a __getattribute__ of its own", remedy=PLAIN)
+            name = with_article(kind.__qualname__)
+            raise Refusal(f"{label} is {name}, which has code of its own for all attributes", remedy=PLAIN)
         if simple(value):
             self.code.simple(expression, value)
-            if type(value) in (int, float) and self.code.owner is not None:
+            if kind in (int, float) and self.code.owner is not None:
                 self.found.numbers[self.code.owner, label] = value
         elif opaque(value):
             self.trusted(expression, value, label)
         elif (made_from := original(value)) is not None:
             self._compiled(expression, value, label, *made_from)
-        elif isinstance(value, Tensor):
+        elif issubclass(kind, Tensor):
             self._tensor(expression, value, label)
-        elif isinstance(value, nn.Module):
+        elif issubclass(kind, nn.Module):
             objects.module(self, expression, value, label)
-        elif isinstance(value, types.FunctionType):
+        elif kind is types.FunctionType:
             functions.function(self, expression, value, label)
-        elif isinstance(value, types.MethodType):
+        elif kind is types.MethodType:
             functions.method(self, expression, value, label)
-        elif isinstance(value, partial):
+        elif issubclass(kind, partial):
             functions.partial_function(self, expression, value, label)
-        elif containers.known(type(value)):
+        elif containers.known(kind):
             containers.container(self, expression, value, label, depth)
-        elif type(value) is np.ndarray:
+        elif kind is np.ndarray:
             containers.array(self, expression, value, label)
-        elif isinstance(value, type):
+        elif issubclass(kind, type):
             classes.class_(self, expression, value, label, made=True)
         else:
             objects.instance(self, expression, value, label)

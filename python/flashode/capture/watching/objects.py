@@ -177,7 +177,7 @@ def _not_shadowed(walk: Walk, own: str, value: Any, watched: Set[str]) -> None:
     owned = value.__dict__
     if not trusted_class(type(value)) and not owned.keys() <= watched:
         for name in sorted(walk.names):
-            if name not in owned and hasattr(type(value), name):
+            if name not in owned and any(name in base.__dict__ for base in type(value).__mro__):
                 walk.code.absent(own, name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import struct
 import types
 import typing
 from collections.abc import Set
@@ -75,6 +76,7 @@ IGNORED_IN_MODULES = frozenset(
     ]
 )
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_POINTER = struct.calcsize("P")
 _HARMLESS_BASES = (object, nn.Module, abc.ABC, typing.Generic, typing.Protocol)
 # Stands among the names for code of torch's that reads attributes of torch's modules.
 LOOKS_INTO = "looks into"
@@ -190,6 +192,8 @@ def tensor_obstacle(tensor: Tensor) -> Obstacle | None:
     if type(tensor) not in (Tensor, nn.Parameter, nn.Buffer):
         what = f"is {with_article(type(tensor).__name__)}, a tensor subclass"
         return Obstacle("", what, "keep it as a plain tensor (.as_subclass(torch.Tensor))")
+    if tensor.is_nested:
+        return Obstacle("", "is a nested tensor", "keep its parts in a list of tensors")
     if tensor.layout is not torch.strided:
         what = f"is a tensor of layout {tensor.layout}"
         return Obstacle("", what, "keep it dense (.to_dense()), or use index_select and index_add")
@@ -204,8 +208,9 @@ def tensor_obstacle(tensor: Tensor) -> Obstacle | None:
 
 def intercepts(kind: type) -> bool:
     """Whether a class of the user's runs code of its own for each attribute that is read."""
-    own = [base.__dict__.get("__getattribute__") for base in kind.__mro__ if not trusted_class(base)]
-    return any(isinstance(method, types.FunctionType) for method in own)
+    own = [base.__dict__ for base in kind.__mro__ if not trusted_class(base)]
+    hidden = any(isinstance(space.get("__dict__"), (property, types.FunctionType)) for space in own)
+    return hidden or any(isinstance(space.get("__getattribute__"), types.FunctionType) for space in own)
 
 
 def inherits_trusted(kind: type) -> bool:
@@ -214,10 +219,16 @@ def inherits_trusted(kind: type) -> bool:
 
 
 def written_in_python(kind: type) -> bool:
-    """Whether the state of an instance is all in its dictionary and its slots."""
+    """Whether the state of an instance is all in its dictionary and its slots.
+
+    Types that are written in C have more in their memory than that: the text that a match was found in, a
+    connection.
+    """
     makes: Any = kind.__new__
+    places = len(slots_of(kind)) + (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
+    whole = kind.__itemsize__ == 0 and kind.__basicsize__ == object.__basicsize__ + places * _POINTER
     held = kind.__dictoffset__ != 0 or bool(slots_of(kind))
-    return held and (makes is object.__new__ or isinstance(makes, types.FunctionType))
+    return whole and held and (makes is object.__new__ or isinstance(makes, types.FunctionType))
 
 
 def slots_of(kind: type) -> tuple[str, ...]:

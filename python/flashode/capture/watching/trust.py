@@ -112,9 +112,9 @@ def innermost(module: types.ModuleType, chain: Sequence[str]) -> tuple[types.Mod
 
 def homemade(value: Any) -> bool:
     """Whether a value is the user's own, wherever it was found."""
-    if isinstance(value, types.FunctionType):
+    if type(value) is types.FunctionType:
         return not trusted_function(value)
-    return not trusted_class(value if isinstance(value, type) else type(value))
+    return not trusted_class(value if issubclass(type(value), type) else type(value))
 
 
 def library_of(value: Any) -> str | None:
@@ -122,7 +122,7 @@ def library_of(value: Any) -> str | None:
 
     A module of ``torch.nn``'s kind is named as such, whoever wrote its class.
     """
-    kind = value if isinstance(value, type) else type(value)
+    kind = value if issubclass(type(value), type) else type(value)
     if issubclass(kind, torch.nn.Module):
         return None
     home = value.__module__ if kind is types.FunctionType else kind.__module__
@@ -133,15 +133,15 @@ def library_of(value: Any) -> str | None:
 
 def forbidden(value: Any) -> bool:
     """Whether a value is a builtin function with effects of its own."""
-    return isinstance(value, types.BuiltinFunctionType) and value in _FORBIDDEN
+    return type(value) is types.BuiltinFunctionType and value in _FORBIDDEN
 
 
 def simple(value: Any) -> bool:
     """Whether equality of type and value is all there is to know of a value."""
     kind = type(value)
-    if isinstance(value, enum.Enum):
+    if issubclass(kind, enum.Enum):
         return simple(value._value_) and value.__dict__.keys() <= _ENUM_STATE and _plain_enum(kind)
-    return isinstance(value, _SIMPLE_TYPES) and trusted_class(kind)
+    return issubclass(kind, _SIMPLE_TYPES) and trusted_class(kind)
 
 
 def _plain_enum(kind: type) -> bool:
@@ -175,15 +175,16 @@ def trusted_function(function: types.FunctionType) -> bool:
 
 def opaque(value: Any) -> bool:
     """Whether a value is a trusted thing that is known by its identity alone."""
-    if isinstance(value, types.BuiltinFunctionType):
+    kind = type(value)
+    if kind is types.BuiltinFunctionType:
         home = value.__self__
         if home is None or isinstance(home, types.ModuleType):
             # torch's own builtins carry no module name.
             name = value.__module__ or getattr(home, "__name__", None)
             return trusted_name(name) and not forbidden(getattr(builtins, value.__name__, None))
         return isinstance(home, type) and trusted_class(home)
-    if isinstance(value, types.ModuleType):
+    if issubclass(kind, types.ModuleType):
         return trusted_name(value.__name__)
-    if isinstance(value, type):
+    if issubclass(kind, type):
         return trusted_class(value)
-    return isinstance(value, _OPAQUE_TYPES)
+    return issubclass(kind, _OPAQUE_TYPES)
