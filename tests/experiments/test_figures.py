@@ -29,7 +29,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 def observations() -> spiral.Observations:
     fine = torch.linspace(0.0, 25.0, 397)
     states = torch.stack((fine.cos(), fine.sin()), dim=1)
-    return spiral.Observations(fine[::4], states[::4], fine)
+    return spiral.Observations(states[::4], fine, states)
 
 
 def history(epochs: int, observations: spiral.Observations) -> list[spiral.Epoch]:

@@ -38,7 +38,7 @@ SEEDS = range(5)
 # the flow runs away from some seeds.
 PLAIN = 1.0
 GAIN = 0.1
-RECIPES: Mapping[str, float] = {"plain layers": PLAIN, "weights a tenth of the parameters": GAIN}
+RECIPES: Mapping[str, float] = {"plain layers": PLAIN, "weights a tenth": GAIN}
 
 # The recipe that works best holds Φ at zero on the boundary; Adam finds the valley, L-BFGS its floor.
 STEPS_PER_EPOCH = 20  # of Adam, or iterations of L-BFGS

@@ -4,11 +4,19 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as TimeLeftColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 # Where no bar can be drawn, in a file or a pipe, a line is printed this often, in seconds.
 _EVERY = 10.0
+
+
+class _Times(ProgressColumn):
+    """How long it took and will take: "1:20, 0:45 left"."""
+
+    def render(self, task: Task) -> Text:
+        """The text of a task."""
+        return Text(f"{_clock(task.elapsed)}, {_clock(task.time_remaining)} left", style="cyan")
 
 
 class Bar:
@@ -42,13 +50,10 @@ class Bar:
         self._console = console
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
+            BarColumn(bar_width=None),
             TextColumn("{task.fields[text]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("elapsed,"),
-            TimeLeftColumn(elapsed_when_finished=False),
-            TextColumn("left"),
+            _Times(),
+            expand=True,
             console=console,
         )
         self._task = self._progress.add_task(
@@ -71,9 +76,11 @@ class Bar:
         task = self._progress.tasks[0]
         if not self._console.is_terminal and (task.elapsed or 0.0) >= self._next_line:
             self._next_line = (task.elapsed or 0.0) + _EVERY
-            left = "" if task.time_remaining is None else f", {task.time_remaining:.0f} s left"
             self._console.print(
-                f"{self._title}: {self._text(loss)}, {task.elapsed:.0f} s elapsed{left}", markup=False
+                f"{self._title}: {self._text(loss)}, {_clock(task.elapsed)} elapsed, "
+                f"{_clock(task.time_remaining)} left",
+                markup=False,
+                soft_wrap=True,
             )
 
     def _text(self, loss: float | None) -> str:
@@ -82,4 +89,11 @@ class Bar:
         text = f"{self._unit} {min(before // self._each + 1, self._total)}/{self._total}"
         if self._inner:
             text += f", {self._inner} {before % self._each + 1 if self._count else 0}/{self._each}"
-        return text if loss is None else f"{text}, loss {loss:.2e}"
+        return text if loss is None else f"{text}, loss {loss:.1e}"
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "–:––"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

@@ -7,6 +7,7 @@ observations, each solved from its first observation. The experiment is that of 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ SEGMENT_LENGTH = 10
 INITIAL_SCALE = 0.1
 
 Solve = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Matrix = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Setting:
         updates_per_epoch: How many make an epoch.
     """
 
-    matrix: tuple[tuple[float, float], tuple[float, float]]
+    matrix: Matrix
     noise: float
     learning_rate: float
     updates_per_epoch: int
@@ -103,17 +105,7 @@ class Epoch:
 
 def observe(setting: Setting = PLAIN, seed: int = 0) -> Observations:
     """Solves the true dynamics in float64 to ten digits, adds the noise, and rounds to float32."""
-    matrix = setting.truth
-    fine_times = torch.linspace(0.0, END, (OBSERVATIONS - 1) * TIMES_PER_OBSERVATION + 1, dtype=torch.float64)
-    # One engine whatever the caller chose, so that every engine is trained on the same bits.
-    with torch.no_grad(), flashode.use_engine("eager"):
-        curve = flashode.odeint(
-            lambda t, z: matrix @ z,
-            torch.tensor(START, dtype=torch.float64),
-            fine_times,
-            rtol=1e-10,
-            atol=1e-12,
-        )
+    fine_times, curve = _solved(setting.matrix)
     observed = curve[::TIMES_PER_OBSERVATION]
     if setting.noise > 0.0:
         random = torch.Generator().manual_seed(seed)
@@ -121,6 +113,18 @@ def observe(setting: Setting = PLAIN, seed: int = 0) -> Observations:
             observed.shape, dtype=torch.float64, generator=random
         )
     return Observations(observed.float(), fine_times.float(), curve.float())
+
+
+@cache
+def _solved(matrix: Matrix) -> tuple[Tensor, Tensor]:
+    """The fine times, and the true states there."""
+    fine_times = torch.linspace(0.0, END, (OBSERVATIONS - 1) * TIMES_PER_OBSERVATION + 1, dtype=torch.float64)
+    truth = torch.tensor(matrix, dtype=torch.float64)
+    start = torch.tensor(START, dtype=torch.float64)
+    # One engine whatever the caller chose, so that every engine is trained on the same bits.
+    with torch.no_grad(), flashode.use_engine("eager"):
+        curve = flashode.odeint(lambda t, z: truth @ z, start, fine_times, rtol=1e-10, atol=1e-12)
+    return fine_times, curve
 
 
 def make_field(seed: int, kind: Callable[[], nn.Module] = LinearField) -> nn.Module:

@@ -34,8 +34,8 @@ def run(
 ) -> None:
     """Learn the density of two circles by a continuous normalizing flow."""
     earlier = resuming.Earlier.at(resume, "cnf")
-    epochs = earlier.epochs(epochs, cnf.EPOCHS)
     seed = earlier.settled("seed", seed, SEED)
+    epochs = earlier.epochs(epochs, cnf.EPOCHS)
     training = cnf.begin(seed)
     earlier.restore(_DENSITY, training)
     history = earlier.history(cnf.Epoch)

@@ -36,8 +36,8 @@ def run(
 ) -> None:
     """Learn spirals from noisy pieces by a latent ODE, and continue them."""
     earlier = resuming.Earlier.at(resume, "latent")
-    epochs = earlier.epochs(epochs, latent.EPOCHS)
     seed = earlier.settled("seed", seed, SEED)
+    epochs = earlier.epochs(epochs, latent.EPOCHS)
     training = latent.begin(seed)
     earlier.restore(_MODEL, training)
     history = earlier.history(latent.Epoch)

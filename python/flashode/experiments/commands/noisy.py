@@ -71,9 +71,9 @@ def run_noisy(
 ) -> None:
     """Trains both fields of one seed for the panels, then every variant over ten seeds."""
     earlier = resuming.Earlier.at(resume, "noisy spiral")
-    epochs = earlier.epochs(epochs, noisy.EPOCHS)
     noise = earlier.settled("noise", noise, noisy.NOISE)
     seed = earlier.settled("seed", seed, SEED)
+    epochs = earlier.epochs(epochs, noisy.EPOCHS)
     setting = noisy.setting_of(noise)
     trainings = {name: noisy.begin(name, setting, seed) for name in noisy.FIELDS}
     for name, training in trainings.items():
@@ -154,7 +154,7 @@ class _Study:
                 inner="update",
                 each=self.epochs * noisy.SETTING.updates_per_epoch,
                 done=had,
-                title=f"{name}, rate {rate:g}",
+                title=f"{name}, {rate:g}",
             ) as bar:
                 for seed in noisy.SEEDS[had:]:
                     trial = noisy.trial(
@@ -173,7 +173,7 @@ class _Study:
             inner="update",
             each=noisy.LONG * noisy.SETTING.updates_per_epoch,
             done=len(ways),
-            title="the layer's ways to A",
+            title="ways to A",
         ) as bar:
             for rate, level in wanted[len(ways) :]:
                 ways.append(noisy.way(rate, level, bar.update))
@@ -185,12 +185,12 @@ class _Study:
         errors = self.found.errors
         had = sum(map(len, errors.values()))
         with self.own.bar(
-            unit="tolerance",
+            unit="run",
             total=len(wanted),
             inner="update",
             each=self.epochs * noisy.SETTING.updates_per_epoch,
             done=had,
-            title="the solver's tolerances",
+            title="tolerances",
         ) as bar:
             for rate, rtol in wanted[had:]:
                 errors.setdefault(rate, {})[rtol] = noisy.error_at(

@@ -71,9 +71,9 @@ def run(
         run_noisy(engine, epochs, noise, out or Path("results/noisy"), seed, resume)
         return
     earlier = resuming.Earlier.at(resume, "spiral")
-    epochs = earlier.epochs(epochs, EPOCHS)
     adjoint = earlier.settled("adjoint", adjoint, False)
     seed = earlier.settled("seed", seed, SEED)
+    epochs = earlier.epochs(epochs, EPOCHS)
     words = ("spiral", "--compare") if compare else ("spiral",)
     settings = {"epochs": epochs, "adjoint": adjoint, "seed": seed}
     command = Command(words, out or Path("results/spiral"), engine, resume, settings)

@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from torch import Tensor
 
 from flashode.experiments import poisson
@@ -30,14 +30,19 @@ def draw_panels(panels: Mapping[str, Mapping[int, Tensor]], exact: Tensor, path:
     """
     columns = 1 + max(len(shown) for shown in panels.values())
     with style():
-        figure = Figure(figsize=(1.6 * columns + 0.9, 1.85 * len(panels) + 0.3))
+        figure = Figure(figsize=(1.6 * columns + 0.9, 1.65 * len(panels) + 0.4))
         grid = figure.subplots(len(panels), columns, squeeze=False, sharex=True, sharey=True)
         for row, (recipe, shown) in zip(grid, panels.items(), strict=True):
             for axes, (number, potential) in zip(row, sorted(shown.items()), strict=False):
                 _draw(axes, potential, f"step {number}", _scale(exact))
+                span = f"{float(potential.min()):.2g} … {float(potential.max()):.2g}".replace("-", "−")
+                axes.set_title(span, loc="right", color=QUIET, fontsize=7)
             image = _draw(row[-1], exact, "finite differences", _scale(exact))
-            row[0].set_ylabel(recipe)
-        figure.colorbar(image, ax=grid, label="Φ", extend="both", aspect=30, pad=0.01)
+            row[0].set_ylabel(f"{recipe}\ny")
+        for axes in grid[-1]:
+            axes.set_xlabel("x")
+        bar = figure.colorbar(image, ax=grid, extend="both", aspect=30, pad=0.01)
+        bar.set_label("Φ", rotation=0)
         return save(figure, path)
 
 
@@ -45,14 +50,20 @@ def draw_error(found: Tensor, exact: Tensor, path: Path) -> Path:
     """The potential and the reference on one scale of colours, and their difference on its own."""
     difference = found - exact
     with style():
-        figure = Figure(figsize=(7.4, 2.5))
+        figure = Figure(figsize=(7.4, 2.3))
         grid = figure.subplots(1, 3, sharex=True, sharey=True)
         _draw(grid[0], found, "neural ODE", _scale(exact))
         image = _draw(grid[1], exact, "finite differences", _scale(exact))
-        figure.colorbar(image, ax=grid[:2], label="Φ", aspect=25, pad=0.02)
+        figure.colorbar(image, ax=grid[:2], shrink=0.85, aspect=20, pad=0.02).set_label("Φ", rotation=0)
         error = poisson.relative_error(found, exact)
         image = _draw(grid[2], difference, f"difference, {error:.2%} in L2", float(difference.abs().max()))
-        figure.colorbar(image, ax=grid[2], aspect=25, pad=0.02, ticks=MaxNLocator(5), format="%.0e")
+        powers = ScalarFormatter(useMathText=True)
+        figure.colorbar(
+            image, ax=grid[2], shrink=0.85, aspect=20, pad=0.02, ticks=MaxNLocator(5), format=powers
+        )
+        for axes in grid:
+            axes.set_xlabel("x")
+        grid[0].set_ylabel("y")
         return save(figure, path)
 
 
@@ -61,13 +72,14 @@ def draw_convergence(
 ) -> Path:
     """Both losses of each recipe from several seeds, and the residual of the best recipe."""
     with style():
-        figure = Figure(figsize=(7.4, 2.9))
+        figure = Figure(figsize=(7.4, 3.0))
         grid = figure.subplots(1, len(recipes) + 1)
         for axes, (recipe, histories) in zip(grid, recipes.items(), strict=False):
             _draw_losses(axes, histories)
             axes.set_title(recipe, loc="left", fontsize=8)
         grid[0].set_ylabel("mean square")
-        grid[0].legend()
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=4)
         last = grid[-1]
         last.semilogy(best, color=PREDICTION, linewidth=0.8)
         last.set_title("best recipe: residual", loc="left", fontsize=8)
@@ -123,6 +135,8 @@ def _draw(axes: Axes, field: Tensor, title: str, limit: float) -> QuadMesh:
         vmax=limit,
     )
     axes.set_title(title, loc="left")
-    axes.set(xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
+    axes.set_xticks((0.0, 0.5, 1.0), ("0", "0.5", "1"))
+    axes.set_yticks((0.0, 0.5, 1.0), ("0", "0.5", "1"))
+    axes.set_aspect("equal")
     axes.grid(visible=False)
     return image
