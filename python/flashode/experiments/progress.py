@@ -5,6 +5,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 # Where no bar can be drawn, in a file or a pipe, a line is printed this often, in seconds.
@@ -52,7 +53,7 @@ class Bar:
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[text]}", markup=False),
-            _Times(),
+            _Times(table_column=Column(no_wrap=True)),
             expand=True,
             console=console,
         )
