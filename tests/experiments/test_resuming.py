@@ -175,6 +175,8 @@ _DENSITY = ("trainings", "density")
         (_set({"width": 32}, *_DENSITY, "config"), "config {'width': 32}; accepted is config {'width': 64}"),
         (_set("Potential", *_DENSITY, "class"), "class Potential; accepted is class Density"),
         (_set("latent", "experiment"), "of the experiment latent; accepted is cnf"),
+        (_forget("findings", "epochs"), "0 entries of 1 epochs"),
+        (_set([{}], "findings", "epochs"), "is damaged: its findings"),
         (_forget("format"), "is not what an experiment saved"),
         (_forget("trainings"), "is damaged"),
         (_forget("trainings", "density"), "has no training"),

@@ -78,7 +78,7 @@ def run_noisy(
     trainings = {name: noisy.begin(name, setting, seed) for name in noisy.FIELDS}
     for name, training in trainings.items():
         earlier.restore(name, training)
-    found = Found.of(earlier.saved.findings, alike=earlier.saved.settings.get("epochs") == epochs)
+    found = earlier.found(partial(Found.of, alike=earlier.saved.settings.get("epochs") == epochs))
     settings = {"epochs": epochs, "noise": noise, "seed": seed}
     command = Command(("spiral", "--noisy"), out, engine, resume, settings)
     with session("noisy spiral", command, metrics=earlier.saved.metrics) as own:

@@ -85,11 +85,12 @@ def run(
     epochs = earlier.epochs(epochs, poisson.EPOCHS)
     training = poisson.begin_best(seed, earlier.epoch)
     earlier.restore(_BEST, training)
-    found = Found.of(earlier.saved.findings)
+    found = earlier.found(Found.of)
     command = Command(("poisson",), out, engine, resume, {"epochs": epochs, "seed": seed})
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     with session("poisson", command, ("scipy",), earlier.saved.metrics) as own:
         own.note(
-            engine=results.engine_of(training.model.flow, torch.zeros(8, poisson.WIDTH).double(), _times()),
+            engine=results.engine_of(training.model.flow, torch.zeros(8, poisson.WIDTH).double(), ends),
             published={
                 "source": CITATION,
                 "boundary": poisson.PUBLISHED_BOUNDARY,
@@ -107,10 +108,6 @@ def run(
         best = poisson.shown(training.model)
         _conclude(own, found, best, exact)
         own.leave(_page(own, found, best, exact))
-
-
-def _times() -> Tensor:
-    return torch.tensor([0.0, 1.0], dtype=torch.float64)
 
 
 def _as_published(own: Session, recipe: str, training: Training[Potential], found: Found, seed: int) -> None:

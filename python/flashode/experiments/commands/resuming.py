@@ -15,7 +15,7 @@ from flashode.experiments.session import tell
 from flashode.experiments.training import DoesNotFit, Training
 
 _Value = TypeVar("_Value", int, float, bool)
-_Epoch = TypeVar("_Epoch")
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -85,20 +85,40 @@ class Earlier:
         return wanted
 
     def restore(self, name: str, training: Training[Any]) -> None:
-        """Lets a new training go on from the one of a name, if the file has it.
+        """Lets a new training go on from the one of a name, if there is a file.
 
         Raises:
-            typer.BadParameter: If that is of another model.
+            typer.BadParameter: If the file has none of the name, or one of another model.
         """
-        if name not in self.saved.trainings:
-            if self.path is not None and self.saved.trainings == {}:
-                raise typer.BadParameter(f"{self.path} has no training", param_hint="'--resume'")
+        if self.path is None:
             return
+        if name not in self.saved.trainings:
+            raise typer.BadParameter(f"{self.path} has no training of the {name}", param_hint="'--resume'")
         try:
             training.restore(self.saved.trainings[name])
         except DoesNotFit as error:
             raise typer.BadParameter(f"{self.path} has {error}", param_hint="'--resume'") from error
 
-    def history(self, of: Callable[..., _Epoch]) -> list[_Epoch]:
-        """The history that the file has, each epoch made by its class; empty without a file."""
-        return [of(**epoch) for epoch in self.saved.findings.get("epochs", [])]
+    def found(self, of: Callable[[dict[str, Any]], _Found]) -> _Found:
+        """What the file has found, as `of` makes it of the findings; there are none without a file.
+
+        Raises:
+            typer.BadParameter: If it cannot.
+        """
+        try:
+            return of(self.saved.findings)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise typer.BadParameter(
+                f"{self.path} is damaged: its findings ({error})", param_hint="'--resume'"
+            ) from error
+
+    def history(self, of: Callable[..., _Found]) -> list[_Found]:
+        """Each epoch, made by its class; none without a file."""
+
+        def epochs(findings: dict[str, Any]) -> list[_Found]:
+            history = [of(**epoch) for epoch in findings.get("epochs", [])]
+            if self.path is not None and len(history) != self.epoch + 1:
+                raise ValueError(f"{len(history)} entries of {self.epoch} epochs and the start")
+            return history
+
+        return self.found(epochs)

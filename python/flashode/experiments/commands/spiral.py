@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from torch import Tensor, nn
+from torch import nn
 
 import flashode
 from flashode.experiments import noisy, page, results, spiral
@@ -133,32 +133,24 @@ def _compare(own: Session, epochs: int, adjoint: bool, seed: int) -> None:
     took: dict[str, float] = {}
     last: dict[str, float] = {}
     for library in (flashode, torchdiffeq):
-
-        def solve(field: nn.Module, y0: Tensor, t: Tensor, library: object = library) -> Tensor:
-            states: Tensor = getattr(library, name)(field, y0, t)
-            return states
-
-        observations = spiral.observe()
-
-        def train(
-            epochs: int, title: str, solve: spiral.Solve = solve, observed: spiral.Observations = observations
-        ) -> float:
-            with _bar(own, epochs, title=title) as bar:
-                *_, epoch = spiral.train(
-                    spiral.begin(seed), observed, epochs=epochs, solve=solve, on_update=bar.update
-                )
-            return epoch.loss
-
-        title = f"spiral, {library.__name__}"
-        train(1, f"{title}, to warm up")
+        solve, title = getattr(library, name), f"spiral, {library.__name__}"
+        _loss_after(own, 1, seed, solve, f"{title}, to warm up")
         began = time.perf_counter()
-        last[library.__name__] = train(epochs, title)
+        last[library.__name__] = _loss_after(own, epochs, seed, solve, title)
         took[library.__name__] = time.perf_counter() - began
     own.note(
         compared_seconds=took,
         compared_loss=last,
         times_as_fast=took[_PEER] / took["flashode"],
     )
+
+
+def _loss_after(own: Session, epochs: int, seed: int, solve: spiral.Solve, title: str) -> float:
+    with _bar(own, epochs, title=title) as bar:
+        *_, last = spiral.train(
+            spiral.begin(seed), spiral.observe(), epochs=epochs, solve=solve, on_update=bar.update
+        )
+    return last.loss
 
 
 def _report(metrics: dict[str, object]) -> None:
