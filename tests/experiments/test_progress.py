@@ -1,5 +1,6 @@
 """Every phase is under a bar, which counts what it says and tells how long it will take."""
 
+import html
 import io
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +10,9 @@ from rich.console import Console
 
 from flashode.experiments import noisy, page, progress, session
 from flashode.experiments.progress import Bar
+from flashode.experiments.published import CITATION
 from flashode.experiments.session import Session
-from small_experiments import EXPERIMENTS, make_small, succeed
+from small_experiments import EXPERIMENTS, make_small, read_metrics, succeed
 
 
 def text_of(bar: Bar) -> str:
@@ -139,6 +141,16 @@ def test_the_page_states_what_it_depends_on(tmp_path: Path, monkeypatch: pytest.
     assert "<td>2020-01-02T03:04:05+00:00</td>" in text
     assert "<td>native</td>" in text
     assert f"flashode cnf --epochs 1 --seed 7 --engine auto --out {tmp_path}" in text
+
+
+@pytest.mark.parametrize("words", [("spiral",), ("spiral", "--noisy"), ("poisson",)], ids=" ".join)
+def test_what_is_called_published_has_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    make_small(monkeypatch)
+    succeed(*words, "--epochs", "2", out=tmp_path)
+    assert read_metrics(tmp_path)["published"]["source"] == CITATION
+    assert CITATION in html.unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
 
 
 class _Then:

@@ -104,6 +104,7 @@ def _train(
     own.note(
         engine=results.engine_of(field, observations.states[0], observations.times),
         gradients="continuous adjoint" if adjoint else "discrete adjoint",
+        published={"source": CITATION, "epochs": spiral.PUBLISHED_EPOCHS},
     )
     with _bar(own, epochs, done=training.epoch) as bar:
         for epoch in spiral.train(training, observations, epochs=epochs, solve=solve, on_update=bar.update):
