@@ -27,8 +27,12 @@ def test_densities_integrate_to_one(pixels: torch.Tensor) -> None:
         for parameter in density.parameters():
             parameter.mul_(1.5)
         learned = density.log_density(pixels)
+        halfway = density.log_density(pixels, 0.5)
     assert not torch.allclose(learned, cnf.log_normal(pixels), atol=0.1)
+    assert not torch.allclose(halfway, learned, atol=0.1)
     assert _mass(learned) == pytest.approx(1.0, abs=2e-2)
+    assert _mass(halfway) == pytest.approx(1.0, abs=2e-2)
+    assert torch.equal(density.log_density(pixels, 0.0), cnf.log_normal(pixels))
 
 
 def test_what_is_held_out_is_not_trained_on() -> None:
@@ -50,12 +54,12 @@ def test_the_data_has_the_true_density() -> None:
 
 def test_training_raises_the_likelihood_of_points_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cnf, "UPDATES_PER_EPOCH", 40)
-    density = cnf.make_density(0)
+    training = cnf.begin(0)
     with flashode.use_engine("native"):
-        history = list(cnf.train(density, epochs=2, seed=0))
+        history = list(cnf.train(training, cnf.held_out(0), epochs=2))
     assert [epoch.number for epoch in history] == [0, 1, 2]
     assert history[-1].log_likelihood > history[0].log_likelihood + 0.1
-    sample = density.sample(10, torch.Generator().manual_seed(0), cnf.PANEL_TIMES)
+    sample = training.model.sample(10, torch.Generator().manual_seed(0), cnf.PANEL_TIMES)
     assert sample.shape == (len(cnf.PANEL_TIMES), 10, 2)
 
 

@@ -43,6 +43,7 @@ def test_spiral_writes_figures_and_metrics(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "loss.png",
         "metrics.json",
+        "model.pt",
         "report.html",
         "trajectories.png",
     }
@@ -118,7 +119,7 @@ def test_failed_solve_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def _wrote(folder: Path, *pictures: str) -> dict[str, object]:
     """The metrics, after a look at the pictures and the page."""
-    assert {path.name for path in folder.iterdir()} == {*pictures, "metrics.json", "report.html"}
+    assert {path.name for path in folder.iterdir()} == {*pictures, "metrics.json", "model.pt", "report.html"}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count('<img src="data:image/png;base64,') == len(pictures)
     assert all((folder / picture).read_bytes().startswith(PNG) for picture in pictures)
@@ -172,10 +173,15 @@ def test_options_that_do_not_go_together(tmp_path: Path, arguments: tuple[str, .
 
 def test_poisson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("scipy", reason="scipy is not installed")
-    for name, value in {"PUBLISHED_STEPS": 3, "PANEL_STEPS": (1, 3), "WARM_UP": 2, "ITERATIONS": 3}.items():
+    for name, value in {
+        "PUBLISHED_STEPS": 3,
+        "PANEL_STEPS": (1, 3),
+        "STEPS_PER_EPOCH": 3,
+        "WARM_UP_EPOCHS": 1,
+    }.items():
         monkeypatch.setattr(poisson, name, value)
     monkeypatch.setattr(poisson, "SEEDS", range(2))
-    result = invoke("poisson", "--out", str(tmp_path))
+    result = invoke("poisson", "--epochs", "2", "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
     metrics = _wrote(tmp_path, "panels.png", "convergence.png", "error.png")
     assert metrics["engine"] == "native"

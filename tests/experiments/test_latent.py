@@ -44,10 +44,10 @@ def test_the_bound_is_that_of_a_model_that_knows_everything() -> None:
 
 def test_training_raises_the_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latent, "UPDATES_PER_EPOCH", 15)
-    model = latent.make_model(0)
+    training, test = latent.begin(0), latent.held_out(0)
     with flashode.use_engine("native"):
-        history = list(latent.train(model, epochs=2, seed=0))
-        predicted = latent.predict(model, latent.held_out(0))
+        history = list(latent.train(training, latent.data(0)[0], test, epochs=2))
+        predicted = latent.predict(training.model, test)
     assert [epoch.number for epoch in history] == [0, 1, 2]
     assert history[-1].evidence > history[0].evidence
     assert history[-1].within < history[0].within

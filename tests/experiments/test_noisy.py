@@ -11,7 +11,6 @@ from flashode.experiments import noisy, spiral
 
 def test_noise_has_the_deviation_asked_for() -> None:
     observations = spiral.observe(noisy.setting_of(0.3), seed=1)
-    assert observations.clean is not None
     noise = observations.states - observations.truth
     assert float(noise.std()) == pytest.approx(0.3, rel=0.15)
     assert torch.equal(observations.states, spiral.observe(noisy.setting_of(0.3), seed=1).states)
@@ -46,16 +45,23 @@ def test_late_observations_tell_nothing() -> None:
 
 @pytest.mark.parametrize("field", list(noisy.FIELDS))
 def test_fields_train(field: str) -> None:
+    setting = noisy.setting_of(0.01, 0.01)
     with flashode.use_engine("native"):
-        run = list(noisy.train(field, noisy.setting_of(0.01, 0.01), 0, epochs=2))
-    losses = [epoch.loss for epoch, _, _ in run]
-    assert len(losses) == 3
-    assert losses[-1] < 0.5 * losses[0]
-    assert (run[-1][0].matrix is None) == (field != "2×2 layer")
+        run = list(
+            spiral.train(
+                noisy.begin(field, setting, 0),
+                spiral.observe(setting, 0),
+                epochs=2,
+                solve=flashode.odeint,
+                setting=setting,
+            )
+        )
+    assert len(run) == 3
+    assert run[-1].loss < 0.5 * run[0].loss
+    assert (run[-1].matrix is None) == (field != "2×2 layer")
 
 
 def test_the_layer_arrives_where_adam_can_reach() -> None:
     with flashode.use_engine("native"):
-        run = noisy.train("2×2 layer", noisy.setting_of(noisy.NOISE, 0.01), 0)
-        losses = tuple(epoch.loss for epoch, _, _ in run)
-    assert noisy.Trial("2×2 layer", 0, 0.01, losses).arrived
+        trial = noisy.trial("2×2 layer", 0.01, 0, noise=noisy.NOISE, epochs=noisy.EPOCHS)
+    assert trial.arrived

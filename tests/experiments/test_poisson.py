@@ -69,11 +69,11 @@ def test_sixty_steps_reach_what_was_published() -> None:
 def test_the_best_recipe_finds_the_solution(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("scipy", reason="scipy is not installed")
     # A quarter of it, in a quarter of the time.
-    monkeypatch.setattr(poisson, "WARM_UP", poisson.WARM_UP // 4)
-    monkeypatch.setattr(poisson, "ITERATIONS", poisson.ITERATIONS // 4)
-    potential = poisson.make_potential(0, torch.float64, held=True)
+    monkeypatch.setattr(poisson, "STEPS_PER_EPOCH", poisson.STEPS_PER_EPOCH // 4)
+    training = poisson.begin_best(0)
+    potential = training.model
     with flashode.use_engine("native"):
-        history = poisson.train_best(potential)
+        history = [loss for epoch in poisson.train_best(training, epochs=poisson.EPOCHS) for loss in epoch]
     assert history[-1] < 1e-2 * history[0]
     assert poisson.boundary(potential, poisson.Collocation.of(torch.float64)).item() == 0.0
     assert poisson.relative_error(poisson.shown(potential), poisson.reference()) < 0.01

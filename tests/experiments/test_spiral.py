@@ -17,8 +17,7 @@ def observations() -> spiral.Observations:
 def run(
     observations: spiral.Observations, *, seed: int, epochs: int, mode: str = "discrete"
 ) -> list[spiral.Epoch]:
-    field = spiral.make_field(seed)
-    return list(spiral.train(field, observations, epochs=epochs, seed=seed, solve=SOLVES[mode]))
+    return list(spiral.train(spiral.begin(seed), observations, epochs=epochs, solve=SOLVES[mode]))
 
 
 def test_observations_are_the_exact_solution(observations: spiral.Observations) -> None:
@@ -28,7 +27,10 @@ def test_observations_are_the_exact_solution(observations: spiral.Observations) 
     # half a unit in the last place of float32 below 2, and what the solve to ten digits may add
     torch.testing.assert_close(observations.states.double(), exact, rtol=0, atol=2**-24 + 1e-8)
     torch.testing.assert_close(observations.times.double(), times, rtol=2**-24, atol=0)
-    assert torch.equal(observations.fine_times[:: spiral.TIMES_PER_OBSERVATION], observations.times)
+    assert torch.equal(observations.truth, observations.states)
+    fine = observations.fine_times.double()
+    curve = torch.matrix_exp(matrix * fine[:, None, None]) @ torch.ones(2, dtype=torch.float64)
+    torch.testing.assert_close(observations.curve.double(), curve, rtol=0, atol=1e-5)
 
 
 def test_same_seed_same_field_and_the_global_stream_is_untouched() -> None:
@@ -67,12 +69,12 @@ def test_engines_train_alike(observations: spiral.Observations, mode: str) -> No
 
 
 def test_updates_are_counted_and_evaluations_too(observations: spiral.Observations) -> None:
-    field, losses = spiral.make_field(0), []
+    training, losses = spiral.begin(0), []
     with flashode.use_engine("native"):
         for _ in spiral.train(
-            field, observations, epochs=2, seed=0, solve=flashode.odeint, on_update=losses.append
+            training, observations, epochs=2, solve=flashode.odeint, on_update=losses.append
         ):
             pass
     assert len(losses) == 2 * spiral.PLAIN.updates_per_epoch
     # Each of 16 updates and three predictions begins with two evaluations and takes a dopri5 step of six.
-    assert field.nfe >= 19 * 8
+    assert training.model.nfe >= 19 * 8

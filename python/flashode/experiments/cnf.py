@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode
+from flashode.experiments.training import Training, annealed
 from flashode.transforms import with_divergence
 
 RADII = (1.0, 2.0)
@@ -33,12 +34,12 @@ PANEL_TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 class Velocity(nn.Module):
-    """f(t, y) by a perceptron 3-64-64-2 with tanh, which sees the time beside the point."""
+    """f(t, y) by a perceptron 3-width-width-2 with tanh, which sees the time beside the point."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(3, WIDTH), nn.Tanh(), nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 2)
+            nn.Linear(3, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 2)
         )
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
@@ -49,18 +50,24 @@ class Velocity(nn.Module):
 
 
 class Density(nn.Module):
-    """A density of points in the plane, as a flow of the normal one."""
+    """A density of points in the plane, as a flow of the normal one.
 
-    def __init__(self) -> None:
+    Args:
+        width: Of the velocity's hidden layers.
+    """
+
+    def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
-        self.velocity = Velocity()
+        self.velocity = Velocity(width)
         self._augmented = with_divergence(self.velocity)
 
-    def log_density(self, points: Tensor) -> Tensor:
-        """The logarithm of the density at points (B, 2), of shape (B,)."""
+    def log_density(self, points: Tensor, time: float = 1.0) -> Tensor:
+        """The logarithm of the density that the flow has made by a time, at points (B, 2), of shape (B,)."""
+        if time == 0.0:
+            return log_normal(points)
         start = (points, points.new_zeros(len(points), 1))
         y, change = flashode.odeint(
-            self._augmented, start, torch.tensor([1.0, 0.0]), method="dopri5", rtol=TOLERANCE, atol=TOLERANCE
+            self._augmented, start, torch.tensor([time, 0.0]), method="dopri5", rtol=TOLERANCE, atol=TOLERANCE
         )
         log_density: Tensor = log_normal(y[-1]) - change[-1, :, 0]
         return log_density
@@ -132,32 +139,42 @@ def held_out(seed: int) -> Tensor:
     return draw(HELD_OUT_POINTS, torch.Generator().manual_seed(seed ^ HELD_OUT))
 
 
+def begin(seed: int) -> Training[Density]:
+    """The training of a seed, which chooses weights and points, before its first epoch."""
+    density = make_density(seed)
+    optimizer = torch.optim.Adam(density.parameters(), lr=LEARNING_RATE)
+    schedule = annealed(optimizer, EPOCHS * UPDATES_PER_EPOCH)
+    return Training(density, {"width": WIDTH}, optimizer, torch.Generator().manual_seed(seed), schedule)
+
+
 def train(
-    density: Density, *, epochs: int, seed: int, on_update: Callable[[float], None] = lambda loss: None
+    training: Training[Density],
+    test: Tensor,
+    *,
+    epochs: int,
+    on_update: Callable[[float], None] = lambda loss: None,
 ) -> Iterator[Epoch]:
     """Maximises the likelihood of fresh points; yields the start and each epoch.
 
     Args:
-        density: Trained in place.
-        epochs: How many times 100 updates.
-        seed: Of the points.
+        training: Of the density; one that has had epochs goes on.
+        test: Points held out.
+        epochs: How many times 100 updates there are to be, with those that it has had.
         on_update: Called after each update with the loss that it was made from, minus the mean
-        log-likelihood.
+            log-likelihood.
     """
-    random = torch.Generator().manual_seed(seed)
-    test = held_out(seed)
-    optimizer = torch.optim.Adam(density.parameters(), lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * UPDATES_PER_EPOCH)
-    yield Epoch(0, _mean(density, test))
-    for number in range(1, epochs + 1):
+    density = training.model
+    if training.epoch == 0:
+        yield Epoch(0, _mean(density, test))
+    while training.epoch < epochs:
         for _ in range(UPDATES_PER_EPOCH):
-            optimizer.zero_grad()
-            loss = -density.log_density(draw(BATCH, random)).mean()
+            training.optimizer.zero_grad()
+            loss = -density.log_density(draw(BATCH, training.random)).mean()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+            training.step()
             on_update(loss.item())
-        yield Epoch(number, _mean(density, test))
+        training.epoch += 1
+        yield Epoch(training.epoch, _mean(density, test))
 
 
 def _mean(density: Density, points: Tensor) -> float:

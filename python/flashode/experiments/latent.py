@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode
+from flashode.experiments.training import Training, annealed
 
 SPIRALS = 500
 TURNS = 3.0
@@ -74,33 +75,39 @@ def draw(count: int, random: torch.Generator) -> Spirals:
 
 
 class Dynamics(nn.Module):
-    """dz/dt by a perceptron 4-20-20-4 with ELU."""
+    """dz/dt by a perceptron with two hidden layers and ELU."""
 
-    def __init__(self) -> None:
+    def __init__(self, latent: int, hidden: int) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(LATENT, HIDDEN),
+            nn.Linear(latent, hidden),
             nn.ELU(),
-            nn.Linear(HIDDEN, HIDDEN),
+            nn.Linear(hidden, hidden),
             nn.ELU(),
-            nn.Linear(HIDDEN, LATENT),
+            nn.Linear(hidden, latent),
         )
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
-        """The rate of latent states (B, 4)."""
+        """The rate of latent states (B, latent)."""
         rate: Tensor = self.net(z)
         return rate
 
 
 class LatentODE(nn.Module):
-    """Reads pieces, and predicts points at any time."""
+    """Reads pieces, and predicts points at any time.
 
-    def __init__(self) -> None:
+    Args:
+        latent: Dimensions of the latent state.
+        hidden: Width of the hidden layers.
+        memory: Width of the recurrent network.
+    """
+
+    def __init__(self, latent: int = LATENT, hidden: int = HIDDEN, memory: int = MEMORY) -> None:
         super().__init__()
-        self.reader = nn.GRU(2, MEMORY, batch_first=True)
-        self.distribution = nn.Linear(MEMORY, 2 * LATENT)
-        self.dynamics = Dynamics()
-        self.points = nn.Sequential(nn.Linear(LATENT, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2))
+        self.reader = nn.GRU(2, memory, batch_first=True)
+        self.distribution = nn.Linear(memory, 2 * latent)
+        self.dynamics = Dynamics(latent, hidden)
+        self.points = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, 2))
 
     def encode(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of the latent state at the start of pieces, (B, 4) each."""
@@ -169,33 +176,51 @@ def held_out(seed: int) -> Spirals:
     return draw(SPIRALS, torch.Generator().manual_seed(seed ^ HELD_OUT))
 
 
+def data(seed: int) -> tuple[Spirals, torch.Generator]:
+    """Spirals to train on, and the generator that drew them, for what training draws."""
+    random = torch.Generator().manual_seed(seed)
+    return draw(SPIRALS, random), random
+
+
+def begin(seed: int) -> Training[LatentODE]:
+    """The training of a seed, which chooses weights, data and all that is drawn, before its first epoch."""
+    model = make_model(seed)
+    config = {"latent": LATENT, "hidden": HIDDEN, "memory": MEMORY}
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    return Training(model, config, optimizer, data(seed)[1], annealed(optimizer, EPOCHS * UPDATES_PER_EPOCH))
+
+
 def train(
-    model: LatentODE, *, epochs: int, seed: int, on_update: Callable[[float], None] = lambda loss: None
+    training: Training[LatentODE],
+    spirals: Spirals,
+    test: Spirals,
+    *,
+    epochs: int,
+    on_update: Callable[[float], None] = lambda loss: None,
 ) -> Iterator[Epoch]:
     """Maximises the evidence; yields the start and each epoch.
 
     Args:
-        model: Trained in place.
-        epochs: How many times 50 updates.
-        seed: Of the data and of what is drawn in training.
+        training: Of the model; one that has had epochs goes on.
+        spirals: What it is trained on.
+        test: Spirals held out.
+        epochs: How many times 50 updates there are to be, with those that it has had.
         on_update: Called after each update with the loss that it was made from, minus the evidence.
     """
-    random = torch.Generator().manual_seed(seed)
-    spirals, test = draw(SPIRALS, random), held_out(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * UPDATES_PER_EPOCH)
-    yield _evaluate(model, test, 0)
-    for number in range(1, epochs + 1):
+    model, random = training.model, training.random
+    if training.epoch == 0:
+        yield _evaluate(model, test, 0)
+    while training.epoch < epochs:
         for _ in range(UPDATES_PER_EPOCH):
             which = torch.randperm(SPIRALS, generator=random)[:BATCH]
-            optimizer.zero_grad()
+            training.optimizer.zero_grad()
             loss = -evidence(model, spirals, which, random)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1e4)
-            optimizer.step()
-            schedule.step()
+            training.step()
             on_update(loss.item())
-        yield _evaluate(model, test, number)
+        training.epoch += 1
+        yield _evaluate(model, test, training.epoch)
 
 
 def _evaluate(model: LatentODE, spirals: Spirals, number: int) -> Epoch:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flashode.experiments import results
+from flashode.experiments.results import replacing
 
 FILE = "report.html"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, and what it shows."""
+    """A picture.
 
-    path: Path
+    Attributes:
+        name: Of the file.
+        draw: Draws it into a file.
+        caption: What it shows.
+    """
+
+    name: str
+    draw: Callable[[Path], object]
     caption: str
 
 
@@ -29,18 +35,31 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def write(
-    folder: Path, title: str, summary: str, table: Table, figures: Sequence[Figure], command: str
-) -> Path:
-    """Writes the page into a folder; a reader finds the old page or the new one, never half.
+@dataclass(frozen=True)
+class Page:
+    """What a page says.
 
-    Args:
-        folder: Where.
+    Attributes:
         title: Of the page.
         summary: A paragraph: what was learned from what, and whether it was.
         table: The figures found, beside those published.
-        figures: The pictures, PNG files.
-        command: What makes them again.
+        figures: The pictures.
+    """
+
+    title: str
+    summary: str
+    table: Table
+    figures: Sequence[Figure]
+
+
+def write(folder: Path, page: Page, command: str, conditions: Mapping[str, str]) -> Path:
+    """Writes the page into a folder that has its pictures.
+
+    Args:
+        folder: Where.
+        page: What it says.
+        command: What makes it again.
+        conditions: What its numbers depend on, and when they were found.
     """
     import jinja2  # not needed by the commands that only print
 
@@ -51,17 +70,13 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pictures = [(base64.b64encode(figure.path.read_bytes()).decode(), figure.caption) for figure in figures]
+    pictures = [
+        (base64.b64encode((folder / figure.name).read_bytes()).decode(), figure.caption)
+        for figure in page.figures
+    ]
     text = environment.get_template("page.html.j2").render(
-        title=title,
-        summary=summary,
-        table=table,
-        pictures=pictures,
-        command=command,
-        versions=results.versions(),
+        page=page, pictures=pictures, command=command, conditions=conditions
     )
-    path = folder / FILE
-    unfinished = path.with_suffix(".html.part")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
-    return path
+    with replacing(folder / FILE) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+    return folder / FILE

@@ -2,22 +2,33 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
+import flashode
+from flashode.bench.machine import processor
 from flashode.engines import choose
 from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, make_problem
 
 
-def write_metrics(folder: Path, metrics: Mapping[str, object]) -> Path:
-    """Writes `metrics.json`; a reader, or an interruption, finds the old file or the new one, never half."""
-    path = folder / "metrics.json"
-    unfinished = path.with_suffix(".json.part")
-    unfinished.write_text(json.dumps(metrics, indent=2) + "\n")
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write in the other's place: a reader finds the old one or the new one, never half."""
+    unfinished = path.with_name(f"{path.name}.part")
+    yield unfinished
     unfinished.replace(path)
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, object]) -> Path:
+    """Writes `metrics.json`."""
+    path = folder / "metrics.json"
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(metrics, indent=2) + "\n")
     return path
 
 
@@ -31,7 +42,14 @@ def engine_of(field: nn.Module, y0: Tensor, t: Tensor) -> str:
     return choose(problem, None).engine
 
 
-def versions() -> dict[str, str]:
-    """The versions that a run's numbers depend on."""
-    packages = ("flashode", "torch", "numpy")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+def conditions(packages: Sequence[str] = ()) -> dict[str, Any]:
+    """The machine and the versions that a run's numbers depend on, those of further packages too."""
+    named = ("flashode", "torch", "numpy", *packages)
+    return {
+        "processor": processor(),
+        "threads": flashode.build_info()["threads"],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in named},
+        },
+    }

@@ -4,21 +4,27 @@ leaves."""
 from __future__ import annotations
 
 import importlib.util
+import shlex
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 
 import flashode
 from flashode.engines import EngineDeclined
-from flashode.experiments import page, results
+from flashode.experiments import page, results, saved
 from flashode.experiments.engine import Engine
-from flashode.experiments.progress import TrainingBar
+from flashode.experiments.progress import Bar
 from flashode.experiments.running import INTERRUPTED
+from flashode.experiments.saved import Saved
+from flashode.experiments.training import Training
 
 console = Console(highlight=False)
 errors = Console(highlight=False, stderr=True)
@@ -27,69 +33,146 @@ errors = Console(highlight=False, stderr=True)
 _DRAWING = ("matplotlib", "jinja2")
 
 
+@dataclass(frozen=True)
+class Command:
+    """What was typed, defaults included.
+
+    Attributes:
+        words: The command, and what else has no value: `("spiral", "--noisy")`.
+        out: Folder of what it leaves.
+        engine: Which engine solves.
+        resume: The file that it goes on from.
+        settings: The options that its numbers depend on, with their values.
+    """
+
+    words: tuple[str, ...]
+    out: Path
+    engine: Engine
+    resume: Path | None
+    settings: Mapping[str, int | float]
+
+    def line(self, resume: Path | None) -> str:
+        """As a line to type, to go on from a file."""
+        options: dict[str, object] = {**self.settings, "engine": self.engine.value, "out": self.out}
+        if resume is not None:
+            options["resume"] = resume
+        words = ["flashode", *self.words]
+        for name, value in options.items():
+            if isinstance(value, bool):
+                words += [f"--{name}"] if value else []
+            else:
+                words += [f"--{name}", str(value)]
+        return shlex.join(words)
+
+
 @dataclass
 class Session:
     """One run of an experiment.
 
     Attributes:
         name: Of the experiment.
-        out: Folder of what it leaves.
-        engine: As asked for.
+        command: What was typed.
+        packages: What it needs beside what draws.
         began: When, by the clock for differences.
-        metrics: What `metrics.json` holds.
+        date: When, by the calendar.
+        metrics: What `metrics.json` holds beside what every run's does.
+        kept: The file to go on from, if there is one.
     """
 
     name: str
-    out: Path
-    engine: Engine
+    command: Command
+    packages: Sequence[str] = ()
     began: float = field(default_factory=time.perf_counter)
-    metrics: dict[str, object] = field(default_factory=dict)
+    date: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
+    metrics: dict[str, Any] = field(default_factory=dict)
+    kept: Path | None = field(init=False)
 
-    def bar(self, *, epochs: int, updates_per_epoch: int, title: str = "") -> TrainingBar:
-        """A progress bar for a training run."""
-        return TrainingBar(
-            title or self.name, epochs=epochs, updates_per_epoch=updates_per_epoch, console=console
+    def __post_init__(self) -> None:
+        self.kept = self.command.resume
+        self._conditions = results.conditions(self.packages)
+        self._line = self.command.line(self.command.resume)
+
+    @property
+    def out(self) -> Path:
+        """Folder of what it leaves."""
+        return self.command.out
+
+    def bar(
+        self, *, unit: str, total: int, inner: str = "", each: int = 1, done: int = 0, title: str = ""
+    ) -> Bar:
+        """A progress bar, as `Bar` has it; the title is the experiment's name if it has no other."""
+        return Bar(
+            title or self.name, unit=unit, total=total, inner=inner, each=each, done=done, console=console
         )
 
     def note(self, **metrics: object) -> None:
         """Adds to the metrics, and writes them: an interruption loses nothing that was noted."""
         self.metrics |= metrics
-        common = {"experiment": self.name, "seconds": time.perf_counter() - self.began}
-        results.write_metrics(self.out, common | self.metrics | {"versions": results.versions()})
+        results.write_metrics(
+            self.out,
+            {
+                "experiment": self.name,
+                "command": self._line,
+                "date": self.date,
+                "seconds": time.perf_counter() - self.began,
+                **self.command.settings,
+                **self.metrics,
+                **self._conditions,
+            },
+        )
 
-    def again(self, command: str, flags: Sequence[str] = (), **options: object) -> str:
-        """The command line of this run."""
-        if self.engine is not Engine.auto:
-            options["engine"] = self.engine.value
-        words = [f"--{name} {value}" for name, value in options.items()]
-        return " ".join(("flashode", command, *flags, *words))
+    def adopt(self) -> None:
+        """Takes the file that it goes on from into its folder: with no epochs left, it writes none itself."""
+        theirs, ours = self.command.resume, self.out / saved.FILE
+        if theirs is not None and not (ours.exists() and ours.samefile(theirs)):
+            with results.replacing(ours) as unfinished:
+                shutil.copyfile(theirs, unfinished)
 
-    def leave(
-        self, title: str, summary: str, table: page.Table, figures: Sequence[page.Figure], command: str
-    ) -> None:
-        """Writes the page, and says what was written where."""
-        written = [figure.path.name for figure in figures]
-        page.write(self.out, title, summary, table, figures, command)
-        tell({"written": f"{', '.join([*written, 'metrics.json', page.FILE])} in {self.out}"})
+    def keep(self, trainings: Mapping[str, Training[Any]], findings: Mapping[str, object]) -> None:
+        """Writes what a next run may go on from."""
+        states = {name: training.state() for name, training in trainings.items()}
+        whole = Saved(self.name, dict(self.command.settings), states, dict(findings), self.metrics)
+        self.kept = whole.write(self.out)
+
+    def leave(self, found: page.Page) -> None:
+        """Draws the figures, writes the page, and says what was written where."""
+        with self.bar(unit="figure", total=len(found.figures), title="drawing") as bar:
+            for figure in found.figures:
+                figure.draw(self.out / figure.name)
+                bar.update()
+        stated = {
+            "engine": self.metrics["engine"],
+            **self._conditions,
+            "versions": ", ".join(f"{name} {one}" for name, one in self._conditions["versions"].items()),
+            "date": self.date,
+            "seed": self.command.settings["seed"],
+        }
+        page.write(self.out, found, self._line, {name: str(value) for name, value in stated.items()})
+        names = [figure.name for figure in found.figures]
+        tell({"written": f"{', '.join([*names, 'metrics.json', saved.FILE, page.FILE])} in {self.out}"})
 
 
 @contextmanager
-def session(name: str, out: Path, engine: Engine, packages: Sequence[str] = ()) -> Iterator[Session]:
+def session(
+    name: str, command: Command, packages: Sequence[str] = (), metrics: Mapping[str, Any] | None = None
+) -> Iterator[Session]:
     """Runs an experiment: makes its folder, chooses the engine, and turns errors into one line and a status.
 
     Args:
         name: Of the experiment.
-        out: Folder for what it leaves; made if absent.
-        engine: Which engine solves.
+        command: What was typed.
         packages: What it needs beside matplotlib, as pip names it.
+        metrics: Of the run that it goes on from.
     """
     _require((*_DRAWING, *packages))
-    _make_folder(out)
+    _make_folder(command.out)
+    own = Session(name, command, packages, metrics=dict(metrics or {}))
     try:
-        with flashode.use_engine(engine.value):
-            yield Session(name, out, engine)
+        own.adopt()
+        with flashode.use_engine(command.engine.value):
+            yield own
     except KeyboardInterrupt:
-        console.print(f"stopped; what was finished is in {out}")
+        _say_stopped(own)
         raise typer.Exit(INTERRUPTED) from None
     except (flashode.SolverError, EngineDeclined, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
@@ -99,7 +182,15 @@ def session(name: str, out: Path, engine: Engine, packages: Sequence[str] = ()) 
 def tell(lines: Mapping[str, str]) -> None:
     """Prints lines of a name and a text."""
     for name, text in lines.items():
-        console.print(f"  {name:<12}{text}", markup=False, soft_wrap=True)
+        console.print(f"  {name:<11} {text}", markup=False, soft_wrap=True)
+
+
+def _say_stopped(own: Session) -> None:
+    if own.kept is None:
+        console.print("stopped before anything was finished")
+        return
+    console.print(f"stopped; what was finished is in {own.out}. To go on:", markup=False, soft_wrap=True)
+    console.print(f"    {own.command.line(own.kept)}", markup=False, soft_wrap=True)
 
 
 def _require(packages: Sequence[str]) -> None:

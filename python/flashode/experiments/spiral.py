@@ -2,16 +2,18 @@
 
 The dynamics are dz/dt = A z; in the plain setting the eigenvalues of A are -0.1 ± i, a slow inward spiral,
 observed at 100 times. The model is one 2×2 linear layer, trained on random segments of consecutive
-observations, each solved from its first observation.
+observations, each solved from its first observation. The experiment is that of `published.CITATION`.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
 import flashode
+from flashode.experiments.training import Training
 
 START = (1.0, 1.0)
 END = 25.0
@@ -19,6 +21,7 @@ OBSERVATIONS = 100
 # Predictions are solved at more times than were observed, so that they draw smoothly.
 TIMES_PER_OBSERVATION = 4
 
+PUBLISHED_EPOCHS = 15  # after which it is learned
 SEGMENTS_PER_UPDATE = 16
 SEGMENT_LENGTH = 10
 
@@ -27,6 +30,7 @@ SEGMENT_LENGTH = 10
 INITIAL_SCALE = 0.1
 
 Solve = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Matrix = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Setting:
         updates_per_epoch: How many make an epoch.
     """
 
-    matrix: tuple[tuple[float, float], tuple[float, float]]
+    matrix: Matrix
     noise: float
     learning_rate: float
     updates_per_epoch: int
@@ -72,17 +76,21 @@ class LinearField(nn.Module):
 
 @dataclass(frozen=True)
 class Observations:
-    """The true trajectory where it was observed."""
+    """The true trajectory, and what was observed of it."""
 
-    times: Tensor  # (100,)
     states: Tensor  # (100, 2), as observed
     fine_times: Tensor  # (397,), every fourth one observed
-    clean: Tensor | None = None  # (100, 2), without the noise, where there is some
+    curve: Tensor  # (397, 2), the true states at those times, without noise
+
+    @property
+    def times(self) -> Tensor:
+        """When it was observed, (100,)."""
+        return self.fine_times[::TIMES_PER_OBSERVATION]
 
     @property
     def truth(self) -> Tensor:
         """The states without noise, (100, 2)."""
-        return self.states if self.clean is None else self.clean
+        return self.curve[::TIMES_PER_OBSERVATION]
 
 
 @dataclass(frozen=True)
@@ -97,20 +105,26 @@ class Epoch:
 
 def observe(setting: Setting = PLAIN, seed: int = 0) -> Observations:
     """Solves the true dynamics in float64 to ten digits, adds the noise, and rounds to float32."""
-    matrix = setting.truth
+    fine_times, curve = _solved(setting.matrix)
+    observed = curve[::TIMES_PER_OBSERVATION]
+    if setting.noise > 0.0:
+        random = torch.Generator().manual_seed(seed)
+        observed = observed + setting.noise * torch.randn(
+            observed.shape, dtype=torch.float64, generator=random
+        )
+    return Observations(observed.float(), fine_times.float(), curve.float())
+
+
+@cache
+def _solved(matrix: Matrix) -> tuple[Tensor, Tensor]:
+    """The fine times, and the true states there."""
     fine_times = torch.linspace(0.0, END, (OBSERVATIONS - 1) * TIMES_PER_OBSERVATION + 1, dtype=torch.float64)
-    times = fine_times[::TIMES_PER_OBSERVATION]
+    truth = torch.tensor(matrix, dtype=torch.float64)
+    start = torch.tensor(START, dtype=torch.float64)
     # One engine whatever the caller chose, so that every engine is trained on the same bits.
     with torch.no_grad(), flashode.use_engine("eager"):
-        states = flashode.odeint(
-            lambda t, z: matrix @ z, torch.tensor(START, dtype=torch.float64), times, rtol=1e-10, atol=1e-12
-        )
-    if setting.noise == 0.0:
-        return Observations(times.float(), states.float(), fine_times.float())
-    random = torch.Generator().manual_seed(seed)
-    noise = torch.randn(states.shape, dtype=torch.float64, generator=random)
-    observed = states + setting.noise * noise
-    return Observations(times.float(), observed.float(), fine_times.float(), states.float())
+        curve = flashode.odeint(lambda t, z: truth @ z, start, fine_times, rtol=1e-10, atol=1e-12)
+    return fine_times, curve
 
 
 def make_field(seed: int, kind: Callable[[], nn.Module] = LinearField) -> nn.Module:
@@ -125,41 +139,49 @@ def distance_to_truth(matrix: Tensor, setting: Setting = PLAIN) -> float:
     return (matrix.double() - setting.truth).abs().max().item()
 
 
+def begin(
+    seed: int, setting: Setting = PLAIN, kind: Callable[[], nn.Module] = LinearField
+) -> Training[nn.Module]:
+    """The training of a seed, which chooses weights and segments, before its first epoch."""
+    field = make_field(seed, kind)
+    optimizer = torch.optim.Adam(field.parameters(), lr=setting.learning_rate)
+    return Training(field, {}, optimizer, torch.Generator().manual_seed(seed))
+
+
 def train(
-    field: nn.Module,
+    training: Training[nn.Module],
     observations: Observations,
     *,
     epochs: int,
-    seed: int,
     solve: Solve,
     setting: Setting = PLAIN,
     on_update: Callable[[float], None] = lambda loss: None,
 ) -> Iterator[Epoch]:
-    """Trains `field` in place and yields it as it is at the start and after each epoch.
+    """Trains a model and yields it as it is at the start and after each epoch.
 
     Args:
-        field: The model.
+        training: Of the model; one that has had epochs goes on.
         observations: What it is trained on.
-        epochs: How many.
-        seed: Chooses the segments.
+        epochs: How many there are to be, with those that it has had.
         solve: Called as `solve(field, y0, t)`, differentiable in the field's parameters.
         setting: How it is trained.
         on_update: Called after each update with the loss that the update was made from.
     """
-    random = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(field.parameters(), lr=setting.learning_rate)
-    yield _evaluate(field, observations, 0, solve)
-    for number in range(1, epochs + 1):
+    field = training.model
+    if training.epoch == 0:
+        yield _evaluate(field, observations, 0, solve)
+    while training.epoch < epochs:
         for _ in range(setting.updates_per_epoch):
-            segments = _draw_segments(observations, random)
-            optimizer.zero_grad()
+            segments = _draw_segments(observations, training.random)
+            training.optimizer.zero_grad()
             # Observations are equally spaced and the dynamics autonomous: every segment may start at time 0.
             predicted = solve(field, segments[0], observations.times[:SEGMENT_LENGTH])
             loss = nn.functional.mse_loss(predicted, segments)
             loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            training.step()
             on_update(loss.item())
-        yield _evaluate(field, observations, number, solve)
+        training.epoch += 1
+        yield _evaluate(field, observations, training.epoch, solve)
 
 
 def _draw_segments(observations: Observations, random: torch.Generator) -> Tensor:

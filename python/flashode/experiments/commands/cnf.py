@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,22 +11,37 @@ import torch
 import typer
 
 from flashode.experiments import cnf, page, results
-from flashode.experiments.commands.choices import EngineOption, OutOption, SeedOption
+from flashode.experiments.commands import resuming
+from flashode.experiments.commands.choices import SEED, EngineOption, OutOption, ResumeOption, SeedOption
 from flashode.experiments.engine import Engine
-from flashode.experiments.session import Session, session, tell
+from flashode.experiments.session import Command, Session, session, tell
+from flashode.experiments.training import Training
+
+_DENSITY = "density"  # the training's name in the file
 
 
 def run(
     engine: EngineOption = Engine.auto,
     epochs: Annotated[
-        int, typer.Option(min=1, help=f"Epochs to train, of {cnf.UPDATES_PER_EPOCH} updates.")
-    ] = cnf.EPOCHS,
+        int | None,
+        typer.Option(
+            min=1, help=f"Epochs to train, of {cnf.UPDATES_PER_EPOCH} updates.", show_default=f"{cnf.EPOCHS}"
+        ),
+    ] = None,
     out: OutOption = Path("results/cnf"),
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
+    resume: ResumeOption = None,
 ) -> None:
     """Learn the density of two circles by a continuous normalizing flow."""
-    with session("cnf", out, engine) as own:
-        density, history = _train(own, epochs, seed)
+    earlier = resuming.Earlier.at(resume, "cnf")
+    seed = earlier.settled("seed", seed, SEED)
+    epochs = earlier.epochs(epochs, cnf.EPOCHS)
+    training = cnf.begin(seed)
+    earlier.restore(_DENSITY, training)
+    history = earlier.history(cnf.Epoch)
+    command = Command(("cnf",), out, engine, resume, {"epochs": epochs, "seed": seed})
+    with session("cnf", command, metrics=earlier.saved.metrics) as own:
+        _train(own, training, history, epochs, seed)
         best = float(cnf.true_log_density(cnf.held_out(seed)).mean())
         own.note(true_log_likelihood=best)
         tell(
@@ -36,39 +52,44 @@ def run(
                 f"{history[-1].log_likelihood:.3f} after {epochs} epochs, of the true density {best:.3f}",
             }
         )
-        _leave(own, density, history, best, epochs, seed)
+        own.leave(_page(own, training.model, history, best, seed))
 
 
-def _train(own: Session, epochs: int, seed: int) -> tuple[cnf.Density, list[cnf.Epoch]]:
-    density = cnf.make_density(seed)
-    used = results.engine_of(density.velocity, cnf.held_out(seed)[: cnf.BATCH], torch.tensor([0.0, 1.0]))
-    history: list[cnf.Epoch] = []
-    began = time.perf_counter()
-    with own.bar(epochs=epochs, updates_per_epoch=cnf.UPDATES_PER_EPOCH) as bar:
-        for epoch in cnf.train(density, epochs=epochs, seed=seed, on_update=bar.update):
+def _train(
+    own: Session, training: Training[cnf.Density], history: list[cnf.Epoch], epochs: int, seed: int
+) -> None:
+    """Adds to the history."""
+    test = cnf.held_out(seed)
+    own.note(
+        engine=results.engine_of(training.model.velocity, test[: cnf.BATCH], torch.tensor([0.0, 1.0])),
+    )
+    seconds = own.metrics.get("training_seconds", 0.0) - time.perf_counter()
+    with own.bar(
+        unit="epoch", total=epochs, inner="update", each=cnf.UPDATES_PER_EPOCH, done=training.epoch
+    ) as bar:
+        for epoch in cnf.train(training, test, epochs=epochs, on_update=bar.update):
             history.append(epoch)
             own.note(
-                seed=seed,
                 epochs=epoch.number,
-                engine=used,
                 log_likelihood=[past.log_likelihood for past in history],
-                training_seconds=time.perf_counter() - began,
+                training_seconds=seconds + time.perf_counter(),
             )
-    return density, history
+            own.keep({_DENSITY: training}, {"epochs": [vars(past) for past in history]})
 
 
-def _leave(
-    own: Session, density: cnf.Density, history: list[cnf.Epoch], best: float, epochs: int, seed: int
-) -> None:
+def _page(own: Session, density: cnf.Density, history: list[cnf.Epoch], best: float, seed: int) -> page.Page:
     from flashode.experiments.figures import cnf as figures  # matplotlib takes half a second to import
 
     rows = (
         ("log-likelihood before training, nats a point", f"{history[0].log_likelihood:.3f}"),
-        (f"after {epochs} epochs of {cnf.UPDATES_PER_EPOCH} updates", f"{history[-1].log_likelihood:.3f}"),
+        (
+            f"after {history[-1].number} epochs of {cnf.UPDATES_PER_EPOCH} updates",
+            f"{history[-1].log_likelihood:.3f}",
+        ),
         ("of the true density, the most there is", f"{best:.3f}"),
         ("seconds of training", f"{own.metrics['training_seconds']:.1f}"),
     )
-    own.leave(
+    return page.Page(
         "A continuous normalizing flow learns two circles",
         "Points drawn from a normal distribution flow to the data; their density is known along the way, "
         "from the divergence of the flow, which is solved along with them in one compiled solve. Trained "
@@ -76,14 +97,15 @@ def _leave(
         page.Table(("", "ours"), rows),
         [
             page.Figure(
-                figures.draw_flow(density, seed, own.out / "flow.png"),
-                "Normal draws on their way to the data, and the density that the flow makes of the normal "
-                "one.",
+                "flow.png",
+                partial(figures.draw_flow, density, seed),
+                "Normal draws on their way to the data, and the density that the flow has made of the "
+                "normal one by then; on the right the data and their density.",
             ),
             page.Figure(
-                figures.draw_likelihood(history, best, own.out / "likelihood.png"),
+                "likelihood.png",
+                partial(figures.draw_likelihood, history, best),
                 "Mean log-likelihood of points held out after each epoch.",
             ),
         ],
-        own.again("cnf", epochs=epochs, seed=seed),
     )

@@ -3,81 +3,218 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from torch import nn
+
+import flashode
 from flashode.experiments import noisy, page, results, spiral
+from flashode.experiments.commands import resuming
+from flashode.experiments.commands.choices import SEED
 from flashode.experiments.engine import Engine
-from flashode.experiments.session import Session, session, tell
+from flashode.experiments.noisy import Trial, Way
+from flashode.experiments.published import CITATION
+from flashode.experiments.session import Command, Session, session, tell
+from flashode.experiments.training import Training
+
+_Trainings = dict[str, Training[nn.Module]]
 
 
-def run_noisy(engine: Engine, epochs: int, noise: float, out: Path, seed: int) -> None:
+@dataclass
+class Found:
+    """What has been found so far, which a next run need not find again.
+
+    Attributes:
+        epochs: By model, each epoch of the seed that is drawn.
+        trials: Of every variant and seed.
+        ways: Of the layer.
+        errors: Of the layer, by learning rate and relative tolerance.
+    """
+
+    epochs: dict[str, list[spiral.Epoch]] = field(default_factory=dict)
+    trials: list[Trial] = field(default_factory=list)
+    ways: list[Way] = field(default_factory=list)
+    errors: dict[float, dict[float, float]] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values and tensors."""
+        return {
+            "epochs": {name: [vars(epoch) for epoch in history] for name, history in self.epochs.items()},
+            "trials": [vars(trial) for trial in self.trials],
+            "ways": [vars(way) for way in self.ways],
+            "errors": self.errors,
+        }
+
+    @staticmethod
+    def of(plain: dict[str, Any], *, alike: bool) -> Found:
+        """What `plain` gave; of what was trained for other epochs than are to be now, nothing.
+
+        Args:
+            plain: May be empty.
+            alike: Whether the epochs are to be as many.
+        """
+        found = Found()
+        for name, history in plain.get("epochs", {}).items():
+            found.epochs[name] = [spiral.Epoch(**epoch) for epoch in history]
+        found.ways = [Way(**way) for way in plain.get("ways", [])]
+        if alike:
+            found.trials = [Trial(**trial) for trial in plain.get("trials", [])]
+            found.errors = plain.get("errors", {})
+        return found
+
+
+def run_noisy(
+    engine: Engine, epochs: int | None, noise: float | None, out: Path, seed: int | None, resume: Path | None
+) -> None:
     """Trains both fields of one seed for the panels, then every variant over ten seeds."""
-    with session("noisy spiral", out, engine) as own:
-        histories, observations = _panels(own, epochs, noise, seed)
-        found = _study(own, epochs, noise)
-        ways = noisy.ways(noise)
-        rates = dict.fromkeys(rate for _, rate in noisy.VARIANTS)
-        tolerances = {rate: noisy.by_tolerance(noise, rate, epochs) for rate in rates}
-        own.note(
-            error_by_rate_and_relative_tolerance=tolerances,
-            largest_error_of_an_entry=[vars(way) for way in ways],
-            bound_of_an_entry=noise * float(noisy.information().bounds[-1]),
-        )
-        _report(own, found, epochs)
-        _leave(own, histories, observations, found, ways, tolerances, epochs, noise, seed)
-
-
-def _panels(
-    own: Session, epochs: int, noise: float, seed: int
-) -> tuple[dict[str, list[spiral.Epoch]], spiral.Observations]:
+    earlier = resuming.Earlier.at(resume, "noisy spiral")
+    noise = earlier.settled("noise", noise, noisy.NOISE)
+    seed = earlier.settled("seed", seed, SEED)
+    epochs = earlier.epochs(epochs, noisy.EPOCHS)
     setting = noisy.setting_of(noise)
-    histories: dict[str, list[spiral.Epoch]] = {}
-    for field in noisy.FIELDS:
-        histories[field] = []
-        with own.bar(
-            epochs=epochs, updates_per_epoch=setting.updates_per_epoch, title=f"noisy spiral, {field}"
+    trainings = {name: noisy.begin(name, setting, seed) for name in noisy.FIELDS}
+    for name, training in trainings.items():
+        earlier.restore(name, training)
+    found = earlier.found(partial(Found.of, alike=earlier.saved.settings.get("epochs") == epochs))
+    settings = {"epochs": epochs, "noise": noise, "seed": seed}
+    command = Command(("spiral", "--noisy"), out, engine, resume, settings)
+    with session("noisy spiral", command, metrics=earlier.saved.metrics) as own:
+        study = _Study(own, trainings, found, epochs, noise)
+        observations = spiral.observe(setting, seed)
+        study.train(observations, setting)
+        study.try_seeds()
+        study.follow_ways()
+        study.try_tolerances()
+        own.note(bound_of_an_entry=noise * float(noisy.information().bounds[-1]))
+        _report(own, found.trials, epochs)
+        own.leave(_page(found, observations, epochs, noise))
+
+
+@dataclass(frozen=True)
+class _Study:
+    """The phases, each of which adds to what has been found and keeps it.
+
+    Attributes:
+        own: The session.
+        trainings: Of the seed that is drawn, by model.
+        found: What has been found so far.
+        epochs: Of everything but the ways.
+        noise: Of the observations.
+    """
+
+    own: Session
+    trainings: _Trainings
+    found: Found
+    epochs: int
+    noise: float
+
+    def keep(self, **metrics: object) -> None:
+        """Writes both files."""
+        self.own.note(**metrics)
+        self.own.keep(self.trainings, self.found.plain())
+
+    def train(self, observations: spiral.Observations, setting: spiral.Setting) -> None:
+        """Both models, of the seed that is drawn."""
+        for name, training in self.trainings.items():
+            used = results.engine_of(training.model, observations.states[0], observations.times)
+            self.own.note(engine=used, learning_rate=setting.learning_rate, published={"source": CITATION})
+            history = self.found.epochs.setdefault(name, [])
+            with self.own.bar(
+                unit="epoch",
+                total=self.epochs,
+                inner="update",
+                each=setting.updates_per_epoch,
+                done=training.epoch,
+                title=name,
+            ) as bar:
+                for epoch in spiral.train(
+                    training,
+                    observations,
+                    epochs=self.epochs,
+                    solve=flashode.odeint,
+                    setting=setting,
+                    on_update=bar.update,
+                ):
+                    history.append(epoch)
+                    losses = {
+                        one: [past.loss for past in epochs] for one, epochs in self.found.epochs.items()
+                    }
+                    self.keep(loss=losses)
+
+    def try_seeds(self) -> None:
+        """Every variant from every seed."""
+        for name, rate in noisy.VARIANTS:
+            had = len(_of(self.found.trials, name, rate))
+            with self.own.bar(
+                unit="seed",
+                total=len(noisy.SEEDS),
+                inner="update",
+                each=self.epochs * noisy.SETTING.updates_per_epoch,
+                done=had,
+                title=f"{name}, {rate:g}",
+            ) as bar:
+                for seed in noisy.SEEDS[had:]:
+                    trial = noisy.trial(
+                        name, rate, seed, noise=self.noise, epochs=self.epochs, on_update=bar.update
+                    )
+                    self.found.trials.append(trial)
+                    self.keep(trials=[vars(one) | {"arrived": one.arrived} for one in self.found.trials])
+
+    def follow_ways(self) -> None:
+        """The layer's ways to the true matrix, at both rates, under the noise and under none."""
+        wanted = [(rate, level) for rate in noisy.RATES for level in dict.fromkeys((self.noise, 0.0))]
+        ways = self.found.ways
+        with self.own.bar(
+            unit="way",
+            total=len(wanted),
+            inner="update",
+            each=noisy.LONG * noisy.SETTING.updates_per_epoch,
+            done=len(ways),
+            title="ways to A",
         ) as bar:
-            for epoch, observations, model in noisy.train(
-                field, setting, seed, epochs=epochs, on_update=bar.update
-            ):
-                histories[field].append(epoch)
-                own.note(
-                    seed=seed,
-                    noise=noise,
-                    learning_rate=setting.learning_rate,
-                    engine=results.engine_of(model, observations.states[0], observations.times),
-                    loss={name: [past.loss for past in history] for name, history in histories.items()},
+            for rate, level in wanted[len(ways) :]:
+                ways.append(noisy.way(rate, level, bar.update))
+                self.keep(largest_error_of_an_entry=[vars(way) for way in ways])
+
+    def try_tolerances(self) -> None:
+        """The layer's error where training solves to other tolerances."""
+        wanted = [(rate, rtol) for rate in noisy.RATES for rtol in noisy.TOLERANCES]
+        errors = self.found.errors
+        had = sum(map(len, errors.values()))
+        with self.own.bar(
+            unit="run",
+            total=len(wanted),
+            inner="update",
+            each=self.epochs * noisy.SETTING.updates_per_epoch,
+            done=had,
+            title="tolerances",
+        ) as bar:
+            for rate, rtol in wanted[had:]:
+                errors.setdefault(rate, {})[rtol] = noisy.error_at(
+                    rtol, rate, noise=self.noise, epochs=self.epochs, on_update=bar.update
                 )
-    return histories, observations
+                self.keep(error_by_rate_and_relative_tolerance=errors)
 
 
-def _study(own: Session, epochs: int, noise: float) -> list[noisy.Trial]:
-    runs = len(noisy.VARIANTS) * len(noisy.SEEDS)
-    updates = noisy.SETTING.updates_per_epoch * epochs
-    found: list[noisy.Trial] = []
-    with own.bar(epochs=runs, updates_per_epoch=updates, title="ten seeds, each variant") as bar:
-        for trial in noisy.trials(noise, epochs, bar.update):
-            found.append(trial)
-            own.note(trials=[vars(one) | {"arrived": one.arrived} for one in found])
-    return found
-
-
-def _of(found: list[noisy.Trial], field: str, rate: float) -> list[noisy.Trial]:
+def _of(found: list[Trial], field: str, rate: float) -> list[Trial]:
     return [one for one in found if (one.field, one.rate) == (field, rate)]
 
 
-def _median(some: list[noisy.Trial]) -> float:
+def _median(some: list[Trial]) -> float:
     return statistics.median(one.losses[-1] for one in some)
 
 
-def _conclusion(found: list[noisy.Trial], ways: list[noisy.Way], epochs: int) -> str:
+def _conclusion(found: Found, epochs: int) -> str:
     """What was found, in words."""
     each = []
-    for field, rate in noisy.VARIANTS:
-        some = _of(found, field, rate)
+    for name, rate in noisy.VARIANTS:
+        some = _of(found.trials, name, rate)
         arrived = sum(one.arrived for one in some)
-        each.append(f"{arrived} of {len(some)} seeds of the {field} at learning rate {rate:g}")
-    slow = ways[0]
+        each.append(f"{arrived} of {len(some)} seeds of the {name} at learning rate {rate:g}")
+    slow = found.ways[0]
     way = ", ".join(
         f"{slow.distances[epoch]:.2g} after {epoch} epochs" for epoch in (noisy.EPOCHS, noisy.LONG)
     )
@@ -87,60 +224,53 @@ def _conclusion(found: list[noisy.Trial], ways: list[noisy.Way], epochs: int) ->
     )
 
 
-def _report(own: Session, found: list[noisy.Trial], epochs: int) -> None:
+def _report(own: Session, found: list[Trial], epochs: int) -> None:
     tell({"engine": str(own.metrics["engine"])})
-    for field, rate in noisy.VARIANTS:
-        some = _of(found, field, rate)
+    for name, rate in noisy.VARIANTS:
+        some = _of(found, name, rate)
         arrived = f"{sum(one.arrived for one in some)} of {len(some)} seeds have the spiral"
         error = f"median error {_median(some):.1e} after {epochs} epochs"
-        tell({field: f"learning rate {rate:g}: {arrived}, {error}"})
+        tell({name: f"learning rate {rate:g}: {arrived}, {error}"})
 
 
-def _leave(
-    own: Session,
-    histories: dict[str, list[spiral.Epoch]],
-    observations: spiral.Observations,
-    found: list[noisy.Trial],
-    ways: list[noisy.Way],
-    tolerances: dict[float, dict[float, float]],
-    epochs: int,
-    noise: float,
-    seed: int,
-) -> None:
+def _page(found: Found, observations: spiral.Observations, epochs: int, noise: float) -> page.Page:
     from flashode.experiments.figures import noisy as figures  # matplotlib takes half a second to import
 
     rows = []
-    for field, rate in noisy.VARIANTS:
-        some = _of(found, field, rate)
+    for name, rate in noisy.VARIANTS:
+        some = _of(found.trials, name, rate)
         arrived = f"{sum(one.arrived for one in some)} of {len(some)}"
-        rows.append((f"{field}, learning rate {rate:g}", arrived, f"{_median(some):.1e}"))
+        rows.append((f"{name}, learning rate {rate:g}", arrived, f"{_median(some):.1e}"))
     pictures = [
         page.Figure(
-            figures.draw_panels(field, history, observations, own.out / f"{name}.png"),
-            f"The {field} at learning rate {noisy.SETTING.learning_rate:g}, after each epoch, or nine of "
+            f"{file}.png",
+            partial(figures.draw_panels, name, history, observations),
+            f"The {name} at learning rate {noisy.SETTING.learning_rate:g}, after each epoch, or nine of "
             f"{epochs}.",
         )
-        for name, (field, history) in zip(("layer", "perceptron"), histories.items(), strict=True)
+        for file, (name, history) in zip(("layer", "perceptron"), found.epochs.items(), strict=True)
     ]
     pictures += [
         page.Figure(
-            figures.draw_seeds(found, own.out / "seeds.png"),
+            "seeds.png",
+            partial(figures.draw_seeds, found.trials),
             "Error of the whole trajectory, without noise, after each epoch: ten seeds and their median.",
         ),
         page.Figure(
-            figures.draw_reasons(noise, ways, tolerances, own.out / "reasons.png"),
+            "reasons.png",
+            partial(figures.draw_reasons, noise, found.ways, found.errors),
             "Reasons. How much each observation tells about A; how well all of them determine an entry at "
             "best; the layer's way to A at both rates, with noise and without, over more epochs; and its "
             "error by the tolerance of the solver.",
         ),
     ]
-    own.leave(
+    return page.Page(
         "A spiral under noise",
         f"Dynamics of which a fortieth is left after a fifth of the time observed, and noise of {noise:g} on "
-        f"every observation. {_conclusion(found, ways, epochs)} By Cramér and Rao no unbiased estimate of an "
-        f"entry of A from these observations has a standard deviation below "
-        f"{noise * float(noisy.information().bounds[-1]):.1g}.",
+        f"every observation, at the learning rate {noisy.SETTING.learning_rate:g}: {CITATION}, has a "
+        f"perceptron that learns it and a 2×2 layer that does not. {_conclusion(found, epochs)} By Cramér "
+        "and Rao no unbiased estimate of an entry of A from these observations has a standard deviation "
+        f"below {noise * float(noisy.information().bounds[-1]):.1g}.",
         page.Table(("", "seeds that have the spiral", "median squared error"), tuple(rows)),
         pictures,
-        own.again("spiral --noisy", noise=noise, epochs=epochs, seed=seed),
     )

@@ -4,180 +4,243 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
+import typer
 from torch import Tensor
 
 from flashode.experiments import page, poisson, results
-from flashode.experiments.commands.choices import EngineOption, OutOption, SeedOption
+from flashode.experiments.commands import resuming
+from flashode.experiments.commands.choices import SEED, EngineOption, OutOption, ResumeOption, SeedOption
 from flashode.experiments.engine import Engine
-from flashode.experiments.poisson import Step
-from flashode.experiments.session import Session, session, tell
+from flashode.experiments.poisson import Potential, Step
+from flashode.experiments.published import CITATION
+from flashode.experiments.session import Command, Session, session, tell
+from flashode.experiments.training import Training
+
+_BEST = "best recipe"  # the training's name in the file
+_AS_PUBLISHED = "published recipe"
+_BEST_RECIPE = (
+    "Φ held at zero on the boundary by a factor x (1 - x) y (1 - y); "
+    f"{poisson.WARM_UP_EPOCHS * poisson.STEPS_PER_EPOCH} steps of Adam at {poisson.WARM_UP_RATE:g}, then "
+    "iterations of L-BFGS, in float64"
+)
+
+
+@dataclass
+class Found:
+    """What has been found so far, which a next run need not find again.
+
+    Attributes:
+        histories: By recipe, each seed's steps.
+        panels: By recipe and seed, the potential after so many steps.
+        residuals: Of the best recipe, at each evaluation.
+    """
+
+    histories: dict[str, list[list[Step]]] = field(default_factory=dict)
+    panels: dict[str, list[dict[int, Tensor]]] = field(default_factory=dict)
+    residuals: list[float] = field(default_factory=list)
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values and tensors."""
+        histories = {
+            name: [[vars(step) for step in history] for history in histories]
+            for name, histories in self.histories.items()
+        }
+        return {**vars(self), "histories": histories}
+
+    @staticmethod
+    def of(plain: dict[str, Any]) -> Found:
+        """What `plain` gave; nothing of nothing."""
+        histories = {
+            name: [[Step(**step) for step in history] for history in histories]
+            for name, histories in plain.get("histories", {}).items()
+        }
+        return Found(histories, plain.get("panels", {}), plain.get("residuals", []))
 
 
 def run(
     engine: EngineOption = Engine.auto,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Epochs to train by the best recipe, of {poisson.STEPS_PER_EPOCH} steps; the first "
+            f"{poisson.WARM_UP_EPOCHS} are of Adam.",
+            show_default=f"{poisson.EPOCHS}",
+        ),
+    ] = None,
     out: OutOption = Path("results/poisson"),
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
+    resume: ResumeOption = None,
 ) -> None:
     """Solve Poisson's equation by a physics-informed neural ODE, as published and as works best."""
-    with session("poisson", out, engine, ("scipy",)) as own:
-        panels, histories = _published(own, seed)
-        _plain(own, seed)
-        best, history = _best(own, seed)
-        exact = poisson.reference()
-        error = poisson.relative_error(best, exact)
-        own.note(relative_error=error)
-        _report(own)
-        _leave(own, panels, histories, best, history, exact, seed)
+    earlier = resuming.Earlier.at(resume, "poisson")
+    seed = earlier.settled("seed", seed, SEED)
+    epochs = earlier.epochs(epochs, poisson.EPOCHS)
+    training = poisson.begin_best(seed, earlier.epoch)
+    earlier.restore(_BEST, training)
+    found = earlier.found(Found.of)
+    command = Command(("poisson",), out, engine, resume, {"epochs": epochs, "seed": seed})
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    with session("poisson", command, ("scipy",), earlier.saved.metrics) as own:
+        own.note(
+            engine=results.engine_of(training.model.flow, torch.zeros(8, poisson.WIDTH).double(), ends),
+            published={
+                "source": CITATION,
+                "boundary": poisson.PUBLISHED_BOUNDARY,
+                "residual": poisson.PUBLISHED_RESIDUAL,
+                "steps": poisson.PUBLISHED_STEPS,
+                "learning_rate": poisson.PUBLISHED_RATE,
+            },
+        )
+        for recipe in poisson.RECIPES:
+            _as_published(own, recipe, training, found, seed)
+        _best(own, training, found, epochs)
+        with own.bar(unit="grid", total=1, title="finite differences") as bar:
+            exact = poisson.reference()
+            bar.update()
+        best = poisson.shown(training.model)
+        _conclude(own, found, best, exact)
+        own.leave(_page(own, found, best, exact))
 
 
-def _published(own: Session, seed: int) -> tuple[dict[int, Tensor], list[list[Step]]]:
-    """The published recipe from five seeds; the panels are the first one's."""
-    histories: list[list[Step]] = []
-    panels: dict[int, Tensor] = {}
-    used = results.engine_of(poisson.make_potential(seed).flow, torch.zeros(8, poisson.WIDTH), torch.ones(1))
-    updates = poisson.PUBLISHED_STEPS + 1
-    with own.bar(epochs=len(poisson.SEEDS), updates_per_epoch=updates, title="as published") as bar:
-        for start in poisson.SEEDS:
-            potential = poisson.make_potential(seed + start)
-            history = []
+def _as_published(own: Session, recipe: str, training: Training[Potential], found: Found, seed: int) -> None:
+    """Sixty steps from each seed that is not there yet."""
+    histories = found.histories.setdefault(recipe, [])
+    panels = found.panels.setdefault(recipe, [])
+    seeds = [seed + start for start in poisson.SEEDS]
+    with own.bar(
+        unit="seed",
+        total=len(seeds),
+        inner="step",
+        each=poisson.PUBLISHED_STEPS,
+        done=len(histories),
+        title=recipe,
+    ) as bar:
+        for one in seeds[len(histories) :]:
+            potential = poisson.make_potential(one, gain=poisson.RECIPES[recipe])
+            history, shown = [], {}
             for step in poisson.train_as_published(potential):
                 history.append(step)
-                bar.update(step.residual + step.boundary)
-                if not histories and step.number in poisson.PANEL_STEPS:
-                    panels[step.number] = poisson.shown(potential)
+                if step.number > 0:
+                    bar.update(step.residual + step.boundary)
+                if step.number in poisson.PANEL_STEPS:
+                    shown[step.number] = poisson.shown(potential)
             histories.append(history)
+            panels.append(shown)
+            own.keep({_BEST: training}, found.plain())
+
+
+def _best(own: Session, training: Training[Potential], found: Found, epochs: int) -> None:
+    seconds = own.metrics.get("best", {}).get("seconds", 0.0) - time.perf_counter()
+    with own.bar(unit="epoch", total=epochs, done=training.epoch, title=_BEST) as bar:
+        for residuals in poisson.train_best(training, epochs=epochs):
+            found.residuals += residuals
+            bar.update(residuals[-1])
             own.note(
-                engine=used,
-                gain=poisson.GAIN,
-                seeds=[seed + s for s in poisson.SEEDS][: len(histories)],
-                published={
-                    "boundary": poisson.PUBLISHED_BOUNDARY,
-                    "residual": poisson.PUBLISHED_RESIDUAL,
-                    "steps": poisson.PUBLISHED_STEPS,
-                    "learning_rate": poisson.PUBLISHED_RATE,
-                },
-                boundary=[one[-1].boundary for one in histories],
-                residual=[one[-1].residual for one in histories],
-                boundary_median=statistics.median(one[-1].boundary for one in histories),
-                residual_median=statistics.median(one[-1].residual for one in histories),
+                best={
+                    "recipe": _BEST_RECIPE,
+                    "epochs": training.epoch,
+                    "seconds": seconds + time.perf_counter(),
+                    "evaluations": len(found.residuals),
+                    "residual": found.residuals[-1],
+                }
             )
-    return panels, histories
+            own.keep({_BEST: training}, found.plain())
 
 
-def _plain(own: Session, seed: int) -> None:
-    """The same with plain layers, from the same seeds."""
-    updates = poisson.PUBLISHED_STEPS + 1
-    ends = []
-    with own.bar(epochs=len(poisson.SEEDS), updates_per_epoch=updates, title="plain layers") as bar:
-        for start in poisson.SEEDS:
-            step = None
-            for step in poisson.train_as_published(poisson.make_potential(seed + start, gain=poisson.PLAIN)):
-                bar.update(step.residual + step.boundary)
-            assert step is not None
-            ends.append(step)
+def _conclude(own: Session, found: Found, best: Tensor, exact: Tensor) -> None:
+    """Notes what all of it comes to, and tells it."""
+    recipes = {}
+    for recipe, gain in poisson.RECIPES.items():
+        ends = [history[-1] for history in found.histories[recipe]]
+        errors = [poisson.relative_error(shown[ends[0].number], exact) for shown in found.panels[recipe]]
+        recipes[recipe] = {"gain": gain} | _all("relative_error", errors)
+        for part in ("boundary", "residual"):
+            recipes[recipe] |= _all(part, [getattr(end, part) for end in ends])
     own.note(
-        plain_boundary=[end.boundary for end in ends],
-        plain_residual=[end.residual for end in ends],
-        plain_boundary_median=statistics.median(end.boundary for end in ends),
-        plain_residual_median=statistics.median(end.residual for end in ends),
+        seeds=[int(own.command.settings["seed"]) + start for start in poisson.SEEDS],
+        recipes=recipes,
+        relative_error=poisson.relative_error(best, exact),
     )
-
-
-def _best(own: Session, seed: int) -> tuple[Tensor, list[float]]:
-    potential = poisson.make_potential(seed, torch.float64, held=True)
-    began = time.perf_counter()
-    # A line search evaluates the residual about once an iteration.
-    updates = poisson.WARM_UP + poisson.ITERATIONS
-    with own.bar(epochs=1, updates_per_epoch=updates, title="best recipe") as bar:
-        history = poisson.train_best(potential, bar.update)
-    own.note(
-        best={
-            "recipe": f"Φ held at zero on the boundary by a factor x (1 - x) y (1 - y); {poisson.WARM_UP} "
-            f"steps of Adam at {poisson.WARM_UP_RATE}, then {poisson.ITERATIONS} iterations of L-BFGS, in "
-            "float64",
-            "seconds": time.perf_counter() - began,
-            "evaluations": len(history),
-            "residual": history[-1],
-        }
-    )
-    return poisson.shown(potential), history
-
-
-def _report(own: Session) -> None:
-    metrics = own.metrics
-    best = metrics["best"]
-    assert isinstance(best, dict)
+    tell({"engine": str(own.metrics["engine"])})
     tell(
         {
-            "engine": str(metrics["engine"]),
-            "boundary": f"{metrics['boundary_median']:.4f} after {poisson.PUBLISHED_STEPS} steps (median of "
-            f"{len(poisson.SEEDS)} seeds), published {poisson.PUBLISHED_BOUNDARY}",
-            "residual": f"{metrics['residual_median']:.4f}, published {poisson.PUBLISHED_RESIDUAL}",
-            "plain": f"with plain layers boundary {metrics['plain_boundary_median']:.3g}, residual "
-            f"{metrics['plain_residual_median']:.3g}",
-            "best": f"relative error {metrics['relative_error']:.2%} in {best['seconds']:.0f} s: "
-            f"{best['recipe']}",
+            name: f"boundary {edge}, residual {inside}, error {error}"
+            for name, edge, inside, error in _rows(own)
         }
     )
 
 
-def _leave(
-    own: Session,
-    panels: dict[int, Tensor],
-    histories: list[list[Step]],
-    best: Tensor,
-    history: list[float],
-    exact: Tensor,
-    seed: int,
-) -> None:
+def _all(name: str, values: list[float]) -> dict[str, object]:
+    return {name: values, f"{name}_median": statistics.median(values)}
+
+
+def _rows(own: Session) -> Sequence[tuple[str, str, str, str]]:
+    """Recipe, both losses, and the relative error."""
+    metrics = own.metrics
+    rows = [("published", f"{poisson.PUBLISHED_BOUNDARY:.4f}", f"{poisson.PUBLISHED_RESIDUAL:.4f}", "–")]
+    for recipe, numbers in metrics["recipes"].items():
+        edge, inside = numbers["boundary_median"], numbers["residual_median"]
+        rows.append(
+            (
+                f"{_AS_PUBLISHED}, {recipe}",
+                f"{edge:.2g}",
+                f"{inside:.2g}",
+                f"{numbers['relative_error_median']:.0%}",
+            )
+        )
+    best = metrics["best"]
+    rows.append((_BEST, "0", f"{best['residual']:.1e}", f"{metrics['relative_error']:.2%}"))
+    return rows
+
+
+def _middle(histories: list[list[Step]]) -> int:
+    """Which seed has the median of the last losses."""
+    losses = [history[-1].residual + history[-1].boundary for history in histories]
+    return losses.index(statistics.median_low(losses))
+
+
+def _page(own: Session, found: Found, best: Tensor, exact: Tensor) -> page.Page:
     from flashode.experiments.figures import poisson as figures  # matplotlib takes half a second to import
 
-    metrics = own.metrics
-    recipe = metrics["best"]
-    assert isinstance(recipe, dict)
-    rows = (
-        (
-            "boundary loss",
-            f"{poisson.PUBLISHED_BOUNDARY:.4f}",
-            f"{metrics['boundary_median']:.4f}",
-            f"{metrics['plain_boundary_median']:.3g}",
-        ),
-        (
-            "residual loss",
-            f"{poisson.PUBLISHED_RESIDUAL:.4f}",
-            f"{metrics['residual_median']:.4f}",
-            f"{metrics['plain_residual_median']:.3g}",
-        ),
-        ("relative L2 error, best recipe", "–", f"{metrics['relative_error']:.2%}", "–"),
-        ("seconds, best recipe", "–", f"{recipe['seconds']:.0f}", "–"),
-    )
-    own.leave(
+    panels = {recipe: found.panels[recipe][_middle(found.histories[recipe])] for recipe in poisson.RECIPES}
+    plain, scaled = poisson.RECIPES
+    return page.Page(
         "Poisson's equation by a physics-informed neural ODE",
-        "ΔΦ = 2π sin x sin y on the unit square, Φ = 0 on its boundary. Points are lifted into 32 "
-        "dimensions, flow for one unit of time and are read out; value and Laplacian come from one "
-        f"compiled solve. Losses are mean squares after {poisson.PUBLISHED_STEPS} steps of Adam at "
-        f"{poisson.PUBLISHED_RATE}, the median of {len(poisson.SEEDS)} seeds. Our weights are "
-        f"{poisson.GAIN:g} of the parameters that the rate moves, so that a step moves a weight by about "
-        f"{poisson.GAIN * poisson.PUBLISHED_RATE:g}; with plain layers the flow runs "
-        f"away from some seeds. The best recipe: {recipe['recipe']}.",
-        page.Table(("", "published", "ours", "ours, plain layers"), rows),
+        "ΔΦ = 2π sin x sin y on the unit square, Φ = 0 on its boundary. Points are lifted into "
+        f"{poisson.WIDTH} dimensions, flow for one unit of time and are read out; value and Laplacian come "
+        f"from one compiled solve. “Published” is {CITATION}: {poisson.PUBLISHED_STEPS} steps of Adam at "
+        f"{poisson.PUBLISHED_RATE:g} on the sum of both mean squares. With {plain} that is the recipe as it "
+        f"is; with {scaled} of the parameters, a step moves a weight by about "
+        f"{poisson.GAIN * poisson.PUBLISHED_RATE:g}. Both are medians of {len(poisson.SEEDS)} seeds; with "
+        f"{plain} the flow runs away from some. The best recipe: {_BEST_RECIPE}; it took "
+        f"{own.metrics['best']['seconds']:.0f} s.",
+        page.Table(("", "boundary loss", "residual loss", "relative L2 error"), tuple(_rows(own))),
         [
             page.Figure(
-                figures.draw_panels(panels, exact, own.out / "panels.png"),
-                "Φ after so many steps of the published recipe (first seed), and by finite differences.",
+                "panels.png",
+                partial(figures.draw_panels, panels, exact),
+                "Φ after so many steps of the published recipe, of the seed whose last loss is the median; "
+                "and by finite differences, on one scale of colours; what is beyond it has the colour of its "
+                "end, and its range is written.",
             ),
             page.Figure(
-                figures.draw_convergence(histories, history, own.out / "convergence.png"),
-                "Both losses: of the published recipe from five seeds, with the published ends, and of the "
-                "best recipe.",
+                "convergence.png",
+                partial(figures.draw_convergence, found.histories, found.residuals),
+                "Both losses of both recipes from five seeds, with the published ends, and of the best "
+                "recipe.",
             ),
             page.Figure(
-                figures.draw_error(best, exact, own.out / "error.png"),
+                "error.png",
+                partial(figures.draw_error, best, exact),
                 "The best recipe's potential, the reference by finite differences, and the difference.",
             ),
         ],
-        own.again("poisson", seed=seed),
     )

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from torch import Tensor, nn
+from torch import nn
 
 import flashode
 from flashode.experiments import noisy, page, results, spiral
-from flashode.experiments.commands.choices import AdjointOption, EngineOption, SeedOption
+from flashode.experiments.commands import resuming
+from flashode.experiments.commands.choices import SEED, AdjointOption, EngineOption, ResumeOption, SeedOption
 from flashode.experiments.commands.noisy import run_noisy
 from flashode.experiments.engine import Engine
-from flashode.experiments.session import Session, session, tell
+from flashode.experiments.progress import Bar
+from flashode.experiments.published import CITATION
+from flashode.experiments.session import Command, Session, session, tell
+from flashode.experiments.training import Training
 
-EPOCHS = 15
+EPOCHS = spiral.PUBLISHED_EPOCHS
 _PEER = "torchdiffeq"
+_FIELD = "field"  # the training's name in the file
 
 
 def run(
@@ -32,7 +38,7 @@ def run(
             show_default=f"{EPOCHS}, or {noisy.EPOCHS} with --noisy",
         ),
     ] = None,
-    adjoint: AdjointOption = False,
+    adjoint: AdjointOption = None,
     compare: Annotated[
         bool, typer.Option("--compare", help=f"Train with {_PEER} as well, and print the ratio of the times.")
     ] = False,
@@ -47,11 +53,12 @@ def run(
         Path | None,
         typer.Option(
             file_okay=False,
-            help="Folder for figures, metrics.json and report.html; made if absent.",
+            help="Folder for figures, metrics.json, model.pt and report.html; made if absent.",
             show_default="results/spiral, or results/noisy with --noisy",
         ),
     ] = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
+    resume: ResumeOption = None,
 ) -> None:
     """Train a neural ODE on a spiral and draw what it learned."""
     if noise is not None and not math.isfinite(noise):
@@ -61,41 +68,62 @@ def run(
     if noisy_ and (compare or adjoint):
         raise typer.BadParameter("does not go with --compare or --adjoint", param_hint="'--noisy'")
     if noisy_:
-        level = noisy.NOISE if noise is None else noise
-        run_noisy(engine, epochs or noisy.EPOCHS, level, out or Path("results/noisy"), seed)
+        run_noisy(engine, epochs, noise, out or Path("results/noisy"), seed, resume)
         return
-    with session("spiral", out or Path("results/spiral"), engine, (_PEER,) if compare else ()) as own:
-        _train(own, epochs or EPOCHS, adjoint, compare, seed)
+    earlier = resuming.Earlier.at(resume, "spiral")
+    adjoint = earlier.settled("adjoint", adjoint, False)
+    seed = earlier.settled("seed", seed, SEED)
+    epochs = earlier.epochs(epochs, EPOCHS)
+    words = ("spiral", "--compare") if compare else ("spiral",)
+    settings = {"epochs": epochs, "adjoint": adjoint, "seed": seed}
+    command = Command(words, out or Path("results/spiral"), engine, resume, settings)
+    training, observations = spiral.begin(seed), spiral.observe()
+    earlier.restore(_FIELD, training)
+    history = earlier.history(spiral.Epoch)
+    with session("spiral", command, (_PEER,) if compare else (), earlier.saved.metrics) as own:
+        _train(own, training, history, observations, epochs, adjoint)
+        if compare:
+            _compare(own, epochs, adjoint, seed)
+        _report(own.metrics)
+        _leave(own, history, observations)
 
 
-def _train(own: Session, epochs: int, adjoint: bool, compare: bool, seed: int) -> None:
-    observations = spiral.observe()
-    field = spiral.make_field(seed)
+def _train(
+    own: Session,
+    training: Training[nn.Module],
+    history: list[spiral.Epoch],
+    observations: spiral.Observations,
+    epochs: int,
+    adjoint: bool,
+) -> None:
+    """Adds to the history."""
+    field = training.model
+    assert isinstance(field, spiral.LinearField)
     solve = flashode.odeint_adjoint if adjoint else flashode.odeint
-    history: list[spiral.Epoch] = []
-    with own.bar(epochs=epochs, updates_per_epoch=spiral.PLAIN.updates_per_epoch) as bar:
-        used = results.engine_of(field, observations.states[0], observations.times)
-        for epoch in spiral.train(
-            field, observations, epochs=epochs, seed=seed, solve=solve, on_update=bar.update
-        ):
+    seconds, field.nfe = own.metrics.get("training_seconds", 0.0), own.metrics.get("function_evaluations", 0)
+    own.note(
+        engine=results.engine_of(field, observations.states[0], observations.times),
+        gradients="continuous adjoint" if adjoint else "discrete adjoint",
+        published={"source": CITATION, "epochs": spiral.PUBLISHED_EPOCHS},
+    )
+    with _bar(own, epochs, done=training.epoch) as bar:
+        for epoch in spiral.train(training, observations, epochs=epochs, solve=solve, on_update=bar.update):
             history.append(epoch)
             assert epoch.matrix is not None
             own.note(
-                seed=seed,
                 epochs=epoch.number,
-                engine=used,
-                gradients="continuous adjoint" if adjoint else "discrete adjoint",
                 loss=[past.loss for past in history],
                 learned_matrix=epoch.matrix.tolist(),
                 distance_to_true_matrix=spiral.distance_to_truth(epoch.matrix),
-                training_seconds=time.perf_counter() - own.began,
+                training_seconds=seconds + time.perf_counter() - own.began,
                 function_evaluations=field.nfe,
             )
-    if compare:
-        _compare(own, epochs, adjoint, seed)
-    _report(own.metrics)
-    flags = tuple(flag for flag, on in (("--adjoint", adjoint), ("--compare", compare)) if on)
-    _leave(own, history, observations, epochs, flags)
+            own.keep({_FIELD: training}, {"epochs": [vars(past) for past in history]})
+
+
+def _bar(own: Session, epochs: int, *, title: str = "", done: int = 0) -> Bar:
+    updates = spiral.PLAIN.updates_per_epoch
+    return own.bar(unit="epoch", total=epochs, inner="update", each=updates, done=done, title=title)
 
 
 def _compare(own: Session, epochs: int, adjoint: bool, seed: int) -> None:
@@ -106,26 +134,24 @@ def _compare(own: Session, epochs: int, adjoint: bool, seed: int) -> None:
     took: dict[str, float] = {}
     last: dict[str, float] = {}
     for library in (flashode, torchdiffeq):
-
-        def solve(field: nn.Module, y0: Tensor, t: Tensor, library: object = library) -> Tensor:
-            states: Tensor = getattr(library, name)(field, y0, t)
-            return states
-
-        observations, field = spiral.observe(), spiral.make_field(seed)
-        list(spiral.train(spiral.make_field(seed), observations, epochs=1, seed=seed, solve=solve))
-        title = f"spiral, {library.__name__}"
-        with own.bar(epochs=epochs, updates_per_epoch=spiral.PLAIN.updates_per_epoch, title=title) as bar:
-            began = time.perf_counter()
-            history = list(
-                spiral.train(field, observations, epochs=epochs, seed=seed, solve=solve, on_update=bar.update)
-            )
-            took[library.__name__] = time.perf_counter() - began
-        last[library.__name__] = history[-1].loss
+        solve, title = getattr(library, name), f"spiral, {library.__name__}"
+        _loss_after(own, 1, seed, solve, f"{title}, to warm up")
+        began = time.perf_counter()
+        last[library.__name__] = _loss_after(own, epochs, seed, solve, title)
+        took[library.__name__] = time.perf_counter() - began
     own.note(
         compared_seconds=took,
         compared_loss=last,
         times_as_fast=took[_PEER] / took["flashode"],
     )
+
+
+def _loss_after(own: Session, epochs: int, seed: int, solve: spiral.Solve, title: str) -> float:
+    with _bar(own, epochs, title=title) as bar:
+        *_, last = spiral.train(
+            spiral.begin(seed), spiral.observe(), epochs=epochs, solve=solve, on_update=bar.update
+        )
+    return last.loss
 
 
 def _report(metrics: dict[str, object]) -> None:
@@ -153,39 +179,38 @@ def _report(metrics: dict[str, object]) -> None:
     tell(lines)
 
 
-def _leave(
-    own: Session,
-    history: list[spiral.Epoch],
-    observations: spiral.Observations,
-    epochs: int,
-    flags: tuple[str, ...],
-) -> None:
+def _leave(own: Session, history: list[spiral.Epoch], observations: spiral.Observations) -> None:
     from flashode.experiments.figures import spiral as figures  # matplotlib takes half a second to import
 
     metrics = own.metrics
     first, last = history[0].loss, history[-1].loss
     rows = [
         ("mean squared error before training", f"{first:.2e}"),
-        (f"after {epochs} epochs of {spiral.PLAIN.updates_per_epoch} updates", f"{last:.2e}"),
+        (f"after {metrics['epochs']} epochs of {spiral.PLAIN.updates_per_epoch} updates", f"{last:.2e}"),
         ("largest error of an entry of A", f"{metrics['distance_to_true_matrix']:.1e}"),
         ("seconds of training", f"{metrics['training_seconds']:.2f}"),
     ]
     if "times_as_fast" in metrics:
         rows.append((f"times as fast as with {_PEER}", f"{metrics['times_as_fast']:.0f}"))
     own.leave(
-        "A linear neural ODE learns a spiral",
-        "A 2×2 linear layer is trained on random segments of ten observations of a slow inward spiral, each "
-        "solved from its first observation with dopri5.",
-        page.Table(("", "ours"), tuple(rows)),
-        [
-            page.Figure(
-                figures.draw_trajectories(history, observations, own.out / "trajectories.png"),
-                "What the model predicts from the start at chosen epochs: in the phase plane, and over time.",
-            ),
-            page.Figure(
-                figures.draw_loss(history, own.out / "loss.png"),
-                "The error over the whole trajectory after each epoch.",
-            ),
-        ],
-        own.again("spiral", epochs=epochs, seed=metrics["seed"], flags=flags),
+        page.Page(
+            "A linear neural ODE learns a spiral",
+            "A 2×2 linear layer is trained on random segments of ten observations of a slow inward spiral, "
+            f"each solved from its first observation with dopri5. In {CITATION}, such a layer learns the "
+            f"spiral in {spiral.PUBLISHED_EPOCHS} epochs.",
+            page.Table(("", "ours"), tuple(rows)),
+            [
+                page.Figure(
+                    "trajectories.png",
+                    partial(figures.draw_trajectories, history, observations),
+                    "What the model predicts from the start at chosen epochs: in the phase plane, and over "
+                    "time.",
+                ),
+                page.Figure(
+                    "loss.png",
+                    partial(figures.draw_loss, history),
+                    "The error over the whole trajectory after each epoch.",
+                ),
+            ],
+        )
     )

@@ -18,26 +18,23 @@ _POINTS = 2000
 
 
 def draw_flow(density: cnf.Density, seed: int, path: Path) -> Path:
-    """Above, normal draws at several times; below, the data, the learned density and the true one."""
+    """Normal draws on their way to the data, and below them their density; on the right the truth of both."""
     random = torch.Generator().manual_seed(seed)
     moving = density.sample(_POINTS, random, cnf.PANEL_TIMES)
+    pixels = _pixels()
+    with torch.no_grad():
+        learned = [density.log_density(pixels, t).exp() for t in cnf.PANEL_TIMES]
+    true = cnf.true_log_density(pixels).exp()
+    titles = [*(f"t = {t:g}" for t in cnf.PANEL_TIMES), "data, true density"]
     with style():
-        columns = len(cnf.PANEL_TIMES)
-        figure = Figure(figsize=(1.75 * columns + 0.2, 3.9))
-        grid = figure.subplots(2, columns, squeeze=False)
-        for axes, t, points in zip(grid[0], cnf.PANEL_TIMES, moving, strict=True):
-            axes.plot(*points.T.numpy(), ".", color=PREDICTION, markersize=1.0, alpha=0.5)
-            axes.set_title(f"t = {t:g}", loc="left")
-        grid[1, 0].plot(*cnf.draw(_POINTS, random).T.numpy(), ".", color=TRUTH, markersize=1.0, alpha=0.5)
-        grid[1, 0].set_title("data", loc="left")
-        pixels = _pixels()
-        with torch.no_grad():
-            learned = density.log_density(pixels).exp()
-        true = cnf.true_log_density(pixels).exp()
-        for axes, values, title in (
-            (grid[1, 1], learned, "learned density"),
-            (grid[1, 2], true, "true density"),
-        ):
+        columns = len(titles)
+        figure = Figure(figsize=(1.6 * columns + 0.9, 3.6))
+        grid = figure.subplots(2, columns, sharex=True, sharey=True)
+        for axes, title, points in zip(grid[0], titles, (*moving, cnf.draw(_POINTS, random)), strict=True):
+            color = TRUTH if axes is grid[0, -1] else PREDICTION
+            axes.plot(*points.T.numpy(), ".", color=color, markersize=1.0, alpha=0.5)
+            axes.set_title(title, loc="left")
+        for axes, values in zip(grid[1], (*learned, true), strict=True):
             image = axes.imshow(
                 values.reshape(_PIXELS, _PIXELS).T.numpy(),
                 origin="lower",
@@ -46,13 +43,11 @@ def draw_flow(density: cnf.Density, seed: int, path: Path) -> Path:
                 vmin=0.0,
                 vmax=float(true.max()),
             )
-            axes.set_title(title, loc="left")
-        figure.colorbar(image, ax=grid[1, 2], location="right", shrink=0.8)
-        for axes in grid[1, 3:]:
-            axes.remove()
-        for axes in (*grid[0], *grid[1, :3]):
-            axes.set(xlim=(-_REACH, _REACH), ylim=(-_REACH, _REACH), aspect="equal", xticks=(), yticks=())
+        for axes in grid.flat:
+            axes.set(xlim=(-_REACH, _REACH), ylim=(-_REACH, _REACH), aspect="equal")
+            axes.set(xticks=(-2, 0, 2), yticks=(-2, 0, 2))
             axes.grid(visible=False)
+        figure.colorbar(image, ax=grid, label="density", extend="max", aspect=30, pad=0.01)
         return save(figure, path)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
 from flashode.experiments import latent
@@ -24,7 +24,7 @@ def draw_spirals(spirals: latent.Spirals, predicted: Tensor, path: Path) -> Path
     ]
     with style():
         figure = Figure(figsize=(1.85 * _COLUMNS, 1.95 * -(-len(shown) // _COLUMNS) + 0.4))
-        grid = figure.subplots(-(-len(shown) // _COLUMNS), _COLUMNS, squeeze=False)
+        grid = figure.subplots(-(-len(shown) // _COLUMNS), _COLUMNS, squeeze=False, sharex=True, sharey=True)
         reach = 1.15 * float(spirals.truth[shown].abs().max())
         for place, axes in enumerate(grid.flat):
             if place >= len(shown):
@@ -36,7 +36,13 @@ def draw_spirals(spirals: latent.Spirals, predicted: Tensor, path: Path) -> Path
             within, ahead = predicted[which, : latent.SEEN], predicted[which, latent.SEEN - 1 :]
             axes.plot(*within.T.numpy(), color=PREDICTION, label="prediction")
             axes.plot(*ahead.T.numpy(), "--", color=PREDICTION, label="extrapolation")
-            axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=(), yticks=())
+            axes.set(
+                xlim=(-reach, reach),
+                ylim=(-reach, reach),
+                aspect="equal",
+                xticks=(-1, 0, 1),
+                yticks=(-1, 0, 1),
+            )
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4)
         return save(figure, path)
@@ -55,6 +61,9 @@ def draw_errors(history: Sequence[latent.Epoch], path: Path) -> Path:
             axes.semilogy(
                 [epoch.number for epoch in history], errors, "o-", color=color, markersize=3, label=label
             )
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
         noise = latent.NOISE * math.sqrt(2.0)
         axes.axhline(noise, color=QUIET, linestyle=":", label="noise of a point")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

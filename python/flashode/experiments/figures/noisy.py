@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flashode.experiments import noisy
-from flashode.experiments.figures.style import PREDICTION, QUIET, TRUTH, save, style
+from flashode.experiments.figures.style import PREDICTION, QUIET, TRUTH, decades, save, style
 from flashode.experiments.noisy import Trial, Way
 from flashode.experiments.spiral import Epoch, Observations
 
@@ -55,6 +55,7 @@ def draw_seeds(trials: Sequence[Trial], path: Path) -> Path:
             axes.set_title(f"{field}, rate {rate:g}", loc="left")
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        decades(grid[0].yaxis)
         grid[0].set_ylabel("mean squared error")
         return save(figure, path)
 
@@ -80,9 +81,12 @@ def draw_reasons(
             tolerance.loglog(
                 list(errors), list(errors.values()), "o-", color=color, markersize=3, label=f"rate {rate:g}"
             )
+        decades(tolerance.xaxis)
         tolerance.set_title("the layer's error by the solver's tolerance", loc="left")
         tolerance.set(xlabel="relative tolerance in training", ylabel="mean squared error")
-        tolerance.legend(fontsize=6)
+        tolerance.legend(fontsize=7)
+        for axes in (each, bound, way, tolerance):
+            decades(axes.yaxis)
         return save(figure, path)
 
 
@@ -116,7 +120,7 @@ def _draw_bounds(axes: Axes, noise: float) -> None:
                 )
     axes.set_title("least error of an entry of A (Cramér–Rao)", loc="left")
     axes.set(xlabel="observations used", ylabel="standard deviation")
-    axes.legend(fontsize=6)
+    axes.legend(fontsize=7)
 
 
 def _draw_ways(axes: Axes, ways: Sequence[Way]) -> None:
@@ -132,11 +136,11 @@ def _draw_ways(axes: Axes, ways: Sequence[Way]) -> None:
     axes.axvline(noisy.SETTING.updates_per_epoch * noisy.EPOCHS, color=QUIET, linewidth=0.6)
     axes.set_title("largest error of the layer's entries", loc="left")
     axes.set(xlabel=f"updates (line: {noisy.EPOCHS} epochs)", ylabel="error")
-    axes.legend(fontsize=6)
+    axes.legend(fontsize=7)
 
 
 def _draw_plane(axes: Axes, epoch: Epoch, observations: Observations) -> None:
-    observed, truth = observations.states.numpy(), observations.truth.numpy()
+    observed, truth = observations.states.numpy(), observations.curve.numpy()
     axes.plot(*observed.T, ".", color=QUIET, markersize=2.5, label="observations")
     axes.plot(*truth.T, color=TRUTH, linewidth=0.9, label="truth")
     axes.plot(*epoch.trajectory.numpy().T, color=PREDICTION, label="prediction")

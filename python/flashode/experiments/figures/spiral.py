@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from flashode.experiments.figures.style import PREDICTION, QUIET, TRUTH, save, style
+from flashode.experiments.figures.style import PREDICTION, QUIET, TRUTH, decades, save, style
 from flashode.experiments.spiral import Epoch, Observations
 
 PANEL_EPOCHS = (5, 6, 7, 10, 11, 15)
@@ -37,7 +37,7 @@ def draw_trajectories(epochs: Sequence[Epoch], observations: Observations, path:
             grid[2 * row, column].remove()
             grid[2 * row + 1, column].remove()
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=2)
+        figure.legend(handles, labels, loc="outside upper center", ncols=3)
         return save(figure, path)
 
 
@@ -54,6 +54,7 @@ def draw_loss(epochs: Sequence[Epoch], path: Path) -> Path:
             markersize=3,
         )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        decades(axes.yaxis)
         axes.set_xlabel("epoch")
         axes.set_ylabel("mean squared error")
         axes.set_title("Error over the whole trajectory", loc="left")
@@ -61,11 +62,12 @@ def draw_loss(epochs: Sequence[Epoch], path: Path) -> Path:
 
 
 def _draw_plane(axes: Axes, epoch: Epoch, observations: Observations, *, labelled: bool) -> None:
-    truth = observations.states.numpy()
+    observed, truth = observations.states.numpy(), observations.curve.numpy()
     predicted = epoch.trajectory.numpy()
-    axes.plot(*truth.T, ".", color=TRUTH, markersize=3.5, label="observations")
+    axes.plot(*truth.T, color=TRUTH, linewidth=0.7, alpha=0.6, label="truth")
+    axes.plot(*observed.T, ".", color=TRUTH, markersize=3.5, label="observations")
     axes.plot(*predicted.T, color=PREDICTION, label="prediction")
-    axes.plot(*truth[0], "o", color="none", markeredgecolor=QUIET, markersize=7, markeredgewidth=0.8)
+    axes.plot(*observed[0], "o", color="none", markeredgecolor=QUIET, markersize=7, markeredgewidth=0.8)
     axes.set_title(f"epoch {epoch.number}", loc="left", fontweight="bold")
     axes.set_title(f"MSE {epoch.loss:.1e}", loc="right", color=QUIET, fontsize=7)
     # A prediction that runs away must not shrink the truth to a dot.
@@ -80,6 +82,9 @@ def _draw_plane(axes: Axes, epoch: Epoch, observations: Observations, *, labelle
 def _draw_time(axes: Axes, epoch: Epoch, observations: Observations, *, labelled: bool) -> None:
     times, fine_times = observations.times.numpy(), observations.fine_times.numpy()
     for coordinate, line in enumerate(("-", "--")):
+        axes.plot(
+            fine_times, observations.curve[:, coordinate].numpy(), color=TRUTH, linewidth=0.7, alpha=0.6
+        )
         axes.plot(times, observations.states[:, coordinate].numpy(), ".", color=TRUTH, markersize=2)
         axes.plot(fine_times, epoch.trajectory[:, coordinate].numpy(), line, color=PREDICTION, linewidth=1.0)
     reach = 1.25 * float(observations.states.abs().max())

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 # Two hues of the Okabe–Ito palette: told apart by colour-blind readers and in grey print.
 TRUTH = "#0072B2"
@@ -29,9 +31,9 @@ _SETTINGS = {
     "lines.linewidth": 1.2,
     "savefig.dpi": 200,
     "xtick.color": QUIET,
-    "xtick.labelsize": 7,
+    "xtick.labelsize": 8,
     "ytick.color": QUIET,
-    "ytick.labelsize": 7,
+    "ytick.labelsize": 8,
 }
 
 
@@ -40,6 +42,12 @@ def style() -> Iterator[None]:
     """Applies the look within the block and leaves the caller's matplotlib settings alone."""
     with matplotlib.rc_context(_SETTINGS):  # type: ignore[arg-type]
         yield
+
+
+def decades(axis: Axis, most: int = 7) -> None:
+    """Ticks of a logarithmic axis at decades alone, and not more of them than can be read."""
+    axis.set_major_locator(LogLocator(numticks=most))
+    axis.set_minor_locator(NullLocator())
 
 
 def save(figure: Figure, path: Path) -> Path:
