@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
-
-from torch import nn
 
 from flashode import notices
 from flashode.declined import Declined
@@ -32,7 +28,6 @@ class EngineDeclined(ValueError):
 
 
 _choice: ContextVar[str] = ContextVar("flashode_engine", default="auto")
-_warned: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
 
 
 @contextmanager
@@ -129,7 +124,7 @@ def name_of(func: object) -> str:
 
 
 def _warn_once(problem: Problem, engine: str, refusal: Declined) -> None:
-    seen = _warned.setdefault(_identity(problem.func), set())
+    seen = notices.said_of(problem.func)
     # A batch size or a line that moved does not make it news.
     sentence = re.sub(r"\d+", "", refusal.reason)
     if sentence in seen:
@@ -158,19 +153,3 @@ def error_of(problem: Problem) -> Exception | None:
     t = problem.t[0].detach()
     y = problem.y0.detach().clone().requires_grad_(problem.y0.requires_grad)
     return attempt(problem.func, lambda: problem.field(t, y))
-
-
-def _identity(func: object) -> object:
-    """What stays the same when a lambda, a method, a partial or an object is made afresh for every solve."""
-    while isinstance(func, partial):
-        func = func.func
-    func = getattr(func, "__func__", func)
-    key = getattr(func, "__code__", func)
-    if key is func and not isinstance(func, nn.Module) and not inspect.isroutine(func):
-        return type(func)
-    try:
-        hash(key)
-        weakref.ref(key)
-    except TypeError:
-        return type(key)
-    return key

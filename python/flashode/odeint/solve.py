@@ -47,7 +47,8 @@ def odeint(
 
     Args:
         func: Called with a 0-d ``t`` in the real dtype of ``y0`` and a state shaped as ``y0``; returns its
-            derivative.
+            derivative, of the same shape. Fixed-step methods broadcast what a tensor state's derivative lacks,
+            with a warning; adaptive ones refuse it.
         y0: Floating-point or complex tensor of any shape, or a tuple of such tensors.
         t: 1-D floating-point tensor of strictly increasing or decreasing times.
         rtol: Relative tolerance: a number, a tensor that broadcasts to the state, or, for a tuple state, one
