@@ -89,8 +89,8 @@ def test_fixed_step_methods_warn_once(method: str, engine: str) -> None:
         assert words in str(warning.message)
     else:
         assert str(warning.message) == (
-            "func returned a tensor of shape () where y0 has (5, 2): fixed-step methods broadcast it, adaptive "
-            "ones refuse it; are its arguments (t, y), in that order?"
+            "func returned a tensor of shape () where y0 has (5, 2): fixed-step methods broadcast it, "
+            "adaptive ones refuse it; are its arguments (t, y), in that order?"
         )
 
 

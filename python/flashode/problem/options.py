@@ -125,6 +125,7 @@ Options = AdaptiveOptions | FixedOptions | SciPyOptions
 _DEFAULTS: dict[type[Options], Options] = {
     kind: kind() for kind in (AdaptiveOptions, FixedOptions, ImplicitOptions, AdamsOptions, SciPyOptions)
 }
+OPTION_NAMES = frozenset(field.name for kind in _DEFAULTS for field in fields(kind))
 _INTERPOLATIONS = ("linear", "cubic")
 _SCIPY_SOLVERS = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
