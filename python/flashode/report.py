@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from flashode.blocks import Block
 from flashode.engines import name_of, watchers
 from flashode.engines.watched import WatchedPlan
 
@@ -131,8 +132,7 @@ class Report:
         return WatchedPlan(plan, solved=entry._solved, reversed_=entry._reversed)
 
 
-@contextmanager
-def record() -> Iterator[Report]:
+def record() -> Block[Report]:
     """Record the solves that this process starts in the ``with`` block, in all its threads.
 
     The reverse passes of these solves count, whenever they come. Example::
@@ -141,9 +141,14 @@ def record() -> Iterator[Report]:
             train()
         print(report)
 
-    Yields:
-        A :class:`Report`, which fills as solves are made.
+    Returns:
+        A context manager of a :class:`Report`, which fills as solves are made.
     """
+    return Block(_recording, "record()")
+
+
+@contextmanager
+def _recording() -> Iterator[Report]:
     report = Report()
     watch = report._watch
     watchers.append(watch)

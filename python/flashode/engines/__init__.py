@@ -10,9 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from flashode import notices
+from flashode.blocks import Block
 from flashode.declined import Declined
 from flashode.engines.plan import Engine, Plan
 from flashode.errors import FallbackWarning
+from flashode.wording import shown
 
 if TYPE_CHECKING:
     from flashode.problem import Adjoint, Problem
@@ -30,9 +32,8 @@ class EngineDeclined(ValueError):
 _choice: ContextVar[str] = ContextVar("flashode_engine", default="auto")
 
 
-@contextmanager
-def use_engine(name: str) -> Iterator[None]:
-    """Choose the engine of every solve in the ``with`` block.
+def use_engine(name: str) -> Block[None]:
+    """Choose the engine of every solve in the ``with`` block, or in a function that it decorates.
 
     Args:
         name: ``"auto"`` takes the fastest engine that can run the function and warns once where that is not
@@ -43,7 +44,12 @@ def use_engine(name: str) -> Iterator[None]:
             cannot run it.
     """
     if name != "auto" and name not in ORDER:
-        raise ValueError(f"engine must be one of {', '.join(map(repr, ('auto', *ORDER)))}, got {name!r}")
+        raise ValueError(f"engine must be one of {', '.join(map(repr, ('auto', *ORDER)))}, got {shown(name)}")
+    return Block(partial(_using, name), f"use_engine({name!r})")
+
+
+@contextmanager
+def _using(name: str) -> Iterator[None]:
     token = _choice.set(name)
     try:
         yield

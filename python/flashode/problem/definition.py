@@ -15,6 +15,7 @@ from flashode.problem.event import Event
 from flashode.problem.options import Options
 from flashode.state import ORDER_OF_ARGUMENTS, Structure, broadcast
 from flashode.verify import Verify
+from flashode.wording import misfit
 
 Callback = Callable[[torch.Tensor, Any, torch.Tensor], object]
 _BROADCAST = "fixed-step methods broadcast it, adaptive ones refuse it"
@@ -128,7 +129,13 @@ class Problem:
         if t.dtype != dtype:
             t = t.to(dtype)
         forward = self.direction > 0
-        out = self.func(t if forward else -t, self.unflatten(y))
+        try:
+            out = self.func(t if forward else -t, self.unflatten(y))
+        except TypeError as error:
+            wrong = misfit(self.func, 2)
+            if wrong is None:
+                raise
+            raise TypeError(f"func must be a callable of (t, y), got {wrong}") from error
         if isinstance(out, torch.Tensor) and out.shape != y.shape:
             out = self._spread(out)
         parts = self.structure.fit(out, y.dtype)
