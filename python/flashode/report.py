@@ -27,10 +27,11 @@ class Solves:
     Attributes:
         field: What the function calls itself.
         mode: ``"odeint"``, ``"odeint_adjoint"`` or ``"odeint_dense"``; ``", event"`` follows where there was
-            one.
+            one, and ``" (called)"`` where a compiled solve calls its function from Python.
         method: Name of the method.
         engine: Name of the engine that ran them.
         reason: Why a faster engine did not, or None.
+        event_called: Why the event function is called, as a sentence, or None.
         calls: How many there were, failed ones included.
         evaluations: Calls of the field in them, until they failed where they did.
         backward_evaluations: Calls of the field in reverse passes, as far as known; None where nothing is: in
@@ -44,6 +45,7 @@ class Solves:
     method: str
     engine: str
     reason: str | None
+    event_called: str | None = None
     calls: int = 0
     evaluations: int = 0
     backward_evaluations: int | None = None
@@ -102,12 +104,13 @@ class Report:
         return [_row(entry) for entry in self.solves]
 
     def notes(self) -> list[str]:
-        """A sentence for each reason why a field does not run in a faster engine."""
-        sentences = (
-            f"{entry.field} runs in the {entry.engine} engine because {entry.reason}."
-            for entry in self.solves
-            if entry.reason is not None
-        )
+        """A sentence for each reason why a field, or an event function, does not run in a faster engine."""
+        sentences = []
+        for entry in self.solves:
+            if entry.reason is not None:
+                sentences.append(f"{entry.field} runs in the {entry.engine} engine because {entry.reason}.")
+            if entry.event_called is not None:
+                sentences.append(entry.event_called)
         return list(dict.fromkeys(sentences))
 
     def __str__(self) -> str:
@@ -121,11 +124,20 @@ class Report:
 
     def _watch(self, problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Plan) -> Plan:
         reason = next((declined.reason for declined in choice.declined.values()), None)
+        called = None
+        if problem.event is not None and plan.event_called is not None:
+            name = name_of(problem.event.function)
+            called = f"{name}, an event function, is called from Python because {plan.event_called}."
         entry = Solves(
-            name_of(problem.func), _mode(problem, adjoint), problem.method.name, plan.engine, reason
+            name_of(problem.func),
+            _mode(problem, adjoint) + (" (called)" if called else ""),
+            problem.method.name,
+            plan.engine,
+            reason,
+            called,
         )
         # Another batch size is no other reason.
-        sentence = re.sub(r"\d+", "", reason or "")
+        sentence = re.sub(r"\d+", "", f"{reason} {called}")
         key = (entry.field, entry.mode, entry.method, entry.engine, sentence)
         with _lock:
             entry = self._found.setdefault(key, entry)

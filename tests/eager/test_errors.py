@@ -115,7 +115,7 @@ def test_nan_at_once(engine: str) -> None:
 @pytest.mark.parametrize("method", ["dopri5", "rk4"])
 def test_state_is_not_finite_to_begin_with(engine: str, method: str, value: float) -> None:
     y0 = torch.tensor([[1.0, 2.0], [value, 3.0]], dtype=torch.float64)
-    with pytest.raises(NonFiniteError, match="state overflows torch.float64") as caught:
+    with pytest.raises(NonFiniteError, match="state is not finite") as caught:
         odeint(Stiff(), y0, TIMES, method=method)
     assert caught.value.origin == "state"
     assert caught.value.t == 0
@@ -136,7 +136,7 @@ def test_fixed_steps_field(engine: str) -> None:
 def test_fixed_steps_state(engine: str) -> None:
     """The state overflows where its slope does not."""
     y0 = torch.tensor([[0.0], [1e308]], dtype=torch.float64)
-    with pytest.raises(NonFiniteError, match="state overflows torch.float64") as caught:
+    with pytest.raises(NonFiniteError, match=r"state overflows torch\.float64") as caught:
         odeint(Grows(), y0, TIMES, method="euler", options={"step_size": 0.5})
     error = caught.value
     assert error.origin == "state"
