@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import reprlib
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ class _Short(reprlib.Repr):
         self.maxother = self.maxstring = 80
 
     def repr_Tensor(self, x: Any, level: int) -> str:
-        if sum(1 for _ in zip(x.reshape(-1), range(_MOST_NUMBERS + 1), strict=False)) <= _MOST_NUMBERS:
+        if math.prod(x.shape) <= _MOST_NUMBERS:
             return " ".join(repr(x).split())
         return f"{type(x).__name__} of shape {tuple(x.shape)}"
 

@@ -255,33 +255,6 @@ def test_bad_argument(solve: Callable[..., Any], name: str) -> None:
         assert word in str(caught.value)
 
 
-OUTPUTS: dict[str, tuple[Callable[..., Any], Any, type[Exception], tuple[str, ...]]] = {
-    "None": (lambda t, y: None, Y0, TypeError, ("func", "tensor", "NoneType")),
-    "a tuple for a tensor": (lambda t, y: (y,), Y0, TypeError, ("func", "tensor", "tuple")),
-    "a tensor for a tuple": (lambda t, y: y[0], PAIR, TypeError, ("func", "tuple of 2", "Tensor")),
-    "too few components": (lambda t, y: y[:1], PAIR, ValueError, ("func", "tuple of 2", "got 1")),
-    "another shape": (lambda t, y: y[:, :2], Y0, ValueError, ("func", "(4, 3)", "(4, 2)")),
-    "an outer sum": (lambda t, y: y[:, 0] + y[:, :1], Y0, ValueError, ("func", "(4, 3)", "(4, 4)")),
-    "another component's shape": (
-        lambda t, y: (y[0], y[0]),
-        PAIR,
-        ValueError,
-        ("func", "component 1", "(4, 1)", "(4, 3)"),
-    ),
-    "complex for real": (lambda t, y: y * 1j, Y0, TypeError, ("func", "real", "complex128")),
-}
-
-
-@pytest.mark.parametrize("name", OUTPUTS)
-@pytest.mark.parametrize("method", ["dopri5", "rk4"])
-def test_bad_output_of_the_function(name: str, method: str) -> None:
-    func, y0, kind, words = OUTPUTS[name]
-    with use_engine("eager"), pytest.raises(kind) as caught:
-        odeint(func, y0, T, method=method)
-    for word in words:
-        assert word in str(caught.value)
-
-
 NORMS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "a vector": (lambda y: y.abs().amax(0), ("one number", "shape (3,)")),
     "nothing": (lambda y: None, ("one number", "NoneType")),
