@@ -9,6 +9,7 @@ import torch
 
 from flashode.engines.eager import EagerPlan
 from flashode.engines.eager.adjoint import adjoint_norm
+from flashode.engines.failure import non_finite_gradient
 from flashode.engines.plan import Forward, Gradients, Plan
 from flashode.errors import SolverError
 from flashode.problem import Adjoint, Problem
@@ -164,6 +165,11 @@ class ContinuousAdjoint(torch.autograd.Function):
         try:
             found = _continuous_gradients(ctx, states.detach(), grad_states.detach())
         except SolverError as error:
+            problem: Problem = ctx.problem
+            times = problem.t if ctx.times is None else ctx.times
+            cause = non_finite_gradient(problem, times, grad_states.detach(), error.statistics)
+            if cause is not None:
+                raise cause from error
             # What was reached of the augmented state means nothing to the caller.
             error.times = error.partial = None
             error.add_note(

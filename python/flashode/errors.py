@@ -47,7 +47,8 @@ class NonFiniteError(SolverError):
         trajectory: Index of the first bad trajectory over the leading dimensions of the state (all but the
             last), or None where the state has no leading dimension or the trajectory is not known.
         origin: ``"field"`` if the function gave the value at a finite state, ``"state"`` if the state had it
-            first.
+            first or overflowed, ``"event"`` if the event function gave it, ``"gradient"`` if it came into a
+            backward pass.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from flashode.blocks import Block
 from flashode.engines import name_of, watchers
 from flashode.engines.watched import WatchedPlan
 
@@ -26,10 +27,11 @@ class Solves:
     Attributes:
         field: What the function calls itself.
         mode: ``"odeint"``, ``"odeint_adjoint"`` or ``"odeint_dense"``; ``", event"`` follows where there was
-            one.
+            one, and ``" (called)"`` where a compiled solve calls its function from Python.
         method: Name of the method.
         engine: Name of the engine that ran them.
         reason: Why a faster engine did not, or None.
+        event_called: Why the event function is called, as a sentence, or None.
         calls: How many there were, failed ones included.
         evaluations: Calls of the field in them, until they failed where they did.
         backward_evaluations: Calls of the field in reverse passes, as far as known; None where nothing is: in
@@ -43,6 +45,7 @@ class Solves:
     method: str
     engine: str
     reason: str | None
+    event_called: str | None = None
     calls: int = 0
     evaluations: int = 0
     backward_evaluations: int | None = None
@@ -101,12 +104,13 @@ class Report:
         return [_row(entry) for entry in self.solves]
 
     def notes(self) -> list[str]:
-        """A sentence for each reason why a field does not run in a faster engine."""
-        sentences = (
-            f"{entry.field} runs in the {entry.engine} engine because {entry.reason}."
-            for entry in self.solves
-            if entry.reason is not None
-        )
+        """A sentence for each reason why a field, or an event function, does not run in a faster engine."""
+        sentences = []
+        for entry in self.solves:
+            if entry.reason is not None:
+                sentences.append(f"{entry.field} runs in the {entry.engine} engine because {entry.reason}.")
+            if entry.event_called is not None:
+                sentences.append(entry.event_called)
         return list(dict.fromkeys(sentences))
 
     def __str__(self) -> str:
@@ -120,19 +124,27 @@ class Report:
 
     def _watch(self, problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Plan) -> Plan:
         reason = next((declined.reason for declined in choice.declined.values()), None)
+        called = None
+        if problem.event is not None and plan.event_called is not None:
+            name = name_of(problem.event.function)
+            called = f"{name}, an event function, is called from Python because {plan.event_called}."
         entry = Solves(
-            name_of(problem.func), _mode(problem, adjoint), problem.method.name, plan.engine, reason
+            name_of(problem.func),
+            _mode(problem, adjoint) + (" (called)" if called else ""),
+            problem.method.name,
+            plan.engine,
+            reason,
+            called,
         )
         # Another batch size is no other reason.
-        sentence = re.sub(r"\d+", "", reason or "")
+        sentence = re.sub(r"\d+", "", f"{reason} {called}")
         key = (entry.field, entry.mode, entry.method, entry.engine, sentence)
         with _lock:
             entry = self._found.setdefault(key, entry)
         return WatchedPlan(plan, solved=entry._solved, reversed_=entry._reversed)
 
 
-@contextmanager
-def record() -> Iterator[Report]:
+def record() -> Block[Report]:
     """Record the solves that this process starts in the ``with`` block, in all its threads.
 
     The reverse passes of these solves count, whenever they come. Example::
@@ -141,9 +153,14 @@ def record() -> Iterator[Report]:
             train()
         print(report)
 
-    Yields:
-        A :class:`Report`, which fills as solves are made.
+    Returns:
+        A context manager of a :class:`Report`, which fills as solves are made.
     """
+    return Block(_recording, "record()")
+
+
+@contextmanager
+def _recording() -> Iterator[Report]:
     report = Report()
     watch = report._watch
     watchers.append(watch)

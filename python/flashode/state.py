@@ -10,6 +10,9 @@ from torch import Tensor
 
 State = Tensor | tuple[Tensor, ...]
 
+# What to ask of a function whose answer has another shape than the state.
+ORDER_OF_ARGUMENTS = "are its arguments (t, y), in that order?"
+
 
 def components(state: State) -> tuple[Tensor, ...]:
     """The tensors of a state."""
@@ -84,6 +87,8 @@ class Structure(NamedTuple):
     def fit(self, out: Any, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """The components of what the function returned, with the state's shapes and dtype.
 
+        Axes of one element may lead the shapes or be missing there, in a tuple's components anywhere.
+
         Raises:
             TypeError: It is something else than the state's kind.
             ValueError: It does not fit the state's shapes.
@@ -112,14 +117,25 @@ def _fit(out: object, shape: torch.Size, dtype: torch.dtype, where: str) -> Tens
         out = out.to(dtype)
     if out.shape == shape:
         return out
+    if _without_leading_ones(out.shape) == _without_leading_ones(shape):
+        return out.reshape(shape)
     if where and [n for n in out.shape if n != 1] == [n for n in shape if n != 1]:
         # torchdiffeq only counts the elements of a tuple's components, and programs return (batch,) for
         # (batch, 1).
         return out.reshape(shape)
+    raise ValueError(
+        f"func must return a tensor of shape {tuple(shape)}{where}, as y0 has, got {tuple(out.shape)}; "
+        f"{ORDER_OF_ARGUMENTS}"
+    )
+
+
+def broadcast(out: Tensor, shape: torch.Size) -> Tensor | None:
+    """The tensor spread over a state of that shape, as a sum of the two spreads it; None if it cannot be."""
     try:
-        return out.expand(shape)
+        return out.reshape(_without_leading_ones(out.shape)).expand(shape)
     except RuntimeError:
-        raise ValueError(
-            f"func must return a tensor of shape {tuple(shape)}{where}, as y0 has, or one that broadcasts to "
-            f"it, got {tuple(out.shape)}"
-        ) from None
+        return None
+
+
+def _without_leading_ones(shape: torch.Size) -> torch.Size:
+    return shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :]

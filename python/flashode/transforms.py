@@ -27,6 +27,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from flashode.wording import shown
+
 __all__ = ["with_divergence", "with_jvp", "with_laplacian"]
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -84,7 +86,9 @@ def with_divergence(
             shapes do not fit.
     """
     if estimator not in _ESTIMATORS:
-        raise ValueError(f"estimator must be one of {', '.join(map(repr, _ESTIMATORS))}, got {estimator!r}")
+        raise ValueError(
+            f"estimator must be one of {', '.join(map(repr, _ESTIMATORS))}, got {shown(estimator)}"
+        )
     if estimator == "exact" and probe is not None:
         raise ValueError("probe must be None with estimator 'exact', which takes every direction")
     if estimator == "hutchinson" and not isinstance(probe, Tensor):

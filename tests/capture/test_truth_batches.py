@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import flashode.capture
 from capture.agreement import T, Y, declined, true
 from flashode.capture import Capture, capture
+from flashode.declined import Declined
 
 
 def kept() -> int:
@@ -159,17 +160,28 @@ def test_the_components_of_a_tuple_share_the_batch_axis() -> None:
         assert found.batched == batched, shapes
 
 
-def test_what_broadcasts_to_the_state_is_its_rate() -> None:
+def test_a_field_whose_answer_has_another_shape_is_not_captured() -> None:
     shift = torch.randn(3)
     for field in (
         lambda t, y: shift,
         lambda t, y: t,
         lambda t, y: y.mean(1, keepdim=True),
         lambda t, y: torch.zeros(1, 3),
-        lambda t, y: y[:, :1] * shift,
+        lambda t, y: -y[0],
+        lambda y, t: -y,
     ):
         found = capture(field, T, Y)
-        assert isinstance(found, Capture)
-        value = found.program.interpret(T, Y if found.batched else Y.reshape(-1), found.parameters())
-        torch.testing.assert_close(value.reshape(Y.shape), field(T, Y).expand(Y.shape))
-        assert found.batched
+        assert isinstance(found, Declined)
+        assert found.raised
+        shape = tuple(field(T, Y).shape)
+        assert found.reason == (
+            f"func must return a tensor of shape {tuple(Y.shape)}, as y0 has, got {shape}; are its arguments "
+            "(t, y), in that order?"
+        )
+
+
+def test_a_leading_axis_of_one_is_none() -> None:
+    found = capture(lambda t, y: -y[None], T, Y)
+    assert isinstance(found, Capture)
+    assert found.batched
+    torch.testing.assert_close(found.program.interpret(T, Y, found.parameters()), -Y)

@@ -22,6 +22,24 @@ NOT_A_NUMBER: Any = object()
 # What is given, the kind of error, and words that its message must contain.
 BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
     "func": ({"func": 3}, TypeError, ("func", "callable", "int")),
+    "func a class": ({"func": Network}, TypeError, ("func", "(t, y)", "the class Network", "Network(...)")),
+    "func of one argument": (
+        {"func": torch.nn.Linear(3, 3).double()},
+        TypeError,
+        ("func must be a callable of (t, y)", "Linear, which takes (input: torch.Tensor)"),
+    ),
+    "y0 sparse": ({"y0": Y0.to_sparse()}, TypeError, ("y0", "dense", "torch.sparse_coo")),
+    "t sparse": ({"t": T.to_sparse()}, TypeError, ("t must", "dense", "torch.sparse_coo")),
+    "event_fn a class": (
+        {"t": T[:2], "event_fn": Network},
+        TypeError,
+        ("event_fn", "(t, y) or None", "the class Network"),
+    ),
+    "event_fn of one argument": (
+        {"t": T[:2], "event_fn": lambda y: y.sum()},
+        TypeError,
+        ("event_fn must be a callable of (t, y)", "which takes (y)"),
+    ),
     "y0 of integers": (
         {"y0": torch.ones(3, dtype=torch.int64)},
         TypeError,
@@ -43,18 +61,30 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
     "t two-dimensional": ({"t": T[None]}, ValueError, ("t must", "one-dimensional", "(1, 3)")),
     "t 0-d": ({"t": T[0]}, ValueError, ("t must", "one-dimensional", "()")),
     "t empty": ({"t": T[:0]}, ValueError, ("t must", "at least one")),
-    "t constant": ({"t": torch.zeros(2)}, ValueError, ("t must", "strictly", "[0.0, 0.0]")),
-    "t not monotone": ({"t": torch.tensor([0.0, 2.0, 1.0])}, ValueError, ("t must", "strictly", "2.0, 1.0")),
-    "t decreasing, then not": ({"t": torch.tensor([2.0, 1.0, 1.0])}, ValueError, ("t must", "strictly")),
-    "t NaN": ({"t": torch.tensor([0.0, math.nan, 1.0])}, ValueError, ("t must", "nan")),
-    "t infinite": ({"t": torch.tensor([0.0, math.inf])}, ValueError, ("t must", "finite", "inf")),
+    "t constant": ({"t": torch.zeros(2)}, ValueError, ("t must", "strictly", "t[0] = 0.0 and t[1] = 0.0")),
+    "t not monotone": (
+        {"t": torch.tensor([0.0, 2.0, 1.0])},
+        ValueError,
+        ("t must", "strictly", "t[1] = 2.0 and t[2] = 1.0"),
+    ),
+    "t decreasing, then not": (
+        {"t": torch.tensor([2.0, 1.0, 1.0])},
+        ValueError,
+        ("t must", "strictly", "t[1] = 1.0 and t[2] = 1.0"),
+    ),
+    "t NaN": ({"t": torch.tensor([0.0, math.nan, 1.0])}, ValueError, ("t must be finite", "t[1] = nan")),
+    "t infinite": ({"t": torch.tensor([0.0, math.inf])}, ValueError, ("t must", "finite", "t[1] = inf")),
     "rtol negative": ({"rtol": -1e-3}, ValueError, ("rtol", "at least 0", "-0.001")),
     "rtol NaN": ({"rtol": math.nan}, ValueError, ("rtol", "at least 0", "nan")),
     "rtol a string": ({"rtol": "tight"}, TypeError, ("rtol", "a number", "'tight'")),
     "rtol missing": ({"rtol": None}, TypeError, ("rtol", "a number", "None")),
     "rtol an object": ({"rtol": NOT_A_NUMBER}, TypeError, ("rtol", "a number", "object")),
     "rtol requires grad": ({"rtol": torch.tensor(0.1, requires_grad=True)}, ValueError, ("rtol", "grad")),
-    "atol negative somewhere": ({"atol": torch.tensor([1.0, -1.0, 1.0])}, ValueError, ("atol", "at least 0")),
+    "atol negative somewhere": (
+        {"atol": torch.tensor([1.0, -1.0, 1.0])},
+        ValueError,
+        ("atol", "-1.0 at index [1]"),
+    ),
     "atol of another shape": ({"atol": torch.ones(2)}, ValueError, ("atol", "broadcast", "(4, 3)", "(2,)")),
     "atol requires grad": ({"atol": torch.ones(3, requires_grad=True)}, ValueError, ("atol", "grad")),
     "rtol of two components for three": (
@@ -104,7 +134,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
         ValueError,
         ("options['solver']", "RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA", "'FOO'"),
     ),
-    "options a list": ({"options": [1]}, TypeError, ("options", "dict", "list")),
+    "options a list": ({"options": [1]}, TypeError, ("options", "dict", "[1]")),
     "options empty and a list": ({"options": []}, TypeError, ("options", "dict", "[]")),
     "first_step zero": (
         {"options": {"first_step": 0.0}},
@@ -117,7 +147,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
         ("options['first_step']", "'small'"),
     ),
     "min_step negative": ({"options": {"min_step": -1.0}}, ValueError, ("options['min_step']", "-1.0")),
-    "max_step zero": ({"options": {"max_step": 0}}, ValueError, ("options['max_step']", "positive", "0.0")),
+    "max_step zero": ({"options": {"max_step": 0}}, ValueError, ("options['max_step']", "positive", "got 0")),
     "min_step above max_step": (
         {"options": {"min_step": 0.2, "max_step": 0.1}},
         ValueError,
@@ -129,7 +159,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
     "max_num_steps": (
         {"options": {"max_num_steps": 0}},
         ValueError,
-        ("options['max_num_steps']", "positive"),
+        ("options['max_num_steps']", "positive", "got 0"),
     ),
     "max_num_steps between integers": (
         {"options": {"max_num_steps": 2.5}},
@@ -150,8 +180,12 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
         TypeError,
         ("options['step_t']", "one-dim", "shape (1, 1)"),
     ),
-    "jump_t infinite": ({"options": {"jump_t": [math.inf]}}, ValueError, ("options['jump_t']", "finite")),
-    "step_t repeated": ({"options": {"step_t": [0.5, 0.5]}}, ValueError, ("step_t", "jump_t", "repeated")),
+    "jump_t infinite": (
+        {"options": {"jump_t": [math.inf]}},
+        ValueError,
+        ("options['jump_t']", "finite", "got options['jump_t'][0] = inf"),
+    ),
+    "step_t repeated": ({"options": {"step_t": [0.5, 0.5]}}, ValueError, ("step_t", "repeated", "0.5 twice")),
     "step_t is jump_t": (
         {"options": {"step_t": [0.5], "jump_t": torch.tensor([0.5])}},
         ValueError,
@@ -202,7 +236,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
     "grid not ordered": (
         {**FIXED, "options": {"grid_constructor": lambda f, y, t: t[[0, 1, 0, 2]]}},
         ValueError,
-        ("grid_constructor", "ordered"),
+        ("grid_constructor", "ordered", "got grid[1] = 0.5 and grid[2] = 0.0"),
     ),
 }
 
@@ -217,33 +251,6 @@ def test_bad_argument(solve: Callable[..., Any], name: str) -> None:
     with use_engine("eager"), pytest.raises(kind) as caught:
         solve(arguments.pop("func"), arguments.pop("y0"), arguments.pop("t"), **arguments)
     assert type(caught.value) is kind
-    for word in words:
-        assert word in str(caught.value)
-
-
-OUTPUTS: dict[str, tuple[Callable[..., Any], Any, type[Exception], tuple[str, ...]]] = {
-    "None": (lambda t, y: None, Y0, TypeError, ("func", "tensor", "NoneType")),
-    "a tuple for a tensor": (lambda t, y: (y,), Y0, TypeError, ("func", "tensor", "tuple")),
-    "a tensor for a tuple": (lambda t, y: y[0], PAIR, TypeError, ("func", "tuple of 2", "Tensor")),
-    "too few components": (lambda t, y: y[:1], PAIR, ValueError, ("func", "tuple of 2", "got 1")),
-    "another shape": (lambda t, y: y[:, :2], Y0, ValueError, ("func", "(4, 3)", "(4, 2)")),
-    "an outer sum": (lambda t, y: y[:, 0] + y[:, :1], Y0, ValueError, ("func", "(4, 3)", "(4, 4)")),
-    "another component's shape": (
-        lambda t, y: (y[0], y[0]),
-        PAIR,
-        ValueError,
-        ("func", "component 1", "(4, 1)", "(4, 3)"),
-    ),
-    "complex for real": (lambda t, y: y * 1j, Y0, TypeError, ("func", "real", "complex128")),
-}
-
-
-@pytest.mark.parametrize("name", OUTPUTS)
-@pytest.mark.parametrize("method", ["dopri5", "rk4"])
-def test_bad_output_of_the_function(name: str, method: str) -> None:
-    func, y0, kind, words = OUTPUTS[name]
-    with use_engine("eager"), pytest.raises(kind) as caught:
-        odeint(func, y0, T, method=method)
     for word in words:
         assert word in str(caught.value)
 
@@ -314,11 +321,8 @@ def test_min_step_is_for_lsoda_alone() -> None:
     assert torch.equal(y, odeint(lambda t, y: -y, Y0, T, options={"solver": "RK45"}, **given))
 
 
-def test_output_may_broadcast() -> None:
-    """Programs return a constant or a 0-d cosine; torchdiffeq broadcasts them."""
+def test_another_dtype_and_missing_axes_of_one_fit() -> None:
     with use_engine("eager"):
-        y = odeint(lambda t, y: torch.cos(t), torch.zeros(2, 1, dtype=torch.float64), T)
-        torch.testing.assert_close(y, torch.sin(T)[:, None, None].expand(3, 2, 1), rtol=1e-6, atol=1e-8)
         single = odeint(lambda t, y: y.double(), torch.ones(2), T)
         assert single.dtype == torch.float32
         pair = odeint(lambda t, y: (y[0], y[1][:, 0]), PAIR, T)

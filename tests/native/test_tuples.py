@@ -77,7 +77,7 @@ class Scales(Counting):
 
 
 class Constant(Counting):
-    """Rates that broadcast to their components, and a component that is empty."""
+    """A rate that depends on nothing, and a component that is empty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Constant(Counting):
     def forward(self, t: Tensor, state: State) -> State:
         self.nfe += 1
         y, empty, mean = state
-        return self.drift, empty, y.mean(-1, keepdim=True) - mean
+        return self.drift.expand(y.shape), empty, y.mean(-1, keepdim=True) - mean
 
 
 Case = tuple[Callable[[], Counting], State]

@@ -12,15 +12,17 @@ COMPILED = "_flashode"
 PUBLIC = "__init__"  # what a room knows that writes `import flashode` or `from flashode import odeint`
 
 # Words that every room speaks: they import nothing of ours but each other.
-VOCABULARY = {"declined", "dispatch", "errors", "notices", "statistics", "verify"}
+VOCABULARY = {"blocks", "declined", "dispatch", "errors", "notices", "statistics", "verify", "wording"}
 
 # odeint, solve → problem, autograd → capture, engines → program, methods. The Problem alone is handed down to
 # the engines, so they know it; capture is given a function and a state, and does not.
 MAY_KNOW: dict[str, set[str]] = {
+    "blocks": {"notices"},
     "declined": set(),
     "dispatch": set(),
     "notices": set(),
     "verify": set(),
+    "wording": set(),
     "statistics": set(),
     "errors": {"statistics"},
     "methods": VOCABULARY,
@@ -34,7 +36,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "explain": {"problem", "capture", "program", "engines"} | VOCABULARY,
     "compat": {"odeint", "methods", "problem"} | VOCABULARY,
     "report": {"engines", "problem"} | VOCABULARY,
-    "transforms": set(),
+    "transforms": {"wording"},
     "__init__": {"compat", "explain", "odeint", "report", "engines", "problem", "methods", "transforms"}
     | VOCABULARY,
     "bench": {PUBLIC, "engines"},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,15 +73,77 @@ def test_the_import_machinery_knows_them(name: str) -> None:
     assert before is not None
     assert module.__spec__ is not None
     assert importlib.util.find_spec(name) is module.__spec__
-    assert hasattr(module, "__path__") == (name in MODULES[:2])
     assert importlib.reload(module) is module
 
 
-def test_no_other_module_is_made_up() -> None:
+# Imports found in published programs, of what torchdiffeq's solvers are made of.
+MISSING = (
+    "from torchdiffeq._impl.fixed_grid import RK4, Euler",
+    "from torchdiffeq._impl.solvers import FixedGridODESolver, AdaptiveStepsizeODESolver",
+    "from torchdiffeq._impl.misc import _check_inputs, _flat_to_shape",
+    "from torchdiffeq._impl.misc import Perturb",
+    "import torchdiffeq._impl.misc as misc",
+    "from torchdiffeq._impl import misc",
+    "from torchdiffeq._impl.rk_common import _ButcherTableau, rk4_alt_step_func",
+    "from torchdiffeq._impl.dopri5 import Dopri5Solver",
+    "from torchdiffeq._impl.interp import _interp_evaluate",
+    "from torchdiffeq._impl.adjoint import OdeintAdjointMethod",
+    "from torchdiffeq._impl.adjoint import find_parameters, handle_adjoint_norm_",
+    "from torchdiffeq._impl.odeint import Dopri5Solver",
+    "from torchdiffeq._impl import ImplicitFnGradientRerouting",
+    "from torchdiffeq import odeint, something_else",
+)
+SAYS = r"^flashode stands in for torchdiffeq, which is not installed, .* torchdiffeq\.\S+; .* pip install"
+
+
+@pytest.mark.parametrize("statement", MISSING)
+def test_what_nothing_stands_in_for_is_said_to_be_missing(statement: str) -> None:
     flashode.patch_torchdiffeq()
-    with pytest.raises(ModuleNotFoundError, match=r"torchdiffeq\._impl\.misc"):
-        importlib.import_module("torchdiffeq._impl.misc")
+    with pytest.raises(ImportError, match=SAYS):
+        exec(statement, {})
+
+
+def test_every_name_of_an_installed_one_is_there_or_said_to_be_missing() -> None:
+    """Read off the source of an installed torchdiffeq, of any version."""
+    sources = [Path(path, "torchdiffeq") for path in sys.path if Path(path, "torchdiffeq", "_impl").is_dir()]
+    if not sources:
+        pytest.skip("torchdiffeq is not installed")
+    flashode.patch_torchdiffeq()
+    for path in sorted(sources[0].rglob("*.py")):
+        module = ".".join(path.relative_to(sources[0].parent).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                continue
+            statement = f"from {module} import {node.name}"
+            names: dict[str, object] = {}
+            try:
+                exec(statement, names)
+            except ImportError as error:
+                names[node.name] = error
+            found = names[node.name]
+            assert not isinstance(found, ImportError) or re.match(SAYS, str(found)), statement
+
+
+def test_a_name_that_is_missing_can_be_asked_for() -> None:
+    flashode.patch_torchdiffeq()
+    for name in MODULES:
+        module = importlib.import_module(name)
+        assert not hasattr(module, "OdeintAdjointMethod")
+        assert getattr(module, "something_else", None) is None
     assert importlib.util.find_spec("torchdiffeq_more") is None
+
+
+def test_a_solver_of_the_program_s_own_needs_torchdiffeq() -> None:
+    flashode.patch_torchdiffeq()
+    from torchdiffeq._impl import adjoint
+    from torchdiffeq._impl.odeint import SOLVERS
+
+    assert adjoint.SOLVERS is SOLVERS
+    with pytest.raises(
+        NotImplementedError, match=r"does not have solvers of its own, such as 'mine'; .* pip"
+    ):
+        SOLVERS["mine"] = object
+    assert "mine" not in SOLVERS
 
 
 def test_unpatching_forgets_them_and_holders_keep_them() -> None:

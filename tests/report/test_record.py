@@ -113,6 +113,25 @@ def test_modes() -> None:
     }
 
 
+@pytest.mark.usefixtures("compiled")
+def test_event_functions_that_are_called_are_marked() -> None:
+    def below(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return y.sum() - 0.5 if float(y.sum()) > 0 else y.sum()
+
+    def captured(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return y.sum() - 0.5
+
+    with flashode.record() as report:
+        for event in (below, captured):
+            flashode.odeint_event(decay, start(), TIMES[0], event_fn=event)
+    assert {entry.mode for entry in report.solves} == {"odeint, event", "odeint, event (called)"}
+    assert {entry.engine for entry in report.solves} == {"native"}
+    (note,) = report.notes()
+    assert "below, an event function, is called from Python because it turns a tensor into" in note
+    assert "odeint, event (called)" in str(report)
+    assert note in str(report)
+
+
 @pytest.mark.filterwarnings("ignore::flashode.FallbackWarning")
 def test_one_reason_for_all_batch_sizes() -> None:
     def branching(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable, Mapping
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from flashode.compat import forwarding
 from flashode.compat.faces import FACES
 from flashode.methods import METHODS
+from flashode.odeint.face import send_elsewhere
+from flashode.problem import DEFAULT_METHOD
+
+_TABLE = "torchdiffeq._impl.odeint"  # the module that has it
 
 
 def is_installed() -> bool:
@@ -27,6 +32,8 @@ class Exchange:
     Every global of a loaded module that is one of torchdiffeq's functions becomes flashode's. What holds the
     functions in another way (a closure, a partial, a default, an attribute of a class or an object) cannot
     be found; so the functions themselves are given code that calls flashode's.
+
+    Calls for a solver that a program has put into torchdiffeq's table go to torchdiffeq's functions.
     """
 
     def __init__(self) -> None:
@@ -53,13 +60,40 @@ class Exchange:
         for module, name, _, ours in self._globals:
             vars(module)[name] = ours
         # The table itself is filled up rather than exchanged, for their own classes must be found in it.
-        solvers: dict[str, Any] = getattr(sys.modules.get("torchdiffeq._impl.odeint"), "SOLVERS", {})
+        solvers: dict[str, Any] = getattr(sys.modules.get(_TABLE), "SOLVERS", {})
         self._solvers = solvers
+        self._originals = _Originals(solvers)
         self._added = {name: method for name, method in METHODS.items() if name not in solvers}
         solvers.update(self._added)
+        send_elsewhere(self._elsewhere)
+
+    def _elsewhere(self, face: str, arguments: Mapping[str, Any]) -> Callable[..., Any] | None:
+        """torchdiffeq's function of that name, if a method of the call is a solver that it alone has."""
+        given = {name: arguments.get(name) for name in ("method", "adjoint_method")}
+        used = {"method": DEFAULT_METHOD, **{name: m for name, m in given.items() if m is not None}}
+        foreign = [name for name, method in used.items() if self._is_foreign(method)]
+        if not foreign:
+            return None
+        for name, method in used.items():
+            if method in self._added and name not in foreign:
+                raise ValueError(
+                    f"{name} must be a method that torchdiffeq has, because {foreign[0]} is "
+                    f"{used[foreign[0]]!r}, a solver registered with it; got {method!r}, which only flashode "
+                    "has"
+                )
+        return self._originals.functions.get(face)
+
+    def _is_foreign(self, method: object) -> bool:
+        """Whether the table's entry of that name is not what flashode stands for."""
+        if not isinstance(method, str) or method not in self._solvers:
+            return False
+        entry = self._solvers[method]
+        known = METHODS.get(method), self._originals.solvers.get(method)
+        return method not in METHODS or not any(entry is each for each in known)
 
     def undo(self) -> None:
         """Puts back what was there; what somebody else has exchanged since stays."""
+        send_elsewhere(None)
         for name, method in self._added.items():
             if self._solvers.get(name) is method:
                 del self._solvers[name]
@@ -68,3 +102,32 @@ class Exchange:
                 vars(module)[name] = original
         for original, code in self._codes:
             original.__code__ = code
+
+
+class _Originals:
+    """torchdiffeq's own functions, from second copies of its modules, which nothing has changed.
+
+    They share the table of solvers with the loaded modules.
+
+    Attributes:
+        functions: By the name that both have for them.
+        solvers: The table as torchdiffeq defines it.
+    """
+
+    def __init__(self, table: dict[str, Any]) -> None:
+        odeint, adjoint = _second(_TABLE), _second("torchdiffeq._impl.adjoint")
+        self.solvers: dict[str, Any] = dict(getattr(odeint, "SOLVERS", table))
+        vars(odeint)["SOLVERS"] = table
+        vars(adjoint).update(SOLVERS=table, odeint=getattr(odeint, "odeint", None))
+        found = {name: getattr(adjoint if "adjoint" in name else odeint, name, None) for name in FACES}
+        self.functions = {name: function for name, function in found.items() if function is not None}
+
+
+def _second(name: str) -> ModuleType:
+    """The module of that name, executed once more beside the loaded one; empty where there is none."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if spec is None or spec.loader is None:
+        return ModuleType(name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

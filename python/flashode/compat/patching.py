@@ -40,8 +40,12 @@ def patch_torchdiffeq() -> Patch:
     ``odeint_dense``, in torchdiffeq's own modules and in every module that imported these names before. What
     holds torchdiffeq's functions otherwise (a closure, a partial, a default argument, an attribute of a class
     or an object) keeps them, and they call flashode's. ``torchdiffeq._impl.odeint.SOLVERS`` has the name of
-    every method. Where torchdiffeq is not installed, modules of its names stand in for it:
-    ``torchdiffeq``, ``torchdiffeq._impl``, ``torchdiffeq._impl.odeint`` and ``torchdiffeq._impl.adjoint``.
+    every method; a solver that a program puts into it, under a new name or in the place of a method, is run
+    by torchdiffeq's own functions, in ``odeint_adjoint`` also as ``adjoint_method``.
+
+    Where torchdiffeq is not installed, modules of its names stand in for it: ``torchdiffeq``,
+    ``torchdiffeq._impl``, ``torchdiffeq._impl.odeint`` and ``torchdiffeq._impl.adjoint``. They have the four
+    functions, ``SOLVERS`` to read and ``find_parameters``; to import anything else raises an ImportError.
 
     Call it before or after the imports of the program::
 

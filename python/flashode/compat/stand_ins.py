@@ -8,14 +8,24 @@ from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 from flashode.compat.faces import FACES
 from flashode.methods import METHODS
 from flashode.problem.adjoint import find_parameters
 
 VERSION = "0.2.5"  # the release whose names and behaviour these are
-_PACKAGES = ("torchdiffeq", "torchdiffeq._impl")
-_MODULES = (*_PACKAGES, "torchdiffeq._impl.odeint", "torchdiffeq._impl.adjoint")
+_MODULES = ("torchdiffeq", "torchdiffeq._impl", "torchdiffeq._impl.odeint", "torchdiffeq._impl.adjoint")
+
+
+class _Solvers(dict[str, Any]):
+    """The table of solvers, for programs to read."""
+
+    def __setitem__(self, name: str, solver: object) -> None:
+        raise NotImplementedError(_missing(f"solvers of its own, such as {name!r}"))
+
+
+_SOLVERS = _Solvers(METHODS)
 
 
 class StandIns(MetaPathFinder, Loader):
@@ -36,10 +46,18 @@ class StandIns(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """How to import a module of ours; None for every other."""
-        if fullname not in _MODULES:
-            return None
-        return ModuleSpec(fullname, self, origin="flashode", is_package=fullname in _PACKAGES)
+        """How to import a module of ours; None for other packages' modules.
+
+        Raises:
+            ModuleNotFoundError: It is one of torchdiffeq's that nothing stands in for.
+        """
+        if fullname in _MODULES:
+            # All of them packages: then what `from … import` misses in one is looked for here as well.
+            return ModuleSpec(fullname, self, origin="flashode", is_package=True)
+        if fullname.startswith("torchdiffeq."):
+            # Without a name, for an error that has it is passed over in `from … import`.
+            raise ModuleNotFoundError(_missing(fullname))
+        return None
 
     def exec_module(self, module: ModuleType) -> None:
         """Fills the module with what torchdiffeq has in it that programs reach for."""
@@ -54,8 +72,15 @@ class StandIns(MetaPathFinder, Loader):
             module.__dict__.update(FACES)
         else:
             adjoint = FACES["odeint_adjoint"]
-            module.__dict__.update(SOLVERS=dict(METHODS), odeint=FACES["odeint"])
+            module.__dict__.update(SOLVERS=_SOLVERS, odeint=FACES["odeint"])
             if name.endswith(".adjoint"):
                 module.__dict__.update(odeint_adjoint=adjoint, find_parameters=find_parameters)
             else:
                 module.__dict__.update((n, face) for n, face in FACES.items() if face is not adjoint)
+
+
+def _missing(what: str) -> str:
+    return (
+        f"flashode stands in for torchdiffeq, which is not installed, and does not have {what}; a program "
+        "that needs it runs with both: pip install torchdiffeq"
+    )

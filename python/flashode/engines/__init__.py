@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from torch import nn
-
 from flashode import notices
+from flashode.blocks import Block
 from flashode.declined import Declined, listed
 from flashode.engines.plan import Engine, Plan
 from flashode.errors import FallbackWarning
+from flashode.wording import shown
 
 if TYPE_CHECKING:
     from flashode.problem import Adjoint, Problem
@@ -32,12 +30,10 @@ class EngineDeclined(ValueError):
 
 
 _choice: ContextVar[str] = ContextVar("flashode_engine", default="auto")
-_warned: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
 
 
-@contextmanager
-def use_engine(name: str) -> Iterator[None]:
-    """Choose the engine of every solve in the ``with`` block.
+def use_engine(name: str) -> Block[None]:
+    """Choose the engine of every solve in the ``with`` block, or in a function that it decorates.
 
     Args:
         name: ``"auto"`` takes the fastest engine that can run the function and warns once where that is not
@@ -48,7 +44,12 @@ def use_engine(name: str) -> Iterator[None]:
             cannot run it.
     """
     if name != "auto" and name not in ORDER:
-        raise ValueError(f"engine must be one of {', '.join(map(repr, ('auto', *ORDER)))}, got {name!r}")
+        raise ValueError(f"engine must be one of {', '.join(map(repr, ('auto', *ORDER)))}, got {shown(name)}")
+    return Block(partial(_using, name), f"use_engine({name!r})")
+
+
+@contextmanager
+def _using(name: str) -> Iterator[None]:
     token = _choice.set(name)
     try:
         yield
@@ -128,7 +129,7 @@ def name_of(func: object) -> str:
 
 
 def _warn_once(problem: Problem, engine: str, refusal: Declined) -> None:
-    seen = _warned.setdefault(_identity(problem.func), set())
+    seen = notices.said_of(_own(problem.func))
     # A batch size or a line that moved does not make it news.
     sentence = re.sub(r"\d+", "", refusal.reason)
     if sentence in seen:
@@ -171,18 +172,3 @@ def _own(func: object) -> object:
             func = func.func
         else:
             return func
-
-
-def _identity(func: object) -> object:
-    """What stays the same when a lambda, a method, a partial or an object is made afresh for every solve."""
-    func = _own(func)
-    func = getattr(func, "__func__", func)
-    key = getattr(func, "__code__", func)
-    if key is func and not isinstance(func, nn.Module) and not inspect.isroutine(func):
-        return type(func)
-    try:
-        hash(key)
-        weakref.ref(key)
-    except TypeError:
-        return type(key)
-    return key

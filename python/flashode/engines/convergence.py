@@ -17,10 +17,15 @@ def warn_unconverged(problem: Problem, t: float) -> None:
     """
     options = problem.options
     assert isinstance(options, AdamsOptions | ImplicitOptions)
+    steps = "Smaller steps"
+    if options.on_outputs:
+        steps = (
+            "Without step_size each output interval is one step: smaller ones (options={'step_size': ...})"
+        )
     tolerances = ", larger rtol and atol" if isinstance(problem.method, Adams) else ""
     notices.warn(
         f"{problem.method.name}: the equations of a step were not solved in max_iters = {options.max_iters} "
         f"iterations, first at t = {problem.direction * t:.9g}; the solve goes on with what was reached and "
-        f"may be wrong. Smaller steps{tolerances} or options={{'max_iters': ...}} may help",
+        f"may be wrong. {steps}{tolerances} or options={{'max_iters': ...}} may help",
         ConvergenceWarning,
     )

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from flashode.errors import MaxStepsExceeded, NonFiniteError, StepSizeUnderflow
 from flashode.problem import Problem
 from flashode.statistics import Statistics
+
+# A step's sums of slopes may be this many times as large as its state.
+_MARGIN = 100
 
 
 class Culprit(NamedTuple):
@@ -30,6 +39,7 @@ def non_finite(
     culprit: torch.Tensor | Culprit | None,
     statistics: Statistics,
     states: torch.Tensor,
+    start: torch.Tensor | None = None,
 ) -> NonFiniteError:
     """A NaN or an infinity in the field or the state.
 
@@ -40,19 +50,54 @@ def non_finite(
         culprit: The state-shaped tensor that is not finite, or what of it is not, None where nobody knows.
         statistics: Counts so far.
         states: Solution at the first output times, as far as it was reached.
+        start: The state that the step started from; None where only those are known.
     """
     time = problem.direction * t
     where, trajectory = _locate(problem, culprit)
-    if origin == "field":
+    largest = _largest(states[-1:] if start is None else start)
+    if largest * _MARGIN > torch.finfo(problem.y0.dtype).max:
+        origin = "state"
+        what = (
+            f"the state overflows {problem.y0.dtype} near t = {time:.9g}{where}: it was as large as "
+            f"{largest:.3g}; other units or a wider dtype may help"
+        )
+    elif origin == "field":
         what = (
             f"func returned a value that is not finite at t = {time:.9g}{where}, where the state was finite"
         )
+        what += _reason(problem.func)
     else:
         what = f"the state is not finite at t = {time:.9g}{where}"
     what += _search(problem)
     return NonFiniteError(
         what, trajectory=trajectory, origin=origin, **_reached(problem, time, statistics, states)
     )
+
+
+def non_finite_gradient(
+    problem: Problem, times: torch.Tensor, grad_states: torch.Tensor, statistics: Statistics | None
+) -> NonFiniteError | None:
+    """A gradient that came into a reverse solve with NaN or infinity in it; None if it is finite.
+
+    Args:
+        problem: What was solved.
+        times: Solver times of the outputs.
+        grad_states: The gradient in the states there.
+        statistics: Counts of the reverse solve so far.
+    """
+    for i, gradient in enumerate(grad_states):
+        where, trajectory = _locate(problem, gradient)
+        if where or not bool(torch.isfinite(gradient).all()):
+            time = problem.direction * float(times[i])
+            return NonFiniteError(
+                f"the gradient in output {i} (t = {time:.9g}) that came into the backward pass is not "
+                f"finite{where}: the loss, or what lies between it and the solution, made it so",
+                trajectory=trajectory,
+                origin="gradient",
+                statistics=statistics,
+                t=time,
+            )
+    return None
 
 
 def undefined_event(
@@ -145,3 +190,51 @@ def _first(problem: Problem, state: torch.Tensor) -> Culprit | None:
             leading = bad.any(dim=-1).nonzero()[0] if part.dim() > 1 else ()
             return Culprit(i, tuple(int(n) for n in leading) or None)
     return None
+
+
+def _largest(state: torch.Tensor) -> float:
+    """The largest magnitude in a state; 0 where it is not finite, or empty."""
+    largest = state.detach().abs().amax().item() if state.numel() else 0.0
+    return largest if math.isfinite(largest) else 0.0
+
+
+def _reason(func: object) -> str:
+    """Words for a tensor of the function's that is not finite itself, the first one."""
+    for name, tensor in _tensors(func):
+        if not bool(torch.isfinite(tensor.detach()).all()):
+            return f"; {name} is not finite itself"
+    return ""
+
+
+def _tensors(func: object) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors of a function, by what a user calls them: of its module, and of its closure."""
+    while isinstance(func, partial):
+        func = func.func
+    owner = getattr(func, "__self__", func)
+    if isinstance(owner, nn.Module):
+        yield from _of_module(owner, "")
+    for name, value in _variables(func).items():
+        if isinstance(value, torch.Tensor):
+            yield f"the variable {name!r}", value
+        elif isinstance(value, nn.Module):
+            yield from _of_module(value, f"{name}.")
+
+
+def _variables(func: object) -> dict[str, object]:
+    """What a Python function reads by name, of its closure and of its globals."""
+    func = getattr(func, "__func__", func)
+    if not isinstance(func, FunctionType):
+        return {}
+    scope = func.__globals__
+    found: dict[str, object] = {name: scope[name] for name in func.__code__.co_names if name in scope}
+    for name, cell in zip(func.__code__.co_freevars, func.__closure__ or (), strict=True):
+        with suppress(ValueError):  # one that is not bound
+            found[name] = cell.cell_contents
+    return found
+
+
+def _of_module(module: nn.Module, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    for kind, tensors in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
+        for name, tensor in tensors:
+            if tensor.is_floating_point() or tensor.is_complex():
+                yield f"its {kind} {prefix + name!r}", tensor

@@ -115,7 +115,7 @@ def repeat(
         verify: As for :func:`flashode.odeint`.
         adjoint_params: As for :func:`flashode.odeint_adjoint`.
     """
-    if engines.watchers or not engines.allows("native") or not _is_ordinary(t):
+    if engines.watchers or not engines.allows("native") or not (_is_ordinary(t) and _is_dense(y0)):
         return None
     capture = recapture(func, _detached(y0), verify)
     if not isinstance(capture, Capture):
@@ -179,7 +179,15 @@ def remember(
 
 def _is_ordinary(t: Tensor) -> bool:
     """Whether times are a tensor that NumPy reads as it is, or at least a number of them is."""
-    return type(t) in _ORDINARY and t.dtype in _DTYPES and t.is_cpu and t.dim() == 1 and not t.is_neg()
+    kind = type(t) in _ORDINARY and t.dtype in _DTYPES and t.is_cpu and t.layout is torch.strided
+    return kind and t.dim() == 1 and not t.is_neg()
+
+
+def _is_dense(y0: State) -> bool:
+    """Whether a state can have memory that is read as it is: another is refused where it is checked."""
+    if type(y0) is not tuple:
+        return True
+    return all(getattr(part, "layout", None) is torch.strided for part in y0)
 
 
 def _numbers(t: Tensor) -> Any:

@@ -12,7 +12,7 @@ from flashode.autograd import solve
 from flashode.dispatch import kept
 from flashode.engines import choose
 from flashode.methods import SciPy
-from flashode.odeint.uncompiled import uncompiled
+from flashode.odeint.face import face
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -28,7 +28,7 @@ from flashode.statistics import Statistics
 from flashode.verify import Verify
 
 
-@uncompiled
+@face
 def odeint_dense(
     func: Callable[..., Any],
     y0: State,

@@ -13,7 +13,7 @@ from flashode import notices
 from flashode.autograd import Solved, solve, solve_with_adjoint
 from flashode.engines import choose
 from flashode.engines.plan import Plan
-from flashode.odeint.uncompiled import uncompiled
+from flashode.odeint.face import face
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -26,7 +26,7 @@ from flashode.problem import (
 from flashode.verify import Verify
 
 
-@uncompiled
+@face
 def odeint(
     func: Callable[..., Any],
     y0: State,
@@ -47,7 +47,8 @@ def odeint(
 
     Args:
         func: Called with a 0-d ``t`` in the real dtype of ``y0`` and a state shaped as ``y0``; returns its
-            derivative.
+            derivative, of the same shape: adaptive methods refuse another; fixed-step ones broadcast it to a
+            tensor state, with a warning.
         y0: Floating-point or complex tensor of any shape, or a tuple of such tensors.
         t: 1-D floating-point tensor of strictly increasing or decreasing times.
         rtol: Relative tolerance: a number, a tensor that broadcasts to the state, or, for a tuple state, one
@@ -101,7 +102,7 @@ def odeint(
     return _answer(problem, solve(problem, plan))
 
 
-@uncompiled
+@face
 def odeint_adjoint(
     func: Callable[..., Any],
     y0: State,

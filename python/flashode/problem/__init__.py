@@ -20,6 +20,7 @@ from flashode.problem.normalise import (
     make_times,
 )
 from flashode.problem.options import (
+    OPTION_NAMES,
     AdamsOptions,
     AdaptiveOptions,
     FixedOptions,
@@ -34,6 +35,7 @@ __all__ = [
     "DEFAULT_ATOL",
     "DEFAULT_METHOD",
     "DEFAULT_RTOL",
+    "OPTION_NAMES",
     "AdamsOptions",
     "AdaptiveOptions",
     "Adjoint",

@@ -14,6 +14,7 @@ from flashode.problem.definition import Callbacks, Problem
 from flashode.problem.normalise import find_callbacks, find_method, time_dtype
 from flashode.problem.options import Options, make_options
 from flashode.problem.tolerances import Tolerance, make_tolerance
+from flashode.wording import shown
 
 AdjointNorm = Literal["joint", "seminorm"] | Callable[[Any], Any]
 
@@ -108,8 +109,8 @@ def _split_norm(options: Mapping[str, Any] | None, own: bool) -> tuple[Mapping[s
     norm = options.get("norm") if own else None
     if norm is None:
         return rest, "joint"
-    if norm != "seminorm" and not callable(norm):
-        raise ValueError(f"adjoint_options['norm'] must be 'seminorm' or a callable, got {norm!r}")
+    if not callable(norm) and not (isinstance(norm, str) and norm == "seminorm"):
+        raise ValueError(f"adjoint_options['norm'] must be 'seminorm' or a callable, got {shown(norm)}")
     return rest, norm
 
 

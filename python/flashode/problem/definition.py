@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
+from flashode import notices
 from flashode.methods import Method, Tableau
 from flashode.problem.event import Event
 from flashode.problem.options import Options
-from flashode.state import Structure
+from flashode.state import ORDER_OF_ARGUMENTS, Structure, broadcast
 from flashode.verify import Verify
+from flashode.wording import misfit
 
 Callback = Callable[[torch.Tensor, Any, torch.Tensor], object]
+_BROADCAST = "fixed-step methods broadcast it, adaptive ones refuse it"
 # (0-d solver time, flat real state) -> (rates in solver time, Jacobian)
 Linearise = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
@@ -119,16 +122,42 @@ class Problem:
 
         Raises:
             TypeError: If the function returns something else than its state's kind.
-            ValueError: If what it returns does not fit the state's shape.
+            ValueError: If what it returns has not the state's shape. In fixed-step methods what broadcasts to
+                a tensor state passes, with a warning.
         """
         dtype = self.real_dtype
         if t.dtype != dtype:
             t = t.to(dtype)
         forward = self.direction > 0
-        out = self.func(t if forward else -t, self.unflatten(y))
+        try:
+            out = self.func(t if forward else -t, self.unflatten(y))
+        except TypeError as error:
+            wrong = misfit(self.func, 2)
+            if wrong is None:
+                raise
+            raise TypeError(f"func must be a callable of (t, y), got {wrong}") from error
+        if isinstance(out, torch.Tensor) and out.shape != y.shape:
+            out = self._spread(out)
         parts = self.structure.fit(out, y.dtype)
         derivative = parts[0] if self.shapes is None else torch.cat([part.reshape(-1) for part in parts])
         return derivative if forward else -derivative
+
+    def _spread(self, out: torch.Tensor) -> torch.Tensor:
+        """The function's answer over the whole state, where that is what torchdiffeq makes of it."""
+        if self.shapes is not None or self.method.adaptive:
+            return out
+        spread = broadcast(out, self.y0.shape)
+        if spread is None:
+            return out
+        said = notices.said_of(self.func)
+        if out.numel() != spread.numel() and _BROADCAST not in said:
+            notices.warn(
+                f"func returned a tensor of shape {tuple(out.shape)} where y0 has {tuple(self.y0.shape)}: "
+                f"{_BROADCAST}; {ORDER_OF_ARGUMENTS}"
+            )
+            # Not before: where the warning is an error, it is to be raised again.
+            said.add(_BROADCAST)
+        return spread
 
     def event_value(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The event's value, 0-d: positive before the event, zero at it.

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from flashode.errors import NonFiniteError
+from flashode.problem.checks import check_callable
+from flashode.wording import misfit
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +64,7 @@ def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) 
         ValueError: If what it returns is empty.
         NonFiniteError: If it is NaN.
     """
-    if not callable(function):
-        raise TypeError(f"event_fn must be a callable of (t, y) or None, got {type(function).__name__}")
+    check_callable("event_fn", function, "a callable of (t, y) or None")
     with torch.no_grad():
         signs = _outputs(function, t0, state, dtype).sign()
     if bool(torch.isnan(signs).any()):
@@ -72,7 +73,13 @@ def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) 
 
 
 def _outputs(function: Callable[..., Any], t: torch.Tensor, state: Any, dtype: torch.dtype) -> torch.Tensor:
-    outputs = function(t, state)
+    try:
+        outputs = function(t, state)
+    except TypeError as error:
+        wrong = misfit(function, 2)
+        if wrong is None:
+            raise
+        raise TypeError(f"event_fn must be a callable of (t, y), got {wrong}") from error
     if not isinstance(outputs, torch.Tensor):
         raise TypeError(f"event_fn must return a tensor, got {type(outputs).__name__}")
     if outputs.is_complex():

@@ -37,14 +37,22 @@ def fixed_grid(problem: Problem) -> torch.Tensor:
     grid = options.grid_constructor(field, problem.y0, t)
     if not isinstance(grid, torch.Tensor):
         raise TypeError(f"grid_constructor must return a tensor, got {type(grid).__name__}")
-    if grid.dim() != 1 or len(grid) == 0 or grid[0] != t[0] or grid[-1] != t[-1]:
+    if grid.dim() != 1 or len(grid) == 0:
         raise ValueError(
-            "grid_constructor must return a one-dimensional tensor that starts with t[0] and ends with "
-            f"t[-1], got {problem.direction * grid.detach()}"
+            f"grid_constructor must return a one-dimensional tensor of times, got shape {tuple(grid.shape)}"
         )
-    if not bool((grid[1:] >= grid[:-1]).all()):
+    times = problem.direction * grid.detach()
+    if grid[0] != t[0] or grid[-1] != t[-1]:
         raise ValueError(
-            f"grid_constructor must return ordered times, got {problem.direction * grid.detach()}"
+            "grid_constructor must return a tensor that starts with t[0] and ends with t[-1], got one from "
+            f"{times[0].item()} to {times[-1].item()}"
+        )
+    ordered = grid[1:] >= grid[:-1]
+    if not bool(ordered.all()):
+        i = int(ordered.int().argmin())
+        raise ValueError(
+            f"grid_constructor must return ordered times, got grid[{i}] = {times[i].item()} and "
+            f"grid[{i + 1}] = {times[i + 1].item()}"
         )
     return grid
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
-from itertools import islice
+from itertools import islice, pairwise
 from operator import lt
 from typing import Any, get_args
 
@@ -13,6 +13,7 @@ import torch
 
 from flashode import notices
 from flashode.methods import METHODS, Method, SciPy
+from flashode.problem.checks import check_callable, check_choice
 from flashode.problem.definition import Callback, Callbacks, Problem
 from flashode.problem.event import make_event
 from flashode.problem.moments import as_floats
@@ -47,10 +48,8 @@ def make_problem(
         TypeError: If an argument has the wrong type; the message says what was given and what is accepted.
         ValueError: If an argument has an impossible value; likewise.
     """
-    if not callable(func):
-        raise TypeError(f"func must be a callable of (t, y), got {type(func).__name__}")
-    if verify not in VERIFY:
-        raise ValueError(f"verify must be one of {', '.join(map(repr, VERIFY))}, got {verify!r}")
+    check_callable("func", func, "a callable of (t, y)")
+    check_choice("verify", verify, VERIFY)
     used = find_method("method", method)
     state, shapes = make_state(y0)
     direction, solver_t, times = make_times(t, state.device)
@@ -109,8 +108,7 @@ def find_method(argument: str, method: str | None) -> Method:
         method = DEFAULT_METHOD
     if not isinstance(method, str):
         raise TypeError(f"{argument} must be a string or None, got {type(method).__name__}")
-    if method not in METHODS:
-        raise ValueError(f"{argument} must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
+    check_choice(argument, method, METHODS)
     return METHODS[method]
 
 
@@ -179,7 +177,14 @@ def make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:
 def _check_numbers(name: str, y0: torch.Tensor) -> None:
     if not (y0.is_floating_point() or y0.is_complex()):
         raise TypeError(f"{name} must have a floating-point or complex dtype, got {y0.dtype}")
-    if y0.is_meta:
+    _check_dense(name, y0)
+
+
+def _check_dense(name: str, tensor: torch.Tensor) -> None:
+    if tensor.is_nested or tensor.layout != torch.strided:
+        kind = "a nested one" if tensor.is_nested else f"the layout {tensor.layout}"
+        raise TypeError(f"{name} must be a dense tensor, got {kind}")
+    if tensor.is_meta:
         raise ValueError(f"{name} must hold numbers, got a tensor on the meta device")
 
 
@@ -194,20 +199,25 @@ def make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple
         raise TypeError(f"t must be a one-dimensional floating-point tensor, got {type(t).__name__}")
     if not t.is_floating_point():
         raise TypeError(f"t must have a floating-point dtype, got {t.dtype}")
+    _check_dense("t", t)
     if t.dim() != 1:
         raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
-    if t.is_meta:
-        raise ValueError("t must hold numbers, got a tensor on the meta device")
     given = as_floats(t)
     if not given:
         raise ValueError("t must hold at least one time, got none")
-    # Of ordered times only the ends can be infinite, and NaN is in no order.
-    if not (math.isfinite(given[0]) and math.isfinite(given[-1])):
-        raise ValueError(f"t must be finite, got {given}")
     direction = -1.0 if len(given) > 1 and given[0] > given[1] else 1.0
     times = given if direction > 0 else [-x for x in given]
-    if not all(map(lt, times, islice(times, 1, None))):
-        raise ValueError(f"t must be strictly increasing or strictly decreasing, got {given}")
+    # Of ordered times only the ends can be infinite, and NaN is in no order.
+    ordered = all(map(lt, times, islice(times, 1, None)))
+    if not (ordered and math.isfinite(given[0]) and math.isfinite(given[-1])):
+        for i, x in enumerate(given):
+            if not math.isfinite(x):
+                raise ValueError(f"t must be finite, got t[{i}] = {x}")
+        i = next(i for i, (a, b) in enumerate(pairwise(times)) if not a < b)
+        raise ValueError(
+            f"t must be strictly increasing or strictly decreasing, got t[{i}] = {given[i]} and t[{i + 1}] = "
+            f"{given[i + 1]}"
+        )
     if t.device != device:
         notices.warn(f"t is on {t.device} and y0 on {device}; t is moved there")
         t = t.to(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ import torch
 from flashode import notices
 from flashode.methods import Adams, Method, SciPy
 from flashode.methods.adams import LEAST_SLOPES, MAX_ORDER
+from flashode.problem.checks import check_choice
 from flashode.problem.switches import as_bool
+from flashode.wording import shown
 
 # What the compiled module counts to.
 _MOST_STEPS = 2**31 - 1
@@ -125,6 +128,7 @@ Options = AdaptiveOptions | FixedOptions | SciPyOptions
 _DEFAULTS: dict[type[Options], Options] = {
     kind: kind() for kind in (AdaptiveOptions, FixedOptions, ImplicitOptions, AdamsOptions, SciPyOptions)
 }
+OPTION_NAMES = frozenset(field.name for kind in _DEFAULTS for field in fields(kind))
 _INTERPOLATIONS = ("linear", "cubic")
 _SCIPY_SOLVERS = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
@@ -150,18 +154,18 @@ def make_options(
         TypeError: If an option has the wrong type.
         ValueError: If an option has an impossible value.
     """
-    if not options:
-        if options is not None and not isinstance(options, Mapping):
-            raise TypeError(f"{argument} must be a dict or None, got {options!r}")
+    if options is None:
         return _DEFAULTS[_kind(method)]
     if not isinstance(options, Mapping):
-        raise TypeError(f"{argument} must be a dict or None, got {type(options).__name__}")
+        raise TypeError(f"{argument} must be a dict or None, got {shown(options)}")
+    if not options:
+        return _DEFAULTS[_kind(method)]
     kind = _kind(method)
     names = frozenset(field.name for field in fields(kind))
     unknown = [name for name in options if name not in names]
     if unknown and warn:
         notices.warn(
-            f"{argument}: {method.name} does not know {', '.join(map(repr, unknown))}; it takes "
+            f"{argument}: {method.name} does not know {shown(unknown)[1:-1]}; it takes "
             f"{', '.join(sorted(names))}"
         )
     known = {name: value for name, value in options.items() if name in names}
@@ -196,27 +200,24 @@ class _Check:
     def real(self, option: str, value: Any, accepted: str, valid: Callable[[float], bool]) -> float:
         number = self._number(option, value, accepted)
         if not valid(number):
-            raise ValueError(f"{self.name(option)} must be {accepted}, got {number!r}")
+            raise ValueError(f"{self.name(option)} must be {accepted}, got {shown(value)}")
         return number
 
     def integer(self, option: str, value: Any, accepted: str, least: int, most: int) -> int:
         number = self._number(option, value, accepted)
-        whole = number.is_integer()
-        if not (whole and least <= number <= most):
-            raise ValueError(
-                f"{self.name(option)} must be {accepted}, got {int(number) if whole else number}"
-            )
+        if not (number.is_integer() and least <= number <= most):
+            raise ValueError(f"{self.name(option)} must be {accepted}, got {shown(value)}")
         return int(number)
 
     def _number(self, option: str, value: Any, accepted: str) -> float:
         try:
             return float(value.detach() if isinstance(value, torch.Tensor) else value)
         except (TypeError, ValueError, RuntimeError):
-            raise TypeError(f"{self.name(option)} must be {accepted}, got {value!r}") from None
+            raise TypeError(f"{self.name(option)} must be {accepted}, got {shown(value)}") from None
 
     def callable(self, option: str, value: Any, accepted: str) -> Any:
         if not callable(value):
-            raise TypeError(f"{self.name(option)} must be {accepted}, got {value!r}")
+            raise TypeError(f"{self.name(option)} must be {accepted}, got {shown(value)}")
         return value
 
 
@@ -242,7 +243,7 @@ def _adaptive(options: dict[str, Any], direction: float, check: _Check) -> Adapt
     if "dtype" in options:
         dtype = options["dtype"]
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise TypeError(f"{check.name('dtype')} must be a floating-point torch.dtype, got {dtype!r}")
+            raise TypeError(f"{check.name('dtype')} must be a floating-point torch.dtype, got {shown(dtype)}")
         values["dtype"] = dtype
     if options.get("norm") is not None:
         values["norm"] = check.callable("norm", options["norm"], "a callable")
@@ -255,12 +256,13 @@ def _adaptive(options: dict[str, Any], direction: float, check: _Check) -> Adapt
             f"{check.name('min_step')} must not exceed {check.name('max_step')}, got {made.min_step!r} and "
             f"{made.max_step!r}"
         )
-    both = (*made.step_t, *made.jump_t)
-    if len(set(both)) != len(both):
-        raise ValueError(
-            f"{check.name('step_t')} and {check.name('jump_t')} must not have any repeated elements between "
-            f"them, got {options.get('step_t')!r} and {options.get('jump_t')!r}"
-        )
+    both = sorted((*made.step_t, *made.jump_t))
+    for x, y in pairwise(both):
+        if x == y:
+            raise ValueError(
+                f"{check.name('step_t')} and {check.name('jump_t')} must not have any repeated elements "
+                f"between them, got {direction * x} twice"
+            )
     return made
 
 
@@ -275,9 +277,11 @@ def _times(option: str, value: Any, direction: float, check: _Check) -> tuple[fl
     except (TypeError, ValueError):
         times = None
     if times is None:
-        raise TypeError(f"{check.name(option)} must be {accepted}, got {value!r}")
-    if not all(map(math.isfinite, times)):
-        raise ValueError(f"{check.name(option)} must be {accepted}, got {value!r}")
+        raise TypeError(f"{check.name(option)} must be {accepted}, got {shown(value)}")
+    for i, x in enumerate(times):
+        if not math.isfinite(x):
+            name = check.name(option)
+            raise ValueError(f"{name} must be {accepted}, got {name}[{i}] = {direction * x}")
     return tuple(sorted(times))
 
 
@@ -285,11 +289,7 @@ def _scipy(options: dict[str, Any], check: _Check, warn: bool) -> SciPyOptions:
     values: dict[str, Any] = {}
     if "solver" in options:
         solver = options["solver"]
-        if not isinstance(solver, str):
-            raise TypeError(f"{check.name('solver')} must be a string, got {solver!r}")
-        if solver not in _SCIPY_SOLVERS:
-            accepted = ", ".join(map(repr, _SCIPY_SOLVERS))
-            raise ValueError(f"{check.name('solver')} must be one of {accepted}, got {solver!r}")
+        check_choice(check.name("solver"), solver, _SCIPY_SOLVERS)
         values["solver"] = solver
     for name in ("min_step", "max_step"):
         if options.get(name) is not None:
@@ -330,8 +330,7 @@ def _fixed(
         )
         values["grid_constructor"] = construct if direction > 0 else _reversed_grid(construct)
     if "interp" in options:
-        if options["interp"] not in _INTERPOLATIONS:
-            raise ValueError(f"{check.name('interp')} must be 'linear' or 'cubic', got {options['interp']!r}")
+        check_choice(check.name("interp"), options["interp"], _INTERPOLATIONS)
         values["interp"] = options["interp"]
     if options.get("perturb") is not None:
         values["perturb"] = as_bool(check.name("perturb"), options["perturb"])

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from flashode.wording import shown
+
 
 def as_bool(argument: str, value: Any) -> bool:
     """What was meant by True, False, 0, 1 or a tensor that holds one boolean.
@@ -21,5 +23,5 @@ def as_bool(argument: str, value: Any) -> bool:
     if isinstance(value, torch.Tensor) and value.dtype == torch.bool and value.numel() == 1:
         value = value.item()
     if not isinstance(value, int) or value not in (0, 1):
-        raise TypeError(f"{argument} must be True or False, got {given!r}")
+        raise TypeError(f"{argument} must be True or False, got {shown(given)}")
     return bool(value)

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from flashode.wording import shown
+
 Tolerance = float | torch.Tensor
 
 _ACCEPTED = (
@@ -33,7 +35,7 @@ def make_tolerance(
     if isinstance(value, (float, int)):
         return _scalar(name, float(value))
     if value is None or isinstance(value, str):
-        raise TypeError(f"{name} must be {_ACCEPTED}, got {value!r}")
+        raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}")
     if isinstance(value, torch.Tensor) and value.requires_grad:
         raise ValueError(f"{name} must not require grad, got a tensor that does")
     if shapes is not None and _is_sequence(value):
@@ -51,13 +53,13 @@ def make_tolerance(
         try:
             return _scalar(name, float(value))
         except TypeError:
-            raise TypeError(f"{name} must be {_ACCEPTED}, got {value!r}") from None
+            raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}") from None
     return _tensor(name, value, y0.shape, y0, dtype)
 
 
 def _scalar(name: str, value: float) -> float:
     if not value >= 0:
-        raise ValueError(f"{name} must be at least 0, got {value!r}")
+        raise ValueError(f"{name} must be at least 0, got {shown(value)}")
     return value
 
 
@@ -71,11 +73,15 @@ def _tensor(name: str, value: Any, shape: torch.Size, y0: torch.Tensor, dtype: t
     try:
         tensor = torch.as_tensor(value, dtype=dtype, device=y0.device)
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must be {_ACCEPTED}, got {value!r}") from None
+        raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}") from None
     if tensor.requires_grad:
         raise ValueError(f"{name} must not require grad, got a tensor that does")
-    if not bool((tensor >= 0).all()):
-        raise ValueError(f"{name} must be at least 0 everywhere, got {value!r}")
+    fits = tensor >= 0
+    if not bool(fits.all()):
+        place = [int(i) for i in (~fits).nonzero()[0]]
+        raise ValueError(
+            f"{name} must be at least 0 everywhere, got {tensor[tuple(place)].item()} at index {place}"
+        )
     try:
         return tensor.expand(shape)
     except RuntimeError:

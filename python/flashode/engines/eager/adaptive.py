@@ -205,7 +205,9 @@ class _Run:
         raise failure.underflow(self.problem, self.t, dt, self._statistics, self._reached())
 
     def _fail(self, origin: str, culprit: torch.Tensor) -> None:
-        raise failure.non_finite(self.problem, self.t, origin, culprit, self._statistics, self._reached())
+        raise failure.non_finite(
+            self.problem, self.t, origin, culprit, self._statistics, self._reached(), self.y
+        )
 
     def _require_finite(self, states: torch.Tensor, times: tuple[float, ...]) -> None:
         finite = torch.isfinite(states.detach())

@@ -112,10 +112,10 @@ def _until_event(problem: Problem) -> Forward:
                 break
         except NonFiniteError:
             # Where the state is to blame the event function is not.
-            _require_finite(problem, clock, k, y1, statistics, problem.y0[None])
+            _require_finite(problem, clock, k, y1, statistics, problem.y0[None], y)
             raise
         y = y1
-    _require_finite(problem, clock, k, y1, statistics, problem.y0[None])
+    _require_finite(problem, clock, k, y1, statistics, problem.y0[None], y)
     step = _step(stepper, clock, y, y1, k[0])
     t = find_event(problem, lambda t: step.at(t, None), clock.t0, clock.t1)
     # The event's time depends on nothing, the step that it lies in on the start.
@@ -158,14 +158,15 @@ def _require_finite(
     y1: torch.Tensor,
     statistics: Statistics,
     reached: torch.Tensor,
+    start: torch.Tensor,
 ) -> None:
     """Raise if a step brought a value that is not finite."""
     if _finite(y1):
         return
     for stage in k:
         if not _finite(stage):
-            raise failure.non_finite(problem, clock.t0, "field", stage, statistics, reached)
-    raise failure.non_finite(problem, clock.t1, "state", y1, statistics, reached)
+            raise failure.non_finite(problem, clock.t0, "field", stage, statistics, reached, start)
+    raise failure.non_finite(problem, clock.t1, "state", y1, statistics, reached, start)
 
 
 @torch.no_grad()
@@ -180,7 +181,7 @@ def _locate(problem: Problem, grid: torch.Tensor, states: torch.Tensor, statisti
         raise failure.non_finite(problem, problem.times[0], "state", y, statistics, reached)
     for clock in _clocks(grid):
         k, y1 = stepper.step(clock, y)
-        _require_finite(problem, clock, k, y1, statistics, reached)
+        _require_finite(problem, clock, k, y1, statistics, reached, y)
         y = y1
     # The field did not repeat itself: all that is known is the output.
     t = problem.times[-1] if problem.every_step else problem.times[first]
