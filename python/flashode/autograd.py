@@ -143,27 +143,30 @@ class ContinuousAdjoint(torch.autograd.Function):
         y0: torch.Tensor,
         *parameters: torch.Tensor,
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        solved = plan.forward(record=False)
+        solved = plan.forward(record=True)
         ctx.plan = plan
+        ctx.record = solved.record
+        ctx.inputs = 2 + len(parameters)
         ctx.problem = problem
         ctx.adjoint = adjoint
         ctx.norm = adjoint_norm(problem, adjoint)
         ctx.adjoint_options = {"norm": ctx.norm}
         ctx.times = solved.times
-        ctx.save_for_backward(solved.states, t, y0, *parameters)
+        ctx.save_for_backward(solved.states, t, y0, *parameters, *solved.checkpoints)
         return _outputs(ctx, solved)
 
     @staticmethod
     def backward(
         ctx: Any, grad_states: torch.Tensor, _: torch.Tensor | None = None
     ) -> tuple[torch.Tensor | None, ...]:
-        states, t, y0, *parameters = ctx.saved_tensors
+        states, *saved = ctx.saved_tensors  # raises if one was changed in place since
+        sources, checkpoints = saved[: ctx.inputs], tuple(saved[ctx.inputs :])
         if _is_batched(grad_states):
             raise RuntimeError(
                 "odeint_adjoint has no batched gradients (is_grads_batched, vectorize): use odeint, which has"
             )
         try:
-            found = _continuous_gradients(ctx, states.detach(), grad_states.detach())
+            found = _continuous_gradients(ctx, checkpoints, states.detach(), grad_states.detach())
         except SolverError as error:
             problem: Problem = ctx.problem
             times = problem.t if ctx.times is None else ctx.times
@@ -179,11 +182,13 @@ class ContinuousAdjoint(torch.autograd.Function):
             raise
         gradients = (found.t, found.y0, *found.parameters)
         if torch.is_grad_enabled():
-            gradients = _once("odeint_adjoint", gradients, (grad_states, t, y0, *parameters))
+            gradients = _once("odeint_adjoint", gradients, (grad_states, *sources))
         return (None, None, None, *gradients)
 
 
-def _continuous_gradients(ctx: Any, states: torch.Tensor, grad_states: torch.Tensor) -> Gradients:
+def _continuous_gradients(
+    ctx: Any, checkpoints: tuple[torch.Tensor, ...], states: torch.Tensor, grad_states: torch.Tensor
+) -> Gradients:
     problem: Problem = ctx.problem
     norm = ctx.adjoint_options["norm"]
     if ctx.times is not None and len(set(ctx.times.to(problem.t.dtype).tolist())) == 1:
@@ -191,12 +196,14 @@ def _continuous_gradients(ctx: Any, states: torch.Tensor, grad_states: torch.Ten
         zeros = tuple(torch.zeros_like(p) for p in ctx.adjoint.parameters)
         return Gradients(grad_states.sum(0), torch.zeros_like(problem.t), zeros)
     if norm is ctx.norm:
-        gradients: Gradients = ctx.plan.continuous_vjp(states, grad_states, ctx.times)
+        gradients: Gradients = ctx.plan.continuous_vjp(
+            ctx.record, checkpoints, states, grad_states, ctx.times
+        )
         return gradients
     # Replaced norms take y and a as the solver has them; without shapes none of them is unpacked.
     changed = replace(ctx.adjoint, norm=norm)
     flat = replace(problem, shapes=None, func=_flat_field(problem)) if problem.shapes is not None else problem
-    return EagerPlan(flat, changed).continuous_vjp(states, grad_states, ctx.times)
+    return EagerPlan(flat, changed).continuous_vjp(None, (), states, grad_states, ctx.times)
 
 
 def _flat_field(problem: Problem) -> Any:

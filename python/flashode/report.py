@@ -127,7 +127,7 @@ class Report:
         called = None
         if problem.event is not None and plan.event_called is not None:
             name = name_of(problem.event.function)
-            called = f"{name}, an event function, is called from Python because {plan.event_called}."
+            called = f"{name}, an event function, is called from Python because {plan.event_called.reason}."
         entry = Solves(
             name_of(problem.func),
             _mode(problem, adjoint) + (" (called)" if called else ""),

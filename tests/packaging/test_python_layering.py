@@ -12,7 +12,17 @@ COMPILED = "_flashode"
 PUBLIC = "__init__"  # what a room knows that writes `import flashode` or `from flashode import odeint`
 
 # Words that every room speaks: they import nothing of ours but each other.
-VOCABULARY = {"blocks", "declined", "dispatch", "errors", "notices", "statistics", "verify", "wording"}
+VOCABULARY = {
+    "blocks",
+    "declined",
+    "dispatch",
+    "errors",
+    "memory",
+    "notices",
+    "statistics",
+    "verify",
+    "wording",
+}
 
 # odeint, solve → problem, autograd → capture, engines → program, methods. The Problem alone is handed down to
 # the engines, so they know it; capture is given a function and a state, and does not.
@@ -20,6 +30,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "blocks": {"notices"},
     "declined": set(),
     "dispatch": set(),
+    "memory": set(),
     "notices": set(),
     "verify": set(),
     "wording": set(),

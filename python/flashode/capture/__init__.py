@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from flashode.capture.cache import Cache, Entry, Key
 from flashode.capture.calling.attempt import attempted
@@ -16,6 +17,7 @@ from flashode.capture.captured import Capture
 from flashode.capture.changing import origin, unsteady
 from flashode.capture.making import Field, compare_values, confirm, make
 from flashode.capture.refusal import Failed, Refusal, described
+from flashode.capture.steadiness import Steadiness
 from flashode.capture.watching.environment import obstacle, undisturbed
 from flashode.capture.watching.guard_code import Bound
 from flashode.capture.watching.guards import watch
@@ -24,7 +26,7 @@ from flashode.declined import Declined, Reason
 from flashode.state import State, components
 from flashode.verify import Verify
 
-__all__ = ["Capture", "attempt", "capture", "meddling", "recapture"]
+__all__ = ["Capture", "Steadiness", "attempt", "capture", "meddling", "recapture", "steadiness"]
 
 MAX_DOUBTS = 3
 # Looked at before the state is: the blocks of a network take turns.
@@ -60,10 +62,16 @@ def capture(
     if reason is not None:
         return Declined(reason)
     try:
-        return _captured(_Call(func, t, y0, verify, end, Key.of(y0)))
+        # The innermost hooks alone are called: the user's are not to see what the function saves here.
+        with saved_tensors_hooks(_itself, _itself):
+            return _captured(_Call(func, t, y0, verify, end, Key.of(y0)))
     except Exception as error:
         # No fault of a capture, nor of an object that it looked at, may end a solve that runs without it.
         return Declined(Reason(f"capturing it raised {described(error)}", "solve it in the eager engine"))
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _captured(call: _Call) -> Capture | Declined:
@@ -127,6 +135,17 @@ def meddling(other: Field, func: Field, capture: Capture) -> str | None:
         return f"may read or change anything: {refusal.reasons[0]}"
     except Exception as error:
         return f"may read or change anything: looking at it raised {described(error)}"
+
+
+def steadiness(func: Field) -> Steadiness | None:
+    """What tells later whether a function has changed since now; None where it cannot be watched."""
+    try:
+        watched = watch(func)
+        # Attributes that it does not read may come.
+        check = watched.code.compile(dropped={*watched.idle, *watched.counts})
+        return Steadiness(func, check, watched.tensor_names)
+    except Exception:
+        return None
 
 
 class _Call(NamedTuple):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from flashode.engines.failure import Culprit
+from flashode.memory import plain
 from flashode.state import Structure
 
 
@@ -43,10 +44,21 @@ class Layout:
         if carried:
             self.segments += [(c.numel() // self.batch, False) for c in self._flat]
 
-    def memory(self, y: Tensor) -> Tensor:
-        """Memory that holds a state and what is carried: the state's own where that can be."""
+    def memory(self, y: Tensor, carried: Tensor | None = None) -> Tensor:
+        """Memory that holds a state and what is carried: the state's own where that can be.
+
+        Args:
+            y: The state.
+            carried: What was carried, as :meth:`tail` gave it; None takes it as it is now.
+        """
         state = plain(y)
-        return torch.cat([state.reshape(-1), *self._flat]) if self._flat else state
+        if not self._flat:
+            return state
+        return torch.cat([state.reshape(-1), *(self._flat if carried is None else (carried,))])
+
+    def tail(self, memory: Tensor) -> Tensor | None:
+        """What such memory holds of what is carried; None where nothing is."""
+        return memory[self._size :] if self._flat else None
 
     def empty(self, like: Tensor) -> Tensor:
         """Memory for as much; shaped like the state if nothing is carried."""
@@ -88,14 +100,3 @@ class Layout:
                 return Culprit(component, index or None)
             row -= rows
         return None
-
-
-def plain(tensor: Tensor) -> Tensor:
-    """The tensor's values as memory that can be read from its address on, apart from any graph."""
-    return readable(tensor.detach() if tensor.requires_grad else tensor)
-
-
-def readable(tensor: Tensor) -> Tensor:
-    """The same, but the tensor itself where that can be, graph and all: to be read and let go."""
-    # Asking is faster than having nothing done.
-    return tensor if tensor.is_contiguous() and not tensor.is_neg() else tensor.resolve_neg().contiguous()

@@ -20,6 +20,7 @@ from flashode.engines.native_scope import (
     useful_threads,
 )
 from flashode.engines.parameter_gradients import connected_inputs, connected_rows
+from flashode.memory import address, check_memory
 from flashode.problem import Adjoint, Problem
 
 # Forms that the compiled module gives a field are kept: a training step takes two, with the same memory.
@@ -60,6 +61,7 @@ class NativeField:
     """
 
     def __init__(self, form: Form, capture: Capture, layout: Layout) -> None:
+        check_memory("a tensor of func's", capture.slots)
         inputs = capture.parameters()
         self.form = form
         self.capture = capture
@@ -74,7 +76,7 @@ class NativeField:
             wanted: For each, whether its gradient is; none is where it is left out.
         """
         form, layout = self.form, self.layout
-        addresses = tuple([p.data_ptr() for p in parameters])
+        addresses = tuple(map(address, parameters))
         asked = (addresses, wanted, useful_threads(form.operations))
         found = form.bound.get(asked)
         if found is None:

@@ -14,7 +14,6 @@ from flashode.engines import eager
 from flashode.engines.convergence import warn_unconverged
 from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
 from flashode.engines.failure import max_steps, non_finite, undefined_event, underflow
-from flashode.engines.layout import plain, readable
 from flashode.engines.native_field import NativeField
 from flashode.engines.native_grid import Grid, adjoint_grids, memory_of, on_grid, time_gradients
 from flashode.engines.native_method import compiled_method
@@ -22,6 +21,7 @@ from flashode.engines.native_requests import requests
 from flashode.engines.native_scope import PRECISIONS
 from flashode.engines.parameter_gradients import gradient_memory, reached_from, through_prologue
 from flashode.engines.plan import Forward, Gradients
+from flashode.memory import address, check_memory, check_saved, plain, readable
 from flashode.methods import Method
 from flashode.problem import AdaptiveOptions
 from flashode.state import State, components
@@ -41,12 +41,26 @@ class Record:
             nothing keeps their owner from changing them before the reverse pass.
         times: Output times, float64.
         points: How many the grid has; of an adaptive method's steps only the start is one.
+        shapes: Of the checkpoints; None for each that is empty.
     """
 
     log: Any
     parameters: tuple[Tensor, ...]
     times: Tensor
     points: int
+    shapes: tuple[torch.Size | None, ...]
+
+
+class Held(NamedTuple):
+    """What a forward solve keeps of its field for the adjoint equations, which are to be of the same field.
+
+    Attributes:
+        constants: Copies of the inputs without a gradient; None for the others, which autograd watches.
+        carried: A copy of what trajectories carry along, or None.
+    """
+
+    constants: tuple[Tensor | None, ...]
+    carried: Tensor | None
 
 
 class Recipe(NamedTuple):
@@ -149,6 +163,8 @@ class NativePlan:
 
     def forward(self, *, record: bool) -> Forward:
         """Solve without autograd."""
+        if record and self._adjoint is not None:
+            return self._forward_of_adjoint()
         problem, field, layout = self._problem, self.field, self._layout
         times, count = self.times, len(problem.times)
         grid = times
@@ -167,10 +183,10 @@ class NativePlan:
         outcome, log, *kept = self.recipe.solve(
             field.bound(parameters),
             self.recipe.method,
-            y0.data_ptr(),
-            times.data_ptr(),
+            address(y0),
+            address(times),
             count if problem.event is None else 1,
-            grid.data_ptr(),
+            address(grid),
             points,
             states.data_ptr(),
             record,
@@ -191,7 +207,18 @@ class NativePlan:
         if not record:
             return Forward(states, statistics, times=found)
         checkpoints = tuple([None if part is None else torch.from_numpy(part) for part in kept])
-        return Forward(states, statistics, Record(log, parameters, times, points), checkpoints, found)
+        shapes = tuple([None if part is None else part.shape for part in checkpoints])
+        return Forward(states, statistics, Record(log, parameters, times, points, shapes), checkpoints, found)
+
+    def _forward_of_adjoint(self) -> Forward:
+        """The solve, and its field as it is now: the tensors with a gradient are for autograd to watch."""
+        inputs = self._inputs
+        constants = tuple([None if p.requires_grad else p.detach().clone() for p in inputs])
+        tail = self._layout.tail(self._layout.memory(self._problem.y0))
+        solved = self.forward(record=False)
+        solved.record = Held(constants, tail)
+        solved.checkpoints = tuple([p for p in inputs if p.requires_grad])
+        return solved
 
     @property
     def stages(self) -> int:
@@ -210,7 +237,7 @@ class NativePlan:
         stages = self.stages
         outcome = self.recipe.evaluate(
             field.bound(parameters),
-            y0.data_ptr(),
+            address(y0),
             problem.times[0],
             steps,
             stages,
@@ -229,22 +256,26 @@ class NativePlan:
         with_time = problem.t.requires_grad or (self._grid is not None and bool(self._grid.inputs))
         grad_times = torch.zeros_like(record.times) if with_time else None
         grad_points = record.times.new_zeros(record.points) if with_time else None
+        check_memory("a tensor of func's", record.parameters)
+        check_memory("the gradient in the solution", (grad_states,))
         cotangents = plain(grad_states)
+        for checkpoint, shape in zip(checkpoints, record.shapes, strict=True):
+            check_saved(checkpoint, shape, problem.y0.dtype)
         states, slopes, constants = checkpoints
         self.recipe.discrete_vjp(
             field.bound(record.parameters, wanted),
             self.recipe.method,
             record.log,
-            _address(states),
-            _address(slopes),
-            _address(constants),
-            record.times.data_ptr(),
+            address(states),
+            address(slopes),
+            address(constants),
+            address(record.times),
             len(record.times),
-            cotangents.data_ptr(),
-            grad_y0.data_ptr(),
-            _address(grad_times),
-            _address(grad_points),
-            [_address(g) for g in grad_parameters],
+            address(cotangents),
+            address(grad_y0),
+            address(grad_times),
+            address(grad_points),
+            [address(g) for g in grad_parameters],
         )
         grad_t: Tensor | None = None
         grad_grid: tuple[Tensor, ...] = ()
@@ -253,32 +284,49 @@ class NativePlan:
         parameters = (*grad_parameters, *layout.carried_gradients(grad_y0), *grad_grid)
         return Gradients(layout.state(grad_y0, problem.y0), grad_t, parameters)
 
-    def continuous_vjp(self, states: Tensor, grad_states: Tensor, times: Tensor | None = None) -> Gradients:
-        """Integrate the adjoint equations backwards through ``states``."""
+    def continuous_vjp(
+        self,
+        record: object,
+        checkpoints: tuple[Tensor | None, ...],
+        states: Tensor,
+        grad_states: Tensor,
+        times: Tensor | None = None,
+    ) -> Gradients:
+        """Integrate the adjoint equations of the field that was solved backwards through ``states``."""
+        assert isinstance(record, Held)
         problem, adjoint = self._problem, self._adjoint
         assert adjoint is not None
         layout, field = self._layout, self.field
+        check_saved(states, grad_states.shape, problem.y0.dtype)
+        watched = iter(checkpoints)
         wanted = reached_from(self._inputs, adjoint.parameters)
-        parameters = tuple(plain(p) for p in self._inputs)
+        parameters = []
+        for kept, own in zip(record.constants, self._inputs, strict=True):
+            parameter = next(watched) if kept is None else kept
+            check_saved(parameter, own.shape, problem.y0.dtype)
+            assert parameter is not None
+            parameters.append(plain(parameter))
         grad_parameters = gradient_memory(parameters, wanted)
         given = problem.t.detach() if times is None else times
         times = memory_of(given)
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
         grad_y0 = layout.empty(problem.y0)
-        y0, forward_states, cotangents = layout.memory(states[0]), plain(states), plain(grad_states)
+        check_memory("the gradient in the solution", (grad_states,))
+        y0 = layout.memory(states[0], record.carried)
+        forward_states, cotangents = plain(states), plain(grad_states)
         outcome = self.recipe.continuous_vjp(
             field.bound(parameters, wanted),
             self.recipe.adjoint_method,
             adjoint.norm == "seminorm",
-            times.data_ptr(),
+            address(times),
             len(times),
             adjoint_grids(problem, adjoint, given),
-            y0.data_ptr(),
-            forward_states.data_ptr(),
-            cotangents.data_ptr(),
-            grad_y0.data_ptr(),
-            _address(grad_times),
-            [_address(g) for g in grad_parameters],
+            address(y0),
+            address(forward_states),
+            address(cotangents),
+            address(grad_y0),
+            address(grad_times),
+            [address(g) for g in grad_parameters],
             layout.like_parameters(reached_from(layout.carried, adjoint.parameters)),
             field.transposes(),
         )
@@ -329,7 +377,3 @@ class NativePlan:
         culprit = self._layout.culprit(outcome.trajectory, outcome.row)
         origin = "state" if outcome.status == status.nonfinite_state else "field"
         return non_finite(problem, outcome.t, origin, culprit, statistics, reached)
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from flashode.declined import Declined
-from flashode.engines.layout import plain
 from flashode.engines.native_field import NativeField
+from flashode.memory import address, plain
 from flashode.problem import AdaptiveOptions, FixedOptions, Problem
 
 
@@ -31,7 +31,7 @@ def requests(
         for name, tolerance in (("rtol", problem.rtol), ("atol", problem.atol)):
             if isinstance(tolerance, Tensor):
                 kept.append(plain(tolerance.to(problem.y0.dtype).expand(problem.y0.shape)))
-                asked[name] = kept[-1].data_ptr()
+                asked[name] = address(kept[-1])
         if options.norm is not None:
             asked["norm"] = _norm(problem)
     if isinstance(event, NativeField):

@@ -20,7 +20,7 @@ class Forward:
     Attributes:
         states: Solution at the output times, shape ``(times, *state)``, the state flat for tuple problems.
         statistics: What it cost.
-        record: What the engine's ``discrete_vjp`` needs, or None.
+        record: What the plan's ``discrete_vjp`` or ``continuous_vjp`` needs, or None.
         checkpoints: What it needs in bulk: tensors, so that autograd can free them after the reverse pass;
             None for each that is empty.
         times: Where the solve finds them itself, the solver times of the outputs: 1-D, float64, on the CPU.
@@ -74,7 +74,7 @@ class Plan(Protocol):
         """What the solve cost, by ``forward``, or by ``differentiable`` of an irreversible plan."""
 
     def forward(self, *, record: bool) -> Forward:
-        """Solve without autograd; ``record`` asks for what discrete_vjp needs."""
+        """Solve without autograd; ``record`` asks for what the plan's vjp needs."""
 
     def discrete_vjp(
         self, record: object, checkpoints: tuple[torch.Tensor | None, ...], grad_states: torch.Tensor
@@ -85,9 +85,16 @@ class Plan(Protocol):
         """
 
     def continuous_vjp(
-        self, states: torch.Tensor, grad_states: torch.Tensor, times: torch.Tensor | None = None
+        self,
+        record: object,
+        checkpoints: tuple[torch.Tensor | None, ...],
+        states: torch.Tensor,
+        grad_states: torch.Tensor,
+        times: torch.Tensor | None = None,
     ) -> Gradients:
-        """Integrate the adjoint equations backwards through ``states``.
+        """Integrate the adjoint equations of the field that was solved backwards through ``states``.
+
+        It raises where that field is not to be had any more.
 
         ``times`` are those that the solve found; only an event's: nothing goes back through its time.
         """

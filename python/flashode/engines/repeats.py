@@ -22,6 +22,7 @@ from flashode.engines.native_grid import memory_of
 from flashode.engines.native_plan import NativePlan, Recipe
 from flashode.engines.native_program import known
 from flashode.engines.plan import Plan
+from flashode.memory import check_memory
 from flashode.problem import (
     Adjoint,
     Problem,
@@ -120,6 +121,7 @@ def repeat(
     capture = recapture(func, _detached(y0), verify)
     if not isinstance(capture, Capture):
         return None
+    check_memory("t", (t,))
     times = _numbers(t)
     found = known(capture.program).get(_key(asked, y0, t, times))
     if found is None or _may_call_back(func, found.adjoint is not None):

@@ -63,9 +63,18 @@ class WatchedPlan:
         """As the plan's."""
         return self._gradients(lambda: self._plan.discrete_vjp(record, checkpoints, grad_states))
 
-    def continuous_vjp(self, states: Tensor, grad_states: Tensor, times: Tensor | None = None) -> Gradients:
+    def continuous_vjp(
+        self,
+        record: object,
+        checkpoints: tuple[Tensor | None, ...],
+        states: Tensor,
+        grad_states: Tensor,
+        times: Tensor | None = None,
+    ) -> Gradients:
         """As the plan's."""
-        return self._gradients(lambda: self._plan.continuous_vjp(states, grad_states, times))
+        return self._gradients(
+            lambda: self._plan.continuous_vjp(record, checkpoints, states, grad_states, times)
+        )
 
     def differentiable(
         self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]

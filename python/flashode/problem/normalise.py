@@ -12,6 +12,8 @@ from typing import Any, get_args
 import torch
 
 from flashode import notices
+from flashode.dispatch import tracer
+from flashode.memory import check_memory
 from flashode.methods import METHODS, Method, SciPy
 from flashode.problem.checks import check_callable, check_choice
 from flashode.problem.definition import Callback, Callbacks, Problem
@@ -186,6 +188,8 @@ def _check_dense(name: str, tensor: torch.Tensor) -> None:
         raise TypeError(f"{name} must be a dense tensor, got {kind}")
     if tensor.is_meta:
         raise ValueError(f"{name} must hold numbers, got a tensor on the meta device")
+    if tracer() is None:
+        check_memory(name, (tensor,))
 
 
 def make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple[float, ...]]:

@@ -24,6 +24,7 @@ from flashode.capture.watching.compiled import original
 from flashode.capture.watching.counting import idle_counters
 from flashode.capture.watching.guard_code import GuardCode
 from flashode.capture.watching.relevance import (
+    CALLED,
     HOOKS,
     ITERATION,
     REFLECTION,
@@ -69,6 +70,8 @@ def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
         names |= walk.found.names
 
 
+# Stands for the number of an object's attributes.
+ATTRIBUTES = "attributes"
 # Characters of the longest name that is written out.
 _LONGEST = 80
 
@@ -251,7 +254,7 @@ class Walk:
             wanted: attributes that do, beside those that every call looks for; None for all.
         """
         for key, attribute in list(owned.items()):
-            needed = wanted is None or key in wanted or key in ("_compiled_call_impl", "forward")
+            needed = wanted is None or key in wanted or key in CALLED
             if needed and key not in skipped:
                 with self.code.owned_by((own, key)):
                     self.value(f"{own}[{key!r}]", attribute, f"{label}.{key}")
@@ -280,7 +283,10 @@ class Walk:
         if (ordered or self.everything or CATCHES in self.names) and dictionary:
             self.code.keys(variable, dictionary)
         elif ordered is not None:
-            self.code.length(variable, len(dictionary))
+            counts = variable, ATTRIBUTES
+            self.found.counts.add(counts)
+            with self.code.owned_by(counts):
+                self.code.length(variable, len(dictionary))
         container = Container(label, dictionary, self.code.owner, variable, of_object=by_name)
         self.found.containers.append(container)
         return variable

@@ -14,6 +14,7 @@ from flashode.capture.refusal import PLAIN, Refusal, with_article
 from flashode.capture.watching import classes
 from flashode.capture.watching.bytecode import CATCHES, IDENTITY
 from flashode.capture.watching.relevance import (
+    CALLED,
     CLASS_QUERIES,
     CONSTRUCTORS,
     FORMATTING,
@@ -68,6 +69,9 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
         # It may read attributes of its submodules.
         walk.found.reached.update(names_used(kind) - _NO_ATTRIBUTES, {LOOKS_INTO})
     own = walk.dictionary(f"{variable}.__dict__", value.__dict__, label)
+    for name in CALLED:
+        if name not in value.__dict__:
+            walk.code.absent(own, name)
     if trusted_class(kind) or inherits_trusted(kind):
         walk.found.foreign.add(own)
     wanted = _attributes_wanted(walk, kind)

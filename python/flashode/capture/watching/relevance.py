@@ -75,6 +75,8 @@ IGNORED_IN_MODULES = frozenset(
         "_load_state_dict_post_hooks",
     ]
 )
+# What every call of a module looks for among its attributes.
+CALLED = ("_compiled_call_impl", "forward")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _POINTER = struct.calcsize("P")
 _HARMLESS_BASES = (object, nn.Module, abc.ABC, typing.Generic, typing.Protocol)

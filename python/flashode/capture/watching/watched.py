@@ -65,6 +65,8 @@ class Watched:
         containers: everything mutable on the way.
         codes: all code that may run.
         numbers: Python numbers that may be assigned anew, by where they are kept and their readable name.
+        counts: where the number of an object's attributes is checked, though only named ones are read:
+            a cheap way to see that none has been added that the walk would look at.
         idle: where there are counters that no result hangs on; they are none of the numbers.
         foreign: the variables of the dictionaries of objects that trusted code may read.
         reached: the names of trusted functions and classes that the code has at hand, whatever it calls them.
@@ -81,6 +83,7 @@ class Watched:
     containers: list[Container] = field(default_factory=list)
     codes: dict[types.CodeType, CodeNames] = field(default_factory=dict)
     numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
+    counts: set[Owner] = field(default_factory=set)
     idle: frozenset[Owner] = frozenset()
     foreign: set[str] = field(default_factory=set)
     reached: set[str] = field(default_factory=set)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -15,6 +16,9 @@ from flashode.engines.plan import Forward, Gradients
 from flashode.methods import SciPy
 from flashode.problem import Adjoint, Problem
 from flashode.statistics import Statistics
+
+if TYPE_CHECKING:
+    from flashode.capture import Steadiness
 
 
 def integrate(problem: Problem) -> Forward:
@@ -55,9 +59,17 @@ class EagerPlan:
         return () if self.adjoint is None else self.adjoint.parameters
 
     def forward(self, *, record: bool) -> Forward:
-        """Solve; there is never a record, since autograd reverses ``differentiable``."""
+        """Solve; the record of a plan with an adjoint is what its function depends on.
+
+        Without an adjoint there is none, since autograd reverses ``differentiable``.
+        """
+        record = record and self.adjoint is not None
+        steady = _steadiness(self.problem) if record else None
         with torch.no_grad():
             solved = integrate(self.problem)
+        if steady is not None:
+            steady.settle()
+            solved.record = steady
         self.statistics = solved.statistics
         return solved
 
@@ -68,11 +80,26 @@ class EagerPlan:
         raise TypeError("the eager engine's solves are reversed by autograd")
 
     def continuous_vjp(
-        self, states: torch.Tensor, grad_states: torch.Tensor, times: torch.Tensor | None = None
+        self,
+        record: object,
+        checkpoints: tuple[torch.Tensor | None, ...],
+        states: torch.Tensor,
+        grad_states: torch.Tensor,
+        times: torch.Tensor | None = None,
     ) -> Gradients:
-        """Integrate the adjoint equations backwards, one solve for each output interval."""
+        """Integrate the adjoint equations backwards, one solve for each output interval.
+
+        Raises:
+            RuntimeError: The function is not the one that was solved any more.
+        """
         if self.adjoint is None:
             raise TypeError("continuous_vjp needs a plan made with an adjoint")
+        change = None if record is None else cast("Steadiness", record).change()
+        if change is not None:
+            raise RuntimeError(
+                "func is not what it was in the forward pass of odeint_adjoint, whose backward pass calls it "
+                f"again: {change}; change it after backward(), or use odeint, which keeps what it needs"
+            )
         return solve_adjoint(self.problem, self.adjoint, states, grad_states, integrate, times)
 
     def differentiable(
@@ -82,6 +109,12 @@ class EagerPlan:
         solved = integrate(replace(self.problem, t=t, y0=y0))
         self.statistics = solved.statistics
         return solved.states, solved.times
+
+
+def _steadiness(problem: Problem) -> Steadiness | None:
+    from flashode.capture import steadiness
+
+    return steadiness(problem.func)
 
 
 class EagerEngine:

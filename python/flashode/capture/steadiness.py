@@ -1,0 +1,63 @@
+"""Whether a function is still the one that a solve ran, on which a reverse pass that calls it depends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from flashode.capture.watching.guard_code import Check
+
+_Seen = tuple[tuple[Tensor, int], ...]  # the function's tensors, and their versions
+
+
+class Steadiness:
+    """What a function depends on, as it was during a solve.
+
+    Made before the solve; what the function itself changes meanwhile, such as a count of its calls, may go on
+    changing.
+    """
+
+    def __init__(self, func: Callable[..., Any], check: Check, names: Sequence[str]) -> None:
+        """Looks at the function before the solve.
+
+        Args:
+            func: the function.
+            check: finds out whether it is what it was, and picks its tensors.
+            names: what a user calls each of these.
+        """
+        self._func = func
+        self._check = check
+        self._names = names
+        self._seen = self._look()
+        self._steady: dict[int, tuple[Tensor, int]] | None = None
+
+    def settle(self) -> None:
+        """Looks at it after the solve."""
+        before, after = self._seen, self._look()
+        if before is None or after is None:
+            return
+        self._steady = {
+            place: now
+            for place, (then, now) in enumerate(zip(before, after, strict=True))
+            if then[0] is now[0] and then[1] == now[1]
+        }
+
+    def change(self) -> str | None:
+        """What is not as it was after the solve, which the solve itself does not change; None if all is."""
+        if self._steady is None:
+            return None
+        now = self._look()
+        if now is None:
+            return "something that it reads was changed"
+        for place, (tensor, version) in self._steady.items():
+            if now[place][0] is not tensor:
+                return f"another tensor was put in the place of {self._names[place]}"
+            if now[place][1] != version:
+                return f"{self._names[place]} was changed in place"
+        return None
+
+    def _look(self) -> _Seen | None:
+        bound = self._check(self._func)
+        return None if bound is None else tuple((tensor, tensor._version) for tensor in bound[0])

@@ -1,0 +1,74 @@
+"""Tensors as memory that the compiled module reads from an address on, checked to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor's values as memory that can be read from its address on, apart from any graph."""
+    return readable(tensor.detach() if tensor.requires_grad else tensor)
+
+
+def readable(tensor: Tensor) -> Tensor:
+    """The same, but the tensor itself where that can be, graph and all: to be read and let go."""
+    # Asking is faster than having nothing done.
+    return tensor if tensor.is_contiguous() and not tensor.is_neg() else tensor.resolve_neg().contiguous()
+
+
+def address(tensor: Tensor | None) -> int:
+    """Where the elements of a contiguous tensor begin; 0 for none."""
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def check_memory(name: str, tensors: Iterable[Tensor]) -> None:
+    """Sees to it that dense tensors have their memory, which torch reads without asking, and a kernel, too.
+
+    Args:
+        name: What the user calls them.
+        tensors: The tensors.
+
+    Raises:
+        RuntimeError: Somebody has taken it away: ``untyped_storage().resize_()`` does.
+    """
+    for tensor in tensors:
+        held = tensor.untyped_storage().nbytes()
+        if tensor.numel() and held < _end(tensor):
+            raise RuntimeError(
+                f"{name} of shape {tuple(tensor.shape)} has lost its memory: it needs {_end(tensor)} bytes, its "
+                f"storage holds {held}; untyped_storage().resize_() frees what a solve still reads"
+            )
+
+
+def _end(tensor: Tensor) -> int:
+    """How many bytes of its storage reach to the end of its last element."""
+    extent = tensor.storage_offset() + 1
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        extent += (size - 1) * stride
+    return int(extent * tensor.element_size())
+
+
+def check_saved(tensor: Tensor | None, shape: torch.Size | None, dtype: torch.dtype) -> None:
+    """Sees to it that what autograd hands back is of the kind that was saved, and has its memory.
+
+    Args:
+        tensor: What it hands back.
+        shape: Shape of what was saved, None where that was nothing.
+        dtype: Its dtype.
+
+    Raises:
+        RuntimeError: It is of another kind: a hook has put something else in its place.
+    """
+    if tensor is None and shape is None:
+        return
+    if tensor is None or shape is None or tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
+        got = "nothing" if tensor is None else f"{tuple(tensor.shape)}, {tensor.dtype} on {tensor.device}"
+        saved = "nothing" if shape is None else f"{tuple(shape)}, {dtype} on the CPU"
+        raise RuntimeError(
+            f"a tensor came back from autograd as another one: {saved} was saved, {got} came back; "
+            "unpack hooks of torch.autograd.graph.saved_tensors_hooks must return what was packed"
+        )
+    check_memory("a tensor that was saved for the backward pass", (tensor,))
