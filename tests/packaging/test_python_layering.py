@@ -12,13 +12,14 @@ COMPILED = "_flashode"
 PUBLIC = "__init__"  # what a room knows that writes `import flashode` or `from flashode import odeint`
 
 # Words that every room speaks: they import nothing of ours but each other.
-VOCABULARY = {"declined", "errors", "notices", "statistics", "verify"}
+VOCABULARY = {"declined", "errors", "notices", "statistics", "uncompiled", "verify"}
 
 # odeint, solve → problem, autograd → capture, engines → program, methods. The Problem alone is handed down to
 # the engines, so they know it; capture is given a function and a state, and does not.
 MAY_KNOW: dict[str, set[str]] = {
     "declined": set(),
     "notices": set(),
+    "uncompiled": set(),
     "verify": set(),
     "statistics": set(),
     "errors": {"statistics"},

@@ -12,7 +12,6 @@ import torch
 from flashode.autograd import solve
 from flashode.engines import choose
 from flashode.methods import SciPy
-from flashode.odeint.uncompiled import uncompiled
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -25,6 +24,7 @@ from flashode.problem import (
     step_fractions,
 )
 from flashode.statistics import Statistics
+from flashode.uncompiled import uncompiled
 from flashode.verify import Verify
 
 
@@ -107,6 +107,7 @@ class DenseOutput:
         self._starts, self._stops = starts, stops
         self._nodes = nodes.reshape(len(nodes), problem.y0.numel(), degree + 1)
 
+    @uncompiled
     def __call__(self, t: torch.Tensor | float) -> Any:
         """The solution at times between ``t0`` and ``t1``.
 

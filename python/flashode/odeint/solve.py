@@ -13,7 +13,6 @@ from flashode import notices
 from flashode.autograd import Solved, solve, solve_with_adjoint
 from flashode.engines import choose
 from flashode.engines.plan import Plan
-from flashode.odeint.uncompiled import uncompiled
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -23,6 +22,7 @@ from flashode.problem import (
     make_adjoint,
     make_problem,
 )
+from flashode.uncompiled import uncompiled
 from flashode.verify import Verify
 
 
@@ -61,7 +61,8 @@ def odeint(
             real tensor. The solve ends where the first of its elements changes sign, looked for at the end of
             every step and then inside the step, by bisection to within ``atol``. Of ``t``, which must hold
             two times, only the first one and the direction count; fixed-step methods need ``step_size``. An
-            element that is zero at the start ends the solve there.
+            element that is zero at the start ends the solve there. Of a boolean tensor True counts as 1 and
+            False as -1: the solve ends where the first of its elements becomes another.
         verify: When the compiled form of ``func`` is compared with ``func`` itself: ``"first"``, when it is
             made and at each new batch size; ``"always"``, at every solve as well; ``"never"``, though what
             an earlier comparison found stands. Where they differ the solve runs in plain PyTorch, with a
@@ -133,8 +134,9 @@ def odeint_adjoint(
         atol: As for :func:`odeint`.
         method: As for :func:`odeint`.
         options: As for :func:`odeint`.
-        event_fn: As for :func:`odeint`. The adjoint equations are integrated back from the event, whose time
-            is a constant; of ``t`` only the first one has a gradient.
+        event_fn: As for :func:`odeint`. The adjoint equations are integrated back from the event. Its time is
+            differentiable, as :func:`odeint_event` has it; the solution is that at a constant time. Of ``t``
+            only the first one has a gradient.
         verify: As for :func:`odeint`.
         adjoint_rtol: Relative tolerance of the reverse solve; None takes ``rtol``. A tuple may also have one
             entry for each part of the augmented state ``(vjp_t, y, a, *parameters)``.
