@@ -185,6 +185,12 @@ class ContinuousAdjoint(torch.autograd.Function):
             gradients = _once("odeint_adjoint", gradients, (grad_states, t, y0, *parameters))
         return (None, None, None, *gradients)
 
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(
+            "odeint_adjoint has no derivative in forward mode: use odeint, which has, or torch.autograd.grad"
+        )
+
 
 def _continuous_gradients(ctx: Any, states: torch.Tensor, grad_states: torch.Tensor) -> Gradients:
     problem: Problem = ctx.problem

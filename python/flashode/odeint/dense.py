@@ -12,6 +12,7 @@ import torch
 from flashode.autograd import solve
 from flashode.engines import choose
 from flashode.methods import SciPy
+from flashode.odeint.transformed import refuse_mapping
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -67,6 +68,7 @@ def odeint_dense(
         ValueError: If an argument has an impossible value.
         SolverError: As :func:`odeint`.
     """
+    refuse_mapping(y0=y0, t0=t0, t1=t1)
     t = _ends(t0, t1, y0)
     given = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify)
     if isinstance(given.method, SciPy):

@@ -13,6 +13,7 @@ from flashode import notices
 from flashode.autograd import Solved, solve, solve_with_adjoint
 from flashode.engines import choose
 from flashode.engines.plan import Plan
+from flashode.odeint.transformed import refuse_mapping, refuse_transforms
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -74,6 +75,7 @@ def odeint(
         There the event's time is a constant of differentiation; :func:`odeint_event` differentiates it too.
 
     Raises:
+        RuntimeError: Within ``vmap`` over ``y0`` or ``t``.
         TypeError: If an argument has the wrong type.
         ValueError: If an argument has an impossible value, or ``use_engine`` insists on an engine that cannot
             run it.
@@ -97,6 +99,7 @@ def odeint(
         )
         return problem, None
 
+    refuse_mapping(y0=y0, t=t)
     asked = (rtol, atol, method, options, event_fn, verify)
     problem, _, plan = _planned(func, y0, t, asked, verify, make)
     return _answer(problem, solve(problem, plan))
@@ -151,6 +154,7 @@ def odeint_adjoint(
         As :func:`odeint`.
 
     Raises:
+        RuntimeError: Within a transform of ``torch.func``, and where it is differentiated in forward mode.
         ValueError: As :func:`odeint`; also if ``func`` is no Module and ``adjoint_params`` is not given, or
             if ``adjoint_options`` is missing where ``options`` belong to another method.
         TypeError: As :func:`odeint`.
@@ -181,6 +185,7 @@ def odeint_adjoint(
         )
         return problem, adjoint
 
+    refuse_transforms("odeint_adjoint")
     reverse = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options)
     asked = (rtol, atol, method, options, event_fn, verify, *reverse)
     problem, adjoint, plan = _planned(func, y0, t, asked, verify, make, adjoint_params)
