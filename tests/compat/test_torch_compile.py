@@ -114,7 +114,8 @@ def test_a_compiled_training_step_warns_of_nothing(engine: str, name: str, by_dy
         for run in (step, torch.compile(step, backend="eager")):
             run()
             gradients.append(net.layer.weight.grad.clone())
-    assert torch.equal(*gradients)
+    # Compiled autograd sums in another order.
+    torch.testing.assert_close(*gradients, rtol=1e-5 if by_dynamo else 0, atol=1e-7 if by_dynamo else 0)
 
 
 def test_signatures_are_those_of_the_functions() -> None:
