@@ -281,6 +281,9 @@ void bind_solve(py::module_& m) {
         .def_readonly("unconverged", &cpu::Outcome::unconverged)
         .def_readonly("unconverged_t", &cpu::Outcome::unconverged_t)
         .def_readonly("event_t", &cpu::Outcome::event_t)
+        .def_readonly("miss", &cpu::Outcome::miss)
+        .def_readonly("miss_t", &cpu::Outcome::miss_t)
+        .def_readonly("size", &cpu::Outcome::size)
         .def_readonly("seconds", &cpu::Outcome::seconds)
         .def_readonly("waited", &cpu::Outcome::waited);
     py::class_<BoundField>(m, "Field")

@@ -28,6 +28,7 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
                augmented(*request.method, reversed, tape, accumulators, kept_stages),
                ParameterQuadrature<Real>(request, reversed, tape, accumulators), nullptr, groups, team),
           a_(rows_.total()),
+          stored_(static_cast<std::size_t>(rows_.size())),
           q_(static_cast<std::size_t>(quadrature_.size())) {
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
             rows_.load(i, request.y0, &y0_[tiles_.offset(i)]);
@@ -35,11 +36,14 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     }
 
     // Puts the state of an output time and the adjoint state in place for the next interval; the constants
-    // have stayed where they are.
-    void begin_interval(const Real* states) {
+    // have stayed where they are. `earlier` is the state that the interval leads back to.
+    void begin_interval(const Real* states, const Real* earlier) {
+        earlier_ = earlier;
+        miss_ = 0;
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
             Real* tile = &y0_[tiles_.offset(i)];
             rows_.load_state(i, states, tile);
+            size_ = std::max(size_, rows_.largest([tile](int e) { return tile[e]; }));
             std::copy(&a_[rows_.offset(i)], &a_[rows_.offset(i)] + rows_.size(), tile + rows_.size());
         }
         std::copy(q_.begin(), q_.end(), quadrature_.state());
@@ -59,6 +63,9 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
 
     void add_to_time_gradient(Real amount) { q_[0] += amount; }
     Real time_gradient() const { return q_[0]; }
+    // By how much y has missed the state that the last interval leads back to, and how large states are.
+    double miss() const { return static_cast<double>(miss_); }
+    double size() const { return static_cast<double>(size_); }
     std::vector<Real*> parameter_gradients() { return quadrature_.split(q_.data()); }
 
     void store_adjoint(Real* grad_y0) const {
@@ -73,6 +80,9 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
         const Real dt = static_cast<Real>(step.dt);
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
             const Real* state = this->interpolate(i, weights, dt);
+            rows_.load_state(i, earlier_, stored_.data());
+            miss_ = std::max(miss_, rows_.largest([&](int e) { return state[e] - stored_[e]; }));
+            size_ = std::max(size_, rows_.largest([&](int e) { return stored_[e]; }));
             std::copy(state + rows_.size(), state + tiles_.size(), &a_[rows_.offset(i)]);
         }
         quadrature_.interpolate(weights, dt, q_.data());
@@ -99,6 +109,10 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     }
 
     Rows<Real> a_;
+    Rows<Real> stored_;  // a tile of the state that an interval leads back to
+    const Real* earlier_ = nullptr;
+    Real miss_ = 0;
+    Real size_ = 0;
     Rows<Real> q_;  // dL/dt and dL/dtheta at the end of the last interval
 };
 
@@ -119,8 +133,13 @@ class ContinuousAdjoint {
         system_.add_cotangent(request_.grad_states + (request_.time_count - 1) * row);
         for (std::int64_t i = request_.time_count - 1; i >= 1; --i) {
             if (request_.grad_times != nullptr) total.evaluations += move_end(i);
-            system_.begin_interval(request_.states + i * row);
+            system_.begin_interval(request_.states + i * row, request_.states + (i - 1) * row);
             const Outcome outcome = solve_interval(i, interrupt);
+            if (system_.miss() > total.miss) {
+                total.miss = system_.miss();
+                total.miss_t = request_.times[i - 1];
+            }
+            total.size = system_.size();
             total.evaluations += outcome.evaluations;
             total.accepted += outcome.accepted;
             total.rejected += outcome.rejected;

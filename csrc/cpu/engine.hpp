@@ -74,8 +74,14 @@ struct Outcome {
     std::int64_t unconverged = 0;  // steps whose equations were not solved
     double unconverged_t = 0.0;    // where the first of them started
     double event_t = 0.0;          // of a solve until an event
-    double seconds = 0.0;          // that the solve took
-    double waited = 0.0;  // of these, seconds that the calling thread was idle until others were done
+    // Of the continuous adjoint: by how much at most an element of y, integrated back to an output time,
+    // misses the state that is stored there, and which time that is; and the largest element of the stored
+    // states.
+    double miss = 0.0;
+    double miss_t = 0.0;
+    double size = 0.0;
+    double seconds = 0.0;  // that the solve took
+    double waited = 0.0;   // of these, seconds that the calling thread was idle until others were done
 };
 
 // The times of one step. `end` is kept, not recomputed: start + (end - start) need not be end.

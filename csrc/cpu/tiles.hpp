@@ -163,6 +163,19 @@ struct Tiles {
         return true;
     }
 
+    // The largest magnitude of `value(element)` in the segments in the norm.
+    template <class Value>
+    Real largest(const Value& value) const {
+        Real most = 0;
+        int begin = 0;
+        for (const Segment& segment : segments) {
+            const int end = begin + segment.rows * LANES<Real>;
+            for (int e = begin; e < end && segment.in_norm; ++e) most = std::max(most, std::abs(value(e)));
+            begin = end;
+        }
+        return most;
+    }
+
     // The first value of the tile that keeps it from being finite: by segment, then trajectory, then row.
     Culprit first_nonfinite(std::int64_t tile, const Real* values) const {
         return first_beyond(tile, values, std::numeric_limits<Real>::max());

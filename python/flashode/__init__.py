@@ -6,6 +6,7 @@ from flashode.engines import use_engine
 from flashode.engines.build import VERSION as __version__
 from flashode.engines.build import build_info
 from flashode.errors import (
+    AdjointWarning,
     ConvergenceWarning,
     FallbackWarning,
     MaxStepsExceeded,
@@ -20,6 +21,7 @@ from flashode.report import Report, Solves, record
 
 __all__ = [
     "METHODS",
+    "AdjointWarning",
     "ConvergenceWarning",
     "DenseOutput",
     "Explanation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,8 @@ from flashode.engines.eager.adjoint import adjoint_norm
 from flashode.engines.failure import non_finite_gradient
 from flashode.engines.plan import Forward, Gradients, Plan
 from flashode.errors import SolverError
-from flashode.problem import Adjoint, Problem
+from flashode.problem import DEFAULT_ATOL, Adjoint, Problem
+from flashode.uncompiled import uncompiled
 
 Solved = tuple[torch.Tensor, torch.Tensor | None]
 
@@ -43,12 +45,17 @@ def solve(problem: Problem, plan: Plan) -> Solved:
 def solve_with_adjoint(problem: Problem, adjoint: Adjoint, plan: Plan) -> Solved:
     """The same, tied into the graph by the continuous adjoint."""
     if _wants_gradients(problem.t, problem.y0, *plan.parameters):
-        return _pair(
+        states, times = _pair(
             problem,
             ContinuousAdjoint.apply(  # type: ignore[no-untyped-call]
                 plan, problem, adjoint, problem.t, problem.y0, *plan.parameters
             ),
         )
+        if times is None:
+            return states, None
+        start, event_t = times.to(states.device)
+        event_t, _ = EventTime.apply(problem, event_t, states[-1])  # type: ignore[no-untyped-call]
+        return states, torch.stack([start, event_t])
     solved = plan.forward(record=False)
     return solved.states, solved.times
 
@@ -82,6 +89,7 @@ class DiscreteAdjoint(torch.autograd.Function):
         return _outputs(ctx, solved)
 
     @staticmethod
+    @uncompiled
     def backward(
         ctx: Any, grad_states: torch.Tensor, _: torch.Tensor | None = None
     ) -> tuple[torch.Tensor | None, ...]:
@@ -156,6 +164,7 @@ class ContinuousAdjoint(torch.autograd.Function):
         return _outputs(ctx, solved)
 
     @staticmethod
+    @uncompiled
     def backward(
         ctx: Any, grad_states: torch.Tensor, _: torch.Tensor | None = None
     ) -> tuple[torch.Tensor | None, ...]:
@@ -184,6 +193,12 @@ class ContinuousAdjoint(torch.autograd.Function):
         if torch.is_grad_enabled():
             gradients = _once("odeint_adjoint", gradients, (grad_states, *sources))
         return (None, None, None, *gradients)
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(
+            "odeint_adjoint has no derivative in forward mode: use odeint, which has, or torch.autograd.grad"
+        )
 
 
 def _continuous_gradients(
@@ -230,6 +245,7 @@ class EventTime(torch.autograd.Function):
         return t.detach().clone(), y.detach().clone()
 
     @staticmethod
+    @uncompiled
     def backward(ctx: Any, grad_t: torch.Tensor, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
         f, c_y, rate = _at_event(ctx.problem, *saved)
@@ -237,10 +253,11 @@ class EventTime(torch.autograd.Function):
             through_time = (grad_t + _inner(grad_y, f)) / rate
             gradient = grad_y - through_time.to(c_y.dtype) * c_y
         if torch.is_grad_enabled():
-            return None, None, *_once("odeint_event", (gradient,), (grad_t, grad_y, *saved))
+            return None, None, *_once("the time of an event", (gradient,), (grad_t, grad_y, *saved))
         return None, None, gradient
 
     @staticmethod
+    @uncompiled
     def jvp(ctx: Any, _: None, tangent_t: None, tangent_y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         t, y = ctx.saved_tensors
         f, c_y, rate = _at_event(ctx.problem, t, y)
@@ -256,10 +273,43 @@ def _at_event(
     t, y = (x.detach().requires_grad_() for x in (t, y))
     f = problem.field(t, y)
     with torch.enable_grad():
-        value = problem.event_value(t, y)
-    c_t, c_y = torch.autograd.grad(value, (t, y), allow_unused=True, materialize_grads=True)
+        outputs = problem.event_outputs(t, y)
+        least = outputs.min()
+    c_y, rate = _slope(least, t, y, f)
+    if len(outputs) > 1 and least > 0:
+        # The time is known up to a tolerance, and this is just before: one that jumps is not the least yet.
+        jumping = _crossing(problem, t, y, f, float(least / -rate) if rate < 0 else math.inf)
+        if jumping is not None:
+            with torch.enable_grad():
+                first = outputs[jumping]
+            c_y, rate = _slope(first, t, y, f)
     # As in torchdiffeq, where it keeps an event at rest (one that is zero at the start) from 0 / 0.
-    return f, c_y, c_t + _inner(c_y, f) + 1e-12
+    return f, c_y, rate + 1e-12
+
+
+def _crossing(
+    problem: Problem, t: torch.Tensor, y: torch.Tensor, f: torch.Tensor, within: float
+) -> torch.Tensor | None:
+    """Which output of the event is zero or less well within that time, along the slope f; None if none is."""
+    ahead = DEFAULT_ATOL
+    while ahead < min(within / 2, 1):
+        outputs = problem.event_outputs(t + ahead, y + ahead * f)
+        if outputs.min() <= 0:
+            return outputs.argmin()
+        ahead *= 8
+    return None
+
+
+def _slope(
+    value: torch.Tensor, t: torch.Tensor, y: torch.Tensor, f: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """An output's derivative in the state, and its rate along the solution."""
+    if not value.requires_grad:  # a condition, or anything else that autograd does not see: a constant
+        return torch.zeros_like(y), torch.zeros_like(t)
+    c_t, c_y = torch.autograd.grad(
+        value, (t, y), allow_unused=True, materialize_grads=True, retain_graph=True
+    )
+    return c_y, c_t + _inner(c_y, f)
 
 
 def _inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -271,7 +321,7 @@ def _inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def _once(
     name: str, gradients: tuple[torch.Tensor | None, ...], sources: tuple[torch.Tensor, ...]
 ) -> tuple[torch.Tensor | None, ...]:
-    """Gradients that depend on the sources and refuse to be differentiated, in the function of that name."""
+    """Gradients that depend on the sources and refuse to be differentiated, in what has that name."""
     present = [g for g in gradients if g is not None]
     refusing = iter(_Once.apply(name, len(present), *present, *sources))  # type: ignore[no-untyped-call]
     return tuple(None if g is None else next(refusing) for g in gradients)
@@ -279,9 +329,9 @@ def _once(
 
 _HIGHER_ORDERS = {
     "odeint_adjoint": "use odeint, whose gradients have gradients of any order",
-    "odeint_event": (
-        "Newton steps on the event's time, with odeint's solution at torch.stack([t0, event_t]), have "
-        "gradients of any order"
+    "the time of an event": (
+        "Newton steps on it, with odeint's solution at torch.stack([t0, event_t]), have gradients of any "
+        "order"
     ),
 }
 
@@ -295,5 +345,6 @@ class _Once(torch.autograd.Function):
         return tuple(tensor.clone() for tensor in tensors[:count])
 
     @staticmethod
+    @uncompiled
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         raise RuntimeError(f"{ctx.name} cannot be differentiated twice: {_HIGHER_ORDERS[ctx.name]}")

@@ -96,5 +96,9 @@ class FallbackWarning(UserWarning):
     """A solve runs in a slower engine than the preferred one; the message says why."""
 
 
+class AdjointWarning(UserWarning):
+    """A continuous adjoint did not come back to the states of the forward solve: gradients may be wrong."""
+
+
 class ConvergenceWarning(UserWarning):
     """The equations of an implicit step were not solved in the iterations allowed; the solve went on."""

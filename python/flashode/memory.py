@@ -38,8 +38,8 @@ def check_memory(name: str, tensors: Iterable[Tensor]) -> None:
         held = tensor.untyped_storage().nbytes()
         if tensor.numel() and held < _end(tensor):
             raise RuntimeError(
-                f"{name} of shape {tuple(tensor.shape)} has lost its memory: it needs {_end(tensor)} bytes, its "
-                f"storage holds {held}; untyped_storage().resize_() frees what a solve still reads"
+                f"{name} of shape {tuple(tensor.shape)} has lost its memory: it needs {_end(tensor)} bytes, "
+                f"its storage holds {held}; untyped_storage().resize_() frees what a solve still reads"
             )
 
 

@@ -11,18 +11,20 @@ import weakref
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
-_PACKAGE = str(Path(__file__).parent) + os.sep
+# Torch too: between a reverse pass and who asked for it there is autograd.
+_PASSED = tuple(str(Path(file).parent) + os.sep for file in (__file__, torch.__file__))
 _counter = threading.local()
 _said: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warns of the line that called into this package, however deep below it this is."""
+    """Warns of the line that called into this package or had torch do so, however deep below it this is."""
     level = 2
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PASSED):
         frame = frame.f_back
         level += 1
     _counter.given = given() + 1

@@ -138,7 +138,7 @@ def search(name: str, method: str, solve: Solve, *, with_time: bool = True) -> F
 
 
 def through(library: Any, mode: str) -> Solve:
-    """odeint or odeint_adjoint of a library: the event's time is a constant of differentiation."""
+    """odeint or odeint_adjoint of a library, and not the event's time: torchdiffeq's has no derivative."""
 
     def solve(func: Any, y0: Any, t: Tensor, event: Any, arguments: dict[str, Any]) -> Any:
         event_t, solution = getattr(library, mode)(func, y0, t, event_fn=event, **arguments)

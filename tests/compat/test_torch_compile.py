@@ -69,6 +69,55 @@ def test_a_compiled_training_step_is_the_same() -> None:
     assert torch.equal(nets[0].layer.weight, nets[1].layer.weight)
 
 
+STEPS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
+    "odeint": lambda net, y: flashode.odeint(net, y, T)[-1],
+    "odeint_adjoint": lambda net, y: flashode.odeint_adjoint(net, y, T)[-1],
+    "odeint_event": lambda net, y: torch.hstack(
+        [x.reshape(-1) for x in flashode.odeint_event(net, y, T[0], event_fn=falling)]
+    ),
+    "odeint_event by the adjoint": lambda net, y: torch.hstack(
+        [
+            x.reshape(-1)
+            for x in flashode.odeint_event(
+                net, y, T[0], event_fn=falling, odeint_interface=flashode.odeint_adjoint
+            )
+        ]
+    ),
+    "the adjoint's event": lambda net, y: flashode.odeint_adjoint(net, y, T[:2], event_fn=falling)[0],
+    "odeint_dense": lambda net, y: flashode.odeint_dense(net, y, 0.0, 1.0)(0.3),
+}
+
+
+def falling(t: Tensor, y: Tensor) -> Tensor:
+    return y.sum() - 100 * t + 20
+
+
+# Torch's own: of the first thing that dynamo meets, and of any tensor with a graph between two of its frames.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("by_dynamo", [False, True], ids=["autograd", "compiled autograd"])
+@pytest.mark.parametrize("name", STEPS)
+def test_a_compiled_training_step_warns_of_nothing(engine: str, name: str, by_dynamo: bool) -> None:
+    """Dynamo looks at neither the solve nor its reverse pass, captured before or not."""
+    import torch._dynamo.config
+
+    torch.manual_seed(0)
+    net, y0 = Net(), torch.randn(4, 3)
+    STEPS[name](net, y0)  # captured
+    gradients = []
+
+    def step() -> None:
+        net.zero_grad()
+        STEPS[name](net, y0).square().mean().backward()
+
+    with torch._dynamo.config.patch(compiled_autograd=by_dynamo):
+        for run in (step, torch.compile(step, backend="eager")):
+            run()
+            gradients.append(net.layer.weight.grad.clone())
+    # Compiled autograd sums in another order.
+    torch.testing.assert_close(*gradients, rtol=1e-5 if by_dynamo else 0, atol=1e-7 if by_dynamo else 0)
+
+
 def test_signatures_are_those_of_the_functions() -> None:
     assert list(inspect.signature(flashode.odeint).parameters)[:3] == ["func", "y0", "t"]
     assert "event_fn" in inspect.signature(flashode.odeint_event).parameters

@@ -69,6 +69,26 @@ void check_flat_functions_pass_nothing(const cpu::KernelSet& kernels) {
     }
 }
 
+// dy/dt = -y by one step of rk4: forwards and back multiply by the Taylor polynomial of the exponential.
+void check_miss(const cpu::KernelSet& kernels) {
+    Builder b(1);
+    b.unary(flashode::numerics::UnaryFn::neg, flashode::program::VALUE_Y);
+    Inputs in;
+    in.program = b.finish();
+    in.segments = {{1, true}};
+    in.batch = 3;
+    in.y0 = {1.0, -2.0, 0.5};
+    in.times = {0.5, 1.5};
+    const double decay = 1 - 1 + 0.5 - 0.5 / 3 + 0.125 / 3;
+    const double growth = 1 + 1 + 0.5 + 0.5 / 3 + 0.125 / 3;
+    const std::vector<double> cotangents(6, 1.0);
+    const cpu::Outcome outcome = continuous(kernels, in, method(rk4(), 0.0), cotangents).outcome;
+    CHECK(std::abs(outcome.miss - 2 * std::abs(decay * growth - 1)) < 1e-14);
+    CHECK(outcome.miss_t == 0.5);
+    CHECK(outcome.size == 2.0);
+    CHECK(continuous(kernels, mixed(), method(dopri5(), 1e-11), weights(mixed())).outcome.miss < 1e-8);
+}
+
 // dy/dt = V tanh(W y) with V the transpose of W: the gradient of both is the sum of what each has alone.
 void check_transposes(const cpu::KernelSet& kernels) {
     constexpr int HIDDEN = 2;
@@ -112,6 +132,7 @@ int main() {
         check_failures(kernels);
         check_flat_functions_pass_nothing(kernels);
         check_transposes(kernels);
+        check_miss(kernels);
     });
     return finish();
 }

@@ -259,7 +259,9 @@ def test_second_derivatives_are_refused(engine: str) -> None:
     y0 = torch.tensor([1.0, 0.2], dtype=torch.float64, requires_grad=True)
     event_t, _ = odeint_event(Spiral(), y0, torch.tensor(0.2), event_fn=slanted)
     (gradient,) = torch.autograd.grad(event_t, y0, create_graph=True)
-    with pytest.raises(RuntimeError, match="odeint_event cannot be differentiated twice: Newton steps"):
+    with pytest.raises(
+        RuntimeError, match="the time of an event cannot be differentiated twice: Newton steps"
+    ):
         torch.autograd.grad(gradient.sum(), y0)
 
 
@@ -302,3 +304,64 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], messag
     y0 = torch.tensor([1.0, 0.2], dtype=torch.float64)
     with pytest.raises(error, match=message):
         odeint_event(Spiral(), y0, given.pop("t0"), **given)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("method", "options", "tolerance"), [METHODS[0], METHODS[2]])
+def test_the_time_that_the_adjoint_finds_has_a_derivative(
+    engine: str, method: str, options: dict[str, Any], tolerance: float, reverse: bool
+) -> None:
+    """As odeint_event has it; the solution beside it is that at a constant time."""
+    y0 = torch.tensor([1.0, 0.2], dtype=torch.float64, requires_grad=True)
+    t = torch.tensor([0.2, -1.0 if reverse else 1.0], dtype=torch.float64, requires_grad=True)
+    weight = Spiral().linear.weight.detach().requires_grad_()
+
+    def time(y0: Tensor, t: Tensor, weight: Tensor) -> Tensor:
+        field = Spiral()
+        del field.linear.weight
+        field.linear.weight = weight
+        event_t: Tensor = odeint_adjoint(
+            field,
+            y0,
+            t,
+            event_fn=slanted,
+            method=method,
+            options=options,
+            rtol=1e-8,
+            atol=1e-12,
+            adjoint_params=(weight,),
+        )[0]
+        return event_t
+
+    assert torch.autograd.gradcheck(time, (y0, t, weight), atol=tolerance, rtol=tolerance, eps=1e-5)
+
+
+def test_the_time_that_the_adjoint_finds_of_a_tuple_state(engine: str) -> None:
+    """The free fall's, backwards from the floor's derivative."""
+    h, v = numbers(7.0, 1.5)
+    fall = Fall()
+    event_t, _ = odeint_adjoint(fall, (h, v), torch.tensor([0.5, 1.0]), event_fn=height, rtol=1e-10)
+    g = fall.gravity
+    expected = torch.autograd.grad(((v + (v**2 + 2 * g * h).sqrt()) / g).sum(), (h, v, g))
+    found = torch.autograd.grad(event_t, (h, v, g), retain_graph=True)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
+    event_t.backward()
+    torch.testing.assert_close(g.grad, expected[2], rtol=1e-6, atol=1e-8)
+
+
+def test_an_adjoint_whose_time_is_not_used_evaluates_nothing_more(engine: str) -> None:
+    calls = []
+
+    def event(t: Tensor, y: Tensor) -> Tensor:
+        calls.append(t.item())
+        return slanted(t, y)
+
+    y0 = torch.tensor([1.0, 0.2], dtype=torch.float64, requires_grad=True)
+    _, solution = odeint_adjoint(Spiral(), y0, torch.tensor([0.2, 1.2]), event_fn=event)
+    searched = len(calls)
+    solution[-1].sum().backward()
+    assert len(calls) == searched
+    _, solution = odeint_event(Spiral(), y0, 0.2, event_fn=event, odeint_interface=odeint_adjoint)
+    calls.clear()
+    solution[-1].sum().backward()
+    assert len(calls) == 1

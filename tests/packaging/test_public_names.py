@@ -9,6 +9,7 @@ from pathlib import Path
 import flashode
 
 PROMISED = {
+    "AdjointWarning",
     "ConvergenceWarning",
     "DenseOutput",
     "Explanation",

@@ -20,6 +20,7 @@ VOCABULARY = {
     "memory",
     "notices",
     "statistics",
+    "uncompiled",
     "verify",
     "wording",
 }
@@ -32,6 +33,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "dispatch": set(),
     "memory": set(),
     "notices": set(),
+    "uncompiled": set(),
     "verify": set(),
     "wording": set(),
     "statistics": set(),

@@ -1,11 +1,13 @@
-"""What is said of equations that were not solved. Shared by the engines."""
+"""What is said of equations that were not solved, or not well. Shared by the engines."""
 
 from __future__ import annotations
 
+import torch
+
 from flashode import notices
-from flashode.errors import ConvergenceWarning
+from flashode.errors import AdjointWarning, ConvergenceWarning
 from flashode.methods import Adams
-from flashode.problem import AdamsOptions, ImplicitOptions, Problem
+from flashode.problem import AdamsOptions, Adjoint, ImplicitOptions, Problem
 
 
 def warn_unconverged(problem: Problem, t: float) -> None:
@@ -29,3 +31,46 @@ def warn_unconverged(problem: Problem, t: float) -> None:
         f"may be wrong. {steps}{tolerances} or options={{'max_iters': ...}} may help",
         ConvergenceWarning,
     )
+
+
+# Errors that a reverse solve may pick up on its way, in tolerances: where equations are not stiff they stay
+# below a few hundred. Beyond this, and a good part of the state, gradients are off by far more than they ask.
+_MOST_TOLERANCES = 1000
+_LEAST_SHARE = 0.1
+# Without tolerances, in states: long steps may lose the state and have a gradient that is as good as theirs.
+_MOST_STATES = 10
+
+
+def warn_lost(problem: Problem, adjoint: Adjoint, miss: float, t: float, size: float) -> None:
+    """Warn if a reverse solve came back to other states than those of the forward solve.
+
+    Args:
+        problem: What was solved.
+        adjoint: How its adjoint equations were.
+        miss: The largest difference in any element.
+        t: The solver time of it.
+        size: The largest element of the states.
+    """
+    if problem.method.adaptive and adjoint.method.adaptive:
+        rtol, atol = (
+            max(map(_largest, pair)) for pair in ((problem.rtol, adjoint.rtol), (problem.atol, adjoint.atol))
+        )
+        tolerance = atol + rtol * size
+        most = max(_MOST_TOLERANCES * tolerance, _LEAST_SHARE * size)
+        measure = f"where the tolerances ask for {tolerance:.3g}"
+    else:
+        most = _MOST_STATES * size
+        measure = f"where the states are no larger than {size:.3g}"
+    if miss <= most:
+        return
+    notices.warn(
+        f"odeint_adjoint: integrated back to t = {problem.direction * t:.9g} the state misses that of the "
+        f"forward solve by {miss:.3g}, {measure}: the equations are unstable in reverse, as stiff ones are, "
+        "and the gradients may be wrong. Use odeint, whose gradient is exact; smaller adjoint_rtol and "
+        "adjoint_atol or more output times, at each of which the state is put right, may help",
+        AdjointWarning,
+    )
+
+
+def _largest(tolerance: float | torch.Tensor) -> float:
+    return float(tolerance.max()) if isinstance(tolerance, torch.Tensor) else tolerance

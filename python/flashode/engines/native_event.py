@@ -8,7 +8,7 @@ from flashode.capture import capture, meddling
 from flashode.capture.events import event_field
 from flashode.declined import Declined, Reason
 from flashode.engines.native_field import NativeField, make_field
-from flashode.problem import Problem
+from flashode.problem import Problem, as_numbers
 
 
 def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
@@ -18,7 +18,7 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
         return None
     y0 = problem.unflatten(problem.y0.detach())
     captured = capture(
-        event_field(event.function, event.signs, y0),
+        event_field(event.function, as_numbers, event.signs, y0),
         (problem.direction * problem.t[0]).detach().to(problem.y0.dtype),
         y0,
         problem.verify,

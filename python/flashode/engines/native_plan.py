@@ -11,7 +11,7 @@ from torch import Tensor
 
 from flashode.declined import Declined
 from flashode.engines import eager
-from flashode.engines.convergence import warn_unconverged
+from flashode.engines.convergence import warn_lost, warn_unconverged
 from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
 from flashode.engines.failure import max_steps, non_finite, undefined_event, underflow
 from flashode.engines.native_field import NativeField
@@ -333,6 +333,7 @@ class NativePlan:
         statistics = self._count(outcome, adjoint.method, adjoint.options)
         if not outcome.done:
             raise self._failure(outcome, statistics, states[:0], adjoint.options)
+        warn_lost(problem, adjoint, outcome.miss, outcome.miss_t, outcome.size)
         if grad_times is not None and problem.event is not None:
             grad_times[1:] = 0  # a constant of differentiation
         grad_t = None if grad_times is None else grad_times.to(problem.t.dtype)

@@ -13,6 +13,7 @@ from flashode.dispatch import kept
 from flashode.engines import choose
 from flashode.methods import SciPy
 from flashode.odeint.face import face
+from flashode.odeint.transformed import refuse_mapping
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -25,6 +26,7 @@ from flashode.problem import (
     step_fractions,
 )
 from flashode.statistics import Statistics
+from flashode.uncompiled import uncompiled
 from flashode.verify import Verify
 
 
@@ -67,6 +69,7 @@ def odeint_dense(
         ValueError: If an argument has an impossible value.
         SolverError: As :func:`odeint`.
     """
+    refuse_mapping(y0=y0, t0=t0, t1=t1)
     t = _ends(t0, t1, y0)
     given = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify)
     if isinstance(given.method, SciPy):
@@ -107,6 +110,7 @@ class DenseOutput:
         self._starts, self._stops = starts, stops
         self._nodes = nodes.reshape(len(nodes), problem.y0.numel(), degree + 1)
 
+    @uncompiled
     def __call__(self, t: torch.Tensor | float) -> Any:
         """The solution at times between ``t0`` and ``t1``.
 

@@ -10,9 +10,10 @@ from torch.autograd import forward_ad
 
 from flashode.autograd import EventTime
 from flashode.odeint.solve import odeint
-from flashode.odeint.uncompiled import uncompiled
+from flashode.odeint.transformed import refuse_mapping, refuse_transforms
 from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, as_bool, as_time, make_problem
 from flashode.state import components
+from flashode.uncompiled import uncompiled
 
 
 @uncompiled
@@ -34,9 +35,10 @@ def odeint_event(
     receive gradients must be a part of the state (with derivative zero), as in programs for torchdiffeq.
 
     Once differentiable; where ``event_fn`` touches zero along the solution without crossing it the time has
-    no derivative. Gradients of any order take Newton steps on the event's time ``T``, of which each doubles
-    the order that is exact, with the solution of :func:`odeint` at ``torch.stack([t0, T])``, because that is
-    differentiable in its times to any order.
+    no derivative. Where it has no derivative itself, as a condition (``y[0] > 0.5``) or what is computed
+    outside of autograd, the time is a constant. Gradients of any order take Newton steps on the event's time
+    ``T``, of which each doubles the order that is exact, with the solution of :func:`odeint` at
+    ``torch.stack([t0, T])``, because that is differentiable in its times to any order.
 
     Args:
         func: As for :func:`odeint`.
@@ -53,6 +55,7 @@ def odeint_event(
         ``(2, *y0.shape)``, or a tuple of such.
 
     Raises:
+        RuntimeError: Within ``vmap``, and within any transform of ``torch.func`` where gradients are wanted.
         TypeError: If an argument has the wrong type.
         ValueError: If an argument has an impossible value.
         SolverError: As :func:`odeint`.
@@ -63,12 +66,16 @@ def odeint_event(
         raise TypeError(
             f"odeint_interface must be a callable like odeint, got {type(odeint_interface).__name__}"
         )
+    refuse_mapping(y0=y0, t0=t0)
     t = _times(t0, y0, as_bool("reverse_time", reverse_time))
     event_t, solution = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
     parts = components(solution)
     last = torch.cat([part[-1].reshape(-1) for part in parts]) if len(parts) > 1 else parts[0][-1]
     if not (torch.is_grad_enabled() and last.requires_grad) and forward_ad._current_level < 0:
         return event_t, solution
+    refuse_transforms("odeint_event")
+    # What follows differentiates it; that of odeint_adjoint would have its own derivative evaluated as well.
+    event_t = event_t.detach()
     # Only the field and the event are asked of it: whatever found the event may have had other methods.
     problem = make_problem(
         func, y0, t, rtol=DEFAULT_RTOL, atol=DEFAULT_ATOL, method=None, options=None, event_fn=event_fn

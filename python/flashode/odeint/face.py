@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from flashode.odeint.uncompiled import uncompiled
 from flashode.problem import OPTION_NAMES
+from flashode.uncompiled import uncompiled
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")

@@ -14,6 +14,7 @@ from flashode.autograd import Solved, solve, solve_with_adjoint
 from flashode.engines import choose
 from flashode.engines.plan import Plan
 from flashode.odeint.face import face
+from flashode.odeint.transformed import refuse_mapping, refuse_transforms
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -62,7 +63,8 @@ def odeint(
             real tensor. The solve ends where the first of its elements changes sign, looked for at the end of
             every step and then inside the step, by bisection to within ``atol``. Of ``t``, which must hold
             two times, only the first one and the direction count; fixed-step methods need ``step_size``. An
-            element that is zero at the start ends the solve there.
+            element that is zero at the start ends the solve there. Of a boolean tensor True counts as 1 and
+            False as -1: the solve ends where the first of its elements becomes another.
         verify: When the compiled form of ``func`` is compared with ``func`` itself: ``"first"``, when it is
             made and at each new batch size; ``"always"``, at every solve as well; ``"never"``, though what
             an earlier comparison found stands. Where they differ the solve runs in plain PyTorch, with a
@@ -74,6 +76,7 @@ def odeint(
         There the event's time is a constant of differentiation; :func:`odeint_event` differentiates it too.
 
     Raises:
+        RuntimeError: Within ``vmap`` over ``y0`` or ``t``.
         TypeError: If an argument has the wrong type.
         ValueError: If an argument has an impossible value, or ``use_engine`` insists on an engine that cannot
             run it.
@@ -97,6 +100,7 @@ def odeint(
         )
         return problem, None
 
+    refuse_mapping(y0=y0, t=t)
     asked = (rtol, atol, method, options, event_fn, verify)
     problem, _, plan = _planned(func, y0, t, asked, verify, make)
     return _answer(problem, solve(problem, plan))
@@ -134,8 +138,9 @@ def odeint_adjoint(
         atol: As for :func:`odeint`.
         method: As for :func:`odeint`.
         options: As for :func:`odeint`.
-        event_fn: As for :func:`odeint`. The adjoint equations are integrated back from the event, whose time
-            is a constant; of ``t`` only the first one has a gradient.
+        event_fn: As for :func:`odeint`. The adjoint equations are integrated back from the event. Its time is
+            differentiable, as :func:`odeint_event` has it; the solution is that at a constant time. Of ``t``
+            only the first one has a gradient.
         verify: As for :func:`odeint`.
         adjoint_rtol: Relative tolerance of the reverse solve; None takes ``rtol``. A tuple may also have one
             entry for each part of the augmented state ``(vjp_t, y, a, *parameters)``.
@@ -150,6 +155,7 @@ def odeint_adjoint(
         As :func:`odeint`.
 
     Raises:
+        RuntimeError: Within a transform of ``torch.func``, and where it is differentiated in forward mode.
         ValueError: As :func:`odeint`; also if ``func`` is no Module and ``adjoint_params`` is not given, or
             if ``adjoint_options`` is missing where ``options`` belong to another method.
         TypeError: As :func:`odeint`.
@@ -180,6 +186,7 @@ def odeint_adjoint(
         )
         return problem, adjoint
 
+    refuse_transforms("odeint_adjoint")
     reverse = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options)
     asked = (rtol, atol, method, options, event_fn, verify, *reverse)
     problem, adjoint, plan = _planned(func, y0, t, asked, verify, make, adjoint_params)

@@ -7,7 +7,7 @@ again.
 
 from flashode.problem.adjoint import Adjoint, adjoint_parameters, make_adjoint
 from flashode.problem.definition import Problem
-from flashode.problem.event import Event
+from flashode.problem.event import Event, as_numbers
 from flashode.problem.grid import fixed_grid, found_times, step_fractions
 from flashode.problem.moments import as_floats, as_time, device_of
 from flashode.problem.normalise import (
@@ -49,6 +49,7 @@ __all__ = [
     "adjoint_parameters",
     "as_bool",
     "as_floats",
+    "as_numbers",
     "as_time",
     "callback_names",
     "device_of",

@@ -160,7 +160,11 @@ class Problem:
         return spread
 
     def event_value(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The event's value, 0-d: positive before the event, zero at it.
+        """The least of ``event_outputs``, 0-d: positive before the event, zero at it."""
+        return self.event_outputs(t, y).min()
+
+    def event_outputs(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The event's outputs, 1-D: positive before they cross, zero where they do.
 
         The function gets its time in the state's real dtype, as the field does.
 
@@ -175,7 +179,7 @@ class Problem:
         """
         assert self.event is not None
         t = t.to(self.real_dtype)
-        return self.event.value(t if self.direction > 0 else -t, self.unflatten(y))
+        return self.event.outputs(t if self.direction > 0 else -t, self.unflatten(y))
 
     def unflatten(self, ys: torch.Tensor) -> Any:
         """The user's structure for ``ys``, of shape ``(*leading, *state)``: itself, or a tuple of views."""

@@ -27,27 +27,26 @@ class Event:
     function: Callable[..., Any]
     signs: torch.Tensor
 
-    def value(self, t: torch.Tensor, state: Any) -> torch.Tensor:
-        """The least of its outputs times their signs at the start: positive until the first one crosses.
+    def outputs(self, t: torch.Tensor, state: Any) -> torch.Tensor:
+        """Its outputs times their signs at the start: each is positive until it crosses.
 
         Args:
             t: 0-d, the user's time.
             state: The user's state.
 
         Returns:
-            0-d; differentiable in whatever the function makes it of.
+            1-D; differentiable in whatever the function makes it of.
 
         Raises:
             TypeError: If the function returns no real tensor.
             ValueError: If what it returns is empty.
             NonFiniteError: If it is NaN.
         """
-        outputs = _outputs(self.function, t, state, self.signs.dtype) * self.signs
-        least = outputs.min() if outputs.numel() > 1 else outputs.reshape(())
+        outputs = (_outputs(self.function, t, state, self.signs.dtype) * self.signs).reshape(-1)
         # The least of numbers is NaN if one of them is.
-        if math.isnan(least.item()):
+        if math.isnan(outputs.min().item()):
             raise _undefined(t)
-        return least
+        return outputs
 
 
 def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) -> Event:
@@ -86,7 +85,18 @@ def _outputs(function: Callable[..., Any], t: torch.Tensor, state: Any, dtype: t
         raise TypeError(f"event_fn must return a real tensor, got {outputs.dtype}")
     if outputs.numel() == 0:
         raise ValueError(f"event_fn must return at least one number, got shape {tuple(outputs.shape)}")
-    return outputs if outputs.is_floating_point() else outputs.to(dtype)
+    return as_numbers(outputs, dtype)
+
+
+def as_numbers(outputs: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """An event function's outputs as floating-point numbers, in that dtype if they are none.
+
+    True is 1 and False -1: zero would say of a condition that does not hold yet that the event is there.
+    """
+    if outputs.is_floating_point():
+        return outputs
+    numbers = outputs.to(dtype)
+    return 2 * numbers - 1 if outputs.dtype == torch.bool else numbers
 
 
 def _undefined(t: torch.Tensor) -> NonFiniteError:

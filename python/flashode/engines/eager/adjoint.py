@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from flashode.engines.convergence import warn_lost
 from flashode.engines.eager.jacobian import Jacobians
 from flashode.engines.plan import Forward, Gradients
 from flashode.errors import SolverError
@@ -60,8 +61,9 @@ def solve_adjoint(
             reverse.statistics.evaluations += 1
             grad_t[i] = torch.vdot(grad_states[i].reshape(-1), f.reshape(-1))
             vjp_t = vjp_t - grad_t[i]
-        vjp_t, a, vjp_parameters = reverse.interval(i, states[i], vjp_t, a, vjp_parameters, integrate)
+        vjp_t, a, vjp_parameters = reverse.interval(i, states, vjp_t, a, vjp_parameters, integrate)
         a = a + grad_states[i - 1]
+    reverse.look_back(states)
     grad_t[0] = vjp_t
     if times is not None:
         grad_t[1] = torch.zeros_like(vjp_t)
@@ -100,6 +102,7 @@ class _Reverse:
             # In the dtype that the event's time is handed to the user in, as torchdiffeq has it.
             self.t = times.to(self.t)
             self.times = tuple(self.t.tolist())
+        self.misses: list[torch.Tensor] = []  # of the states at the ends of the intervals so far
         self.statistics = Statistics()
         self.jacobians = Jacobians()
         self.adjoint = adjoint
@@ -113,7 +116,7 @@ class _Reverse:
     def interval(
         self,
         i: int,
-        y: torch.Tensor,
+        states: torch.Tensor,
         vjp_t: torch.Tensor,
         a: torch.Tensor,
         vjp_parameters: list[torch.Tensor],
@@ -121,7 +124,7 @@ class _Reverse:
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
         """Integrate from output time i back to the one before."""
         problem = self.problem
-        y0 = torch.cat([part.reshape(-1) for part in (vjp_t, y, a, *vjp_parameters)])
+        y0 = torch.cat([part.reshape(-1) for part in (vjp_t, states[i], a, *vjp_parameters)])
         augmented = Problem(
             func=self.field,
             y0=y0,
@@ -145,8 +148,18 @@ class _Reverse:
             error.t = None if error.t is None else problem.direction * error.t
             raise
         self._count(solved.statistics)
-        vjp_t, _, a, *vjp_parameters = augmented.unflatten(solved.states[-1])
+        vjp_t, y, a, *vjp_parameters = augmented.unflatten(solved.states[-1])
+        if y.numel() > 0:
+            self.misses.append((y - states[i - 1]).abs().amax())
         return vjp_t, a, vjp_parameters
+
+    def look_back(self, states: torch.Tensor) -> None:
+        """Warn if the states that were reached are far from those of the forward solve."""
+        if self.misses:
+            misses = [float(miss) for miss in reversed(self.misses)]
+            worst = max(misses)
+            size = float(states.abs().max())
+            warn_lost(self.problem, self.adjoint, worst, self.times[misses.index(worst)], size)
 
     def _coupled(self, state: torch.Tensor) -> slice:
         """Where y and a stand in the real numbers of the augmented state."""
