@@ -1,7 +1,7 @@
 """Fields of every kind in the compiled engine and in plain torch: which is faster, and which one is chosen.
 
-The rules in `flashode.engines.native_scope` that leave work to plain torch rest on what this prints. It fails where
-the engine that is chosen is slower than 0.9 times the other.
+The rules in `flashode.engines.native_scope` that leave work to plain torch rest on what this prints. It fails
+where the engine that is chosen is slower than 0.9 times the other.
 
 python -m benchmarks.engines
 """
@@ -13,6 +13,8 @@ import timeit
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 from unittest import mock
 
 import torch
@@ -46,7 +48,7 @@ def weight(*shape: int) -> nn.Parameter:
 
 def net(*widths: int) -> nn.Sequential:
     """A perceptron with tanh."""
-    layers = [nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+    layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
     return nn.Sequential(*(part for layer in layers for part in (layer, nn.Tanh())))
 
 
@@ -69,7 +71,14 @@ def perceptrons() -> Iterator[Case]:
 
 def over_nodes() -> Iterator[Case]:
     """States of nodes with features, in which products, sums and indices go across."""
-    for batch, nodes, features in ((1, 20, 8), (8, 20, 8), (64, 20, 8), (8, 100, 4), (64, 100, 4), (4, 50, 32)):
+    for batch, nodes, features in (
+        (1, 20, 8),
+        (8, 20, 8),
+        (64, 20, 8),
+        (8, 100, 4),
+        (64, 100, 4),
+        (4, 50, 32),
+    ):
         shape, size = (batch, nodes, features), f"{batch} × {nodes} × {features}"
 
         def einsum(nodes: int = nodes) -> Field:
@@ -167,7 +176,7 @@ def least(run: Callable[[], object]) -> float:
     return min(timer.repeat(REPEATS, count)) / count
 
 
-def unruled() -> mock._patch_dict | mock.MagicMock:
+def unruled() -> Any:
     """The compiled engine without its rules."""
     return mock.patch.multiple(
         native_field,
