@@ -71,6 +71,7 @@ void Tape<Real>::resolve(const program::Op& op) {
         resolved.weight_slot = add_row_slot(op.parameter, rows(op.out));
     } else if (op.kind == OpKind::gather) {
         std::vector<std::size_t> sources;
+        resolved.index.reserve(op.index.size());
         for (const int input : op.inputs) {
             for (int r = 0; r < rows(input); ++r) {
                 sources.push_back(offset(input) + static_cast<std::size_t>(r * LANES<Real>));

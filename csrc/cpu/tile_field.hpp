@@ -35,9 +35,7 @@ class TileField {
           size_(tape.width() * LANES<Real>),
           kept_stages_(kept_stages),
           times_(static_cast<std::size_t>(kept_stages), numerics::FloatFormat<Real>::nan),
-          values_(tape.values_size() * static_cast<std::size_t>(kept_stages)),
-          grads_(tape.values_size()),
-          transposed_(tape.transpose_size()) {
+          values_(tape.values_size() * static_cast<std::size_t>(kept_stages)) {
         for (int stage = 0; stage < kept_stages; ++stage) tape.prepare(values(slot(stage)));
     }
 
@@ -59,6 +57,7 @@ class TileField {
         const std::size_t at = slot(stage);
         if (!left_[at]) return Real(0);
         left_[at] = false;
+        require_reverse();
         tape_.reverse_uniform(values(at), uniform(at), grads_.data(), transposed_.data(), accumulator_);
         return grad_t();
     }
@@ -77,6 +76,7 @@ class TileField {
     // grad_y = J^T cotangent at the kept stage; returns the gradient in t summed over lanes, unless that is
     // left to reverse_uniform().
     Real vjp(int stage, const Real* cotangent, Real* grad_y) {
+        require_reverse();
         Real* grad_out = grads_.data() + tape_.output_offset();
         for (int e = 0; e < size_; ++e) grad_out[e] = direction_ * cotangent[e];
         const std::size_t at = slot(stage);
@@ -96,6 +96,14 @@ class TileField {
     }
 
    private:
+    // Memory that a solve without a reverse pass does without: of a large field it takes longer to get than a
+    // step.
+    void require_reverse() {
+        if (!grads_.empty()) return;
+        grads_.resize(tape_.values_size());
+        transposed_.resize(tape_.transpose_size());
+    }
+
     std::size_t slot(int stage) const { return static_cast<std::size_t>(stage < kept_stages_ ? stage : 0); }
     Real* values(std::size_t slot) { return values_.data() + slot * tape_.values_size(); }
     Real* uniform(std::size_t slot) { return uniform_.data() + slot * tape_.uniform_size(); }
