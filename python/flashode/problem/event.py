@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from flashode.errors import NonFiniteError
+from flashode.state import Structure, components
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) 
 
     Args:
         function: What the user gave as ``event_fn``.
-        t0: 0-d, the user's first time.
+        t0: 0-d, the user's first time; the function may write on it.
         state: The user's initial state.
         dtype: The state's real dtype.
 
@@ -65,7 +66,9 @@ def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) 
     if not callable(function):
         raise TypeError(f"event_fn must be a callable of (t, y) or None, got {type(function).__name__}")
     with torch.no_grad():
-        signs = _outputs(function, t0, state, dtype).sign()
+        # The function may write on what it gets.
+        own = Structure.of(state).join([part.clone() for part in components(state)])
+        signs = _outputs(function, t0, own, dtype).sign()
     if bool(torch.isnan(signs).any()):
         raise _undefined(t0)
     return Event(function, signs)

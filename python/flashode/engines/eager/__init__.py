@@ -18,6 +18,8 @@ from flashode.statistics import Statistics
 
 def integrate(problem: Problem) -> Forward:
     """Solve, recording for autograd if grad mode is on."""
+    # The function may hold the tensor that the solve starts from, and write on it.
+    problem = problem.again(problem.func, problem.y0.clone(), problem.t, problem.times)
     if isinstance(problem.method, SciPy):
         return solve_scipy(problem)
     if problem.method.adaptive:

@@ -100,7 +100,7 @@ class AdamsStepper:
         gain = formulas.new * dt
         for _ in range(options.max_iters):
             before = dy
-            f1 = self._start.rate(t1, y0 + dy)
+            f1 = self._start.rate(t1.clone(), y0 + dy)
             if isinstance(gain, torch.Tensor):
                 dy = delta + gain * f1
             else:

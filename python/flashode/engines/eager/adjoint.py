@@ -56,7 +56,7 @@ def solve_adjoint(
     grad_t = [vjp_t] * len(states)
     for i in range(last, 0, -1):
         if wants_t:
-            f = problem.field(reverse.t[i], states[i])
+            f = problem.field(reverse.t[i].clone(), states[i].clone())
             reverse.statistics.evaluations += 1
             grad_t[i] = torch.vdot(grad_states[i].reshape(-1), f.reshape(-1))
             vjp_t = vjp_t - grad_t[i]
@@ -183,7 +183,7 @@ class _Reverse:
             y = y.detach().to(self.problem.y0.dtype).requires_grad_()
             # Also where nobody asks for the gradient in t: torchdiffeq's step control sees it all the same.
             t = t.detach().requires_grad_()
-            return t, y, self.problem.field(t, y)
+            return t, y, self.problem.field(t, y.clone())
 
     def _rates(
         self, a: torch.Tensor, t: torch.Tensor, y: torch.Tensor, f: torch.Tensor
