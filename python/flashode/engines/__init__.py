@@ -155,7 +155,7 @@ def error_of(problem: Problem) -> Exception | None:
     """
     from flashode.capture import attempt
 
-    t = problem.t[0].detach()
+    t = problem.t[0].detach().clone()
     y = problem.y0.detach().clone().requires_grad_(problem.y0.requires_grad)
     return attempt(problem.func, lambda: problem.field(t, y))
 

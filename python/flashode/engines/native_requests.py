@@ -67,6 +67,6 @@ def _event(problem: Problem) -> tuple[Callable[[float], float], int]:
     def value(t: float) -> float:
         time = torch.full((), t, dtype=torch.float64)
         with torch.no_grad():
-            return float(problem.event_value(time, memory.clone()))
+            return float(problem.event_value(time, memory))
 
     return value, memory.data_ptr()

@@ -24,7 +24,7 @@ class Adjoint:
     """How the adjoint equations are solved.
 
     The augmented state is ``(vjp_t, y, a, *vjp_parameters)``, flat. Its solver time runs against the
-    problem's.
+    problem's. Beside a real state the gradients in complex parameters are pairs of real numbers in it.
 
     Attributes:
         rtol: A float, or a tensor of one tolerance for each element of the augmented state.
@@ -157,6 +157,12 @@ def find_parameters(module: torch.nn.Module) -> list[torch.Tensor]:
     return list(found.values())
 
 
+def gradient_shapes(y0: torch.Tensor, parameters: tuple[torch.Tensor, ...]) -> list[torch.Size]:
+    """The shapes that the gradients in the parameters have in the augmented state."""
+    pairs = not y0.is_complex()
+    return [torch.Size((*p.shape, 2)) if pairs and p.is_complex() else p.shape for p in parameters]
+
+
 def _tolerance(
     name: str,
     own: Any,
@@ -172,7 +178,7 @@ def _tolerance(
     """
     y0 = problem.y0
     if own is not None:
-        sizes = (torch.Size(()), y0.shape, y0.shape, *(p.shape for p in parameters))
+        sizes = (torch.Size(()), y0.shape, y0.shape, *gradient_shapes(y0, parameters))
         if isinstance(own, (tuple, list)) and len(own) == len(sizes):
             return make_tolerance(name, own, y0, sizes, dtype)
         forward = make_tolerance(name, own, y0, problem.shapes, dtype)
@@ -180,5 +186,5 @@ def _tolerance(
         return forward
     state = forward.to(dtype).expand(y0.shape).reshape(-1)
     strictest = state.min() if state.numel() else state.new_zeros(())
-    count = sum(p.numel() for p in parameters)
+    count = sum(shape.numel() for shape in gradient_shapes(y0, parameters))
     return torch.cat([strictest.reshape(1), state, state, strictest.expand(count)])

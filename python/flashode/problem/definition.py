@@ -117,8 +117,11 @@ class Problem:
         """dy/dt in solver time.
 
         Args:
-            t: 0-d solver time.
-            y: State, shaped as ``y0``.
+            t: 0-d solver time; the function may write on it.
+            y: State, shaped as ``y0``; likewise.
+
+        Returns:
+            A tensor that shares memory with nothing: the function may fill again the one that it returned.
 
         Raises:
             TypeError: If the function returns something else than its state's kind.
@@ -139,7 +142,9 @@ class Problem:
         if isinstance(out, torch.Tensor) and out.shape != y.shape:
             out = self._spread(out)
         parts = self.structure.fit(out, y.dtype)
-        derivative = parts[0] if self.shapes is None else torch.cat([part.reshape(-1) for part in parts])
+        if self.shapes is None:
+            return parts[0].clone() if forward else -parts[0]
+        derivative = torch.cat([part.reshape(-1) for part in parts])
         return derivative if forward else -derivative
 
     def _spread(self, out: torch.Tensor) -> torch.Tensor:
@@ -169,8 +174,8 @@ class Problem:
         The function gets its time in the state's real dtype, as the field does.
 
         Args:
-            t: 0-d solver time.
-            y: State, shaped as ``y0``.
+            t: 0-d solver time; the function may write on it.
+            y: State, shaped as ``y0``, of which the function gets a copy.
 
         Raises:
             TypeError: If the event function returns no real tensor.
@@ -179,7 +184,7 @@ class Problem:
         """
         assert self.event is not None
         t = t.to(self.real_dtype)
-        return self.event.outputs(t if self.direction > 0 else -t, self.unflatten(y))
+        return self.event.outputs(t if self.direction > 0 else -t, self.unflatten(y.clone()))
 
     def unflatten(self, ys: torch.Tensor) -> Any:
         """The user's structure for ``ys``, of shape ``(*leading, *state)``: itself, or a tuple of views."""

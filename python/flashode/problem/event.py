@@ -11,6 +11,7 @@ import torch
 
 from flashode.errors import NonFiniteError
 from flashode.problem.checks import check_callable
+from flashode.state import Structure, components
 from flashode.wording import misfit
 
 
@@ -54,7 +55,7 @@ def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) 
 
     Args:
         function: What the user gave as ``event_fn``.
-        t0: 0-d, the user's first time.
+        t0: 0-d, the user's first time; the function may write on it.
         state: The user's initial state.
         dtype: The state's real dtype.
 
@@ -65,7 +66,9 @@ def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) 
     """
     check_callable("event_fn", function, "a callable of (t, y) or None")
     with torch.no_grad():
-        signs = _outputs(function, t0, state, dtype).sign()
+        # The function may write on what it gets.
+        own = Structure.of(state).join([part.clone() for part in components(state)])
+        signs = _outputs(function, t0, own, dtype).sign()
     if bool(torch.isnan(signs).any()):
         raise _undefined(t0)
     return Event(function, signs)

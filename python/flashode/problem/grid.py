@@ -32,9 +32,9 @@ def fixed_grid(problem: Problem) -> torch.Tensor:
     assert options.grid_constructor is not None
 
     def field(time: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return problem.direction * problem.field(problem.direction * time, y)
+        return problem.direction * problem.field(problem.direction * time, y.clone())
 
-    grid = options.grid_constructor(field, problem.y0, t)
+    grid = options.grid_constructor(field, problem.y0.clone(), t.clone())
     if not isinstance(grid, torch.Tensor):
         raise TypeError(f"grid_constructor must return a tensor, got {type(grid).__name__}")
     if grid.dim() != 1 or len(grid) == 0:

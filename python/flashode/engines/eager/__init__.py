@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 def integrate(problem: Problem) -> Forward:
     """Solve, recording for autograd if grad mode is on."""
+    # The function may hold the tensor that the solve starts from, and write on it.
+    problem = problem.again(problem.func, problem.y0.clone(), problem.t, problem.times)
     if isinstance(problem.method, SciPy):
         return solve_scipy(problem)
     if problem.method.adaptive:

@@ -9,7 +9,7 @@ import torch
 
 from flashode.engines import failure
 from flashode.engines.eager.callbacks import notify
-from flashode.engines.eager.controller import error_ratio, first_step, next_step
+from flashode.engines.eager.controller import error_ratio, first_step, measuring, next_step
 from flashode.engines.eager.dense_output import AdaptiveStep
 from flashode.engines.eager.event import find_event, is_before_event
 from flashode.engines.eager.step import Clock, Stepper, is_differentiated, just_after
@@ -50,7 +50,7 @@ class _Run:
     def solve(self) -> Forward:
         self.f = self.stepper.evaluate(self.t, self.shift, self.y)
         dt = self.options.first_step
-        self.dt = first_step(self.stepper, self.f.detach()) if dt is None else dt
+        self.dt = first_step(self.stepper, self.f) if dt is None else dt
         if self.problem.event is not None:
             times: tuple[float, ...] = self._until_event()
         elif self.problem.every_step:
@@ -123,12 +123,12 @@ class _Run:
         """Try one step and accept or reject it."""
         options, problem = self.options, self.problem
         dt = self._clamped(self.dt)
-        notify(problem, problem.callbacks.step, self.dtype, self.t, self.y, dt)
+        self.y = notify(problem, problem.callbacks.step, self.dtype, self.t, self.y, dt)
         if not self._rounded(self.t + dt) > self.t:
             self._give_up(dt)
         clock, jumps = self._clock(dt)
         k, y1 = self.stepper.stages(clock, self.y, self.f, ends_inside=True, starts_inside=False)
-        with torch.no_grad():
+        with measuring(problem):
             ratio = error_ratio(problem, self.stepper.error_estimate(k, clock.dt), self.y, y1)
         self.poison = None if math.isfinite(ratio) else self._poison(k, y1)
         accept = ratio <= 1
@@ -141,12 +141,12 @@ class _Run:
             self._accept(clock, k, y1, jumps)
         else:
             self._statistics.rejected += 1
-            notify(problem, problem.callbacks.reject, self.dtype, self.t, self.y, clock.dt)
+            self.y = notify(problem, problem.callbacks.reject, self.dtype, self.t, self.y, clock.dt)
         self.dt = self._clamped(next_step(options, problem.tableau.order, clock.dt, ratio))
 
     def _accept(self, clock: Clock, k: list[torch.Tensor], y1: torch.Tensor, jumps: bool) -> None:
         self._statistics.accepted += 1
-        notify(self.problem, self.problem.callbacks.accept, self.dtype, self.t, self.y, clock.dt)
+        self.y = notify(self.problem, self.problem.callbacks.accept, self.dtype, self.t, self.y, clock.dt)
         self.last_step = AdaptiveStep(self.problem.tableau, clock, self.y, y1, k)
         self.t, self.y, self.f = clock.t1, y1, k[-1]
         if clock.stretch is not None:

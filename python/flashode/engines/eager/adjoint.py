@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from flashode.engines.eager.jacobian import Jacobians
 from flashode.engines.plan import Forward, Gradients
 from flashode.errors import SolverError
 from flashode.problem import AdaptiveOptions, Adjoint, Problem
+from flashode.problem.adjoint import gradient_shapes
 from flashode.problem.definition import Callback, Callbacks, rms
 from flashode.problem.normalise import real_dtype
 from flashode.state import Structure
@@ -53,11 +55,11 @@ def solve_adjoint(
     last = len(states) - 1
     a = grad_states[last]
     vjp_t = states.new_zeros(())
-    vjp_parameters = [torch.zeros_like(p) for p in adjoint.parameters]
+    vjp_parameters = [reverse.stored(torch.zeros_like(p)) for p in adjoint.parameters]
     grad_t = [vjp_t] * len(states)
     for i in range(last, 0, -1):
         if wants_t:
-            f = problem.field(reverse.t[i], states[i])
+            f = problem.field(reverse.t[i].clone(), states[i].clone())
             reverse.statistics.evaluations += 1
             grad_t[i] = torch.vdot(grad_states[i].reshape(-1), f.reshape(-1))
             vjp_t = vjp_t - grad_t[i]
@@ -86,9 +88,17 @@ def _in_user_time(callbacks: Callbacks) -> Callbacks:
 
 def _like(gradient: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """In the dtype of what it is the gradient of: real for a real tensor of a complex problem."""
+    gradient = _restored(gradient, x)
     if gradient.is_complex() and not x.is_complex():
         gradient = gradient.real
     return gradient.to(x.dtype)
+
+
+def _restored(gradient: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """The gradient in a tensor that :meth:`_Reverse.stored` had."""
+    if x.is_complex() and not gradient.is_complex():
+        return torch.complex(*gradient.unbind(-1))
+    return gradient
 
 
 class _Reverse:
@@ -107,7 +117,7 @@ class _Reverse:
         self.jacobians = Jacobians()
         self.adjoint = adjoint
         shape = problem.y0.shape
-        self.shapes = (torch.Size(()), shape, shape, *(p.shape for p in adjoint.parameters))
+        self.shapes = (torch.Size(()), shape, shape, *gradient_shapes(problem.y0, adjoint.parameters))
         self.options = adjoint.options
         if isinstance(self.options, AdaptiveOptions):
             self.options = replace(self.options, norm=adjoint_norm(problem, adjoint))
@@ -161,6 +171,12 @@ class _Reverse:
             size = float(states.abs().max())
             warn_lost(self.problem, self.adjoint, worst, self.times[misses.index(worst)], size)
 
+    def stored(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradient in a parameter as the augmented state holds it, which is real where the state is."""
+        if gradient.is_complex() and not self.problem.y0.is_complex():
+            return torch.view_as_real(gradient.resolve_conj())
+        return gradient
+
     def _coupled(self, state: torch.Tensor) -> slice:
         """Where y and a stand in the real numbers of the augmented state."""
         parts = 2 if state.is_complex() else 1
@@ -196,29 +212,36 @@ class _Reverse:
             y = y.detach().to(self.problem.y0.dtype).requires_grad_()
             # Also where nobody asks for the gradient in t: torchdiffeq's step control sees it all the same.
             t = t.detach().requires_grad_()
-            return t, y, self.problem.field(t, y)
+            return t, y, self.problem.field(t, y.clone())
 
     def _rates(
         self, a: torch.Tensor, t: torch.Tensor, y: torch.Tensor, f: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         inputs = (t, y, *self.adjoint.parameters)
-        found: list[torch.Tensor | None] = [None] * len(inputs)
+        # A parameter may have been frozen since the solve.
+        wanted = [x for x in inputs if x.requires_grad]
+        found: Iterator[torch.Tensor | None] = itertools.repeat(None)
         if f.requires_grad:
             # Parameters may share a graph that was made before the solve: it must outlive this evaluation.
-            found = list(torch.autograd.grad(f, inputs, -a.to(f.dtype), allow_unused=True, retain_graph=True))
+            found = iter(torch.autograd.grad(f, wanted, -a.to(f.dtype), allow_unused=True, retain_graph=True))
+        gradients = [next(found) if x.requires_grad else None for x in inputs]
         vjp_t, vjp_y, *vjp_parameters = (
-            torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)
+            torch.zeros_like(x) if g is None else g for g, x in zip(gradients, inputs, strict=True)
         )
-        return (vjp_t, f.detach(), vjp_y, *vjp_parameters)
+        return (vjp_t, f.detach(), vjp_y, *map(self.stored, vjp_parameters))
 
 
 def adjoint_norm(problem: Problem, adjoint: Adjoint) -> Callable[[tuple[torch.Tensor, ...]], torch.Tensor]:
     """The augmented state's norm, of ``(vjp_t, y, a, *vjp_parameters)`` with y and a as the problem's."""
     custom = adjoint.norm
+
+    def restored(state: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (*state[:3], *map(_restored, state[3:], adjoint.parameters))
+
     if callable(custom):
 
         def unpacked(state: tuple[torch.Tensor, ...]) -> Any:
-            vjp_t, y, a, *parameters = state
+            vjp_t, y, a, *parameters = restored(state)
             if problem.shapes is None:
                 return custom((vjp_t, y, a, *parameters))
             return custom((vjp_t, *problem.unflatten(y), *problem.unflatten(a), *parameters))
@@ -226,7 +249,7 @@ def adjoint_norm(problem: Problem, adjoint: Adjoint) -> Callable[[tuple[torch.Te
         return unpacked
 
     def joint(state: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        vjp_t, y, a, *parameters = state
+        vjp_t, y, a, *parameters = restored(state)
         norms = [vjp_t.abs(), problem.norm(y), problem.norm(a)]
         if custom == "joint":
             norms += [rms(p) for p in parameters]

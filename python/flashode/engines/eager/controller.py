@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -10,7 +11,11 @@ from flashode.engines.eager.step import Stepper
 from flashode.problem import AdaptiveOptions, Problem
 
 
-@torch.no_grad()
+def measuring(problem: Problem) -> AbstractContextManager[None]:
+    """Where norms are taken: in the caller's grad mode for a norm of the user's, which may differentiate."""
+    return torch.set_grad_enabled(torch.is_grad_enabled() and problem.options.norm is not None)
+
+
 def first_step(stepper: Stepper, f0: torch.Tensor) -> float:
     """A first step size, at the price of one evaluation.
 
@@ -19,16 +24,19 @@ def first_step(stepper: Stepper, f0: torch.Tensor) -> float:
     """
     problem = stepper.problem
     y0 = problem.y0
-    scale = problem.atol + y0.abs() * problem.rtol
-    d0 = problem.norm(y0 / scale).abs()
-    d1 = problem.norm(f0 / scale).abs()
+    with measuring(problem):
+        scale = problem.atol + y0.abs() * problem.rtol
+        d0 = problem.norm(y0 / scale).detach().abs()
+        d1 = problem.norm(f0 / scale).detach().abs()
     if d0 < 1e-5 or d1 < 1e-5:
         h0 = torch.full((), 1e-6, dtype=problem.real_dtype, device=y0.device)
     else:
         h0 = 0.01 * d0 / d1
+    # On the graph, if there is one: the field may differentiate itself in a state that requires grad.
     y1 = y0 + h0.to(problem.real_dtype) * f0
     f1 = stepper.evaluate(problem.times[0] + float(h0), None, y1)
-    d2 = (problem.norm((f1 - f0) / scale) / h0).abs()
+    with measuring(problem):
+        d2 = (problem.norm((f1 - f0) / scale).detach() / h0).abs()
     if d1 <= 1e-15 and d2 <= 1e-15:
         h1 = torch.maximum(torch.full_like(h0, 1e-6), h0 * 1e-3)
     else:
@@ -42,11 +50,10 @@ def first_step(stepper: Stepper, f0: torch.Tensor) -> float:
     return probe if 0 < probe < math.inf else 1e-6
 
 
-@torch.no_grad()
 def error_ratio(problem: Problem, error: torch.Tensor, y0: torch.Tensor, y1: torch.Tensor) -> float:
     """Norm of the error estimate over the tolerance: at most 1 in a step that can be accepted."""
     tolerance = problem.atol + problem.rtol * torch.maximum(y0.abs(), y1.abs())
-    return abs(float(problem.norm(error / tolerance)))
+    return abs(problem.norm(error / tolerance).item())
 
 
 def next_step(options: AdaptiveOptions, order: int, dt: float, ratio: float) -> float:

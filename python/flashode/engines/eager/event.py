@@ -10,7 +10,6 @@ import torch
 from flashode.problem import Problem
 
 
-@torch.no_grad()
 def is_before_event(problem: Problem, t: float, y: torch.Tensor) -> bool:
     """Whether no output of the event function has crossed zero.
 
@@ -20,7 +19,7 @@ def is_before_event(problem: Problem, t: float, y: torch.Tensor) -> bool:
         y: State there.
     """
     time = torch.full((), t, dtype=problem.real_dtype, device=y.device)
-    return problem.event_value(time, y.detach()).item() > 0
+    return problem.event_value(time, y).item() > 0
 
 
 @torch.no_grad()

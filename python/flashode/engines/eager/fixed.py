@@ -39,7 +39,7 @@ def solve_fixed(problem: Problem) -> Forward:
     outputs = [y]
     times = [problem.times[0]]
     for clock in _clocks(grid):
-        notify(problem, problem.callbacks.step, grid.dtype, clock.t0, y, clock.dt)
+        y = notify(problem, problem.callbacks.step, grid.dtype, clock.t0, y, clock.dt)
         k, y1 = stepper.step(clock, y)
         stepper.statistics.accepted += 1
         if problem.every_step:
@@ -104,7 +104,7 @@ def _until_event(problem: Problem) -> Forward:
     for clock in _clocks_without_end(problem):
         if statistics.accepted >= MOST_STEPS_TO_EVENT:
             raise failure.max_steps(problem, clock.t0, statistics, problem.y0[None], MOST_STEPS_TO_EVENT)
-        notify(problem, problem.callbacks.step, dtype, clock.t0, y, clock.dt)
+        y = notify(problem, problem.callbacks.step, dtype, clock.t0, y, clock.dt)
         k, y1 = stepper.step(clock, y)
         statistics.accepted += 1
         try:
@@ -169,7 +169,6 @@ def _require_finite(
     raise failure.non_finite(problem, clock.t1, "state", y1, statistics, reached, start)
 
 
-@torch.no_grad()
 def _locate(problem: Problem, grid: torch.Tensor, states: torch.Tensor, statistics: Statistics) -> None:
     """Step again, looking this time, and raise where the first value that is not finite turns up."""
     # Of equations that are not solved the first solve has warned.

@@ -135,8 +135,12 @@ class ImplicitStepper(Stepper):
             self._warned = True
             warn_unconverged(self.problem, step.clock.t0)
 
+    def _again(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The field at a time and a state that it will be asked about once more."""
+        return self.rate(t.clone(), y.clone())
+
     def _rates(self, step: _Step, group: range, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-        return [self.rate(step.times[i], y) for i, y in zip(group, inputs, strict=True)]
+        return [self._again(step.times[i], y) for i, y in zip(group, inputs, strict=True)]
 
     def _linearised(
         self, step: _Step, group: range, inputs: list[torch.Tensor]
@@ -149,7 +153,7 @@ class ImplicitStepper(Stepper):
                 self.statistics.evaluations += 1
                 f, jacobian = linearise(step.times[i], y)
             elif is_transformed():
-                f, jacobian = transformed_jacobian(partial(self.rate, step.times[i]), y)
+                f, jacobian = transformed_jacobian(partial(self._again, step.times[i]), y)
             else:
                 with torch.inference_mode(False), torch.enable_grad():
                     t = step.times[i]
@@ -157,7 +161,7 @@ class ImplicitStepper(Stepper):
                         t, y = t.clone(), y.clone()
                     if not y.requires_grad:
                         y = y.detach().requires_grad_()
-                    f = self.rate(t, y)
+                    f = self._again(t, y)
                     jacobian = self._jacobians.of(f, y)
             slopes.append(f)
             jacobians.append(jacobian)

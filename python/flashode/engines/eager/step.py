@@ -146,7 +146,7 @@ class Stepper:
 
     def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
         """The field at one time."""
-        return self.rate(self.time(t, shift), y)
+        return self.rate(self.time(t, shift), y.clone())
 
     def time(self, t: float, shift: torch.Tensor | None) -> torch.Tensor:
         """A solver time as the field gets it."""
@@ -173,12 +173,12 @@ class Stepper:
             starts_inside: Whether an evaluated first stage sees the time after the start.
         """
         times = self._stage_times(clock, ends_inside, starts_inside)
-        k = [self.rate(times[0], y0) if f0 is None else f0]
-        y = y0
-        for i in range(1, self.problem.tableau.stages):
+        k = [self.rate(times[0], y0.clone()) if f0 is None else f0]
+        y, last, fsal = y0, self.problem.tableau.stages - 1, self.problem.tableau.fsal
+        for i in range(1, last + 1):
             y = combine(y0, k, self._weights.a[i], clock)
-            k.append(self.rate(times[i], y))
-        if not self.problem.tableau.fsal:
+            k.append(self.rate(times[i], y.clone() if fsal and i == last else y))
+        if not fsal:
             y = combine(y0, k, self._weights.b, clock)
         return k, y
 
@@ -188,7 +188,7 @@ class Stepper:
         return torch.mv(flat.t(), self._weights.b_error).view(k[0].shape).mul_(dt)
 
     def rate(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The field at a time that :meth:`time` made."""
+        """The field at a time that :meth:`time` made and a state, both of which it may write on."""
         self.statistics.evaluations += 1
         return self.problem.field(t, y)
 
