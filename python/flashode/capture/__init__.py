@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
 from flashode.capture.cache import Cache, Entry, Key
 from flashode.capture.calling.attempt import attempted
@@ -18,7 +17,7 @@ from flashode.capture.changing import origin, unsteady
 from flashode.capture.making import Field, compare_values, confirm, make
 from flashode.capture.refusal import Failed, Refusal, described
 from flashode.capture.steadiness import Steadiness
-from flashode.capture.watching.environment import obstacle, undisturbed
+from flashode.capture.watching.environment import obstacle, undisturbed, unhooked
 from flashode.capture.watching.guard_code import Bound
 from flashode.capture.watching.guards import watch
 from flashode.capture.watching.meddling import obstacle as obstacle_beside
@@ -62,16 +61,11 @@ def capture(
     if reason is not None:
         return Declined(reason)
     try:
-        # The innermost hooks alone are called: the user's are not to see what the function saves here.
-        with saved_tensors_hooks(_itself, _itself):
+        with unhooked():
             return _captured(_Call(func, t, y0, verify, end, Key.of(y0)))
     except Exception as error:
         # No fault of a capture, nor of an object that it looked at, may end a solve that runs without it.
         return Declined(Reason(f"capturing it raised {described(error)}", "solve it in the eager engine"))
-
-
-def _itself(tensor: Tensor) -> Tensor:
-    return tensor
 
 
 def _captured(call: _Call) -> Capture | Declined:
