@@ -50,6 +50,7 @@ CHANGES: dict[str, Callable[[Decay], object]] = {
     "a number": lambda f: setattr(f, "a", 3.0),
     "a tensor, in place": lambda f: _filled(f.b),
     "a tensor, a part in place": lambda f: _filled(f.b[:1]),
+    "a tensor, by other memory": lambda f: setattr(f.b, "data", 3 * torch.ones(2, dtype=torch.float64)),
     "a tensor, replaced": lambda f: setattr(f, "b", 3 * torch.ones(2, dtype=torch.float64)),
     "a buffer, in place": lambda f: _filled(f.c),
     "a parameter, in place": lambda f: _filled(f.w),
@@ -97,6 +98,8 @@ def test_a_change_before_the_backward_pass(change: str, method: str, engine: str
 HARMLESS: dict[str, Callable[[Decay], object]] = {
     "nothing": lambda f: None,
     "the counter": lambda f: setattr(f, "nfe", 0),
+    "a parameter, frozen": lambda f: f.w.requires_grad_(False),
+    "a hook on a parameter": lambda f: f.w.register_hook(lambda gradient: 2 * gradient),
     "another attribute": lambda f: setattr(f, "losses", [1.0]),
     "a gradient": lambda f: setattr(f.w, "grad", torch.ones((), dtype=torch.float64)),
     "evaluations": lambda f: f(T[0], torch.ones(3, 1, dtype=torch.float64)),

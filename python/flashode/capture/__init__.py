@@ -135,8 +135,8 @@ def steadiness(func: Field) -> Steadiness | None:
     """What tells later whether a function has changed since now; None where it cannot be watched."""
     try:
         watched = watch(func)
-        # Attributes that it does not read may come.
-        check = watched.code.compile(dropped={*watched.idle, *watched.counts})
+        # Attributes that it does not read may come, and tensors may be frozen, or get hooks.
+        check = watched.code.compile(dropped={*watched.idle, *watched.counts}, kinds=False)
         return Steadiness(func, check, watched.tensor_names)
     except Exception:
         return None

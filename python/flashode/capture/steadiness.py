@@ -9,7 +9,8 @@ from torch import Tensor
 
 from flashode.capture.watching.guard_code import Check
 
-_Seen = tuple[tuple[Tensor, int], ...]  # the function's tensors, and their versions
+# The function's tensors, each with its version and the address of its memory, which may be exchanged.
+_One = tuple[Tensor, int, int]
 
 
 class Steadiness:
@@ -31,7 +32,7 @@ class Steadiness:
         self._check = check
         self._names = names
         self._seen = self._look()
-        self._steady: dict[int, tuple[Tensor, int]] | None = None
+        self._steady: dict[int, _One] | None = None
 
     def settle(self) -> None:
         """Looks at it after the solve."""
@@ -41,7 +42,7 @@ class Steadiness:
         self._steady = {
             place: now
             for place, (then, now) in enumerate(zip(before, after, strict=True))
-            if then[0] is now[0] and then[1] == now[1]
+            if then[0] is now[0] and then[1:] == now[1:]
         }
 
     def change(self) -> str | None:
@@ -51,13 +52,16 @@ class Steadiness:
         now = self._look()
         if now is None:
             return "something that it reads was changed"
-        for place, (tensor, version) in self._steady.items():
-            if now[place][0] is not tensor:
+        for place, (tensor, *content) in self._steady.items():
+            found, *present = now[place]
+            if found is not tensor:
                 return f"another tensor was put in the place of {self._names[place]}"
-            if now[place][1] != version:
+            if present != content:
                 return f"{self._names[place]} was changed in place"
         return None
 
-    def _look(self) -> _Seen | None:
+    def _look(self) -> list[_One] | None:
         bound = self._check(self._func)
-        return None if bound is None else tuple((tensor, tensor._version) for tensor in bound[0])
+        if bound is None:
+            return None
+        return [(tensor, tensor._version, tensor.data_ptr()) for tensor in bound[0]]

@@ -41,7 +41,13 @@ def connected_rows(carried: Sequence[Tensor], reach: Reach, width: int) -> tuple
     return tuple(kept)
 
 
+def _learned(sources: Sequence[Tensor]) -> list[Tensor]:
+    """Those that gradients can be asked for: some may have been frozen since the solve."""
+    return [source for source in sources if source.requires_grad]
+
+
 def _computed_from(tensor: Tensor, sources: Sequence[Tensor]) -> bool:
+    sources = _learned(sources)
     if tensor.grad_fn is None or not sources:
         return False
     with torch.enable_grad():
@@ -63,10 +69,11 @@ def through_prologue(
             totals[id(tensor)] += gradient
         else:
             computed.append((tensor, gradient))
-    if computed and sources:
+    learned = _learned(sources)
+    if computed and learned:
         outputs, cotangents = zip(*computed, strict=True)
-        found = torch.autograd.grad(outputs, sources, cotangents, retain_graph=True, allow_unused=True)
-        for source, gradient in zip(sources, found, strict=True):
+        found = torch.autograd.grad(outputs, learned, cotangents, retain_graph=True, allow_unused=True)
+        for source, gradient in zip(learned, found, strict=True):
             if gradient is not None:
                 totals[id(source)] += gradient
     return tuple(totals[id(source)] for source in sources)

@@ -130,12 +130,18 @@ class GuardCode:
         yield
         self._owners = outer
 
-    def compile(self, dropped: Collection[Owner], counters: Mapping[Owner, int] | None = None) -> Check:
+    def compile(
+        self,
+        dropped: Collection[Owner],
+        counters: Mapping[Owner, int] | None = None,
+        kinds: bool = True,
+    ) -> Check:
         """Compiles the checks.
 
         Args:
             dropped: owners whose checks are left out, so that they may change freely.
             counters: owners that are left out as well and returned, with their amounts.
+            kinds: whether tensors have to be of the kinds that they were; if not, they are only returned.
 
         Returns:
             a function that takes a field and returns its tensors and counters, or None where a check fails.
@@ -150,12 +156,14 @@ class GuardCode:
         objects = [name for owners, name in self._objects if free.isdisjoint(owners)]
         if self.distinct and len(objects) > 1:
             lines.append(f"if len({{*map(id, ({', '.join(objects)}))}}) != {len(objects)}: return None")
-        lines.append("if alike is None:")
-        lines.extend(f"    if {unlike}: return None" for _, unlike in tensors)
-        lines.append("    pass")
-        lines.append(f"elif not alike(state, {names}): return None")
-        if tensors:
+        if tensors and kinds:
+            lines.append("if alike is None:")
+            lines.extend(f"    if {unlike}: return None" for _, unlike in tensors)
+            lines.append("    pass")
+            lines.append(f"elif not alike(state, {names}): return None")
             lines.append(f"if {' or '.join(f'{name}._backward_hooks' for name, _ in tensors)}: return None")
+        else:
+            lines.append("if alike is not None and not alike(state): return None")
         returned = "".join(f"({owner}, {place!r}, {n}), " for (owner, place), n in counters.items())
         lines.append(f"return ({names}), ({returned})")
         body = "\n".join(f"        {line}" for line in lines)
