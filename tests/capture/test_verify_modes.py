@@ -145,3 +145,33 @@ def test_a_reason_needs_no_comparison() -> None:
     reasons = {capture(field, T, Y, verify) for verify in ("never", "first", "always")}
     assert len(reasons) == 1
     assert len(list(flashode.capture._cache.all_entries())) == 1
+
+
+ON_A_PART = {
+    "log": torch.log,
+    "log1p": lambda y: torch.log1p(y - 1),
+    "log2": torch.log2,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "power": lambda y: y**1.5,
+    "root": lambda y: y ** (1 / 3),
+    "power of itself": lambda y: y**y,
+    "asin": torch.asin,
+    "acos": torch.acos,
+    "atanh": torch.atanh,
+    "acosh": lambda y: torch.acosh(y + 1),
+    "logit": torch.logit,
+    "xlogy": lambda y: torch.xlogy(y, 1 - y),
+    "entropy": lambda y: -(y * y.log()).sum(-1, keepdim=True) * y,
+    "reciprocal": lambda y: 1 / y,
+    "in part": lambda y: torch.where(y > 0, y.clamp(min=1e-3).log(), y),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ON_A_PART)
+def test_functions_that_are_defined_on_a_part(name: str, dtype: torch.dtype) -> None:
+    y0 = torch.linspace(0.2, 0.8, 12, dtype=dtype).reshape(4, 3)
+    field = ON_A_PART[name]
+    found = capture(lambda t, y: -field(y), torch.zeros((), dtype=dtype), y0, end=1.0)
+    assert isinstance(found, Capture), found

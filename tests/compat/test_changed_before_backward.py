@@ -144,3 +144,20 @@ def test_fields_that_change_themselves() -> None:
     torch.stack(states)[:, -1].sum().backward()
     assert y0.grad is not None
     torch.testing.assert_close(y0.grad, torch.full_like(y0, 2 * RIGHT), rtol=1e-6, atol=0.0)
+
+
+def test_what_is_to_be_looked_at_is_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk through a network takes as long as many calls of it."""
+    flashode.capture._looks.clear()
+    walks = []
+    watch = flashode.capture.watch
+    monkeypatch.setattr(flashode.capture, "watch", lambda func: walks.append(func) or watch(func))
+    y0 = torch.ones(3, 1, dtype=torch.float64, requires_grad=True)
+    counts = []
+    with flashode.use_engine("eager"):
+        for field in (Decay(), Decay(), Decay()):
+            flashode.odeint_adjoint(field, y0, T)
+            scale = field.w * 1
+            flashode.odeint_adjoint(lambda t, y, s=scale: -s * y, y0, T, adjoint_params=(field.w,))  # type: ignore[misc]
+            counts.append(len(walks))
+    assert counts == [2, 2, 2]

@@ -89,13 +89,26 @@ def test_hooks_that_return_something_else(method: str, solve: Callable[..., Tens
         states.sum().backward()
 
 
+def _spread(x: Tensor) -> Tensor:
+    return torch.stack([x, x], dim=-1)[..., 0]
+
+
+SAME: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "another dtype": (lambda x: x.detach().double(), lambda x: x.to(torch.float32)),
+    "spread": (_spread, lambda x: x),
+    "negated": (lambda x: -x, torch._neg_view),  # type: ignore[attr-defined]
+}
+
+
+@pytest.mark.parametrize("same", SAME)
 @pytest.mark.parametrize("solve", SOLVES)
-def test_hooks_that_return_the_same_elsewhere(solve: Callable[..., Tensor]) -> None:
+@pytest.mark.parametrize("method", ["rk4", "dopri5", "implicit_euler"])
+def test_hooks_that_return_the_same_elsewhere(method: str, solve: Callable[..., Tensor], same: str) -> None:
     found = []
-    for pack in (lambda x: x, lambda x: x.detach().double()):
+    for pack, unpack in ((lambda x: x, lambda x: x), SAME[same]):
         field, y0, t = given()
-        with saved_tensors_hooks(pack, lambda x: x.to(torch.float32)):
-            states = solve(field, y0, t.float(), method="rk4")
-        (gradient,) = torch.autograd.grad(states.sum(), y0)
+        with saved_tensors_hooks(pack, unpack):
+            states = solve(field, y0, t.float(), method=method)
+        (gradient,) = torch.autograd.grad(states.square().sum(), y0)
         found.append(gradient)
     assert torch.equal(*found)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
 from flashode.capture.cache import Cache, Entry, Key
 from flashode.capture.calling.attempt import attempted
@@ -17,8 +16,8 @@ from flashode.capture.captured import Capture
 from flashode.capture.changing import origin, unsteady
 from flashode.capture.making import Field, compare_values, confirm, make
 from flashode.capture.refusal import Failed, Refusal, described
-from flashode.capture.steadiness import Steadiness
-from flashode.capture.watching.environment import obstacle, undisturbed
+from flashode.capture.steadiness import Look, Steadiness
+from flashode.capture.watching.environment import obstacle, undisturbed, unhooked
 from flashode.capture.watching.guard_code import Bound
 from flashode.capture.watching.guards import watch
 from flashode.capture.watching.meddling import obstacle as obstacle_beside
@@ -32,7 +31,8 @@ MAX_DOUBTS = 3
 # Looked at before the state is: the blocks of a network take turns.
 MAX_RECENT = 8
 
-_cache = Cache()
+_cache: Cache[Entry] = Cache()
+_looks: Cache[Look] = Cache()
 # One capture at a time: while one thread calls a function and undoes the effects, another must not.
 _making = threading.RLock()
 
@@ -62,16 +62,11 @@ def capture(
     if reason is not None:
         return Declined(reason)
     try:
-        # The innermost hooks alone are called: the user's are not to see what the function saves here.
-        with saved_tensors_hooks(_itself, _itself):
+        with unhooked():
             return _captured(_Call(func, t, y0, verify, end, Key.of(y0)))
     except Exception as error:
         # No fault of a capture, nor of an object that it looked at, may end a solve that runs without it.
         return Declined(Reason(f"capturing it raised {described(error)}", "solve it in the eager engine"))
-
-
-def _itself(tensor: Tensor) -> Tensor:
-    return tensor
 
 
 def _captured(call: _Call) -> Capture | Declined:
@@ -140,10 +135,15 @@ def meddling(other: Field, func: Field, capture: Capture) -> str | None:
 def steadiness(func: Field) -> Steadiness | None:
     """What tells later whether a function has changed since now; None where it cannot be watched."""
     try:
-        watched = watch(func)
-        # Attributes that it does not read may come, and tensors may be frozen, or get hooks.
-        check = watched.code.compile(dropped={*watched.idle, *watched.counts}, kinds=False)
-        return Steadiness(func, check, watched.tensor_names)
+        looks = _looks.entries(func)
+        look = next((look for look in looks if look.check(func) is not None), None)
+        if look is None:
+            watched = watch(func)
+            # Attributes that it does not read may come, and tensors may be frozen, or get hooks.
+            check = watched.code.compile(dropped={*watched.idle, *watched.counts}, kinds=False)
+            look = Look(check, watched.tensor_names)
+        _looks.use(looks, look)
+        return Steadiness(func, look)
     except Exception:
         return None
 

@@ -1,4 +1,4 @@
-"""Captures kept for later solves: bounded, and holding no function, module or tensor of the user's."""
+"""What is kept of functions for later solves: bounded, and no function, module or tensor of the user's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ MAX_SIZES = 256
 
 _WRAPPERS = (partial, types.MethodType)
 _ref = weakref.ref
+
+Kept = TypeVar("Kept")
 
 
 class Key(NamedTuple):
@@ -134,7 +136,7 @@ class Entry:
         )
 
 
-class Cache:
+class Cache(Generic[Kept]):
     """Entries by what a function is made of.
 
     Functions are found by their code, so that a lambda made afresh finds its predecessor's entry, and objects
@@ -142,11 +144,11 @@ class Cache:
     """
 
     def __init__(self) -> None:
-        self._by_code: OrderedDict[types.CodeType, list[Entry]] = OrderedDict()
-        self._by_class: dict[weakref.ref[type], list[Entry]] = {}
+        self._by_code: OrderedDict[types.CodeType, list[Kept]] = OrderedDict()
+        self._by_class: dict[weakref.ref[type], list[Kept]] = {}
         self._lock = threading.Lock()
 
-    def entries(self, func: Any) -> list[Entry]:
+    def entries(self, func: Any) -> list[Kept]:
         """The entries that may hold for ``func``, the latest used first; the list itself."""
         found = self._by_class.get(_ref(type(func)))
         if found is not None:
@@ -163,7 +165,7 @@ class Cache:
         except KeyError:
             return self._new_code(code)
 
-    def _new_code(self, code: types.CodeType) -> list[Entry]:
+    def _new_code(self, code: types.CodeType) -> list[Kept]:
         with self._lock:
             entries = self._by_code.setdefault(code, [])
             if len(self._by_code) > MAX_CODES:
@@ -174,14 +176,14 @@ class Cache:
         # No lock: it may be held by the code that this interrupts.
         self._by_class.pop(kind, None)
 
-    def use(self, entries: list[Entry], entry: Entry) -> None:
+    def use(self, entries: list[Kept], entry: Kept) -> None:
         """Makes an entry the latest used, and drops the one unused for longest when there are too many."""
         with self._lock:
             others = [other for other in entries if other is not entry]
             # At once, for readers that take no lock.
             entries[:] = [entry, *others[: MAX_ENTRIES - 1]]
 
-    def all_entries(self) -> Iterable[Entry]:
+    def all_entries(self) -> Iterable[Kept]:
         """Every entry held."""
         for entries in [*self._by_code.values(), *self._by_class.values()]:
             yield from entries

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -13,6 +13,18 @@ from flashode.capture.watching.guard_code import Check
 _One = tuple[Tensor, int, int]
 
 
+class Look(NamedTuple):
+    """How to look at functions of one kind.
+
+    Attributes:
+        check: finds out whether a function is of that kind, and picks its tensors.
+        names: what a user calls each of these.
+    """
+
+    check: Check
+    names: tuple[str, ...]
+
+
 class Steadiness:
     """What a function depends on, as it was during a solve.
 
@@ -20,17 +32,16 @@ class Steadiness:
     changing.
     """
 
-    def __init__(self, func: Callable[..., Any], check: Check, names: Sequence[str]) -> None:
+    def __init__(self, func: Callable[..., Any], look: Look) -> None:
         """Looks at the function before the solve.
 
         Args:
             func: the function.
-            check: finds out whether it is what it was, and picks its tensors.
-            names: what a user calls each of these.
+            look: how to look at it.
         """
         self._func = func
-        self._check = check
-        self._names = names
+        self._check = look.check
+        self._names = look.names
         self._seen = self._look()
         self._steady: dict[int, _One] | None = None
 

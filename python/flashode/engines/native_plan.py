@@ -261,7 +261,8 @@ class NativePlan:
         cotangents = plain(grad_states)
         for checkpoint, shape in zip(checkpoints, record.shapes, strict=True):
             check_saved(checkpoint, shape, problem.y0.dtype)
-        states, slopes, constants = checkpoints
+        # Hooks may hand back the same numbers in another order in memory.
+        states, slopes, constants = [None if part is None else plain(part) for part in checkpoints]
         self.recipe.discrete_vjp(
             field.bound(record.parameters, wanted),
             self.recipe.method,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ _backward_hooks = nn.modules.module._global_backward_hooks
 _backward_pre_hooks = nn.modules.module._global_backward_pre_hooks
 _modes = torch._C._len_torch_function_stack
 _dispatch_modes = torch._C._len_torch_dispatch_stack
+_saving: Any = torch._C._autograd
 
 
 def obstacle(states: Sequence[Tensor]) -> Reason | None:
@@ -69,6 +71,23 @@ def undisturbed(default_dtype: torch.dtype) -> bool:
         or _backward_hooks
         or _backward_pre_hooks
     )
+
+
+@contextmanager
+def unhooked() -> Iterator[None]:
+    """Takes away the hooks for saved tensors, which are not to see what a function saves meanwhile.
+
+    Others in front of them would not do: where any are set, ``torch.func.grad`` raises.
+    """
+    hooks = []
+    while (innermost := _saving._top_saved_tensors_default_hooks(False)) is not None:
+        hooks.append(innermost)
+        _saving._pop_saved_tensors_default_hooks()
+    try:
+        yield
+    finally:
+        for pack, unpack in reversed(hooks):
+            _saving._push_saved_tensors_default_hooks(pack, unpack)
 
 
 def _mode_obstacle(y0: Tensor) -> Reason | None:
