@@ -82,7 +82,7 @@ def line(name: str, field: Callable[[], nn.Module], y0: Tensor) -> None:
                 flashode.use_engine(engine),
                 mock.patch.object(native_field, "alone", return_value=alone),
                 mock.patch.object(native_field, "too_much_alone", return_value=None),
-                mock.patch.object(native_field, "too_few_trajectories", return_value=None),
+                mock.patch.object(native_field, "slower_than_torch", return_value=None),
             ):
                 times.append(least(made))
         texts.append("  ".join(f"{time:9.0f}" for time in times))

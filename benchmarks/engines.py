@@ -181,8 +181,7 @@ def unruled() -> Any:
     return mock.patch.multiple(
         native_field,
         too_much_alone=mock.Mock(return_value=None),
-        too_few_trajectories=mock.Mock(return_value=None),
-        too_much_moved=mock.Mock(return_value=None),
+        slower_than_torch=mock.Mock(return_value=None),
     )
 
 

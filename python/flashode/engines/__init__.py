@@ -89,6 +89,11 @@ def allows(name: EngineName) -> bool:
     return _choice.get() in ("auto", name)
 
 
+def insists(name: EngineName) -> bool:
+    """Whether the present ``use_engine`` allows no other."""
+    return _choice.get() == name
+
+
 def consider(problem: Problem, adjoint: Adjoint | None) -> Choice:
     """Asks the engines that the present ``use_engine`` allows, the fastest first."""
     declined: dict[EngineName, Declined] = {}

@@ -8,13 +8,17 @@ from typing import Any
 
 from torch import Tensor
 
+from flashode import engines
 from flashode.capture import Capture
 from flashode.declined import Declined
 from flashode.engines.layout import Layout
 from flashode.engines.native_program import Compiled, compiled
 from flashode.engines.native_scope import (
+    LEAST_DEMAND,
+    Demand,
     alone,
-    too_few_trajectories,
+    lanes_of,
+    slower_than_torch,
     too_large,
     too_much_alone,
     useful_threads,
@@ -38,6 +42,7 @@ class Form:
         detaches: Whether inputs are to be detached where no gradient reaches them, and there are such.
         operations: Of an evaluation of the whole batch.
         lone: Whether a trajectory's features, not trajectories, fill the vectors' lanes.
+        demand: What a solve has to ask of it, where it would be slower than plain torch for others; or None.
         bound: The compiled module's forms of it, by the addresses and settings that they were made with.
     """
 
@@ -47,6 +52,7 @@ class Form:
     detaches: bool
     operations: int
     lone: bool
+    demand: Demand | None
     bound: dict[Any, Any] = field(default_factory=dict)
 
 
@@ -124,12 +130,17 @@ def make_field(
     layout = Layout(problem.structure, capture.batched, carried)
     methods = (problem.method,) if adjoint is None else (problem.method, adjoint.method)
     lone = alone(layout.batch, methods)
-    if lone:
-        reason = too_much_alone(made.cost)
-    else:
-        reason = too_few_trajectories(made.cost, layout.batch, problem.y0.element_size())
-    if reason is not None:
+    lanes = 1 if lone else lanes_of(problem.y0.element_size())
+
+    def slower(demand: Demand) -> str | None:
+        large = too_much_alone(made.cost) if lone else None
+        return large or slower_than_torch(program, made.cost, layout.batch, lanes, demand)
+
+    demand = Demand.of(problem, adjoint, capture.slots)
+    reason = slower(demand)
+    if reason is not None and not engines.insists("native"):
         return Declined(reason, expected=True)
     detaches = connected and len(made.reach.parameters) < len(program.parameter_shapes)
-    form = Form(module, made, problem.direction, detaches, made.cost * layout.batch, lone)
+    only = None if slower(LEAST_DEMAND) is None else demand
+    form = Form(module, made, problem.direction, detaches, made.cost * layout.batch, lone, only)
     return NativeField(form, capture, layout)

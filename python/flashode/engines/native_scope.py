@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -97,12 +98,6 @@ def too_many_unknowns(method: Method, rows: int) -> str | None:
     )
 
 
-# A tile is 64 bytes of trajectories wide, and a lane without one works in vain. Where a good part does, and
-# beyond so many operations in vain, an evaluation costs more than the few dozen microseconds that plain torch
-# needs to dispatch it.
-_LEAST_BUSY_LANES = 0.8
-_MOST_IDLE_OPERATIONS = 1_000_000
-_TILE_BYTES = 64
 _ARITHMETIC = (
     {"add", "sub", "mul", "div", "maximum", "minimum", "lt", "le", "eq", "ne"}
     | {"neg", "abs", "sign", "reciprocal", "sqrt", "floor", "ceil", "round", "trunc", "detach", "affine"}
@@ -129,6 +124,43 @@ _LEAST_SHARED_OPERATIONS = 200_000
 def useful_threads(operations: int) -> int:
     """How many threads a solve is to take, given the operations of one evaluation of its whole batch."""
     return torch.get_num_threads() if operations >= _LEAST_SHARED_OPERATIONS else 1
+
+
+class Demand(NamedTuple):
+    """What a solve asks of a field, as far as it decides which engine is faster.
+
+    Attributes:
+        few: Whether that are few evaluations, as far as is known.
+        gradients: Whether a reverse pass may follow.
+    """
+
+    few: bool
+    gradients: bool
+
+    @staticmethod
+    def of(problem: Problem, adjoint: Adjoint | None, tensors: Iterable[Tensor]) -> Demand:
+        """What a problem asks of a field that reads these tensors."""
+        learned = any(x.requires_grad for x in (problem.y0, problem.t, *tensors))
+        reverse = adjoint is not None or learned
+        return Demand(_evaluations(problem) <= _FEW_EVALUATIONS, torch.is_grad_enabled() and reverse)
+
+
+# What nobody asks less of a field than.
+LEAST_DEMAND = Demand(few=True, gradients=True)
+
+
+def _evaluations(problem: Problem) -> float:
+    """Of one solve; infinite where nobody knows."""
+    options, method = problem.options, problem.method
+    if not isinstance(options, FixedOptions) or not isinstance(method, Tableau) or problem.event is not None:
+        return math.inf
+    if options.on_outputs:
+        steps = len(problem.times) - 1
+    elif options.step_size is not None:
+        steps = math.ceil((problem.times[-1] - problem.times[0]) / float(options.step_size))
+    else:
+        return math.inf
+    return steps * method.stages
 
 
 # Of a trajectory by itself, whose products of a matrix and a vector read each weight for one use. With more
@@ -175,13 +207,60 @@ def too_large(program: Program, most_rows: int, most_elements: int) -> str | Non
     return None
 
 
-def too_few_trajectories(operations: int, batch: int, element_size: int) -> str | None:
-    """Whether so many lanes would be idle that plain torch is faster, in words, or None."""
-    idle = -batch % (_TILE_BYTES // element_size)
-    busy = batch / (batch + idle)
-    if busy >= _LEAST_BUSY_LANES or idle * operations <= _MOST_IDLE_OPERATIONS:
-        return None
-    return (
-        f"{'one trajectory is' if batch == 1 else f'{batch} trajectories are'} too few for a function of "
-        f"{operations:,} operations: most of the engine's lanes would be idle, and plain torch is faster"
-    )
+# What `python -m benchmarks.engines` shows. A tile is 64 bytes of trajectories wide, and a lane without one
+# works in vain: with as many operations in vain, plain torch is faster in spite of what it dispatches, and in
+# reverse earlier.
+_TILE_BYTES = 64
+_LEAST_BUSY_LANES = 0.8
+_MOST_IDLE_OPERATIONS = 16_000_000
+_MOST_IDLE_OPERATIONS_IN_REVERSE = 4_000_000
+# Rows of all values, more where lanes are idle: they leave the cache before they are used again, above all
+# where gathers move them.
+_MOST_ROWS_IN_REVERSE = 16_384
+# With so few evaluations what a solve costs beside them counts: laying out the rows, and adding up the
+# gradients in parameters, for each tile apart.
+_FEW_EVALUATIONS = 4
+_MOST_ROWS_ONCE = 65_536
+_MOST_GRADIENTS_ONCE = 100_000
+
+
+def slower_than_torch(
+    program: Program, operations: int, batch: int, lanes: int, demand: Demand
+) -> str | None:
+    """Whether plain torch is faster than tiles, in words, or None.
+
+    Args:
+        program: The field.
+        operations: Of one evaluation of one trajectory.
+        batch: Trajectories.
+        lanes: Of a tile.
+        demand: What the solve asks of it.
+    """
+    tiles = -(-batch // lanes)
+    idle = tiles * lanes - batch
+    busy = batch / (tiles * lanes)
+    rows = sum(program.widths) / busy
+    most_idle = _MOST_IDLE_OPERATIONS_IN_REVERSE if demand.gradients else _MOST_IDLE_OPERATIONS
+    if busy < _LEAST_BUSY_LANES and idle * operations > most_idle:
+        some = "one trajectory is" if batch == 1 else f"{batch} trajectories are"
+        return (
+            f"{some} too few for a function of {operations:,} operations: most of the engine's lanes would "
+            "be idle, and plain torch is faster"
+        )
+    if (demand.gradients and rows > _MOST_ROWS_IN_REVERSE) or (demand.few and rows > _MOST_ROWS_ONCE):
+        return (
+            f"an evaluation of one trajectory makes {sum(program.widths):,} numbers, which leave the cache "
+            "before they are used again: plain torch is faster"
+        )
+    gradients = tiles * sum(math.prod(shape) for shape in program.parameter_shapes)
+    if demand.gradients and demand.few and gradients > _MOST_GRADIENTS_ONCE:
+        return (
+            "so few evaluations do not make up for what the gradients in so many parameters cost beside "
+            "them: plain torch is faster"
+        )
+    return None
+
+
+def lanes_of(element_size: int) -> int:
+    """Trajectories in a tile."""
+    return _TILE_BYTES // element_size

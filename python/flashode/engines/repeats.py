@@ -21,6 +21,7 @@ from flashode.engines.native_field import Form, NativeField
 from flashode.engines.native_grid import memory_of
 from flashode.engines.native_plan import NativePlan, Recipe
 from flashode.engines.native_program import known
+from flashode.engines.native_scope import Demand
 from flashode.engines.plan import Plan
 from flashode.memory import check_memory
 from flashode.problem import (
@@ -138,6 +139,9 @@ def repeat(
     adjoint = found.adjoint
     if adjoint is not None:
         adjoint = adjoint.again(adjoint_parameters(func, adjoint_params)[0])
+    demand = found.form.demand
+    if demand is not None and demand != Demand.of(problem, adjoint, capture.slots):
+        return None
     field = NativeField(found.form, capture, found.layout)
     return problem, adjoint, NativePlan(found.recipe, problem, adjoint, field, times=memory)
 
