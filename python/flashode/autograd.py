@@ -271,7 +271,7 @@ def _at_event(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The field, the event function's derivative in the state, and its rate along the solution."""
     t, y = (x.detach().requires_grad_() for x in (t, y))
-    f = problem.field(t, y)
+    f = problem.field(t.clone(), y.clone())
     with torch.enable_grad():
         outputs = problem.event_outputs(t, y)
         least = outputs.min()

@@ -317,3 +317,26 @@ def test_norms_that_write() -> None:
         Rate(0.7, start()).pure, start(), T, options={"norm": lambda x: x.abs().max()}, **arguments
     )
     assert torch.equal(found, right)
+
+
+@pytest.mark.parametrize("name", ["pure", "one_buffer", "writes_on_the_state", "returns_the_state"])
+def test_gradients_of_event_times(name: str) -> None:
+    """On the way back the field is asked once more, before the event function is, at the same state."""
+
+    def found(name: str) -> tuple[Tensor, ...]:
+        a = torch.tensor(1.0, dtype=D, requires_grad=True)
+        y0 = start().requires_grad_()
+        t, solution = odeint_event(
+            getattr(Rate(a, start()), name),
+            y0,
+            0.0,
+            event_fn=lambda t, y: y[0] ** 3 - 0.125 + 0 * y[1],
+            method="dopri5",
+        )
+        before = solution.detach().clone()
+        gradients = torch.autograd.grad(t + solution[-1].sum(), (a, y0))
+        assert torch.equal(solution, before)
+        return gradients
+
+    for one, right in zip(found(name), found("pure"), strict=True):
+        torch.testing.assert_close(one, right, rtol=1e-12, atol=1e-12)

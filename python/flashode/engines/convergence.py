@@ -5,30 +5,37 @@ from __future__ import annotations
 import torch
 
 from flashode import notices
+from flashode.engines.derivatives import HIDDEN_DERIVATIVE, hides_derivative
 from flashode.errors import AdjointWarning, ConvergenceWarning
 from flashode.methods import Adams
 from flashode.problem import AdamsOptions, Adjoint, ImplicitOptions, Problem
 
 
-def warn_unconverged(problem: Problem, t: float) -> None:
+def warn_unconverged(problem: Problem, t: float, y: torch.Tensor) -> None:
     """Warn that the equations of a step were not solved and the solve goes on.
 
     Args:
         problem: What is being solved; its options are those of a method that iterates.
         t: Solver time at the start of the first such step.
+        y: State there, or another that derivatives may be asked at.
     """
     options = problem.options
     assert isinstance(options, AdamsOptions | ImplicitOptions)
-    steps = "Smaller steps"
+    steps = "smaller steps"
     if options.on_outputs:
         steps = (
-            "Without step_size each output interval is one step: smaller ones (options={'step_size': ...})"
+            "without step_size each output interval is one step: smaller ones (options={'step_size': ...})"
         )
-    tolerances = ", larger rtol and atol" if isinstance(problem.method, Adams) else ""
+    if isinstance(problem.method, Adams):
+        remedy = f"{steps}, larger rtol and atol or options={{'max_iters': ...}} may help"
+    elif hides_derivative(problem, t, y):
+        remedy = HIDDEN_DERIVATIVE
+    else:
+        remedy = f"{steps} or options={{'max_iters': ...}} may help"
     notices.warn(
         f"{problem.method.name}: the equations of a step were not solved in max_iters = {options.max_iters} "
         f"iterations, first at t = {problem.direction * t:.9g}; the solve goes on with what was reached and "
-        f"may be wrong. {steps}{tolerances} or options={{'max_iters': ...}} may help",
+        f"may be wrong: {remedy}",
         ConvergenceWarning,
     )
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from flashode.engines.derivatives import HIDDEN_DERIVATIVE
 from flashode.errors import MaxStepsExceeded, NonFiniteError, StepSizeUnderflow
 from flashode.problem import Problem
 from flashode.statistics import Statistics
@@ -98,6 +99,18 @@ def non_finite_gradient(
                 t=time,
             )
     return None
+
+
+def hidden_derivative(
+    problem: Problem, t: float, statistics: Statistics, states: torch.Tensor
+) -> NonFiniteError:
+    """An implicit step that diverged for want of a derivative; arguments as for :func:`non_finite`."""
+    time = problem.direction * t
+    message = (
+        f"the equations of the implicit step at t = {time:.9g} have no solution that could be found: "
+        f"{HIDDEN_DERIVATIVE}{_search(problem)}"
+    )
+    return NonFiniteError(message, origin="field", **_reached(problem, time, statistics, states))
 
 
 def undefined_event(

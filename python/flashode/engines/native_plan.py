@@ -12,8 +12,9 @@ from torch import Tensor
 from flashode.declined import Declined
 from flashode.engines import eager
 from flashode.engines.convergence import warn_lost, warn_unconverged
+from flashode.engines.derivatives import hides_derivative
 from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
-from flashode.engines.failure import max_steps, non_finite, undefined_event, underflow
+from flashode.engines.failure import hidden_derivative, max_steps, non_finite, undefined_event, underflow
 from flashode.engines.native_field import NativeField
 from flashode.engines.native_grid import Grid, adjoint_grids, memory_of, on_grid, time_gradients
 from flashode.engines.native_method import compiled_method
@@ -23,7 +24,7 @@ from flashode.engines.parameter_gradients import gradient_memory, reached_from, 
 from flashode.engines.plan import Forward, Gradients
 from flashode.memory import address, check_memory, check_saved, plain, readable
 from flashode.methods import Method
-from flashode.problem import AdaptiveOptions
+from flashode.problem import AdaptiveOptions, ImplicitOptions
 from flashode.state import State, components
 from flashode.statistics import Statistics
 
@@ -363,7 +364,8 @@ class NativePlan:
     def _count(self, outcome: Any, method: Method, options: Options) -> Statistics:
         self.field.capture.count(outcome.evaluations)
         if outcome.unconverged:
-            warn_unconverged(replace(self._problem, method=method, options=options), outcome.unconverged_t)
+            problem = replace(self._problem, method=method, options=options)
+            warn_unconverged(problem, outcome.unconverged_t, problem.y0)
         return Statistics(outcome.evaluations, outcome.accepted, outcome.rejected)
 
     def _failure(self, outcome: Any, statistics: Statistics, reached: Tensor, options: Options) -> Exception:
@@ -376,6 +378,8 @@ class NativePlan:
             return max_steps(problem, outcome.t, statistics, reached, limit)
         if outcome.status == status.nonfinite_event:
             return undefined_event(problem, outcome.t, statistics, reached)
+        if isinstance(options, ImplicitOptions) and hides_derivative(problem, outcome.t, problem.y0):
+            return hidden_derivative(problem, outcome.t, statistics, reached)
         culprit = self._layout.culprit(outcome.trajectory, outcome.row)
         origin = "state" if outcome.status == status.nonfinite_state else "field"
         return non_finite(problem, outcome.t, origin, culprit, statistics, reached)

@@ -49,7 +49,8 @@ def odeint(
     Args:
         func: Called with a 0-d ``t`` in the real dtype of ``y0`` and a state shaped as ``y0``; returns its
             derivative, of the same shape: adaptive methods refuse another; fixed-step ones broadcast it to a
-            tensor state, with a warning.
+            tensor state, with a warning. It may write on what it is given, and fill anew the tensor that it
+            returned before: neither reaches the solution, ``y0`` or ``t``.
         y0: Floating-point or complex tensor of any shape, or a tuple of such tensors.
         t: 1-D floating-point tensor of strictly increasing or decreasing times.
         rtol: Relative tolerance: a number, a tensor that broadcasts to the state, or, for a tuple state, one

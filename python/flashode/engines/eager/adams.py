@@ -124,7 +124,7 @@ class AdamsStepper:
             # Of values that are not finite the solve says more.
             if not self._warned and bool(torch.isfinite(dy.detach()).all()):
                 self._warned = True
-                warn_unconverged(problem, clock.t0)
+                warn_unconverged(problem, clock.t0, y0)
         return f1, dy
 
     @torch.no_grad()

@@ -8,7 +8,9 @@ from functools import lru_cache, partial
 
 import torch
 
+from flashode.engines import failure
 from flashode.engines.convergence import warn_unconverged
+from flashode.engines.derivatives import hides_derivative
 from flashode.engines.eager.jacobian import (
     Jacobians,
     is_transformed,
@@ -106,7 +108,13 @@ class ImplicitStepper(Stepper):
                 slopes = self._rates(step, group, inputs)
             k, moved, size = self._corrected(step, group, k, slopes, inputs, factors)
             stagnant = exact and before <= self._quadratic * size and moved > 0.5 * before
-            if moved <= _ROUNDINGS * self._eps * size or stagnant or not math.isfinite(moved):
+            if not math.isfinite(moved):
+                if hides_derivative(self.problem, step.clock.t0, step.y0):
+                    raise failure.hidden_derivative(
+                        self.problem, step.clock.t0, self.statistics, self.problem.y0[None]
+                    )
+                break
+            if moved <= _ROUNDINGS * self._eps * size or stagnant:
                 break
             renew, before = moved > _CONTRACTION * before, moved
         else:
@@ -133,7 +141,7 @@ class ImplicitStepper(Stepper):
     def _warn(self, step: _Step) -> None:
         if not self._warned:
             self._warned = True
-            warn_unconverged(self.problem, step.clock.t0)
+            warn_unconverged(self.problem, step.clock.t0, step.y0)
 
     def _again(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The field at a time and a state that it will be asked about once more."""

@@ -1,0 +1,49 @@
+"""Whether a field hides its derivative from the implicit methods that need it. Shared by the engines."""
+
+from __future__ import annotations
+
+import torch
+
+from flashode.engines.eager.jacobian import Jacobians, is_transformed, real
+from flashode.problem import Problem
+
+HIDDEN_DERIVATIVE = (
+    "what func returns changes with y, but autograd sees no derivative of it in y, which implicit methods "
+    "need: numpy, detach(), .data, .item() and no_grad hide it. Compute it from y by torch operations, or "
+    "take an explicit method"
+)
+# How far from a state a derivative is looked for, in its size and one.
+_AWAY = 0.01
+
+
+def hides_derivative(problem: Problem, t: float, y: torch.Tensor) -> bool:
+    """Whether rates change with the state while autograd sees no derivative of them in it.
+
+    To be asked where an implicit method failed: the field is evaluated three times. It is asked at some
+    distance from the state, where derivatives may vanish, as that of y**2 at zero does; of a field that gives
+    other values at each call nothing is said.
+
+    Args:
+        problem: What is being solved.
+        t: Solver time.
+        y: State there.
+    """
+    if is_transformed():
+        return False
+    with torch.inference_mode(False), torch.enable_grad():
+        time = torch.full((), t, dtype=problem.real_dtype, device=y.device)
+        scale = 1 + y.detach().abs()
+        y = (y.detach() + _AWAY * scale).requires_grad_()
+        near = y.detach() + torch.finfo(problem.real_dtype).eps ** 0.5 * scale
+        if problem.linearise is not None:
+            f, jacobian = problem.linearise(time, y.detach())
+        else:
+            f = problem.field(time.clone(), y.clone())
+            jacobian = Jacobians().of(f, y)
+    with torch.no_grad():
+        again, moved = (problem.field(time.clone(), x.clone()) for x in (y, near))
+        noise, change = (real(x) - real(f) for x in (again, moved))
+        if problem.coupled is not None:
+            noise, change = noise[problem.coupled], change[problem.coupled]
+        changes = torch.isfinite(change) & (change != 0) & (noise == 0)
+        return bool((changes & ~jacobian.any(dim=1)).any())
