@@ -11,12 +11,9 @@ from flashode.dispatch import kept
 from flashode.engines.convergence import warn_unconverged
 from flashode.engines.eager.step import (
     Clock,
-    Row,
     RungeKuttaStepper,
-    combine,
     just_after,
     just_before,
-    make_row,
 )
 from flashode.methods import TABLEAUX, Adams
 from flashode.methods.adams import LEAST_SLOPES, bashforth, moulton
@@ -29,22 +26,30 @@ class _Formulas:
     """Both formulas for one number of known slopes.
 
     Attributes:
-        explicit: Weights of the known slopes.
+        explicit: Weights of the known slopes, (1, slopes).
         new: The weight of the new slope in the implicit one.
         both: The weights of the known slopes in both formulas, (2, slopes).
     """
 
-    explicit: Row
+    explicit: torch.Tensor
     new: float
     both: torch.Tensor
 
 
 @kept
 def _formulas(slopes: int, dtype: torch.dtype, device: torch.device) -> _Formulas:
+    """The formulas for states of this dtype, in double precision at least.
+
+    Of eleven slopes the weights reach 133 and cancel to one: their own rounding to single precision would be
+    felt like a field that is wrong in the fifth digit.
+    """
     new, *known = map(float, moulton(slopes + 1))
-    explicit = make_row([float(weight) for weight in bashforth(slopes)], dtype, device)
-    implicit = make_row(known, dtype, device)
-    return _Formulas(explicit, new, torch.stack([explicit.vector, implicit.vector]))
+    rows = [[float(weight) for weight in bashforth(slopes)], known]
+    wide = torch.promote_types(dtype, torch.float64)
+    # A tensor made in inference mode could not be saved for a later backward.
+    with torch.inference_mode(False):
+        both = torch.tensor(rows, dtype=wide, device=device)
+        return _Formulas(both[:1], new, both)
 
 
 class AdamsStepper:
@@ -81,23 +86,30 @@ class AdamsStepper:
             return self._start.stages(clock, y0, f0, ends_inside=perturb, starts_inside=perturb)
         formulas = _formulas(len(self._slopes), y0.dtype, y0.device)
         if not self._implicit:
-            return [f0], combine(y0, self._slopes, formulas.explicit, clock)
+            (dy,) = self._increments(clock, y0, formulas.explicit)
+            return [f0], y0 + dy
         f1, dy = self._solve(clock, y0, formulas)
         return [f0, f1], y0 + dy
+
+    def _increments(self, clock: Clock, y0: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The step's size times the known slopes summed, for each row of weights."""
+        dt: float | torch.Tensor = clock.dt
+        if clock.stretch is not None:
+            dt = clock.moving_dt.to(weights.dtype)
+        known = torch.stack(tuple(self._slopes)).view(len(self._slopes), y0.numel()).to(weights.dtype)
+        return (weights * dt @ known).to(y0.dtype).view(len(weights), *y0.shape).unbind()
 
     def _solve(
         self, clock: Clock, y0: torch.Tensor, formulas: _Formulas
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The last slope at the end of the step, and the step's increment, by functional iteration."""
         options, problem = self._options, self.problem
-        dt: float | torch.Tensor = clock.dt
-        if clock.stretch is not None:
-            dt = clock.moving_dt.to(problem.real_dtype)
-        known = torch.stack(tuple(self._slopes)).view(len(self._slopes), y0.numel())
-        dy, delta = (formulas.both * dt @ known).view(2, *y0.shape).unbind()
+        dy, delta = self._increments(clock, y0, formulas.both)
         end = just_before(clock.t1, problem.real_dtype) if options.perturb else clock.t1
         t1 = self._start.time(end, clock.end)
-        gain = formulas.new * dt
+        gain: float | torch.Tensor = formulas.new * clock.dt
+        if clock.stretch is not None:
+            gain = formulas.new * clock.moving_dt.to(problem.real_dtype)
         for _ in range(options.max_iters):
             before = dy
             f1 = self._start.rate(t1, y0 + dy)
