@@ -12,6 +12,7 @@ from flashode.engines.eager import EagerPlan
 from flashode.engines.eager.adjoint import adjoint_norm
 from flashode.engines.failure import non_finite_gradient
 from flashode.engines.plan import Forward, Gradients, Plan
+from flashode.engines.unchanged import Unchanged
 from flashode.errors import SolverError
 from flashode.problem import DEFAULT_ATOL, Adjoint, Problem
 from flashode.uncompiled import uncompiled
@@ -45,16 +46,22 @@ def solve(problem: Problem, plan: Plan) -> Solved:
 def solve_with_adjoint(problem: Problem, adjoint: Adjoint, plan: Plan) -> Solved:
     """The same, tied into the graph by the continuous adjoint."""
     if _wants_gradients(problem.t, problem.y0, *plan.parameters):
+        unchanged = None
+        if problem.event is not None:
+            unchanged = Unchanged("odeint_adjoint", func=problem.func, event_fn=problem.event.function)
         states, times = _pair(
             problem,
             ContinuousAdjoint.apply(  # type: ignore[no-untyped-call]
                 plan, problem, adjoint, problem.t, problem.y0, *plan.parameters
             ),
         )
-        if times is None:
-            return states, None
+        if times is None or unchanged is None:
+            return states, times
+        unchanged.settle()
         start, event_t = times.to(states.device)
-        event_t, _ = EventTime.apply(problem, event_t, states[-1])  # type: ignore[no-untyped-call]
+        event_t, _ = EventTime.apply(  # type: ignore[no-untyped-call]
+            problem, unchanged, event_t, states[-1]
+        )
         return states, torch.stack([start, event_t])
     solved = plan.forward(record=False)
     return solved.states, solved.times
@@ -237,9 +244,10 @@ class EventTime(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, problem: Problem, t: torch.Tensor, y: torch.Tensor
+        ctx: Any, problem: Problem, unchanged: Unchanged, t: torch.Tensor, y: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.problem = problem
+        ctx.unchanged = unchanged
         ctx.save_for_backward(t, y)
         ctx.save_for_forward(t, y)
         return t.detach().clone(), y.detach().clone()
@@ -248,17 +256,20 @@ class EventTime(torch.autograd.Function):
     @uncompiled
     def backward(ctx: Any, grad_t: torch.Tensor, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
+        ctx.unchanged.require()
         f, c_y, rate = _at_event(ctx.problem, *saved)
         with torch.no_grad():
             through_time = (grad_t + _inner(grad_y, f)) / rate
             gradient = grad_y - through_time.to(c_y.dtype) * c_y
         if torch.is_grad_enabled():
-            return None, None, *_once("the time of an event", (gradient,), (grad_t, grad_y, *saved))
-        return None, None, gradient
+            return None, None, None, *_once("the time of an event", (gradient,), (grad_t, grad_y, *saved))
+        return None, None, None, gradient
 
     @staticmethod
     @uncompiled
-    def jvp(ctx: Any, _: None, tangent_t: None, tangent_y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def jvp(
+        ctx: Any, _: None, __: None, tangent_t: None, tangent_y: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         t, y = ctx.saved_tensors
         f, c_y, rate = _at_event(ctx.problem, t, y)
         later = -_inner(c_y, tangent_y) / rate

@@ -161,3 +161,37 @@ def test_what_is_to_be_looked_at_is_found_out_once(monkeypatch: pytest.MonkeyPat
             flashode.odeint_adjoint(lambda t, y, s=scale: -s * y, y0, T, adjoint_params=(field.w,))  # type: ignore[misc]
             counts.append(len(walks))
     assert counts == [2, 2, 2]
+
+
+EVENTS = {
+    "odeint_event": lambda f, y0: flashode.odeint_event(
+        f, y0, T[0], event_fn=lambda t, y: y[0, 0] - 0.5 * f.a, atol=1e-10
+    ),
+    "odeint_adjoint": lambda f, y0: flashode.odeint_adjoint(
+        f, y0, T, event_fn=lambda t, y: y[0, 0] - 0.5 * f.a, atol=1e-10
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("solve", EVENTS)
+def test_a_change_before_an_event_time_is_differentiated(solve: str, change: str, engine: str) -> None:
+    field = Decay()
+    y0 = torch.ones(3, 1, dtype=torch.float64, requires_grad=True)
+    event_t, _ = EVENTS[solve](field, y0)
+    CHANGES[change](field)
+    with pytest.raises(RuntimeError, match=r"is not what it was in the forward pass|by an inplace operation"):
+        event_t.backward()
+
+
+@pytest.mark.parametrize("change", HARMLESS)
+@pytest.mark.parametrize("solve", EVENTS)
+def test_what_is_harmless_to_an_event_time(solve: str, change: str, engine: str) -> None:
+    field = Decay()
+    y0 = torch.ones(3, 1, dtype=torch.float64, requires_grad=True)
+    event_t, _ = EVENTS[solve](field, y0)
+    HARMLESS[change](field)
+    event_t.backward()
+    assert y0.grad is not None
+    right = torch.tensor([[1.0], [0.0], [0.0]], dtype=torch.float64)
+    torch.testing.assert_close(y0.grad, right, rtol=1e-6, atol=1e-6)

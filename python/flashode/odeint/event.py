@@ -9,6 +9,7 @@ import torch
 from torch.autograd import forward_ad
 
 from flashode.autograd import EventTime
+from flashode.engines.unchanged import Unchanged
 from flashode.odeint.solve import odeint
 from flashode.odeint.transformed import refuse_mapping, refuse_transforms
 from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, as_bool, as_time, make_problem
@@ -68,7 +69,9 @@ def odeint_event(
         )
     refuse_mapping(y0=y0, t0=t0)
     t = _times(t0, y0, as_bool("reverse_time", reverse_time))
+    unchanged = Unchanged("odeint_event", func=func, event_fn=event_fn)
     event_t, solution = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
+    unchanged.settle()
     parts = components(solution)
     last = torch.cat([part[-1].reshape(-1) for part in parts]) if len(parts) > 1 else parts[0][-1]
     if not (torch.is_grad_enabled() and last.requires_grad) and forward_ad._current_level < 0:
@@ -81,7 +84,7 @@ def odeint_event(
         func, y0, t, rtol=DEFAULT_RTOL, atol=DEFAULT_ATOL, method=None, options=None, event_fn=event_fn
     )
     solver_t, last = EventTime.apply(  # type: ignore[no-untyped-call]
-        problem, problem.direction * event_t, last.reshape(problem.y0.shape)
+        problem, unchanged, problem.direction * event_t, last.reshape(problem.y0.shape)
     )
     lasts = components(problem.unflatten(last))
     moved = tuple(torch.cat([part[:-1], end[None]]) for part, end in zip(parts, lasts, strict=True))

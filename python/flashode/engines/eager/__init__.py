@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -13,12 +12,10 @@ from flashode.engines.eager.adjoint import solve_adjoint
 from flashode.engines.eager.fixed import solve_fixed
 from flashode.engines.eager.scipy_solver import solve_scipy
 from flashode.engines.plan import Forward, Gradients
+from flashode.engines.unchanged import Unchanged
 from flashode.methods import SciPy
 from flashode.problem import Adjoint, Problem
 from flashode.statistics import Statistics
-
-if TYPE_CHECKING:
-    from flashode.capture import Steadiness
 
 
 def integrate(problem: Problem) -> Forward:
@@ -65,13 +62,15 @@ class EagerPlan:
 
         Without an adjoint there is none, since autograd reverses ``differentiable``.
         """
-        record = record and self.adjoint is not None
-        steady = _steadiness(self.problem) if record else None
+        unchanged = None
+        if record and self.adjoint is not None:
+            instead = ", or use odeint, which keeps what it needs"
+            unchanged = Unchanged("odeint_adjoint", instead, func=self.problem.func)
         with torch.no_grad():
             solved = integrate(self.problem)
-        if steady is not None:
-            steady.settle()
-            solved.record = steady
+        if unchanged is not None:
+            unchanged.settle()
+            solved.record = unchanged
         self.statistics = solved.statistics
         return solved
 
@@ -96,12 +95,8 @@ class EagerPlan:
         """
         if self.adjoint is None:
             raise TypeError("continuous_vjp needs a plan made with an adjoint")
-        change = None if record is None else cast("Steadiness", record).change()
-        if change is not None:
-            raise RuntimeError(
-                "func is not what it was in the forward pass of odeint_adjoint, whose backward pass calls it "
-                f"again: {change}; change it after backward(), or use odeint, which keeps what it needs"
-            )
+        if isinstance(record, Unchanged):
+            record.require()
         return solve_adjoint(self.problem, self.adjoint, states, grad_states, integrate, times)
 
     def differentiable(
@@ -111,12 +106,6 @@ class EagerPlan:
         solved = integrate(replace(self.problem, t=t, y0=y0))
         self.statistics = solved.statistics
         return solved.states, solved.times
-
-
-def _steadiness(problem: Problem) -> Steadiness | None:
-    from flashode.capture import steadiness
-
-    return steadiness(problem.func)
 
 
 class EagerEngine:
