@@ -56,7 +56,7 @@ def standard_types() -> list[type]:
     waiting = list(found.values())
     for kind in waiting:
         for below in type.__subclasses__(kind):
-            if id(below) not in found and below.__module__.partition(".")[0] in sys.stdlib_module_names:
+            if id(below) not in found and str(below.__module__).partition(".")[0] in sys.stdlib_module_names:
                 found[id(below)] = below
                 waiting.append(below)
     return list(found.values())

@@ -95,6 +95,8 @@ def _agree(found: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float
         )
 
 
+# Some fields of the catalogue are unstable in reverse; engines agree in what that makes of the gradients.
+@pytest.mark.filterwarnings("ignore::flashode.AdjointWarning")
 @cases()
 def test_forward_and_both_gradients(case: Case) -> None:
     for solve, method in (

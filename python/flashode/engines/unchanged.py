@@ -40,6 +40,6 @@ class Unchanged:
             change = None if steady is None else steady.change()
             if change is not None:
                 raise RuntimeError(
-                    f"{name} is not what it was in the forward pass of {self._caller}, whose backward pass calls "
-                    f"it again: {change}; change it after backward(){self._remedy}"
+                    f"{name} is not what it was in the forward pass of {self._caller}, which calls it again "
+                    f"in the backward pass: {change}; change it after backward(){self._remedy}"
                 )
