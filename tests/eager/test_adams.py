@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -131,3 +132,33 @@ def test_weights_in_single_precision(order: int, size: float, method: str) -> No
     theirs = _single_precision_error(torchdiffeq, method, order, size)
     # One rounding of the state is the difference that chance makes.
     assert ours <= theirs + 2.5e-7
+
+
+def _growth(t: Tensor, y: Tensor) -> Tensor:
+    return y * (1 + 0.3 * torch.cos(3 * t))
+
+
+def _forced(t: Tensor, y: Tensor) -> Tensor:
+    return torch.cos(5 * t) - 0.5 * y
+
+
+@pytest.mark.filterwarnings("ignore::flashode.ConvergenceWarning")
+@pytest.mark.parametrize("field", [_pendulum, _growth, _forced])
+@pytest.mark.parametrize("order", [4, 8, 12])
+@pytest.mark.parametrize("method", METHODS)
+def test_rounding_does_not_pile_up(
+    method: str, order: int, field: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    """What one step's rounding takes off the next adds: of 250 steps the last rounding is left."""
+    start, end, double = (
+        flashode.odeint(
+            field,
+            torch.tensor([1.0, 0.3], dtype=dtype),
+            torch.tensor([0.0, 0.625], dtype=dtype),
+            method=method,
+            options={"step_size": 0.0025, "max_order": order},
+        )[i]
+        for dtype, i in ((torch.float32, 0), (torch.float32, 1), (torch.float64, 1))
+    )
+    assert start.dtype == end.dtype == torch.float32
+    assert (end - double).abs().max() < torch.finfo(torch.float32).eps * double.abs().max()

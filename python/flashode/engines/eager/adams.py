@@ -70,6 +70,7 @@ class AdamsStepper:
         self._options = problem.options
         self._start = RungeKuttaStepper(replace(problem, method=TABLEAUX["rk4"]), statistics)
         self._slopes: deque[torch.Tensor] = deque(maxlen=problem.options.max_order - 1)
+        self._remainder: torch.Tensor | None = None
         self._warned = quiet
 
     def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
@@ -87,17 +88,28 @@ class AdamsStepper:
         formulas = _formulas(len(self._slopes), y0.dtype, y0.device)
         if not self._implicit:
             (dy,) = self._increments(clock, y0, formulas.explicit)
-            return [f0], y0 + dy
+            return [f0], self._add(y0, dy)
         f1, dy = self._solve(clock, y0, formulas)
-        return [f0, f1], y0 + dy
+        return [f0, f1], self._add(y0, dy)
+
+    def _add(self, y0: torch.Tensor, dy: torch.Tensor) -> torch.Tensor:
+        """The solution, rounded to the state's dtype; what that takes off is added in the next step.
+
+        Without it the rounding of the solution, as large as that of the slopes, is amplified with theirs.
+        """
+        wide = y0 + dy if self._remainder is None else y0 + (dy + self._remainder)
+        y1 = wide.to(y0.dtype)
+        if wide.dtype != y1.dtype:
+            self._remainder = (wide - y1).detach()
+        return y1
 
     def _increments(self, clock: Clock, y0: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The step's size times the known slopes summed, for each row of weights."""
+        """The step's size times the known slopes summed, for each row of weights and in their precision."""
         dt: float | torch.Tensor = clock.dt
         if clock.stretch is not None:
             dt = clock.moving_dt.to(weights.dtype)
         known = torch.stack(tuple(self._slopes)).view(len(self._slopes), y0.numel()).to(weights.dtype)
-        return (weights * dt @ known).to(y0.dtype).view(len(weights), *y0.shape).unbind()
+        return (weights * dt @ known).view(len(weights), *y0.shape).unbind()
 
     def _solve(
         self, clock: Clock, y0: torch.Tensor, formulas: _Formulas
@@ -112,7 +124,7 @@ class AdamsStepper:
             gain = formulas.new * clock.moving_dt.to(problem.real_dtype)
         for _ in range(options.max_iters):
             before = dy
-            f1 = self._start.rate(t1.clone(), y0 + dy)
+            f1 = self._start.rate(t1.clone(), (y0 + dy).to(y0.dtype))
             if isinstance(gain, torch.Tensor):
                 dy = delta + gain * f1
             else:
