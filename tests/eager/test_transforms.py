@@ -22,7 +22,10 @@ def without_warnings() -> Iterator[None]:
         warnings.simplefilter("ignore", FallbackWarning)
         # Of torch's own first use of forward derivatives.
         warnings.filterwarnings("ignore", ".*torch.jit.script.*deprecated", DeprecationWarning)
+        # Else torch says each thing once in a process, and only in the first of the tests would it be seen.
+        torch.set_warn_always(True)
         yield
+        torch.set_warn_always(False)
 
 
 def field(t: Tensor, y: Tensor) -> Tensor:

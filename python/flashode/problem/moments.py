@@ -32,7 +32,7 @@ def as_floats(times: torch.Tensor) -> list[float]:
     """The numbers in a 1-D tensor."""
     if torch._C._functorch.is_functorch_wrapped_tensor(times):
         # What a transform wraps has no memory that can be read at once.
-        return [float(time) for time in times.unbind()]
+        return [float(time) for time in times.detach().unbind()]
     numbers: list[float] = times.tolist()
     return numbers
 
