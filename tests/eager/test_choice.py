@@ -254,7 +254,7 @@ def test_eager_plan_keeps_the_protocol() -> None:
     with pytest.raises(TypeError, match="reversed by autograd"):
         plan.discrete_vjp(None, (), cotangent)
     with pytest.raises(TypeError, match="adjoint"):
-        plan.continuous_vjp(plain.states, cotangent)
+        plan.continuous_vjp(None, (), plain.states, cotangent)
 
 
 def test_warnings_point_at_the_caller_through_every_face() -> None:

@@ -40,8 +40,11 @@ def hides_derivative(problem: Problem, t: float, y: torch.Tensor) -> bool:
         else:
             f = problem.field(time.clone(), y.clone())
             jacobian = Jacobians().of(f, y)
+        # In the same mode, for the field may differentiate itself.
+        again, moved = (
+            problem.field(time.clone(), x.detach().requires_grad_().clone()).detach() for x in (y, near)
+        )
     with torch.no_grad():
-        again, moved = (problem.field(time.clone(), x.clone()) for x in (y, near))
         noise, change = (real(x) - real(f) for x in (again, moved))
         if problem.coupled is not None:
             noise, change = noise[problem.coupled], change[problem.coupled]
