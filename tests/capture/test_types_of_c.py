@@ -26,6 +26,7 @@ import types
 import warnings
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,7 +127,8 @@ def objects_of_c() -> Iterator[Any]:
                     break
 
 
-def test_what_is_read_of_objects_of_c_is_refused() -> None:
+def test_what_is_read_of_objects_of_c_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # some make files
     taken = []
     seen = 0
     for held in objects_of_c():
