@@ -225,16 +225,16 @@ def _compare(
     def program(t: Tensor, y: State) -> State:
         return evaluated(lowered, t, y, tensors)
 
-    def told(point: Point) -> bool:
-        return effects.undone(lambda: verify(func, program, *point, tensors))
+    def told(point: Point, away: bool) -> bool:
+        return effects.undone(lambda: verify(func, program, *point, tensors, away))
 
     for point in points:
-        told(point)
+        told(point, away=False)
     enough = 0
     for point in candidates:
         # Outside of where it is defined it may raise.
         with suppress(Failed):
-            enough += told(point)
+            enough += told(point, away=True)
         if enough == ENOUGH:
             break
 
