@@ -170,27 +170,35 @@ def _found(entries: list[Entry], call: _Call) -> Capture | Declined | None:
 
 
 def _made(entries: list[Entry], call: _Call) -> Capture | Declined:
-    func, key = call.func, call.key
-    with torch.inference_mode(False):
+    # What a first call loads and initialises, such as torch's compiler, may change what it depends on.
+    for _ in range(2):
         try:
-            watched = watch(func)
-            entry = unsteady(func, key, watched, entries)
-            if entry is None:
-                entry = make(
-                    func, watched, _plain(call.t), _plain_state(call.y0), call.end, call.verify != "never"
-                )
-                entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
-                entry.origin, entry.skeleton = origin(func), watched.code.skeleton
-                entry.numbers = watched.numbers
-                entry.places = frozenset(place for (_, place), _ in watched.numbers)
-                entry.names = watched.tensor_names
+            entry = _entry(entries, call)
         except Refusal as refusal:
             # Not kept: where something cannot be watched, or other numbers might do, nothing would tell that
             # the reason is gone.
             return Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
-    _cache.use(entries, entry)
-    bound = entry.check(func)
-    return Declined("what it depends on changes by itself") if bound is None else _bound(entry, bound, call)
+        bound = entry.check(call.func)
+        if bound is not None:
+            _cache.use(entries, entry)
+            return _bound(entry, bound, call)
+    return Declined("what it depends on changes by itself")
+
+
+def _entry(entries: list[Entry], call: _Call) -> Entry:
+    func, key = call.func, call.key
+    with torch.inference_mode(False):
+        watched = watch(func)
+        entry = unsteady(func, key, watched, entries)
+        if entry is None:
+            compare = call.verify != "never"
+            entry = make(func, watched, _plain(call.t), _plain_state(call.y0), call.end, compare)
+            entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
+            entry.origin, entry.skeleton = origin(func), watched.code.skeleton
+            entry.numbers = watched.numbers
+            entry.places = frozenset(place for (_, place), _ in watched.numbers)
+            entry.names = watched.tensor_names
+    return entry
 
 
 def _doubtful(entries: list[Entry], func: Field) -> bool:

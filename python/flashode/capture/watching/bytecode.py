@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,24 @@ from flashode.declined import Place
 CATCHES = "except"
 # The first stands among the names for a comparison that may tell which object it is.
 IDENTITY = frozenset(["is", "id"])
+_NAME = re.compile(r"[^\W\d]\w*")
+_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*$")
+# What an operator calls.
+_OPERATORS = {
+    "+": "add",
+    "-": "sub",
+    "*": "mul",
+    "/": "truediv",
+    "//": "floordiv",
+    "%": "mod",
+    "**": "pow",
+    "@": "matmul",
+    "&": "and",
+    "|": "or",
+    "^": "xor",
+    "<<": "lshift",
+    ">>": "rshift",
+}
 _COMPARISONS = ("IS_OP", "CONTAINS_OP", "COMPARE_OP")
 _BY_IDENTITY = ("", "==", "!=", "bool(==)", "bool(!=)")
 
@@ -29,6 +48,7 @@ class CodeNames:
         imports: modules that it imports when it runs.
         assigned_globals: globals that it assigns or deletes.
         handed: globals that it uses otherwise than by calling them at once.
+        strings: names among its constants, by which it may ask for attributes.
     """
 
     globals: tuple[tuple[str, tuple[str, ...]], ...]
@@ -36,6 +56,7 @@ class CodeNames:
     imports: frozenset[str]
     assigned_globals: frozenset[str]
     handed: frozenset[str]
+    strings: frozenset[str]
 
 
 @lru_cache(maxsize=1024)
@@ -50,16 +71,19 @@ def read(code: types.CodeType) -> CodeNames:
         listed = instructions(part)
         names.update(_read_names(part, listed))
         for position, instruction in enumerate(listed):
+            if instruction.opname == "BINARY_OP" and instruction.argrepr.rstrip("=") in _OPERATORS:
+                operator = _OPERATORS[instruction.argrepr.rstrip("=")]
+                names.update(f"__{kind}{operator}__" for kind in ("", "r", "i"))
             if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 loaded.add((instruction.argval, _chain(listed[position + 1 :])))
                 if "NULL" not in instruction.argrepr:
                     handed.add(instruction.argval)
             elif instruction.opname == "IMPORT_NAME":
-                imports.add(instruction.argval)
+                imports.add("." * _level(listed, position) + instruction.argval)
             elif instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
                 assigned.add(instruction.argval)
             elif instruction.opname.startswith("FORMAT_") or instruction.argrepr in ("%", "%="):
-                names.add("format")
+                names.add("str")
             elif instruction.opname == "PUSH_EXC_INFO":
                 names.add(CATCHES)
             elif instruction.opname in _COMPARISONS and instruction.argrepr in _BY_IDENTITY:
@@ -75,7 +99,23 @@ def read(code: types.CodeType) -> CodeNames:
         frozenset(imports),
         frozenset(assigned),
         frozenset(handed),
+        frozenset(name for part in nested(code) for name in names_in(part.co_consts)),
     )
+
+
+def names_in(constant: object) -> Iterator[str]:
+    """The names that a constant may stand for: those of a path, and those that a format has in braces."""
+    if isinstance(constant, (tuple, frozenset)):
+        for item in constant:
+            yield from names_in(item)
+    elif isinstance(constant, str) and (_PATH.match(constant) or "{" in constant):
+        yield from _NAME.findall(constant)
+
+
+def _level(listed: list[dis.Instruction], position: int) -> int:
+    """How many packages above the code's own an import starts."""
+    level = listed[position - 2].argval if position >= 2 else 0
+    return level if isinstance(level, int) else 0
 
 
 def line_of(code: types.CodeType, name: str) -> Place | None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import functools
-import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from flashode.capture.refusal import Refusal
+from flashode.capture.watching import functions, namespaces
 from flashode.capture.watching.relevance import (
     CLASS_QUERIES,
     CONSTRUCTORS,
     class_attribute_matters,
     inherits_trusted,
 )
-from flashode.capture.watching.trust import homemade, trusted_class
+from flashode.capture.watching.trust import trusted_class
 from flashode.capture.watching.watched import Container
+
+# What is inside of those kinds that hold functions. What a cached property has cached is among the attributes
+# of the object.
+_PARTS: dict[type, tuple[str, ...]] = {
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    property: ("fget", "fset"),
+    functools.cached_property: ("func", "attrname"),
+}
 
 if TYPE_CHECKING:
     from flashode.capture.watching.guards import Walk
@@ -29,19 +36,7 @@ def class_of(walk: Walk, variable: str, kind: type, label: str) -> None:
         class_(walk, f"type({variable})", kind, label)
         return
     walk.code.identical(f"type({variable})", kind)
-    _forward(walk, kind)
-
-
-def _forward(walk: Walk, kind: type) -> None:
-    """Watches what a class of torch's does when called, once for all objects: it may have been replaced."""
-    if not issubclass(kind, nn.Module) or (kind, "forward") in walk.known:
-        return
-    walk.known.add((kind, "forward"))
-    expression = f"{walk.code.constant(kind)}.forward"
-    if isinstance(kind.forward, types.FunctionType) and homemade(kind.forward):
-        walk.value(expression, kind.forward, f"{kind.__qualname__}.forward")
-    else:
-        walk.code.identical(expression, kind.forward)
+    namespaces.trusted_bases(walk, kind)
 
 
 def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = False) -> None:
@@ -71,17 +66,29 @@ def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = Fal
     walk.found.containers.append(Container(kind.__qualname__, kind, walk.code.owner))
     # Trusted code reads attributes that the user's code does not name.
     everything = walk.everything or inherits_trusted(kind)
+    functions.described(walk, variable, kind, label)
+    namespaces.trusted_bases(walk, kind)
+    _bases(walk, variable, kind)
     for position, base in enumerate(kind.__mro__):
         if trusted_class(base):
-            if base is not nn.Module:
-                _forward(walk, base)
             continue
         own = walk.code.variable(_space(variable, position))
-        walk.code.length(own, len(base.__dict__))
+        walk.code.keys(own, base.__dict__)
         for name, attribute in list(base.__dict__.items()):
             if class_attribute_matters(name, attribute, walk.names, everything):
-                _descriptor(walk, f"{own}[{name!r}]", attribute, f"{base.__qualname__}.{name}")
+                descriptor(walk, f"{own}[{name!r}]", attribute, f"{base.__qualname__}.{name}")
     _constructors(walk, variable, kind, made or not walk.names.isdisjoint(CLASS_QUERIES))
+
+
+def _bases(walk: Walk, variable: str, kind: type) -> None:
+    """Adds the check that a class inherits from what it did: bases can be assigned."""
+    inherited = kind.__mro__[1:]
+    if all(map(trusted_class, inherited)):
+        walk.code.holds(f"{variable}.__mro__[1:] == {walk.code.constant(inherited)}")
+        return
+    # Weakly, as above.
+    made, bases = walk.code.constant(weakref.ref), walk.code.constant(list(map(weakref.ref, inherited)))
+    walk.code.holds(f"[*map({made}, {variable}.__mro__[1:])] == {bases}")
 
 
 def _space(variable: str, position: int) -> str:
@@ -96,19 +103,16 @@ def _constructors(walk: Walk, variable: str, kind: type, made: bool) -> None:
         for name in CONSTRUCTORS & base.__dict__.keys():
             if not trusted_class(base):
                 inside = f"{_space(variable, position)}[{name!r}]"
-                _descriptor(walk, inside, base.__dict__[name], f"{base.__qualname__}.{name}")
+                descriptor(walk, inside, base.__dict__[name], f"{base.__qualname__}.{name}")
 
 
-def _descriptor(walk: Walk, expression: str, attribute: Any, label: str) -> None:
-    if isinstance(attribute, (staticmethod, classmethod)):
-        walk.value(f"{expression}.__func__", attribute.__func__, label)
-    elif isinstance(attribute, property):
-        for part in ("fget", "fset"):
-            walk.value(f"{expression}.{part}", getattr(attribute, part), label)
-    elif type(attribute) is functools.cached_property:
-        # What it has cached is among the attributes of the object.
-        walk.code.identical(f"type({expression})", functools.cached_property)
-        walk.value(f"{expression}.func", attribute.func, label)
-        walk.value(f"{expression}.attrname", attribute.attrname, label)
-    else:
+def descriptor(walk: Walk, expression: str, attribute: Any, label: str) -> None:
+    """Adds the checks for what a class holds, which is bound when it is taken from an object."""
+    kind = type(attribute)
+    parts = _PARTS.get(kind)
+    if parts is None:
         walk.value(expression, attribute, label)
+        return
+    walk.code.identical(f"type({expression})", kind)
+    for part in parts:
+        walk.value(f"{expression}.{part}", getattr(attribute, part), label)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -26,6 +27,10 @@ _backward_hooks = nn.modules.module._global_backward_hooks
 _backward_pre_hooks = nn.modules.module._global_backward_pre_hooks
 _modes = torch._C._len_torch_function_stack
 _dispatch_modes = torch._C._len_torch_dispatch_stack
+# All that Python code has registered: ``namespace/operator/dispatch key``.
+_implementations: set[str] = torch.library._impls
+# What torch itself brings.
+_SHIPPED = ("Meta", "MPS", "CUDA")
 _saving: Any = torch._C._autograd
 
 
@@ -52,6 +57,9 @@ def obstacle(states: Sequence[Tensor]) -> Reason | None:
         return Reason("forward-mode differentiation is active", _OUTSIDE)
     if _forward_hooks or _forward_pre_hooks or _backward_hooks or _backward_pre_hooks:
         return Reason("global module hooks are set", "remove them (handle.remove())")
+    if _reimplemented(len(_implementations)):
+        what = "operators of torch's were implemented anew in Python (torch.library)"
+        return Reason(what, "remove those implementations, or solve in the eager engine")
     return _mode_obstacle(y0) if torch._C._len_torch_function_stack() else None
 
 
@@ -65,12 +73,24 @@ def undisturbed(default_dtype: torch.dtype) -> bool:
         _default_dtype() is not default_dtype
         or _modes()
         or _dispatch_modes()
+        or _reimplemented(len(_implementations))
         or forward_ad._current_level >= 0
         or _forward_hooks
         or _forward_pre_hooks
         or _backward_hooks
         or _backward_pre_hooks
     )
+
+
+@lru_cache(maxsize=16)
+def _reimplemented(count: int) -> bool:
+    """Whether an operator of torch's was given another implementation in Python.
+
+    Args:
+        count: of all implementations in Python, for which the answer is kept.
+    """
+    keys = (key.split("/") for key in _implementations)
+    return any(key[0] == "aten" and key[-1] not in _SHIPPED for key in keys)
 
 
 @contextmanager

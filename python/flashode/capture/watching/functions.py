@@ -10,16 +10,15 @@ import torch
 
 from flashode.capture.calling.printing import watchable
 from flashode.capture.refusal import PLAIN
-from flashode.capture.watching import classes
+from flashode.capture.watching import classes, namespaces
 from flashode.capture.watching.bytecode import CATCHES, CodeNames, read
 from flashode.capture.watching.counting import only_counts
-from flashode.capture.watching.relevance import code_obstacle
+from flashode.capture.watching.relevance import DESCRIPTIONS, code_obstacle
 from flashode.capture.watching.trust import (
     FORBIDDEN_BUILTINS,
-    forbidden,
-    homemade,
     innermost,
     opaque,
+    trusted_class,
     trusted_function,
 )
 from flashode.capture.watching.watched import Container
@@ -28,7 +27,7 @@ from flashode.declined import Reason
 if TYPE_CHECKING:
     from flashode.capture.watching.guards import Walk
 
-
+_CONTEXT = torch.utils._contextlib._DecoratorContextManager
 _DRAWN = "draw the numbers once, before the solve, and let func read the tensor"
 # Modules whose functions give something else at each call.
 _CHANGING = {
@@ -49,8 +48,10 @@ def function(walk: Walk, expression: str, value: types.FunctionType, label: str)
     variable = walk.seen(expression, value)
     if variable is None:
         return
+    walk.code.identical(f"type({variable})", types.FunctionType)
     walk.code.simple(f"{variable}.__code__", value.__code__)
     names = _noted(walk, value.__code__, label)
+    described(walk, variable, value, label)
     for attribute in ("__defaults__", "__kwdefaults__"):
         with walk.code.owned_by((variable, attribute)):
             walk.value(f"{variable}.{attribute}", getattr(value, attribute), f"a default of {label}")
@@ -58,16 +59,31 @@ def function(walk: Walk, expression: str, value: types.FunctionType, label: str)
     for position, (name, cell) in enumerate(zip(value.__code__.co_freevars, cells, strict=True)):
         inside, inner = f"{variable}.__closure__[{position}]", f"{name!r}, closed over by {label},"
         _cell(walk, inside, cell, name, inner)
+    _own_attributes(walk, variable, value, label)
+    _globals(walk, variable, value, names)
+
+
+def described(walk: Walk, variable: str, value: Any, label: str) -> None:
+    """Adds the checks for what code asks a function or a class about itself."""
+    for name in sorted(walk.names.intersection(DESCRIPTIONS)):
+        with walk.code.owned_by((variable, name)):
+            walk.value(f"{variable}.{name}", getattr(value, name), f"{label}.{name}")
+
+
+def _own_attributes(walk: Walk, variable: str, value: Any, label: str) -> None:
+    """Adds the checks for the attributes that a function or a partial was given."""
     if value.__dict__:
         own = walk.dictionary(f"{variable}.__dict__", value.__dict__, label)
         skipped = () if walk.everything or "__wrapped__" in walk.names else ("__wrapped__",)
         walk.attributes(own, value.__dict__, label, skipped, None if walk.everything else walk.names)
-    _globals(walk, variable, value, names)
+    elif walk.everything or CATCHES in walk.names:
+        walk.code.length(f"{variable}.__dict__", 0)
 
 
 def method(walk: Walk, expression: str, value: types.MethodType, label: str) -> None:
     """Adds the checks for a bound method."""
     variable = walk.code.variable(expression)
+    walk.code.identical(f"type({variable})", types.MethodType)
     walk.value(f"{variable}.__self__", value.__self__, f"{label}.__self__")
     walk.value(f"{variable}.__func__", value.__func__, label)
 
@@ -80,23 +96,37 @@ def partial_function(walk: Walk, expression: str, value: partial[Any], label: st
     for attribute in ("args", "keywords"):
         with walk.code.owned_by((variable, attribute)):
             walk.value(f"{variable}.{attribute}", getattr(value, attribute), f"an argument of {label}")
+    _own_attributes(walk, variable, value, label)
 
 
 def _trusted_wrapper(walk: Walk, expression: str, value: types.FunctionType, label: str) -> None:
     variable = walk.seen(expression, value)
     if variable is None:
         return
+    walk.code.identical(f"type({variable})", types.FunctionType)
     walk.code.simple(f"{variable}.__code__", value.__code__)
+    described(walk, variable, value, label)
+    _own_attributes(walk, variable, value, label)
     for position, (name, cell) in enumerate(
         zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
     ):
         inside = f"{variable}.__closure__[{position}]"
-        owner = getattr(cell.cell_contents, "__self__", None)
-        if isinstance(owner, torch.utils._contextlib._DecoratorContextManager):
+        content = cell.cell_contents
+        owner = content.__self__ if type(content) is types.MethodType else None
+        if isinstance(owner, _CONTEXT) and trusted_class(type(owner)):
             # The grad mode or the like that decorates a user's function.
-            walk.code.identical(f"type({inside}.cell_contents.__self__)", type(owner))
+            _context(walk, f"{inside}.cell_contents", content, owner, label)
         else:
             _cell(walk, inside, cell, name, label)
+
+
+def _context(walk: Walk, expression: str, makes: types.MethodType, owner: Any, label: str) -> None:
+    walk.code.identical(f"{expression}.__func__", makes.__func__)
+    context = walk.code.variable(f"{expression}.__self__")
+    walk.code.identical(f"type({context})", type(owner))
+    own = walk.dictionary(f"{context}.__dict__", owner.__dict__, label, ordered=True)
+    # The last is where it puts the mode that it found.
+    walk.attributes(own, owner.__dict__, label, ("prev",), None)
 
 
 def _noted(walk: Walk, code: types.CodeType, label: str) -> CodeNames:
@@ -106,6 +136,8 @@ def _noted(walk: Walk, code: types.CodeType, label: str) -> CodeNames:
     obstacle = code_obstacle(names, names.assigned_globals - counted)
     if obstacle is not None:
         walk.note(Reason(f"{label} {obstacle.what}", obstacle.remedy), obstacle.name)
+    for module in sorted(names.imports):
+        namespaces.imported(walk, module)
     return names
 
 
@@ -149,6 +181,7 @@ def _globals(walk: Walk, variable: str, value: types.FunctionType, names: CodeNa
         label = f"the global {name!r}"
         if name not in space:
             walk.code.absent(dictionary, name)
+            namespaces.builtin(walk, variable, value, name)
             if name in FORBIDDEN_BUILTINS:
                 _forbidden(walk, name, handed=name in names.handed)
         elif issubclass(type(space[name]), types.ModuleType):
@@ -161,14 +194,8 @@ def _globals(walk: Walk, variable: str, value: types.FunctionType, names: CodeNa
 def _forbidden(walk: Walk, name: str, handed: bool) -> None:
     # Printing can be seen when it happens, unless something else calls it, or code goes on after that.
     if name != "print" or handed or CATCHES in walk.names or not watchable():
-        walk.note(_called(name), name)
+        walk.note(namespaces.called(name), name)
     walk.found.prints = True
-
-
-def _called(name: str) -> Reason:
-    """What is to be said of a builtin function that may do anything."""
-    printing = "print after the solve"
-    return Reason(f"it calls {name}()", printing if name == "print" else "leave the call out of func")
 
 
 def _through_module(
@@ -183,7 +210,9 @@ def _through_module(
             return
         walk.code.identical(expression, module)
         if depth < len(chain):
-            _taken(walk, inside, chain[depth])
+            namespaces.taken(walk, inside, chain[depth])
+        else:
+            namespaces.module(walk, inside)
         return
     if module.__name__ in _CHANGING:
         walk.note(Reason(f"{label} changes by itself", _CHANGING[module.__name__]), label)
@@ -197,18 +226,3 @@ def _through_module(
         _through_module(walk, inner, taken, chain[1:], label)
     else:
         walk.value(inner, taken, label)
-
-
-def _taken(walk: Walk, module: types.ModuleType, name: str) -> None:
-    """What is taken from a trusted module is watched as well: it may have been replaced."""
-    if name not in module.__dict__ or (module, name) in walk.known:
-        return
-    walk.known.add((module, name))
-    expression, value = f"{walk.code.constant(module)}.{name}", module.__dict__[name]
-    if forbidden(value):
-        walk.note(_called(name), name)
-    elif homemade(value):
-        walk.value(expression, value, f"{module.__name__}.{name}")
-    else:
-        walk.code.identical(expression, value)
-        walk.note_taking(value)

@@ -6,9 +6,11 @@ A list of check objects would pay a call for each fact. Generated code pays a fe
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +27,7 @@ Check = Callable[..., "Bound | None"]
 Owner = tuple[str, Any]
 
 _HEAD = "def check(root, alike=None, state=None):\n    try:\n"
+_BITS = struct.Struct("d")
 # Whatever an object does that is looked at.
 _TAIL = "\n    except Exception:\n        return None\n"
 
@@ -188,11 +191,21 @@ class GuardCode:
 
 def differs(value: Any, expected: Any) -> bool:
     """Whether immutable values differ in type or content."""
-    if type(value) is not type(expected):
+    kind = type(expected)
+    if type(value) is not kind:
         return True
-    if type(expected) is tuple:
+    if kind is tuple:
         return len(value) != len(expected) or any(map(differs, value, expected))
-    if isinstance(expected, (float, complex)) and expected == 0:
-        # Zeros of both signs are equal.
-        return repr(value) != repr(expected)
+    if kind in (range, slice):
+        # Ranges are equal where they hold the same, slices where their parts are equal.
+        return differs((value.start, value.stop, value.step), (expected.start, expected.stop, expected.step))
+    if kind is float:
+        # Zeros of both signs are equal, and no number that is none equals itself.
+        return _BITS.pack(value) != _BITS.pack(expected)
+    if kind is complex:
+        return differs((value.real, value.imag), (expected.real, expected.imag))
+    if isinstance(expected, np.generic):
+        return differs(value.dtype, expected.dtype) or value.tobytes() != expected.tobytes()
+    if isinstance(expected, np.dtype):
+        return bool(value != expected or value.metadata != expected.metadata)
     return bool(value != expected)

@@ -8,6 +8,8 @@ the checks of its predecessor. Checking so costs a few microseconds, a walk hund
 
 from __future__ import annotations
 
+import abc
+import sys
 import types
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,8 +20,8 @@ from torch import Tensor, nn
 
 from flashode.capture.refusal import PLAIN, Refusal, with_article
 from flashode.capture.refusal import described as error_in_words
-from flashode.capture.watching import classes, containers, functions, objects
-from flashode.capture.watching.bytecode import CATCHES, IDENTITY
+from flashode.capture.watching import classes, containers, functions, namespaces, objects
+from flashode.capture.watching.bytecode import CATCHES, IDENTITY, names_in
 from flashode.capture.watching.compiled import original
 from flashode.capture.watching.counting import idle_counters
 from flashode.capture.watching.guard_code import GuardCode
@@ -28,11 +30,13 @@ from flashode.capture.watching.relevance import (
     HOOKS,
     ITERATION,
     REFLECTION,
+    Obstacle,
     intercepts,
     looks_into,
     name_obstacle,
     tensor_obstacle,
 )
+from flashode.capture.watching.settings import setting_obstacle
 from flashode.capture.watching.trust import library_of, opaque, simple
 from flashode.capture.watching.watched import Container, Watched, described
 from flashode.declined import MAX_REASONS, Reason
@@ -72,6 +76,10 @@ def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
 
 # Stands for the number of an object's attributes.
 ATTRIBUTES = "attributes"
+# Asks what classes an object is of, which can be registered; a pattern that names a class asks as well.
+_INSTANCE_QUERIES = frozenset(
+    ["isinstance", "issubclass", "__instancecheck__", "__subclasscheck__", "getattr"]
+)
 # Characters of the longest name that is written out.
 _LONGEST = 80
 
@@ -107,15 +115,23 @@ class Walk:
         self._further = 0
         self.met: dict[int, tuple[str, Any]] = {}
         self.made: set[int] = set()
-        self.known: set[tuple[Any, str]] = set()
+        self.known: set[tuple[Any, str | None]] = set()
 
     def complete(self, func: Callable[..., Any]) -> bool:
         """Walks from a function; returns whether it came to the end."""
         try:
             self.value("root", func, "the function")
+            namespaces.tensors(self)
+            self._registrations()
         except _Enough:
             return False
         return True
+
+    def _registrations(self) -> None:
+        """Adds the check that no class was registered as a subclass, where code asks for that."""
+        if not self.names.isdisjoint(_INSTANCE_QUERIES):
+            token = self.code.constant(abc.get_cache_token)
+            self.code.simple(f"{token}()", abc.get_cache_token())
 
     def value(self, expression: str, value: Any, label: str, depth: int = 0) -> None:
         """Adds the checks for one value, or notes why there are none."""
@@ -151,6 +167,10 @@ class Walk:
             self._inside[summary] = inside
             self.reasons = dict([*reasons[:known], (summary, label)])
 
+    def note_obstacle(self, obstacle: Obstacle, label: str) -> None:
+        """Remembers an obstacle; see ``note``."""
+        self.note(Reason(f"it {obstacle.what}", obstacle.remedy), label)
+
     def note(self, reason: Reason, name: str) -> None:
         """Remembers what cannot be watched, to say all of it; the checks are of no use any more.
 
@@ -173,6 +193,8 @@ class Walk:
             self.code.simple(expression, value)
             if kind in (int, float) and self.code.owner is not None:
                 self.found.numbers[self.code.owner, label] = value
+            if kind is str:
+                self.found.strings.update(names_in(value))
         elif opaque(value):
             self.trusted(expression, value, label)
         elif (made_from := original(value)) is not None:
@@ -217,6 +239,15 @@ class Walk:
         if obstacle is not None:
             raise Refusal(f"{label} {obstacle.what}", remedy=obstacle.remedy)
         self.found.reached.add(name)
+        if issubclass(type(value), type):
+            namespaces.trusted_bases(self, value)
+        elif isinstance(value, types.ModuleType):
+            namespaces.module(self, value)
+        else:
+            home = sys.modules.get(getattr(value, "__module__", None) or "")
+            obstacle = None if home is None else setting_obstacle(home, name)
+            if obstacle is not None:
+                self.note_obstacle(obstacle, label)
         self.note_taking(value)
 
     def note_taking(self, value: Any) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from flashode.capture.refusal import with_article
 from flashode.capture.watching.bytecode import CodeNames
-from flashode.capture.watching.trust import trusted_class, trusted_name
+from flashode.capture.watching.trust import trusted_class
 
 # Whether gradients are recorded differs between a trace and a solve, and between solves.
 GRAD_MODE_QUERIES = frozenset(
@@ -30,6 +30,12 @@ REFLECTION = frozenset(
         "hasattr",
         "__dict__",
         "__getattribute__",
+        "__getattr__",
+        "__getstate__",
+        "__reduce__",
+        "__reduce_ex__",
+        "format",
+        "format_map",
         "attrgetter",
         "methodcaller",
         "astuple",
@@ -40,6 +46,21 @@ REFLECTION = frozenset(
 )
 # Naming one of these changes the state of the random number generator, or may.
 SEEDING = frozenset(["manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "fork_rng"])
+# They lead to what a function or a class does not name.
+_INTERNALS = frozenset(
+    [
+        "__globals__",
+        "__builtins__",
+        "__subclasses__",
+        "__loader__",
+        "__spec__",
+        "f_globals",
+        "f_locals",
+        "f_back",
+    ]
+)
+# What functions and classes tell of themselves.
+DESCRIPTIONS = ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__")
 # What these do to a tensor, or to gradients, torch shows to no mode.
 _UNSEEN = frozenset(["swap_tensors", "_swap_tensor_impl", "saved_tensors_hooks", "register_multi_grad_hook"])
 ITERATION = frozenset(
@@ -87,8 +108,9 @@ _TOOLS = ("torch.nn.utils", "torch.nn.init", "torch._functorch", "torch.func", "
 CONSTRUCTORS = frozenset(["__init__", "__new__", "__post_init__"])
 # Code that has a class at hand without naming it.
 CLASS_QUERIES = frozenset(["type", "__class__", "cls"])
-FORMATTING = frozenset(["format", "str", "repr", "ascii", "join"])
+FORMATTING = frozenset(["format", "format_map", "str", "repr", "ascii", "join"])
 _FORMATTERS = frozenset(["__str__", "__repr__", "__format__", "extra_repr", "_get_name"])
+_CALLS = (staticmethod, classmethod, property)
 _UNUSED_SPECIAL_METHODS = frozenset(
     [
         "__del__",
@@ -133,8 +155,9 @@ def class_attribute_matters(name: str, attribute: Any, names: frozenset[str], ev
     if name in CONSTRUCTORS:
         return name in names
     if name.startswith("__") and name.endswith("__"):
-        runs = callable(attribute) or isinstance(attribute, (staticmethod, classmethod, property))
-        return runs and name not in _UNUSED_SPECIAL_METHODS
+        # Without a value it keeps others from being found.
+        runs = attribute is None or callable(attribute) or isinstance(attribute, _CALLS)
+        return name in names or name == "__match_args__" or (runs and name not in _UNUSED_SPECIAL_METHODS)
     return (everything and name != "_abc_impl") or name in names or name == "forward"
 
 
@@ -155,6 +178,7 @@ class Obstacle(NamedTuple):
 def name_obstacle(names: Set[str]) -> Obstacle | None:
     """What stands in the way among names of functions and attributes."""
     queries, seeding, unseen = names & GRAD_MODE_QUERIES, names & SEEDING, names & _UNSEEN
+    internals = names & _INTERNALS
     if queries:
         name = min(queries)
         what = f"asks for {name}, which differs from solve to solve"
@@ -162,6 +186,9 @@ def name_obstacle(names: Set[str]) -> Obstacle | None:
     if unseen:
         name = min(unseen)
         return Obstacle(name, f"names {name}, whose effects are invisible to tracing", "leave it out of func")
+    if internals:
+        name = min(internals)
+        return Obstacle(name, f"reads {name}, which cannot be watched", "name what it is to read")
     if seeding:
         name = min(seeding)
         what = f"names {name}, which may change the random number generator"
@@ -182,10 +209,6 @@ def code_obstacle(code: CodeNames, assigned: Set[str]) -> Obstacle | None:
     if assigned:
         name = min(assigned)
         return Obstacle(name, f"assigns the global {name!r}", "return what func computes, and assign nothing")
-    untrusted = [module for module in code.imports if not trusted_name(module)]
-    if untrusted:
-        name = min(untrusted)
-        return Obstacle(name, f"imports {name!r} when called", "import it at the top of the file")
     return None
 
 

@@ -62,17 +62,23 @@ class _Made:
 
 
 _OPAQUE_TYPES: tuple[type, ...] = (
-    np.ufunc,
-    torch._ops.OpOverload,
-    torch._ops.OpOverloadPacket,
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
     types.ClassMethodDescriptorType,
     types.MemberDescriptorType,
+    types.GetSetDescriptorType,
     # What a named tuple reads its fields by.
     type(_Fields.__dict__["field"]),
     # What stands in the place of a default that is made afresh.
     *(type(default) for default in _Made.__init__.__defaults__ or ()),
+)
+_OPERATORS: tuple[type, ...] = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
+_NAMESPACE: type = torch._ops._OpNamespace
+# Others may be implemented in Python, by ``torch.library``.
+_NATIVE_OPERATORS = frozenset(["aten", "prim", "prims"])
+_FUNCTIONS = (types.FunctionType, property, staticmethod, classmethod)
+_OF_EVERY_CLASS = frozenset(
+    ["__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__"]
 )
 # Immutable: equality of type and value is all there is to know.
 _SIMPLE_TYPES: tuple[type, ...] = (
@@ -111,10 +117,24 @@ def innermost(module: types.ModuleType, chain: Sequence[str]) -> tuple[types.Mod
 
 
 def homemade(value: Any) -> bool:
-    """Whether a value is the user's own, wherever it was found."""
-    if type(value) is types.FunctionType:
-        return not trusted_function(value)
-    return not trusted_class(value if issubclass(type(value), type) else type(value))
+    """Whether a value that trusted code holds may be the user's own, or lead to something that is."""
+    kind = type(value)
+    if kind in (staticmethod, classmethod):
+        return homemade(value.__func__)
+    if kind is property:
+        return any(homemade(part) for part in (value.fget, value.fset) if part is not None)
+    if kind is types.FunctionType:
+        return not _genuine(value) or _wraps_homemade(value)
+    if kind is types.BuiltinFunctionType:
+        # A method of an object is bound to what may change.
+        return not (value.__self__ is None or isinstance(value.__self__, (types.ModuleType, type)))
+    return not (simple(value) or opaque(value))
+
+
+def _wraps_homemade(function: types.FunctionType) -> bool:
+    """Whether a trusted function is a wrapper around one of the user's."""
+    wrapped = getattr(function, "__wrapped__", None)
+    return type(wrapped) is types.FunctionType and homemade(wrapped)
 
 
 def library_of(value: Any) -> str | None:
@@ -141,6 +161,11 @@ def simple(value: Any) -> bool:
     kind = type(value)
     if issubclass(kind, enum.Enum):
         return simple(value._value_) and value.__dict__.keys() <= _ENUM_STATE and _plain_enum(kind)
+    if kind is slice:
+        return simple(value.start) and simple(value.stop) and simple(value.step)
+    if issubclass(kind, np.void):
+        # Its fields can be assigned.
+        return False
     return issubclass(kind, _SIMPLE_TYPES) and trusted_class(kind)
 
 
@@ -161,16 +186,53 @@ def trusted_name(module: str | None) -> bool:
 
 
 def trusted_class(cls: type) -> bool:
-    """Whether a class was written in trusted code."""
-    # One made where there is no ``__name__`` says that it is of builtins; those are never made at run time.
-    made = cls.__module__ == "builtins" and bool(cls.__flags__ & _MADE_AT_RUN_TIME)
-    return trusted_name(cls.__module__) and not made
+    """Whether a class was written in trusted code; what it says of itself has to be true."""
+    if not trusted_name(cls.__module__):
+        return False
+    if not cls.__flags__ & _MADE_AT_RUN_TIME or _found(cls.__module__, cls.__qualname__) is cls:
+        return True
+    # One that trusted code has made, such as that of a parametrized layer, and not a user by its means.
+    held = [value for name, value in cls.__dict__.items() if name not in _OF_EVERY_CLASS]
+    return bool(held) and all(isinstance(value, _FUNCTIONS) and not homemade(value) for value in held)
 
 
 def trusted_function(function: types.FunctionType) -> bool:
     """Whether a function was written in trusted code."""
+    return _genuine(function) and trusted_name(function.__globals__["__name__"])
+
+
+def _genuine(function: types.FunctionType) -> bool:
+    """Whether a function is of one of the trusted packages, whose compilers patch the rest of them."""
     # Its ``__module__`` may be a decorator's copy of another function's.
-    return trusted_name(function.__globals__.get("__name__"))
+    space = function.__globals__
+    name = space.get("__name__")
+    return type(name) is str and name.partition(".")[0] in _PACKAGES and _space(name) is space
+
+
+def trusted_module(module: types.ModuleType) -> bool:
+    """Whether a module is the trusted one of its name."""
+    if not trusted_name(module.__name__):
+        return False
+    if sys.modules.get(module.__name__) is module or issubclass(type(module), _NAMESPACE):
+        return True
+    # Those that are written in C are not always listed.
+    home, _, name = module.__name__.rpartition(".")
+    return _found(home, name) is module
+
+
+def _space(module: str) -> dict[str, Any]:
+    found: dict[str, Any] = getattr(sys.modules.get(module), "__dict__", {})
+    return found
+
+
+def _found(module: str, path: str) -> Any:
+    """What a module holds under a dotted name; asks no code."""
+    space: Any = _space(module)
+    found = None
+    for part in path.split("."):
+        found = space.get(part)
+        space = getattr(found, "__dict__", {})
+    return found
 
 
 def opaque(value: Any) -> bool:
@@ -184,7 +246,13 @@ def opaque(value: Any) -> bool:
             return trusted_name(name) and not forbidden(getattr(builtins, value.__name__, None))
         return isinstance(home, type) and trusted_class(home)
     if issubclass(kind, types.ModuleType):
-        return trusted_name(value.__name__)
+        return trusted_module(value)
     if issubclass(kind, type):
         return trusted_class(value)
+    if kind is np.ufunc:
+        # Those that Python functions were made into take and give objects alone.
+        return any(set(signature) - set("O->") for signature in value.types)
+    if issubclass(kind, _OPERATORS):
+        name = value._schema.name if kind is torch._ops.OpOverload else value._qualified_op_name
+        return name.partition("::")[0] in _NATIVE_OPERATORS
     return issubclass(kind, _OPAQUE_TYPES)

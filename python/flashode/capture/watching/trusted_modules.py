@@ -33,8 +33,10 @@ def attributes_read(
         return None
     if any(getattr(kind, name, None) is not getattr(nn.Module, name, None) for name in _CALLING):
         return None
-    own = {name for base in kind.__mro__ if base not in (nn.Module, object) for name in base.__dict__}
-    if any(name[:2] == "__" and callable(getattr(kind, name)) for name in own - _UNUSED):
+    spaces = [base.__dict__ for base in kind.__mro__ if base not in (nn.Module, object)]
+    # Asked of the class itself, some attributes come into being.
+    special = {name: value for space in spaces for name, value in space.items() if name[:2] == "__"}
+    if any(callable(value) for name, value in special.items() if name not in _UNUSED):
         # It is a container, or the like.
         return None
     found: set[str] = set()

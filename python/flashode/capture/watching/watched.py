@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from flashode.capture.watching.bytecode import CodeNames, line_of
 from flashode.capture.watching.guard_code import GuardCode, Owner
+from flashode.capture.watching.relevance import REFLECTION
 from flashode.declined import Place
 
 # Where a label says how the walk got to the first name of what it met.
@@ -70,6 +71,7 @@ class Watched:
         idle: where there are counters that no result hangs on; they are none of the numbers.
         foreign: the variables of the dictionaries of objects that trusted code may read.
         reached: the names of trusted functions and classes that the code has at hand, whatever it calls them.
+        strings: names among the strings that the code has at hand, by which it may ask for attributes.
         shared: ids of what was met more than once.
         spaces: the variables of the globals met.
         prints: whether the code may call ``print``.
@@ -87,6 +89,7 @@ class Watched:
     idle: frozenset[Owner] = frozenset()
     foreign: set[str] = field(default_factory=set)
     reached: set[str] = field(default_factory=set)
+    strings: set[str] = field(default_factory=set)
     shared: set[int] = field(default_factory=set)
     spaces: set[str] = field(default_factory=set)
     prints: bool = False
@@ -125,4 +128,7 @@ class Watched:
     @property
     def names(self) -> frozenset[str]:
         """Every name in the code that may run."""
-        return frozenset(self.reached).union(*(code.names for code in self.codes.values()))
+        names = frozenset(self.reached).union(*(code.names for code in self.codes.values()))
+        if names.isdisjoint(REFLECTION):
+            return names
+        return names.union(self.strings, *(code.strings for code in self.codes.values()))

@@ -1,0 +1,132 @@
+"""What code takes from trusted classes and modules, where a user may have put things of his own.
+
+They are too large to be looked at as a whole: what code does not name is passed by, as far as names tell.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from flashode.capture.refusal import Refusal
+from flashode.capture.watching import classes
+from flashode.capture.watching.bytecode import CATCHES
+from flashode.capture.watching.relevance import CONSTRUCTORS
+from flashode.capture.watching.settings import setting_obstacle
+from flashode.capture.watching.trust import forbidden, homemade, opaque, trusted_class
+from flashode.declined import Reason
+
+if TYPE_CHECKING:
+    from flashode.capture.watching.guards import Walk
+
+# Of a type's flags: nobody can assign to its attributes.
+_IMMUTABLE = 1 << 8
+# What every call of a module goes through.
+_CALLS = ("__call__", "_call_impl", "__getattr__")
+
+
+def trusted_bases(walk: Walk, kind: type) -> None:
+    """Adds the checks for what code takes from a class's trusted bases, once for all its objects."""
+    for base in kind.__mro__:
+        if (base, None) in walk.known or base.__flags__ & _IMMUTABLE or not trusted_class(base):
+            continue
+        walk.known.add((base, None))
+        space = f"{walk.code.constant(base)}.__dict__"
+        # Another attribute may come to stand before one that is further up, or in an object.
+        walk.code.length(space, len(base.__dict__))
+        named = walk.names | {"forward", *(_CALLS if base is nn.Module else ())}
+        # What is made, is made while the checks hold.
+        for name in sorted(named & base.__dict__.keys() - CONSTRUCTORS):
+            _held(walk, f"{space}[{name!r}]", base.__dict__[name], f"{base.__qualname__}.{name}")
+
+
+def tensors(walk: Walk) -> None:
+    """Adds the checks for what code takes from the class of the state, which it always has at hand."""
+    trusted_bases(walk, nn.Parameter if nn.Parameter in map(type, walk.found.tensors) else Tensor)
+
+
+def module(walk: Walk, value: types.ModuleType) -> None:
+    """Adds the checks for what code may take from a trusted module that it has at hand."""
+    if (value, None) in walk.known:
+        return
+    walk.known.add((value, None))
+    for name in sorted(walk.names):
+        taken(walk, value, name)
+
+
+def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
+    """Adds the check for one thing that code takes from a trusted module: it may have been replaced."""
+    if (value, name) in walk.known:
+        return
+    walk.known.add((value, name))
+    obstacle = setting_obstacle(value, name)
+    if obstacle is not None:
+        walk.note_obstacle(obstacle, name)
+    space = f"{walk.code.constant(value)}.__dict__"
+    if name not in value.__dict__:
+        if walk.everything or CATCHES in walk.names:
+            walk.code.absent(space, name)
+        return
+    found = value.__dict__[name]
+    if forbidden(found):
+        walk.note(called(name), name)
+    _held(walk, f"{space}[{name!r}]", found, f"{value.__name__}.{name}")
+    walk.note_taking(found)
+
+
+def called(name: str) -> Reason:
+    """What is to be said of a builtin function that may do anything."""
+    printing = "print after the solve"
+    return Reason(f"it calls {name}()", printing if name == "print" else "leave the call out of func")
+
+
+def imported(walk: Walk, name: str) -> None:
+    """Adds the checks for what code may take from a trusted module that it imports when it runs."""
+    found = sys.modules.get(name)
+    if not isinstance(found, types.ModuleType) or not opaque(found):
+        raise Refusal(f"imports {name!r} when called", remedy="import it at the top of the file")
+    if ("import", name) not in walk.known:
+        walk.known.add(("import", name))
+        modules = walk.code.constant(sys.modules)
+        walk.code.identical(f"{modules}.get({name!r})", found)
+        module(walk, found)
+        if "." in name:
+            imported(walk, name.rpartition(".")[0])
+
+
+def builtin(walk: Walk, function: str, value: types.FunctionType, name: str) -> None:
+    """Adds the check for a builtin that a function uses: there may be others of that name.
+
+    Args:
+        walk: the walk.
+        function: the variable of the function.
+        value: the function.
+        name: of the builtin.
+    """
+    space: dict[str, Any] = value.__builtins__  # type: ignore[attr-defined]
+    known = walk.met.get(id(space))
+    variable = known[0] if known else walk.code.variable(f"{function}.__builtins__")
+    walk.met[id(space)] = variable, space
+    if (variable, name) in walk.known:
+        return
+    walk.known.add((variable, name))
+    if name in space:
+        _held(walk, f"{variable}[{name!r}]", space[name], f"the builtin {name!r}")
+    else:
+        walk.code.absent(variable, name)
+
+
+def _held(walk: Walk, expression: str, value: Any, label: str) -> None:
+    if forbidden(value):
+        return
+    if homemade(value):
+        classes.descriptor(walk, expression, value, label)
+        return
+    walk.code.identical(expression, value)
+    if issubclass(type(value), type):
+        trusted_bases(walk, value)
+    elif isinstance(value, types.ModuleType):
+        module(walk, value)
