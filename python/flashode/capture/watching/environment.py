@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -57,7 +56,7 @@ def obstacle(states: Sequence[Tensor]) -> Reason | None:
         return Reason("forward-mode differentiation is active", _OUTSIDE)
     if _forward_hooks or _forward_pre_hooks or _backward_hooks or _backward_pre_hooks:
         return Reason("global module hooks are set", "remove them (handle.remove())")
-    if _reimplemented(len(_implementations)):
+    if not _operators.shipped():
         what = "operators of torch's were implemented anew in Python (torch.library)"
         return Reason(what, "remove those implementations, or solve in the eager engine")
     return _mode_obstacle(y0) if torch._C._len_torch_function_stack() else None
@@ -73,7 +72,7 @@ def undisturbed(default_dtype: torch.dtype) -> bool:
         _default_dtype() is not default_dtype
         or _modes()
         or _dispatch_modes()
-        or _reimplemented(len(_implementations))
+        or not _operators.shipped()
         or forward_ad._current_level >= 0
         or _forward_hooks
         or _forward_pre_hooks
@@ -82,15 +81,23 @@ def undisturbed(default_dtype: torch.dtype) -> bool:
     )
 
 
-@lru_cache(maxsize=16)
-def _reimplemented(count: int) -> bool:
-    """Whether an operator of torch's was given another implementation in Python.
+class _Operators:
+    """The operators of torch's, which may be given other implementations in Python."""
 
-    Args:
-        count: of all implementations in Python, for which the answer is kept.
-    """
-    keys = (key.split("/") for key in _implementations)
-    return any(key[0] == "aten" and key[-1] not in _SHIPPED for key in keys)
+    def __init__(self) -> None:
+        self._count = -1
+        self._shipped = False
+
+    def shipped(self) -> bool:
+        """Whether all of those that fields are made of are as torch brings them."""
+        if len(_implementations) != self._count:
+            keys = (key.split("/") for key in _implementations)
+            self._shipped = all(key[0] != "aten" or key[-1] in _SHIPPED for key in keys)
+            self._count = len(_implementations)
+        return self._shipped
+
+
+_operators = _Operators()
 
 
 @contextmanager

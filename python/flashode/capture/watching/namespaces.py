@@ -34,7 +34,7 @@ def trusted_bases(walk: Walk, kind: type) -> None:
         if (base, None) in walk.known or base.__flags__ & _IMMUTABLE or not trusted_class(base):
             continue
         walk.known.add((base, None))
-        space = f"{walk.code.constant(base)}.__dict__"
+        space = walk.code.constant(base.__dict__)
         # Another attribute may come to stand before one that is further up, or in an object.
         walk.code.length(space, len(base.__dict__))
         named = walk.names | {"forward", *(_CALLS if base is nn.Module else ())}
@@ -65,7 +65,7 @@ def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
     obstacle = setting_obstacle(value, name)
     if obstacle is not None:
         walk.note_obstacle(obstacle, name)
-    space = f"{walk.code.constant(value)}.__dict__"
+    space = walk.code.constant(value.__dict__)
     if name not in value.__dict__:
         if walk.everything or CATCHES in walk.names:
             walk.code.absent(space, name)

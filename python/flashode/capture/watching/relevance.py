@@ -156,7 +156,9 @@ def class_attribute_matters(name: str, attribute: Any, names: frozenset[str], ev
         return name in names
     if name.startswith("__") and name.endswith("__"):
         # Without a value it keeps others from being found.
-        runs = attribute is None or callable(attribute) or isinstance(attribute, _CALLS)
+        runs = (
+            (attribute is None and name != "__doc__") or callable(attribute) or isinstance(attribute, _CALLS)
+        )
         return name in names or name == "__match_args__" or (runs and name not in _UNUSED_SPECIAL_METHODS)
     return (everything and name != "_abc_impl") or name in names or name == "forward"
 

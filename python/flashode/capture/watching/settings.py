@@ -9,7 +9,7 @@ from flashode.capture.watching.relevance import Obstacle
 
 _LIBRARIES = ("torch", "numpy")
 _SETTINGS = re.compile(
-    r"(?!set_)(_?(is|are|get|has|can|current|initial|memory)_\w+|\w+_(enabled|count)|geterr|geterrcall|seed)"
+    r"(?!set_)(_?(is|are|get|has|can|current|initial|memory)_\w+|\w+_(enabled|count)|[gs]et(err|errcall|bufsize)|seed)"
 )
 # Told by their arguments alone, or looked at otherwise.
 _HARMLESS = frozenset(
@@ -28,7 +28,11 @@ _HARMLESS = frozenset(
     ]
 )
 # They hold settings as attributes.
-_HOLDERS = ("torch.backends", "torch.cuda", "torch.mps", "torch.xpu", "torch.distributed")
+_HOLDERS = tuple(
+    f"torch.{name}" for name in ("backends", "cuda", "mps", "xpu", "cpu", "accelerator", "distributed", "_C")
+)
+# Of these, what holds nothing but functions of tensors.
+_OF_TENSORS = tuple(f"torch._C._{name}" for name in ("nn", "linalg", "special", "fft", "VariableFunctions"))
 _FILES = frozenset(
     [
         *("load", "from_file", "fromfile", "loadtxt", "genfromtxt", "memmap", "open_memmap", "DataSource"),
@@ -45,7 +49,7 @@ def setting_obstacle(module: types.ModuleType, name: str) -> Obstacle | None:
         name: the name.
     """
     home = module.__name__
-    if home.partition(".")[0] not in _LIBRARIES:
+    if home.partition(".")[0] not in _LIBRARIES or home.startswith(_OF_TENSORS):
         return None
     if name in _HARMLESS:
         return None
