@@ -11,7 +11,7 @@ import torch
 from flashode.capture import capture
 from flashode.declined import Declined
 from flashode.engines.build import VERSION
-from flashode.engines.native_event import event_obstacle, make_event
+from flashode.engines.native_event import call_obstacle, make_event
 from flashode.engines.native_field import make_field
 from flashode.engines.native_plan import NativePlan, Recipe
 from flashode.engines.native_scope import adjoint_obstacles, foreign, obstacles, too_many_unknowns
@@ -83,7 +83,7 @@ class NativeEngine:
         if isinstance(field, Declined):
             return field
         event = make_event(_flashode, problem)
-        reason = event_obstacle(problem, event, field)
+        reason = call_obstacle(problem, event, field)
         if reason is not None:
             return Declined(reason)
         rows = sum(rows for rows, moves in field.layout.segments if moves)

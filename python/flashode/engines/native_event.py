@@ -1,14 +1,15 @@
-"""Event functions in the compiled module: captured as fields, or called."""
+"""Event functions in the compiled module, captured as fields or called, and what else is called."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flashode.capture import capture, meddling
 from flashode.capture.events import event_field
 from flashode.declined import Declined, Reason
 from flashode.engines.native_field import NativeField, make_field
-from flashode.problem import Problem, as_numbers
+from flashode.problem import AdaptiveOptions, FixedOptions, Problem, as_numbers
 
 
 def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
@@ -35,16 +36,31 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
     return make_field(module, problem, None, captured, connected=False)
 
 
-def event_obstacle(problem: Problem, event: NativeField | Declined | None, field: NativeField) -> str | None:
-    """What the event function may have to do with the field's counters, or do to what the field reads.
+def call_obstacle(problem: Problem, event: NativeField | Declined | None, field: NativeField) -> str | None:
+    """What functions beside the field may have to do with its counters, or do to what it reads.
 
     Counters are brought up to date at the end, and a captured field presumes that nothing else changes.
     """
-    if event is None or problem.event is None:
+    for name, function in _called(problem, event):
+        does = meddling(function, problem.func, field.capture)
+        if does is not None:
+            return f"its {name} {does}"
+    if not isinstance(event, NativeField):
         return None
-    if isinstance(event, Declined):
-        does = meddling(problem.event.function, problem.func, field.capture)
-        return None if does is None else f"its event function {does}"
     if event.capture.numbers.isdisjoint(place for _, place, _ in field.capture.counters):
         return None
     return "its event function reads a number of the same name as one that it counts with"
+
+
+def _called(
+    problem: Problem, event: NativeField | Declined | None
+) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The functions beside the field that a solve calls, and what they are called."""
+    if problem.event is not None and isinstance(event, Declined):
+        yield "event function", problem.event.function
+    options = problem.options
+    if isinstance(options, AdaptiveOptions):
+        if options.norm is not None:
+            yield "norm", options.norm
+    elif isinstance(options, FixedOptions) and options.grid_constructor is not None:
+        yield "grid constructor", options.grid_constructor

@@ -36,6 +36,8 @@ def content(container: Container) -> Any:
         return {key: held[key] for key in container.places if key in held}
     if isinstance(held, (dict, list, set, np.ndarray)):
         return held.copy()
+    if isinstance(held, type) and container.places is not None:
+        return {name: held.__dict__[name] for name in container.places if name in held.__dict__}
     return _places(held)
 
 

@@ -102,7 +102,8 @@ class Effects:
             named = isinstance(key, str) and (container.of_object or isinstance(container.held, type))
             label = f"{container.label}.{key}" if named else container.label
             where = self._watched.line(label)
-            if container.variable is None or type(old) is not int or type(new) is not int:
+            held_by_class = isinstance(container.held, type)
+            if container.variable is None or held_by_class or type(old) is not int or type(new) is not int:
                 reasons.append(Reason(f"it changes {label}", _COMPUTE, where))
                 continue
             counters[container.variable, key] = new - old

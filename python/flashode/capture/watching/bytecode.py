@@ -47,6 +47,7 @@ class CodeNames:
         names: every name that occurs, attributes included; ``requires_grad`` only if it is asked for.
         imports: modules that it imports when it runs.
         assigned_globals: globals that it assigns or deletes.
+        assigned: attributes that it assigns or deletes.
         handed: globals that it uses otherwise than by calling them at once.
         strings: names among its constants, by which it may ask for attributes.
     """
@@ -55,6 +56,7 @@ class CodeNames:
     names: frozenset[str]
     imports: frozenset[str]
     assigned_globals: frozenset[str]
+    assigned: frozenset[str]
     handed: frozenset[str]
     strings: frozenset[str]
 
@@ -66,6 +68,7 @@ def read(code: types.CodeType) -> CodeNames:
     names: set[str] = set()
     imports: set[str] = set()
     assigned: set[str] = set()
+    attributes: set[str] = set()
     handed: set[str] = set()
     for part in nested(code):
         listed = instructions(part)
@@ -80,6 +83,8 @@ def read(code: types.CodeType) -> CodeNames:
                     handed.add(instruction.argval)
             elif instruction.opname == "IMPORT_NAME":
                 imports.add("." * _level(listed, position) + instruction.argval)
+            elif instruction.opname in ("STORE_ATTR", "DELETE_ATTR"):
+                attributes.add(instruction.argval)
             elif instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
                 assigned.add(instruction.argval)
             elif instruction.opname.startswith("FORMAT_") or instruction.argrepr in ("%", "%="):
@@ -98,6 +103,7 @@ def read(code: types.CodeType) -> CodeNames:
         frozenset(names),
         frozenset(imports),
         frozenset(assigned),
+        frozenset(attributes),
         frozenset(handed),
         frozenset(name for part in nested(code) for name in names_in(part.co_consts)),
     )

@@ -28,8 +28,14 @@ _modes = torch._C._len_torch_function_stack
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 # All that Python code has registered: ``namespace/operator/dispatch key``.
 _implementations: set[str] = torch.library._impls
-# What torch itself brings.
-_SHIPPED = ("Meta", "MPS", "CUDA")
+# Where an implementation takes the place of one that an evaluation on the CPU would come to. Torch brings
+# none in Python there.
+_KEYS = frozenset(
+    [
+        *("CPU", "Autograd", "AutogradCPU", "ADInplaceOrView", "BackendSelect", "Dense"),
+        *("CompositeImplicitAutograd", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional"),
+    ]
+)
 _saving: Any = torch._C._autograd
 
 
@@ -92,7 +98,7 @@ class _Operators:
         """Whether all of those that fields are made of are as torch brings them."""
         if len(_implementations) != self._count:
             keys = (key.split("/") for key in _implementations)
-            self._shipped = all(key[0] != "aten" or key[-1] in _SHIPPED for key in keys)
+            self._shipped = all(key[0] != "aten" or key[-1] not in _KEYS for key in keys)
             self._count = len(_implementations)
         return self._shipped
 

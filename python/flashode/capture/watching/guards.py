@@ -99,6 +99,7 @@ class Walk:
         everything: whether attributes may be reached without being named.
         every_submodule: whether submodules and parameters may be.
         reasons: what cannot be watched, and what the walk calls it.
+        spaces: trusted classes, and the dictionaries of trusted modules, by their variables; with a name.
         met: objects already met, by their id: their variable, and the object itself so that no other gets
             its id.
     """
@@ -115,6 +116,7 @@ class Walk:
         self._further = 0
         self.met: dict[int, tuple[str, Any]] = {}
         self.made: set[int] = set()
+        self.spaces: dict[str, tuple[Any, str]] = {}
         self.known: set[tuple[Any, str | None]] = set()
 
     def complete(self, func: Callable[..., Any]) -> bool:
@@ -123,6 +125,7 @@ class Walk:
             self.value("root", func, "the function")
             namespaces.tensors(self)
             self._registrations()
+            namespaces.assigned(self)
         except _Enough:
             return False
         return True

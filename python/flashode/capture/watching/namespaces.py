@@ -17,6 +17,7 @@ from flashode.capture.watching.bytecode import CATCHES
 from flashode.capture.watching.relevance import CONSTRUCTORS
 from flashode.capture.watching.settings import setting_obstacle
 from flashode.capture.watching.trust import forbidden, homemade, opaque, trusted_class
+from flashode.capture.watching.watched import Container
 from flashode.declined import Reason
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ def trusted_bases(walk: Walk, kind: type) -> None:
         # Another attribute may come to stand before one that is further up, or in an object.
         walk.code.length(space, len(base.__dict__))
         named = walk.names | {"forward", *(_CALLS if base is nn.Module else ())}
+        walk.spaces[space] = base, base.__qualname__
         # What is made, is made while the checks hold.
         for name in sorted(named & base.__dict__.keys() - CONSTRUCTORS):
-            _held(walk, f"{space}[{name!r}]", base.__dict__[name], f"{base.__qualname__}.{name}")
+            with walk.code.owned_by((space, name)):
+                _held(walk, f"{space}[{name!r}]", base.__dict__[name], f"{base.__qualname__}.{name}")
 
 
 def tensors(walk: Walk) -> None:
@@ -65,7 +68,7 @@ def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
     obstacle = setting_obstacle(value, name)
     if obstacle is not None:
         walk.note_obstacle(obstacle, name)
-    space = walk.code.constant(value.__dict__)
+    space = _space_of(walk, value)
     if name not in value.__dict__:
         if walk.everything or CATCHES in walk.names:
             walk.code.absent(space, name)
@@ -73,8 +76,19 @@ def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
     found = value.__dict__[name]
     if forbidden(found):
         walk.note(called(name), name)
-    _held(walk, f"{space}[{name!r}]", found, f"{value.__name__}.{name}")
+    with walk.code.owned_by((space, name)):
+        _held(walk, f"{space}[{name!r}]", found, f"{value.__name__}.{name}")
     walk.note_taking(found)
+
+
+def _space_of(walk: Walk, value: types.ModuleType) -> str:
+    """What the checks call a module's dictionary."""
+    space = value.__dict__
+    if id(space) not in walk.met:
+        walk.met[id(space)] = walk.code.constant(space), space
+    variable = walk.met[id(space)][0]
+    walk.spaces[variable] = space, value.__name__
+    return variable
 
 
 def called(name: str) -> Reason:
@@ -113,10 +127,24 @@ def builtin(walk: Walk, function: str, value: types.FunctionType, name: str) -> 
     if (variable, name) in walk.known:
         return
     walk.known.add((variable, name))
+    walk.spaces[variable] = space, "builtins"
     if name in space:
-        _held(walk, f"{variable}[{name!r}]", space[name], f"the builtin {name!r}")
+        with walk.code.owned_by((variable, name)):
+            _held(walk, f"{variable}[{name!r}]", space[name], f"the builtin {name!r}")
     else:
         walk.code.absent(variable, name)
+
+
+def assigned(walk: Walk) -> None:
+    """Notes what code may assign to in trusted classes and modules: a call that does must be undone."""
+    names: set[str] = set()
+    for code in walk.found.codes.values():
+        names |= code.names | code.strings if "setattr" in code.names else code.assigned
+    for variable, (held, label) in walk.spaces.items():
+        space = held.__dict__ if isinstance(held, type) else held
+        places = frozenset(names & space.keys())
+        if places:
+            walk.found.containers.append(Container(label, held, None, variable, places=places))
 
 
 def _held(walk: Walk, expression: str, value: Any, label: str) -> None:
