@@ -11,7 +11,8 @@ from __future__ import annotations
 import abc
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -134,7 +135,17 @@ class Walk:
         """Adds the check that no class was registered as a subclass, where code asks for that."""
         if not self.names.isdisjoint(_INSTANCE_QUERIES):
             token = self.code.constant(abc.get_cache_token)
-            self.code.simple(f"{token}()", abc.get_cache_token())
+            with self.counted(token):
+                # It tells of every class that is registered, wherever that is.
+                self.code.simple(f"{token}()", abc.get_cache_token())
+
+    @contextmanager
+    def counted(self, variable: str) -> Iterator[None]:
+        """Checks added meanwhile fail for more than what is looked at."""
+        counts = variable, ATTRIBUTES
+        self.found.counts.add(counts)
+        with self.code.owned_by(counts):
+            yield
 
     def value(self, expression: str, value: Any, label: str, depth: int = 0) -> None:
         """Adds the checks for one value, or notes why there are none."""
@@ -317,9 +328,7 @@ class Walk:
         if (ordered or self.everything or CATCHES in self.names) and dictionary:
             self.code.keys(variable, dictionary)
         elif ordered is not None:
-            counts = variable, ATTRIBUTES
-            self.found.counts.add(counts)
-            with self.code.owned_by(counts):
+            with self.counted(variable):
                 self.code.length(variable, len(dictionary))
         container = Container(label, dictionary, self.code.owner, variable, of_object=by_name)
         self.found.containers.append(container)

@@ -37,7 +37,8 @@ def trusted_bases(walk: Walk, kind: type) -> None:
         walk.known.add((base, None))
         space = walk.code.constant(base.__dict__)
         # Another attribute may come to stand before one that is further up, or in an object.
-        walk.code.length(space, len(base.__dict__))
+        with walk.counted(space):
+            walk.code.length(space, len(base.__dict__))
         named = walk.names | {"forward", *(_CALLS if base is nn.Module else ())}
         walk.spaces[space] = base, base.__qualname__
         # What is made, is made while the checks hold.
