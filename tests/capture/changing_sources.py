@@ -121,7 +121,7 @@ def _sources() -> dict[str, Source]:
     return {
         "global": Source(
             "RATE",
-            _set("RATE"),
+            lambda s: s.update(RATE=0.3),
             (_put("RATE", float), _put("RATE", int), _put("RATE", torch.tensor), _put("RATE", np.float32)),
         ),
         "list": Source(
