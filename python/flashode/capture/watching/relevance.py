@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import re
 import struct
 import types
 import typing
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _python_dispatch, dlpack
 
 from flashode.capture.refusal import with_article
 from flashode.capture.watching.bytecode import CodeNames
@@ -42,6 +44,17 @@ REFLECTION = frozenset(
 SEEDING = frozenset(["manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "fork_rng"])
 # What these do to a tensor, or to gradients, torch shows to no mode.
 _UNSEEN = frozenset(["swap_tensors", "_swap_tensor_impl", "saved_tensors_hooks", "register_multi_grad_hook"])
+# What stands between Python and torch's operations, and hands out memory past them.
+_MACHINERY = frozenset(["_python_dispatch"]) | frozenset(
+    name
+    for module in (torch._C, torch.overrides, _python_dispatch, dlpack)
+    for name in dir(module)
+    if re.search(
+        "torch_(function|dispatch)|DisableTorch|(function|dispatch|current|any|infra)_mode|^_(pop|push)_mode"
+        "|^_dispatch_|to_dlpack",
+        name,
+    )
+)
 ITERATION = frozenset(
     [
         "children",
@@ -155,6 +168,7 @@ class Obstacle(NamedTuple):
 def name_obstacle(names: Set[str]) -> Obstacle | None:
     """What stands in the way among names of functions and attributes."""
     queries, seeding, unseen = names & GRAD_MODE_QUERIES, names & SEEDING, names & _UNSEEN
+    machinery = names & _MACHINERY
     if queries:
         name = min(queries)
         what = f"asks for {name}, which differs from solve to solve"
@@ -162,6 +176,10 @@ def name_obstacle(names: Set[str]) -> Obstacle | None:
     if unseen:
         name = min(unseen)
         return Obstacle(name, f"names {name}, whose effects are invisible to tracing", "leave it out of func")
+    if machinery:
+        name = min(machinery)
+        what = f"names {name}, which is not the same while tracing as in a solve"
+        return Obstacle(name, what, "leave it out of func")
     if seeding:
         name = min(seeding)
         what = f"names {name}, which may change the random number generator"
