@@ -225,8 +225,9 @@ def _doubt(entry: Entry, call: _Call, size: int | None) -> Declined | None:
     """The reason why a capture does not hold for this call, if a comparison is due and finds one."""
     compare = call.verify != "never"
     met = size is None or entry.met(size, compare)
-    if met and call.verify != "always":
-        return entry.outcome(size)
+    known = entry.outcome(size) if met else None
+    if known is not None or (met and call.verify != "always"):
+        return known
     with _making, torch.inference_mode(False):
         func, t, y0 = call.func, _plain(call.t), _plain_state(call.y0)
         try:
