@@ -204,6 +204,24 @@ def test_sparse_gradients_are_captured() -> None:
     torch.testing.assert_close(*found)
 
 
+def test_an_ensemble_whose_base_has_no_numbers_is_captured() -> None:
+    models = [nn.Linear(2, 2).double() for _ in range(3)]
+    stacked = torch.func.stack_module_state(models)  # type: ignore[arg-type]
+    base = nn.Linear(2, 2, device="meta")
+
+    def one(params: Any, buffers: Any, y: Tensor) -> Any:
+        return torch.func.functional_call(base, (params, buffers), (y,))
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.vmap(one, in_dims=(0, 0, None))(*stacked, y).mean(0)
+
+    found = []
+    for engine in ("native", "eager"):
+        with flashode.use_engine(engine):
+            found.append(flashode.odeint(field, Y, T, method="rk4"))
+    torch.testing.assert_close(*found)
+
+
 def test_a_fault_of_the_capture_itself_is_a_decline(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*given: object) -> object:
         raise ZeroDivisionError("a fault")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import cProfile
+import warnings
+
+import pytest
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 import flashode
+from flashode.methods import METHODS
 
 T = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
 
@@ -79,3 +84,41 @@ def test_a_first_solve_inside_of_a_checkpoint() -> None:
         found.append((y0.grad, linear.weight.grad))
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], rtol=0, atol=0)
+
+
+# Torch refuses to differentiate SciPy's solves, with hooks and without.
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"scipy_solver"}))
+def test_new_batch_sizes_inside_of_a_checkpoint(method: str) -> None:
+    linear = make_field()
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.tanh(linear(y))
+
+    def solved(y0: Tensor) -> Tensor:
+        return flashode.odeint(field, y0, T, method=method, rtol=1e-4, atol=1e-4)
+
+    def gradients(states: Tensor, y0: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(states.square().sum(), [y0, *linear.parameters()])
+
+    with warnings.catch_warnings():
+        # Adams methods never run compiled, and say nothing of it.
+        warnings.simplefilter("error", flashode.FallbackWarning)
+        for size in (2, 5, 1, 3):
+            y0 = torch.linspace(-1, 1, 3 * size, dtype=torch.float64).reshape(size, 3).requires_grad_()
+            checked = checkpoint(solved, y0, use_reentrant=False)
+            assert isinstance(checked, Tensor)
+            found, expected = gradients(checked, y0), gradients(solved(y0), y0)
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_profilers_are_no_hindrance() -> None:
+    linear = make_field()
+    expected = flashode.odeint(lambda t, y: torch.tanh(linear(y)), state(), T)
+    profiler = cProfile.Profile()
+    with flashode.use_engine("native"):
+        profiler.enable()
+        found = flashode.odeint(lambda t, y: torch.tanh(linear(y)), state(), T)
+        profiler.disable()
+        with torch.autograd.profiler.profile():
+            other = flashode.odeint(lambda t, y: torch.tanh(linear(y)), state(), T)
+    torch.testing.assert_close((found, other), (expected, expected), rtol=0, atol=0)

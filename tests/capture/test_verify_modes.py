@@ -129,15 +129,19 @@ def test_always_with_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no such thing" in found.reason
 
 
-def test_a_difference_that_was_found_is_remembered() -> None:
-    branching = lambda t, y: y if y.shape[0] < 10 else -y  # noqa: E731
-    made(branching)
-    large = torch.randn(12, 3)
-    assert isinstance(capture(branching, T, large, "never"), Capture)
-    assert isinstance(capture(branching, T, large, "always"), Declined)
-    # Once it is known, nobody gets it any more.
-    assert isinstance(capture(branching, T, large, "never"), Declined)
-    assert isinstance(capture(branching, T, large, "first"), Declined)
+@pytest.mark.parametrize("first", ["never", "first"])
+def test_a_batch_size_is_traced_in_any_case(compared: Compared, first: Verify) -> None:
+    branching = lambda t, y: (1.0 if y.shape[0] < 10 else 2.0) * t**2 * y  # noqa: E731
+    assert isinstance(capture(branching, T, Y, first), Capture)
+    compared.since()
+    for size, kind in ((12, Declined), (9, Capture), (12, Declined), (9, Capture)):
+        assert isinstance(capture(branching, T, torch.randn(size, 3), "never"), kind)
+        assert compared.since() == (0, 0)
+    if first == "first":
+        # Once it is known, nobody gets it any more, not even where the values agree.
+        modes: tuple[Verify, ...] = ("always", "always", "first", "never")
+        for verify in modes:
+            assert isinstance(capture(branching, 0 * T, torch.randn(12, 3), verify), Declined)
 
 
 def test_a_reason_needs_no_comparison() -> None:

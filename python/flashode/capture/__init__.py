@@ -49,7 +49,8 @@ def capture(
         t: a time at which the field is defined, 0-d, in y0's dtype.
         y0: a state at which it is defined, float32 or float64, of any shape; or a tuple of such.
         verify: when the capture is compared with the function: ``"first"`` when it is made and at each new
-            batch size, ``"always"`` at this call as well, in values, ``"never"`` not even then.
+            batch size, ``"always"`` at this call as well, in values, ``"never"`` not even then. A new batch
+            size is traced in any case.
         end: the last time that it is wanted for, if that is known.
 
     Returns:
@@ -218,24 +219,23 @@ def _bound(entry: Entry, bound: Bound, call: _Call) -> Capture | Declined:
     found = entry.bind(bound)
     if isinstance(found, Capture):
         size = components(call.y0)[0].shape[0] if found.batched else None
-        if call.verify != "never":
-            doubt = _doubt(entry, call, size)
-        elif size is None or size in entry.sizes or not entry.compared:
-            doubt = entry.sizes.get(size)
-        else:
-            # Not remembered: others want it compared first.
-            return found
+        doubt = _doubt(entry, call, size)
         if doubt is not None:
             return doubt
+        if size is not None and entry.compared and not entry.met(size, compared=True):
+            # Not remembered: others want it compared first.
+            return found
     entry.remember(call.y0, bound[0])
     return found
 
 
 def _doubt(entry: Entry, call: _Call, size: int | None) -> Declined | None:
     """The reason why a capture does not hold for this call, if a comparison is due and finds one."""
-    met = size is None or size in entry.sizes
-    if met and call.verify == "first":
-        return entry.sizes.get(size)
+    compare = call.verify != "never"
+    met = size is None or entry.met(size, compare)
+    known = entry.outcome(size) if met else None
+    if known is not None or (met and call.verify != "always"):
+        return known
     with _making, torch.inference_mode(False):
         func, t, y0 = call.func, _plain(call.t), _plain_state(call.y0)
         try:
@@ -243,12 +243,12 @@ def _doubt(entry: Entry, call: _Call, size: int | None) -> Declined | None:
             outcome = (
                 compare_values(func, watched, entry, t, y0)
                 if met
-                else confirm(func, watched, entry, t, y0, call.end)
+                else confirm(func, watched, entry, t, y0, call.end, compare)
             )
         except Refusal as refusal:
             return Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
     if not met and (outcome is None or _alone()):
-        entry.note_size(size, outcome)
+        entry.note_size(size, compare, outcome)
     return outcome
 
 

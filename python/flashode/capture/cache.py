@@ -66,7 +66,7 @@ class Entry:
         lowered: the Program and its prologue, or the reason why there is none.
         batched: whether it serves other batch sizes.
         counters: the function's counters, as the checks name them, and their amounts for each call.
-        sizes: the batch sizes at which it was compared with the function, each with the outcome.
+        sizes: what was found at batch sizes, by each and by whether it was compared there with the function.
         skeleton: the same for entries whose checks differ only in values.
         numbers: the Python numbers that it presumes; see ``Watched``.
         places: of these numbers in what holds them.
@@ -83,7 +83,7 @@ class Entry:
     lowered: Lowered | Declined
     batched: bool
     counters: tuple[tuple[Owner, int], ...] = ()
-    sizes: dict[int | None, Declined | None] = field(default_factory=dict)
+    sizes: dict[tuple[int | None, bool], Declined | None] = field(default_factory=dict)
     skeleton: int = 0
     numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
     places: frozenset[Any] = frozenset()
@@ -111,11 +111,19 @@ class Entry:
         if not self.doubtful:
             self.alike = alike(state, tensors)
 
-    def note_size(self, size: int | None, outcome: Declined | None) -> None:
-        """Remembers the outcome of a comparison."""
+    def met(self, size: int, compared: bool) -> bool:
+        """Whether it was confirmed at a batch size, if need be by a comparison."""
+        return (size, True) in self.sizes or (not compared and (size, False) in self.sizes)
+
+    def outcome(self, size: int | None) -> Declined | None:
+        """The reason, of a comparison if there was one, why it does not hold at a batch size that was met."""
+        return self.sizes.get((size, True), self.sizes.get((size, False)))
+
+    def note_size(self, size: int | None, compared: bool, outcome: Declined | None) -> None:
+        """Remembers what was found at a batch size."""
         if len(self.sizes) >= MAX_SIZES:
             self.sizes.clear()
-        self.sizes[size] = outcome
+        self.sizes[size, compared] = outcome
 
     def bind(self, bound: Bound) -> Capture | Declined:
         """The capture for a function that passed the checks."""

@@ -65,13 +65,19 @@ def make(
     check = watched.code.compile(dropped=watched.idle, counters=counters)
     entry = Entry(key, check, lowered, lowered.batched and not lowered.carried, tuple(counters.items()))
     entry.compared = compare
-    if compare and lowered.batched and batch is not None:
-        entry.sizes[batch] = None
+    if lowered.batched and batch is not None:
+        entry.note_size(batch, compare, None)
     return entry
 
 
 def confirm(
-    func: Field, watched: Watched, entry: Entry, t: Tensor, y: State, end: float | None = None
+    func: Field,
+    watched: Watched,
+    entry: Entry,
+    t: Tensor,
+    y: State,
+    end: float | None = None,
+    compare: bool = True,
 ) -> Declined | None:
     """Sees whether a capture is its function's at a batch size that it has not met.
 
@@ -95,7 +101,8 @@ def confirm(
         if traced.reasons:
             raise Refusal(*traced.reasons)
         pair(lowered.graph, traced, (None, size))
-        _compare(func, lowered, effects, watched.tensors, [(t, y)], generic(t, y, end))
+        if compare:
+            _compare(func, lowered, effects, watched.tensors, [(t, y)], generic(t, y, end))
         if (effects.counters or {}) != dict(entry.counters):
             raise Mixing(
                 "its counters grow unevenly, depending on the batch size",

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+import types
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C import _functorch
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, handle_torch_function
 
-from flashode.capture.tracing.remedies import CUTTING, FORMAT, HISTORY, MEMORY
+from flashode.capture.tracing.remedies import CUTTING, FORMAT, HISTORY, LAYOUT, MEMORY
+from flashode.capture.watching.trust import trusted_function, trusted_name
 
 READS = frozenset(
     {
         *("numpy", "tolist", "__array__", "data_ptr", "untyped_storage", "storage", "__dlpack__"),
-        *("__deepcopy__", "__reduce_ex__"),
+        *("__deepcopy__", "__reduce_ex__", "share_memory_", "is_set_to"),
+        *("const_data_ptr", "mutable_data_ptr"),
     }
 )
 _PRINTS = frozenset({"__repr__", "__str__", "__format__"})
 _ARRANGEMENT = frozenset({"storage_offset", "_is_view", "is_shared"})
+# Those of a tensor that the function owns are the same in each solve.
+_LAYOUT = frozenset({"stride", "is_contiguous", "dim_order"})
 # What they are given runs in a backward pass, which is not recorded.
 _HOOKS = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
 # They read the tensors among the numbers that they are given unseen.
@@ -26,10 +34,20 @@ _FROM_NUMBERS = frozenset({"tensor", "as_tensor", "asarray", "new_tensor", "new"
 _INDEXES = frozenset({"__getitem__", "__setitem__"})
 # Functions that cut a tensor off from its gradient in a way that is not recorded.
 _CUTS = frozenset({"detach_", "detach_copy", "detach.default", "new_tensor", "tensor", "asarray"})
-_DATA: Any = Tensor.data
+_TENSOR: Any = Tensor
+_PARAMETER: Any = nn.Parameter
+_DATA = _TENSOR.data
+_TRACKED = _TENSOR.requires_grad
 # What tells about a tensor's past, or what was done to it between solves.
-_HISTORY: tuple[Any, ...] = (Tensor._version, Tensor.grad, Tensor._base)
-_TRACKED: Any = Tensor.requires_grad
+_HISTORY = frozenset({"_version", "grad", "_base", "_cdata"})
+# What torch may ask for, but no function that does something else for the answer.
+_TRACKING = frozenset(
+    {
+        *("requires_grad", "grad_fn", "is_leaf", "output_nr", "retains_grad", "grad_dtype"),
+        *("_backward_hooks", "_post_accumulate_grad_hooks"),
+    }
+)
+_TRACKING_METHODS = frozenset({"is_inference", "retain_grad", "backward"})
 
 
 class Recorder(Protocol):
@@ -44,23 +62,36 @@ class Recorder(Protocol):
     def owns(self, tensor: Tensor) -> bool:
         """Whether a tensor is there before and after the call."""
 
+    def depends(self, tensor: Tensor) -> bool:
+        """Whether a tensor stands for a value that depends on t or y."""
+
 
 class Interception(TorchFunctionMode):
     """Refuses reads of memory and most ways to cut off a gradient; tells the recorder about ``detach``.
 
     Autograd performs ``aten::detach`` for itself as well, so that the operation says nothing; the function
     that was called does.
+
+    Attributes:
+        raised: the last exception that a function of torch raised; with the tensors of a solve it might not.
     """
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self._recorder = recorder
+        self.raised: Exception | None = None
 
     def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         attribute = getattr(func, "__self__", None)
         self._refuse_unseen(name, attribute, args, kwargs)
+        inner = inspect.unwrap(func)
+        if isinstance(inner, types.FunctionType) and not trusted_function(inner):
+            self._recorder.refuse(
+                f"it calls {name} by __torch_function__, where tracing does not see what it does",
+                "call it directly",
+            )
         reads_data = attribute is _DATA
         if name in _CUTS or reads_data:
             # What new_tensor belongs to lends it no more than a dtype.
@@ -79,8 +110,12 @@ class Interception(TorchFunctionMode):
         self._recorder.calls += 1
         try:
             if name == "detach" and differentiable(args[0]):
-                return self._detached(func, args, kwargs)
+                return detached(self._recorder, func, args, kwargs)
             return func(*args, **kwargs)
+        except Exception as error:
+            if not _asked_by_torch(2):
+                self.raised = error
+            raise
         finally:
             self._recorder.calls -= 1
 
@@ -91,15 +126,19 @@ class Interception(TorchFunctionMode):
             refuse(f"it reads a tensor's memory from Python (.{name})", MEMORY)
         if name in _PRINTS:
             refuse("it prints or formats a tensor", FORMAT)
-        if name in _ARRANGEMENT and self._recorder.owns(args[0]):
+        if name in _ARRANGEMENT and (self._recorder.owns(args[0]) or not _asked_by_torch()):
             refuse(f"it asks for {name} of a tensor, which differs from solve to solve", HISTORY)
+        if name in _LAYOUT and self._recorder.depends(args[0]) and not _asked_by_torch():
+            refuse(f"it asks for {name} of a tensor, which differs from solve to solve", LAYOUT)
         if name in _HOOKS:
             refuse(f"it calls {name} of a tensor", "scale gradients after backward()")
         if attribute is _DATA and name == "__set__":
             # Two tensors come to share their memory.
             refuse("it assigns to a tensor's .data", "compute a new tensor")
-        if any(attribute is known for known in _HISTORY):
-            refuse(f"it uses .{attribute.__name__} of a tensor, which differs from solve to solve", HISTORY)
+        read = attribute.__name__ if name in ("__get__", "__set__") else ""
+        tracking = name in _TRACKING_METHODS or (read in _TRACKING and name == "__get__")
+        if read in _HISTORY or (tracking and not _asked_by_torch()):
+            refuse(f"it uses .{read or name} of a tensor, which differs from solve to solve", HISTORY)
         if name in _FROM_NUMBERS:
             given = (*args, *kwargs.values())
             split = name == "tensor_split" and any(isinstance(item, Tensor) for item in given[1:])
@@ -117,12 +156,14 @@ class Interception(TorchFunctionMode):
                     "index with one tensor (torch.stack makes it), or with numbers alone",
                 )
 
-    def _detached(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        self._recorder.detaching = True
-        try:
-            return func(*args, **kwargs)
-        finally:
-            self._recorder.detaching = False
+
+def detached(recorder: Recorder, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """What a function gives that cuts a gradient off on purpose."""
+    recorder.detaching = True
+    try:
+        return func(*args, **kwargs)
+    finally:
+        recorder.detaching = False
 
 
 def _among_numbers(given: Iterable[Any]) -> Iterator[Any]:
@@ -144,3 +185,31 @@ def _layers(tensor: Tensor) -> Iterator[Tensor]:
     while _functorch.is_functorch_wrapped_tensor(tensor):
         tensor = _functorch.get_unwrapped(tensor)
         yield tensor
+
+
+def _asked_by_torch(depth: int = 3) -> bool:
+    """Whether trusted code asked for what is being intercepted, so many calls further out."""
+    frame: types.FrameType | None = sys._getframe(depth)
+    if frame is not None and frame.f_code is handle_torch_function.__code__ and frame.f_back is not None:
+        # Called by what was asked, which is written in Python.
+        frame = frame.f_back.f_back
+    return frame is not None and trusted_name(frame.f_globals.get("__name__"))
+
+
+@contextmanager
+def parameters_of(recorder: Recorder) -> Iterator[None]:
+    """Makes parameters of stand-ins as torch makes them of tensors, which no mode sees."""
+    original = nn.Parameter.__dict__["__new__"]
+
+    def make(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
+        if not recorder.depends(data):
+            return original(cls, data, requires_grad)
+        made = detached(recorder, Tensor.detach, (data,), {})
+        made.__class__ = cls
+        return made.requires_grad_(requires_grad)
+
+    _PARAMETER.__new__ = staticmethod(make)
+    try:
+        yield
+    finally:
+        _PARAMETER.__new__ = original

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ from flashode.capture.tracing.schemas import (
     updates_running_statistics,
     without_statistics,
 )
-from flashode.capture.tracing.stand_in import StandIn
+from flashode.capture.tracing.stand_in import expire, stand_in
 from flashode.capture.tracing.traced import Operation, Ref, Trace, TracedValue, leaves, mapped, refs_in
 from flashode.capture.watching.trust import trusted_class
 from flashode.capture.watching.watched import Watched
@@ -62,7 +62,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._names: dict[int, str] = {}
         self._values: list[TracedValue] = []
         self._operations: list[Operation] = []
-        self._plain: dict[int, int] = {}
+        # Of each tensor met, by its id: its place among the values; of a stand-in, what it stands for. Held
+        # until the trace ends, so that no id is used twice.
+        self._places: dict[int, int] = {}
+        self._inside: dict[int, Tensor] = {}
         self._alive: list[Tensor] = []
         # The value whose memory each value shares, and which of those roots hold nothing but literals.
         self._root: list[int] = []
@@ -104,21 +107,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whether it is one of the tensors that the function is known to own."""
         return id(tensor) in self._slots
 
+    def depends(self, tensor: Tensor) -> bool:
+        """Whether it stands for a value that depends on t or y."""
+        return id(tensor) in self._inside
+
     def input(
         self, origin: str, value: Tensor, slot: int | None = None, requires_grad: bool = True
-    ) -> StandIn:
+    ) -> Tensor:
         """A stand-in for an argument of the function, or for a tensor that it owns."""
         index = self._add(TracedValue(tuple(value.shape), value.dtype, origin, slot))
         self._dependent_roots.add(index)
-        made = StandIn(value, index)
+        made = self._stand_in(value, index)
         # As in a comparison, and because torch.autograd.functional detaches what requires none.
         made.requires_grad_(requires_grad)
         return made
 
-    def computed(self, leaf: StandIn) -> StandIn:
+    def computed(self, leaf: Tensor) -> Tensor:
         """An input that is no leaf of autograd's, which would raise where writing into it is refused here."""
-        made = cast(StandIn, leaf.clone())
-        made.place = leaf.place
+        made = leaf.clone()
+        self._places[id(made)] = self._places[id(leaf)]
         return made
 
     def finish(self, result: Any, structure: Structure, dtype: torch.dtype) -> Trace:
@@ -139,7 +146,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.trace(tuple(map(self._find, fitted)))
 
     def restore(self) -> None:
-        """Takes back that autograd has counted writes that were none."""
+        """Leaves nothing of the trace: neither stand-ins of use nor writes that were none, but counted."""
+        for tensor in self._alive:
+            if id(tensor) in self._inside:
+                expire(tensor)
         for tensor, version in reversed(self._spared):
             torch._C._autograd._unsafe_set_version_counter((tensor,), (version,))
 
@@ -160,7 +170,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         written = self._written(func, args)
         if cuts and (written is not None or torch.is_inference_mode_enabled()):
             self.refuse(f"it writes or infers with gradients off ({name_of(func)})", GRADIENTS)
-        given = mapped(_inner, args), mapped(_inner, kwargs)
+        given = mapped(self._inner, args), mapped(self._inner, kwargs)
         if written is not None and self._values[self._root[self._find(written)]].origin == "slot":
             connected = any(map(differentiable, leaves((args, kwargs))))
             return self._unwritten(func, written, site, connected)
@@ -194,7 +204,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not dependent:
                 return self._remember(tensor, index)
             self._dependent_roots.add(self._root[index])
-            return StandIn(tensor, index)
+            return self._stand_in(tensor, index)
 
         wrapped = mapped(lambda item: register(item) if isinstance(item, Tensor) else item, result)
         self._operations.append(Operation(func, refs, ref_kwargs, tuple(outputs), where, module, refused))
@@ -233,18 +243,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             after = self._add(TracedValue(value.shape, value.dtype, "result"), shared)
             if shared is not None:
                 self._detached_roots.add(shared)
-            elif isinstance(tensor, StandIn):
+            elif self.depends(tensor):
                 self._dependent_roots.add(after)
             self._operations.append(
                 Operation(torch.ops.aten.detach_copy.default, (Ref(before),), {}, (after,), *site)
             )
-            self._moved(tensor, after)
-
-    def _moved(self, tensor: Tensor, index: int) -> None:
-        if isinstance(tensor, StandIn):
-            tensor.place = index
-        else:
-            self._plain[id(tensor)] = index
+            self._places[id(tensor)] = after
 
     def _check_tags(self, func: Any, refs: tuple[Any, ...], roots: set[int]) -> None:
         if torch.Tag.data_dependent_output in func.tags and not roots <= self._literal_roots:
@@ -285,16 +289,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._literal_roots.discard(root)
         if not roots.isdisjoint(self._dependent_roots):
             self._dependent_roots.add(root)
-        if torch.Tag.inplace_view in func.tags and isinstance(target, StandIn):
+        if torch.Tag.inplace_view in func.tags and self.depends(target):
             with no_dispatch():
-                func(target, *mapped(_inner, refs[1:]), **ref_kwargs)
+                func(target, *mapped(self._inner, refs[1:]), **ref_kwargs)
         index = self._add(TracedValue(tuple(target.shape), target.dtype, "result"), root)
-        self._moved(target, index)
+        self._places[id(target)] = index
         self._operations.append(Operation(func, refs, ref_kwargs, (index,), *site))
         return target
 
     def _lift(self, tensor: Tensor) -> None:
-        if isinstance(tensor, StandIn) or id(tensor) in self._plain or id(tensor) in self._slots:
+        if id(tensor) in self._places or id(tensor) in self._slots:
             return
         with torch._C.DisableTorchFunction():
             ours = tensor.untyped_storage().resizable()
@@ -311,9 +315,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Ref(self._find(item)) if isinstance(item, Tensor) else item
 
     def _find(self, tensor: Tensor) -> int:
-        if isinstance(tensor, StandIn):
-            return tensor.place
-        known = self._plain.get(id(tensor))
+        known = self._places.get(id(tensor))
         if known is not None:
             return known
         slot = self._slots.get(id(tensor))
@@ -335,10 +337,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return index
 
     def _remember(self, tensor: Tensor, index: int) -> Tensor:
-        # Held until the trace ends, so that no id is used twice.
         self._alive.append(tensor)
-        self._plain[id(tensor)] = index
+        self._places[id(tensor)] = index
         return tensor
+
+    def _stand_in(self, value: Tensor, index: int) -> Tensor:
+        made = self._remember(stand_in(value), index)
+        self._inside[id(made)] = value
+        return made
+
+    def _inner(self, item: Any) -> Any:
+        return self._inside.get(id(item), item)
 
 
 def _performed(func: Any, args: Any, kwargs: Any) -> Any:
@@ -347,10 +356,6 @@ def _performed(func: Any, args: Any, kwargs: Any) -> Any:
         zeros: Tensor = args[0]
         return torch._efficientzerotensor(zeros.shape, dtype=zeros.dtype, device=zeros.device)
     return func(*args, **kwargs)
-
-
-def _inner(item: Any) -> Any:
-    return item.value if isinstance(item, StandIn) else item
 
 
 def _has_derivatives(item: Any) -> bool:

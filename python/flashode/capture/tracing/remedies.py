@@ -15,6 +15,7 @@ MEMORY = "compute with torch's functions, on the tensor itself"
 WRITING = "compute a new tensor, or write into a clone() of it"
 FORMAT = "print after the solve"
 GRADIENTS = "use detach() in place of torch.no_grad(), and no inference mode"
+LAYOUT = "call contiguous(), whatever the tensor is"
 CUTTING = "use detach(), which is recorded"
 HISTORY = "leave it out: what func returns may hang on t, y and the contents of its tensors"
 

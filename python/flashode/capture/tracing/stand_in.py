@@ -11,28 +11,10 @@ from flashode.capture.refusal import Refusal
 from flashode.capture.tracing.remedies import FORMAT
 
 
-class StandIn(Tensor):
-    """A tensor without storage that stands for a value depending on ``t`` or ``y``."""
+class Expired(Tensor):
+    """A stand-in after the trace, that the function has kept."""
 
-    value: Tensor
-    place: int
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-
-    @staticmethod
-    def __new__(cls, value: Tensor, place: int) -> StandIn:
-        made: StandIn = Tensor._make_wrapper_subclass(
-            cls,
-            value.size(),
-            strides=value.stride(),
-            storage_offset=value.storage_offset(),
-            dtype=value.dtype,
-            layout=value.layout,
-            device=value.device,
-            requires_grad=False,
-        )
-        made.value = value
-        made.place = place
-        return made
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         raise Refusal("it prints or formats a tensor that depends on t or y", remedy=FORMAT)
@@ -47,5 +29,28 @@ class StandIn(Tensor):
         )
 
 
-# What the user's code may print of its kind, and what torch's errors say of it.
-StandIn.__name__ = StandIn.__qualname__ = "Tensor"
+def stand_in(value: Tensor) -> Tensor:
+    """A tensor without storage that stands for a value depending on ``t`` or ``y``.
+
+    Python sees an ordinary tensor: what the function asks of its class and its attributes has the answer that
+    it has in a solve.
+    """
+    # What is asked of the value here is not what the function asks.
+    with torch._C.DisableTorchFunction():
+        made: Tensor = Tensor._make_wrapper_subclass(
+            Expired,
+            value.size(),
+            strides=value.stride(),
+            storage_offset=value.storage_offset(),
+            dtype=value.dtype,
+            layout=value.layout,
+            device=value.device,
+            requires_grad=False,
+        )
+    made.__class__ = Tensor
+    return made
+
+
+def expire(tensor: Tensor) -> None:
+    """Makes a stand-in useless, once nothing records what is done to it."""
+    tensor.__class__ = Expired

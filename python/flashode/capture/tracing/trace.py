@@ -18,9 +18,9 @@ from torch import Tensor
 from flashode.capture.places import raised_at
 from flashode.capture.refusal import Failed, Refusal, Singular, described
 from flashode.capture.tracing.carrying import Carrying
-from flashode.capture.tracing.interception import Interception
+from flashode.capture.tracing.interception import Interception, parameters_of
 from flashode.capture.tracing.recorder import Recorder
-from flashode.capture.tracing.traced import Trace
+from flashode.capture.tracing.traced import Trace, leaves
 from flashode.capture.watching.watched import Watched
 from flashode.declined import Reason
 from flashode.state import State, Structure, components
@@ -55,11 +55,16 @@ def trace(
         for key, slot in slots.items()
         if slot in carried
     }
-    carrying = Carrying(places)
+    carrying, interception = Carrying(places), Interception(recorder)
     try:
-        with torch.enable_grad(), recorder, carrying, Interception(recorder):
+        with torch.enable_grad(), recorder, carrying, interception, parameters_of(recorder):
             given = recorder.computed(time), structure.join(list(map(recorder.computed, parts)))
             result = carrying.placed(func(*given))
+            if interception.raised is not None:
+                what = f"it catches an exception of torch's ({described(interception.raised)})"
+                recorder.refuse(what, "find out before the call whether it can be made")
+            if any(map(vars, leaves(given))):
+                recorder.refuse("it sets an attribute of t or y", "keep it in a variable")
             if not torch.is_grad_enabled():
                 recorder.refuse("it leaves gradients switched off", "use torch.no_grad() as a context")
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import re
 import struct
 import types
 import typing
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _python_dispatch, dlpack
 
 from flashode.capture.refusal import with_article
 from flashode.capture.watching.bytecode import CodeNames
@@ -63,6 +65,33 @@ _INTERNALS = frozenset(
 DESCRIPTIONS = ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__")
 # What these do to a tensor, or to gradients, torch shows to no mode.
 _UNSEEN = frozenset(["swap_tensors", "_swap_tensor_impl", "saved_tensors_hooks", "register_multi_grad_hook"])
+# What stands between Python and torch's operations, and hands out memory past them.
+_MACHINERY = frozenset(["_python_dispatch"]) | frozenset(
+    name
+    for module in (torch._C, torch.overrides, _python_dispatch, dlpack)
+    for name in dir(module)
+    if re.search(
+        "torch_(function|dispatch)|DisableTorch|(function|dispatch|current|any|infra)_mode|^_(pop|push)_mode"
+        "|^_dispatch_|to_dlpack",
+        name,
+    )
+)
+# What stands in the way, what it does and what to write instead.
+_OBSTACLES = (
+    (
+        GRAD_MODE_QUERIES,
+        "asks for {}, which differs from solve to solve",
+        "compute the same in every grad mode",
+    ),
+    (_UNSEEN, "names {}, whose effects are invisible to tracing", "leave it out of func"),
+    (_MACHINERY, "names {}, which is not the same while tracing as in a solve", "leave it out of func"),
+    (_INTERNALS, "reads {}, which cannot be watched", "name what it is to read"),
+    (
+        SEEDING,
+        "names {}, which may change the random number generator",
+        "seed and draw once, before the solve, and let func read the tensor",
+    ),
+)
 ITERATION = frozenset(
     [
         "children",
@@ -179,22 +208,10 @@ class Obstacle(NamedTuple):
 
 def name_obstacle(names: Set[str]) -> Obstacle | None:
     """What stands in the way among names of functions and attributes."""
-    queries, seeding, unseen = names & GRAD_MODE_QUERIES, names & SEEDING, names & _UNSEEN
-    internals = names & _INTERNALS
-    if queries:
-        name = min(queries)
-        what = f"asks for {name}, which differs from solve to solve"
-        return Obstacle(name, what, "compute the same in every grad mode")
-    if unseen:
-        name = min(unseen)
-        return Obstacle(name, f"names {name}, whose effects are invisible to tracing", "leave it out of func")
-    if internals:
-        name = min(internals)
-        return Obstacle(name, f"reads {name}, which cannot be watched", "name what it is to read")
-    if seeding:
-        name = min(seeding)
-        what = f"names {name}, which may change the random number generator"
-        return Obstacle(name, what, "seed and draw once, before the solve, and let func read the tensor")
+    for obstacles, what, remedy in _OBSTACLES:
+        found = names & obstacles
+        if found:
+            return Obstacle(min(found), what.format(min(found)), remedy)
     return None
 
 
