@@ -127,9 +127,16 @@ class Walk:
             namespaces.tensors(self)
             self._registrations()
             namespaces.assigned(self)
+            self._names_in_strings()
         except _Enough:
             return False
         return True
+
+    def _names_in_strings(self) -> None:
+        """Notes what code may ask for by strings, and must not."""
+        obstacle = name_obstacle(self.found.names_in_strings)
+        if obstacle is not None:
+            self.note_obstacle(obstacle, obstacle.name)
 
     def _registrations(self) -> None:
         """Adds the check that no class was registered as a subclass, where code asks for that."""

@@ -112,7 +112,7 @@ def imported(walk: Walk, name: str) -> None:
             imported(walk, name.rpartition(".")[0])
 
 
-def builtin(walk: Walk, function: str, value: types.FunctionType, name: str) -> None:
+def builtin(walk: Walk, function: str, value: Any, name: str) -> None:
     """Adds the check for a builtin that a function uses: there may be others of that name.
 
     Args:
@@ -121,7 +121,7 @@ def builtin(walk: Walk, function: str, value: types.FunctionType, name: str) -> 
         value: the function.
         name: of the builtin.
     """
-    space: dict[str, Any] = value.__builtins__  # type: ignore[attr-defined]
+    space: dict[str, Any] = value.__builtins__
     known = walk.met.get(id(space))
     variable = known[0] if known else walk.code.variable(f"{function}.__builtins__")
     walk.met[id(space)] = variable, space

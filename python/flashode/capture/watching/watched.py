@@ -128,7 +128,15 @@ class Watched:
     @property
     def names(self) -> frozenset[str]:
         """Every name in the code that may run."""
-        names = frozenset(self.reached).union(*(code.names for code in self.codes.values()))
-        if names.isdisjoint(REFLECTION):
-            return names
-        return names.union(self.strings, *(code.strings for code in self.codes.values()))
+        return self._named | self.names_in_strings
+
+    @property
+    def names_in_strings(self) -> frozenset[str]:
+        """Every name by which the code may ask for an attribute, or the like, without naming it."""
+        if self._named.isdisjoint(REFLECTION):
+            return frozenset()
+        return frozenset(self.strings).union(*(code.strings for code in self.codes.values()))
+
+    @property
+    def _named(self) -> frozenset[str]:
+        return frozenset(self.reached).union(*(code.names for code in self.codes.values()))
