@@ -37,8 +37,8 @@ def _elu(low: Lowering, call: Call) -> View:
     gradient, x = call["grad_output"], call["self_or_result"]
     negative, scale = call.number("alpha") * call.number("scale"), call.number("scale")
     rate = call.number("input_scale")
-    # Torch differentiates no further where the two pieces meet, where hardtanh has no gradient either.
-    below = low.unary("hardtanh", x, -math.inf, 0.0)
+    # Torch differentiates no further where the two pieces meet.
+    below = low.select(low.compared("lt", x, 0.0), x, low.constant(0.0))
     if call["is_result"]:
         slope = low.scaled(below, rate, negative * rate)
     else:
@@ -79,7 +79,7 @@ def _hardtanh(low: Lowering, call: Call) -> View:
 def _hardswish(low: Lowering, call: Call) -> View:
     gradient, x = call["grad_output"], call["self"]
     middle = low.mul(gradient, low.scaled(x, 1.0 / 3.0, 0.5))
-    upper = low.select(low.compared("le", low.constant(3.0), x), gradient, middle)
+    upper = low.select(low.compared("lt", x, 3.0), middle, gradient)
     return _where_at_most(low, x, -3.0, low.constant(0.0), upper)
 
 

@@ -36,10 +36,7 @@ def _rrelu(low: Lowering, call: Call) -> View:
 
 
 def _prelu(low: Lowering, call: Call) -> View:
-    # At zero torch's gradient is the slope; clamp's gradient there is one and relu's is zero.
-    x = call["self"]
-    negative = low.unary("clamp", x, -math.inf, 0.0)
-    return low.add(low.unary("relu", x), low.mul(negative, call["weight"]))
+    return low.binary("prelu", call["self"], call["weight"])
 
 
 def _softplus(low: Lowering, call: Call) -> View:

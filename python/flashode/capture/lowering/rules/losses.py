@@ -47,27 +47,32 @@ def _square_slope(low: Lowering, call: Call, x: View) -> View:
     return low.scaled(x, 2.0)
 
 
-def _rounded_distance(low: Lowering, x: View, reach: float) -> View:
-    """The square, halved, up to some distance, from where it goes on straight."""
+def _pieces(low: Lowering, x: View, reach: float) -> tuple[View, View, View]:
+    """Whether a distance is shorter than ``reach``, half its square, and by how much it exceeds half of it."""
     distance = low.unary("abs", x)
-    straight = low.scaled(distance, reach, -0.5 * reach * reach)
-    return low.select(low.compared("lt", distance, reach), low.scaled(low.mul(x, x), 0.5), straight)
+    # A square that is not looked at must not be infinite either.
+    inside = low.unary("clamp", x, -reach, reach)
+    near = low.compared("lt", distance, reach)
+    return near, low.scaled(low.mul(inside, inside), 0.5), low.scaled(distance, 1.0, -0.5 * reach)
 
 
 def _huber(low: Lowering, call: Call, x: View) -> View:
-    return _rounded_distance(low, x, call.number("delta"))
+    delta = call.number("delta")
+    near, square, beyond = _pieces(low, x, delta)
+    return low.select(near, square, low.scaled(beyond, delta))
 
 
 def _huber_slope(low: Lowering, call: Call, x: View) -> View:
     delta = call.number("delta")
-    return low.unary("clamp", x, -delta, delta)
+    return low.unary("hardtanh", x, -delta, delta)
 
 
 def _smooth_l1(low: Lowering, call: Call, x: View) -> View:
     beta = call.number("beta")
     if beta == 0.0:
         return low.unary("abs", x)
-    return low.averaged(_rounded_distance(low, x, beta), beta)
+    near, square, beyond = _pieces(low, x, beta)
+    return low.select(near, low.averaged(square, beta), beyond)
 
 
 def _smooth_l1_slope(low: Lowering, call: Call, x: View) -> View:
