@@ -50,7 +50,10 @@ FLASHODE_LANE Real binary_value(Real a, Real b) {
         const Real below = b * a;
         return a > Real(0) ? a : below;
     }
-    if constexpr (F == BinaryFn::floor_divide) return numerics::floor_division(a, b).quotient;
+    if constexpr (F == BinaryFn::floor_divide) {
+        const Real quotient = numerics::floor_division(a, b).quotient;
+        return quotient == Real(0) ? numerics::with_sign_of(Real(0), a / b) : quotient;
+    }
     if constexpr (F == BinaryFn::trunc_divide) return numerics::trunc(a / b);
     if constexpr (F == BinaryFn::fmod) return numerics::fmod(a, b);
     if constexpr (F == BinaryFn::remainder) return numerics::floor_division(a, b).rest;
@@ -75,7 +78,7 @@ FLASHODE_LANE void binary_passes([[maybe_unused]] Real a, [[maybe_unused]] Real 
     } else if constexpr (F == BinaryFn::prelu) {
         to_a = true;
         to_b = !(a > Real(0));
-    } else if constexpr (F == BinaryFn::xlogy || F == BinaryFn::xlog1py) {
+    } else if constexpr (multiplies_logarithm(F)) {
         to_a = !((a == Real(0)) & (b <= (F == BinaryFn::xlogy ? Real(0) : Real(-1))));
         to_b = true;
     } else {

@@ -185,6 +185,11 @@ FLASHODE_HD constexpr bool is_masking(BinaryFn fn) {
     }
 }
 
+// Functions that are zero where their first argument is, whatever the logarithm in them.
+FLASHODE_HD constexpr bool multiplies_logarithm(BinaryFn fn) {
+    return fn == BinaryFn::xlogy || fn == BinaryFn::xlog1py;
+}
+
 constexpr std::optional<UnaryFn> unary_from_name(std::string_view name) {
     for (const UnaryInfo& row : unary_table) {
         if (row.name == name) return row.fn;

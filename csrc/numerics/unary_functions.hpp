@@ -134,7 +134,7 @@ FLASHODE_MASKING_UNARY(
         const Real z = bottom < Real(0) ? x : clamped;
         return numerics::log(z / (Real(1) - z));
     },
-    { return (c[0] < Real(0)) | !((x < c[0]) | (x > Real(1) - c[0])); },
+    { return (c[0] < Real(0)) | ((x >= c[0]) & (x <= Real(1) - c[0])); },
     {
         const Real slope = Real(1) / (x * (Real(1) - x));
         return (x < Real(0)) | (x > Real(1)) ? FloatFormat<Real>::nan : slope;

@@ -330,6 +330,8 @@ bool smooth_at(double x) {
             return !near(-3) && !near(3);
         case UnaryFn::softplus:
             return !near(10);
+        case UnaryFn::sinc:
+            return std::fabs(x) > 0.2;  // towards zero its slope, as torch computes it, cancels
         case UnaryFn::logit:
             return x > 0.05 && x < 0.95 && !near(0.125) && !near(0.875);
         default:

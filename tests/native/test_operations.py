@@ -152,7 +152,10 @@ def test_binary(fn: str, same: bool, dtype: torch.dtype) -> None:
     a = draft.add(Gather, 4, (draft.x,), (0, 1, 2, 3))
     b = a if same else draft.add(Gather, 4, (draft.x,), (4, 5, 6, 7))
     draft.add(Binary, 4, a, b, fn)
-    agree(draft.finish(), spread(*((0.2, 4.0) if fn in ("power", "xlogy", "xlog1py") else (-4.0, 4.0)), 8, dtype))
+    agree(
+        draft.finish(),
+        spread(*((0.2, 4.0) if fn in ("power", "xlogy", "xlog1py") else (-4.0, 4.0)), 8, dtype),
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

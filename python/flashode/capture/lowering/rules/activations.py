@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.elementwise import same
 from flashode.capture.refusal import EVALUATION, Refusal

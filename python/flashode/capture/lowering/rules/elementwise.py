@@ -118,14 +118,14 @@ def _lerp(low: Lowering, call: Call) -> View:
     """Counts from the end that is nearer, so that both are met exactly."""
     start, end, weight = call["self"], call["end"], operand(low, call, "weight")
     near = low.compared("lt", low.unary("abs", weight), 0.5)
-    step = low.select(near, weight, low.scaled(weight, 1.0, -1.0))
-    return low.add(low.select(near, start, end), low.mul(low.sub(end, start), step))
+    back = low.select(near, low.scaled(weight, -1.0), low.scaled(weight, -1.0, 1.0))
+    return low.sub(low.select(near, start, end), low.mul(low.sub(end, start), back))
 
 
 def _times_logarithm(fn: str) -> Rule:
     def rule(low: Lowering, call: Call) -> View:
         x, y = operand(low, call, "self"), operand(low, call, "other")
-        if low.number(y) is not None and math.isnan(low.number(y)):
+        if math.isnan(low.number(y) or 0.0):
             raise Unsupported(f"{call.name} with a number that is none is not supported")
         return low.binary(fn, x, y)
 

@@ -40,7 +40,7 @@ def _gradient(slope: Term) -> Rule:
 
 
 def _square(low: Lowering, call: Call, x: View) -> View:
-    return low.mul(x, x)
+    return low.unary("power", x, 2.0)
 
 
 def _square_slope(low: Lowering, call: Call, x: View) -> View:
@@ -48,18 +48,18 @@ def _square_slope(low: Lowering, call: Call, x: View) -> View:
 
 
 def _pieces(low: Lowering, x: View, reach: float) -> tuple[View, View, View]:
-    """Whether a distance is shorter than ``reach``, half its square, and by how much it exceeds half of it."""
+    """Whether a distance is ``reach`` or more, half its square, and by how much it exceeds half of ``reach``."""
     distance = low.unary("abs", x)
+    far = low.compared("le", low.constant(reach), distance)
     # A square that is not looked at must not be infinite either.
-    inside = low.unary("clamp", x, -reach, reach)
-    near = low.compared("lt", distance, reach)
-    return near, low.scaled(low.mul(inside, inside), 0.5), low.scaled(distance, 1.0, -0.5 * reach)
+    square = low.unary("power", low.select(far, low.constant(0.0), x), 2.0)
+    return far, low.scaled(square, 0.5), low.scaled(distance, 1.0, -0.5 * reach)
 
 
 def _huber(low: Lowering, call: Call, x: View) -> View:
     delta = call.number("delta")
-    near, square, beyond = _pieces(low, x, delta)
-    return low.select(near, square, low.scaled(beyond, delta))
+    far, square, beyond = _pieces(low, x, delta)
+    return low.select(far, low.scaled(beyond, delta), square)
 
 
 def _huber_slope(low: Lowering, call: Call, x: View) -> View:
@@ -71,8 +71,8 @@ def _smooth_l1(low: Lowering, call: Call, x: View) -> View:
     beta = call.number("beta")
     if beta == 0.0:
         return low.unary("abs", x)
-    near, square, beyond = _pieces(low, x, beta)
-    return low.select(near, low.averaged(square, beta), beyond)
+    far, square, beyond = _pieces(low, x, beta)
+    return low.select(far, beyond, low.averaged(square, beta))
 
 
 def _smooth_l1_slope(low: Lowering, call: Call, x: View) -> View:
