@@ -35,6 +35,16 @@ def _power_of(base: float, x: Tensor) -> Tensor:
     return torch.pow(base, x)
 
 
+def _of_itself(name: str, x: Tensor) -> Tensor:
+    out: Tensor = getattr(torch, name)(x, x)
+    return out
+
+
+def _along(name: str, x: Tensor) -> Tensor:
+    out: Tensor = getattr(torch, name)(x, -1)
+    return out
+
+
 def _with_number(name: str, number: float, x: Tensor) -> Tensor:
     out: Tensor = getattr(torch, name)(x, torch.tensor(number, dtype=x.dtype))
     return out
@@ -54,6 +64,7 @@ _ACTIVATIONS = (
     "hardsigmoid hardswish hardshrink softshrink"
 )
 _EXPONENTS = (0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 1.5, -1.5, 2.5, 1 / 3, inf, -inf, nan)
+_NUMBERS = (0.0, 1.0, inf)
 _PAIRS = "maximum minimum fmax fmin atan2 hypot logaddexp logaddexp2 fmod remainder xlogy"
 
 UNARY: dict[str, Function] = {
@@ -80,23 +91,15 @@ UNARY: dict[str, Function] = {
     "round to decimals": _of_one(partial(torch.round, decimals=1)),
     "nan_to_num to numbers": _of_one(partial(torch.nan_to_num, nan=1.0, posinf=2.0, neginf=-3.0)),
     "xlog1py itself": _of_one(lambda x: torch.special.xlog1py(x, x)),
-    **{f"{name} itself": _of_one(lambda x, f=getattr(torch, name): f(x, x)) for name in _PAIRS.split()},
+    **{f"{name} itself": _of_one(partial(_of_itself, name)) for name in _PAIRS.split()},
     "power itself": _of_one(lambda x: x**x),
     "quotient itself": _of_one(lambda x: x / x),
     "divided by zero": _of_one(lambda x: x / 0.0),
     "times zero": _of_one(lambda x: x * 0.0),
     **{f"power {e!r}": _of_one(partial(_raised_to, e)) for e in _EXPONENTS},
     **{f"power of {b!r}": _of_one(partial(_power_of, b)) for b in (*_ENDS, 0.5, nan)},
-    **{
-        f"{n} and {b!r}": _of_one(partial(_with_number, n, b))
-        for n in _PAIRS.split()
-        for b in (0.0, 1.0, inf)
-    },
-    **{
-        f"{b!r} and {n}": _of_one(partial(_number_with, n, b))
-        for n in _PAIRS.split()
-        for b in (0.0, 1.0, inf)
-    },
+    **{f"{n} and {b!r}": _of_one(partial(_with_number, n, b)) for n in _PAIRS.split() for b in _NUMBERS},
+    **{f"{b!r} and {n}": _of_one(partial(_number_with, n, b)) for n in _PAIRS.split() for b in _NUMBERS},
     "xlogy of numbers": _of_one(lambda x: torch.xlogy(x, 2.0) + torch.xlogy(0.0, x)),
 }
 
@@ -128,7 +131,7 @@ BINARY: dict[str, Function] = {
 
 # Of rows, by which rows torch does more with than make NaN of their infinities, or lose their sizes.
 INFINITE_ROWS: dict[str, Function] = {
-    **{name: lambda x, f=getattr(torch, name): f(x, -1) for name in ("sum", "mean", "amax", "amin")},
+    **{name: partial(_along, name) for name in ("sum", "mean", "amax", "amin")},
     "softmax": lambda x: torch.softmax(x, -1)[:, 0],
     "log_softmax": lambda x: torch.log_softmax(x, -1)[:, 0],
     "cumsum": lambda x: x.cumsum(-1)[:, 2],

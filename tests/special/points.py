@@ -87,7 +87,7 @@ def derivative(function: Function, argument: int) -> Function:
 
 
 def check(function: Function, generic: Tensor, points: Tensor, atol: float, second: bool) -> None:
-    """Compares values and first derivatives of the engine, and second ones of the interpreter, with torch's."""
+    """Compares values, first derivatives, and second ones where the interpreter has them, with torch's."""
     dtype, width = points.dtype, points.shape[1]
 
     def field(t: Tensor, z: Tensor) -> Tensor:

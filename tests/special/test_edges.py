@@ -1,4 +1,4 @@
-"""Zeros where autograd gives zeros, and nothing where it gives nothing, although a Program has no such rows."""
+"""Zeros where autograd gives zeros and nothing where it gives nothing, though a Program has no such rows."""
 
 from __future__ import annotations
 
@@ -68,6 +68,24 @@ def _gradients(field: Field, solver: Any, engine: Any) -> list[Tensor | None]:
     with use_engine(engine):
         solver(module, Y, T, method="rk4").sum().backward()
     return [parameter.grad for parameter in module.parameters()]
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_tensors_that_trajectories_carry_along(used: bool) -> None:
+    c = nn.Parameter(torch.tensor([[0.5], [-0.4], [0.1]], dtype=D))
+    p = nn.Parameter(torch.tensor(0.3, dtype=D))
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([y * p, c], 1)[:, :2] + (c if used else 0.0)
+
+    gradients = []
+    for engine in ("native", "eager"):
+        with use_engine(engine):  # type: ignore[arg-type]
+            states = flashode.odeint(field, Y, T, method="rk4")
+        gradients.append(torch.autograd.grad(states.sum(), (p, c), allow_unused=True))
+    for found, wanted in zip(*gradients, strict=True):
+        assert found is not None
+        torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("solver", [flashode.odeint, flashode.odeint_adjoint])

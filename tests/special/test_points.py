@@ -54,8 +54,9 @@ def _points(name: str, order: int, listed: Sequence[Sequence[float]], dtype: tor
     least, largest = LIMITS.get((name, order), (0.0, math.inf))
     size = points.abs()
     outside = (size > 0) & (size < math.inf) & ((size < least) | (size > largest))
-    # Half of the unit's derivative is the other half's value, which torch makes NaN where this is.
-    return points[~(outside | (points.isnan() & (name == "glu"))).any(-1)]
+    # Torch multiplies both halves of the unit's derivative by what may be no number in one of them.
+    unknown = ~points.isfinite() | (size > 50)
+    return points[~(outside | (unknown & (name == "glu"))).any(-1)]
 
 
 def _generic(name: str, width: int, dtype: torch.dtype) -> torch.Tensor:
@@ -63,9 +64,11 @@ def _generic(name: str, width: int, dtype: torch.dtype) -> torch.Tensor:
     return (points + 1 if name == "acosh" else points).to(dtype)
 
 
-def _noise(dtype: torch.dtype) -> float:
-    # Of functions around one, near whose zeros torch cancels.
-    return 16 * torch.finfo(dtype).eps
+def _noise(name: str, dtype: torch.dtype) -> float:
+    """Of functions around one, near whose zeros torch cancels."""
+    if name == "hardsigmoid":
+        return 1e-8  # torch's slope has single precision
+    return (64 if name in ("gelu tanh", "layer_norm") else 16) * torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize(("name", "order", "dtype"), _cases(UNARY, (0, 1)), ids=str)
@@ -91,4 +94,4 @@ def test_of_rows(name: str, order: int, dtype: torch.dtype) -> None:
 def _check(function: Function, name: str, order: int, points: torch.Tensor) -> None:
     second = not order and name not in ONCE | ROUGH
     taken = derivative(function, order - 1) if order else function
-    check(taken, _generic(name, points.shape[1], points.dtype), points, _noise(points.dtype), second)
+    check(taken, _generic(name, points.shape[1], points.dtype), points, _noise(name, points.dtype), second)

@@ -1,4 +1,4 @@
-"""Gradients that are zero everywhere: autograd gives zeros where it has an edge, and nothing where it has none.
+"""Gradients that are zero everywhere: autograd gives zeros where it has an edge, else nothing.
 
 A Program has rows where the function has tensors. A row that nothing depends on is left out, and a tensor of
 which all rows are, such as the bias before a relu in a derivative, would be one that no gradient reaches.
@@ -54,7 +54,10 @@ def connected(
         for index in sorted(learned)
         if graph.values[index].slot not in reached and not np.isin(views[index].rows, rows).any()
     ]
-    return _with_edges(low, output, np.array(missing, np.int64)) if missing else output
+    if not missing:
+        return output
+    states = sum(views[index].rows.size for index in graph.outputs if index in views)
+    return np.concatenate([_with_edges(low, output[:states], np.array(missing)), output[states:]])
 
 
 def _with_edges(low: Lowering, output: Rows, sources: Rows) -> Rows:

@@ -86,11 +86,11 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
             where = made[-1].where if made else None
             raise Refusal(*Mixing("the value it returns does not keep the batch axis of y").within(where))
         results.append(views[output].rows.ravel())
-    results = [connected(low, graph, operations, views, slots, np.concatenate(results))]
     if carried:
         # What a trajectory carries along does not change.
         results.append(low.program.constant(np.zeros(sum(sizes[len(inputs) :]))))
-    program, parameters = low.program.finish(np.concatenate(results))
+    output = connected(low, graph, operations, views, slots, np.concatenate(results))
+    program, parameters = low.program.finish(output)
     prologue = low.prologue.finish([low.registers[index] for index in parameters])
     batched = any(batch_axis(graph.values[index].shape) is not None for index in inputs)
     return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, low.prologue.held, graph)

@@ -48,7 +48,7 @@ def _square_slope(low: Lowering, call: Call, x: View) -> View:
 
 
 def _pieces(low: Lowering, x: View, reach: float) -> tuple[View, View, View]:
-    """Whether a distance is ``reach`` or more, half its square, and by how much it exceeds half of ``reach``."""
+    """Whether a distance is ``reach`` or more, half its square, and what it is beyond half of ``reach``."""
     distance = low.unary("abs", x)
     far = low.compared("le", low.constant(reach), distance)
     # A square that is not looked at must not be infinite either.
