@@ -89,8 +89,8 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     if carried:
         # What a trajectory carries along does not change.
         results.append(low.program.constant(np.zeros(sum(sizes[len(inputs) :]))))
-    output = connected(low, graph, operations, views, slots, np.concatenate(results))
-    program, parameters = low.program.finish(output)
+    rates = connected(low, graph, operations, views, slots, np.concatenate(results))
+    program, parameters = low.program.finish(rates)
     prologue = low.prologue.finish([low.registers[index] for index in parameters])
     batched = any(batch_axis(graph.values[index].shape) is not None for index in inputs)
     return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, low.prologue.held, graph)
