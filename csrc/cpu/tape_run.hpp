@@ -86,6 +86,10 @@ inline void binary_reverse(numerics::BinaryFn fn, bool assign_a, bool assign_b, 
                 bool to_a;
                 bool to_b;
                 numerics::binary_passes<F>(a[e], b[e], to_a, to_b);
+                // Torch multiplies the gradient by the logarithm as the function does its first argument.
+                if constexpr (numerics::multiplies_logarithm(F)) {
+                    to_a = to_a & ((grad_y[e] != Real(0)) | (b[e] != b[e]));
+                }
                 grad_a[e] += chained(to_a, grad_y[e], da);
                 grad_b[e] += chained(to_b, grad_y[e], db);
             }

@@ -6,6 +6,29 @@
 
 namespace flashode::numerics::inline FLASHODE_ISA {
 
+// The square root of a^2 + b^2, of numbers near one, so that no square overflows or vanishes.
+template <class Real>
+FLASHODE_LANE Real hypotenuse(Real a, Real b) {
+    const Real width = numerics::fabs(a);
+    const Real height = numerics::fabs(b);
+    const Real size = width > height ? width : height;
+    const Real unit = size == Real(0) ? Real(1) : size;
+    const Real x = width / unit;
+    const Real y = height / unit;
+    const Real length = size * numerics::sqrt(x * x + y * y);
+    const bool infinite = (width == FloatFormat<Real>::infinity) | (height == FloatFormat<Real>::infinity);
+    return infinite ? FloatFormat<Real>::infinity : length;
+}
+
+// log(base**a + base**b), where rate = log(base). Infinities may be equal, but have no difference.
+template <class Real>
+FLASHODE_LANE Real log_of_sum(Real a, Real b, Real rate) {
+    const Real larger = ((a > b) | (a != a)) ? a : b;
+    const Real rest = numerics::log1p_unit(numerics::exp(-rate * numerics::fabs(a - b)));
+    const bool same = (a == b) & (numerics::fabs(a) == FloatFormat<Real>::infinity);
+    return same ? a : larger + rest / rate;
+}
+
 template <BinaryFn F, class Real>
 FLASHODE_LANE Real binary_value(Real a, Real b) {
     if constexpr (F == BinaryFn::add) return a + b;
@@ -17,6 +40,21 @@ FLASHODE_LANE Real binary_value(Real a, Real b) {
     if constexpr (F == BinaryFn::minimum) return ((a < b) | (a != a)) ? a : b;
     if constexpr (F == BinaryFn::power) return numerics::pow(a, b);
     if constexpr (F == BinaryFn::atan2) return numerics::atan2(a, b);
+    if constexpr (F == BinaryFn::hypot) return hypotenuse(a, b);
+    if constexpr (F == BinaryFn::logaddexp) return log_of_sum(a, b, Real(1));
+    if constexpr (F == BinaryFn::logaddexp2) return log_of_sum(a, b, Real(0.693147180559945309417));
+    // Zero times anything is zero here, but for NaN.
+    if constexpr (F == BinaryFn::xlogy) return (a == Real(0)) & (b == b) ? Real(0) : a * numerics::log(b);
+    if constexpr (F == BinaryFn::xlog1py) return (a == Real(0)) & (b == b) ? Real(0) : a * numerics::log1p(b);
+    if constexpr (F == BinaryFn::prelu) {
+        const Real below = b * a;
+        return a > Real(0) ? a : below;
+    }
+    if constexpr (F == BinaryFn::floor_divide) {
+        const Real quotient = numerics::floor_division(a, b).quotient;
+        return quotient == Real(0) ? numerics::with_sign_of(Real(0), a / b) : quotient;
+    }
+    if constexpr (F == BinaryFn::trunc_divide) return numerics::trunc(a / b);
     if constexpr (F == BinaryFn::fmod) return numerics::fmod(a, b);
     if constexpr (F == BinaryFn::remainder) return numerics::floor_division(a, b).rest;
     if constexpr (F == BinaryFn::lt) return a < b ? Real(1) : Real(0);
@@ -37,6 +75,12 @@ FLASHODE_LANE void binary_passes([[maybe_unused]] Real a, [[maybe_unused]] Real 
     } else if constexpr (F == BinaryFn::power) {
         to_a = b != Real(0);
         to_b = true;  // its slope is masked, where a is zero, and not the gradient
+    } else if constexpr (F == BinaryFn::prelu) {
+        to_a = true;
+        to_b = !(a > Real(0));
+    } else if constexpr (multiplies_logarithm(F)) {
+        to_a = !((a == Real(0)) & (b <= (F == BinaryFn::xlogy ? Real(0) : Real(-1))));
+        to_b = true;
     } else {
         static_assert(!is_masking(F));
         to_a = !is_flat(F);
@@ -72,6 +116,22 @@ FLASHODE_LANE void binary_derivatives([[maybe_unused]] Real a, [[maybe_unused]] 
         const Real per_square = square == Real(0) ? Real(0) : Real(1) / square;
         da = b * per_square;
         db = -a * per_square;
+    } else if constexpr (F == BinaryFn::hypot) {
+        da = a / y;
+        db = b / y;
+    } else if constexpr (F == BinaryFn::logaddexp || F == BinaryFn::logaddexp2) {
+        const Real rate = F == BinaryFn::logaddexp ? Real(1) : Real(0.693147180559945309417);
+        da = numerics::sigmoid(rate * (a - b));
+        db = numerics::sigmoid(rate * (b - a));
+    } else if constexpr (F == BinaryFn::prelu) {
+        da = a > Real(0) ? Real(1) : b;
+        db = a;
+    } else if constexpr (F == BinaryFn::xlogy) {
+        da = numerics::log(b);
+        db = a / b;
+    } else if constexpr (F == BinaryFn::xlog1py) {
+        da = numerics::log1p(b);
+        db = a / (b + Real(1));
     } else if constexpr (F == BinaryFn::fmod) {
         da = Real(1);
         db = -numerics::trunc(a / b);

@@ -60,12 +60,12 @@ FLASHODE_LANE Real normal_cdf(Real x) {
     return a > normal_centre<Real> ? far : near;
 }
 
-// x Phi(x). At -inf this is the limit, where torch multiplies -inf by zero.
+// x Phi(x). The zero far below keeps its sign, and at -inf there is no number, as in torch: -inf times zero.
 template <class Real>
 FLASHODE_LANE Real gelu(Real x) {
     const Real a = at_most(fabs(x), Real(40));
     const Real tail = normal_tail_times(a, two_product(Real(0.5) * a, a));
-    const Real far = (x > Real(0) ? x : Real(0)) - tail;
+    const Real far = x * (x > Real(0) ? Real(1) : Real(0)) - tail;
     const Real near = x * multiply_add(x, normal_centre_polynomial(a * a), Real(0.5));
     return a > normal_centre<Real> ? far : near;
 }

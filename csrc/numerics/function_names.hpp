@@ -22,7 +22,13 @@ namespace flashode::numerics {
     X(trunc, 0)                          \
     X(detach, 0) /* the value alone */
 
-#define FLASHODE_FLAT_BINARY_FUNCTIONS(X) X(lt) X(le) X(eq) X(ne)
+#define FLASHODE_FLAT_BINARY_FUNCTIONS(X)   \
+    X(lt)                                   \
+    X(le)                                   \
+    X(eq)                                   \
+    X(ne)                                   \
+    X(floor_divide) /* rounded downwards */ \
+    X(trunc_divide) /* towards zero */
 
 // Masking functions have arguments at which they pass no gradient on either. All others multiply it by their
 // slope, be that zero. Which do what is not in their nature but in torch's formulas: abs and leaky_relu
@@ -33,9 +39,11 @@ namespace flashode::numerics {
     X(hardtanh, 2) /* min, max */                    \
     X(clamp, 2)    /* min, max */                    \
     X(hardsigmoid, 0)                                \
-    X(hardswish, 0)
+    X(hardswish, 0)                                  \
+    X(sinc, 0)                                       \
+    X(logit, 1) /* eps; negative for none */
 
-#define FLASHODE_MASKING_BINARY_FUNCTIONS(X) X(maximum) X(minimum) X(power)
+#define FLASHODE_MASKING_BINARY_FUNCTIONS(X) X(maximum) X(minimum) X(power) X(xlogy) X(xlog1py) X(prelu)
 
 // X(name, number of constants)
 #define FLASHODE_UNARY_FUNCTIONS(X)                  \
@@ -43,6 +51,7 @@ namespace flashode::numerics {
     X(abs, 0)                                        \
     X(reciprocal, 0)                                 \
     X(sqrt, 0)                                       \
+    X(rsqrt, 0)                                      \
     X(exp, 0)                                        \
     X(exp2, 0)                                       \
     X(expm1, 0)                                      \
@@ -82,6 +91,9 @@ namespace flashode::numerics {
     X(mul)                               \
     X(div)                               \
     X(atan2)                             \
+    X(hypot)                             \
+    X(logaddexp)                         \
+    X(logaddexp2)                        \
     X(fmod)                              \
     X(remainder)                         \
     FLASHODE_MASKING_BINARY_FUNCTIONS(X) \
@@ -171,6 +183,11 @@ FLASHODE_HD constexpr bool is_masking(BinaryFn fn) {
         default:
             return false;
     }
+}
+
+// Functions that are zero where their first argument is, whatever the logarithm in them.
+FLASHODE_HD constexpr bool multiplies_logarithm(BinaryFn fn) {
+    return fn == BinaryFn::xlogy || fn == BinaryFn::xlog1py;
 }
 
 constexpr std::optional<UnaryFn> unary_from_name(std::string_view name) {

@@ -69,6 +69,7 @@ FLASHODE_UNARY(neg, { return -x; }, { return Real(-1); })
 FLASHODE_UNARY(abs, { return numerics::fabs(x); }, { return numerics::sign(x); })
 FLASHODE_UNARY(reciprocal, { return Real(1) / x; }, { return -y * y; })
 FLASHODE_UNARY(sqrt, { return numerics::sqrt(x); }, { return Real(0.5) / y; })
+FLASHODE_UNARY(rsqrt, { return Real(1) / numerics::sqrt(x); }, { return Real(-0.5) * (y * y * y); })
 FLASHODE_UNARY(affine, { return c[0] * x + c[1]; }, { return c[0]; })
 
 // Exponentials and logarithms.
@@ -106,6 +107,39 @@ FLASHODE_UNARY(
     { return Real(1) / numerics::sqrt((x - Real(1)) * (x + Real(1))); })
 FLASHODE_UNARY(atanh, { return numerics::atanh(x); }, { return Real(1) / one_minus_square(x); })
 
+// Where the slope of sinc is 0 / 0 by rounding, it has none.
+FLASHODE_MASKING_UNARY(
+    sinc,
+    {
+        const Real z = Real(3.14159265358979323846) * x;
+        const Real quotient = numerics::sin(z) / z;
+        return x == Real(0) ? Real(1) : quotient;
+    },
+    { return x * x * Real(3.14159265358979323846) != Real(0); },
+    {
+        const Real pi = Real(3.14159265358979323846);
+        const Real z = pi * x;
+        return (z * numerics::cos(z) - numerics::sin(z)) / (x * x * pi);
+    })
+
+// Clamped to where both x and 1 - x are eps or more, if eps is not negative. The slope, unlike the
+// logarithm's, is no number outside the unit interval.
+FLASHODE_MASKING_UNARY(
+    logit,
+    {
+        const Real bottom = c[0];
+        const Real top = Real(1) - bottom;
+        const Real raised = x < bottom ? bottom : x;
+        const Real clamped = raised > top ? top : raised;
+        const Real z = bottom < Real(0) ? x : clamped;
+        return numerics::log(z / (Real(1) - z));
+    },
+    { return (c[0] < Real(0)) | ((x >= c[0]) & (x <= Real(1) - c[0])); },
+    {
+        const Real slope = Real(1) / (x * (Real(1) - x));
+        return (x < Real(0)) | (x > Real(1)) ? FloatFormat<Real>::nan : slope;
+    })
+
 // Smooth activations. Where a sigmoid multiplies x, -inf gives NaN, as in torch.
 FLASHODE_UNARY(tanh, { return numerics::tanh(x); }, { return Real(1) - y * y; })
 FLASHODE_UNARY(sigmoid, { return numerics::sigmoid(x); }, { return y * (Real(1) - y); })
@@ -131,11 +165,10 @@ FLASHODE_UNARY(
 FLASHODE_UNARY(
     gelu_tanh, { return x * numerics::gelu_tanh_gate(x); },
     {
-        // a + 3 b x^2 is the slope of the argument a x + b x^3 of the gate's sigmoid; the gate is flat long
-        // before x^2 overflows.
+        // a + 3 b x^2 is the slope of the argument a x + b x^3 of the gate's sigmoid.
         const Real a = Real(1.59576912160573071176);
         const Real b = Real(0.0713548162726002527220);
-        const Real z = at_most(x * x, Real(1e6));
+        const Real z = x * x;
         const Real s = numerics::gelu_tanh_gate(x);
         return s + (x * (s * (Real(1) - s))) * (a + Real(3) * b * z);
     })
@@ -195,19 +228,37 @@ FLASHODE_MASKING_UNARY(
     },
     { return (x > Real(-3)) & (x < Real(3)); }, { return Real(1) / Real(6); })
 FLASHODE_MASKING_UNARY(
-    hardswish, { return x * Unary<UnaryFn::hardsigmoid>::value(x, c); }, { return !(x <= Real(-3)); },
+    hardswish,
+    {
+        const Real shifted = x + Real(3);
+        const Real raised = shifted < Real(0) ? Real(0) : shifted;
+        return x * (raised > Real(6) ? Real(6) : raised) / Real(6);
+    },
+    { return !(x <= Real(-3)); },
     {
         const Real inside = x / Real(3) + Real(0.5);
         return x < Real(3) ? inside : Real(1);
     })
 
-// x**p, with torch's shortcuts for the exponents that have an exact cheaper form.
+// Calls loop(f) with f(x) = x**p, where torch has a cheaper form of it in that: of -0.0 and -inf they differ.
+FLASHODE_CALLS_EITHER_SIDE
+template <class Real, class Loop>
+FLASHODE_LANE void with_power(Real p, Loop loop) {
+    if (p == Real(2)) return loop([](Real x) { return x * x; });
+    if (p == Real(3)) return loop([](Real x) { return x * x * x; });
+    if (p == Real(1)) return loop([](Real x) { return x; });
+    if (p == Real(0.5)) return loop([](Real x) { return numerics::sqrt(x); });
+    if (p == Real(-0.5)) return loop([](Real x) { return Real(1) / numerics::sqrt(x); });
+    if (p == Real(-1)) return loop([](Real x) { return Real(1) / x; });
+    if (p == Real(-2)) return loop([](Real x) { return Real(1) / (x * x); });
+    loop([p](Real x) { return numerics::pow(x, p); });
+}
+
 template <class Real>
 FLASHODE_LANE Real power_value(Real x, Real p) {
-    if (p == Real(2)) return x * x;
-    if (p == Real(3)) return x * x * x;
-    if (p == Real(1)) return x;
-    return numerics::pow(x, p);
+    Real y = x;
+    with_power(p, [&y](auto power) { y = power(y); });
+    return y;
 }
 
 FLASHODE_MASKING_UNARY(
@@ -267,16 +318,11 @@ FLASHODE_LANE void unary_values(int n, const Real* x, const Real* c, Real* y) {
         }
     }
     if constexpr (F == UnaryFn::power) {
-        if (c[0] == Real(2)) {
+        with_power(c[0], [n, x, y](auto power) {
             FLASHODE_LANE_LOOP
-            for (int l = 0; l < n; ++l) y[l] = x[l] * x[l];
-            return;
-        }
-        if (c[0] == Real(3)) {
-            FLASHODE_LANE_LOOP
-            for (int l = 0; l < n; ++l) y[l] = x[l] * x[l] * x[l];
-            return;
-        }
+            for (int l = 0; l < n; ++l) y[l] = power(x[l]);
+        });
+        return;
     }
     FLASHODE_LANE_LOOP
     for (int l = 0; l < n; ++l) y[l] = unary_value<F>(x[l], c);
@@ -296,10 +342,11 @@ FLASHODE_LANE void unary_derivatives(int n, const Real* x, [[maybe_unused]] cons
         }
     }
     if constexpr (F == UnaryFn::power) {
-        if (c[0] == Real(2) || c[0] == Real(3)) {
-            const bool square = c[0] == Real(2);
-            FLASHODE_LANE_LOOP
-            for (int l = 0; l < n; ++l) dy[l] = c[0] * (square ? x[l] : x[l] * x[l]);
+        if (c[0] != Real(0)) {
+            with_power(c[0] - Real(1), [n, x, dy, p = c[0]](auto power) {
+                FLASHODE_LANE_LOOP
+                for (int l = 0; l < n; ++l) dy[l] = p * power(x[l]);
+            });
             return;
         }
     }

@@ -22,6 +22,9 @@ struct BinaryDerivativesMatchDifferences {
     void operator()() const {
         for (const double a : {0.3, 1.7, 2.9}) {
             for (const double b : {-1.3, 0.6, 2.2}) {
+                if (F == BinaryFn::xlogy || F == BinaryFn::xlog1py) {
+                    if (b < 0) continue;  // of which there is no logarithm
+                }
                 const double h = 1e-5;
                 double da = 0;
                 double db = 0;
@@ -84,6 +87,43 @@ void test_masks() {
     CHECK(passes<BinaryFn::mul>(0, 0, true, true) && passes<BinaryFn::lt>(1, 2, false, false));
 }
 
+void test_times_logarithm() {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    const double inf = std::numeric_limits<double>::infinity();
+    for (const double b : {-2.0, -1.0, inf}) {
+        CHECK(binary_value<BinaryFn::xlogy>(0.0, b) == 0 && binary_value<BinaryFn::xlog1py>(0.0, b) == 0);
+    }
+    CHECK(binary_value<BinaryFn::xlogy>(0.0, 0.0) == 0 &&
+          std::isnan(binary_value<BinaryFn::xlogy>(0.0, nan)));
+    CHECK(passes<BinaryFn::xlogy>(0, 0, false, true) && passes<BinaryFn::xlogy>(0, 1, true, true));
+    CHECK(passes<BinaryFn::xlog1py>(0, -1, false, true) && passes<BinaryFn::xlog1py>(0, 0, true, true));
+    CHECK(derivatives_are<BinaryFn::xlogy>(0, 0, 0, nan) && derivatives_are<BinaryFn::xlogy>(3, 1, 0, 3));
+}
+
+void test_sums_and_roots() {
+    const double inf = std::numeric_limits<double>::infinity();
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    CHECK(binary_value<BinaryFn::hypot>(3e300, 4e300) == 5e300 &&
+          binary_value<BinaryFn::hypot>(0.0, -0.0) == 0);
+    CHECK(binary_value<BinaryFn::hypot>(nan, -inf) == inf &&
+          std::isnan(binary_value<BinaryFn::hypot>(nan, 1.0)) &&
+          std::isnan(binary_value<BinaryFn::hypot>(1.0, nan)));
+    CHECK(derivatives_are<BinaryFn::hypot>(0, 0, nan, nan) &&
+          derivatives_are<BinaryFn::hypot>(3, -4, 0.6, -0.8));
+    CHECK(binary_value<BinaryFn::logaddexp>(inf, inf) == inf &&
+          binary_value<BinaryFn::logaddexp>(-inf, -inf) == -inf);
+    CHECK(derivatives_are<BinaryFn::logaddexp>(1, 1, 0.5, 0.5) &&
+          derivatives_are<BinaryFn::logaddexp2>(2, 2, 0.5, 0.5));
+    CHECK(std::isnan(binary_value<BinaryFn::logaddexp>(1.0, nan)) &&
+          std::isnan(binary_value<BinaryFn::logaddexp2>(nan, 1.0)));
+}
+
+void test_prelu() {
+    CHECK(binary_value<BinaryFn::prelu>(2.0, 0.5) == 2 && binary_value<BinaryFn::prelu>(-2.0, 0.5) == -1);
+    CHECK(derivatives_are<BinaryFn::prelu>(0, 0.5, 0.5, 0) && derivatives_are<BinaryFn::prelu>(2, 0.5, 1, 0));
+    CHECK(passes<BinaryFn::prelu>(2, 0.5, true, false) && passes<BinaryFn::prelu>(-2, 0.5, true, true));
+}
+
 void test_division_with_rest() {
     const double inf = std::numeric_limits<double>::infinity();
     const auto fmod = [](double a, double b) { return binary_value<BinaryFn::fmod>(a, b); };
@@ -101,6 +141,10 @@ void test_division_with_rest() {
     CHECK(derivatives_are<BinaryFn::remainder>(-3, inf, 1, 1));
     // The quotient rounds to ten, of which only nine fit.
     CHECK(1.0 / 0.1 == 10 && derivatives_are<BinaryFn::remainder>(1, 0.1, 1, -9));
+    CHECK(binary_value<BinaryFn::floor_divide>(1.0, 0.1) == 9 &&
+          binary_value<BinaryFn::floor_divide>(-1.0, 0.0) == -inf);
+    CHECK(binary_value<BinaryFn::trunc_divide>(-5.5, 2.0) == -2 &&
+          passes<BinaryFn::floor_divide>(1, 2, false, false));
 }
 
 void test_angle() {
@@ -133,6 +177,9 @@ int main() {
     for (const BinaryInfo& row : binary_table) visit_binary(row.fn, BinaryDerivativesMatchDifferences{});
     test_binary_conventions();
     test_masks();
+    test_times_logarithm();
+    test_sums_and_roots();
+    test_prelu();
     test_division_with_rest();
     test_angle();
     test_comparisons();

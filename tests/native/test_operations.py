@@ -41,10 +41,15 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "softplus": (2.0, 5.0),
     "hardtanh": (-0.6, 0.8),
     "clamp": (-0.6, math.inf),
+    "logit": (0.1,),
 }
 # Where a function is defined, if not from -4 to 4.
 DOMAIN = {
     "sqrt": (0.05, 4.0),
+    "rsqrt": (0.05, 4.0),
+    "logit": (0.05, 0.95),
+    # Towards zero torch's own slope cancels.
+    "sinc": (0.3, 4.0),
     "log": (0.05, 4.0),
     "log2": (0.05, 4.0),
     "log10": (0.05, 4.0),
@@ -147,7 +152,10 @@ def test_binary(fn: str, same: bool, dtype: torch.dtype) -> None:
     a = draft.add(Gather, 4, (draft.x,), (0, 1, 2, 3))
     b = a if same else draft.add(Gather, 4, (draft.x,), (4, 5, 6, 7))
     draft.add(Binary, 4, a, b, fn)
-    agree(draft.finish(), spread(*((0.2, 4.0) if fn == "power" else (-4.0, 4.0)), 8, dtype))
+    agree(
+        draft.finish(),
+        spread(*((0.2, 4.0) if fn in ("power", "xlogy", "xlog1py") else (-4.0, 4.0)), 8, dtype),
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

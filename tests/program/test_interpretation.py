@@ -22,7 +22,8 @@ from flashode.program import (
     Unary,
 )
 
-POSITIVE = {"sqrt", "log", "log2", "log10", "log1p", "power"}
+POSITIVE = {"sqrt", "rsqrt", "log", "log2", "log10", "log1p", "power"}
+INSIDE = {"logit"}
 BETWEEN_ONES = {"asin", "acos", "atanh"}
 ABOVE_ONE = {"acosh"}
 FLAT = {"sign", "floor", "ceil", "round", "trunc", "detach", "lt", "le", "eq", "ne"}
@@ -34,10 +35,14 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "softplus": (2.0, 5.0),
     "hardtanh": (-0.6, 0.8),
     "clamp": (-0.6, math.inf),
+    "logit": (0.2,),
 }
 MEANING: dict[str, Callable[[Tensor], Tensor]] = {
     "neg": lambda x: -x,
     "reciprocal": lambda x: 1 / x,
+    "rsqrt": lambda x: 1 / torch.sqrt(x),
+    "sinc": lambda x: torch.sin(math.pi * x) / (math.pi * x),
+    "logit": lambda x: torch.log(x.clamp(0.2, 0.8) / (1 - x.clamp(0.2, 0.8))),
     "power": lambda x: x**2.6,
     "exp2": lambda x: torch.exp(x * math.log(2)),
     "log2": lambda x: torch.log(x) / math.log(2),
@@ -77,6 +82,8 @@ def states(fn: str, shape: tuple[int, ...] = (3, 4)) -> Tensor:
         return 0.9 * torch.tanh(x)
     if fn in ABOVE_ONE:
         return x.abs() + 1.1
+    if fn in INSIDE:
+        return torch.sigmoid(x)
     return x.abs() + 0.1 if fn in POSITIVE else x
 
 
@@ -164,6 +171,14 @@ BINARY_MEANING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "maximum": lambda a, b: torch.where(a > b, a, b),
     "minimum": lambda a, b: torch.where(a < b, a, b),
     "atan2": lambda a, b: torch.angle(torch.complex(b, a)),
+    "hypot": lambda a, b: torch.sqrt(a * a + b * b),
+    "logaddexp": lambda a, b: torch.log(torch.exp(a) + torch.exp(b)),
+    "logaddexp2": lambda a, b: torch.log(2**a + 2**b) / math.log(2),
+    "xlogy": lambda a, b: a * torch.log(b),
+    "xlog1py": lambda a, b: a * torch.log(1 + b),
+    "prelu": lambda a, b: torch.where(a > 0, a, b * a),
+    "floor_divide": lambda a, b: torch.floor(a / b),
+    "trunc_divide": lambda a, b: torch.trunc(a / b),
     "fmod": lambda a, b: a - b * torch.trunc(a / b).detach(),
     "remainder": lambda a, b: a - b * torch.floor(a / b).detach(),
     "lt": compared(lambda a, b: a < b),
@@ -173,11 +188,14 @@ BINARY_MEANING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+LOGARITHMS = {"power", "xlogy", "xlog1py"}
+
+
 @pytest.mark.parametrize("fn", sorted(BINARY))
 def test_binary_means_what_its_name_says(fn: str) -> None:
     a = states("power")
     b = states(fn, (3, 4)).flip(-1) * torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=a.dtype)
-    a, b = a.requires_grad_(), (b.abs() if fn == "power" else b).detach().requires_grad_()
+    a, b = a.requires_grad_(), (b.abs() if fn in LOGARITHMS else b).detach().requires_grad_()
     found, expected = pairs(fn, a, b), BINARY_MEANING[fn](a, b)
     torch.testing.assert_close(found, expected)
     if fn in FLAT:

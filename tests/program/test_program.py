@@ -105,7 +105,7 @@ MALFORMED = {
     "not written before": ((1, 2, 2), (Unary(2, 2, "sin"),), 2, ()),
     "unknown unary function 'sine'": ((1, 2, 2), (Unary(2, 1, "sine"),), 2, ()),
     "takes the constants": ((1, 2, 2), (Unary(2, 1, "affine", (1.0,)),), 2, ()),
-    "unknown binary function 'hypot'": ((1, 2, 2), (Binary(2, 1, 1, "hypot"),), 2, ()),
+    "unknown binary function 'nextafter'": ((1, 2, 2), (Binary(2, 1, 1, "nextafter"),), 2, ()),
     "joins widths 2 and 1": ((1, 2, 2), (Binary(2, 1, 0, "add"),), 2, ()),
     "index outside": ((1, 2, 2), (Gather(2, (1,), (0, 2)),), 2, ()),
     "has 1 segments": ((1, 2, 2), (SegmentSum(2, 1, (0,)),), 2, ()),

@@ -50,6 +50,14 @@ def _clamp(x: Tensor, low: float, high: float) -> Tensor:
     return torch.clamp(x, low, high)
 
 
+def _logit(x: Tensor, eps: float) -> Tensor:
+    return torch.logit(x, None if eps < 0.0 else eps)
+
+
+def _quotient(rounding: str) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda a, b: torch.div(a, b, rounding_mode=rounding)
+
+
 def _comparison(compare: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     """One where it holds, zero elsewhere."""
     return lambda a, b: compare(a, b).to(a.dtype)
@@ -61,6 +69,7 @@ UNARY: dict[str, UnaryFunction] = {
     "sign": _plain(torch.sign),
     "reciprocal": _plain(torch.reciprocal),
     "sqrt": _plain(torch.sqrt),
+    "rsqrt": _plain(torch.rsqrt),
     "exp": _plain(torch.exp),
     "exp2": _plain(torch.exp2),
     "expm1": _plain(torch.expm1),
@@ -83,6 +92,9 @@ UNARY: dict[str, UnaryFunction] = {
     "asinh": _plain(torch.asinh),
     "acosh": _plain(torch.acosh),
     "atanh": _plain(torch.atanh),
+    "sinc": _plain(torch.sinc),
+    # Negative for none.
+    "logit": UnaryFunction(("eps",), _logit),
     "floor": _plain(torch.floor),
     "ceil": _plain(torch.ceil),
     "round": _plain(torch.round),
@@ -115,6 +127,14 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "minimum": torch.minimum,
     "power": torch.pow,
     "atan2": torch.atan2,
+    "hypot": torch.hypot,
+    "logaddexp": torch.logaddexp,
+    "logaddexp2": torch.logaddexp2,
+    "xlogy": torch.xlogy,
+    "xlog1py": torch.special.xlog1py,
+    "prelu": torch.ops.aten._prelu_kernel.default,
+    "floor_divide": _quotient("floor"),
+    "trunc_divide": _quotient("trunc"),
     "fmod": torch.fmod,
     "remainder": torch.remainder,
     "lt": _comparison(torch.lt),

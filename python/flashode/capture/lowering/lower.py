@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flashode.capture.lowering.edges import connected, reads
 from flashode.capture.lowering.prologue import Prologue
 from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules import FILLED, INDEXING, POINTWISE, RULES, STRUCTURE
@@ -88,7 +89,8 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     if carried:
         # What a trajectory carries along does not change.
         results.append(low.program.constant(np.zeros(sum(sizes[len(inputs) :]))))
-    program, parameters = low.program.finish(np.concatenate(results))
+    rates = connected(low, graph, operations, views, slots, np.concatenate(results))
+    program, parameters = low.program.finish(rates)
     prologue = low.prologue.finish([low.registers[index] for index in parameters])
     batched = any(batch_axis(graph.values[index].shape) is not None for index in inputs)
     return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, low.prologue.held, graph)
@@ -106,7 +108,7 @@ def _lower_operations(
     unknown: set[int] = set()
     for operation in operations:
         try:
-            if not operation.refused and unknown.isdisjoint(ref.index for ref in _read(operation)):
+            if not operation.refused and unknown.isdisjoint(ref.index for ref in reads(operation)):
                 _lower_operation(low, graph, operation, views)
                 continue
             # Whatever is said of it would be said of the placeholder that it reads.
@@ -185,14 +187,8 @@ def _needed(graph: Graph) -> list[Operation]:
         kept_anyway = operation.op._schema.is_mutable or not operation.outputs
         if kept_anyway or not needed.isdisjoint(operation.outputs):
             kept.append(operation)
-            needed.update(ref.index for ref in _read(operation))
+            needed.update(ref.index for ref in reads(operation))
     return kept[::-1]
-
-
-def _read(operation: Operation) -> list[Ref]:
-    """The tensors whose values an operation reads."""
-    name = operation.op._schema.name.removeprefix("aten::")
-    return [] if name in FILLED else list(refs_in((operation.args, operation.kwargs)))
 
 
 def _lower_operation(low: Lowering, graph: Graph, operation: Operation, views: dict[int, View]) -> None:
@@ -203,7 +199,7 @@ def _lower_operation(low: Lowering, graph: Graph, operation: Operation, views: d
     outputs = [graph.values[index] for index in operation.outputs]
     arguments = _bind(operation, views)
     call = Call(name, arguments, tuple(v.shape for v in outputs), tuple(v.dtype for v in outputs))
-    operands = [views[ref.index] for ref in _read(operation)]
+    operands = [views[ref.index] for ref in reads(operation)]
     results = _ordered(call, _results(low, operation, call, operands, views), operands)
     for index, value, view in zip(operation.outputs, outputs, results, strict=False):
         if view.shape != value.shape:
@@ -349,7 +345,7 @@ def _bind(operation: Operation, views: dict[int, View]) -> dict[str, Any]:
             given = operation.kwargs[argument.name]
         else:
             given = argument.default_value if argument.has_default_value() else None
-        if not isinstance(given, Ref) or _read(operation):
+        if not isinstance(given, Ref) or reads(operation):
             bound[argument.name] = _replace(given, views, by_index=True)
     return bound
 

@@ -136,6 +136,14 @@ class PrologueBuilder:
         """A tensor that the field owns."""
         return self._add(("slot", slot), Step((), slot=slot), shape)
 
+    def slots_behind(self, registers: Sequence[int]) -> set[int]:
+        """The field's tensors that registers are made of."""
+        behind = set(registers)
+        for register in reversed(range(len(self._steps))):
+            if register in behind:
+                behind.update(self._steps[register].inputs)
+        return {step.slot for register in behind if (step := self._steps[register]).function is None}
+
     def literal(self, key: Hashable, tensor: Tensor) -> int:
         """A tensor of literals."""
         return self._add(("literal", key), Step((), lambda: tensor, name="literal"), tuple(tensor.shape))

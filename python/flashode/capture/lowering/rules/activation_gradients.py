@@ -37,8 +37,8 @@ def _elu(low: Lowering, call: Call) -> View:
     gradient, x = call["grad_output"], call["self_or_result"]
     negative, scale = call.number("alpha") * call.number("scale"), call.number("scale")
     rate = call.number("input_scale")
-    # Torch differentiates no further where the two pieces meet, where hardtanh has no gradient either.
-    below = low.unary("hardtanh", x, -math.inf, 0.0)
+    # Torch differentiates no further where the two pieces meet.
+    below = low.select(low.compared("lt", x, 0.0), x, low.constant(0.0))
     if call["is_result"]:
         slope = low.scaled(below, rate, negative * rate)
     else:
@@ -66,7 +66,7 @@ def _prelu(low: Lowering, call: Call) -> list[View]:
     meeting = low.add(gradient, low.without_gradient(low.sub(product, gradient)))
     lower = low.select(low.compared("eq", x, 0.0), meeting, product)
     in_self = low.select(low.compared("lt", zero, x), gradient, lower)
-    return [in_self, low.select(low.compared("lt", x, 0.0), low.mul(x, gradient), zero)]
+    return [in_self, low.select(low.compared("le", zero, x), zero, low.mul(x, gradient))]
 
 
 def _hardtanh(low: Lowering, call: Call) -> View:
@@ -79,7 +79,7 @@ def _hardtanh(low: Lowering, call: Call) -> View:
 def _hardswish(low: Lowering, call: Call) -> View:
     gradient, x = call["grad_output"], call["self"]
     middle = low.mul(gradient, low.scaled(x, 1.0 / 3.0, 0.5))
-    upper = low.select(low.compared("le", low.constant(3.0), x), gradient, middle)
+    upper = low.select(low.compared("lt", x, 3.0), middle, gradient)
     return _where_at_most(low, x, -3.0, low.constant(0.0), upper)
 
 
@@ -97,8 +97,9 @@ def _softplus(low: Lowering, call: Call) -> View:
     gradient, scaled = call["grad_output"], low.scaled(call["self"], call.number("beta"))
     threshold = call.number("threshold")
     linear = low.compared("lt", low.constant(threshold), scaled)
-    # Torch differentiates no further where the two pieces meet, where hardtanh has no gradient either.
-    curved = low.unary("hardtanh", scaled, -math.inf, threshold)
+    # Torch differentiates no further where the two pieces meet.
+    meeting = low.constant(threshold)
+    curved = low.select(low.compared("le", meeting, scaled), meeting, scaled)
     return low.select(linear, gradient, low.mul(gradient, low.unary("sigmoid", curved)))
 
 

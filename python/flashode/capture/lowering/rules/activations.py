@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.elementwise import same
 from flashode.capture.refusal import EVALUATION, Refusal
@@ -36,10 +34,7 @@ def _rrelu(low: Lowering, call: Call) -> View:
 
 
 def _prelu(low: Lowering, call: Call) -> View:
-    # At zero torch's gradient is the slope; clamp's gradient there is one and relu's is zero.
-    x = call["self"]
-    negative = low.unary("clamp", x, -math.inf, 0.0)
-    return low.add(low.unary("relu", x), low.mul(negative, call["weight"]))
+    return low.binary("prelu", call["self"], call["weight"])
 
 
 def _softplus(low: Lowering, call: Call) -> View:

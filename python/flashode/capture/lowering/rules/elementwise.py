@@ -8,12 +8,13 @@ from collections.abc import Callable
 import torch
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.refusal import Unsupported
 
 _SAME_NAME = (
-    "neg abs sign reciprocal sqrt exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh "
-    "asinh acosh atanh erf log2 log10 exp2"
+    "neg abs sign reciprocal sqrt rsqrt exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh "
+    "asinh acosh atanh erf log2 log10 exp2 sinc"
 )
-_TWO_OPERANDS = "maximum minimum atan2"
+_TWO_OPERANDS = "maximum minimum atan2 hypot logaddexp logaddexp2"
 
 
 def same(fn: str) -> Rule:
@@ -56,11 +57,7 @@ def _pow(low: Lowering, call: Call) -> View:
     if isinstance(exponent, View):
         return low.binary("power", base, exponent)
     number = call.number("exponent")
-    if number == 1.0:
-        return low.scaled(base, 1.0)
-    if number in (0.5, -1.0):
-        return low.unary("sqrt" if number == 0.5 else "reciprocal", base)
-    return low.unary("power", base, number)
+    return low.scaled(base, 1.0) if number == 1.0 else low.unary("power", base, number)
 
 
 def _binary(fn: str) -> Rule:
@@ -78,10 +75,6 @@ def _preferring(wins: Callable[[View, View], tuple[View, View]]) -> Rule:
     return rule
 
 
-def _rsqrt(low: Lowering, call: Call) -> View:
-    return low.unary("reciprocal", low.unary("sqrt", call["self"]))
-
-
 def _clamp(low: Lowering, call: Call) -> View:
     """Clamps to numbers, or to tensors, whose gradient is where they bound."""
     given = call.arguments
@@ -90,6 +83,8 @@ def _clamp(low: Lowering, call: Call) -> View:
     if not isinstance(bottom, View) and not isinstance(top, View):
         low_end = -math.inf if bottom is None else call.number("min")
         high_end = math.inf if top is None else call.number("max")
+        if math.isnan(low_end) or math.isnan(high_end):
+            return low.unary("clamp", low.scaled(x, 1.0, math.nan), -math.inf, math.inf)
         return low.unary("clamp", x, low_end, high_end)
     if bottom is not None:
         bottom = operand(low, call, "min")
@@ -97,72 +92,48 @@ def _clamp(low: Lowering, call: Call) -> View:
             # Torch gives the gradient of what lies below both bounds to the lower one unless they coincide.
             meeting = low.compared("eq", bottom, operand(low, call, "max"))
             bottom = low.select(meeting, low.without_gradient(bottom), bottom)
-        x = low.select(low.compared("lt", x, bottom), bottom, x)
+        x = _bounded(low, x, bottom, lambda a, b: (a, b))
     if top is not None:
-        top = operand(low, call, "max")
-        x = low.select(low.compared("lt", top, x), top, x)
+        x = _bounded(low, x, operand(low, call, "max"), lambda a, b: (b, a))
     return x
 
 
+def _bounded(low: Lowering, x: View, bound: View, ordered: Callable[[View, View], tuple[View, View]]) -> View:
+    """The larger of the two, by some order; no number, without a gradient, where one of them is none."""
+    beyond = low.select(low.compared("lt", *ordered(x, bound)), bound, low.constant(math.nan))
+    return low.select(low.compared("le", *ordered(bound, x)), x, beyond)
+
+
 def _addcmul(low: Lowering, call: Call) -> View:
-    product = low.mul(call["tensor1"], call["tensor2"])
-    return low.add(call["self"], low.scaled(product, call.number("value")))
+    factor = low.scaled(call["tensor1"], call.number("value"))
+    return low.add(call["self"], low.mul(factor, call["tensor2"]))
 
 
 def _addcdiv(low: Lowering, call: Call) -> View:
-    quotient = low.div(call["tensor1"], call["tensor2"])
-    return low.add(call["self"], low.scaled(quotient, call.number("value")))
+    dividend = low.scaled(call["tensor1"], call.number("value"))
+    return low.add(call["self"], low.div(dividend, call["tensor2"]))
 
 
 def _lerp(low: Lowering, call: Call) -> View:
-    start = call["self"]
-    return low.add(start, low.mul(low.sub(call["end"], start), operand(low, call, "weight")))
+    """Counts from the end that is nearer, so that both are met exactly."""
+    start, end, weight = call["self"], call["end"], operand(low, call, "weight")
+    near = low.compared("lt", low.unary("abs", weight), 0.5)
+    back = low.select(near, low.scaled(weight, -1.0), low.scaled(weight, -1.0, 1.0))
+    return low.sub(low.select(near, start, end), low.mul(low.sub(end, start), back))
 
 
-def _logaddexp(base: float) -> Rule:
+def _times_logarithm(fn: str) -> Rule:
     def rule(low: Lowering, call: Call) -> View:
-        a, b = call["self"], call["other"]
-        rate = math.log(base)
-        # Infinities may be equal, but have no difference.
-        difference = low.select(low.compared("eq", a, b), low.constant(0.0), low.sub(a, b))
-        distance = low.unary("abs", difference)
-        rest = low.unary("log1p", low.unary("exp", low.scaled(distance, -rate)))
-        return low.add(low.binary("maximum", a, b), low.scaled(rest, 1.0 / rate))
+        x, y = operand(low, call, "self"), operand(low, call, "other")
+        if math.isnan(low.number(y) or 0.0):
+            raise Unsupported(f"{call.name} with a number that is none is not supported")
+        return low.binary(fn, x, y)
 
     return rule
 
 
-def _xlogy(low: Lowering, call: Call) -> View:
-    x, y = operand(low, call, "self"), operand(low, call, "other")
-    vanishes = low.both(low.compared("eq", x, 0.0), low.compared("le", y, 0.0))
-    logarithm = low.unary("log", low.select(vanishes, low.constant(1.0), y))
-    return low.select(vanishes, low.constant(0.0), low.mul(x, logarithm))
-
-
-def _sinc(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    origin, one = low.compared("eq", x, 0.0), low.constant(1.0)
-    angle = low.scaled(low.select(origin, one, x), math.pi)
-    return low.select(origin, one, low.div(low.unary("sin", angle), angle))
-
-
-def _hypot(low: Lowering, call: Call) -> View:
-    # Of numbers near one, so that no square overflows or vanishes; how far they are taken cancels.
-    a, b = call["self"], call["other"]
-    width, height = (low.unary("abs", low.without_gradient(x)) for x in (a, b))
-    size = low.binary("maximum", width, height)
-    alone = low.either(low.compared("eq", size, 0.0), low.compared("eq", size, math.inf))
-    size = low.select(alone, low.constant(1.0), size)
-    squares = (low.unary("power", low.div(x, size), 2.0) for x in (a, b))
-    return low.mul(size, low.unary("sqrt", low.add(*squares)))
-
-
 def _logit(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    if call["eps"] is not None:
-        eps = call.number("eps")
-        x = low.unary("clamp", x, eps, 1.0 - eps)
-    return low.unary("log", low.div(x, low.scaled(x, -1.0, 1.0)))
+    return low.unary("logit", call["self"], -1.0 if call["eps"] is None else call.number("eps"))
 
 
 def _scale(factor: float) -> Rule:
@@ -191,18 +162,14 @@ ELEMENTWISE: dict[str, Rule] = {
     "pow": _pow,
     "fmax": _preferring(lambda a, b: (b, a)),
     "fmin": _preferring(lambda a, b: (a, b)),
-    "rsqrt": _rsqrt,
     "clamp": _clamp,
     "clamp_min": _clamp,
     "clamp_max": _clamp,
     "addcmul": _addcmul,
     "addcdiv": _addcdiv,
     "lerp": _lerp,
-    "logaddexp": _logaddexp(math.e),
-    "logaddexp2": _logaddexp(2.0),
-    "xlogy": _xlogy,
-    "sinc": _sinc,
-    "hypot": _hypot,
+    "xlogy": _times_logarithm("xlogy"),
+    "special_xlog1py": _times_logarithm("xlog1py"),
     "logit": _logit,
     "deg2rad": _scale(math.pi / 180.0),
     "rad2deg": _scale(180.0 / math.pi),

@@ -40,34 +40,39 @@ def _gradient(slope: Term) -> Rule:
 
 
 def _square(low: Lowering, call: Call, x: View) -> View:
-    return low.mul(x, x)
+    return low.unary("power", x, 2.0)
 
 
 def _square_slope(low: Lowering, call: Call, x: View) -> View:
     return low.scaled(x, 2.0)
 
 
-def _rounded_distance(low: Lowering, x: View, reach: float) -> View:
-    """The square, halved, up to some distance, from where it goes on straight."""
+def _pieces(low: Lowering, x: View, reach: float) -> tuple[View, View, View]:
+    """Whether a distance is ``reach`` or more, half its square, and what it is beyond half of ``reach``."""
     distance = low.unary("abs", x)
-    straight = low.scaled(distance, reach, -0.5 * reach * reach)
-    return low.select(low.compared("lt", distance, reach), low.scaled(low.mul(x, x), 0.5), straight)
+    far = low.compared("le", low.constant(reach), distance)
+    # A square that is not looked at must not be infinite either.
+    square = low.unary("power", low.select(far, low.constant(0.0), x), 2.0)
+    return far, low.scaled(square, 0.5), low.scaled(distance, 1.0, -0.5 * reach)
 
 
 def _huber(low: Lowering, call: Call, x: View) -> View:
-    return _rounded_distance(low, x, call.number("delta"))
+    delta = call.number("delta")
+    far, square, beyond = _pieces(low, x, delta)
+    return low.select(far, low.scaled(beyond, delta), square)
 
 
 def _huber_slope(low: Lowering, call: Call, x: View) -> View:
     delta = call.number("delta")
-    return low.unary("clamp", x, -delta, delta)
+    return low.unary("hardtanh", x, -delta, delta)
 
 
 def _smooth_l1(low: Lowering, call: Call, x: View) -> View:
     beta = call.number("beta")
     if beta == 0.0:
         return low.unary("abs", x)
-    return low.averaged(_rounded_distance(low, x, beta), beta)
+    far, square, beyond = _pieces(low, x, beta)
+    return low.select(far, beyond, low.averaged(square, beta))
 
 
 def _smooth_l1_slope(low: Lowering, call: Call, x: View) -> View:

@@ -127,12 +127,34 @@ def _prod(low: Lowering, call: Call) -> View:
 
 def moments(low: Lowering, x: View, dims: tuple[int, ...], correction: float) -> tuple[View, View]:
     """Variance and mean over ``dims``, which disappear."""
-    count = math.prod(x.positions.shape[dim] for dim in dims)
-    if count <= correction:
-        raise Refusal("a variance of so few elements is not a number", remedy="take it of more elements")
+    freedom = _freedom(x, dims, correction)
     center = mean(low, x, dims)
     offset = low.sub(x, kept(x, center, dims))
-    return low.averaged(low.sum(low.mul(offset, offset), dims), count - correction), center
+    return low.averaged(low.sum(low.mul(offset, offset), dims), freedom), center
+
+
+def _deviation(low: Lowering, x: View, dims: tuple[int, ...], correction: float) -> tuple[View, View]:
+    """Standard deviation and mean over ``dims``, which disappear."""
+    if low.dtype == torch.float64:
+        variance, center = moments(low, x, dims, correction)
+        return root(low, variance), center
+    # Torch squares in double precision. Squares of numbers up to one neither overflow nor vanish.
+    freedom = _freedom(x, dims, correction)
+    center = mean(low, x, dims)
+    offset = low.sub(x, kept(x, center, dims))
+    size = extreme(low, low.unary("abs", offset), dims, "maximum")
+    alone = low.either(low.compared("eq", size, 0.0), low.compared("eq", size, math.inf))
+    size = low.select(alone, low.constant(1.0), size)
+    part = low.div(offset, kept(x, size, dims))
+    variance = low.averaged(low.sum(low.mul(part, part), dims), freedom)
+    return low.mul(size, root(low, variance)), center
+
+
+def _freedom(x: View, dims: tuple[int, ...], correction: float) -> float:
+    count = float(math.prod(x.positions.shape[dim] for dim in dims))
+    if count <= correction:
+        raise Refusal("a variance of so few elements is not a number", remedy="take it of more elements")
+    return count - correction
 
 
 def root(low: Lowering, x: View, exponent: float = 0.5) -> View:
@@ -150,8 +172,9 @@ def _variance(deviation: bool, with_mean: bool) -> Rule:
             correction = call.number("unbiased")
         else:
             correction = 1.0 if call["correction"] is None else call.number("correction")
-        variance, center = moments(low, x, call.dims(x), correction)
-        spread = shaped(call, root(low, variance) if deviation else variance)
+        taken = _deviation if deviation else moments
+        spread, center = taken(low, x, call.dims(x), correction)
+        spread = shaped(call, spread)
         return [spread, shaped(call, center, 1)] if with_mean else spread
 
     return rule

@@ -29,21 +29,7 @@ def _div(low: Lowering, call: Call) -> View:
     mode = call.arguments.get("rounding_mode")
     if mode is None:
         return low.div(a, b)
-    if mode == "floor":
-        return _floor_divided(low, a, b)
-    return low.unary("trunc", low.binary("div", a, b))
-
-
-def _floor_divided(low: Lowering, a: View, b: View) -> View:
-    # Not the floor of the quotient, which is one too many where the quotient was rounded up to an integer:
-    # torch takes the remainder away first.
-    a, b = low.without_gradient(a), low.without_gradient(b)
-    rest = low.binary("fmod", a, b)
-    whole = low.unary("round", low.binary("div", low.sub(a, rest), b))
-    zero = low.constant(0.0)
-    turned = low.compared("ne", low.compared("lt", b, zero), low.compared("lt", rest, zero))
-    lower = low.both(turned, low.compared("ne", rest, zero))
-    return low.select(low.compared("eq", b, zero), low.binary("div", a, b), low.sub(whole, lower))
+    return low.binary(f"{mode}_divide", a, b)
 
 
 ROUNDING: dict[str, Rule] = {
