@@ -37,7 +37,7 @@ VERBS = re.compile(
 CONSTANT = {
     *("compiled_with_cxx11_abi", "get_default_dtype", "is_grad_enabled", "is_inference_mode_enabled"),
     *("is_available", "kineto_available", "profiler_allow_cudagraph_cupti_lazy_reinit_cuda12"),
-    "sym_sum",
+    *("sym_sum", "is_compiling", "is_dynamo_compiling", "is_exporting"),
 }
 
 

@@ -52,7 +52,6 @@ CAPTURED: dict[str, Callable[[Tensor], object]] = {
     "table of types": lambda x: {Tensor: 1, nn.Parameter: 0}.get(type(x), 0),
     "operator": lambda x: operator.is_(type(x), Tensor),
     "subclass": lambda x: issubclass(type(x), Tensor),
-    "strict subclass": lambda x: type(x) not in Tensor.__subclasses__(),
     "instance": lambda x: isinstance(x, Tensor),
     "other instance": lambda x: not isinstance(x, (int, float, nn.Parameter, nn.Buffer)),
     "abstract": lambda x: isinstance(x, Registered) and isinstance(x, collections.abc.Hashable),
@@ -139,7 +138,7 @@ def test_answers_are_those_of_a_solve(name: str, kind: str) -> None:
 def test_questions_that_only_a_solve_answers(name: str, kind: str) -> None:
     field = hidden(DECLINED[name], KINDS[kind])
     reasons = flashode.explain(field, Y, T, method="rk4", options=OPTIONS).reasons["native"]
-    what = ("names", "asks for", "uses .", "reads a tensor's memory")
+    what = ("names", "asks for", "uses .", "reads ")
     assert reasons and all(any(part in reason.what for part in what) for reason in reasons)
     torch.testing.assert_close(solved(field, "auto"), solved(field, "eager"), rtol=0.0, atol=0.0)
 

@@ -126,8 +126,9 @@ def homemade(value: Any) -> bool:
     if kind is types.FunctionType:
         return not _genuine(value) or _wraps_homemade(value)
     if kind is types.BuiltinFunctionType:
-        # A method of an object is bound to what may change.
-        return not (value.__self__ is None or isinstance(value.__self__, (types.ModuleType, type)))
+        # A method of an object is bound to what may change; it is of no module.
+        bound = not (value.__self__ is None or isinstance(value.__self__, (types.ModuleType, type)))
+        return bound and not trusted_name(value.__module__)
     return not (simple(value) or opaque(value))
 
 
