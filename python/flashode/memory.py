@@ -16,12 +16,28 @@ def plain(tensor: Tensor) -> Tensor:
 def readable(tensor: Tensor) -> Tensor:
     """The same, but the tensor itself where that can be, graph and all: to be read and let go."""
     # Asking is faster than having nothing done.
-    return tensor if tensor.is_contiguous() and not tensor.is_neg() else tensor.resolve_neg().contiguous()
+    if tensor.is_contiguous() and not (tensor.is_neg() or tensor._is_zerotensor()):
+        return tensor
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def dense(gradient: Tensor) -> Tensor:
+    """A gradient in a dense layout; autograd hands on sparse ones as they are."""
+    return gradient if gradient.layout is torch.strided else gradient.to_dense()
 
 
 def address(tensor: Tensor | None) -> int:
-    """Where the elements of a contiguous tensor begin; 0 for none."""
-    return 0 if tensor is None else tensor.data_ptr()
+    """Where the elements of a contiguous tensor begin; 0 for none.
+
+    Raises:
+        RuntimeError: It has elements and they are nowhere.
+    """
+    if tensor is None:
+        return 0
+    found = tensor.data_ptr()
+    if not found and tensor.numel():
+        raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} that a solve reads has no memory")
+    return found
 
 
 def check_memory(name: str, tensors: Iterable[Tensor]) -> None:
@@ -35,12 +51,19 @@ def check_memory(name: str, tensors: Iterable[Tensor]) -> None:
         RuntimeError: Somebody has taken it away: ``untyped_storage().resize_()`` does.
     """
     for tensor in tensors:
-        held = tensor.untyped_storage().nbytes()
-        if tensor.numel() and held < _end(tensor):
+        if not has_memory(tensor):
+            held = tensor.untyped_storage().nbytes()
             raise RuntimeError(
                 f"{name} of shape {tuple(tensor.shape)} has lost its memory: it needs {_end(tensor)} bytes, "
                 f"its storage holds {held}; untyped_storage().resize_() frees what a solve still reads"
             )
+
+
+def has_memory(tensor: Tensor) -> bool:
+    """Whether a dense tensor has all of its memory; others have none that could be taken away."""
+    if tensor.layout is not torch.strided or tensor.is_nested or not tensor.numel():
+        return True
+    return tensor.untyped_storage().nbytes() >= _end(tensor)
 
 
 def _end(tensor: Tensor) -> int:

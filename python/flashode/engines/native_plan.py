@@ -160,7 +160,9 @@ class NativePlan:
         """What the Program reads, its own and carried, and the grid; with an adjoint, its parameters."""
         if self._adjoint is not None:
             return self._adjoint.parameters
-        return self._own if self._grid is None else (*self._own, *self._grid.inputs)
+        # Of what is not among the inputs the compiled module has its copies, so that its owner may change it.
+        beside = self._layout.carried if self._grid is None else (*self._layout.carried, *self._grid.inputs)
+        return (*self._inputs, *[x.clone() if x.requires_grad else x for x in beside])
 
     def forward(self, *, record: bool) -> Forward:
         """Solve without autograd."""

@@ -206,6 +206,8 @@ def make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple
     _check_dense("t", t)
     if t.dim() != 1:
         raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
+    # A copy: what is solved and differentiated later is to have the times as they are now.
+    t = t.clone()
     given = as_floats(t)
     if not given:
         raise ValueError("t must hold at least one time, got none")

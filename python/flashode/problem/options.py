@@ -316,7 +316,7 @@ def _fixed(
     if step_size is not None:
         number = check.real("step_size", step_size, "a positive finite number", lambda x: 0 < x < math.inf)
         differentiable = isinstance(step_size, torch.Tensor) and step_size.requires_grad
-        values["step_size"] = step_size.reshape(()) if differentiable else number
+        values["step_size"] = step_size.reshape(()).clone() if differentiable else number
     if options.get("grid_constructor") is not None:
         if step_size is not None:
             raise ValueError(

@@ -71,7 +71,8 @@ def _is_sequence(value: Any) -> bool:
 
 def _tensor(name: str, value: Any, shape: torch.Size, y0: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     try:
-        tensor = torch.as_tensor(value, dtype=dtype, device=y0.device)
+        # A copy: the adjoint equations are to be solved to the tolerance as it is now.
+        tensor = torch.as_tensor(value, dtype=dtype, device=y0.device).clone()
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}") from None
     if tensor.requires_grad:
