@@ -312,22 +312,25 @@ cpu::Outcome evaluate(const BoundField& field, Address y, double t, std::int64_t
     });
 }
 
+// Nothing but an integer: a tensor of one number would be taken for the number.
+py::arg address(const char* name) { return py::arg(name).noconvert(); }
+
 template <class Real>
 void bind_precision(py::module_& m, const std::string& of) {
-    m.def(("forward_" + of).c_str(), &forward<Real>, py::arg("field"), py::arg("method"), py::arg("y0"),
-          py::arg("times"), py::arg("time_count"), py::arg("grid"), py::arg("grid_count"), py::arg("states"),
-          py::arg("keep"), py::arg("rtol") = 0, py::arg("atol") = 0, py::arg("event") = py::none(),
+    m.def(("forward_" + of).c_str(), &forward<Real>, py::arg("field"), py::arg("method"), address("y0"),
+          address("times"), py::arg("time_count"), address("grid"), py::arg("grid_count"), address("states"),
+          py::arg("keep"), address("rtol") = 0, address("atol") = 0, py::arg("event") = py::none(),
           py::arg("step_size") = 0.0, py::arg("every_step") = false, py::arg("norm") = py::none());
     m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("log"), py::arg("states"), py::arg("slopes"), py::arg("constants"), py::arg("times"),
-          py::arg("time_count"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"),
-          py::arg("grad_grid"), py::arg("grad_parameters"));
+          py::arg("log"), address("states"), address("slopes"), address("constants"), address("times"),
+          py::arg("time_count"), address("grad_states"), address("grad_y0"), address("grad_times"),
+          address("grad_grid"), address("grad_parameters"));
     m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("seminorm"), py::arg("times"), py::arg("time_count"), py::arg("grids"), py::arg("y0"),
-          py::arg("states"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"),
-          py::arg("grad_parameters"), py::arg("like_parameters") = std::vector<bool>{},
+          py::arg("seminorm"), address("times"), py::arg("time_count"), py::arg("grids"), address("y0"),
+          address("states"), address("grad_states"), address("grad_y0"), address("grad_times"),
+          address("grad_parameters"), py::arg("like_parameters") = std::vector<bool>{},
           py::arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
-    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::arg("field"), py::arg("y"), py::arg("t"),
+    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::arg("field"), address("y"), py::arg("t"),
           py::arg("steps"), py::arg("stages"));
 }
 
@@ -364,7 +367,7 @@ void bind_solve(py::module_& m) {
     py::class_<BoundField>(m, "Field")
         .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,
                       const std::vector<std::pair<int, bool>>&, std::int64_t, double, int, bool>(),
-             py::arg("program").none(false), py::arg("parameters"), py::arg("wants_gradient"),
+             py::arg("program").none(false), address("parameters"), py::arg("wants_gradient"),
              py::arg("segments"), py::arg("batch"), py::arg("direction"), py::arg("threads") = 1,
              py::arg("lone") = false);
     py::class_<BoundEvent>(m, "Event").def(py::init<BoundField>(), py::arg("field"));

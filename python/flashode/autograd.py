@@ -14,7 +14,7 @@ from flashode.engines.failure import non_finite_gradient
 from flashode.engines.plan import Forward, Gradients, Plan
 from flashode.engines.unchanged import Unchanged
 from flashode.errors import SolverError
-from flashode.memory import dense
+from flashode.memory import Kind, check_saved, dense
 from flashode.problem import DEFAULT_ATOL, Adjoint, Problem
 from flashode.uncompiled import uncompiled
 
@@ -93,9 +93,10 @@ class DiscreteAdjoint(torch.autograd.Function):
         ctx.record = solved.record
         # Copies of what has no gradient: autograd would refuse the reverse pass if their owner changed them.
         ctx.constants = [None if p.requires_grad else p.detach().clone() for p in parameters]
-        ctx.inputs = 2 + sum(p.requires_grad for p in parameters)
         # Checkpoints are saved here and not in the record, so that they are freed with the graph.
-        ctx.save_for_backward(t, y0, *(p for p in parameters if p.requires_grad), *solved.checkpoints)
+        inputs = (t, y0, *[p for p in parameters if p.requires_grad])
+        ctx.kinds = list(map(Kind.of, inputs))
+        ctx.save_for_backward(*inputs, *solved.checkpoints)
         return _outputs(ctx, solved)
 
     @staticmethod
@@ -106,8 +107,8 @@ class DiscreteAdjoint(torch.autograd.Function):
         saved = ctx.saved_tensors  # raises if one was changed in place since
         grad_states = dense(grad_states)
         if torch.is_grad_enabled() or _is_batched(grad_states):
-            return (None, *_differentiable_gradients(ctx, saved[: ctx.inputs], grad_states))
-        found = ctx.plan.discrete_vjp(ctx.record, saved[ctx.inputs :], grad_states)
+            return (None, *_differentiable_gradients(ctx, saved[: len(ctx.kinds)], grad_states))
+        found = ctx.plan.discrete_vjp(ctx.record, saved[len(ctx.kinds) :], grad_states)
         return (None, found.t, found.y0, *found.parameters)
 
 
@@ -129,6 +130,8 @@ def _differentiable_gradients(
     ctx: Any, saved: tuple[torch.Tensor, ...], grad_states: torch.Tensor
 ) -> list[torch.Tensor | None]:
     """The gradients through the same solve in plain torch: with a graph of their own, or batched."""
+    for tensor, kind in zip(saved, ctx.kinds, strict=True):
+        check_saved(tensor, kind)
     t, y0, *rest = saved
     remaining = iter(rest)
     parameters = tuple(next(remaining) if p is None else p for p in ctx.constants)
@@ -258,6 +261,7 @@ class EventTime(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.problem = problem
         ctx.unchanged = unchanged
+        ctx.kinds = (Kind.of(t), Kind.of(y))
         ctx.save_for_backward(t, y)
         ctx.save_for_forward(t, y)
         return t.detach().clone(), y.detach().clone()
@@ -266,6 +270,8 @@ class EventTime(torch.autograd.Function):
     @uncompiled
     def backward(ctx: Any, grad_t: torch.Tensor, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
+        for tensor, kind in zip(saved, ctx.kinds, strict=True):
+            check_saved(tensor, kind)
         ctx.unchanged.require()
         f, c_y, rate = _at_event(ctx.problem, *saved)
         with torch.no_grad():

@@ -63,7 +63,9 @@ def _evaluate(op: Op, width: int, values: Sequence[Tensor], parameters: Sequence
         case Select(condition=condition, a=a, b=b):
             return torch.where(values[condition] != 0, values[a], values[b])
         case SegmentSum(x=x, segment=segment):
-            return y.new_zeros(*batch, width).index_add(-1, torch.tensor(list(segment), device=y.device), values[x])
+            return y.new_zeros(*batch, width).index_add(
+                -1, torch.tensor(list(segment), device=y.device), values[x]
+            )
         case Parameter(parameter=parameter):
             return parameters[parameter].reshape(-1).expand(*batch, width)
         case Constant(values=literals):

@@ -43,9 +43,7 @@ class Packed(Sequence[Number]):
     def __iter__(self) -> Iterator[Number]:
         return iter(self.array.tolist())
 
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.array, dtype, copy=copy)
 
     def __eq__(self, other: object) -> bool:
@@ -60,11 +58,11 @@ class Packed(Sequence[Number]):
         return repr(tuple(self))
 
 
-def integers(numbers: Sequence[int]) -> Packed[int]:
+def integers(numbers: Sequence[int] | npt.NDArray[np.int64]) -> Packed[int]:
     """Rows, of which there are fewer than a 32-bit number says."""
     return numbers if isinstance(numbers, Packed) else Packed(numbers, np.int32)
 
 
-def floats(numbers: Sequence[float]) -> Packed[float]:
+def floats(numbers: Sequence[float] | npt.NDArray[np.float64]) -> Packed[float]:
     """Numbers in double precision."""
     return numbers if isinstance(numbers, Packed) else Packed(numbers, np.float64)
