@@ -6,8 +6,10 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 
+#include "bindings/checks.hpp"
 #include "bindings/field.hpp"
 #include "cpu/engine.hpp"
 
@@ -40,13 +42,14 @@ cpu::Outcome interruptible(const Run& run) {
 class Question {
    public:
     Question(const char* name, const py::object& pair) {
-        if (!py::isinstance<py::tuple>(pair) || py::len(pair) != 2) {
-            throw std::invalid_argument(std::string(name) + " must be a function and an address");
+        const std::string wrong = std::string(name) + " must be a function and an address";
+        require(py::isinstance<py::tuple>(pair) && py::len(pair) == 2, wrong);
+        try {
+            std::tie(function_, address_) = py::cast<std::pair<py::function, Address>>(pair);
+        } catch (const py::cast_error&) {
+            throw std::invalid_argument(wrong);
         }
-        const auto parts = py::cast<std::pair<py::function, Address>>(pair);
-        if (parts.second == 0) throw std::invalid_argument(std::string(name) + " has no address");
-        function_ = parts.first;
-        address_ = parts.second;
+        require_address(name, address_);
     }
 
     Address address() const { return address_; }

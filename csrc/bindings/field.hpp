@@ -3,22 +3,14 @@
 
 #include <cstdint>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bindings/checks.hpp"
 #include "cpu/engine.hpp"
 
 namespace flashode::bindings {
-
-// Of a contiguous tensor that the caller keeps alive; 0 for none.
-using Address = std::uintptr_t;
-
-template <class T>
-T* pointer(Address address) {
-    return reinterpret_cast<T*>(address);  // NOLINT(performance-no-int-to-ptr): what torch's data_ptr() gives
-}
 
 // The program is held here so that a solve outlives the Python objects it came from.
 struct BoundField {
@@ -29,10 +21,16 @@ struct BoundField {
                std::vector<bool> wants_gradient, const std::vector<std::pair<int, bool>>& segments,
                std::int64_t batch, double direction, int threads, bool lone)
         : program(std::move(of)) {
-        if (parameters.size() != program->parameter_sizes.size() ||
-            wants_gradient.size() != parameters.size()) {
-            throw std::invalid_argument("one address and one flag for each parameter of the program");
+        const std::vector<std::int64_t>& sizes = program->parameter_sizes;
+        require(parameters.size() == sizes.size(), "parameters has not one address for each of the program");
+        require(wants_gradient.size() == sizes.size(),
+                "wants_gradient has not one flag for each parameter of the program");
+        for (std::size_t p = 0; p < sizes.size(); ++p) {
+            require_address_if(sizes[p] > 0, "an entry of parameters", parameters[p]);
         }
+        require_count("batch", batch, 1, std::int64_t{program->width()} * static_cast<int>(sizeof(double)));
+        require(direction == 1.0 || direction == -1.0, "direction is neither 1 nor -1");
+        require_threads(threads);
         field.program = program.get();
         for (const Address address : parameters) field.parameters.push_back(pointer<const void>(address));
         field.wants_gradient = std::move(wants_gradient);
@@ -46,7 +44,7 @@ struct BoundField {
 
    private:
     void add_segment(int rows, bool in_norm) {
-        if (rows < 1) throw std::invalid_argument("a segment of the state without rows");
+        require(rows >= 1, "an entry of segments has no rows");
         field.segments.push_back({rows, in_norm});
     }
 
@@ -57,11 +55,10 @@ struct BoundField {
             rows += segment.rows;
             judged = judged || segment.in_norm;
         }
-        if (rows != program->width()) {
-            throw std::invalid_argument("the segments have " + std::to_string(rows) +
-                                        " rows together, the state has " + std::to_string(program->width()));
-        }
-        if (!judged) throw std::invalid_argument("no segment of the state is in the norm");
+        require(rows == program->width(), "the segments have " + std::to_string(rows) +
+                                              " rows together, the state has " +
+                                              std::to_string(program->width()));
+        require(judged, "no segment of the state is in the norm");
     }
 };
 

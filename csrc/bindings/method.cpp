@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "bindings/bindings.hpp"
+#include "bindings/checks.hpp"
 #include "cpu/engine.hpp"
 
 namespace py = pybind11;
@@ -19,10 +21,21 @@ namespace {
 
 using Row = std::vector<double>;
 
+void require_finite(const char* name, const Row& numbers) {
+    require(std::all_of(numbers.begin(), numbers.end(), [](double x) { return std::isfinite(x); }),
+            std::string(name) + " holds what is no finite number");
+}
+
 numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std::vector<Row>& a,
                                   const Row& b, const Row& c, const Row& b_error, const Row& b_mid) {
     const std::size_t stages = b.size();
     const bool implicit = !a.empty() && !a.front().empty();
+    require(order >= 1, "order is not positive");
+    for (const Row& row : a) require_finite("a", row);
+    require_finite("b", b);
+    require_finite("c", c);
+    require_finite("b_error", b_error);
+    require_finite("b_mid", b_mid);
     if (stages < 1 || stages > static_cast<std::size_t>(numerics::MAX_STAGES)) {
         throw std::invalid_argument("a tableau has 1 to " + std::to_string(numerics::MAX_STAGES) + " stages");
     }
@@ -54,10 +67,29 @@ numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std
     return made;
 }
 
+// Controllers that break these rules might never come to an end.
+void require_settings(const cpu::Method& method) {
+    const auto at_least = [](const char* name, double value, double least) {
+        require(value >= least,
+                std::string(name) + " is " + std::to_string(value) + ", less than " + std::to_string(least));
+    };
+    const numerics::Controller& controller = method.controller;
+    at_least("rtol", method.rtol, 0.0);
+    at_least("atol", method.atol, 0.0);
+    at_least("first_step", method.first_step, 0.0);
+    require(std::isfinite(method.first_step), "first_step is not finite");
+    at_least("min_step", controller.min_step, 0.0);
+    at_least("max_step", controller.max_step, controller.min_step);
+    require(controller.safety > 0.0, "safety is not positive");
+    at_least("ifactor", controller.ifactor, 1.0);
+    require(controller.dfactor > 0.0 && controller.dfactor <= 1.0, "dfactor is not within (0, 1]");
+    require(method.max_num_steps >= 0, "max_num_steps is negative");
+    require(method.max_iterations >= (method.tableau.implicit ? 1 : 0), "max_iterations is too small");
+}
+
 Row increasing(const char* name, Row times) {
-    if (!std::is_sorted(times.begin(), times.end())) {
-        throw std::invalid_argument(std::string(name) + " must not decrease");
-    }
+    require_finite(name, times);
+    require(std::is_sorted(times.begin(), times.end()), std::string(name) + " must not decrease");
     return times;
 }
 
@@ -82,6 +114,7 @@ void bind_method(const py::module_& m) {
                  method.jump_t = increasing("jump_t", std::move(jump_t));
                  method.cubic = cubic;
                  method.max_iterations = max_iterations;
+                 require_settings(method);
                  return method;
              }),
              py::kw_only(), py::arg("order"), py::arg("adaptive"), py::arg("fsal"), py::arg("a"),

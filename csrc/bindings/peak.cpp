@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bindings/bindings.hpp"
+#include "bindings/checks.hpp"
 #include "cpu/engine.hpp"
 
 namespace py = pybind11;
@@ -14,7 +15,7 @@ namespace flashode::bindings {
 namespace {
 
 void require_threads_and_seconds(int threads, double seconds) {
-    if (threads < 1) throw std::invalid_argument("threads is " + std::to_string(threads) + ", not positive");
+    require_threads(threads);
     // Nothing interrupts the threads, so they must stop by themselves soon.
     const bool soon = seconds > 0.0 && seconds <= 10.0;
     if (!soon) {
@@ -35,6 +36,11 @@ double arithmetic_rate(const std::string& precision, int threads, double seconds
 
 double memory_rate(std::size_t bytes, int threads, double seconds) {
     require_threads_and_seconds(threads, seconds);
+    // At least a number in each of three arrays, and no more than a machine may have to spare.
+    constexpr std::size_t MOST = std::size_t{1} << 36;
+    const std::size_t least = 3 * sizeof(double) * static_cast<std::size_t>(threads);
+    require(bytes >= least && bytes <= MOST, "bytes is " + std::to_string(bytes) + ", not within " +
+                                                 std::to_string(least) + " and " + std::to_string(MOST));
     const cpu::PeakKernels kernels = cpu::active_instruction_set().peak_kernels();
     const py::gil_scoped_release released;
     return cpu::memory_rate(kernels, threads, bytes, seconds);

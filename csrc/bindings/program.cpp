@@ -33,6 +33,7 @@ class Builder {
                int features_out) {
         Op& op = add(OpKind::dense, out, {x});
         op.parameter = weight;
+        if (bias && *bias < 0) throw std::invalid_argument("bias is no parameter");
         op.bias = bias.value_or(-1);
         op.repeats = repeats;
         op.features_in = features_in;

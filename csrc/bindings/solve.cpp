@@ -64,6 +64,42 @@ py::object owned_by_python(std::vector<Real>&& values) {
     return py::array_t<Real>(size, held.release()->data(), owner);
 }
 
+std::int64_t state_size(const cpu::Field& field) {
+    std::int64_t rows = 0;
+    for (const cpu::Segment& segment : field.segments) rows += segment.in_norm ? segment.rows : 0;
+    return field.batch * rows;
+}
+
+template <class Real>
+void require_outputs(const char* name, std::int64_t count, std::int64_t least, const cpu::Field& field) {
+    require_count(name, count, least, state_size(field) * static_cast<int>(sizeof(Real)));
+}
+
+// A log of steps, and of which solve: the reverse of another would read its checkpoints beyond their ends.
+struct KeptLog {
+    cpu::StepLog log;
+    std::vector<std::int64_t> of;
+    bool with_states = false;
+    bool with_slopes = false;
+    bool with_constants = false;
+
+    template <class Real>
+    static std::vector<std::int64_t> description(const cpu::Field& field, const cpu::Method& method) {
+        const numerics::Tableau<double>& tableau = method.tableau;
+        std::vector<std::int64_t> said = {static_cast<std::int64_t>(sizeof(Real)),
+                                          field.batch,
+                                          std::int64_t{field.lone},
+                                          std::int64_t{tableau.stages},
+                                          std::int64_t{tableau.adaptive},
+                                          std::int64_t{tableau.implicit},
+                                          std::int64_t{tableau.fsal}};
+        for (const cpu::Segment& segment : field.segments) {
+            said.push_back(segment.in_norm ? segment.rows : -segment.rows);
+        }
+        return said;
+    }
+};
+
 // A captured event function: what it gives must not depend on what a trajectory carries along.
 struct BoundEvent {
     BoundField of;
@@ -74,12 +110,6 @@ struct BoundEvent {
         }
     }
 };
-
-std::int64_t state_size(const cpu::Field& field) {
-    std::int64_t rows = 0;
-    for (const cpu::Segment& segment : field.segments) rows += segment.in_norm ? segment.rows : 0;
-    return field.batch * rows;
-}
 
 // The parts of a request that are not plain numbers, in one place for as long as the solve lasts.
 template <class Real>
@@ -129,7 +159,16 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
                   Address rtol, Address atol, const py::object& event, double step_size, bool every_step,
                   const py::object& norm) {
     require_layout(field.field, method);
-    cpu::StepLog log;
+    require_address("y0", y0);
+    require_outputs<Real>("time_count", time_count, 1, field.field);
+    require_address("times", times);
+    require_address_if(!every_step, "states", states);
+    const bool on_grid = !method.tableau.adaptive && event.is_none();
+    require_count("grid_count", grid_count, on_grid ? 1 : 0, sizeof(double));
+    require_address_if(on_grid, "grid", grid);
+    if (!event.is_none()) require(!every_step, "every_step and event exclude each other");
+    KeptLog kept_log;
+    cpu::StepLog& log = kept_log.log;
     cpu::Checkpoints<Real> checkpoints;
     cpu::ForwardRequest<Real> request;
     Extras<Real> extras;
@@ -153,7 +192,11 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     });
     py::tuple kept = py::make_tuple(outcome, py::none(), py::none(), py::none(), py::none());
     if (keep) {
-        kept = py::make_tuple(outcome, std::move(log), owned_by_python(std::move(checkpoints.states)),
+        kept_log.of = KeptLog::description<Real>(field.field, method);
+        kept_log.with_states = !checkpoints.states.empty();
+        kept_log.with_slopes = !checkpoints.slopes.empty();
+        kept_log.with_constants = !checkpoints.constants.empty();
+        kept = py::make_tuple(outcome, std::move(kept_log), owned_by_python(std::move(checkpoints.states)),
                               owned_by_python(std::move(checkpoints.slopes)),
                               owned_by_python(std::move(checkpoints.constants)));
     }
@@ -163,15 +206,28 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
 }
 
 template <class Real>
-void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu::StepLog& log, Address states,
+void discrete_vjp(const BoundField& field, const cpu::Method& method, const KeptLog& log, Address states,
                   Address slopes, Address constants, Address times, std::int64_t time_count,
                   Address grad_states, Address grad_y0, Address grad_times, Address grad_grid,
                   const std::vector<Address>& grad_parameters) {
     require_layout(field.field, method);
     cpu::DiscreteRequest<Real> request;
+    request.grad_parameters = gradient_pointers<Real>(field.field, grad_parameters);
+    require(log.of == KeptLog::description<Real>(field.field, method),
+            "log is that of a solve of another field or method");
+    require(time_count == static_cast<std::int64_t>(log.log.step_of_time.size()),
+            "time_count is " + std::to_string(time_count) + ", the solve that log is of had " +
+                std::to_string(log.log.step_of_time.size()) + " times");
+    require_address_if(log.with_states, "states", states);
+    require_address_if(log.with_slopes, "slopes", slopes);
+    require_address_if(log.with_constants, "constants", constants);
+    require_address("times", times);
+    require_address("grad_states", grad_states);
+    require_address("grad_y0", grad_y0);
+    require((grad_times == 0) == (grad_grid == 0), "grad_times and grad_grid are wanted together");
     request.field = &field.field;
     request.method = &method;
-    request.log = &log;
+    request.log = &log.log;
     request.states = pointer<const Real>(states);
     request.slopes = pointer<const Real>(slopes);
     request.constants = pointer<const Real>(constants);
@@ -181,7 +237,6 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const cpu:
     request.grad_y0 = pointer<Real>(grad_y0);
     request.grad_times = pointer<double>(grad_times);
     request.grad_grid = pointer<double>(grad_grid);
-    request.grad_parameters = gradient_pointers<Real>(field.field, grad_parameters);
     interruptible([&](const cpu::Interrupt& interrupt) {
         kernels<Real>(field.field).discrete_vjp(request, interrupt);
         return cpu::Outcome{};
@@ -195,10 +250,18 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
                             Address grad_times, const std::vector<Address>& grad_parameters,
                             std::vector<bool> like_parameters,
                             const std::vector<std::tuple<int, int, int, int>>& transposes) {
-    if (!like_parameters.empty() && like_parameters.size() != field.field.segments.size()) {
-        throw std::invalid_argument("one flag for each segment of the state, or none at all");
-    }
+    require(like_parameters.empty() || like_parameters.size() == field.field.segments.size(),
+            "like_parameters has neither one flag for each segment of the state nor none at all");
     require_layout(field.field, method);
+    require_outputs<Real>("time_count", time_count, 1, field.field);
+    require(method.tableau.adaptive || static_cast<std::int64_t>(grids.size()) == time_count - 1,
+            "grids has " + std::to_string(grids.size()) + " entries for " + std::to_string(time_count - 1) +
+                " intervals between times");
+    require_address("times", times);
+    require_address("y0", y0);
+    require_address("states", states);
+    require_address("grad_states", grad_states);
+    require_address("grad_y0", grad_y0);
     cpu::ContinuousRequest<Real> request;
     request.field = &field.field;
     request.method = &method;
@@ -206,10 +269,12 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
     request.like_parameters = std::move(like_parameters);
     for (const auto& [parameter, of, rows, columns] : transposes) {
         const std::vector<std::int64_t>& sizes = field.program->parameter_sizes;
-        const std::int64_t size = std::int64_t{rows} * columns;
-        if (sizes.at(static_cast<std::size_t>(parameter)) != size ||
-            sizes.at(static_cast<std::size_t>(of)) != size) {
-            throw std::invalid_argument("a transpose of another size than what it is made of");
+        require(rows >= 1 && columns >= 1, "an entry of transposes has no elements");
+        for (const int which : {parameter, of}) {
+            require(which >= 0 && static_cast<std::size_t>(which) < sizes.size(),
+                    "an entry of transposes is of no parameter");
+            require(sizes[static_cast<std::size_t>(which)] == std::int64_t{rows} * columns,
+                    "an entry of transposes has another size than its parameter");
         }
         request.transposes.push_back({parameter, of, rows, columns});
     }
@@ -227,8 +292,18 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
     });
 }
 
+// Nothing interrupts an evaluation.
+constexpr std::int64_t MOST_STEPS_EVALUATED = 1'000'000'000;
+
 template <class Real>
 cpu::Outcome evaluate(const BoundField& field, Address y, double t, std::int64_t steps, int stages) {
+    require_address("y", y);
+    require(
+        steps >= 0 && steps <= MOST_STEPS_EVALUATED,
+        "steps is " + std::to_string(steps) + ", not within 0 and " + std::to_string(MOST_STEPS_EVALUATED));
+    require(
+        stages >= 1 && stages <= numerics::MAX_STAGES,
+        "stages is " + std::to_string(stages) + ", not within 1 and " + std::to_string(numerics::MAX_STAGES));
     const cpu::EvaluateRequest<Real> request{&field.field, pointer<const Real>(y), t, steps, stages};
     return interruptible([&](const cpu::Interrupt&) {
         cpu::Outcome outcome;
@@ -237,22 +312,25 @@ cpu::Outcome evaluate(const BoundField& field, Address y, double t, std::int64_t
     });
 }
 
+// Nothing but an integer: a tensor of one number would be taken for the number.
+py::arg address(const char* name) { return py::arg(name).noconvert(); }
+
 template <class Real>
 void bind_precision(py::module_& m, const std::string& of) {
-    m.def(("forward_" + of).c_str(), &forward<Real>, py::arg("field"), py::arg("method"), py::arg("y0"),
-          py::arg("times"), py::arg("time_count"), py::arg("grid"), py::arg("grid_count"), py::arg("states"),
-          py::arg("keep"), py::arg("rtol") = 0, py::arg("atol") = 0, py::arg("event") = py::none(),
+    m.def(("forward_" + of).c_str(), &forward<Real>, py::arg("field"), py::arg("method"), address("y0"),
+          address("times"), py::arg("time_count"), address("grid"), py::arg("grid_count"), address("states"),
+          py::arg("keep"), address("rtol") = 0, address("atol") = 0, py::arg("event") = py::none(),
           py::arg("step_size") = 0.0, py::arg("every_step") = false, py::arg("norm") = py::none());
     m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("log"), py::arg("states"), py::arg("slopes"), py::arg("constants"), py::arg("times"),
-          py::arg("time_count"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"),
-          py::arg("grad_grid"), py::arg("grad_parameters"));
+          py::arg("log"), address("states"), address("slopes"), address("constants"), address("times"),
+          py::arg("time_count"), address("grad_states"), address("grad_y0"), address("grad_times"),
+          address("grad_grid"), address("grad_parameters"));
     m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("seminorm"), py::arg("times"), py::arg("time_count"), py::arg("grids"), py::arg("y0"),
-          py::arg("states"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_times"),
-          py::arg("grad_parameters"), py::arg("like_parameters") = std::vector<bool>{},
+          py::arg("seminorm"), address("times"), py::arg("time_count"), py::arg("grids"), address("y0"),
+          address("states"), address("grad_states"), address("grad_y0"), address("grad_times"),
+          address("grad_parameters"), py::arg("like_parameters") = std::vector<bool>{},
           py::arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
-    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::arg("field"), py::arg("y"), py::arg("t"),
+    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::arg("field"), address("y"), py::arg("t"),
           py::arg("steps"), py::arg("stages"));
 }
 
@@ -289,12 +367,14 @@ void bind_solve(py::module_& m) {
     py::class_<BoundField>(m, "Field")
         .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,
                       const std::vector<std::pair<int, bool>>&, std::int64_t, double, int, bool>(),
-             py::arg("program"), py::arg("parameters"), py::arg("wants_gradient"), py::arg("segments"),
-             py::arg("batch"), py::arg("direction"), py::arg("threads") = 1, py::arg("lone") = false);
+             py::arg("program").none(false), address("parameters"), py::arg("wants_gradient"),
+             py::arg("segments"), py::arg("batch"), py::arg("direction"), py::arg("threads") = 1,
+             py::arg("lone") = false);
     py::class_<BoundEvent>(m, "Event").def(py::init<BoundField>(), py::arg("field"));
-    py::class_<cpu::StepLog>(m, "StepLog").def_property_readonly("steps", [](const cpu::StepLog& log) {
-        return log.steps.size();
+    py::class_<KeptLog>(m, "StepLog").def_property_readonly("steps", [](const KeptLog& kept) {
+        return kept.log.steps.size();
     });
+    m.attr("MAX_THREADS") = cpu::MAX_THREADS;
     bind_precision<float>(m, "float32");
     bind_precision<double>(m, "float64");
 }

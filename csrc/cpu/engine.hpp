@@ -14,6 +14,9 @@
 
 namespace flashode::cpu {
 
+// More than any machine makes use of, and few enough for every machine to start.
+inline constexpr int MAX_THREADS = 1024;
+
 // Consecutive rows of a program's y. In the memory that callers hand over, y is its segments one after the
 // other, each a contiguous (batch, rows) block. The root-mean-square error of each segment counts by itself,
 // and the joint norm is the largest; one outside the norm is a constant of its trajectory, of which nobody

@@ -14,6 +14,7 @@ from flashode.engines.failure import non_finite_gradient
 from flashode.engines.plan import Forward, Gradients, Plan
 from flashode.engines.unchanged import Unchanged
 from flashode.errors import SolverError
+from flashode.memory import Kind, check_saved, dense
 from flashode.problem import DEFAULT_ATOL, Adjoint, Problem
 from flashode.uncompiled import uncompiled
 
@@ -32,11 +33,13 @@ def solve(problem: Problem, plan: Plan) -> Solved:
         # Nothing depends on the parameters: their gradients are none, rather than zeros.
         plan.forward(record=False)
         return problem.y0[None].clone(), None
-    if _wants_gradients(problem.t, problem.y0, *plan.parameters):
+    parameters = plan.parameters
+    if _wants_gradients(problem.t, problem.y0, *parameters):
+        # A copy of the state: its gradients read it, and its owner may change it before that.
         return _pair(
             problem,
             DiscreteAdjoint.apply(  # type: ignore[no-untyped-call]
-                plan, problem.t, problem.y0, *plan.parameters
+                plan, problem.t, problem.y0.clone(), *parameters
             ),
         )
     solved = plan.forward(record=False)
@@ -90,9 +93,10 @@ class DiscreteAdjoint(torch.autograd.Function):
         ctx.record = solved.record
         # Copies of what has no gradient: autograd would refuse the reverse pass if their owner changed them.
         ctx.constants = [None if p.requires_grad else p.detach().clone() for p in parameters]
-        ctx.inputs = 2 + sum(p.requires_grad for p in parameters)
         # Checkpoints are saved here and not in the record, so that they are freed with the graph.
-        ctx.save_for_backward(t, y0, *(p for p in parameters if p.requires_grad), *solved.checkpoints)
+        inputs = (t, y0, *[p for p in parameters if p.requires_grad])
+        ctx.kinds = list(map(Kind.of, inputs))
+        ctx.save_for_backward(*inputs, *solved.checkpoints)
         return _outputs(ctx, solved)
 
     @staticmethod
@@ -101,9 +105,10 @@ class DiscreteAdjoint(torch.autograd.Function):
         ctx: Any, grad_states: torch.Tensor, _: torch.Tensor | None = None
     ) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors  # raises if one was changed in place since
+        grad_states = dense(grad_states)
         if torch.is_grad_enabled() or _is_batched(grad_states):
-            return (None, *_differentiable_gradients(ctx, saved[: ctx.inputs], grad_states))
-        found = ctx.plan.discrete_vjp(ctx.record, saved[ctx.inputs :], grad_states)
+            return (None, *_differentiable_gradients(ctx, saved[: len(ctx.kinds)], grad_states))
+        found = ctx.plan.discrete_vjp(ctx.record, saved[len(ctx.kinds) :], grad_states)
         return (None, found.t, found.y0, *found.parameters)
 
 
@@ -125,6 +130,8 @@ def _differentiable_gradients(
     ctx: Any, saved: tuple[torch.Tensor, ...], grad_states: torch.Tensor
 ) -> list[torch.Tensor | None]:
     """The gradients through the same solve in plain torch: with a graph of their own, or batched."""
+    for tensor, kind in zip(saved, ctx.kinds, strict=True):
+        check_saved(tensor, kind)
     t, y0, *rest = saved
     remaining = iter(rest)
     parameters = tuple(next(remaining) if p is None else p for p in ctx.constants)
@@ -161,13 +168,13 @@ class ContinuousAdjoint(torch.autograd.Function):
         solved = plan.forward(record=True)
         ctx.plan = plan
         ctx.record = solved.record
-        ctx.inputs = 2 + len(parameters)
+        ctx.versions = [parameter._version for parameter in parameters]
         ctx.problem = problem
         ctx.adjoint = adjoint
         ctx.norm = adjoint_norm(problem, adjoint)
         ctx.adjoint_options = {"norm": ctx.norm}
         ctx.times = solved.times
-        ctx.save_for_backward(solved.states, t, y0, *parameters, *solved.checkpoints)
+        ctx.save_for_backward(solved.states, *solved.checkpoints)
         return _outputs(ctx, solved)
 
     @staticmethod
@@ -175,14 +182,14 @@ class ContinuousAdjoint(torch.autograd.Function):
     def backward(
         ctx: Any, grad_states: torch.Tensor, _: torch.Tensor | None = None
     ) -> tuple[torch.Tensor | None, ...]:
-        states, *saved = ctx.saved_tensors  # raises if one was changed in place since
-        sources, checkpoints = saved[: ctx.inputs], tuple(saved[ctx.inputs :])
+        states, *checkpoints = ctx.saved_tensors  # raises if one was changed in place since
+        grad_states = dense(grad_states)
         if _is_batched(grad_states):
             raise RuntimeError(
                 "odeint_adjoint has no batched gradients (is_grads_batched, vectorize): use odeint, which has"
             )
         try:
-            found = _continuous_gradients(ctx, checkpoints, states.detach(), grad_states.detach())
+            found = _continuous_gradients(ctx, tuple(checkpoints), states.detach(), grad_states.detach())
         except SolverError as error:
             problem: Problem = ctx.problem
             times = problem.t if ctx.times is None else ctx.times
@@ -198,7 +205,7 @@ class ContinuousAdjoint(torch.autograd.Function):
             raise
         gradients = (found.t, found.y0, *found.parameters)
         if torch.is_grad_enabled():
-            gradients = _once("odeint_adjoint", gradients, (grad_states, *sources))
+            gradients = _once("odeint_adjoint", gradients, (grad_states, states))
         return (None, None, None, *gradients)
 
     @staticmethod
@@ -222,6 +229,12 @@ def _continuous_gradients(
             ctx.record, checkpoints, states, grad_states, ctx.times
         )
         return gradients
+    # The function itself is differentiated: nothing but this knows its parameters as they were.
+    if ctx.versions != [parameter._version for parameter in ctx.adjoint.parameters]:
+        raise RuntimeError(
+            "a parameter of odeint_adjoint has been modified by an inplace operation since the forward pass, "
+            "and the backward pass reads it; change it after backward()"
+        )
     # Replaced norms take y and a as the solver has them; without shapes none of them is unpacked.
     changed = replace(ctx.adjoint, norm=norm)
     flat = replace(problem, shapes=None, func=_flat_field(problem)) if problem.shapes is not None else problem
@@ -248,6 +261,7 @@ class EventTime(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.problem = problem
         ctx.unchanged = unchanged
+        ctx.kinds = (Kind.of(t), Kind.of(y))
         ctx.save_for_backward(t, y)
         ctx.save_for_forward(t, y)
         return t.detach().clone(), y.detach().clone()
@@ -256,6 +270,8 @@ class EventTime(torch.autograd.Function):
     @uncompiled
     def backward(ctx: Any, grad_t: torch.Tensor, grad_y: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
+        for tensor, kind in zip(saved, ctx.kinds, strict=True):
+            check_saved(tensor, kind)
         ctx.unchanged.require()
         f, c_y, rate = _at_event(ctx.problem, *saved)
         with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,12 +17,28 @@ def plain(tensor: Tensor) -> Tensor:
 def readable(tensor: Tensor) -> Tensor:
     """The same, but the tensor itself where that can be, graph and all: to be read and let go."""
     # Asking is faster than having nothing done.
-    return tensor if tensor.is_contiguous() and not tensor.is_neg() else tensor.resolve_neg().contiguous()
+    if tensor.is_contiguous() and not (tensor.is_neg() or tensor._is_zerotensor()):
+        return tensor
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def dense(gradient: Tensor) -> Tensor:
+    """A gradient in a dense layout; autograd hands on sparse ones as they are."""
+    return gradient if gradient.layout is torch.strided else gradient.to_dense()
 
 
 def address(tensor: Tensor | None) -> int:
-    """Where the elements of a contiguous tensor begin; 0 for none."""
-    return 0 if tensor is None else tensor.data_ptr()
+    """Where the elements of a contiguous tensor begin; 0 for none.
+
+    Raises:
+        RuntimeError: It has elements and they are nowhere.
+    """
+    if tensor is None:
+        return 0
+    found = tensor.data_ptr()
+    if not found and tensor.numel():
+        raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} that a solve reads has no memory")
+    return found
 
 
 def check_memory(name: str, tensors: Iterable[Tensor]) -> None:
@@ -35,12 +52,19 @@ def check_memory(name: str, tensors: Iterable[Tensor]) -> None:
         RuntimeError: Somebody has taken it away: ``untyped_storage().resize_()`` does.
     """
     for tensor in tensors:
-        held = tensor.untyped_storage().nbytes()
-        if tensor.numel() and held < _end(tensor):
+        if not has_memory(tensor):
+            held = tensor.untyped_storage().nbytes()
             raise RuntimeError(
                 f"{name} of shape {tuple(tensor.shape)} has lost its memory: it needs {_end(tensor)} bytes, "
                 f"its storage holds {held}; untyped_storage().resize_() frees what a solve still reads"
             )
+
+
+def has_memory(tensor: Tensor) -> bool:
+    """Whether a dense tensor has all of its memory; others have none that could be taken away."""
+    if not _is_strided(tensor) or not tensor.numel():
+        return True
+    return tensor.untyped_storage().nbytes() >= _end(tensor)
 
 
 def _end(tensor: Tensor) -> int:
@@ -51,24 +75,45 @@ def _end(tensor: Tensor) -> int:
     return int(extent * tensor.element_size())
 
 
-def check_saved(tensor: Tensor | None, shape: torch.Size | None, dtype: torch.dtype) -> None:
+class Kind(NamedTuple):
+    """What a tensor that autograd keeps has to be when it comes back."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    device: torch.device
+
+    @staticmethod
+    def of(tensor: Tensor) -> Kind:
+        """The kind of a tensor."""
+        return Kind(tensor.shape, tensor.dtype, tensor.device)
+
+    def __str__(self) -> str:
+        return f"{tuple(self.shape)}, {self.dtype} on {self.device}"
+
+
+def check_saved(tensor: Tensor | None, kind: Kind | None) -> None:
     """Sees to it that what autograd hands back is of the kind that was saved, and has its memory.
 
     Args:
         tensor: What it hands back.
-        shape: Shape of what was saved, None where that was nothing.
-        dtype: Its dtype.
+        kind: Of what was saved, None where that was nothing.
 
     Raises:
         RuntimeError: It is of another kind: a hook has put something else in its place.
     """
-    if tensor is None and shape is None:
+    if tensor is None and kind is None:
         return
-    if tensor is None or shape is None or tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
-        got = "nothing" if tensor is None else f"{tuple(tensor.shape)}, {tensor.dtype} on {tensor.device}"
-        saved = "nothing" if shape is None else f"{tuple(shape)}, {dtype} on the CPU"
+    # Of a nested tensor nobody may ask for the shape.
+    found = Kind.of(tensor) if tensor is not None and _is_strided(tensor) else None
+    if found is None or found != kind:
+        got = "nothing" if tensor is None else found or "one that is not dense"
         raise RuntimeError(
-            f"a tensor came back from autograd as another one: {saved} was saved, {got} came back; "
-            "unpack hooks of torch.autograd.graph.saved_tensors_hooks must return what was packed"
+            f"a tensor came back from autograd as another one: {kind or 'nothing'} was saved, {got} came "
+            "back; unpack hooks of torch.autograd.graph.saved_tensors_hooks must return what was packed"
         )
+    assert tensor is not None
     check_memory("a tensor that was saved for the backward pass", (tensor,))
+
+
+def _is_strided(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_nested

@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from itertools import count
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,17 +20,37 @@ from flashode.capture.held import while_held
 from flashode.capture.lowering.lower import Lowered
 from flashode.capture.watching.alike import alike
 from flashode.capture.watching.guard_code import Alike, Bound, Check, Owner
+from flashode.capture.weighing import weight
 from flashode.declined import Declined
 from flashode.state import State, Structure
 
 MAX_CODES = 256
 MAX_ENTRIES = 32
 MAX_SIZES = 256
+# Of all that one cache keeps together. A single capture that takes more is kept, and nothing beside it: to
+# make it afresh at every solve would cost more than its memory.
+MAX_BYTES = 128 * 2**20
 
 _WRAPPERS = (partial, types.MethodType)
 _ref = weakref.ref
 
-Kept = TypeVar("Kept")
+# One each time that something kept is used.
+_moments = count(1)
+
+
+class Weighed(Protocol):
+    """Something that a cache keeps.
+
+    Attributes:
+        weight: about how many bytes it takes.
+        used: when it was last; the greater, the later.
+    """
+
+    weight: int
+    used: int
+
+
+Kept = TypeVar("Kept", bound=Weighed)
 
 
 class Key(NamedTuple):
@@ -76,6 +97,8 @@ class Entry:
         compared: whether it was compared with the function when it was made.
         default_dtype: torch's, as it was.
         alike: compares the state and the function's tensors with those for which it was found last.
+        weight: as of all that is kept.
+        used: likewise.
     """
 
     key: Key
@@ -93,8 +116,11 @@ class Entry:
     compared: bool = True
     alike: Alike | None = None
     default_dtype: torch.dtype = field(init=False)
+    weight: int = field(init=False)
+    used: int = 0
 
     def __post_init__(self) -> None:
+        self.weight = weight(self.lowered, self.check)
         # Nearer at hand, for the short way.
         self.default_dtype = self.key.default_dtype
         if isinstance(self.lowered, Lowered) and self.lowered.held:
@@ -127,6 +153,7 @@ class Entry:
 
     def bind(self, bound: Bound) -> Capture | Declined:
         """The capture for a function that passed the checks."""
+        self.used = next(_moments)
         if isinstance(self.lowered, Declined):
             return self.lowered
         tensors, counters = bound
@@ -148,7 +175,8 @@ class Cache(Generic[Kept]):
     """Entries by what a function is made of.
 
     Functions are found by their code, so that a lambda made afresh finds its predecessor's entry, and objects
-    by their class. Classes are held weakly, codes in order of use up to a limit.
+    by their class. Classes are held weakly, codes in order of use up to a limit. Of what takes more than
+    ``MAX_BYTES`` together, what has been unused for longest is dropped.
     """
 
     def __init__(self) -> None:
@@ -186,10 +214,26 @@ class Cache(Generic[Kept]):
 
     def use(self, entries: list[Kept], entry: Kept) -> None:
         """Makes an entry the latest used, and drops the one unused for longest when there are too many."""
+        entry.used = next(_moments)
         with self._lock:
             others = [other for other in entries if other is not entry]
+            added = len(others) == len(entries)
             # At once, for readers that take no lock.
             entries[:] = [entry, *others[: MAX_ENTRIES - 1]]
+            if added:
+                self._make_room(entry)
+
+    def _make_room(self, newest: Kept) -> None:
+        total = sum(entry.weight for entry in self.all_entries())
+        if total <= MAX_BYTES:
+            return
+        places = [*self._by_code.values(), *self._by_class.values()]
+        held = [(entry, entries) for entries in places for entry in entries if entry is not newest]
+        for entry, entries in sorted(held, key=lambda one: one[0].used):
+            entries[:] = [other for other in entries if other is not entry]
+            total -= entry.weight
+            if total <= MAX_BYTES:
+                return
 
     def all_entries(self) -> Iterable[Kept]:
         """Every entry held."""

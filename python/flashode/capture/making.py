@@ -21,6 +21,7 @@ from flashode.capture.tracing.traced import Trace
 from flashode.capture.verify import Point, generic, perturbed, verify, verify_values
 from flashode.capture.watching.watched import Watched
 from flashode.declined import Declined, Reason
+from flashode.memory import has_memory
 from flashode.state import State, Structure, components
 
 Field = Callable[[Any, Any], Any]
@@ -45,9 +46,14 @@ def make(
 
     Raises:
         Singular: a matrix is, at these numbers.
+        Refusal: a tensor has no memory at this moment.
     """
     effects = Effects(watched)
     key = Key.of(y)
+    if not all(map(has_memory, watched.tensors)):
+        # Not to be remembered: frameworks that free weights bring them back.
+        lost = "a tensor that it may read has lost its memory"
+        raise Refusal(lost, remedy="give it back before the solve, by untyped_storage().resize_()")
     batch = key.structure.batch
     try:
         lowered = _lowered(func, watched, effects, t, y)

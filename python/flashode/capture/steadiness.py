@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from flashode.capture.watching.guard_code import Check
+from flashode.capture.weighing import weight_of_check
 
 # The function's tensors, each with its version and the address of its memory, which may be exchanged.
 _One = tuple[Tensor, int, int]
 
 
-class Look(NamedTuple):
+@dataclass(eq=False)
+class Look:
     """How to look at functions of one kind.
 
     Attributes:
         check: finds out whether a function is of that kind, and picks its tensors.
         names: what a user calls each of these.
+        weight: as of all that a cache keeps.
+        used: likewise.
     """
 
     check: Check
     names: tuple[str, ...]
+    weight: int = field(init=False)
+    used: int = 0
+
+    def __post_init__(self) -> None:
+        self.weight = weight_of_check(self.check)
 
 
 class Steadiness:

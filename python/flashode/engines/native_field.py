@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from flashode import engines
 from flashode.capture import Capture
-from flashode.declined import Declined
+from flashode.declined import Declined, Reason
 from flashode.engines.layout import Layout
 from flashode.engines.native_program import Compiled, compiled
 from flashode.engines.native_scope import (
@@ -83,7 +84,7 @@ class NativeField:
         """
         form, layout = self.form, self.layout
         addresses = tuple(map(address, parameters))
-        asked = (addresses, wanted, useful_threads(form.operations))
+        asked = (addresses, wanted, min(useful_threads(form.operations), form.module.MAX_THREADS))
         found = form.bound.get(asked)
         if found is None:
             if len(form.bound) >= _MOST_BOUND:
@@ -120,6 +121,9 @@ def make_field(
         connected: Whether inputs that no gradient reaches are detached.
     """
     program = capture.program
+    if any(slot.layout is not torch.strided or slot.is_nested for slot in capture.slots):
+        what = "a tensor that it reads is sparse, nested or of another layout than a dense one"
+        return Declined(Reason(what, "read its to_dense()"))
     reason = too_large(program, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS)
     if reason is not None:
         return Declined(reason)

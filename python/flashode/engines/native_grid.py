@@ -12,8 +12,8 @@ from flashode.problem import Adjoint, FixedOptions, Problem, fixed_grid
 
 
 def memory_of(times: Tensor) -> Tensor:
-    """Times as memory that the compiled module reads."""
-    return times.detach().to("cpu", torch.float64).contiguous()
+    """A copy of times, whose owner may change them, as memory that the compiled module reads."""
+    return times.detach().to("cpu", torch.float64).clone(memory_format=torch.contiguous_format)
 
 
 class Grid:

@@ -36,9 +36,20 @@ def compiled_method(
 
 
 # Building a method costs more than a small solve; programs use few of them. Only numbers are kept here,
-# nothing that holds on to what a user made.
-@lru_cache(maxsize=256)
+# nothing that holds on to what a user made, and not many of them at a time.
+_MOST_TIMES = 1024
+
+
 def _made(
+    method_type: Any, tableau: Tableau, rtol: float, atol: float, options: AdaptiveOptions, *others: Any
+) -> Any:
+    few = len(options.step_t) + len(options.jump_t) <= _MOST_TIMES
+    make = _kept if few else _kept.__wrapped__
+    return make(method_type, tableau, rtol, atol, options, *others)
+
+
+@lru_cache(maxsize=256)
+def _kept(
     method_type: Any,
     tableau: Tableau,
     rtol: float,

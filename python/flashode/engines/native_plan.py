@@ -22,7 +22,7 @@ from flashode.engines.native_requests import requests
 from flashode.engines.native_scope import PRECISIONS
 from flashode.engines.parameter_gradients import gradient_memory, reached_from, through_prologue
 from flashode.engines.plan import Forward, Gradients
-from flashode.memory import address, check_memory, check_saved, plain, readable
+from flashode.memory import Kind, address, check_memory, check_saved, plain, readable
 from flashode.methods import Method
 from flashode.problem import AdaptiveOptions, ImplicitOptions
 from flashode.state import State, components
@@ -42,14 +42,14 @@ class Record:
             nothing keeps their owner from changing them before the reverse pass.
         times: Output times, float64.
         points: How many the grid has; of an adaptive method's steps only the start is one.
-        shapes: Of the checkpoints; None for each that is empty.
+        kinds: Of the checkpoints; None for each that is empty.
     """
 
     log: Any
     parameters: tuple[Tensor, ...]
     times: Tensor
     points: int
-    shapes: tuple[torch.Size | None, ...]
+    kinds: tuple[Kind | None, ...]
 
 
 class Held(NamedTuple):
@@ -160,7 +160,9 @@ class NativePlan:
         """What the Program reads, its own and carried, and the grid; with an adjoint, its parameters."""
         if self._adjoint is not None:
             return self._adjoint.parameters
-        return self._own if self._grid is None else (*self._own, *self._grid.inputs)
+        # Of what is not among the inputs the compiled module has its copies, so that its owner may change it.
+        beside = self._layout.carried if self._grid is None else (*self._layout.carried, *self._grid.inputs)
+        return (*self._inputs, *[x.clone() if x.requires_grad else x for x in beside])
 
     def forward(self, *, record: bool) -> Forward:
         """Solve without autograd."""
@@ -208,8 +210,8 @@ class NativePlan:
         if not record:
             return Forward(states, statistics, times=found)
         checkpoints = tuple([None if part is None else torch.from_numpy(part) for part in kept])
-        shapes = tuple([None if part is None else part.shape for part in checkpoints])
-        return Forward(states, statistics, Record(log, parameters, times, points, shapes), checkpoints, found)
+        kinds = tuple([None if part is None else Kind.of(part) for part in checkpoints])
+        return Forward(states, statistics, Record(log, parameters, times, points, kinds), checkpoints, found)
 
     def _forward_of_adjoint(self) -> Forward:
         """The solve, and its field as it is now: the tensors with a gradient are for autograd to watch."""
@@ -260,8 +262,8 @@ class NativePlan:
         check_memory("a tensor of func's", record.parameters)
         check_memory("the gradient in the solution", (grad_states,))
         cotangents = plain(grad_states)
-        for checkpoint, shape in zip(checkpoints, record.shapes, strict=True):
-            check_saved(checkpoint, shape, problem.y0.dtype)
+        for checkpoint, kind in zip(checkpoints, record.kinds, strict=True):
+            check_saved(checkpoint, kind)
         # Hooks may hand back the same numbers in another order in memory.
         states, slopes, constants = [None if part is None else plain(part) for part in checkpoints]
         self.recipe.discrete_vjp(
@@ -299,13 +301,13 @@ class NativePlan:
         problem, adjoint = self._problem, self._adjoint
         assert adjoint is not None
         layout, field = self._layout, self.field
-        check_saved(states, grad_states.shape, problem.y0.dtype)
+        check_saved(states, Kind(grad_states.shape, problem.y0.dtype, problem.y0.device))
         watched = iter(checkpoints)
         wanted = reached_from(self._inputs, adjoint.parameters)
         parameters = []
         for kept, own in zip(record.constants, self._inputs, strict=True):
             parameter = next(watched) if kept is None else kept
-            check_saved(parameter, own.shape, problem.y0.dtype)
+            check_saved(parameter, Kind.of(own))
             assert parameter is not None
             parameters.append(plain(parameter))
         grad_parameters = gradient_memory(parameters, wanted)

@@ -59,6 +59,11 @@ def known(program: Program) -> dict[Any, Any]:
     return _known.get(id(program), {})
 
 
+def all_known() -> list[dict[Any, Any]]:
+    """The same, of every Program that lives."""
+    return list(_known.values())
+
+
 def _forget(key: int) -> None:
     _compiled.pop(key, None)
     _known.pop(key, None)
@@ -79,7 +84,7 @@ def _add(builder: Any, op: Op, program: Program) -> None:
             features_out, features_in = program.parameter_shapes[weight]
             builder.dense(out, x, weight, bias, repeats, features_in, features_out)
         case Gather(out, inputs, index):
-            builder.gather(out, inputs, index)
+            builder.gather(out, inputs, list(index))
         case Unary(out, x, fn, constants):
             builder.unary(out, x, fn, constants)
         case Binary(out, a, b, fn):
@@ -89,8 +94,8 @@ def _add(builder: Any, op: Op, program: Program) -> None:
         case Select(out, condition, a, b):
             builder.select(out, condition, a, b)
         case SegmentSum(out, x, segment):
-            builder.segment_sum(out, x, segment)
+            builder.segment_sum(out, x, list(segment))
         case Parameter(out, parameter):
             builder.parameter(out, parameter)
         case Constant(out, values):
-            builder.constant(out, values)
+            builder.constant(out, list(values))

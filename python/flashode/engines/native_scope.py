@@ -157,7 +157,8 @@ def _evaluations(problem: Problem) -> float:
     if options.on_outputs:
         steps = len(problem.times) - 1
     elif options.step_size is not None:
-        steps = math.ceil((problem.times[-1] - problem.times[0]) / float(options.step_size))
+        step = options.step_size.detach() if isinstance(options.step_size, Tensor) else options.step_size
+        steps = math.ceil((problem.times[-1] - problem.times[0]) / float(step))
     else:
         return math.inf
     return steps * method.stages

@@ -35,9 +35,9 @@ def connected_rows(carried: Sequence[Tensor], reach: Reach, width: int) -> tuple
     kept = []
     start = width - sum(c.numel() // len(c) for c in carried)
     for c in carried:
-        rows = range(start, start + c.numel() // len(c))
-        kept.append(c.detach() if reach.rows.isdisjoint(rows) else c)
-        start = rows.stop
+        stop = start + c.numel() // len(c)
+        kept.append(c if any(reach.rows[start:stop]) else c.detach())
+        start = stop
     return tuple(kept)
 
 

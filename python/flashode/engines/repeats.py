@@ -20,7 +20,7 @@ from flashode.engines.layout import Layout
 from flashode.engines.native_field import Form, NativeField
 from flashode.engines.native_grid import memory_of
 from flashode.engines.native_plan import NativePlan, Recipe
-from flashode.engines.native_program import known
+from flashode.engines.native_program import all_known, known
 from flashode.engines.native_scope import Demand
 from flashode.engines.plan import Plan
 from flashode.memory import check_memory
@@ -40,6 +40,8 @@ Wish = tuple[Any, ...]
 # With more wishes of one function something makes them up: they would only take memory, as long times would.
 MOST = 64
 MOST_TIMES = 4096
+# Of all that is kept here, with all Programs together.
+MAX_BYTES = 32 * 2**20
 
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 _ORDINARY = (Tensor, nn.Parameter)
@@ -95,6 +97,11 @@ class _Repeat:
     form: Form
     layout: Layout
 
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes: times as three sorts of numbers, and forms for every address."""
+        return 4096 + 56 * len(self.problem.times) + 512 * len(self.form.compiled.reach.parameters)
+
 
 Repeated = tuple[Problem, "Adjoint | None", Plan]
 
@@ -130,7 +137,7 @@ def repeat(
     state = y0 if isinstance(y0, Tensor) else make_state(y0)[0]
     if times.tobytes() == found.times:
         forward = found.problem.direction > 0
-        problem = found.problem.again(func, state, t if forward else -t, found.problem.times)
+        problem = found.problem.again(func, state, t.clone() if forward else -t, found.problem.times)
         memory = found.memory
     else:
         _, solver_t, floats = make_times(t, state.device)
@@ -171,22 +178,25 @@ def remember(
         repeats.clear()
     _ = problem.structure  # made once for all
     nothing = problem.y0.new_empty(0)
-    repeats[key] = _Repeat(
+    made = _Repeat(
         problem.again(_no_function, nothing, nothing, problem.times),
         None if adjoint is None else replace(adjoint, parameters=()),
         times.tobytes(),
-        # The user's own would be kept alive, and change.
-        plan.times.clone(),
+        plan.times,
         plan.recipe,
         plan.field.form,
         plan.field.layout,
     )
+    if made.weight + sum(other.weight for kept in all_known() for other in kept.values()) > MAX_BYTES:
+        for kept in all_known():
+            kept.clear()
+    repeats[key] = made
 
 
 def _is_ordinary(t: Tensor) -> bool:
     """Whether times are a tensor that NumPy reads as it is, or at least a number of them is."""
     kind = type(t) in _ORDINARY and t.dtype in _DTYPES and t.is_cpu and t.layout is torch.strided
-    return kind and t.dim() == 1 and not t.is_neg()
+    return kind and t.dim() == 1 and not (t.is_neg() or t._is_zerotensor())
 
 
 def _is_dense(y0: State) -> bool:

@@ -1,10 +1,14 @@
-"""Arguments that are functions, or one of several words."""
+"""Arguments that are functions, one of several words, or tensors of numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+import torch
+
+from flashode.dispatch import tracer
+from flashode.memory import check_memory
 from flashode.wording import shown
 
 
@@ -35,3 +39,20 @@ def check_choice(argument: str, word: object, accepted: Iterable[str]) -> None:
         raise TypeError(f"{argument} must be a string, got {shown(word)}")
     if word not in accepted:
         raise ValueError(f"{argument} must be one of {', '.join(map(repr, accepted))}, got {shown(word)}")
+
+
+def check_dense(argument: str, tensor: torch.Tensor) -> None:
+    """Refuses a tensor without memory that can be read element by element.
+
+    Raises:
+        TypeError: It is sparse, nested or of another layout.
+        ValueError: It holds no numbers.
+        RuntimeError: It has lost its memory.
+    """
+    if tensor.is_nested or tensor.layout != torch.strided:
+        kind = "a nested one" if tensor.is_nested else f"the layout {tensor.layout}"
+        raise TypeError(f"{argument} must be a dense tensor, got {kind}")
+    if tensor.is_meta:
+        raise ValueError(f"{argument} must hold numbers, got a tensor on the meta device")
+    if tracer() is None:
+        check_memory(argument, (tensor,))

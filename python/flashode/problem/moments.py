@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from flashode.problem.checks import check_dense
+
 
 def as_time(argument: str, t: Any, y0: Any) -> torch.Tensor:
     """One time as a 0-d tensor: a tensor's own, or a number's, float64 on the state's device.
@@ -20,6 +22,7 @@ def as_time(argument: str, t: Any, y0: Any) -> torch.Tensor:
         ValueError: If it is a tensor of several.
     """
     if isinstance(t, torch.Tensor):
+        check_dense(argument, t)
         if t.numel() != 1:
             raise ValueError(f"{argument} must hold one time, got shape {tuple(t.shape)}")
         return t.reshape(())

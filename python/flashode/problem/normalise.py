@@ -12,10 +12,8 @@ from typing import Any, get_args
 import torch
 
 from flashode import notices
-from flashode.dispatch import tracer
-from flashode.memory import check_memory
 from flashode.methods import METHODS, Method, SciPy
-from flashode.problem.checks import check_callable, check_choice
+from flashode.problem.checks import check_callable, check_choice, check_dense
 from flashode.problem.definition import Callback, Callbacks, Problem
 from flashode.problem.event import make_event
 from flashode.problem.moments import as_floats
@@ -179,17 +177,7 @@ def make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:
 def _check_numbers(name: str, y0: torch.Tensor) -> None:
     if not (y0.is_floating_point() or y0.is_complex()):
         raise TypeError(f"{name} must have a floating-point or complex dtype, got {y0.dtype}")
-    _check_dense(name, y0)
-
-
-def _check_dense(name: str, tensor: torch.Tensor) -> None:
-    if tensor.is_nested or tensor.layout != torch.strided:
-        kind = "a nested one" if tensor.is_nested else f"the layout {tensor.layout}"
-        raise TypeError(f"{name} must be a dense tensor, got {kind}")
-    if tensor.is_meta:
-        raise ValueError(f"{name} must hold numbers, got a tensor on the meta device")
-    if tracer() is None:
-        check_memory(name, (tensor,))
+    check_dense(name, y0)
 
 
 def make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple[float, ...]]:
@@ -203,9 +191,11 @@ def make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple
         raise TypeError(f"t must be a one-dimensional floating-point tensor, got {type(t).__name__}")
     if not t.is_floating_point():
         raise TypeError(f"t must have a floating-point dtype, got {t.dtype}")
-    _check_dense("t", t)
+    check_dense("t", t)
     if t.dim() != 1:
         raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
+    # A copy: what is solved and differentiated later is to have the times as they are now.
+    t = t.clone()
     given = as_floats(t)
     if not given:
         raise ValueError("t must hold at least one time, got none")

@@ -13,7 +13,7 @@ import torch
 from flashode import notices
 from flashode.methods import Adams, Method, SciPy
 from flashode.methods.adams import LEAST_SLOPES, MAX_ORDER
-from flashode.problem.checks import check_choice
+from flashode.problem.checks import check_choice, check_dense
 from flashode.problem.switches import as_bool
 from flashode.wording import shown
 
@@ -210,6 +210,8 @@ class _Check:
         return int(number)
 
     def _number(self, option: str, value: Any, accepted: str) -> float:
+        if isinstance(value, torch.Tensor):
+            check_dense(self.name(option), value)
         try:
             return float(value.detach() if isinstance(value, torch.Tensor) else value)
         except (TypeError, ValueError, RuntimeError):
@@ -268,11 +270,13 @@ def _adaptive(options: dict[str, Any], direction: float, check: _Check) -> Adapt
 
 def _times(option: str, value: Any, direction: float, check: _Check) -> tuple[float, ...]:
     accepted = "a one-dimensional tensor or a sequence of finite times"
+    if isinstance(value, torch.Tensor):
+        check_dense(check.name(option), value)
     if isinstance(value, torch.Tensor) and value.dim() != 1:
         raise TypeError(f"{check.name(option)} must be {accepted}, got shape {tuple(value.shape)}")
     try:
         if isinstance(value, torch.Tensor):
-            value = value.detach().tolist()
+            value = value.detach().clone().tolist()
         times = [direction * float(x) for x in value] if isinstance(value, Iterable) else None
     except (TypeError, ValueError):
         times = None
@@ -316,7 +320,7 @@ def _fixed(
     if step_size is not None:
         number = check.real("step_size", step_size, "a positive finite number", lambda x: 0 < x < math.inf)
         differentiable = isinstance(step_size, torch.Tensor) and step_size.requires_grad
-        values["step_size"] = step_size.reshape(()) if differentiable else number
+        values["step_size"] = step_size.reshape(()).clone() if differentiable else number
     if options.get("grid_constructor") is not None:
         if step_size is not None:
             raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from flashode.problem.checks import check_dense
 from flashode.wording import shown
 
 Tolerance = float | torch.Tensor
@@ -36,6 +37,8 @@ def make_tolerance(
         return _scalar(name, float(value))
     if value is None or isinstance(value, str):
         raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}")
+    if isinstance(value, torch.Tensor):
+        check_dense(name, value)
     if isinstance(value, torch.Tensor) and value.requires_grad:
         raise ValueError(f"{name} must not require grad, got a tensor that does")
     if shapes is not None and _is_sequence(value):
@@ -70,8 +73,11 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _tensor(name: str, value: Any, shape: torch.Size, y0: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if isinstance(value, torch.Tensor):
+        check_dense(name, value)
     try:
-        tensor = torch.as_tensor(value, dtype=dtype, device=y0.device)
+        # A copy: the adjoint equations are to be solved to the tolerance as it is now.
+        tensor = torch.as_tensor(value, dtype=dtype, device=y0.device).clone()
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}") from None
     if tensor.requires_grad:

@@ -22,6 +22,7 @@ from flashode.program.ops import (
     Unary,
     operands,
 )
+from flashode.program.packed import floats, integers
 from flashode.program.printing import format_body, format_program
 from flashode.program.reach import Reach, reach
 from flashode.program.validation import check_op
@@ -42,7 +43,9 @@ __all__ = [
     "Select",
     "Unary",
     "UnaryFunction",
+    "floats",
     "format_body",
+    "integers",
     "operands",
 ]
 

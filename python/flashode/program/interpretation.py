@@ -55,7 +55,7 @@ def _evaluate(op: Op, width: int, values: Sequence[Tensor], parameters: Sequence
             return (grouped @ matrices.mT).reshape(*batch, width)
         case Gather(inputs=inputs, index=index):
             rows = torch.cat([values[value] for value in inputs], -1)
-            return rows.index_select(-1, torch.tensor(index, device=y.device))
+            return rows.index_select(-1, torch.tensor(list(index), device=y.device))
         case Unary(x=x, fn=fn, constants=constants):
             return UNARY[fn].evaluate(values[x], *constants)
         case Binary(a=a, b=b, fn=fn):
@@ -63,8 +63,10 @@ def _evaluate(op: Op, width: int, values: Sequence[Tensor], parameters: Sequence
         case Select(condition=condition, a=a, b=b):
             return torch.where(values[condition] != 0, values[a], values[b])
         case SegmentSum(x=x, segment=segment):
-            return y.new_zeros(*batch, width).index_add(-1, torch.tensor(segment, device=y.device), values[x])
+            return y.new_zeros(*batch, width).index_add(
+                -1, torch.tensor(list(segment), device=y.device), values[x]
+            )
         case Parameter(parameter=parameter):
             return parameters[parameter].reshape(-1).expand(*batch, width)
         case Constant(values=literals):
-            return y.new_tensor(literals).expand(*batch, width)
+            return y.new_tensor(list(literals)).expand(*batch, width)

@@ -6,7 +6,10 @@ one row for each trajectory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from flashode.program.packed import floats, integers
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,10 @@ class Gather:
 
     out: int
     inputs: tuple[int, ...]
-    index: tuple[int, ...]
+    index: Sequence[int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", integers(self.index))
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,10 @@ class SegmentSum:
 
     out: int
     x: int
-    segment: tuple[int, ...]
+    segment: Sequence[int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "segment", integers(self.segment))
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,10 @@ class Constant:
     """Literal rows, the same for each trajectory."""
 
     out: int
-    values: tuple[float, ...]
+    values: Sequence[float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", floats(self.values))
 
 
 Op = Dense | DenseDynamic | Gather | Unary | Binary | Select | SegmentSum | Parameter | Constant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from flashode.program.functions import SEVERING
@@ -18,18 +19,19 @@ class Reach(NamedTuple):
 
     Attributes:
         parameters: Indices of parameters.
-        rows: Rows of y.
+        rows: For each row of y whether it does, a byte each.
     """
 
     parameters: frozenset[int]
-    rows: frozenset[int]
+    rows: bytes
 
 
 def reach(program: Program) -> Reach:
     """Follows gradients from the output; see ``Program.reach``."""
     reached = {program.output}
     parameters: set[int] = set()
-    rows: set[int] = set()
+    width = program.widths[_Y]
+    rows = bytearray(width)
     for op in reversed(program.ops):
         if op.out not in reached:
             continue
@@ -39,14 +41,15 @@ def reach(program: Program) -> Reach:
             case Parameter(parameter=parameter):
                 parameters.add(parameter)
             case Gather(inputs=inputs, index=index):
-                rows |= _rows_of_y(inputs, index, program.widths)
+                for row in _rows_of_y(inputs, index, program.widths):
+                    rows[row] = True
         passed_to = _passed_to(op)
         reached.update(passed_to)
         if _Y in passed_to and not isinstance(op, Gather):
-            rows.update(range(program.widths[_Y]))
+            rows = bytearray(b"\1") * width
     if program.output == _Y:
-        rows.update(range(program.widths[_Y]))
-    return Reach(frozenset(parameters), frozenset(rows))
+        rows = bytearray(b"\1") * width
+    return Reach(frozenset(parameters), bytes(rows))
 
 
 def _passed_to(op: Op) -> tuple[int, ...]:
@@ -59,7 +62,7 @@ def _passed_to(op: Op) -> tuple[int, ...]:
     return operands(op)
 
 
-def _rows_of_y(inputs: tuple[int, ...], index: tuple[int, ...], widths: tuple[int, ...]) -> set[int]:
+def _rows_of_y(inputs: tuple[int, ...], index: Sequence[int], widths: tuple[int, ...]) -> set[int]:
     """The rows of y among those that a Gather takes."""
     found: set[int] = set()
     start = 0

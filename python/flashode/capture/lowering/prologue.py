@@ -24,12 +24,17 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Step:
-    """Makes one register from earlier ones; without a function it is a tensor that the field owns."""
+    """Makes one register from earlier ones; without a function it is a tensor that the field owns.
+
+    Attributes:
+        held: tensors of the function's own.
+    """
 
     inputs: tuple[int, ...]
     function: Function | None = None
     slot: int = -1
     name: str = ""
+    held: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,8 @@ class PrologueBuilder:
 
     def literal(self, key: Hashable, tensor: Tensor) -> int:
         """A tensor of literals."""
-        return self._add(("literal", key), Step((), lambda: tensor, name="literal"), tuple(tensor.shape))
+        step = Step((), lambda: tensor, name="literal", held=(tensor,))
+        return self._add(("literal", key), step, tuple(tensor.shape))
 
     def apply(
         self,
@@ -155,10 +161,11 @@ class PrologueBuilder:
         shape: tuple[int, ...],
         name: str,
         key: Hashable = None,
+        held: tuple[Tensor, ...] = (),
     ) -> int:
         """``function`` of other registers; a ``key`` lets equal steps be shared."""
         full_key = None if key is None else (key, tuple(inputs), shape)
-        return self._add(full_key, Step(tuple(inputs), function, name=name), shape)
+        return self._add(full_key, Step(tuple(inputs), function, name=name, held=held), shape)
 
     def check(self, function: Callable[..., None], inputs: Sequence[int]) -> None:
         """Runs at each solve, whether or not anything needs it: raises where the field would."""
@@ -188,7 +195,7 @@ class PrologueBuilder:
             flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
             return flat[picked.to(flat.device)].reshape(shape)
 
-        return self.apply(assemble, registers, shape, "rows", ("rows", tuple(index)))
+        return self.apply(assemble, registers, shape, "rows", ("rows", tuple(index)), (picked,))
 
     def finish(self, outputs: Sequence[int]) -> Prologue:
         """The Prologue with only the steps that ``outputs`` need."""

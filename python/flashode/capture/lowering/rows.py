@@ -30,6 +30,8 @@ from flashode.program import (
     SegmentSum,
     Select,
     Unary,
+    floats,
+    integers,
     operands,
 )
 
@@ -187,7 +189,7 @@ class ProgramBuilder:
         if self.is_nothing(x).all():
             return self.nothing((count,))
         source = self._gathered(x)
-        targets = tuple(int(i) for i in segment)
+        targets = integers(segment)
         out = self._emit(("sum", source, targets), count, lambda out: SegmentSum(out, source, targets))
         return self.value(out)
 
@@ -315,14 +317,12 @@ class ProgramBuilder:
         starts = np.cumsum([0, *(self._widths[value] for value in inputs[:-1])])
         position = np.searchsorted(inputs, owners)
         index = starts[position] + rows - np.array(self._starts)[owners]
-        key = (tuple(int(v) for v in inputs), tuple(int(i) for i in index))
+        key = (tuple(int(v) for v in inputs), integers(index))
         return self._emit(("gather", *key), len(rows), lambda out: Gather(out, *key))
 
     def _constant(self, values: npt.NDArray[np.float64]) -> int:
-        flat = tuple(float(v) for v in values.ravel())
-        # Hexadecimal, because 0.0 and -0.0 are equal keys but different constants.
-        key = ("constant", tuple(v.hex() for v in flat))
-        return self._emit(key, len(flat), lambda out: Constant(out, flat))
+        flat = floats(values.ravel())
+        return self._emit(("constant", flat), len(flat), lambda out: Constant(out, flat))
 
     def _emit(self, key: Hashable, width: int, make: Callable[[int], Op]) -> int:
         known = self._known.get(key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from flashode.capture.watching.guard_code import Alike
 from flashode.state import State, components
+
+_is_nested = attrgetter("is_nested")
 
 
 def alike(state: State, tensors: Sequence[Tensor]) -> Alike | None:
@@ -47,7 +50,12 @@ def _made(guards: Any, tensors: Sequence[Tensor]) -> Alike | None:
     if guards is None:
         return None
     check: Alike = guards(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
-    return check
+
+    def none_nested(*tensors: Tensor) -> bool:
+        # Asked for its strides, a nested tensor ends the process.
+        return not any(map(_is_nested, tensors)) and check(*tensors)
+
+    return none_nested
 
 
 def _found() -> Any:

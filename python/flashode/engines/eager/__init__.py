@@ -71,6 +71,9 @@ class EagerPlan:
         if unchanged is not None:
             unchanged.settle()
             solved.record = unchanged
+            assert self.adjoint is not None
+            # For autograd to watch: the function reads them once more.
+            solved.checkpoints = self.adjoint.parameters
         self.statistics = solved.statistics
         return solved
 

@@ -1,0 +1,52 @@
+// What callers hand over as numbers, checked as far as numbers can be: what an address leads to, and how far,
+// only the caller knows.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "cpu/engine.hpp"
+
+namespace flashode::bindings {
+
+// Of a contiguous tensor that the caller keeps alive; 0 for none.
+using Address = std::uintptr_t;
+
+template <class T>
+T* pointer(Address address) {
+    return reinterpret_cast<T*>(address);  // NOLINT(performance-no-int-to-ptr): what torch's data_ptr() gives
+}
+
+// Bytes of the largest block of memory that a request may mean: no machine has more.
+inline constexpr std::int64_t MAX_BYTES = std::int64_t{1} << 47;
+
+inline void require(bool holds, const std::string& what) {
+    if (!holds) throw std::invalid_argument(what);
+}
+
+inline void require_address(const char* name, Address address) {
+    require(address != 0, std::string(name) + " has no address");
+}
+
+// Of something that there is only `needed` for.
+inline void require_address_if(bool needed, const char* name, Address address) {
+    if (needed) require_address(name, address);
+}
+
+// So many items of so many bytes.
+inline void require_count(const char* name, std::int64_t count, std::int64_t least, std::int64_t item_bytes) {
+    const std::int64_t most = MAX_BYTES / std::max<std::int64_t>(item_bytes, 1);
+    require(count >= least && count <= most, std::string(name) + " is " + std::to_string(count) +
+                                                 ", not within " + std::to_string(least) + " and " +
+                                                 std::to_string(most));
+}
+
+inline void require_threads(int threads) {
+    require(
+        threads >= 1 && threads <= cpu::MAX_THREADS,
+        "threads is " + std::to_string(threads) + ", not within 1 and " + std::to_string(cpu::MAX_THREADS));
+}
+
+}  // namespace flashode::bindings

@@ -1,0 +1,343 @@
+"""Whatever the compiled module is handed, it answers, or says by an exception what it cannot take."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+D = torch.float64
+BATCH, WIDTH, TIMES = 3, 2, 4
+HUGE = 2**62
+# In the place of every argument, one at a time. Addresses that lead nowhere are the caller's business.
+WRONG: tuple[Any, ...] = (
+    None,
+    0,
+    -1,
+    HUGE,
+    2**100,
+    1.5,
+    math.nan,
+    math.inf,
+    "x",
+    "",
+    b"x",
+    [],
+    {},
+    (),
+    [[]],
+    [None],
+    ["x"],
+    [-1],
+    [HUGE],
+    [math.nan],
+    [[-1]],
+    [(0, 0, 0, 0)],
+    [(-1, -1, -2, -2)],
+    [(9, 9, 2, 2)],
+    object(),
+    print,
+    torch.ones(1),
+    True,
+    False,
+    (print, 0),
+    (None, 1),
+)
+
+
+def _module() -> Any:
+    return importlib.import_module("flashode._flashode")
+
+
+def _method(module: Any, **other: Any) -> Any:
+    return module.Method(**METHOD | other)
+
+
+METHOD: dict[str, Any] = {
+    "order": 1,
+    "adaptive": False,
+    "fsal": False,
+    "a": [[]],
+    "b": [1.0],
+    "c": [0.0],
+    "b_error": [],
+    "b_mid": [],
+    "rtol": 1e-3,
+    "atol": 1e-3,
+    "first_step": 0.0,
+    "min_step": 0.0,
+    "max_step": 1.0,
+    "safety": 0.9,
+    "ifactor": 10.0,
+    "dfactor": 0.2,
+    "max_num_steps": 100,
+    "perturb": False,
+    "step_t": [],
+    "jump_t": [],
+    "cubic": False,
+    "max_iterations": 0,
+}
+
+
+def _program(module: Any) -> Any:
+    builder = module.ProgramBuilder([1, WIDTH, WIDTH], [WIDTH * WIDTH, WIDTH])
+    builder.dense(2, 1, 0, 1, 1, WIDTH, WIDTH)
+    return builder.finish(2)
+
+
+class Case:
+    """Calls of every function with arguments that are right."""
+
+    def __init__(self) -> None:
+        module = self.module = _module()
+        torch.manual_seed(0)
+        self.weight, self.bias = torch.randn(WIDTH, WIDTH, dtype=D), torch.randn(WIDTH, dtype=D)
+        self.y0 = torch.randn(BATCH, WIDTH, dtype=D)
+        self.times = torch.linspace(0, 1, TIMES, dtype=D)
+        self.states = torch.zeros(TIMES, BATCH, WIDTH, dtype=D)
+        self.gradients = [torch.zeros(64, dtype=D) for _ in range(6)]
+        at = [x.data_ptr() for x in self.gradients]
+        times, states, y0 = self.times.data_ptr(), self.states.data_ptr(), self.y0.data_ptr()
+        self.method = _method(module)
+        self.field_arguments: dict[str, Any] = {
+            "program": _program(module),
+            "parameters": [self.weight.data_ptr(), self.bias.data_ptr()],
+            "wants_gradient": [True, True],
+            "segments": [(WIDTH, True)],
+            "batch": BATCH,
+            "direction": 1.0,
+            "threads": 1,
+            "lone": False,
+        }
+        self.field = module.Field(**self.field_arguments)
+        self.forward: dict[str, Any] = {
+            "field": self.field,
+            "method": self.method,
+            "y0": y0,
+            "times": times,
+            "time_count": TIMES,
+            "grid": times,
+            "grid_count": TIMES,
+            "states": states,
+            "keep": True,
+            "rtol": 0,
+            "atol": 0,
+            "event": None,
+            "step_size": 0.1,
+            "every_step": False,
+            "norm": None,
+        }
+        _, log, *self.kept = module.forward_float64(**self.forward)
+        kept = [0 if part is None else part.ctypes.data for part in self.kept]
+        self.discrete: dict[str, Any] = {
+            "field": self.field,
+            "method": self.method,
+            "log": log,
+            "states": kept[0],
+            "slopes": kept[1],
+            "constants": kept[2],
+            "times": times,
+            "time_count": TIMES,
+            "grad_states": states,
+            "grad_y0": at[0],
+            "grad_times": at[1],
+            "grad_grid": at[2],
+            "grad_parameters": [at[3], at[4]],
+        }
+        grids = [[-float(b), -float(a)] for a, b in itertools.pairwise(self.times)]
+        self.continuous: dict[str, Any] = {
+            "field": self.field,
+            "method": self.method,
+            "seminorm": False,
+            "times": times,
+            "time_count": TIMES,
+            "grids": grids,
+            "y0": y0,
+            "states": states,
+            "grad_states": states,
+            "grad_y0": at[0],
+            "grad_times": at[1],
+            "grad_parameters": [at[3], at[4]],
+            "like_parameters": [],
+            "transposes": [],
+        }
+
+    def functions(self) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
+        module = self.module
+        return {
+            "Field": (module.Field, self.field_arguments),
+            "Method": (module.Method, METHOD),
+            "forward": (module.forward_float64, self.forward),
+            "discrete_vjp": (module.discrete_vjp_float64, self.discrete),
+            "continuous_vjp": (module.continuous_vjp_float64, self.continuous),
+            "evaluate": (
+                module.evaluate_float64,
+                {"field": self.field, "y": self.y0.data_ptr(), "t": 0.0, "steps": 3, "stages": 1},
+            ),
+            "Event": (module.Event, {"field": self.field}),
+            "ProgramBuilder": (module.ProgramBuilder, {"widths": [1, 2], "parameter_sizes": [4]}),
+            "arithmetic_rate": (
+                module.arithmetic_rate,
+                {"precision": "float64", "threads": 1, "seconds": 1e-3},
+            ),
+            "memory_rate": (module.memory_rate, {"bytes": 4096, "threads": 1, "seconds": 1e-3}),
+            **{name: (_building(module, name), given) for name, given in OPERATIONS.items()},
+        }
+
+
+OPERATIONS: dict[str, dict[str, Any]] = {
+    "dense": {"out": 2, "x": 1, "weight": 0, "bias": None, "repeats": 1, "features_in": 2, "features_out": 2},
+    "dense_dynamic": {"out": 2, "x": 1, "weight": 1, "blocks": 1, "repeats": 1},
+    "gather": {"out": 2, "inputs": [1], "index": [1, 0]},
+    "unary": {"out": 2, "x": 1, "fn": "neg", "constants": []},
+    "binary": {"out": 2, "a": 1, "b": 1, "fn": "add"},
+    "select": {"out": 2, "condition": 1, "a": 1, "b": 1},
+    "segment_sum": {"out": 2, "x": 1, "segment": [1, 0]},
+    "parameter": {"out": 2, "parameter": 1},
+    "constant": {"out": 2, "values": [1.0, 2.0]},
+    "finish": {"output": 1},
+}
+
+
+def _building(module: Any, name: str) -> Callable[..., Any]:
+    """Adds an operation and evaluates what is made of it."""
+
+    def build(**given: Any) -> None:
+        builder = module.ProgramBuilder([1, 2] if name == "finish" else [1, 2, 2], [4, 2])
+        program = getattr(builder, name)(**given) if name == "finish" else None
+        if program is None:
+            getattr(builder, name)(**given)
+            program = builder.finish(2)
+        weight, y = torch.ones(4, dtype=D), torch.ones(BATCH, 2, dtype=D)
+        field = module.Field(program, [weight.data_ptr()] * 2, [False, False], [(2, True)], BATCH, 1.0)
+        module.evaluate_float64(field, y.data_ptr(), 0.0, 1, 1)
+
+    return build
+
+
+# Whatever else it may be, no address of memory and no count of it: there the caller answers for the number.
+_TRUSTED = {"y0", "y", "times", "grid", "states", "rtol", "atol", "slopes", "constants", "grad_states"}
+_TRUSTED |= {"grad_y0", "grad_times", "grad_grid", "grad_parameters", "parameters"}
+
+
+def _is_address(name: str, value: Any) -> bool:
+    """Whether it would be taken for an address that is none."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    numbers = [part for part in parts if isinstance(part, (int, bool)) and 0 < part < 2**64]
+    return name in _TRUSTED and bool(numbers)
+
+
+CASES = ["Field", "Method", "forward", "discrete_vjp", "continuous_vjp", "evaluate", "Event"]
+CASES += ["ProgramBuilder", "arithmetic_rate", "memory_rate", *OPERATIONS]
+
+
+@pytest.mark.parametrize("function", CASES)
+def test_every_argument_in_turn(function: str) -> None:
+    refused = 0
+    case = Case()
+    call, given = case.functions()[function]
+    for argument in given:
+        for value in WRONG:
+            # Of what would be right some takes seconds.
+            if _is_address(argument, value) or (argument == "seconds" and isinstance(value, float | bool)):
+                continue
+            try:
+                call(**given | {argument: value})
+            except (TypeError, ValueError):
+                refused += 1
+    assert refused > len(WRONG) / 2
+
+
+NULL = [
+    ("forward", "y0"),
+    ("forward", "times"),
+    ("forward", "grid"),
+    ("forward", "states"),
+    ("discrete_vjp", "states"),
+    ("discrete_vjp", "times"),
+    ("discrete_vjp", "grad_states"),
+    ("discrete_vjp", "grad_y0"),
+    ("continuous_vjp", "times"),
+    ("continuous_vjp", "y0"),
+    ("continuous_vjp", "states"),
+    ("continuous_vjp", "grad_states"),
+    ("continuous_vjp", "grad_y0"),
+    ("evaluate", "y"),
+]
+
+
+@pytest.mark.parametrize(("function", "argument"), NULL)
+def test_no_address(function: str, argument: str) -> None:
+    case = Case()  # the memory that addresses are of
+    call, given = case.functions()[function]
+    with pytest.raises(ValueError, match=f"{argument} has no address"):
+        call(**given | {argument: 0})
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("Field", {"parameters": [0, 0]}, "an entry of parameters has no address"),
+    ("Field", {"parameters": []}, "parameters has not one address"),
+    ("Field", {"wants_gradient": [True]}, "wants_gradient has not one flag"),
+    ("Field", {"batch": 0}, "batch is 0"),
+    ("Field", {"batch": HUGE}, "batch is"),
+    ("Field", {"threads": 100_000}, "threads is 100000"),
+    ("Field", {"direction": 0.0}, "direction"),
+    ("Field", {"direction": math.nan}, "direction"),
+    ("Field", {"segments": []}, "segments have 0 rows"),
+    ("forward", {"time_count": 0}, "time_count is 0"),
+    ("forward", {"time_count": HUGE}, "time_count is"),
+    ("forward", {"grid_count": 0}, "grid_count is 0"),
+    ("discrete_vjp", {"time_count": TIMES + 1}, "time_count is 5, the solve that log is of had 4"),
+    ("discrete_vjp", {"grad_times": 0}, "grad_times and grad_grid"),
+    ("discrete_vjp", {"grad_parameters": [0, 0]}, "no address for the gradient of parameter 0"),
+    ("continuous_vjp", {"grids": []}, "grids has 0 entries for 3 intervals"),
+    ("continuous_vjp", {"like_parameters": [True] * 3}, "like_parameters"),
+    ("continuous_vjp", {"transposes": [(0, 7, 2, 2)]}, "an entry of transposes"),
+    ("continuous_vjp", {"transposes": [(0, 0, -2, -2)]}, "an entry of transposes"),
+    ("evaluate", {"steps": HUGE}, "steps is"),
+    ("evaluate", {"stages": 0}, "stages is 0"),
+    ("Method", {"rtol": math.nan}, "rtol"),
+    ("Method", {"safety": 0.0}, "safety"),
+    ("Method", {"c": [math.nan]}, "c holds"),
+    ("Method", {"step_t": [math.inf]}, "step_t holds"),
+    ("arithmetic_rate", {"threads": 100_000}, "threads is 100000"),
+    ("memory_rate", {"bytes": HUGE}, "bytes is"),
+    ("dense", {"bias": -3}, "bias"),
+]
+
+
+@pytest.mark.parametrize(("function", "other", "message"), REFUSED)
+def test_what_is_refused_by_name(function: str, other: dict[str, Any], message: str) -> None:
+    case = Case()  # the memory that addresses are of
+    call, given = case.functions()[function]
+    with pytest.raises(ValueError, match=message):
+        call(**given | other)
+
+
+def test_no_program() -> None:
+    case = Case()
+    with pytest.raises(TypeError):
+        case.module.Field(**case.field_arguments | {"program": None})
+
+
+OTHERS: dict[str, Callable[[Case], Any]] = {
+    "batch": lambda case: {"field": case.module.Field(**case.field_arguments | {"batch": 100})},
+    "lone": lambda case: {"field": case.module.Field(**case.field_arguments | {"lone": True})},
+    "stages": lambda case: {
+        "method": _method(case.module, a=[[], [0.5]], b=[0.0, 1.0], c=[0.0, 0.5], order=2)
+    },
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_the_log_of_another_solve(other: str) -> None:
+    case = Case()
+    with pytest.raises(ValueError, match="log is that of a solve of another field or method"):
+        case.module.discrete_vjp_float64(**case.discrete | OTHERS[other](case))
+    with pytest.raises(ValueError, match="log is that of a solve of another field or method"):
+        case.module.discrete_vjp_float32(**case.discrete)
