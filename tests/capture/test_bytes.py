@@ -24,7 +24,7 @@ T = torch.linspace(0, 1, 3)
 
 
 def mixing(t: Tensor, y: Tensor) -> Tensor:
-    out: Tensor = torch.tanh(y - y.mean(0)) * torch.linspace(0.0, 1.0, 3) * (y.std(0) + 1)
+    out: Tensor = torch.tanh(y - y.mean(0)) * torch.linspace(0.0, 1.0, 3) * (y.var(0) + 1)
     return out - torch.roll(y, 1, 0)
 
 

@@ -52,8 +52,11 @@ def _made(guards: Any, tensors: Sequence[Tensor]) -> Alike | None:
     check: Alike = guards(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
 
     def none_nested(*tensors: Tensor) -> bool:
-        # Asked for its strides, a nested tensor ends the process.
-        return not any(map(_is_nested, tensors)) and check(*tensors)
+        try:
+            # Asked for its strides, a nested tensor ends the process.
+            return not any(map(_is_nested, tensors)) and check(*tensors)
+        except AttributeError:
+            return False
 
     return none_nested
 
