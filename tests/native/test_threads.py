@@ -146,3 +146,30 @@ def test_control_c_ends_a_long_solve_on_many_threads(backward: bool) -> None:
             return
         states = flashode.odeint(field, y0, end, method="rk4", options=steps)
         assert interrupted(states.sum().backward)
+
+
+def test_many_threads_that_ask_for_new_things() -> None:
+    """What is kept for other solves is added to while others look at it."""
+    net = Swirl()
+    errors: list[Exception] = []
+
+    def solve(thread: int) -> None:
+        try:
+            for i in range(40):
+                flashode.odeint(
+                    net, torch.zeros(2, WIDTH), torch.tensor([0.0, 0.1]), rtol=1e-3 * (1 + thread + i / 64)
+                )
+        except Exception as error:
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        started = [threading.Thread(target=solve, args=(thread,)) for thread in range(6)]
+        for each in started:
+            each.start()
+        for each in started:
+            each.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert errors == []

@@ -127,3 +127,23 @@ def test_every_function_has_the_edges_of_torch(name: str) -> None:
 
     found, wanted = _edges(func, parameters)
     assert found == wanted
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+@pytest.mark.parametrize("carried", [False, True])
+def test_states_of_any_width(width: int, carried: bool) -> None:
+    """With a parameter of each trajectory too, whose rows follow the state's."""
+    layer = nn.Linear(width, width, dtype=D)
+    slices = nn.Parameter(torch.linspace(0.1, 0.4, 3 * width, dtype=D).reshape(3, width))
+    own = [*layer.parameters(), slices] if carried else list(layer.parameters())
+
+    def func(t: Tensor, y: Tensor) -> Tensor:
+        return layer(y) * slices if carried else layer(y)  # type: ignore[no-any-return]
+
+    found = []
+    for engine in ("native", "eager"):
+        with use_engine(engine):  # type: ignore[arg-type]
+            end = flashode.odeint(func, torch.ones(3, width, dtype=D), T, method="rk4")[-1]
+        found.append(torch.autograd.grad(end.sum(), own))
+    for native, eager in zip(*found, strict=True):
+        torch.testing.assert_close(native, eager, rtol=1e-9, atol=1e-12)

@@ -61,7 +61,8 @@ def known(program: Program) -> dict[Any, Any]:
 
 def all_known() -> list[dict[Any, Any]]:
     """The same, of every Program that lives."""
-    return list(_known.values())
+    # Of a copy, which other threads and what they let go do not change.
+    return list(_known.copy().values())
 
 
 def _forget(key: int) -> None:

@@ -187,7 +187,8 @@ def remember(
         plan.field.form,
         plan.field.layout,
     )
-    if made.weight + sum(other.weight for kept in all_known() for other in kept.values()) > MAX_BYTES:
+    kept_already = sum(other.weight for kept in all_known() for other in kept.copy().values())
+    if made.weight + kept_already > MAX_BYTES:
         for kept in all_known():
             kept.clear()
     repeats[key] = made

@@ -47,7 +47,7 @@ def connected(
         return output
     program, parameters = low.program.finish(output)
     reach = program.reach()
-    rows = low.program.value(_Y)[sorted(reach.rows)]
+    rows = low.program.value(_Y)[np.frombuffer(reach.rows, np.bool_)]
     reached = low.prologue.slots_behind([low.registers[parameters[i]] for i in reach.parameters])
     missing = [
         views[index].rows.flat[0]
