@@ -24,6 +24,8 @@ _HARMLESS = frozenset(
             "can_cast",
         ),
         *("get_default_dtype", "is_grad_enabled", "is_inference_mode_enabled", "is_available"),
+        # Nothing is captured meanwhile.
+        *("is_compiling", "is_dynamo_compiling", "is_exporting", "is_scripting", "is_tracing"),
         *("is_busday", "memory_format", "get_total_norm", "_is_integer", "_is_all_true", "_is_any_true"),
     ]
 )
@@ -55,7 +57,8 @@ def setting_obstacle(module: types.ModuleType, name: str) -> Obstacle | None:
         return None
     held = getattr(module.__dict__.get(name), "__name__", "").startswith(_HOLDERS)
     asks = _SETTINGS.fullmatch(name) and callable(module.__dict__.get(name))
-    if home.startswith(_HOLDERS) or held or asks:
+    holds = home.startswith(_HOLDERS) and (name in module.__dict__ or name in vars(type(module)))
+    if holds or held or asks:
         what = f"reads the setting {home}.{name}, which may change between solves"
         return Obstacle(name, what, "read it once, before the solve, and let func read the result")
     if name in _FILES and name in module.__dict__:
