@@ -1,6 +1,9 @@
 """What torch's own code takes from its modules and classes, where a user may put something else."""
 
+import enum
+import gc
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -167,3 +170,19 @@ def test_asking_whether_a_compiler_is_at_work() -> None:
         return y if torch.compiler.is_compiling() else 2 * y
 
     assert agrees_now(func)
+
+
+def test_an_enum_made_in_a_function_can_go() -> None:
+    def used() -> weakref.ref[Any]:
+        class Kind(enum.Enum):
+            A = "a"
+            B = "b"
+
+        held_by = types.SimpleNamespace(kind=Kind.A)
+        func = lambda t, y: y * (1.0 if held_by.kind is Kind.A else 3.0)  # noqa: E731
+        assert follows(Case(func, lambda: setattr(held_by, "kind", Kind.B)))
+        return weakref.ref(Kind)
+
+    kind = used()
+    gc.collect()
+    assert kind() is None

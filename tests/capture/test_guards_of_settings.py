@@ -38,6 +38,8 @@ CONSTANT = {
     *("compiled_with_cxx11_abi", "get_default_dtype", "is_grad_enabled", "is_inference_mode_enabled"),
     *("is_available", "kineto_available", "profiler_allow_cudagraph_cupti_lazy_reinit_cuda12"),
     "sym_sum",
+    # Nothing is captured while they tell something else.
+    *("is_compiling", "is_dynamo_compiling", "is_exporting"),
 }
 
 

@@ -9,8 +9,10 @@ the checks of its predecessor. Checking so costs a few microseconds, a walk hund
 from __future__ import annotations
 
 import abc
+import enum
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -210,7 +212,7 @@ class Walk:
             name = with_article(kind.__qualname__)
             raise Refusal(f"{label} is {name}, which has code of its own for all attributes", remedy=PLAIN)
         if simple(value):
-            self.code.simple(expression, value)
+            self._simple(expression, value)
             if kind in (int, float) and self.code.owner is not None:
                 self.found.numbers[self.code.owner, label] = value
             if kind is str:
@@ -237,6 +239,14 @@ class Walk:
             classes.class_(self, expression, value, label, made=True)
         else:
             objects.instance(self, expression, value, label)
+
+    def _simple(self, expression: str, value: Any) -> None:
+        if not issubclass(type(value), enum.Enum):
+            self.code.simple(expression, value)
+            return
+        # Not by itself, so that an enum made in a function can go.
+        self.code.identical(f"type({expression})", weakref.ref(type(value)), weak=True)
+        self.code.simple(f"{expression}._value_", value._value_)
 
     def _compiled(self, expression: str, value: Any, label: str, made_from: Any, attribute: str) -> None:
         """What torch compiled does what it was made from does; its solves run that."""
