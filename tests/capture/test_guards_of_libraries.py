@@ -1,5 +1,6 @@
 """What torch's own code takes from its modules and classes, where a user may put something else."""
 
+import contextlib
 import enum
 import gc
 import types
@@ -12,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import declined
+from capture.agreement import Y, declined
 from capture.following import Case, Field, agrees_now, follows, held
+from flashode import odeint_adjoint
 
 TRIPLED: list[tuple[Field | nn.Module, Any, str]] = [
     (nn.Linear(3, 3), F, "linear"),
@@ -160,9 +162,31 @@ def test_a_cache_of_parametrizations() -> None:
     with nn.utils.parametrize.cached():
         agrees_now(func)
         with torch.no_grad():
-            layer.parametrizations.weight.original1.mul_(2.0)
+            layer.parametrizations.weight.original0.mul_(2.0)
         agrees_now(func)
     assert agrees_now(func)
+
+
+@pytest.mark.filterwarnings("ignore::flashode.FallbackWarning")
+@pytest.mark.parametrize("cached_first", [False, True])
+def test_a_cache_that_is_on_for_one_pass_alone(cached_first: bool) -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
+    passes = [nn.utils.parametrize.cached(), contextlib.nullcontext()]
+    with passes[0 if cached_first else 1]:
+        end = odeint_adjoint(Calling(layer), Y, torch.linspace(0, 1, 3), method="rk4")[-1]
+    with passes[1 if cached_first else 0]:
+        end.sum().backward()
+    assert layer.parametrizations.weight.original0.grad is not None
+
+
+class Calling(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        out: Tensor = self.layer(y)
+        return out
 
 
 def test_asking_whether_a_compiler_is_at_work() -> None:

@@ -36,6 +36,10 @@ def space_of(walk: Walk, space: dict[str, Any], label: str) -> str:
 
 def followed(walk: Walk, function: Any) -> None:
     """Adds the checks for what a trusted function of torch's takes from modules."""
+    if type(function) is property:
+        function = function.fget
+    elif type(function) in (staticmethod, classmethod):
+        function = function.__func__
     if type(function) is not types.FunctionType or function in walk.followed:
         return
     walk.followed.add(function)
@@ -57,6 +61,9 @@ def _along(walk: Walk, space: dict[str, Any], path: tuple[str, ...]) -> None:
         home = space_of(walk, space, space["__name__"])
         if (space["__name__"], name) not in walk.known:
             walk.known.add((space["__name__"], name))
+            if simple(found):
+                # A setting of torch's may be another in the backward pass: a cache that is on and off again.
+                walk.found.counts.add((home, name))
             with walk.code.owned_by((home, name)):
                 _taken(walk, f"{home}[{name!r}]", found, name)
         if not issubclass(type(found), types.ModuleType) or not opaque(found):
