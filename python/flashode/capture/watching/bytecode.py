@@ -33,6 +33,33 @@ _OPERATORS = {
     "<<": "lshift",
     ">>": "rshift",
 }
+# What other instructions call, by how their names begin.
+_SPECIAL = {
+    "UNARY_NEGATIVE": ("neg",),
+    "UNARY_POSITIVE": ("pos",),
+    "CALL_INTRINSIC": ("pos",),
+    "UNARY_INVERT": ("invert",),
+    "COMPARE_OP": ("lt", "le", "eq", "ne", "gt", "ge"),
+    "CONTAINS_OP": ("contains", "iter"),
+    "BINARY_SUBSCR": ("getitem",),
+    "BINARY_SLICE": ("getitem",),
+    "STORE_SUBSCR": ("setitem",),
+    "STORE_SLICE": ("setitem",),
+    "DELETE_SUBSCR": ("delitem",),
+    "GET_ITER": ("iter", "len"),
+    "UNPACK": ("iter",),
+    "LIST_EXTEND": ("iter", "len"),
+    "CALL": ("call",),
+    "BEFORE_WITH": ("enter", "exit"),
+    "LOAD_SPECIAL": ("enter", "exit"),
+}
+# What builtins call beside the methods of their own names.
+_ITERATING = frozenset(
+    [
+        *("iter", "next", "list", "tuple", "set", "frozenset", "dict", "zip", "map", "filter", "enumerate"),
+        *("sorted", "sum", "min", "max", "any", "all"),
+    ]
+)
 _COMPARISONS = ("IS_OP", "CONTAINS_OP", "COMPARE_OP")
 _BY_IDENTITY = ("", "==", "!=", "bool(==)", "bool(!=)")
 
@@ -50,6 +77,7 @@ class CodeNames:
         assigned: attributes that it assigns or deletes.
         handed: globals that it uses otherwise than by calling them at once.
         strings: names among its constants, by which it may ask for attributes.
+        special: names of methods that its operators, statements and calls of builtins come to.
     """
 
     globals: tuple[tuple[str, tuple[str, ...]], ...]
@@ -59,6 +87,7 @@ class CodeNames:
     assigned: frozenset[str]
     handed: frozenset[str]
     strings: frozenset[str]
+    special: frozenset[str]
 
 
 @lru_cache(maxsize=1024)
@@ -70,13 +99,12 @@ def read(code: types.CodeType) -> CodeNames:
     assigned: set[str] = set()
     attributes: set[str] = set()
     handed: set[str] = set()
+    special: set[str] = set()
     for part in nested(code):
         listed = instructions(part)
         names.update(_read_names(part, listed))
         for position, instruction in enumerate(listed):
-            if instruction.opname == "BINARY_OP" and instruction.argrepr.rstrip("=") in _OPERATORS:
-                operator = _OPERATORS[instruction.argrepr.rstrip("=")]
-                names.update(f"__{kind}{operator}__" for kind in ("", "r", "i"))
+            special.update(_special(instruction))
             if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 loaded.add((instruction.argval, _chain(listed[position + 1 :])))
                 if "NULL" not in instruction.argrepr:
@@ -106,7 +134,24 @@ def read(code: types.CodeType) -> CodeNames:
         frozenset(attributes),
         frozenset(handed),
         frozenset(name for part in nested(code) for name in names_in(part.co_consts)),
+        frozenset(special),
     )
+
+
+def _special(instruction: dis.Instruction) -> Iterator[str]:
+    """The methods that an instruction may come to without naming them."""
+    operation = instruction.argrepr.rstrip("=")
+    if instruction.opname == "BINARY_OP" and operation in _OPERATORS:
+        yield from (f"__{kind}{_OPERATORS[operation]}__" for kind in ("", "r", "i"))
+    elif instruction.opname == "BINARY_OP":
+        yield "__getitem__"
+    elif instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+        yield f"__{instruction.argval}__"
+        if instruction.argval in _ITERATING:
+            yield from ("__iter__", "__len__")
+    for start, methods in _SPECIAL.items():
+        if instruction.opname.startswith(start):
+            yield from (f"__{method}__" for method in methods)
 
 
 def names_in(constant: object) -> Iterator[str]:

@@ -220,7 +220,11 @@ def _through_module(
     if not chain or not hasattr(module, chain[0]):
         walk.note(Reason(f"{label} is a module, used otherwise than through its attributes", PLAIN), label)
         return
-    taken = getattr(module, chain[0])
+    if chain[0] not in module.__dict__ or chain[0] in dir(type(module)):
+        walk.note(Reason(f"{label}.{chain[0]} is computed by its module", PLAIN), label)
+        return
+    walk.code.identical(f"type({expression})", type(module))
+    taken = module.__dict__[chain[0]]
     inner, label = f"{expression}.__dict__[{chain[0]!r}]", f"{label}.{chain[0]}"
     if isinstance(taken, types.ModuleType):
         _through_module(walk, inner, taken, chain[1:], label)

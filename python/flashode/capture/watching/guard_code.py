@@ -26,6 +26,9 @@ Check = Callable[..., "Bound | None"]
 # Where checks belong: the variable of a dictionary, list or object, or an expression, and a place in it.
 Owner = tuple[str, Any]
 
+# Of a dictionary that is compared key by key.
+MAX_KEYS = 32
+
 _HEAD = "def check(root, alike=None, state=None):\n    try:\n"
 _BITS = struct.Struct("d")
 # Whatever an object does that is looked at.
@@ -102,6 +105,14 @@ class GuardCode:
             self._fail(f"len({variable}) != 1 or {given[0]!r} not in {variable}")
         else:
             self._fail(f"[*{variable}] != {self.constant(list(given))}")
+
+    def latest(self, variable: str, keys: Mapping[str, Any]) -> None:
+        """A dictionary has these keys; of one with many, that nothing was added shows in the last one."""
+        if len(keys) <= MAX_KEYS:
+            self.keys(variable, keys)
+        else:
+            last = next(reversed([*keys]))
+            self._fail(f"len({variable}) != {len(keys)} or next(reversed({variable})) != {last!r}")
 
     def absent(self, variable: str, key: str) -> None:
         """A dictionary lacks a key."""

@@ -9,8 +9,10 @@ the checks of its predecessor. Checking so costs a few microseconds, a walk hund
 from __future__ import annotations
 
 import abc
+import enum
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 
 from flashode.capture.refusal import PLAIN, Refusal, with_article
 from flashode.capture.refusal import described as error_in_words
-from flashode.capture.watching import classes, containers, functions, namespaces, objects
+from flashode.capture.watching import classes, containers, functions, library, namespaces, objects
 from flashode.capture.watching.bytecode import CATCHES, IDENTITY, names_in
 from flashode.capture.watching.compiled import original
 from flashode.capture.watching.counting import idle_counters
@@ -58,10 +60,11 @@ def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
         Refusal: some things cannot be watched; names them.
     """
     names: frozenset[str] = frozenset()
+    implied: frozenset[str] = frozenset()
     while True:
-        walk = Walk(names, past_data)
+        walk = Walk(names, implied, past_data)
         complete = walk.complete(func)
-        settled = walk.found.names <= names
+        settled = walk.found.names <= names and walk.found.all_implied <= implied
         if walk.reasons and (settled or not complete):
             raise Refusal(*(reason.within(walk.found.line(name)) for reason, name in walk.reasons.items()))
         if settled:
@@ -73,6 +76,7 @@ def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
             return found
         # Code found on the way named more attributes; look at those too.
         names |= walk.found.names
+        implied |= walk.found.all_implied
 
 
 # Stands for the number of an object's attributes.
@@ -96,19 +100,22 @@ class Walk:
         found: what was found so far.
         code: the checks so far.
         names: the names.
+        implied: names of attributes of trusted classes that the code may come to without naming them.
         past_data: whether it passes large containers of plain data by.
         everything: whether attributes may be reached without being named.
         every_submodule: whether submodules and parameters may be.
         reasons: what cannot be watched, and what the walk calls it.
         spaces: trusted classes, and the dictionaries of trusted modules, by their variables; with a name.
+        followed: trusted functions that were looked into.
         met: objects already met, by their id: their variable, and the object itself so that no other gets
             its id.
     """
 
-    def __init__(self, names: frozenset[str], past_data: bool = False) -> None:
+    def __init__(self, names: frozenset[str], implied: frozenset[str], past_data: bool = False) -> None:
         self.found = Watched(GuardCode())
         self.code = self.found.code
         self.names = names
+        self.implied = implied
         self.past_data = past_data
         self.everything = not names.isdisjoint(REFLECTION)
         self.every_submodule = self.everything or not names.isdisjoint(ITERATION)
@@ -119,6 +126,7 @@ class Walk:
         self.made: set[int] = set()
         self.spaces: dict[str, tuple[Any, str]] = {}
         self.known: set[tuple[Any, str | None]] = set()
+        self.followed: set[types.FunctionType] = set()
 
     def complete(self, func: Callable[..., Any]) -> bool:
         """Walks from a function; returns whether it came to the end."""
@@ -211,7 +219,7 @@ class Walk:
             name = with_article(kind.__qualname__)
             raise Refusal(f"{label} is {name}, which has code of its own for all attributes", remedy=PLAIN)
         if simple(value):
-            self.code.simple(expression, value)
+            self._simple(expression, value)
             if kind in (int, float) and self.code.owner is not None:
                 self.found.numbers[self.code.owner, label] = value
             if kind is str:
@@ -239,6 +247,14 @@ class Walk:
         else:
             objects.instance(self, expression, value, label)
 
+    def _simple(self, expression: str, value: Any) -> None:
+        if not issubclass(type(value), enum.Enum):
+            self.code.simple(expression, value)
+            return
+        # Not by itself, so that an enum made in a function can go.
+        self.code.identical(f"type({expression})", weakref.ref(type(value)), weak=True)
+        self.code.simple(f"{expression}._value_", value._value_)
+
     def _compiled(self, expression: str, value: Any, label: str, made_from: Any, attribute: str) -> None:
         """What torch compiled does what it was made from does; its solves run that."""
         variable = self.seen(expression, value)
@@ -265,6 +281,7 @@ class Walk:
         elif isinstance(value, types.ModuleType):
             namespaces.module(self, value)
         else:
+            library.followed(self, value)
             home = sys.modules.get(getattr(value, "__module__", None) or "")
             obstacle = None if home is None else setting_obstacle(home, name)
             if obstacle is not None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from flashode.capture.refusal import Refusal
 from flashode.capture.watching import classes
 from flashode.capture.watching.bytecode import CATCHES
+from flashode.capture.watching.library import followed, put, space_of
 from flashode.capture.watching.relevance import CONSTRUCTORS
 from flashode.capture.watching.settings import setting_obstacle
 from flashode.capture.watching.trust import forbidden, homemade, opaque, trusted_class
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 # Of a type's flags: nobody can assign to its attributes.
 _IMMUTABLE = 1 << 8
-# What every call of a module goes through.
+# What every call of a module goes through, and every operation on a tensor.
 _CALLS = ("__call__", "_call_impl", "__getattr__")
+_ALWAYS = ("forward", "__torch_function__")
 
 
 def trusted_bases(walk: Walk, kind: type) -> None:
@@ -38,8 +40,8 @@ def trusted_bases(walk: Walk, kind: type) -> None:
         space = walk.code.constant(base.__dict__)
         # Another attribute may come to stand before one that is further up, or in an object.
         with walk.counted(space):
-            walk.code.length(space, len(base.__dict__))
-        named = walk.names | {"forward", *(_CALLS if base is nn.Module else ())}
+            walk.code.latest(space, base.__dict__)
+        named = walk.names.union(_ALWAYS, _CALLS if base is nn.Module else walk.implied)
         walk.spaces[space] = base, base.__qualname__
         # What is made, is made while the checks hold.
         for name in sorted(named & base.__dict__.keys() - CONSTRUCTORS):
@@ -59,6 +61,13 @@ def module(walk: Walk, value: types.ModuleType) -> None:
     walk.known.add((value, None))
     for name in sorted(walk.names):
         taken(walk, value, name)
+    if walk.everything:
+        # By a name that is put together.
+        for name in [name for name, held in value.__dict__.items() if put(held)]:
+            taken(walk, value, name)
+        space = space_of(walk, value.__dict__, value.__name__)
+        with walk.counted(space):
+            walk.code.length(space, len(value.__dict__))
 
 
 def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
@@ -69,7 +78,7 @@ def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
     obstacle = setting_obstacle(value, name)
     if obstacle is not None:
         walk.note_obstacle(obstacle, name)
-    space = _space_of(walk, value)
+    space = space_of(walk, value.__dict__, value.__name__)
     if name not in value.__dict__:
         if walk.everything or CATCHES in walk.names:
             walk.code.absent(space, name)
@@ -80,16 +89,6 @@ def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
     with walk.code.owned_by((space, name)):
         _held(walk, f"{space}[{name!r}]", found, f"{value.__name__}.{name}")
     walk.note_taking(found)
-
-
-def _space_of(walk: Walk, value: types.ModuleType) -> str:
-    """What the checks call a module's dictionary."""
-    space = value.__dict__
-    if id(space) not in walk.met:
-        walk.met[id(space)] = walk.code.constant(space), space
-    variable = walk.met[id(space)][0]
-    walk.spaces[variable] = space, value.__name__
-    return variable
 
 
 def called(name: str) -> Reason:
@@ -159,3 +158,5 @@ def _held(walk: Walk, expression: str, value: Any, label: str) -> None:
         trusted_bases(walk, value)
     elif isinstance(value, types.ModuleType):
         module(walk, value)
+    else:
+        followed(walk, value)

@@ -21,7 +21,7 @@ _HARMLESS = frozenset(
         *("get_device", "get_default_dtype", "get_total_norm", "can_cast", "memory_format"),
         *("_is_integer", "_is_all_true", "_is_any_true"),
         # Solves are left alone by compilers.
-        *("is_compiling", "is_dynamo_compiling", "is_exporting"),
+        *("is_compiling", "is_dynamo_compiling", "is_exporting", "is_scripting", "is_tracing"),
     ]
 )
 # They hold settings as attributes.
@@ -49,7 +49,10 @@ def setting_obstacle(module: types.ModuleType, name: str) -> Obstacle | None:
     value = module.__dict__.get(name)
     held = getattr(value, "__name__", "").startswith(_HOLDERS)
     asks = _SETTINGS.fullmatch(name) and callable(value) and not _told_by_arguments(value)
-    if home.startswith(_HOLDERS) or held or asks:
+    # Some modules compute what they are asked for.
+    computed = hasattr(type(module), name) and not hasattr(types.ModuleType, name)
+    holds = home.startswith(_HOLDERS) and name in module.__dict__
+    if computed or holds or held or asks:
         what = f"reads the setting {home}.{name}, which may change between solves"
         return Obstacle(name, what, "read it once, before the solve, and let func read the result")
     if name in _FILES and name in module.__dict__:

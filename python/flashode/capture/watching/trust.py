@@ -67,6 +67,8 @@ _OPAQUE_TYPES: tuple[type, ...] = (
     types.ClassMethodDescriptorType,
     types.MemberDescriptorType,
     types.GetSetDescriptorType,
+    # A method of a class that is written in C++.
+    type(torch._C._DisableFuncTorch.__dict__["__enter__"]),
     # What a named tuple reads its fields by.
     type(_Fields.__dict__["field"]),
     # What stands in the place of a default that is made afresh.

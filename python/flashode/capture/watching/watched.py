@@ -67,11 +67,13 @@ class Watched:
         codes: all code that may run.
         numbers: Python numbers that may be assigned anew, by where they are kept and their readable name.
         counts: where the number of an object's attributes is checked, though only named ones are read, or
-            that of all registered classes: a cheap way to see that none has been added that matters.
+            that of all registered classes: a cheap way to see that none has been added that matters; and
+            torch's own settings.
         idle: where there are counters that no result hangs on; they are none of the numbers.
         foreign: the variables of the dictionaries of objects that trusted code may read.
         reached: the names of trusted functions and classes that the code has at hand, whatever it calls them.
         strings: names among the strings that the code has at hand, by which it may ask for attributes.
+        implied: names in trusted code that may run, and of methods that it comes to otherwise.
         shared: ids of what was met more than once.
         spaces: the variables of the globals met.
         prints: whether the code may call ``print``.
@@ -90,6 +92,7 @@ class Watched:
     foreign: set[str] = field(default_factory=set)
     reached: set[str] = field(default_factory=set)
     strings: set[str] = field(default_factory=set)
+    implied: set[str] = field(default_factory=set)
     shared: set[int] = field(default_factory=set)
     spaces: set[str] = field(default_factory=set)
     prints: bool = False
@@ -124,6 +127,11 @@ class Watched:
             if other.variable == variable and (other.of_object or other.name):
                 return other.name or str(key)
         return None
+
+    @property
+    def all_implied(self) -> frozenset[str]:
+        """Names of attributes of trusted classes that code may come to without naming them."""
+        return frozenset(self.implied).union(*(code.special for code in self.codes.values()))
 
     @property
     def names(self) -> frozenset[str]:
