@@ -311,13 +311,17 @@ def _sources() -> dict[str, Source]:
             ),
         ),
         "on tensors": Source(
-            "y.flashode_rate",
+            "(y.flashode_rate * y.sigmoid())",
             lambda s: setattr(Tensor, "flashode_rate", 0.3),
             (
+                lambda s, v: setattr(Tensor, "flashode_spare", v),
+                lambda s, v: delattr(Tensor, "flashode_spare"),
+                lambda s, v: setattr(Tensor, "sigmoid", lambda y: torch.sigmoid(y) * v),
+                lambda s, v: delattr(Tensor, "sigmoid"),
                 lambda s, v: setattr(Tensor, "flashode_rate", v),
                 lambda s, v: setattr(Tensor, "flashode_rate", property(lambda self: v)),
             ),
-            removed(Tensor, "flashode_rate"),
+            lambda: [removed(Tensor, name)() for name in ("flashode_rate", "flashode_spare", "sigmoid")],
         ),
         "on modules": Source(
             "plain.flashode_rate",

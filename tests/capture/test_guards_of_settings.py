@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +98,27 @@ SETTINGS: list[tuple[str, Callable[[Any], object], Any, Any]] = [
     ),
     ("torch.backends.cuda.flash_sdp_enabled()", torch.backends.cuda.enable_flash_sdp, False, True),
     ("torch.is_autocast_enabled('cuda')", lambda on: torch.set_autocast_enabled("cuda", on), False, True),
-    ("torch.get_default_device().type == 'meta'", torch.set_default_device, None, None),
+    ("torch.get_default_device().index is None", torch.set_default_device, "cpu", "cpu:0"),
     ("np.geterr()['divide'] == 'ignore'", lambda how: np.seterr(divide=how), "warn", "ignore"),
     ("np.get_printoptions()['precision'] == 3", lambda n: np.set_printoptions(precision=n), 8, 3),
     ("torch._tensor_str.PRINT_OPTS.precision == 3", lambda n: torch.set_printoptions(precision=n), 4, 3),
     ("torch.is_warn_always_enabled()", torch.set_warn_always, False, True),
     ("getattr(torch, 'is_warn_always_enabled')()", torch.set_warn_always, False, True),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    threads, flash, seed = (
+        torch.get_num_threads(),
+        torch.backends.cuda.flash_sdp_enabled(),
+        torch.get_rng_state(),
+    )
+    yield
+    torch.set_default_device(None)
+    torch.set_num_threads(threads)
+    torch.backends.cuda.enable_flash_sdp(flash)
+    torch.set_rng_state(seed)
 
 
 @pytest.mark.parametrize(("expression", "change", "first", "second"), SETTINGS)

@@ -179,9 +179,9 @@ def _made(entries: list[Entry], call: _Call) -> Capture | Declined:
             # Not kept: where something cannot be watched, or other numbers might do, nothing would tell that
             # the reason is gone.
             return Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
+        _cache.use(entries, entry)
         bound = entry.check(call.func)
         if bound is not None:
-            _cache.use(entries, entry)
             return _bound(entry, bound, call)
     return Declined("what it depends on changes by itself")
 

@@ -35,21 +35,7 @@ def compiled_method(
     return _made(method_type, method, relative, absolute, _NO_OPTIONS, options.perturb, cubic, iterations)
 
 
-# Building a method costs more than a small solve; programs use few of them. Only numbers are kept here,
-# nothing that holds on to what a user made, and not many of them at a time.
-_MOST_TIMES = 1024
-
-
-def _made(
-    method_type: Any, tableau: Tableau, rtol: float, atol: float, options: AdaptiveOptions, *others: Any
-) -> Any:
-    few = len(options.step_t) + len(options.jump_t) <= _MOST_TIMES
-    make = _kept if few else _kept.__wrapped__
-    return make(method_type, tableau, rtol, atol, options, *others)
-
-
-@lru_cache(maxsize=256)
-def _kept(
+def _build(
     method_type: Any,
     tableau: Tableau,
     rtol: float,
@@ -84,3 +70,16 @@ def _kept(
         cubic=cubic,
         max_iterations=max_iterations,
     )
+
+
+# Building a method costs more than a small solve; programs use few of them. Only numbers are kept here,
+# nothing that holds on to what a user made, and not many of them at a time.
+_kept = lru_cache(maxsize=256)(_build)
+_MOST_TIMES = 1024
+
+
+def _made(
+    method_type: Any, tableau: Tableau, rtol: float, atol: float, options: AdaptiveOptions, *others: Any
+) -> Any:
+    few = len(options.step_t) + len(options.jump_t) <= _MOST_TIMES
+    return (_kept if few else _build)(method_type, tableau, rtol, atol, options, *others)

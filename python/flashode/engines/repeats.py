@@ -203,8 +203,8 @@ def _is_ordinary(t: Tensor) -> bool:
 def _is_dense(y0: State) -> bool:
     """Whether a state can have memory that is read as it is: another is refused where it is checked."""
     if type(y0) is not tuple:
-        return True
-    return all(getattr(part, "layout", None) is torch.strided for part in y0)
+        return not getattr(y0, "is_nested", False)
+    return all(getattr(part, "layout", None) is torch.strided and not part.is_nested for part in y0)
 
 
 def _numbers(t: Tensor) -> Any:

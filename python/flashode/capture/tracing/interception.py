@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch._C import _functorch
 from torch.overrides import TorchFunctionMode, handle_torch_function
 
+from flashode.capture.refusal import described
 from flashode.capture.tracing.remedies import CUTTING, FORMAT, HISTORY, LAYOUT, MEMORY
 from flashode.capture.watching.trust import trusted_function, trusted_name
 
@@ -73,13 +74,14 @@ class Interception(TorchFunctionMode):
     that was called does.
 
     Attributes:
-        raised: the last exception that a function of torch raised; with the tensors of a solve it might not.
+        raised: the last exception that a function of torch raised, in a line; with the tensors of a solve it
+            might not.
     """
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self._recorder = recorder
-        self.raised: Exception | None = None
+        self.raised = ""
 
     def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -114,7 +116,7 @@ class Interception(TorchFunctionMode):
             return func(*args, **kwargs)
         except Exception as error:
             if not _asked_by_torch(2):
-                self.raised = error
+                self.raised = described(error)
             raise
         finally:
             self._recorder.calls -= 1

@@ -60,8 +60,8 @@ def trace(
         with torch.enable_grad(), recorder, carrying, interception, parameters_of(recorder):
             given = recorder.computed(time), structure.join(list(map(recorder.computed, parts)))
             result = carrying.placed(func(*given))
-            if interception.raised is not None:
-                what = f"it catches an exception of torch's ({described(interception.raised)})"
+            if interception.raised:
+                what = f"it catches an exception of torch's ({interception.raised})"
                 recorder.refuse(what, "find out before the call whether it can be made")
             if any(map(vars, leaves(given))):
                 recorder.refuse("it sets an attribute of t or y", "keep it in a variable")

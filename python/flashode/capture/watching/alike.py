@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -17,8 +16,6 @@ from torch import Tensor, nn
 
 from flashode.capture.watching.guard_code import Alike
 from flashode.state import State, components
-
-_is_nested = attrgetter("is_nested")
 
 
 def alike(state: State, tensors: Sequence[Tensor]) -> Alike | None:
@@ -50,15 +47,7 @@ def _made(guards: Any, tensors: Sequence[Tensor]) -> Alike | None:
     if guards is None:
         return None
     check: Alike = guards(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
-
-    def none_nested(*tensors: Tensor) -> bool:
-        try:
-            # Asked for its strides, a nested tensor ends the process.
-            return not any(map(_is_nested, tensors)) and check(*tensors)
-        except AttributeError:
-            return False
-
-    return none_nested
+    return check
 
 
 def _found() -> Any:

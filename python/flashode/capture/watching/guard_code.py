@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -25,9 +27,6 @@ Check = Callable[..., "Bound | None"]
 
 # Where checks belong: the variable of a dictionary, list or object, or an expression, and a place in it.
 Owner = tuple[str, Any]
-
-# Of a dictionary that is compared key by key.
-MAX_KEYS = 32
 
 _HEAD = "def check(root, alike=None, state=None):\n    try:\n"
 _BITS = struct.Struct("d")
@@ -106,13 +105,22 @@ class GuardCode:
         else:
             self._fail(f"[*{variable}] != {self.constant(list(given))}")
 
-    def latest(self, variable: str, keys: Mapping[str, Any]) -> None:
-        """A dictionary has these keys; of one with many, that nothing was added shows in the last one."""
-        if len(keys) <= MAX_KEYS:
-            self.keys(variable, keys)
-        else:
-            last = next(reversed([*keys]))
-            self._fail(f"len({variable}) != {len(keys)} or next(reversed({variable})) != {last!r}")
+    def lengths(self, spaces: Sequence[Mapping[str, Any]]) -> None:
+        """These dictionaries have so many entries as they have."""
+        held, lengths = self.constant(tuple(spaces)), self.constant(list(map(len, spaces)))
+        self._fail(f"[*map(len, {held})] != {lengths}")
+
+    def attributes(self, value: Any, names: Collection[str]) -> None:
+        """What is taken under these names from an object, which is held, is what it was."""
+        # One call for all of them, which looks through bases as well.
+        if names:
+            of = attrgetter(*names)
+            self._fail(f"{self.constant(of)}({self.constant(value)}) != {self.constant(of(value))}")
+
+    def lacks(self, value: Any, names: Sequence[str]) -> None:
+        """An object, which is held, has nothing under any of these names."""
+        of = self.constant(partial(hasattr, value))
+        self._fail(f"any(map({of}, {self.constant(tuple(names))}))")
 
     def absent(self, variable: str, key: str) -> None:
         """A dictionary lacks a key."""
@@ -171,11 +179,16 @@ class GuardCode:
         if self.distinct and len(objects) > 1:
             lines.append(f"if len({{*map(id, ({', '.join(objects)}))}}) != {len(objects)}: return None")
         if tensors and kinds:
+
+            def any_of(attribute: str) -> str:
+                return " or ".join(f"{name}.{attribute}" for name, _ in tensors)
+
             lines.append("if alike is None:")
             lines.extend(f"    if {unlike}: return None" for _, unlike in tensors)
             lines.append("    pass")
-            lines.append(f"elif not alike(state, {names}): return None")
-            lines.append(f"if {' or '.join(f'{name}._backward_hooks' for name, _ in tensors)}: return None")
+            # Asked for its strides, a nested tensor ends the process.
+            lines.append(f"elif {any_of('is_nested')} or not alike(state, {names}): return None")
+            lines.append(f"if {any_of('_backward_hooks')}: return None")
         else:
             lines.append("if alike is not None and not alike(state): return None")
         returned = "".join(f"({owner}, {place!r}, {n}), " for (owner, place), n in counters.items())

@@ -105,6 +105,7 @@ class Walk:
         everything: whether attributes may be reached without being named.
         every_submodule: whether submodules and parameters may be.
         reasons: what cannot be watched, and what the walk calls it.
+        bases: trusted classes, with the variables of their attributes.
         spaces: trusted classes, and the dictionaries of trusted modules, by their variables; with a name.
         followed: trusted functions that were looked into.
         met: objects already met, by their id: their variable, and the object itself so that no other gets
@@ -124,6 +125,7 @@ class Walk:
         self._further = 0
         self.met: dict[int, tuple[str, Any]] = {}
         self.made: set[int] = set()
+        self.bases: dict[type, str] = {}
         self.spaces: dict[str, tuple[Any, str]] = {}
         self.known: set[tuple[Any, str | None]] = set()
         self.followed: set[types.FunctionType] = set()
@@ -133,6 +135,7 @@ class Walk:
         try:
             self.value("root", func, "the function")
             namespaces.tensors(self)
+            namespaces.additions(self)
             self._registrations()
             namespaces.assigned(self)
             self._names_in_strings()

@@ -82,8 +82,10 @@ def _taken(walk: Walk, expression: str, found: Any, name: str) -> None:
 
 
 def put(found: Any) -> bool:
-    """Whether a module's function, object or number may be none that is there by itself."""
+    """Whether something in a trusted module or class may be none of what is there by itself."""
     kind = type(found)
+    if kind in (property, staticmethod, classmethod):
+        return homemade(found)
     if kind is types.FunctionType:
         return homemade(found) and library_of(found) not in sys.stdlib_module_names
     if kind in (int, float):

@@ -33,20 +33,57 @@ _ALWAYS = ("forward", "__torch_function__")
 
 def trusted_bases(walk: Walk, kind: type) -> None:
     """Adds the checks for what code takes from a class's trusted bases, once for all its objects."""
-    for base in kind.__mro__:
-        if (base, None) in walk.known or base.__flags__ & _IMMUTABLE or not trusted_class(base):
-            continue
-        walk.known.add((base, None))
-        space = walk.code.constant(base.__dict__)
-        # Another attribute may come to stand before one that is further up, or in an object.
-        with walk.counted(space):
-            walk.code.latest(space, base.__dict__)
-        named = walk.names.union(_ALWAYS, _CALLS if base is nn.Module else walk.implied)
-        walk.spaces[space] = base, base.__qualname__
-        # What is made, is made while the checks hold.
-        for name in sorted(named & base.__dict__.keys() - CONSTRUCTORS):
+    trusted = [base for base in kind.__mro__ if trusted_class(base) and not base.__flags__ & _IMMUTABLE]
+    seen: set[type] = set()
+    for base in trusted:
+        _space(walk, base)
+        if base not in seen and (base, None) not in walk.known:
+            walk.known.add((base, None))
+            _attributes(walk, base)
+        # What is taken from it is taken from these as well.
+        seen.update(base.__mro__)
+
+
+def _space(walk: Walk, base: type) -> str:
+    """What the checks call the attributes of a trusted class."""
+    if base not in walk.bases:
+        walk.bases[base] = walk.code.constant(base.__dict__)
+        walk.spaces[walk.bases[base]] = base, base.__qualname__
+    return walk.bases[base]
+
+
+def _attributes(walk: Walk, kind: type) -> None:
+    identical = []
+    for name in sorted(_named(walk, kind)):
+        base = next(base for base in kind.__mro__ if name in base.__dict__)
+        value = base.__dict__[name]
+        if not _looked_into(value):
+            identical.append(name)
+            _follow(walk, value)
+        elif not base.__flags__ & _IMMUTABLE:
+            space = _space(walk, base)
             with walk.code.owned_by((space, name)):
-                _held(walk, f"{space}[{name!r}]", base.__dict__[name], f"{base.__qualname__}.{name}")
+                classes.descriptor(walk, f"{space}[{name!r}]", value, f"{base.__qualname__}.{name}")
+    walk.code.attributes(kind, identical)
+    if walk.everything or CATCHES in walk.names:
+        walk.code.lacks(kind, [name for name in sorted(walk.names) if not hasattr(kind, name)])
+
+
+def _named(walk: Walk, kind: type) -> set[str]:
+    """The attributes of a trusted class that code may take."""
+    own = {name: value for base in reversed(kind.__mro__) for name, value in base.__dict__.items()}
+    named = walk.names.union(_ALWAYS, _CALLS if kind is nn.Module else walk.implied)
+    if walk.everything:
+        # By a name that is put together.
+        named |= {name for name, value in own.items() if name[:2] != "__" and put(value)}
+    # What is made, is made while the checks hold.
+    return set(named & own.keys() - CONSTRUCTORS)
+
+
+def additions(walk: Walk) -> None:
+    """Adds the check that no trusted class has got an attribute, which may hide one of an object."""
+    with walk.counted("spaces"):
+        walk.code.lengths([held.__dict__ for held, _ in walk.spaces.values() if isinstance(held, type)])
 
 
 def tensors(walk: Walk) -> None:
@@ -150,10 +187,19 @@ def assigned(walk: Walk) -> None:
 def _held(walk: Walk, expression: str, value: Any, label: str) -> None:
     if forbidden(value):
         return
-    if homemade(value):
+    if _looked_into(value):
         classes.descriptor(walk, expression, value, label)
         return
     walk.code.identical(expression, value)
+    _follow(walk, value)
+
+
+def _looked_into(value: Any) -> bool:
+    """Whether what a trusted class or module holds may be the user's, and more than what it is."""
+    return type(value) in (int, float) or homemade(value)
+
+
+def _follow(walk: Walk, value: Any) -> None:
     if issubclass(type(value), type):
         trusted_bases(walk, value)
     elif isinstance(value, types.ModuleType):
