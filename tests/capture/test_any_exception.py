@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import enum
 import io
+import math
 import warnings
 import weakref
 from collections.abc import Callable
@@ -222,11 +223,32 @@ def test_an_ensemble_whose_base_has_no_numbers_is_captured() -> None:
     torch.testing.assert_close(*found)
 
 
-def test_a_fault_of_the_capture_itself_is_a_decline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(*given: object) -> object:
+@pytest.mark.parametrize("step", ["watch", "make", "unsteady", "confirm", "compare_values", "unhooked"])
+def test_a_fault_of_the_capture_itself_is_a_decline(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    faults = []
+
+    def failing(*given: object, **named: object) -> object:
+        faults.append(step)
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(flashode.capture, "make", failing)
-    found = flashode.explain(lambda t, y: -y, Y)
-    assert found.engine == "eager"
+    def decaying(t: Tensor, y: Tensor) -> Tensor:
+        return -y
+
+    def solved(size: int) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FallbackWarning)
+            end = flashode.odeint(decaying, torch.ones(size, 2), torch.tensor([0.0, 1.0]), verify="always")[
+                -1
+            ]
+        torch.testing.assert_close(end, torch.full((size, 2), math.exp(-1)), rtol=1e-4, atol=1e-4)
+
+    if step in ("confirm", "compare_values"):
+        # Of a capture that is there.
+        solved(3)
+    monkeypatch.setattr(flashode.capture, step, failing)
+    for size in (3, 5, 3):
+        solved(size)
+    assert faults
+    size = 3 if step == "compare_values" else 7
+    found = flashode.explain(decaying, torch.ones(size, 2), verify="always")
     assert "ZeroDivisionError: a fault" in found.declined["native"]

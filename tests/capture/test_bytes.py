@@ -159,3 +159,9 @@ def test_methods_with_many_times_are_not_kept() -> None:
         times = torch.linspace(0.1, 0.9, count).tolist()
         flashode.odeint(Net(), torch.rand(9, 3), T, options={"step_t": times})
     assert native_method._kept.cache_info().currsize == 1
+
+
+def test_the_readme_states_the_bounds() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"up to {cache.MAX_BYTES >> 20} MiB of them" in readme
+    assert f"another {repeats.MAX_BYTES >> 20} MiB" in readme

@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 import flashode
 from capture.agreement import Y
-from capture.sampling import sampled
 from flashode.errors import FallbackWarning
+from sampling import sampled
 
 T = torch.linspace(0, 1, 3)
 Step = Callable[[Tensor], Tensor]

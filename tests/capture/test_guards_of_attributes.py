@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from capture.following import Case, Field, follows, held
-from capture.sampling import sampled
+from sampling import sampled
 
 SLOW, FAST = 1.0, 3.0
 

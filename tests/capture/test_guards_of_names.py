@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from capture.agreement import T, Y
 from capture.following import Case, Field, agrees_now, follows
-from capture.sampling import sampled
+from sampling import sampled
 
 
 class Plain:

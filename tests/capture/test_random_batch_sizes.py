@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import warnings
 from collections.abc import Callable
@@ -14,13 +13,14 @@ from torch import Tensor, nn
 
 import flashode
 from flashode.verify import Verify
+from sampling import WHOLE
 
 D = torch.float64
 WIDTH = 4
 T = torch.tensor([0.0, 1.0], dtype=D)
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17)
 # How many fields are drawn.
-COUNT = int(os.environ.get("FLASHODE_BATCH_SIZE_FIELDS", "60"))
+COUNT = 2000 if WHOLE else 60
 
 _numbers = torch.Generator().manual_seed(0)
 MATRIX = torch.randn(WIDTH, WIDTH, dtype=D, generator=_numbers) * 0.3

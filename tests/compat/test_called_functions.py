@@ -99,3 +99,38 @@ def test_one_that_minds_its_own_business_is_called_from_the_engine(
         flashode.odeint(field, Y, T, **asked(field, nothing))
         with pytest.raises(EngineDeclined, match=f"{named} may change what it reads"):
             flashode.odeint(field, Y, T, **asked(field, changing))
+
+
+def node(end: Tensor) -> Any:
+    """The solve in the graph behind one of its states."""
+    found: Any = end.grad_fn
+    while not hasattr(found, "adjoint_options"):
+        found = found.next_functions[0][0]
+    return found
+
+
+def adjoint_options(field: Field, does: Callable[..., None]) -> dict[str, Any]:
+    def norm(parts: Any) -> Tensor:
+        does(field, parts)
+        return max(part.abs().max() for part in parts)  # type: ignore[type-var,no-any-return]
+
+    return {"norm": norm}
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("does", [nothing, reading])
+def test_the_norm_of_the_adjoint_equations(does: Callable[..., None], replaced: bool) -> None:
+    found = []
+    for library in (flashode, torchdiffeq):
+        field = Field()
+        y0 = Y.clone().requires_grad_()
+        options = adjoint_options(field, does)
+        given = {} if replaced else {"adjoint_options": options}
+        end = library.odeint_adjoint(field, y0, T, method="dopri5", adjoint_params=(), **given)[-1]
+        if replaced:
+            node(end).adjoint_options["norm"] = options["norm"]
+        (gradient,) = torch.autograd.grad(end.sum(), y0)
+        found.append((gradient, field.nfe, field.seen))
+    ours, theirs = found
+    assert ours[1:] == theirs[1:]
+    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-5, atol=1e-5)

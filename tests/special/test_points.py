@@ -2,23 +2,22 @@
 
 Values and first derivatives by the compiled engine, and second ones by the interpreter, by which a solve is
 differentiated twice; of the functions, and of their derivatives, which fields may take inside. Each function
-is tried in one of the two precisions, and few of the derivatives; all where FLASHODE_SPECIAL_POINTS is "all".
+is tried in one of the two precisions, and few of the derivatives; all where FLASHODE_SWEEP is "all".
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Sequence
 
 import pytest
 import torch
 
+from sampling import WHOLE as ALL
 from special.functions import BINARY, FINITE_ROWS, INFINITE_ROWS, ROWS, UNARY
 from special.points import Function, check, derivative, few, finite_rows, infinite_rows, numbers, sized_rows
 
-ALL = os.environ.get("FLASHODE_SPECIAL_POINTS") == "all"
 DTYPES = (torch.float64, torch.float32)
 
 # Torch does not differentiate these twice.

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 _PART = os.environ.get("FLASHODE_SWEEP", "0")
+WHOLE = _PART == "all"
 
 
 def sampled(items: Iterable[Item], count: int, name: str) -> list[Item]:
@@ -18,6 +19,6 @@ def sampled(items: Iterable[Item], count: int, name: str) -> list[Item]:
         name: of the sweep, so that each draws its own.
     """
     everything = list(items)
-    if _PART == "all" or count >= len(everything):
+    if WHOLE or count >= len(everything):
         return everything
     return random.Random(f"{name} {_PART}").sample(everything, count)
