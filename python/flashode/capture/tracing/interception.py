@@ -200,7 +200,10 @@ def _asked_by_torch(depth: int = 3) -> bool:
 
 @contextmanager
 def parameters_of(recorder: Recorder) -> Iterator[None]:
-    """Makes parameters of stand-ins as torch makes them of tensors, which no mode sees."""
+    """Makes parameters of stand-ins as torch makes them of tensors, which no mode sees.
+
+    Other threads make theirs as ever meanwhile: no stand-in is among them.
+    """
     original = nn.Parameter.__dict__["__new__"]
 
     def make(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:

@@ -43,8 +43,10 @@ def followed(walk: Walk, function: Any) -> None:
     if type(function) is not types.FunctionType or function in walk.followed:
         return
     walk.followed.add(function)
+    if not trusted_function(function):
+        return
     home = function.__globals__["__name__"]
-    if not trusted_function(function) or home == _CALLING or not home.startswith(_READ):
+    if home == _CALLING or not home.startswith(_READ):
         return
     names = read(function.__code__)
     walk.found.implied.update(names.names, names.special)
