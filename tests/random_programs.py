@@ -30,8 +30,10 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 _POSITIVE = (("power", (2.0,)), ("affine", (1.0, 0.5)))
 _INSIDE = (("tanh", ()), ("affine", (0.9, 0.0)))
 _DOMAINS: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {
-    **dict.fromkeys(("reciprocal", "sqrt", "log", "log1p"), _POSITIVE),
+    # The slope of sinc cancels towards zero, in torch too.
+    **dict.fromkeys(("reciprocal", "sqrt", "rsqrt", "log", "log1p", "sinc"), _POSITIVE),
     **dict.fromkeys(("asin", "acos", "atanh", "exp", "expm1", "tan", "sinh", "cosh"), _INSIDE),
+    "logit": (("tanh", ()), ("affine", (0.4, 0.5))),
     "acosh": (*_POSITIVE, ("affine", (1.0, 1.0))),
 }
 # Literals for the functions that take some: several sets for each.
@@ -42,12 +44,15 @@ _CONSTANTS: dict[str, tuple[tuple[float, ...], ...]] = {
     "elu": ((1.0, 1.0, 1.0), (0.7, 1.1, 0.5)),
     "softplus": ((1.0, 20.0), (2.0, 3.0)),
     "hardtanh": ((-1.0, 1.0), (0.0, 0.5)),
+    "logit": ((0.2,), (-1.0,)),
     "clamp": ((-0.5, 0.9), (-math.inf, 0.3), (0.1, math.inf)),
 }
 # Torch's own gradient of it is off in the eighth digit: it multiplies by a sixth in single precision.
 _UNARY = tuple(fn for fn in UNARY if fn != "hardsigmoid")
 # The second operand is kept positive.
-_SECOND_POSITIVE = frozenset({"div", "atan2", "fmod", "remainder"})
+_SECOND_POSITIVE = frozenset(
+    ["div", "atan2", "fmod", "remainder", "hypot", "xlogy", "xlog1py", "floor_divide", "trunc_divide"]
+)
 _WIDEST = 24
 
 

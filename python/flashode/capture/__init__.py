@@ -125,7 +125,7 @@ def meddling(other: Field, func: Field, capture: Capture) -> str | None:
     """
     try:
         # Data of which there is too much to watch is no part of a captured function.
-        meddler = watch(other, past_data=True)
+        meddler = watch(other, beside=True)
         return obstacle_beside(meddler, watch(func), {place for _, place, _ in capture.counters})
     except Refusal as refusal:
         return f"may read or change anything: {refusal.reasons[0]}"

@@ -203,7 +203,7 @@ def _is_ordinary(t: Tensor) -> bool:
 def _is_dense(y0: State) -> bool:
     """Whether a state can have memory that is read as it is: another is refused where it is checked."""
     if type(y0) is not tuple:
-        return not getattr(y0, "is_nested", False)
+        return not (isinstance(y0, Tensor) and y0.is_nested)
     return all(getattr(part, "layout", None) is torch.strided and not part.is_nested for part in y0)
 
 

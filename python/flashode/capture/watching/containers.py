@@ -35,7 +35,7 @@ def known(kind: type) -> bool:
 def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -> None:
     """Adds the checks for a container and what is in it."""
     if depth >= MAX_DEPTH or len(value) > MAX_ITEMS:
-        if walk.past_data and _is_data(value):
+        if walk.beside and _is_data(value):
             return
         raise Refusal(
             f"{label} is a deep or large container, which cannot be watched cheaply", remedy=_TENSOR

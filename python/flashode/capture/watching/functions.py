@@ -133,7 +133,7 @@ def _noted(walk: Walk, code: types.CodeType, label: str) -> CodeNames:
     names = read(code)
     walk.found.codes[code] = names
     counted = {name for name in names.assigned_globals if only_counts(code, name)}
-    obstacle = code_obstacle(names, names.assigned_globals - counted)
+    obstacle = code_obstacle(names, names.assigned_globals - counted, walk.concerning(names.names))
     if obstacle is not None:
         walk.note(Reason(f"{label} {obstacle.what}", obstacle.remedy), obstacle.name)
     for module in sorted(names.imports):

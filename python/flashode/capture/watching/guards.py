@@ -13,7 +13,7 @@ import enum
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -30,6 +30,7 @@ from flashode.capture.watching.counting import idle_counters
 from flashode.capture.watching.guard_code import GuardCode
 from flashode.capture.watching.relevance import (
     CALLED,
+    GRAD_MODE_QUERIES,
     HOOKS,
     ITERATION,
     REFLECTION,
@@ -48,13 +49,14 @@ from flashode.declined import MAX_REASONS, Reason
 MAX_FURTHER = 256
 
 
-def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
+def watch(func: Callable[..., Any], *, beside: bool = False) -> Watched:
     """Walks everything that the behaviour of ``func`` hangs on.
 
     Args:
         func: a function.
-        past_data: whether containers of plain data that are too deep or large are passed by. The checks are
-            then incomplete, but all code is found.
+        beside: whether it is called beside a captured function, and not to be captured: containers of plain
+            data that are too deep or large are passed by, and what it reads of torch's state does not matter.
+            The checks are then incomplete, but all code is found.
 
     Raises:
         Refusal: some things cannot be watched; names them.
@@ -62,7 +64,7 @@ def watch(func: Callable[..., Any], *, past_data: bool = False) -> Watched:
     names: frozenset[str] = frozenset()
     implied: frozenset[str] = frozenset()
     while True:
-        walk = Walk(names, implied, past_data)
+        walk = Walk(names, implied, beside)
         complete = walk.complete(func)
         settled = walk.found.names <= names and walk.found.all_implied <= implied
         if walk.reasons and (settled or not complete):
@@ -101,7 +103,7 @@ class Walk:
         code: the checks so far.
         names: the names.
         implied: names of attributes of trusted classes that the code may come to without naming them.
-        past_data: whether it passes large containers of plain data by.
+        beside: whether the function is not to be captured; see ``watch``.
         everything: whether attributes may be reached without being named.
         every_submodule: whether submodules and parameters may be.
         reasons: what cannot be watched, and what the walk calls it.
@@ -112,12 +114,12 @@ class Walk:
             its id.
     """
 
-    def __init__(self, names: frozenset[str], implied: frozenset[str], past_data: bool = False) -> None:
+    def __init__(self, names: frozenset[str], implied: frozenset[str], beside: bool = False) -> None:
         self.found = Watched(GuardCode())
         self.code = self.found.code
         self.names = names
         self.implied = implied
-        self.past_data = past_data
+        self.beside = beside
         self.everything = not names.isdisjoint(REFLECTION)
         self.every_submodule = self.everything or not names.isdisjoint(ITERATION)
         self.reasons: dict[Reason, str] = {}
@@ -145,9 +147,9 @@ class Walk:
 
     def _names_in_strings(self) -> None:
         """Notes what code may ask for by strings, and must not."""
-        obstacle = name_obstacle(self.found.names_in_strings)
+        obstacle = name_obstacle(self.concerning(self.found.names_in_strings))
         if obstacle is not None:
-            self.note_obstacle(obstacle, obstacle.name)
+            self.note(Reason(f"it {obstacle.what}", obstacle.remedy), obstacle.name)
 
     def _registrations(self) -> None:
         """Adds the check that no class was registered as a subclass, where code asks for that."""
@@ -200,8 +202,13 @@ class Walk:
             self.reasons = dict([*reasons[:known], (summary, label)])
 
     def note_obstacle(self, obstacle: Obstacle, label: str) -> None:
-        """Remembers an obstacle; see ``note``."""
-        self.note(Reason(f"it {obstacle.what}", obstacle.remedy), label)
+        """Remembers what is read beside arguments; see ``note``."""
+        if not self.beside:
+            self.note(Reason(f"it {obstacle.what}", obstacle.remedy), label)
+
+    def concerning(self, names: Set[str]) -> Set[str]:
+        """Of names those that may stand in the way."""
+        return names - GRAD_MODE_QUERIES if self.beside else names
 
     def note(self, reason: Reason, name: str) -> None:
         """Remembers what cannot be watched, to say all of it; the checks are of no use any more.
@@ -275,7 +282,7 @@ class Walk:
         self.code.identical(expression, value)
         # A function may go by another name than the one that tells what it does.
         name = getattr(value, "__name__", "")
-        obstacle = name_obstacle({name})
+        obstacle = name_obstacle(self.concerning({name}))
         if obstacle is not None:
             raise Refusal(f"{label} {obstacle.what}", remedy=obstacle.remedy)
         self.found.reached.add(name)

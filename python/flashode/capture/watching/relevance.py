@@ -215,14 +215,15 @@ def name_obstacle(names: Set[str]) -> Obstacle | None:
     return None
 
 
-def code_obstacle(code: CodeNames, assigned: Set[str]) -> Obstacle | None:
+def code_obstacle(code: CodeNames, assigned: Set[str], names: Set[str]) -> Obstacle | None:
     """What in code keeps it from being captured, whatever it is called with.
 
     Args:
         code: the names in it.
         assigned: globals that it assigns otherwise than by counting in them.
+        names: of its names those that matter.
     """
-    obstacle = name_obstacle(code.names)
+    obstacle = name_obstacle(names)
     if obstacle is not None:
         return obstacle
     if assigned:
