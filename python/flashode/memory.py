@@ -69,6 +69,8 @@ def has_memory(tensor: Tensor) -> bool:
 
 def _end(tensor: Tensor) -> int:
     """How many bytes of its storage reach to the end of its last element."""
+    if tensor.is_contiguous():
+        return int((tensor.storage_offset() + tensor.numel()) * tensor.element_size())
     extent = tensor.storage_offset() + 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         extent += (size - 1) * stride
