@@ -26,6 +26,8 @@ from flashode.errors import AdjointWarning, FallbackWarning, SolverError
 
 MINUTES = float(os.environ.get("FLASHODE_CHANGES_MINUTES", "0"))
 COUNTS: Counter[str] = Counter()
+# Some of the fields would be stepped through for ever.
+ADAPTIVE = {"first_step": 0.25, "max_num_steps": 500}
 NUMBERS = (0.5, -0.5, 1.0, 0.25, 0.0, -0.0, 0.75)
 
 
@@ -42,7 +44,7 @@ class Solved:
         self.results: list[Tensor] = []
         self._owned = owned
         self._y0 = torch.linspace(-1, 1, 2 * draw.batch).reshape(draw.batch, 2).requires_grad_(draw.graded)
-        options = {"step_size": 0.25} if draw.method == "rk4" else {"first_step": 0.25}
+        options = {"step_size": 0.25} if draw.method == "rk4" else ADAPTIVE
         adjoint = {"adjoint_params": tuple(owned)} if draw.adjoint else {}
         solve = library.odeint_adjoint if draw.adjoint else library.odeint
         try:
