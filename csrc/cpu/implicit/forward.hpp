@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cpu/forward.hpp"
-#include "cpu/implicit_solver.hpp"
+#include "cpu/implicit/solver.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

@@ -1,7 +1,7 @@
 // The matrix products of a tile of many trajectories: rows are features, lanes are trajectories.
 #pragma once
 
-#include "cpu/simd.hpp"
+#include "cpu/vectors/simd.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

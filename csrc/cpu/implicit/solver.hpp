@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "cpu/engine.hpp"
-#include "cpu/implicit_stages.hpp"
+#include "cpu/implicit/stages.hpp"
 #include "numerics/combine.hpp"
 #include "numerics/step.hpp"
 

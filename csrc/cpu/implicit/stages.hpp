@@ -9,8 +9,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/tile_field.hpp"
-#include "cpu/tiles.hpp"
+#include "cpu/tiles/tile_field.hpp"
+#include "cpu/tiles/tiles.hpp"
 #include "numerics/newton_matrix.hpp"
 #include "numerics/tableau.hpp"
 

@@ -1,7 +1,7 @@
 // Products with matrices that are rows of the tile themselves: every lane multiplies by its own.
 #pragma once
 
-#include "cpu/dense.hpp"
+#include "cpu/tape/dense.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

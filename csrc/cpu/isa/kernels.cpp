@@ -1,6 +1,6 @@
 // The tile engine compiled for one instruction set. The build compiles this folder's kernels twice for
 // each (see simd.hpp), with FLASHODE_ISA naming the namespace that keeps their code apart.
-#include "cpu/kernels.hpp"
+#include "cpu/isa/kernels.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "cpu/engine.hpp"
-#include "cpu/simd.hpp"
+#include "cpu/vectors/simd.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <vector>
 
-#include "cpu/adjoint_field.hpp"
-#include "cpu/tiled_system.hpp"
+#include "cpu/systems/adjoint_field.hpp"
+#include "cpu/systems/tiled_system.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

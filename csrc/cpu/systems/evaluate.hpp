@@ -7,10 +7,10 @@
 
 #include "cpu/engine.hpp"
 #include "cpu/solve.hpp"
-#include "cpu/tape.hpp"
-#include "cpu/tile_field.hpp"
-#include "cpu/tiles.hpp"
-#include "cpu/workers.hpp"
+#include "cpu/tape/tape.hpp"
+#include "cpu/tiles/tile_field.hpp"
+#include "cpu/tiles/tiles.hpp"
+#include "cpu/workers/workers.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

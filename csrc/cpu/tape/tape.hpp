@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "cpu/dense.hpp"
-#include "cpu/dense_dynamic.hpp"
-#include "cpu/simd.hpp"
+#include "cpu/tape/dense.hpp"
+#include "cpu/tape/dense_dynamic.hpp"
+#include "cpu/vectors/simd.hpp"
 #include "program/program.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
@@ -135,5 +135,5 @@ class Tape {
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA
 
-#include "cpu/tape_build.hpp"
-#include "cpu/tape_run.hpp"
+#include "cpu/tape/tape_build.hpp"
+#include "cpu/tape/tape_run.hpp"

@@ -13,13 +13,13 @@
 #include <vector>
 
 #include "cpu/engine.hpp"
-#include "cpu/error_measure.hpp"
 #include "cpu/integrate.hpp"
 #include "cpu/interpolant.hpp"
-#include "cpu/tape.hpp"
-#include "cpu/tile_field.hpp"
-#include "cpu/tiles.hpp"
-#include "cpu/workers.hpp"
+#include "cpu/systems/error_measure.hpp"
+#include "cpu/tape/tape.hpp"
+#include "cpu/tiles/tile_field.hpp"
+#include "cpu/tiles/tiles.hpp"
+#include "cpu/workers/workers.hpp"
 #include "numerics/step.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {

@@ -2,7 +2,7 @@
 #pragma once
 
 #ifdef FLASHODE_LONE
-#include "cpu/dense_lone.hpp"
+#include "cpu/tape/dense_lone.hpp"
 #else
-#include "cpu/dense_tile.hpp"
+#include "cpu/tape/dense_tile.hpp"
 #endif

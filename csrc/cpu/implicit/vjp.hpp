@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/implicit_stages.hpp"
+#include "cpu/implicit/stages.hpp"
 #include "numerics/combine.hpp"
 #include "numerics/step_vjp.hpp"
 

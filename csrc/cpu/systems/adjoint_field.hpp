@@ -9,8 +9,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/tile_field.hpp"
-#include "cpu/tiles.hpp"
+#include "cpu/tiles/tile_field.hpp"
+#include "cpu/tiles/tiles.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

@@ -1,7 +1,7 @@
 #include "cpu/discrete_vjp.hpp"
-#include "cpu/evaluate.hpp"
-#include "cpu/kernels.hpp"
+#include "cpu/isa/kernels.hpp"
 #include "cpu/solve.hpp"
+#include "cpu/systems/evaluate.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

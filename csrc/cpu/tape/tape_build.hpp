@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "cpu/tape.hpp"
+#include "cpu/tape/tape.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

@@ -1,6 +1,6 @@
 // The peak's loops compiled for one instruction set, as the kernels are.
-#include "cpu/peak.hpp"
-#include "cpu/simd.hpp"
+#include "cpu/vectors/simd.hpp"
+#include "measure/peak.hpp"
 
 namespace flashode::cpu {
 

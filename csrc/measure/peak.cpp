@@ -1,5 +1,5 @@
 // Threads that work side by side for a while, and how much they get done.
-#include "cpu/peak.hpp"
+#include "measure/peak.hpp"
 
 #include <algorithm>
 #include <chrono>

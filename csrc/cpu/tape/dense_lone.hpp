@@ -2,7 +2,7 @@
 // dense_tile.hpp, where every lane would do what is done here once.
 #pragma once
 
-#include "cpu/simd.hpp"
+#include "cpu/vectors/simd.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

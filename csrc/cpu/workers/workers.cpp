@@ -1,4 +1,4 @@
-#include "cpu/workers.hpp"
+#include "cpu/workers/workers.hpp"
 
 #include <pthread.h>
 

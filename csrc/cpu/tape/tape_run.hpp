@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "cpu/tape.hpp"
+#include "cpu/tape/tape.hpp"
 #include "numerics/combine.hpp"
 #include "numerics/functions.hpp"
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "cpu/engine.hpp"
-#include "cpu/simd.hpp"
-#include "cpu/tiles.hpp"
+#include "cpu/tiles/tiles.hpp"
+#include "cpu/vectors/simd.hpp"
 #include "numerics/error_norm.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {

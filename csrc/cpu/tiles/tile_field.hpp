@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cpu/engine.hpp"
-#include "cpu/tape.hpp"
+#include "cpu/tape/tape.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

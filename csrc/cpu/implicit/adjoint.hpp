@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "cpu/continuous_vjp.hpp"
-#include "cpu/implicit_forward.hpp"
+#include "cpu/implicit/forward.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
