@@ -15,7 +15,7 @@ from flashode.engines.watched import WatchedPlan
 
 if TYPE_CHECKING:
     from flashode.engines import Choice
-    from flashode.engines.plan import Plan
+    from flashode.engines.protocol import Plan
     from flashode.problem import Adjoint, Problem
     from flashode.statistics import Statistics
 

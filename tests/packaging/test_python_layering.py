@@ -57,7 +57,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "cli": {"experiments"},
     "__main__": {"cli"},
 }
-MAY_KNOW_COMPILED = {"engines/native.py", "engines/cuda.py"}
+MAY_KNOW_COMPILED = {"engines/native/__init__.py"}
 THIRD_PARTIES = {"torch", "numpy"}
 # By room, or by file.
 EXTRA_PACKAGES = {

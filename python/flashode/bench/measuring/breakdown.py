@@ -11,8 +11,8 @@ from unittest import mock
 from flashode.bench.comparison import OURS
 from flashode.bench.contenders import FORWARD, contender
 from flashode.bench.workloads import Workload
-from flashode.engines.native_plan import NativePlan
-from flashode.engines.plan import Forward
+from flashode.engines.compiled.plan import NativePlan
+from flashode.engines.protocol import Forward
 
 SOLVES = 9
 # Of evaluating the field by itself, in seconds.

@@ -11,10 +11,10 @@ import torch
 from flashode.capture import capture
 from flashode.declined import Declined
 from flashode.engines.build import VERSION
-from flashode.engines.native_event import call_obstacle, make_event
-from flashode.engines.native_field import make_field
-from flashode.engines.native_plan import NativePlan, Recipe
-from flashode.engines.native_scope import adjoint_obstacles, foreign, obstacles, too_many_unknowns
+from flashode.engines.compiled.events import call_obstacle, make_event
+from flashode.engines.compiled.field import make_field
+from flashode.engines.compiled.plan import NativePlan, Recipe
+from flashode.engines.compiled.scope import adjoint_obstacles, foreign, obstacles, too_many_unknowns
 
 if TYPE_CHECKING:
     from flashode.problem import Adjoint, Problem

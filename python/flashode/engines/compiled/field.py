@@ -12,9 +12,10 @@ from torch import Tensor
 from flashode import engines
 from flashode.capture import Capture
 from flashode.declined import Declined, Reason
-from flashode.engines.layout import Layout
-from flashode.engines.native_program import Compiled, compiled
-from flashode.engines.native_scope import (
+from flashode.engines.compiled.layout import Layout
+from flashode.engines.compiled.parameter_gradients import connected_inputs, connected_rows
+from flashode.engines.compiled.program import Compiled, compiled
+from flashode.engines.compiled.scope import (
     LEAST_DEMAND,
     Demand,
     alone,
@@ -24,7 +25,6 @@ from flashode.engines.native_scope import (
     too_much_alone,
     useful_threads,
 )
-from flashode.engines.parameter_gradients import connected_inputs, connected_rows
 from flashode.memory import address, check_memory
 from flashode.problem import Adjoint, Problem
 

@@ -11,7 +11,7 @@ import torch
 from flashode.engines.eager import EagerPlan
 from flashode.engines.eager.adjoint import adjoint_norm
 from flashode.engines.failure import non_finite_gradient
-from flashode.engines.plan import Forward, Gradients, Plan
+from flashode.engines.protocol import Forward, Gradients, Plan
 from flashode.engines.unchanged import Unchanged
 from flashode.errors import SolverError
 from flashode.memory import Kind, check_saved, dense

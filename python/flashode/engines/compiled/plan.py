@@ -11,17 +11,17 @@ from torch import Tensor
 
 from flashode.declined import Declined
 from flashode.engines import eager
+from flashode.engines.compiled.field import NativeField
+from flashode.engines.compiled.grids import Grid, adjoint_grids, memory_of, on_grid, time_gradients
+from flashode.engines.compiled.method import compiled_method
+from flashode.engines.compiled.parameter_gradients import gradient_memory, reached_from, through_prologue
+from flashode.engines.compiled.requests import requests
+from flashode.engines.compiled.scope import PRECISIONS
 from flashode.engines.convergence import warn_lost, warn_unconverged
 from flashode.engines.derivatives import hides_derivative
 from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
 from flashode.engines.failure import hidden_derivative, max_steps, non_finite, undefined_event, underflow
-from flashode.engines.native_field import NativeField
-from flashode.engines.native_grid import Grid, adjoint_grids, memory_of, on_grid, time_gradients
-from flashode.engines.native_method import compiled_method
-from flashode.engines.native_requests import requests
-from flashode.engines.native_scope import PRECISIONS
-from flashode.engines.parameter_gradients import gradient_memory, reached_from, through_prologue
-from flashode.engines.plan import Forward, Gradients
+from flashode.engines.protocol import Forward, Gradients
 from flashode.memory import Kind, address, check_memory, check_saved, plain, readable
 from flashode.methods import Method
 from flashode.problem import AdaptiveOptions, ImplicitOptions

@@ -8,7 +8,7 @@ from typing import Any
 from flashode.capture import capture, meddling
 from flashode.capture.events import event_field
 from flashode.declined import Declined, Reason
-from flashode.engines.native_field import NativeField, make_field
+from flashode.engines.compiled.field import NativeField, make_field
 from flashode.problem import AdaptiveOptions, FixedOptions, Problem, as_numbers
 
 

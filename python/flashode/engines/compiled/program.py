@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from flashode.engines.native_scope import cost
+from flashode.engines.compiled.scope import cost
 from flashode.program import (
     Binary,
     Constant,

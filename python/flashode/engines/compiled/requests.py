@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flashode.declined import Declined
-from flashode.engines.native_field import NativeField
+from flashode.engines.compiled.field import NativeField
 from flashode.memory import address, plain
 from flashode.problem import AdaptiveOptions, FixedOptions, Problem
 
