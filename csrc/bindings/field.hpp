@@ -18,7 +18,7 @@ struct BoundField {
     cpu::Field field;
 
     BoundField(std::shared_ptr<program::Program> of, const std::vector<Address>& parameters,
-               std::vector<bool> wants_gradient, const std::vector<std::pair<int, bool>>& segments,
+               std::vector<bool> wants_gradient, const std::vector<int>& segments,
                std::int64_t batch, double direction, int threads, bool lone)
         : program(std::move(of)) {
         const std::vector<std::int64_t>& sizes = program->parameter_sizes;
@@ -34,8 +34,7 @@ struct BoundField {
         field.program = program.get();
         for (const Address address : parameters) field.parameters.push_back(pointer<const void>(address));
         field.wants_gradient = std::move(wants_gradient);
-        for (const auto& [rows, in_norm] : segments) add_segment(rows, in_norm);
-        require_whole_state();
+        set_segments(segments);
         field.batch = batch;
         field.direction = direction;
         field.threads = threads;
@@ -43,22 +42,18 @@ struct BoundField {
     }
 
    private:
-    void add_segment(int rows, bool in_norm) {
-        require(rows >= 1, "an entry of segments has no rows");
-        field.segments.push_back({rows, in_norm});
-    }
-
-    void require_whole_state() const {
+    // From the rows of each.
+    void set_segments(const std::vector<int>& segments) {
         std::int64_t rows = 0;
-        bool judged = false;
-        for (const cpu::Segment& segment : field.segments) {
-            rows += segment.rows;
-            judged = judged || segment.in_norm;
+        for (const int count : segments) {
+            require(count >= 1, "an entry of segments has no rows");
+            rows += count;
+            require(rows <= program->width(), "the segments have more rows together than the state");
+            field.segments.push_back({static_cast<int>(rows) - count, static_cast<int>(rows)});
         }
         require(rows == program->width(), "the segments have " + std::to_string(rows) +
                                               " rows together, the state has " +
                                               std::to_string(program->width()));
-        require(judged, "no segment of the state is in the norm");
     }
 };
 

@@ -24,8 +24,9 @@ using program::Program;
 
 class Builder {
    public:
-    Builder(std::vector<int> widths, std::vector<std::int64_t> parameter_sizes) {
+    Builder(std::vector<int> widths, std::vector<std::int64_t> parameter_sizes, int shared) {
         program_.widths = std::move(widths);
+        program_.shared = shared;
         program_.parameter_sizes = std::move(parameter_sizes);
     }
 
@@ -103,8 +104,8 @@ void bind_program(const py::module_& m) {
     py::class_<Program, std::shared_ptr<Program>>(m, "Program")
         .def_property_readonly("width", &Program::width);
     py::class_<Builder>(m, "ProgramBuilder")
-        .def(py::init<std::vector<int>, std::vector<std::int64_t>>(), py::arg("widths"),
-             py::arg("parameter_sizes"))
+        .def(py::init<std::vector<int>, std::vector<std::int64_t>, int>(), py::arg("widths"),
+             py::arg("parameter_sizes"), py::arg("shared") = 0)
         .def("dense", &Builder::dense, py::arg("out"), py::arg("x"), py::arg("weight"), py::arg("bias"),
              py::arg("repeats"), py::arg("features_in"), py::arg("features_out"))
         .def("dense_dynamic", &Builder::dense_dynamic, py::arg("out"), py::arg("x"), py::arg("weight"),

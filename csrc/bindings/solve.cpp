@@ -64,10 +64,11 @@ py::object owned_by_python(std::vector<Real>&& values) {
     return py::array_t<Real>(size, held.release()->data(), owner);
 }
 
-std::int64_t state_size(const cpu::Field& field) {
-    std::int64_t rows = 0;
-    for (const cpu::Segment& segment : field.segments) rows += segment.in_norm ? segment.rows : 0;
-    return field.batch * rows;
+std::int64_t state_size(const cpu::Field& field) { return field.batch * field.program->width(); }
+
+// What belongs to trajectories has an address where there is any.
+void require_context(const cpu::Field& field, const char* name, Address address) {
+    require_address_if(field.program->context_width() > 0, name, address);
 }
 
 template <class Real>
@@ -81,7 +82,6 @@ struct KeptLog {
     std::vector<std::int64_t> of;
     bool with_states = false;
     bool with_slopes = false;
-    bool with_constants = false;
 
     template <class Real>
     static std::vector<std::int64_t> description(const cpu::Field& field, const cpu::Method& method) {
@@ -93,21 +93,17 @@ struct KeptLog {
                                           std::int64_t{tableau.adaptive},
                                           std::int64_t{tableau.implicit},
                                           std::int64_t{tableau.fsal}};
-        for (const cpu::Segment& segment : field.segments) {
-            said.push_back(segment.in_norm ? segment.rows : -segment.rows);
-        }
+        for (const cpu::Segment& segment : field.segments) said.push_back(segment.rows());
         return said;
     }
 };
 
-// A captured event function: what it gives must not depend on what a trajectory carries along.
+// A captured event function.
 struct BoundEvent {
     BoundField of;
 
     explicit BoundEvent(BoundField field) : of(std::move(field)) {
-        for (const cpu::Segment& segment : of.field.segments) {
-            if (!segment.in_norm) throw std::invalid_argument("an event sees the state alone");
-        }
+        if (of.program->context_width() > 0) throw std::invalid_argument("an event sees the state alone");
     }
 };
 
@@ -152,14 +148,15 @@ struct Extras {
     }
 };
 
-// Returns the outcome and, where they are kept, the log of the steps and the checkpoints as three arrays.
+// Returns the outcome and, where they are kept, the log of the steps and the checkpoints as two arrays.
 template <class Real>
-py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0, Address times,
+py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0, Address c, Address times,
                   std::int64_t time_count, Address grid, std::int64_t grid_count, Address states, bool keep,
                   Address rtol, Address atol, const py::object& event, double step_size, bool every_step,
                   const py::object& norm) {
     require_layout(field.field, method);
     require_address("y0", y0);
+    require_context(field.field, "c", c);
     require_outputs<Real>("time_count", time_count, 1, field.field);
     require_address("times", times);
     require_address_if(!every_step, "states", states);
@@ -175,6 +172,7 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     request.field = &field.field;
     request.method = &method;
     request.y0 = pointer<const Real>(y0);
+    request.c = pointer<const Real>(c);
     request.times = pointer<const double>(times);
     request.time_count = time_count;
     request.grid = pointer<const double>(grid);
@@ -190,15 +188,13 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     const cpu::Outcome outcome = interruptible([&](const cpu::Interrupt& interrupt) {
         return kernels<Real>(field.field).forward(request, interrupt);
     });
-    py::tuple kept = py::make_tuple(outcome, py::none(), py::none(), py::none(), py::none());
+    py::tuple kept = py::make_tuple(outcome, py::none(), py::none(), py::none());
     if (keep) {
         kept_log.of = KeptLog::description<Real>(field.field, method);
         kept_log.with_states = !checkpoints.states.empty();
         kept_log.with_slopes = !checkpoints.slopes.empty();
-        kept_log.with_constants = !checkpoints.constants.empty();
         kept = py::make_tuple(outcome, std::move(kept_log), owned_by_python(std::move(checkpoints.states)),
-                              owned_by_python(std::move(checkpoints.slopes)),
-                              owned_by_python(std::move(checkpoints.constants)));
+                              owned_by_python(std::move(checkpoints.slopes)));
     }
     if (!every_step) return kept;
     return py::tuple(kept + py::make_tuple(owned_by_python(std::move(extras.nodes.times)),
@@ -207,8 +203,8 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
 
 template <class Real>
 void discrete_vjp(const BoundField& field, const cpu::Method& method, const KeptLog& log, Address states,
-                  Address slopes, Address constants, Address times, std::int64_t time_count,
-                  Address grad_states, Address grad_y0, Address grad_times, Address grad_grid,
+                  Address slopes, Address c, Address times, std::int64_t time_count,
+                  Address grad_states, Address grad_y0, Address grad_c, Address grad_times, Address grad_grid,
                   const std::vector<Address>& grad_parameters) {
     require_layout(field.field, method);
     cpu::DiscreteRequest<Real> request;
@@ -220,21 +216,23 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const Kept
                 std::to_string(log.log.step_of_time.size()) + " times");
     require_address_if(log.with_states, "states", states);
     require_address_if(log.with_slopes, "slopes", slopes);
-    require_address_if(log.with_constants, "constants", constants);
+    require_context(field.field, "c", c);
     require_address("times", times);
     require_address("grad_states", grad_states);
     require_address("grad_y0", grad_y0);
+    require_context(field.field, "grad_c", grad_c);
     require((grad_times == 0) == (grad_grid == 0), "grad_times and grad_grid are wanted together");
     request.field = &field.field;
     request.method = &method;
     request.log = &log.log;
     request.states = pointer<const Real>(states);
     request.slopes = pointer<const Real>(slopes);
-    request.constants = pointer<const Real>(constants);
+    request.c = pointer<const Real>(c);
     request.times = pointer<const double>(times);
     request.time_count = time_count;
     request.grad_states = pointer<const Real>(grad_states);
     request.grad_y0 = pointer<Real>(grad_y0);
+    request.grad_c = pointer<Real>(grad_c);
     request.grad_times = pointer<double>(grad_times);
     request.grad_grid = pointer<double>(grad_grid);
     interruptible([&](const cpu::Interrupt& interrupt) {
@@ -246,27 +244,30 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const Kept
 template <class Real>
 cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, bool seminorm, Address times,
                             std::int64_t time_count, const std::vector<std::vector<double>>& grids,
-                            Address y0, Address states, Address grad_states, Address grad_y0,
-                            Address grad_times, const std::vector<Address>& grad_parameters,
-                            std::vector<bool> like_parameters,
+                            Address c, Address states, Address grad_states, Address grad_y0,
+                            Address grad_c, Address grad_times, const std::vector<Address>& grad_parameters,
+                            const std::vector<std::pair<int, int>>& judged_c,
                             const std::vector<std::tuple<int, int, int, int>>& transposes) {
-    require(like_parameters.empty() || like_parameters.size() == field.field.segments.size(),
-            "like_parameters has neither one flag for each segment of the state nor none at all");
     require_layout(field.field, method);
     require_outputs<Real>("time_count", time_count, 1, field.field);
     require(method.tableau.adaptive || static_cast<std::int64_t>(grids.size()) == time_count - 1,
             "grids has " + std::to_string(grids.size()) + " entries for " + std::to_string(time_count - 1) +
                 " intervals between times");
     require_address("times", times);
-    require_address("y0", y0);
+    require_context(field.field, "c", c);
     require_address("states", states);
     require_address("grad_states", grad_states);
     require_address("grad_y0", grad_y0);
+    require_context(field.field, "grad_c", grad_c);
     cpu::ContinuousRequest<Real> request;
     request.field = &field.field;
     request.method = &method;
     request.seminorm = seminorm;
-    request.like_parameters = std::move(like_parameters);
+    for (const auto& [begin, end] : judged_c) {
+        require(begin >= 0 && begin < end && end <= field.program->context_width(),
+                "an entry of judged_c is no range of rows of c");
+        request.judged_c.push_back({begin, end});
+    }
     for (const auto& [parameter, of, rows, columns] : transposes) {
         const std::vector<std::int64_t>& sizes = field.program->parameter_sizes;
         require(rows >= 1 && columns >= 1, "an entry of transposes has no elements");
@@ -281,10 +282,11 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
     request.times = pointer<const double>(times);
     request.time_count = time_count;
     request.grids = grids.data();
-    request.y0 = pointer<const Real>(y0);
+    request.c = pointer<const Real>(c);
     request.states = pointer<const Real>(states);
     request.grad_states = pointer<const Real>(grad_states);
     request.grad_y0 = pointer<Real>(grad_y0);
+    request.grad_c = pointer<Real>(grad_c);
     request.grad_times = pointer<double>(grad_times);
     request.grad_parameters = gradient_pointers<Real>(field.field, grad_parameters);
     return interruptible([&](const cpu::Interrupt& interrupt) {
@@ -296,15 +298,18 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
 constexpr std::int64_t MOST_STEPS_EVALUATED = 1'000'000'000;
 
 template <class Real>
-cpu::Outcome evaluate(const BoundField& field, Address y, double t, std::int64_t steps, int stages) {
+cpu::Outcome evaluate(const BoundField& field, Address y, Address c, double t, std::int64_t steps,
+                      int stages) {
     require_address("y", y);
+    require_context(field.field, "c", c);
     require(
         steps >= 0 && steps <= MOST_STEPS_EVALUATED,
         "steps is " + std::to_string(steps) + ", not within 0 and " + std::to_string(MOST_STEPS_EVALUATED));
     require(
         stages >= 1 && stages <= numerics::MAX_STAGES,
         "stages is " + std::to_string(stages) + ", not within 1 and " + std::to_string(numerics::MAX_STAGES));
-    const cpu::EvaluateRequest<Real> request{&field.field, pointer<const Real>(y), t, steps, stages};
+    const cpu::EvaluateRequest<Real> request{&field.field, pointer<const Real>(y), pointer<const Real>(c), t,
+                                            steps, stages};
     return interruptible([&](const cpu::Interrupt&) {
         cpu::Outcome outcome;
         outcome.waited = kernels<Real>(field.field).evaluate(request);
@@ -318,19 +323,20 @@ py::arg address(const char* name) { return py::arg(name).noconvert(); }
 template <class Real>
 void bind_precision(py::module_& m, const std::string& of) {
     m.def(("forward_" + of).c_str(), &forward<Real>, py::arg("field"), py::arg("method"), address("y0"),
-          address("times"), py::arg("time_count"), address("grid"), py::arg("grid_count"), address("states"),
+          address("c"), address("times"), py::arg("time_count"), address("grid"), py::arg("grid_count"), address("states"),
           py::arg("keep"), address("rtol") = 0, address("atol") = 0, py::arg("event") = py::none(),
           py::arg("step_size") = 0.0, py::arg("every_step") = false, py::arg("norm") = py::none());
     m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("log"), address("states"), address("slopes"), address("constants"), address("times"),
-          py::arg("time_count"), address("grad_states"), address("grad_y0"), address("grad_times"),
+          py::arg("log"), address("states"), address("slopes"), address("c"), address("times"),
+          py::arg("time_count"), address("grad_states"), address("grad_y0"), address("grad_c"), address("grad_times"),
           address("grad_grid"), address("grad_parameters"));
     m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("seminorm"), address("times"), py::arg("time_count"), py::arg("grids"), address("y0"),
-          address("states"), address("grad_states"), address("grad_y0"), address("grad_times"),
-          address("grad_parameters"), py::arg("like_parameters") = std::vector<bool>{},
+          py::arg("seminorm"), address("times"), py::arg("time_count"), py::arg("grids"), address("c"),
+          address("states"), address("grad_states"), address("grad_y0"), address("grad_c"),
+          address("grad_times"), address("grad_parameters"),
+          py::arg("judged_c") = std::vector<std::pair<int, int>>{},
           py::arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
-    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::arg("field"), address("y"), py::arg("t"),
+    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::arg("field"), address("y"), address("c"), py::arg("t"),
           py::arg("steps"), py::arg("stages"));
 }
 
@@ -366,7 +372,7 @@ void bind_solve(py::module_& m) {
         .def_readonly("waited", &cpu::Outcome::waited);
     py::class_<BoundField>(m, "Field")
         .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,
-                      const std::vector<std::pair<int, bool>>&, std::int64_t, double, int, bool>(),
+                      const std::vector<int>&, std::int64_t, double, int, bool>(),
              py::arg("program").none(false), address("parameters"), py::arg("wants_gradient"),
              py::arg("segments"), py::arg("batch"), py::arg("direction"), py::arg("threads") = 1,
              py::arg("lone") = false);

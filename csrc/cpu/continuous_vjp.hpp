@@ -17,34 +17,30 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     using Base = TiledSystem<Real, AugmentedTileField<Real>, ParameterQuadrature<Real>>;
 
    protected:
-    using Base::method_, Base::rows_, Base::tiles_, Base::y0_, Base::quadrature_;
+    using Base::method_, Base::tiles_, Base::context_, Base::y0_, Base::quadrature_;
 
    public:
     // `kept_stages`: as of the field.
     AdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape,
                   StageAccumulators<Real>& accumulators, TileGroups groups, Team& team, int kept_stages = 1)
-        : Base(*request.method, Tiles<Real>(reversed.batch, reversed.segments),
-               Tiles<Real>(reversed.batch, twice(reversed.segments, request)),
+        : Base(*request.method, augmented(request, reversed), Context<Real>(reversed, request.c),
                augmented(*request.method, reversed, tape, accumulators, kept_stages),
                ParameterQuadrature<Real>(request, reversed, tape, accumulators), nullptr, groups, team),
-          a_(rows_.total()),
+          rows_(reversed.batch, reversed.segments),
+          a_(tiles_.total() - rows_.total()),
           stored_(static_cast<std::size_t>(rows_.size())),
-          q_(static_cast<std::size_t>(quadrature_.size())) {
-        for (std::int64_t i = 0; i < rows_.count(); ++i) {
-            rows_.load(i, request.y0, &y0_[tiles_.offset(i)]);
-        }
-    }
+          q_(static_cast<std::size_t>(quadrature_.size())) {}
 
-    // Puts the state of an output time and the adjoint state in place for the next interval; the constants
-    // have stayed where they are. `earlier` is the state that the interval leads back to.
+    // Puts the state of an output time and the adjoint state in place for the next interval. `earlier` is the
+    // state that the interval leads back to.
     void begin_interval(const Real* states, const Real* earlier) {
         earlier_ = earlier;
         miss_ = 0;
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
             Real* tile = &y0_[tiles_.offset(i)];
-            rows_.load_state(i, states, tile);
+            rows_.load(i, states, tile);
             size_ = std::max(size_, rows_.largest([tile](int e) { return tile[e]; }));
-            std::copy(&a_[rows_.offset(i)], &a_[rows_.offset(i)] + rows_.size(), tile + rows_.size());
+            std::copy(adjoint(i), adjoint(i) + adjoint_size(), tile + rows_.size());
         }
         std::copy(q_.begin(), q_.end(), quadrature_.state());
     }
@@ -54,12 +50,12 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
             Real* cotangent = this->own().scratch.data();
             rows_.load_cotangent(i, grad_states, cotangent);
-            numerics::add_scaled(rows_.size(), Real(1), cotangent, &a_[rows_.offset(i)]);
+            numerics::add_scaled(rows_.size(), Real(1), cotangent, adjoint(i));
         }
     }
 
     // Scalars of one output time.
-    std::int64_t state_size() const { return rows_.batch * rows_.state_width; }
+    std::int64_t state_size() const { return rows_.batch * rows_.width; }
 
     void add_to_time_gradient(Real amount) { q_[0] += amount; }
     Real time_gradient() const { return q_[0]; }
@@ -68,8 +64,11 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     double size() const { return static_cast<double>(size_); }
     std::vector<Real*> parameter_gradients() { return quadrature_.split(q_.data()); }
 
-    void store_adjoint(Real* grad_y0) const {
-        for (std::int64_t i = 0; i < rows_.count(); ++i) rows_.store(i, &a_[rows_.offset(i)], grad_y0);
+    void store_adjoint(Real* grad_y0, Real* grad_c) {
+        for (std::int64_t i = 0; i < rows_.count(); ++i) {
+            rows_.store(i, adjoint(i), grad_y0);
+            context_.tiles().store(i, adjoint(i) + rows_.size(), grad_c);
+        }
     }
 
     void accept(const Step&) {}
@@ -80,10 +79,10 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
         const Real dt = static_cast<Real>(step.dt);
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
             const Real* state = this->interpolate(i, weights, dt);
-            rows_.load_state(i, earlier_, stored_.data());
+            rows_.load(i, earlier_, stored_.data());
             miss_ = std::max(miss_, rows_.largest([&](int e) { return state[e] - stored_[e]; }));
             size_ = std::max(size_, rows_.largest([&](int e) { return stored_[e]; }));
-            std::copy(state + rows_.size(), state + tiles_.size(), &a_[rows_.offset(i)]);
+            std::copy(state + rows_.size(), state + tiles_.size(), adjoint(i));
         }
         quadrature_.interpolate(weights, dt, q_.data());
     }
@@ -93,21 +92,30 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
                                               const Tape<Real>& tape, StageAccumulators<Real>& accumulators,
                                               int kept_stages) {
         AugmentedTileField<Real> field(reversed, tape, accumulators, useful_slots(tape, method, kept_stages));
-        if (tiles_sharing(tape, method) > 1) field.leave_uniform();
+        if (tiles_sharing(tape, method) > 1) field.defer_shared();
         return field;
     }
 
-    // Those of y, then those of a.
-    static std::vector<Segment> twice(const std::vector<Segment>& segments,
-                                      const ContinuousRequest<Real>& request) {
-        std::vector<Segment> both = segments;
-        both.insert(both.end(), segments.begin(), segments.end());
-        for (std::size_t s = 0; s < request.like_parameters.size() && !request.seminorm; ++s) {
-            if (request.like_parameters[s]) both[segments.size() + s].in_norm = true;
+    static Tiles<Real> augmented(const ContinuousRequest<Real>& request, const Field& reversed) {
+        const int width = reversed.program->width();
+        std::vector<Segment> judged = reversed.segments;
+        for (const Segment& segment : reversed.segments) {
+            judged.push_back({width + segment.begin, width + segment.end});
         }
-        return both;
+        for (const Segment& of_c : request.judged_c) {
+            if (!request.seminorm) judged.push_back({2 * width + of_c.begin, 2 * width + of_c.end});
+        }
+        return {reversed.batch, std::move(judged), 2 * width + reversed.program->context_width()};
     }
 
+    // (tile) Rows of a, then those of the gradient in c.
+    int adjoint_size() const { return tiles_.size() - rows_.size(); }
+    Real* adjoint(std::int64_t tile) { return a_.data() + tile * adjoint_size(); }
+
+   protected:
+    Tiles<Real> rows_;  // of y, with which each tile begins
+
+   private:
     Rows<Real> a_;
     Rows<Real> stored_;  // a tile of the state that an interval leads back to
     const Real* earlier_ = nullptr;
@@ -155,7 +163,7 @@ class ContinuousAdjoint {
             }
             system_.add_cotangent(request_.grad_states + (i - 1) * row);
         }
-        system_.store_adjoint(request_.grad_y0);
+        system_.store_adjoint(request_.grad_y0, request_.grad_c);
         if (request_.grad_times != nullptr)
             request_.grad_times[0] = static_cast<double>(system_.time_gradient());
         store_parameter_gradients();
@@ -177,14 +185,15 @@ class ContinuousAdjoint {
     std::int64_t move_end(std::int64_t i) {
         const Tiles<Real> rows(reversed_.batch, reversed_.segments);
         const std::int64_t row = system_.state_size();
+        const Context<Real> context(reversed_, request_.c);
         TileField<Real> field(reversed_, tape_, 1);
         Rows<Real> y(static_cast<std::size_t>(rows.size()));
         Rows<Real> cotangent(y.size());
         Rows<Real> slope(y.size());
         double sum = 0.0;
         for (std::int64_t tile = 0; tile < rows.count(); ++tile) {
-            rows.load(tile, request_.y0, y.data());
-            rows.load_state(tile, request_.states + i * row, y.data());
+            field.enter_tile(context.of(tile));
+            rows.load(tile, request_.states + i * row, y.data());
             rows.load_cotangent(tile, request_.grad_states + i * row, cotangent.data());
             field(0, static_cast<Real>(-request_.times[i]), y.data(), slope.data());
             // the reversed field is minus the field

@@ -17,34 +17,20 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-// The field as numerics/step_vjp.hpp calls it. The constants' gradients are summed apart: no step moves a
-// constant, and where they are no numbers, nothing else is concerned.
-template <class Real>
-struct ApartFromConstants {
-    TileField<Real>& field;
-    const Tiles<Real>& tiles;
-    Real* grad_constants;
-
-    Real vjp(int stage, const Real* cotangent, Real* grad_y) {
-        const Real grad_t = field.vjp(stage, cotangent, grad_y);
-        tiles.move_constants(grad_y, grad_constants);
-        return grad_t;
-    }
-};
-
 // One worker's part.
 template <class Real>
 class DiscreteAdjoint {
    public:
-    DiscreteAdjoint(const DiscreteRequest<Real>& request, const Tape<Real>& tape)
+    DiscreteAdjoint(const DiscreteRequest<Real>& request, const Tape<Real>& tape,
+                    const Context<Real>& context)
         : request_(request),
           method_(*request.method),
           log_(*request.log),
           tableau_(numerics::rounded<Real>(method_.tableau)),
           tape_(tape),
           tiles_(request.field->batch, request.field->segments),
+          context_(context),
           field_(*request.field, tape, tableau_.stages + (method_.cubic ? 2 : 0)),
-          reversed_{field_, tiles_, nullptr},
           accumulator_(tape.accumulator_size()),
           interpolant_(interpolant(method_)),
           carries_(tableau_.adaptive && !tableau_.fsal) {
@@ -55,7 +41,7 @@ class DiscreteAdjoint {
              {&grad_y0_, &grad_mid_, &grad_first_, &scratch_, &y0_, &y1_, &y_mid_, &f_start_, &f_end_}) {
             rows->resize(n);
         }
-        if (tiles_together(request, tape) > 1) field_.leave_uniform();
+        if (tiles_together(request, tape) > 1) field_.defer_shared();
         if (tableau_.implicit) implicit_.emplace(tableau_, tiles_);
         while (moving_ < log_.steps.size() && !log_.steps[moving_].stopped) ++moving_;
         first_time_of_step_.assign(log_.steps.size() + 1, request.time_count);
@@ -66,7 +52,6 @@ class DiscreteAdjoint {
         for (std::size_t s = log_.steps.size(); s-- > 0;) {
             first_time_of_step_[s] = std::min(first_time_of_step_[s], first_time_of_step_[s + 1]);
         }
-        field_.accumulate_into(accumulator());
     }
 
     // How many tiles go back step by step together: one, unless they share work.
@@ -92,7 +77,7 @@ class DiscreteAdjoint {
     template <class Stop>
     void reverse_tiles(std::int64_t first, std::int64_t last, const Stop& stop) {
         const auto together = static_cast<std::size_t>(last - first);
-        kept_.assign(together * KEPT * static_cast<std::size_t>(tiles_.size()), Real(0));
+        kept_.assign(together * kept_size(), Real(0));
         const std::size_t between_folds = std::max<std::size_t>(STEPS_BETWEEN_FOLDS / together, 1);
         for (std::size_t s = log_.steps.size(); s-- > 0;) {
             if (stop()) return;
@@ -100,28 +85,31 @@ class DiscreteAdjoint {
                 enter(tile, tile - first);
                 reverse_step(tile, s);
             }
-            for (int stage = 0; field_.leaves_uniform() && stage < tableau_.stages + 1; ++stage) {
-                field_.reverse_uniform(stage);
+            for (int stage = 0; field_.defers_shared() && stage < tableau_.stages + 1; ++stage) {
+                field_.reverse_shared(stage);
             }
             if (s % between_folds == 0) fold();
         }
         for (std::int64_t tile = first; tile < last; ++tile) {
             enter(tile, tile - first);
             for (std::int64_t j = 0; j < at_start_; ++j) add_cotangent(tile, j, Real(1), grad_y_);
-            tiles_.copy_constants(grad_constants_, grad_y_);
             tiles_.store(tile, grad_y_, request_.grad_y0);
+            context_.tiles().store(tile, grad_context_, request_.grad_c);
         }
+    }
+
+    std::size_t kept_size() const {
+        return static_cast<std::size_t>(2 * tiles_.size() + context_.tiles().size());
     }
 
     // Takes up a tile where the step behind the one at hand has left it.
     void enter(std::int64_t tile, std::int64_t place) {
         const auto n = static_cast<std::size_t>(tiles_.size());
-        grad_y_ = &kept_[static_cast<std::size_t>(place) * KEPT * n];
+        grad_y_ = &kept_[static_cast<std::size_t>(place) * kept_size()];
         grad_last_ = grad_y_ + n;
-        grad_constants_ = grad_last_ + n;
-        reversed_.grad_constants = grad_constants_;
-        const std::size_t constants = tiles_.packed_size(false);
-        tiles_.unpack(false, request_.constants + static_cast<std::size_t>(tile) * constants, y0_.data());
+        grad_context_ = grad_last_ + n;
+        field_.enter_tile(context_.of(tile));
+        field_.accumulate_into(accumulator(), grad_context_);
     }
 
     // Of one tile: partial sums of some hundred terms are added up in double.
@@ -136,7 +124,7 @@ class DiscreteAdjoint {
 
     // out += weight * dL/d(state at output time j)
     void add_cotangent(std::int64_t tile, std::int64_t j, Real weight, Real* out) {
-        tiles_.load_cotangent(tile, request_.grad_states + j * tiles_.batch * tiles_.state_width,
+        tiles_.load_cotangent(tile, request_.grad_states + j * tiles_.batch * tiles_.width,
                               scratch_.data());
         numerics::add_scaled(tiles_.size(), weight, scratch_.data(), out);
     }
@@ -162,23 +150,22 @@ class DiscreteAdjoint {
     // Where the state at the start of a step, or its slope, stands in the checkpoints.
     std::size_t checkpoint(std::int64_t tile, std::size_t s) const {
         const auto count = static_cast<std::size_t>(tiles_.count());
-        return (s * count + static_cast<std::size_t>(tile)) * tiles_.packed_size(true);
+        return (s * count + static_cast<std::size_t>(tile)) * static_cast<std::size_t>(tiles_.size());
     }
 
     void recompute(std::int64_t tile, std::size_t s, const numerics::StepTimes<Real>& times, bool dense) {
         const int n = tiles_.size();
-        tiles_.unpack(true, request_.states + checkpoint(tile, s), y0_.data());
+        copy_rows(n, request_.states + checkpoint(tile, s), y0_.data());
         if (implicit_) {
             evaluate_stages(tile, s, times);
         } else {
             if (carries(s)) {
-                std::fill(stages_.data(), stages_.data() + n, Real(0));  // the constants' rates
-                tiles_.unpack(true, request_.slopes + checkpoint(tile, s), stages_.data());
+                copy_rows(n, request_.slopes + checkpoint(tile, s), stages_.data());
             } else {
                 field_(0, first_stage_time(s), y0_.data(), stages_.data());
             }
-            step_tile(tableau_, field_, tiles_, times, n, y0_.data(), stages_.data(), stage_inputs_.data(), n,
-                      dense, y1_.data());
+            numerics::step(tableau_, field_, times, n, y0_.data(), stages_.data(), stage_inputs_.data(), n,
+                           dense, y1_.data());
         }
         if (dense && interpolant_ == Interpolant::cubic) {
             field_(tableau_.stages, static_cast<Real>(log_.steps[s].end), y1_.data(), f_end_.data());
@@ -189,16 +176,11 @@ class DiscreteAdjoint {
     // The stages of an implicit method are checkpoints; what is missing is what the field keeps of them.
     void evaluate_stages(std::int64_t tile, std::size_t s, const numerics::StepTimes<Real>& times) {
         const int n = tiles_.size();
-        const auto stages = static_cast<std::size_t>(tableau_.stages);
-        std::fill(stages_.begin(), stages_.end(), Real(0));  // the constants' rates
-        for (std::size_t i = 0; i < stages; ++i) {
-            tiles_.unpack(true, request_.slopes + checkpoint(tile, s) * stages + i * tiles_.packed_size(true),
-                          stages_.data() + i * static_cast<std::size_t>(n));
-        }
+        std::copy_n(request_.slopes + checkpoint(tile, s) * static_cast<std::size_t>(tableau_.stages),
+                    stages_.size(), stages_.data());
         for (int i = 0; i < tableau_.stages; ++i) {
             numerics::combine(n, y0_.data(), times.dt, tableau_.a[i], tableau_.stages, stages_.data(),
                               scratch_.data());
-            tiles_.copy_constants(y0_.data(), scratch_.data());
             const bool at_start = tableau_.c[i] == Real(0);
             field_(i, at_start ? first_stage_time(s) : times.stages[i], scratch_.data(),
                    stage_inputs_.data());
@@ -233,13 +215,13 @@ class DiscreteAdjoint {
         numerics::StepTimeGradients<Real> grad_times;
         Real* grad_k = grad_stages_.data();
         if (implicit_) {
-            grad_times = (*implicit_)(field_, reversed_, times.dt, n, stages_.data(), grad_y_, accumulator(),
-                                      grad_k, scratch_.data(), stage_inputs_.data());
+            grad_times = (*implicit_)(field_, times.dt, n, stages_.data(), grad_y_, grad_k, scratch_.data(),
+                                      stage_inputs_.data());
         } else if (sums_->with_times() && stretches(s)) {
-            grad_times = numerics::step_vjp<true>(tableau_, reversed_, times.dt, n, stages_.data(), from,
+            grad_times = numerics::step_vjp<true>(tableau_, field_, times.dt, n, stages_.data(), from,
                                                   grad_k, scratch_.data(), stage_inputs_.data());
         } else {
-            grad_times = numerics::step_vjp<false>(tableau_, reversed_, times.dt, n, stages_.data(), from,
+            grad_times = numerics::step_vjp<false>(tableau_, field_, times.dt, n, stages_.data(), from,
                                                    grad_k, scratch_.data(), stage_inputs_.data());
         }
         std::copy(stage_inputs_.data(), stage_inputs_.data() + n, grad_y_);
@@ -248,10 +230,10 @@ class DiscreteAdjoint {
         if (carries(s)) {
             std::copy(grad_k, grad_k + n, grad_last_);
         } else if (!implicit_) {
-            grad_times.start += reversed_.vjp(0, grad_k, scratch_.data());
+            grad_times.start += field_.vjp(0, grad_k, scratch_.data());
             numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_);
         } else if (dense) {
-            grad_times.start += reversed_.vjp(start_slot(), grad_first_.data(), scratch_.data());
+            grad_times.start += field_.vjp(start_slot(), grad_first_.data(), scratch_.data());
             numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_);
         }
         const auto grad_dt = static_cast<double>(grad_times.dt);
@@ -296,7 +278,7 @@ class DiscreteAdjoint {
 
     // The slope at the end of a step that cubic output has asked for.
     void reverse_end(std::size_t s) {
-        const Real grad_t = reversed_.vjp(tableau_.stages, grad_last_, scratch_.data());
+        const Real grad_t = field_.vjp(tableau_.stages, grad_last_, scratch_.data());
         numerics::add_scaled(tiles_.size(), Real(1), scratch_.data(), grad_y_);
         add_time_gradients(s, 0.0, static_cast<double>(grad_t));
     }
@@ -331,8 +313,8 @@ class DiscreteAdjoint {
     numerics::Tableau<Real> tableau_;
     const Tape<Real>& tape_;
     Tiles<Real> tiles_;
+    const Context<Real>& context_;
     TileField<Real> field_;
-    ApartFromConstants<Real> reversed_;
     Rows<Real> accumulator_;
     GradientSums* sums_ = nullptr;         // of the group at hand
     std::vector<double*> total_pointers_;  // its parameters
@@ -346,12 +328,11 @@ class DiscreteAdjoint {
     Rows<Real> grad_stages_;
     Rows<Real> stage_inputs_;
     // Of each tile that goes back together: its gradient in the state at the end of the step at hand, then at
-    // its start; that in the step's last slope; and that in its constants.
-    static constexpr std::size_t KEPT = 3;
+    // its start; that in the step's last slope; and that in its context.
     Rows<Real> kept_;
     Real* grad_y_ = nullptr;  // of the tile at hand, in there
     Real* grad_last_ = nullptr;
-    Real* grad_constants_ = nullptr;
+    Real* grad_context_ = nullptr;
     Rows<Real> grad_y0_;  // what dense output adds to it at the start
     Rows<Real> grad_mid_;
     Rows<Real> grad_first_;
@@ -368,6 +349,7 @@ void discrete_vjp(const DiscreteRequest<Real>& request, const Interrupt& interru
     const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
                           request.field->wants_gradient);
     const Tiles<Real> tiles(request.field->batch, request.field->segments);
+    const Context<Real> context(*request.field, request.c);
     const GradientSums zero(request);
     const TileGroups groups(tiles.count(), DiscreteAdjoint<Real>::tiles_together(request, tape),
                             zero.bytes());
@@ -375,7 +357,7 @@ void discrete_vjp(const DiscreteRequest<Real>& request, const Interrupt& interru
     std::vector<std::unique_ptr<DiscreteAdjoint<Real>>> workers;
     workers.reserve(static_cast<std::size_t>(team.size()));
     for (int worker = 0; worker < team.size(); ++worker) {
-        workers.push_back(std::make_unique<DiscreteAdjoint<Real>>(request, tape));
+        workers.push_back(std::make_unique<DiscreteAdjoint<Real>>(request, tape, context));
     }
     std::vector<GradientSums> sums(static_cast<std::size_t>(groups.count()), zero);
 

@@ -17,13 +17,14 @@ namespace flashode::cpu {
 // More than any machine makes use of, and few enough for every machine to start.
 inline constexpr int MAX_THREADS = 1024;
 
-// Consecutive rows of a program's y. In the memory that callers hand over, y is its segments one after the
-// other, each a contiguous (batch, rows) block. The root-mean-square error of each segment counts by itself,
-// and the joint norm is the largest; one outside the norm is a constant of its trajectory, of which nobody
-// asks whether it is finite. The segments in the norm are the state: outputs and cotangents hold them alone.
+// Consecutive rows. In the memory that callers hand over, y is its segments one after the other, each a
+// contiguous (batch, rows) block. The root-mean-square error of each segment counts by itself, and the joint
+// norm is the largest.
 struct Segment {
-    int rows = 0;
-    bool in_norm = true;
+    int begin = 0;
+    int end = 0;
+
+    int rows() const { return end - begin; }
 };
 
 struct Method {
@@ -109,13 +110,12 @@ struct StepLog {
 };
 
 // The state at the start of each step and, for methods whose first stage is another step's last and not f(t0,
-// y0), that stage: both (steps, tiles, rows of the state, lanes). Of implicit methods every stage: (steps,
-// tiles, stages, rows of the state, lanes). The constants: (tiles, rows, lanes).
+// y0), that stage: both (steps, tiles, rows, lanes). Of implicit methods every stage: (steps, tiles, stages,
+// rows, lanes).
 template <class Real>
 struct Checkpoints {
     std::vector<Real> states;
     std::vector<Real> slopes;
-    std::vector<Real> constants;
 };
 
 // True when the solve shall stop because a signal arrived.
@@ -151,7 +151,8 @@ template <class Real>
 struct ForwardRequest {
     const Field* field = nullptr;
     const Method* method = nullptr;
-    const Real* y0 = nullptr;       // (y)
+    const Real* y0 = nullptr;       // (state)
+    const Real* c = nullptr;        // (batch, rows of c); null where it has none
     const double* times = nullptr;  // (times), increasing
     std::int64_t time_count = 0;
     const double* grid = nullptr;  // (grid), fixed-step methods
@@ -174,11 +175,12 @@ struct DiscreteRequest {
     const StepLog* log = nullptr;
     const Real* states = nullptr;  // of Checkpoints
     const Real* slopes = nullptr;
-    const Real* constants = nullptr;
+    const Real* c = nullptr;        // as it was in the forward pass
     const double* times = nullptr;  // of the outputs, also where the solve found them
     std::int64_t time_count = 0;
     const Real* grad_states = nullptr;   // (times, state)
-    Real* grad_y0 = nullptr;             // (y)
+    Real* grad_y0 = nullptr;             // (state)
+    Real* grad_c = nullptr;              // (batch, rows of c)
     double* grad_times = nullptr;        // (times) through dense output; null: not wanted
     double* grad_grid = nullptr;         // (grid) fixed-step methods; adaptive ones: (1), the start
     std::vector<Real*> grad_parameters;  // one a parameter, written; null: not wanted
@@ -196,19 +198,18 @@ template <class Real>
 struct ContinuousRequest {
     const Field* field = nullptr;
     const Method* method = nullptr;  // of the adjoint solve
-    bool seminorm = false;           // leave the parameters out of the error norm
-    // One a segment, or none at all: whether its adjoint, that of a constant, counts in the norm as a
-    // parameter's gradient does.
-    std::vector<bool> like_parameters;
+    bool seminorm = false;           // leave the gradients in parameters and c out of the error norm
+    std::vector<Segment> judged_c;   // rows of c whose gradients count there, each of these by itself
     std::vector<Transpose> transposes;  // their gradients are added to those of what they are made of
     const double* times = nullptr;
     std::int64_t time_count = 0;
     const std::vector<double>* grids =
         nullptr;                        // fixed-step methods: for each interval its grid, in reversed time
-    const Real* y0 = nullptr;           // (y), for the constants
+    const Real* c = nullptr;            // (batch, rows of c)
     const Real* states = nullptr;       // (times, state)
     const Real* grad_states = nullptr;  // (times, state)
-    Real* grad_y0 = nullptr;            // (y)
+    Real* grad_y0 = nullptr;            // (state)
+    Real* grad_c = nullptr;             // (batch, rows of c)
     double* grad_times = nullptr;       // (times); null: not wanted
     std::vector<Real*> grad_parameters;
 };
@@ -217,7 +218,8 @@ struct ContinuousRequest {
 template <class Real>
 struct EvaluateRequest {
     const Field* field = nullptr;
-    const Real* y = nullptr;  // (y)
+    const Real* y = nullptr;  // (state)
+    const Real* c = nullptr;  // (batch, rows of c)
     double t = 0.0;
     std::int64_t steps = 0;
     int stages = 1;

@@ -22,17 +22,14 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, TileGroups groups, Team& team,
                   int kept_stages = 1)
         : Base(*request.method, Tiles<Real>(request.field->batch, request.field->segments),
-               Tiles<Real>(request.field->batch, request.field->segments),
+               Context<Real>(*request.field, request.c),
                TileField<Real>(*request.field, tape, useful_slots(tape, *request.method, kept_stages)),
                NoQuadrature{}, request.measure, groups, team),
           request_(request) {
         Real* start = request.nodes == nullptr ? request.states : request.nodes->states.data();
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             tiles_.load(i, request.y0, &y0_[tiles_.offset(i)]);
-            tiles_.store_state(i, &y0_[tiles_.offset(i)], start);
-            if (request.log != nullptr) {
-                tiles_.pack(false, &y0_[tiles_.offset(i)], request.checkpoints->constants);
-            }
+            tiles_.store(i, &y0_[tiles_.offset(i)], start);
         }
     }
 
@@ -40,15 +37,14 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
         if (request_.log == nullptr) return;
         request_.log->steps.push_back(step);
         Checkpoints<Real>& kept = *request_.checkpoints;
-        const bool with_slopes = tableau_.adaptive && !tableau_.fsal;
-        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-            tiles_.pack(true, &y0_[tiles_.offset(i)], kept.states);
-            if (with_slopes) tiles_.pack(true, &f0_[tiles_.offset(i)], kept.slopes);
+        kept.states.insert(kept.states.end(), y0_.begin(), y0_.end());
+        if (tableau_.adaptive && !tableau_.fsal) {
+            kept.slopes.insert(kept.slopes.end(), f0_.begin(), f0_.end());
         }
     }
 
     void output(std::int64_t j, double x, const Step& step) {
-        state_at(x, step, request_.states + j * tiles_.batch * tiles_.state_width);
+        state_at(x, step, request_.states + j * tiles_.batch * tiles_.width);
         note_output();
     }
 
@@ -56,12 +52,12 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     void state_at(double x, const Step& step, Real* memory) {
         const auto weights = dense_weights<Real>(method_, x);
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-            tiles_.store_state(i, this->interpolate(i, weights, static_cast<Real>(step.dt)), memory);
+            tiles_.store(i, this->interpolate(i, weights, static_cast<Real>(step.dt)), memory);
         }
     }
     void end_state(Real* memory) const {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-            tiles_.store_state(i, &y1_[tiles_.offset(i)], memory);
+            tiles_.store(i, &y1_[tiles_.offset(i)], memory);
         }
     }
 

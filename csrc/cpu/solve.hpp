@@ -36,7 +36,7 @@ Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt)
     const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
                           request.field->wants_gradient);
     const auto state_size = static_cast<std::size_t>(request.field->batch) *
-                            static_cast<std::size_t>(rows_of(request.field->segments, false));
+                            static_cast<std::size_t>(request.field->program->width());
     if (request.nodes != nullptr) {
         request.nodes->times.assign(1, request.times[0]);
         request.nodes->states.resize(state_size);

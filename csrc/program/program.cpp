@@ -9,14 +9,18 @@ namespace {
 
 class Validator {
    public:
-    explicit Validator(const Program& program) : program_(program), written_(program.widths.size(), false) {}
+    explicit Validator(const Program& program)
+        : program_(program), written_(program.widths.size(), false), shared_(written_) {}
 
     void run() {
-        if (program_.widths.size() < 2) throw std::invalid_argument("a program needs the values t and y");
+        if (program_.widths.size() < 3) throw std::invalid_argument("a program needs the values t, y and c");
         std::int64_t rows = 0;
-        for (const int width : program_.widths) {
-            if (width < 1) throw std::invalid_argument("a value of a program has no rows");
-            rows += width;
+        for (std::size_t value = 0; value < program_.widths.size(); ++value) {
+            const int least = value == VALUE_C ? 0 : 1;
+            if (program_.widths[value] < least) {
+                throw std::invalid_argument("a value of a program has no rows");
+            }
+            rows += program_.widths[value];
         }
         require_at_most(MAX_ROWS, rows, "rows");
         std::int64_t elements = 0;
@@ -27,7 +31,11 @@ class Validator {
         }
         require_at_most(MAX_PARAMETER_ELEMENTS, elements, "parameter elements");
         if (program_.widths[VALUE_T] != 1) throw std::invalid_argument("value 0 (t) must have width 1");
-        written_[VALUE_T] = written_[VALUE_Y] = true;
+        if (program_.shared < 0 || static_cast<std::size_t>(program_.shared) > program_.ops.size()) {
+            throw std::invalid_argument("more operations of a program are shared than there are");
+        }
+        written_[VALUE_T] = written_[VALUE_Y] = written_[VALUE_C] = true;
+        shared_[VALUE_T] = true;
         for (position_ = 0; position_ < program_.ops.size(); ++position_) check(program_.ops[position_]);
         require(readable(program_.output), "the output is never written");
         require(width(program_.output) == program_.width(), "the output is not as wide as the state");
@@ -69,6 +77,12 @@ class Validator {
         require(exists(op.out) && !written_[static_cast<std::size_t>(op.out)], "writes no fresh value");
         for (const int input : op.inputs) require(readable(input), "reads a value that is not there yet");
         check_kind(op, width(op.out));
+        if (position_ < static_cast<std::size_t>(program_.shared)) {
+            for (const int input : op.inputs) {
+                require(shared_[static_cast<std::size_t>(input)], "is shared, and reads a trajectory's own rows");
+            }
+            shared_[static_cast<std::size_t>(op.out)] = true;
+        }
         written_[static_cast<std::size_t>(op.out)] = true;
     }
 
@@ -138,6 +152,7 @@ class Validator {
 
     const Program& program_;
     std::vector<bool> written_;
+    std::vector<bool> shared_;  // by value
     std::size_t position_ = 0;
 };
 

@@ -1,8 +1,9 @@
 // The vector field as a short list of row operations, as the kernels execute it.
 //
 // For each trajectory every value is a row of `width` scalars. Value 0 is t (width 1), value 1 is the state
-// y; each operation writes one value. The Python package flashode.program defines the meaning of every
-// operation and interprets it slowly.
+// y, value 2 is c, what belongs to the trajectory and does not change during a solve, of any width; each
+// operation writes one value. The Python package flashode.program defines the meaning of every operation and
+// interprets it slowly.
 #pragma once
 
 #include <algorithm>
@@ -27,6 +28,7 @@ inline constexpr std::int64_t MAX_PARAMETER_ELEMENTS =
 
 inline constexpr int VALUE_T = 0;
 inline constexpr int VALUE_Y = 1;
+inline constexpr int VALUE_C = 2;
 
 enum class OpKind : std::uint8_t {
     dense,
@@ -72,12 +74,16 @@ struct Program {
     std::vector<Op> ops;                        // in order of execution
     int output = 0;                             // the value that is dy/dt
     std::vector<std::int64_t> parameter_sizes;  // elements of each external tensor
+    // How many operations, the first ones, read neither y nor c nor what depends on them: their results are
+    // the same for all trajectories.
+    int shared = 0;
 
     int width() const { return widths[VALUE_Y]; }
+    int context_width() const { return widths[VALUE_C]; }
 };
 
 // Throws std::invalid_argument naming the operation that is wrong: indices out of range, widths that
-// disagree, a value used before it is written; or that the program is larger than kernels can number. A
+// disagree, a value used before it is written, a shared operation that reads a trajectory's own rows; or that the program is larger than kernels can number. A
 // validated program cannot make a kernel read or write out of bounds.
 void validate(const Program& program);
 

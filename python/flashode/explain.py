@@ -23,7 +23,7 @@ from flashode.problem import (
     make_adjoint,
     make_problem,
 )
-from flashode.program import Program, format_body
+from flashode.program import Program, Y, format_body
 from flashode.verify import Verify
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class Explanation:
         batched: Whether the state holds independent trajectories in its first dimension, else it is one
             trajectory; None without a program.
         trajectories: How many independent trajectories the state holds; 0 without a program.
-        carried: Shapes of the function's tensors of which each trajectory reads its own slice. Their rows
-            follow the state's in the program's ``y``.
+        carried: Shapes of the function's tensors of which each trajectory reads its own slice, the program's
+            ``c``.
         parameters: How each parameter of the program is made: the name of a tensor, such as
             ``net.0.weight``, or an expression of such names, which torch evaluates once for each solve.
         counters: What the function's own counters grow by at each evaluation, by name.
@@ -307,8 +307,7 @@ def _because(label: str, claim: str, reasons: tuple[Reason, ...]) -> Iterator[st
 def _trajectories(it: Explanation) -> str:
     if it.program is None:
         return ""
-    carried = sum(torch.Size(shape).numel() for shape in it.carried) // it.trajectories
-    numbers = _count(it.program.widths[1] - carried, "number")
+    numbers = _count(it.program.widths[Y], "number")
     if not it.batched:
         return f", one trajectory of {numbers}"
     return f", {_count(it.trajectories, 'independent trajector', 'y', 'ies')} of {numbers}"

@@ -75,7 +75,7 @@ class Structure(NamedTuple):
         return flat[0] if len(flat) == 1 else torch.cat(flat, 1)
 
     def from_rows(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """The components of such rows, which may be longer than the state's."""
+        """The components of such rows."""
         parts: list[Tensor] = []
         start = 0
         for shape in self.shapes:

@@ -115,7 +115,8 @@ def test_the_batch_is_no_single_trajectory(name: str) -> None:
     found = capture(make(), T[0], y0)
     assert isinstance(found, Capture)
     assert found.batched
-    assert found.program.widths[1] == sum(part[0].numel() for part in (*parts(y0), *found.carried))
+    assert found.program.widths[1] == sum(part[0].numel() for part in parts(y0))
+    assert found.program.widths[2] == sum(tensor[0].numel() for tensor in found.carried)
 
 
 @pytest.mark.parametrize("mode", ["discrete", "joint", "seminorm"])

@@ -23,7 +23,7 @@ def _module() -> Any:
 
 
 def _negation(width: int, *parameter_shapes: tuple[int, ...]) -> Program:
-    return Program((1, width, width), (Unary(2, 1, "neg"),), 2, parameter_shapes)
+    return Program((1, width, 0, width), (Unary(3, 1, "neg"),), 3, parameter_shapes)
 
 
 @pytest.mark.parametrize(
@@ -70,21 +70,21 @@ def test_a_field_that_is_too_large_is_declined(
 @pytest.mark.parametrize(
     ("op", "operations"),
     [
-        (Unary(2, 1, "neg"), 3),
-        (Unary(2, 1, "affine", (2.0, 1.0)), 3),
-        (Unary(2, 1, "detach"), 3),
-        (Unary(2, 1, "floor"), 3),
-        (Unary(2, 1, "tanh"), 33),
-        (Unary(2, 1, "power", (1.5,)), 33),
-        (Binary(2, 1, 1, "mul"), 3),
-        (Binary(2, 1, 1, "power"), 33),
-        (Binary(2, 1, 1, "atan2"), 33),
-        (Binary(2, 1, 1, "fmod"), 33),
-        (Binary(2, 1, 1, "remainder"), 33),
+        (Unary(3, 1, "neg"), 3),
+        (Unary(3, 1, "affine", (2.0, 1.0)), 3),
+        (Unary(3, 1, "detach"), 3),
+        (Unary(3, 1, "floor"), 3),
+        (Unary(3, 1, "tanh"), 33),
+        (Unary(3, 1, "power", (1.5,)), 33),
+        (Binary(3, 1, 1, "mul"), 3),
+        (Binary(3, 1, 1, "power"), 33),
+        (Binary(3, 1, 1, "atan2"), 33),
+        (Binary(3, 1, 1, "fmod"), 33),
+        (Binary(3, 1, 1, "remainder"), 33),
     ],
 )
 def test_functions_are_weighed_by_what_they_cost(op: Unary | Binary, operations: int) -> None:
-    assert cost(Program((1, 3, 3), (op,), 2)) == operations
+    assert cost(Program((1, 3, 0, 3), (op,), 3)) == operations
 
 
 def _euler(module: Any) -> Any:
@@ -101,9 +101,9 @@ def _euler(module: Any) -> Any:
 )
 def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message: str) -> None:
     module, weight, y = _module(), torch.eye(2, dtype=D), torch.ones(1, 2, dtype=D)
-    program = translate(Program((1, 2, 2), (Dense(2, 1, 0, None, 1),), 2, ((2, 2),)), module.ProgramBuilder)
+    program = translate(Program((1, 2, 0, 2), (Dense(3, 1, 0, None, 1),), 3, ((2, 2),)), module.ProgramBuilder)
     times, states = torch.tensor([0.0, 1.0], dtype=D), torch.empty(2, 1, 2, dtype=D)
-    field = module.Field(program, [weight.data_ptr()], [True], [(2, True)], 1, 1.0)
+    field = module.Field(program, [weight.data_ptr()], [True], [2], 1, 1.0)
     at = times.data_ptr()
     outcome, log, *kept = module.forward_float64(
         field, _euler(module), y.data_ptr(), at, 2, at, 2, states.data_ptr(), True

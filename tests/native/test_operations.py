@@ -81,7 +81,7 @@ class Drafting:
 
     def __init__(self, width: int) -> None:
         self.ops: list[Op] = []
-        self.widths = [1, width]
+        self.widths = [1, width, 0]
         factor = self.add(Parameter, width, 0)
         time = self.add(Gather, width, (0,), (0,) * width)
         self.x = self.add(Binary, width, self.add(Binary, width, 1, factor, "mul"), time, "add")
@@ -244,7 +244,7 @@ def gradient_at(program: Program, y: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("fn", KINKS)
 def test_kinks_of_unary_functions(fn: str, dtype: torch.dtype) -> None:
-    program = Program((1, 1, 1), (Unary(2, 1, fn, CONSTANTS.get(fn, ())),), 2)
+    program = Program((1, 1, 0, 1), (Unary(3, 1, fn, CONSTANTS.get(fn, ())),), 3)
     y = torch.tensor(KINKS[fn], dtype=dtype)[:, None]
     found, gradient = gradient_at(program, y)
     x = y.clone().requires_grad_()
@@ -269,7 +269,7 @@ SECOND = {  # with which a state on POINTS or at zero has a finite value
 @pytest.mark.parametrize("fn", SECOND)
 def test_ties_and_signs_of_binary_functions(fn: str, dtype: torch.dtype) -> None:
     width = len(SECOND[fn])
-    program = Program((1, width, width, width), (Constant(2, SECOND[fn]), Binary(3, 1, 2, fn)), 3)
+    program = Program((1, width, 0, width, width), (Constant(3, SECOND[fn]), Binary(4, 1, 3, fn)), 4)
     y = torch.tensor((0.0, -0.0, *POINTS), dtype=dtype)[:, None].expand(-1, width)
     found, gradient = gradient_at(program, y)
     leaf = y.clone().requires_grad_()
@@ -285,20 +285,20 @@ FLAT = ["sign", "floor", "ceil", "round", "trunc", "detach", "lt", "le", "eq", "
 @pytest.mark.parametrize("fn", FLAT)
 def test_flat_functions_pass_no_gradient(fn: str) -> None:
     """Not even zero: the root's slope is infinite here, and zero times that is no number."""
-    root = Unary(2, 1, "sqrt")
+    root = Unary(3, 1, "sqrt")
     flat: Op
     if fn == "select":
-        flat = Select(3, 2, 1, 1)
+        flat = Select(4, 3, 1, 1)
     else:
-        flat = Unary(3, 2, fn) if fn in UNARY else Binary(3, 2, 1, fn)
-    program = Program((1, 1, 1, 1, 1), (root, flat, Binary(4, 1, 3, "add")), 4)
+        flat = Unary(4, 3, fn) if fn in UNARY else Binary(4, 3, 1, fn)
+    program = Program((1, 1, 0, 1, 1, 1), (root, flat, Binary(5, 1, 4, "add")), 5)
     _, gradient = gradient_at(program, torch.zeros(3, 1, dtype=torch.float64))
     assert gradient.flatten().tolist() == [2.0 if fn == "select" else 1.0] * 3
 
 
 def test_the_time_of_a_flat_function_has_no_gradient() -> None:
-    steps = Gather(2, (0,), (0, 0)), Unary(3, 2, "floor"), Binary(4, 1, 3, "mul")
-    program = Program((1, 2, 2, 2, 2), steps, 4)
+    steps = Gather(3, (0,), (0, 0)), Unary(4, 3, "floor"), Binary(5, 1, 4, "mul")
+    program = Program((1, 2, 0, 2, 2, 2), steps, 5)
     compare(program, torch.tensor([2.5, 3.5], dtype=torch.float64), spread(-1, 1, 2, torch.float64), [])
 
 
@@ -311,12 +311,12 @@ def halves(op: Op, width: int, x: Tensor, cotangent: float) -> tuple[Tensor, Ten
 
     The state is a place for the value, which alone has a gradient, and the arguments, which have no rate.
     """
-    first = Gather(2, (1,), (1,))
-    second = Gather(3, (1,), (width,))
+    first = Gather(3, (1,), (1,))
+    second = Gather(4, (1,), (width,))
     program = Program(
-        (1, 1 + width, 1, 1, 1, 1, 1 + width),
-        (first, second, op, Constant(5, (0.0,)), Gather(6, (4, 5), (0, *[1] * width))),
-        6,
+        (1, 1 + width, 0, 1, 1, 1, 1, 1 + width),
+        (first, second, op, Constant(6, (0.0,)), Gather(7, (5, 6), (0, *[1] * width))),
+        7,
     )
     y = torch.cat([torch.zeros_like(x[:, :1]), x], 1).requires_grad_()
     t = torch.tensor([0.0, 1.0], dtype=x.dtype)
@@ -338,7 +338,7 @@ def test_gradients_that_are_not_finite_are_masked_where_torch_masks(
     for constants in [(0.0,), (2.0,), (2.6,)] if fn == "power" else [CONSTANTS.get(fn, ())]:
         x = torch.tensor(ARGUMENTS, dtype=dtype)
         x = x[UNARY[fn].evaluate(x, *constants).isfinite()][:, None]
-        found, wanted = halves(Unary(4, 2, fn, constants), 1, x, cotangent)
+        found, wanted = halves(Unary(5, 3, fn, constants), 1, x, cotangent)
         torch.testing.assert_close(found, wanted, equal_nan=True)
 
 
@@ -351,5 +351,5 @@ def test_both_gradients_that_are_not_finite_are_masked_where_torch_masks(
     points = torch.tensor((0.0, *POINTS), dtype=dtype)
     x = torch.cartesian_prod(points, points)
     x = x[BINARY[fn](x[:, 0], x[:, 1]).isfinite()]
-    found, wanted = halves(Binary(4, 2, 3, fn), 2, x, cotangent)
+    found, wanted = halves(Binary(5, 3, 4, fn), 2, x, cotangent)
     torch.testing.assert_close(found, wanted, equal_nan=True)

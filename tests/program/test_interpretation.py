@@ -73,7 +73,7 @@ SMOOTH = sorted(set(UNARY) - FLAT)
 
 
 def unary(fn: str) -> Program:
-    return Program((1, 4, 4), (Unary(2, 1, fn, CONSTANTS.get(fn, ())),), 2)
+    return Program((1, 4, 0, 4), (Unary(3, 1, fn, CONSTANTS.get(fn, ())),), 3)
 
 
 def states(fn: str, shape: tuple[int, ...] = (3, 4)) -> Tensor:
@@ -105,7 +105,7 @@ def test_unary_gradients(fn: str) -> None:
 @pytest.mark.parametrize("fn", sorted(FLAT & set(UNARY)))
 def test_flat_functions_have_no_gradient(fn: str) -> None:
     y = states(fn).requires_grad_()
-    program = Program((1, 4, 4, 4), (Unary(2, 1, fn), Binary(3, 2, 1, "add")), 3)
+    program = Program((1, 4, 0, 4, 4), (Unary(3, 1, fn), Binary(4, 3, 1, "add")), 4)
     program.interpret(torch.tensor(0.0), y).sum().backward()
     assert y.grad is not None
     assert y.grad.eq(1).all()
@@ -148,9 +148,9 @@ def test_halves_are_rounded_to_even() -> None:
 def pairs(fn: str, a: Tensor, b: Tensor) -> Tensor:
     """A binary function of ``a`` and ``b``, the halves of the state, twice."""
     n = a.shape[-1]
-    halves = (Gather(2, (1,), tuple(range(n))), Gather(3, (1,), tuple(range(n, 2 * n))))
-    ops = (*halves, Binary(4, 2, 3, fn), Gather(5, (4,), tuple(range(n)) * 2))
-    program = Program((1, 2 * n, n, n, n, 2 * n), ops, 5)
+    halves = (Gather(3, (1,), tuple(range(n))), Gather(4, (1,), tuple(range(n, 2 * n))))
+    ops = (*halves, Binary(5, 3, 4, fn), Gather(6, (5,), tuple(range(n)) * 2))
+    program = Program((1, 2 * n, 0, n, n, n, 2 * n), ops, 6)
     return program.interpret(torch.tensor(0.0, dtype=a.dtype), torch.cat([a, b], -1))[..., :n]
 
 
@@ -230,9 +230,9 @@ def test_remainders_have_the_sign_of_one_or_the_other() -> None:
 
 
 def test_select_takes_the_gradient_of_what_it_takes() -> None:
-    ops = (Constant(2, (1.0, 0.0, math.nan, -0.0)), Unary(3, 1, "sqrt"), Select(4, 2, 1, 3))
+    ops = (Constant(3, (1.0, 0.0, math.nan, -0.0)), Unary(4, 1, "sqrt"), Select(5, 3, 1, 4))
     y = torch.tensor([3.0, 4.0, 5.0, 9.0], requires_grad=True)
-    result = Program((1, 4, 4, 4, 4), ops, 4).interpret(torch.tensor(0.0), y)
+    result = Program((1, 4, 0, 4, 4, 4), ops, 5).interpret(torch.tensor(0.0), y)
     result.sum().backward()
     assert y.grad is not None
     assert result.tolist() == [3.0, 2.0, 5.0, 3.0]
@@ -241,8 +241,8 @@ def test_select_takes_the_gradient_of_what_it_takes() -> None:
 
 def test_the_condition_of_a_select_has_no_gradient() -> None:
     y = torch.tensor([3.0, 4.0], requires_grad=True)
-    ops = (Constant(2, (1.0, 2.0)), Select(3, 1, 2, 2), Binary(4, 3, 1, "add"))
-    Program((1, 2, 2, 2, 2), ops, 4).interpret(torch.tensor(0.0), y).sum().backward()
+    ops = (Constant(3, (1.0, 2.0)), Select(4, 1, 3, 3), Binary(5, 4, 1, "add"))
+    Program((1, 2, 0, 2, 2, 2), ops, 5).interpret(torch.tensor(0.0), y).sum().backward()
     assert y.grad is not None
     assert y.grad.tolist() == [1.0, 1.0]
 
@@ -254,12 +254,12 @@ def test_dense_dynamic_has_a_matrix_for_each_block_and_trajectory() -> None:
     width = rows + weights
     outputs = blocks * repeats * features_out
     ops = (
-        Gather(2, (1,), tuple(range(rows))),
-        Gather(3, (1,), tuple(range(rows, width))),
-        DenseDynamic(4, 2, 3, blocks, repeats),
-        Gather(5, (4,), tuple(i % outputs for i in range(width))),
+        Gather(3, (1,), tuple(range(rows))),
+        Gather(4, (1,), tuple(range(rows, width))),
+        DenseDynamic(5, 3, 4, blocks, repeats),
+        Gather(6, (5,), tuple(i % outputs for i in range(width))),
     )
-    program = Program((1, width, rows, weights, outputs, width), ops, 5)
+    program = Program((1, width, 0, rows, weights, outputs, width), ops, 6)
     y = torch.randn(7, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = program.interpret(torch.tensor(0.0), y)[:, :outputs].view(7, blocks, repeats, features_out)
     x = y[:, :rows].view(7, blocks, repeats, features_in)
@@ -274,8 +274,8 @@ def test_extremes_split_the_gradient_of_a_tie() -> None:
     for fn in ("maximum", "minimum"):
         y = torch.ones(4, requires_grad=True)
         t = torch.ones((), requires_grad=True)
-        ops = (Gather(2, (0,), (0,) * 4), Binary(3, 1, 2, fn))
-        Program((1, 4, 4, 4), ops, 3).interpret(t, y).sum().backward()
+        ops = (Gather(3, (0,), (0,) * 4), Binary(4, 1, 3, fn))
+        Program((1, 4, 0, 4, 4), ops, 4).interpret(t, y).sum().backward()
         assert y.grad is not None
         assert t.grad is not None
         assert y.grad.tolist() == [0.5] * 4
@@ -285,24 +285,24 @@ def test_extremes_split_the_gradient_of_a_tie() -> None:
 def everything() -> tuple[Program, list[Tensor]]:
     """All operations in one field of a (2, 3) state."""
     ops = (
-        Dense(2, 1, 0, 1, 2),
-        Unary(3, 2, "tanh"),
-        Gather(4, (0, 3), (0, 1, 3, 5, 7, 2)),
-        Parameter(5, 2),
-        Binary(6, 4, 5, "mul"),
-        SegmentSum(7, 3, (0, 1, 2, 3, 0, 1, 2, 5)),
-        Constant(8, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
-        Binary(9, 6, 7, "add"),
-        Binary(10, 9, 8, "sub"),
-        DenseDynamic(11, 3, 2, 1, 4),
-        Gather(12, (11,), (0, 1, 5, 6, 10, 15)),
-        Constant(13, (1.0, 0.0, 2.0, 0.0, 0.0, -1.0)),
-        Select(14, 13, 10, 12),
+        Dense(3, 1, 0, 1, 2),
+        Unary(4, 3, "tanh"),
+        Gather(5, (0, 4), (0, 1, 3, 5, 7, 2)),
+        Parameter(6, 2),
+        Binary(7, 5, 6, "mul"),
+        SegmentSum(8, 4, (0, 1, 2, 3, 0, 1, 2, 5)),
+        Constant(9, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
+        Binary(10, 7, 8, "add"),
+        Binary(11, 10, 9, "sub"),
+        DenseDynamic(12, 4, 3, 1, 4),
+        Gather(13, (12,), (0, 1, 5, 6, 10, 15)),
+        Constant(14, (1.0, 0.0, 2.0, 0.0, 0.0, -1.0)),
+        Select(15, 14, 11, 13),
     )
     shapes = ((4, 3), (4,), (2, 3))
     generator = torch.Generator().manual_seed(5)
     parameters = [torch.randn(s, dtype=torch.float64, generator=generator).requires_grad_() for s in shapes]
-    return Program((1, 6, 8, 8, 6, 6, 6, 6, 6, 6, 6, 16, 6, 6, 6), ops, 14, shapes), parameters
+    return Program((1, 6, 0, 8, 8, 6, 6, 6, 6, 6, 6, 6, 16, 6, 6, 6), ops, 15, shapes), parameters
 
 
 def by_hand(t: Tensor, y: Tensor, weight: Tensor, bias: Tensor, scale: Tensor) -> Tensor:

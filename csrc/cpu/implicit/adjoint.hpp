@@ -3,7 +3,7 @@
 // The state's stages do not depend on the adjoint's and are solved for first. Those of the adjoint,
 //   A_i = -J_i^T α_i   with   α_i = a + ds * sum_j a[i][j] A_j,
 // are linear: α obeys α_i + ds * sum_j a[i][j] J_j^T α_j = a, whose transposed matrix has the rows of J_i in
-// its row i. Nothing depends on the gradients of parameters and constants: they follow from evaluations at α.
+// its row i. Nothing depends on the gradients in parameters and c: they follow from evaluations at α.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,8 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 class ImplicitAdjointSystem : public AdjointSystem<Real> {
     using Base = AdjointSystem<Real>;
-    using Base::method_, Base::tableau_, Base::tiles_, Base::rows_, Base::y0_, Base::y1_, Base::quadrature_;
+    using Base::method_, Base::tableau_, Base::tiles_, Base::context_, Base::rows_, Base::y0_, Base::y1_,
+        Base::quadrature_;
 
    public:
     static constexpr bool MAY_CHOOSE_STEPS = false;
@@ -26,11 +27,10 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
                           const Tape<Real>& tape, StageAccumulators<Real>& accumulators, TileGroups groups,
                           Team& team)
         : Base(request, reversed, tape, accumulators, groups, team, request.method->tableau.stages),
-          solver_(tableau_, rows_, method_.max_iterations),
+          solver_(tableau_, rows_, context_, method_.max_iterations),
           equations_(tableau_, rows_),
           matrix_(equations_.matrix_size()),
-          unknowns_(equations_.vector_size()),
-          pivots_(unknowns_.size()),
+          pivots_(equations_.vector_size()),
           inputs_(this->own().stages.size()),
           scratch_stages_(inputs_.size() / 2) {}
 
@@ -43,7 +43,6 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
             for (const StageRange& range : equations_.ranges()) solve_adjoint(i, range, start);
             numerics::combine(tiles_.size(), &y0_[at], start.times.dt, tableau_.b, tableau_.stages, stage(0),
                               &y1_[at]);
-            rows_.copy_constants(&y0_[at], &y1_[at]);
             const bool end_finite = tiles_.finite(&y1_[at]);
             if (!end_finite) this->note_nonfinite(i, stage(0));
             return end_finite;
@@ -70,7 +69,6 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
         for (int i = 0; i < tableau_.stages; ++i) {
             Real* y = input(i);
             numerics::combine(n, y0, start.times.dt, tableau_.a[i], tableau_.stages, k, y);
-            rows_.copy_constants(y0, y);
             std::copy_n(k + i * n, n, stage(i));
             field().of_state()(i, StageSolver<Real>::stage_time(tableau_, start, i), y,
                                scratch_stages_.data());
@@ -92,9 +90,8 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
             const int size = equations_.unknowns(range);
             equations_.linearise(field().of_state(), range, -start.times.dt, matrix_.data(), true);
             numerics::factor<LANES<Real>>(size, matrix_.data(), pivots_.data());
-            equations_.gather(range, scratch_stages_.data(), unknowns_.data());
-            numerics::solve_transposed<LANES<Real>>(size, matrix_.data(), pivots_.data(), unknowns_.data());
-            equations_.scatter(range, unknowns_.data(), scratch_stages_.data());
+            numerics::solve_transposed<LANES<Real>>(size, matrix_.data(), pivots_.data(),
+                                                    scratch_stages_.data());
         }
         for (int i = range.first; i < range.last; ++i) {
             std::copy_n(scratch_stages_.data() + (i - range.first) * n, n, input(i) + n);
@@ -102,14 +99,13 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
         }
     }
 
-    // (2 * width, lanes) of the tile at hand
+    // Of the tile at hand.
     Real* stage(int i) { return this->own().stages.data() + i * tiles_.size(); }
     Real* input(int i) { return inputs_.data() + i * tiles_.size(); }
 
     StageSolver<Real> solver_;
     StageEquations<Real> equations_;
     Rows<Real> matrix_;
-    Rows<Real> unknowns_;
     std::vector<int> pivots_;
     Rows<Real> inputs_;
     Rows<Real> scratch_stages_;  // (stages, width, lanes)

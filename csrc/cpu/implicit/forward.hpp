@@ -25,7 +25,7 @@ inline void count_implicit(const StageSolver<Real>& solver, const Step& step, Ou
 template <class Real>
 class ImplicitSystem : public ForwardSystem<Real> {
     using Base = ForwardSystem<Real>;
-    using Base::method_, Base::tableau_, Base::tiles_, Base::rows_, Base::y0_, Base::y1_, Base::f0_;
+    using Base::method_, Base::tableau_, Base::tiles_, Base::context_, Base::y0_, Base::y1_, Base::f0_;
 
    public:
     static constexpr bool MAY_CHOOSE_STEPS = false;
@@ -33,7 +33,7 @@ class ImplicitSystem : public ForwardSystem<Real> {
     ImplicitSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, TileGroups groups, Team& team)
         : Base(request, tape, groups, team, request.method->tableau.stages),
           request_(request),
-          solver_(tableau_, rows_, method_.max_iterations) {}
+          solver_(tableau_, tiles_, context_, method_.max_iterations) {}
 
     bool fixed_step(const Step& step) {
         const auto start = implicit_start<Real>(method_, step, y0_.data(), tiles_.size());
@@ -45,7 +45,6 @@ class ImplicitSystem : public ForwardSystem<Real> {
             const std::size_t at = tiles_.offset(i);
             numerics::combine(tiles_.size(), &y0_[at], start.times.dt, tableau_.b, tableau_.stages,
                               solver_.stages(i), &y1_[at]);
-            rows_.copy_constants(&y0_[at], &y1_[at]);
             if (tiles_.finite(&y1_[at])) continue;
             finite = false;
             this->note_nonfinite(i, solver_.stages(i));
@@ -59,11 +58,8 @@ class ImplicitSystem : public ForwardSystem<Real> {
     void accept(const Step& step) {
         Base::accept(step);
         if (request_.log == nullptr) return;
-        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-            for (int stage = 0; stage < tableau_.stages; ++stage) {
-                tiles_.pack(true, solver_.stages(i) + stage * tiles_.size(), request_.checkpoints->slopes);
-            }
-        }
+        std::vector<Real>& slopes = request_.checkpoints->slopes;
+        slopes.insert(slopes.end(), solver_.all_stages().begin(), solver_.all_stages().end());
     }
 
    private:

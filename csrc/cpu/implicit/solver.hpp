@@ -66,10 +66,12 @@ class StageSolver {
         numerics::StepTimes<Real> times;
     };
 
-    // `tableau` and `rows` outlive this.
-    StageSolver(const numerics::Tableau<Real>& tableau, const Tiles<Real>& rows, int max_iterations)
+    // `tableau`, `rows` and `context` outlive this.
+    StageSolver(const numerics::Tableau<Real>& tableau, const Tiles<Real>& rows, const Context<Real>& context,
+                int max_iterations)
         : tableau_(tableau),
           rows_(rows),
+          context_(context),
           max_iterations_(max_iterations),
           equations_(tableau, rows),
           tile_stages_(static_cast<std::size_t>(tableau.stages) * static_cast<std::size_t>(rows.size())),
@@ -78,8 +80,7 @@ class StageSolver {
           pivots_(unknowns_.size()),
           matrices_(equations_.matrix_size() * tile_count()),
           argument_(static_cast<std::size_t>(rows.size())),
-          rates_(tile_stages_),
-          change_(equations_.vector_size()) {}
+          change_(argument_.size()) {}
 
     // Solves for the stages of all tiles, starting from the slope at the start, which it also is asked for:
     // `keep_slope(tile, slope)`. The field keeps the values of every stage.
@@ -88,6 +89,7 @@ class StageSolver {
         evaluations_ = 1;
         for (std::int64_t tile = 0; tile < rows_.count(); ++tile) {
             Real* k = stages(tile);
+            field.enter_tile(context_.of(tile));
             field(0, start.time, y0(start, tile), k);
             keep_slope(tile, k);
             for (int stage = 1; stage < tableau_.stages; ++stage) {
@@ -102,6 +104,8 @@ class StageSolver {
 
     // (stages, width, lanes)
     Real* stages(std::int64_t tile) { return &stages_[static_cast<std::size_t>(tile) * tile_stages_]; }
+    // The same of all tiles.
+    const Rows<Real>& all_stages() const { return stages_; }
     // Of the last step.
     std::int64_t evaluations() const { return evaluations_; }
     bool converged() const { return converged_; }
@@ -160,16 +164,15 @@ class StageSolver {
         const int n = rows_.size();
         const Real* from = y0(start, tile);
         const Real* k = stages(tile);
+        field.enter_tile(context_.of(tile));
         for (int i = range.first; i < range.last; ++i) {
             numerics::combine(n, from, start.times.dt, tableau_.a[i], tableau_.stages, k, argument_.data());
-            rows_.copy_constants(from, argument_.data());
             see_size(argument_.data(), update);
-            Real* rate = rates_.data() + (i - range.first) * n;
+            Real* rate = unknowns(tile) + (i - range.first) * n;
             field(i, stage_time(tableau_, start, i), argument_.data(), rate);
             numerics::add_scaled(n, Real(-1), k + i * n, rate);
         }
         see_size(from, update);
-        equations_.gather(range, rates_.data(), unknowns(tile));
     }
 
     // Of rates that are no numbers the stages shall tell: the last iterate would hide them.
@@ -181,16 +184,14 @@ class StageSolver {
     }
 
     void add_to_stages(std::int64_t tile, const StageRange& range, const Real* x) {
-        Real* k = stages(tile) + range.first * rows_.size();
-        equations_.gather(range, k, change_.data());
-        numerics::add_scaled(equations_.unknowns(range) * LANES<Real>, Real(1), x, change_.data());
-        equations_.scatter(range, change_.data(), k);
+        numerics::add_scaled(equations_.unknowns(range) * LANES<Real>, Real(1), x,
+                             stages(tile) + range.first * rows_.size());
     }
 
     // Adds the solution of the linear equations to the stages.
     void improve(std::int64_t tile, const StageRange& range, Real dt, NewtonUpdate<Real>& update) {
         const int size = equations_.unknowns(range);
-        const int one = size / range.count() * LANES<Real>;
+        const int one = rows_.size();
         Real* x = unknowns(tile);
         numerics::solve<LANES<Real>>(size, matrix(tile), pivots(tile), x);
         add_to_stages(tile, range, x);
@@ -202,8 +203,7 @@ class StageSolver {
     }
 
     void see_size(const Real* y, NewtonUpdate<Real>& update) {
-        equations_.gather({0, 1, false}, y, change_.data());
-        update.size = largest(rows_.state_width * LANES<Real>, change_.data(), update.size, update.finite);
+        update.size = largest(rows_.size(), y, update.size, update.finite);
     }
 
     // The largest magnitude, `least` if none is larger.
@@ -223,6 +223,7 @@ class StageSolver {
 
     const numerics::Tableau<Real>& tableau_;
     const Tiles<Real>& rows_;
+    const Context<Real>& context_;
     int max_iterations_;
     StageEquations<Real> equations_;
     std::size_t tile_stages_;  // scalars of one tile's stages
@@ -231,7 +232,6 @@ class StageSolver {
     std::vector<int> pivots_;
     Rows<Real> matrices_;  // (tiles, unknowns, unknowns, lanes): factors
     Rows<Real> argument_;  // of one tile and stage
-    Rows<Real> rates_;     // of one tile
     Rows<Real> change_;
     std::int64_t evaluations_ = 0;
     bool converged_ = true;

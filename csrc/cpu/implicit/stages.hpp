@@ -2,8 +2,6 @@
 //   k_i = f(t_i, y0 + dt * sum_j a[i][j] k_j),
 // and their derivative in the stages, I - dt * a[i][j] J_i, which Newton's method divides by and whose
 // transpose the implicit function theorem does.
-//
-// Constants of a trajectory have zero rates: the unknowns are the rows of the state.
 #pragma once
 
 #include <algorithm>
@@ -44,18 +42,10 @@ class StageEquations {
    public:
     StageEquations(const numerics::Tableau<Real>& tableau, const Tiles<Real>& rows)
         : tableau_(tableau),
-          width_(rows.state_width),
-          size_(rows.size()),
+          width_(rows.width),
           ranges_(stage_ranges(tableau)),
-          unit_(static_cast<std::size_t>(size_)),
-          jacobian_row_(static_cast<std::size_t>(size_)) {
-        int row = 0;
-        for (const Segment& segment : rows.segments) {
-            for (int r = 0; r < segment.rows; ++r, ++row) {
-                if (segment.in_norm) state_rows_.push_back(row);
-            }
-        }
-    }
+          unit_(static_cast<std::size_t>(rows.size())),
+          jacobian_row_(unit_.size()) {}
 
     const std::vector<StageRange>& ranges() const { return ranges_; }
     int unknowns(const StageRange& range) const { return range.count() * width_; }
@@ -72,35 +62,17 @@ class StageEquations {
     // and of its unknowns.
     std::size_t vector_size() const { return static_cast<std::size_t>(most_unknowns()) * LANES<Real>; }
 
-    // unknowns = the state's rows of stages (count, size of a tile)
-    void gather(const StageRange& range, const Real* stages, Real* unknowns) const {
-        for (int i = 0; i < range.count(); ++i, stages += size_) {
-            for (const int row : state_rows_) {
-                std::copy_n(stages + row * LANES<Real>, LANES<Real>, unknowns);
-                unknowns += LANES<Real>;
-            }
-        }
-    }
-    void scatter(const StageRange& range, const Real* unknowns, Real* stages) const {
-        for (int i = 0; i < range.count(); ++i, stages += size_) {
-            for (const int row : state_rows_) {
-                std::copy_n(unknowns, LANES<Real>, stages + row * LANES<Real>);
-                unknowns += LANES<Real>;
-            }
-        }
-    }
-
     // The derivative of the equations, I - dt * a[i][j] J_i in row i and column j, at the evaluations that
-    // the field keeps of these stages: a reverse sweep for each row. The field must accumulate nothing.
-    // `by_column` takes a[j][i] for a[i][j].
+    // the field keeps of these stages: a reverse sweep for each row. `by_column` takes
+    // a[j][i] for a[i][j].
     void linearise(TileField<Real>& field, const StageRange& range, Real dt, Real* matrix,
                    bool by_column = false) {
         const int n = unknowns(range);
         for (int i = range.first; i < range.last; ++i) {
             for (int r = 0; r < width_; ++r) {
-                Real* unit = unit_.data() + state_rows_[static_cast<std::size_t>(r)] * LANES<Real>;
+                Real* unit = unit_.data() + r * LANES<Real>;
                 std::fill_n(unit, LANES<Real>, Real(1));
-                field.vjp(i, unit_.data(), jacobian_row_.data());
+                field.vjp_of_state(i, unit_.data(), jacobian_row_.data());
                 std::fill_n(unit, LANES<Real>, Real(0));
                 const int row = (i - range.first) * width_ + r;
                 fill_row(range, i, dt, by_column, matrix + row * n * LANES<Real>);
@@ -120,19 +92,13 @@ class StageEquations {
                 to += width_ * LANES<Real>;
                 continue;
             }
-            for (const int row : state_rows_) {
-                const Real* from = jacobian_row_.data() + row * LANES<Real>;
-                for (int l = 0; l < LANES<Real>; ++l) to[l] = -dt * a * from[l];
-                to += LANES<Real>;
-            }
+            for (const Real slope : jacobian_row_) *to++ = -dt * a * slope;
         }
     }
 
     const numerics::Tableau<Real>& tableau_;
     int width_;  // of the state
-    int size_;   // of a tile
     std::vector<StageRange> ranges_;
-    std::vector<int> state_rows_;
     Rows<Real> unit_;
     Rows<Real> jacobian_row_;
 };

@@ -22,16 +22,13 @@ class ImplicitStepVjp {
         : tableau_(tableau),
           equations_(tableau, rows),
           matrix_(equations_.matrix_size()),
-          unknowns_(equations_.vector_size()),
-          pivots_(unknowns_.size()) {}
+          pivots_(equations_.vector_size()) {}
 
-    // `field` holds what it kept of the stages and accumulates nothing; `reversed` is the same field, and
-    // accumulates. Writes grad_y0 (n); grad_k (stages, n), which stands in place, and grad_stage (n) are
-    // scratch.
-    template <class Reversed>
-    numerics::StepTimeGradients<Real> operator()(TileField<Real>& field, Reversed& reversed, Real dt, int n,
-                                                 const Real* k, const Real* grad_y1, Real* accumulator,
-                                                 Real* grad_k, Real* grad_stage, Real* grad_y0) {
+    // `field` holds what it kept of the stages. Writes grad_y0 (n); grad_k (stages, n), which stands in
+    // place, and grad_stage (n) are scratch.
+    numerics::StepTimeGradients<Real> operator()(TileField<Real>& field, Real dt, int n, const Real* k,
+                                                 const Real* grad_y1, Real* grad_k, Real* grad_stage,
+                                                 Real* grad_y0) {
         numerics::StepTimeGradients<Real> grad_times;
         for (int i = 0; i < tableau_.stages; ++i) {
             for (int e = 0; e < n; ++e) grad_k[i * n + e] = dt * tableau_.b[i] * grad_y1[e];
@@ -40,13 +37,9 @@ class ImplicitStepVjp {
         std::copy(grad_y1, grad_y1 + n, grad_y0);
         const std::vector<StageRange>& ranges = equations_.ranges();
         for (auto range = ranges.rbegin(); range != ranges.rend(); ++range) {
-            if (!range->is_explicit) {
-                field.accumulate_into(nullptr);
-                solve(field, *range, dt, grad_k + range->first * n);
-                field.accumulate_into(accumulator);
-            }
+            if (!range->is_explicit) solve(field, *range, dt, grad_k + range->first * n);
             for (int i = range->first; i < range->last; ++i) {
-                const Real grad_t = reversed.vjp(i, grad_k + i * n, grad_stage);
+                const Real grad_t = field.vjp(i, grad_k + i * n, grad_stage);
                 grad_times.start += grad_t;
                 grad_times.dt += tableau_.c[i] * grad_t;
                 numerics::add_scaled(n, Real(1), grad_stage, grad_y0);
@@ -66,15 +59,12 @@ class ImplicitStepVjp {
         const int n = equations_.unknowns(range);
         equations_.linearise(field, range, dt, matrix_.data());
         numerics::factor<LANES<Real>>(n, matrix_.data(), pivots_.data());
-        equations_.gather(range, cotangents, unknowns_.data());
-        numerics::solve_transposed<LANES<Real>>(n, matrix_.data(), pivots_.data(), unknowns_.data());
-        equations_.scatter(range, unknowns_.data(), cotangents);
+        numerics::solve_transposed<LANES<Real>>(n, matrix_.data(), pivots_.data(), cotangents);
     }
 
     const numerics::Tableau<Real>& tableau_;
     StageEquations<Real> equations_;
     Rows<Real> matrix_;
-    Rows<Real> unknowns_;
     std::vector<int> pivots_;
 };
 

@@ -1,9 +1,10 @@
-// The adjoint augmented dynamics over one tile, in reversed time s = -t: rows of y, then rows of a.
+// The adjoint augmented dynamics over one tile, in reversed time s = -t: rows of y, then rows of a, then those
+// of the gradient in c.
 //
 // With g the field in reversed time, g(s, y) = -f(-s, y), the augmented state obeys
 //   dy/ds = g,   da/ds = -a^T dg/dy,   d(dL/dt)/ds = a^T dg/ds,   d(dL/dtheta)/ds = -a^T dg/dtheta
-// (Chen et al., "Neural Ordinary Differential Equations", NeurIPS 2018, appendix B), all of them from one vjp
-// of g with the cotangent -a.
+// (Chen et al., "Neural Ordinary Differential Equations", NeurIPS 2018, appendix B), and dL/dc as dL/dtheta:
+// all of them from one vjp of g with the cotangent -a.
 #pragma once
 
 #include <algorithm>
@@ -61,20 +62,22 @@ class AugmentedTileField {
                        int kept_stages = 1)
         : field_(field, tape, kept_stages),
           n_(tape.width() * LANES<Real>),
+          context_size_(tape.context_width() * LANES<Real>),
           cotangent_(static_cast<std::size_t>(n_)),
           accumulators_(&accumulators) {}
 
     // As of TileField.
-    void leave_uniform() { field_.leave_uniform(); }
+    void defer_shared() { field_.defer_shared(); }
+    void enter_tile(const Real* context) { field_.enter_tile(context); }
 
     // The vjps that follow are of tiles of this group.
     void enter(int group) { group_ = group; }
 
     // Those of the stages first … last - 1 are done.
     void leave(int first, int last) {
-        for (int stage = first; stage < last && field_.leaves_uniform(); ++stage) {
-            field_.accumulate_into(accumulators_->of_parameters(group_, stage));
-            accumulators_->of_time(group_, stage) -= field_.reverse_uniform(stage);
+        for (int stage = first; stage < last && field_.defers_shared(); ++stage) {
+            field_.accumulate_into(accumulators_->of_parameters(group_, stage), nullptr);
+            accumulators_->of_time(group_, stage) -= field_.reverse_shared(stage);
         }
     }
 
@@ -83,22 +86,22 @@ class AugmentedTileField {
         adjoint_rate(stage, state, rate);
     }
 
-    // The rates of a alone, at the state that the field was evaluated at for this stage.
+    // The rates of a and of the gradient in c alone, at the state that the field was evaluated at for this stage.
     void adjoint_rate(int stage, const Real* state, Real* rate) {
         for (int e = 0; e < n_; ++e) cotangent_[static_cast<std::size_t>(e)] = -state[n_ + e];
-        field_.accumulate_into(accumulators_->of_parameters(group_, stage));
+        Real* grad_context = rate + 2 * n_;
+        std::fill_n(grad_context, context_size_, Real(0));
+        field_.accumulate_into(accumulators_->of_parameters(group_, stage), grad_context);
         accumulators_->of_time(group_, stage) -= field_.vjp(stage, cotangent_.data(), rate + n_);
     }
 
-    // The field of the rows of y alone; its vjps accumulate nothing.
-    TileField<Real>& of_state() {
-        field_.accumulate_into(nullptr);
-        return field_;
-    }
+    // The field of the rows of y alone.
+    TileField<Real>& of_state() { return field_; }
 
    private:
     TileField<Real> field_;
     int n_;
+    int context_size_;
     Rows<Real> cotangent_;
     StageAccumulators<Real>* accumulators_;
     int group_ = 0;

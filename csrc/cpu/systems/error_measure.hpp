@@ -22,9 +22,8 @@ class ErrorMeasure {
         : tolerance_{static_cast<Real>(method.rtol), static_cast<Real>(method.atol)},
           tiles_(std::move(tiles)),
           how_(how),
-          groups_(norm_groups(tiles_.segments)),
-          sums_(groups_.size() * static_cast<std::size_t>(tiles_.count())),
-          total_(groups_.size()) {
+          sums_(segments() * static_cast<std::size_t>(tiles_.count())),
+          total_(segments()) {
         if (how == nullptr) return;
         rtol_ = by_element(how->rtol, tolerance_.relative);
         atol_ = by_element(how->atol, tolerance_.absolute);
@@ -46,7 +45,7 @@ class ErrorMeasure {
                 numerics::scaled_error<Real>({rtol_[at + e], atol_[at + e]}, error(e), y0[e], y1[e]);
         }
         if (how_->norm) {
-            tiles_.store_state(tile, &scaled_[at], how_->scaled);
+            tiles_.store(tile, &scaled_[at], how_->scaled);
         } else {
             add_squares(tile, [&](int e) { return scaled_[at + e] * scaled_[at + e]; });
         }
@@ -56,32 +55,33 @@ class ErrorMeasure {
     double norm() {
         if (how_ != nullptr && how_->norm) return std::abs(how_->norm());
         std::fill(total_.begin(), total_.end(), 0.0);
-        for (std::size_t i = 0; i < sums_.size(); ++i) total_[i % groups_.size()] += sums_[i];
-        return joint_norm(groups_, tiles_.batch, total_.data());
+        for (std::size_t i = 0; i < sums_.size(); ++i) total_[i % segments()] += sums_[i];
+        return joint_norm(tiles_.segments, tiles_.batch, total_.data());
     }
 
    private:
+    std::size_t segments() const { return tiles_.segments.size(); }
+
     Rows<Real> by_element(const Real* memory, Real otherwise) const {
         Rows<Real> rows(tiles_.total(), otherwise);
         for (std::int64_t i = 0; memory != nullptr && i < tiles_.count(); ++i) {
-            tiles_.load_state(i, memory, &rows[tiles_.offset(i)]);
+            tiles_.load(i, memory, &rows[tiles_.offset(i)]);
         }
         return rows;
     }
 
     template <class Square>
     void add_squares(std::int64_t tile, const Square& square) {
-        double* sums = &sums_[static_cast<std::size_t>(tile) * groups_.size()];
-        std::fill_n(sums, groups_.size(), 0.0);
-        add_group_sums<Real>(groups_, tiles_.used_lanes(tile), square, sums);
+        double* sums = &sums_[static_cast<std::size_t>(tile) * segments()];
+        std::fill_n(sums, segments(), 0.0);
+        add_segment_sums<Real>(tiles_.segments, tiles_.used_lanes(tile), square, sums);
     }
 
     numerics::Tolerance<Real> tolerance_;
     Tiles<Real> tiles_;
     const Measure<Real>* how_;
-    std::vector<NormGroup> groups_;
-    std::vector<double> sums_;   // (tiles, groups)
-    std::vector<double> total_;  // (groups)
+    std::vector<double> sums_;   // (tiles, segments)
+    std::vector<double> total_;  // (segments)
     Rows<Real> rtol_;
     Rows<Real> atol_;
     Rows<Real> scaled_;

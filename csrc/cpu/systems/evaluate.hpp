@@ -20,12 +20,13 @@ double evaluate(const EvaluateRequest<Real>& request) {
     const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
                           request.field->wants_gradient);
     const Tiles<Real> tiles(request.field->batch, request.field->segments);
+    const Context<Real> context(*request.field, request.c);
     const TileGroups groups(tiles.count(), 1, 0);
     Team team(useful_workers(*request.field, groups));
     const auto size = static_cast<std::size_t>(tiles.size());
     Rows<Real> states(tiles.total());
     for (std::int64_t i = 0; i < tiles.count(); ++i) tiles.load(i, request.y, &states[tiles.offset(i)]);
-    const int slots = tape.has_uniform_work() ? request.stages : 1;
+    const int slots = tape.has_shared() ? request.stages : 1;
     std::vector<TileField<Real>> fields(static_cast<std::size_t>(team.size()),
                                         TileField<Real>(*request.field, tape, slots));
     std::vector<Rows<Real>> rates(static_cast<std::size_t>(team.size()), Rows<Real>(size));
@@ -35,6 +36,7 @@ double evaluate(const EvaluateRequest<Real>& request) {
         team.run(groups.count(), [&](int worker, int group) {
             TileField<Real>& field = fields[static_cast<std::size_t>(worker)];
             for (std::int64_t i = groups.begin(group); i < groups.end(group); ++i) {
+                field.enter_tile(context.of(i));
                 for (int stage = 0; stage < request.stages; ++stage) {
                     const double t = request.t + apart * static_cast<double>(step * request.stages + stage);
                     field(stage, static_cast<Real>(t), &states[tiles.offset(i)],

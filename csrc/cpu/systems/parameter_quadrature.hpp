@@ -37,7 +37,7 @@ class ParameterQuadrature {
             if (!field.wants_gradient[p]) continue;
             const int begin = size_;
             size_ += static_cast<int>(field.program->parameter_sizes[p]);
-            if (by_itself[p] && !request.seminorm) groups_.push_back({begin, size_});
+            if (by_itself[p] && !request.seminorm) segments_.push_back({begin, size_});
         }
         wanted_ = field.wants_gradient;
         for (Rows<Real>* rows : {&q0_, &q1_, &q_mid_, &error_}) rows->resize(static_cast<std::size_t>(size_));
@@ -133,10 +133,10 @@ class ParameterQuadrature {
             return static_cast<double>(numerics::scaled_square(tolerance_, error[e], before[e], after[e]));
         };
         double largest = std::sqrt(square(0));
-        for (const NormGroup& group : groups_) {
+        for (const Segment& segment : segments_) {
             double sum = 0.0;
-            for (int e = group.begin; e < group.end; ++e) sum += square(e);
-            largest = larger_norm(largest, std::sqrt(sum / (group.end - group.begin)));
+            for (int e = segment.begin; e < segment.end; ++e) sum += square(e);
+            largest = larger_norm(largest, std::sqrt(sum / segment.rows()));
         }
         return largest;
     }
@@ -148,7 +148,7 @@ class ParameterQuadrature {
     StageAccumulators<Real>* accumulators_;
     int size_ = 1;  // element 0 is dL/dt
     std::vector<int> starts_;
-    std::vector<NormGroup> groups_;
+    std::vector<Segment> segments_;
     std::vector<Transpose> transposes_;
     std::vector<bool> wanted_;
     Rows<Real> q0_;

@@ -49,30 +49,6 @@ inline numerics::StepTimes<Real> rounded_times(const Method& method, const Step&
     return numerics::step_times(method.tableau, step.start, step.dt, before ? just_before(end) : end);
 }
 
-// Hands the field the constants of a tile as they are at the start of its step: a sum with their rates, which
-// are zero, would lose the sign of a zero.
-template <class Real, class Fields>
-struct WithConstants {
-    Fields& field;
-    const Tiles<Real>& rows;
-    const Real* y0;
-
-    void operator()(int stage, Real t, Real* y, Real* dydt) {
-        rows.copy_constants(y0, y);
-        field(stage, t, y, dydt);
-    }
-};
-
-// numerics::step over a tile that begins with `rows`.
-template <class Real, class Fields>
-inline void step_tile(const numerics::Tableau<Real>& tableau, Fields& field, const Tiles<Real>& rows,
-                      const numerics::StepTimes<Real>& times, int n, const Real* y0, Real* k, Real* y_stages,
-                      int y_stride, bool with_last, Real* y1) {
-    WithConstants<Real, Fields> held{field, rows, y0};
-    numerics::step(tableau, held, times, n, y0, k, y_stages, y_stride, with_last, y1);
-    rows.copy_constants(y0, y1);
-}
-
 // Nothing to integrate beside the tiles.
 struct NoQuadrature {
     void clear(int, int, int) {}
@@ -95,14 +71,13 @@ class TiledSystem {
    public:
     static constexpr bool MAY_CHOOSE_STEPS = true;
 
-    // `rows` is the field's y, with which each tile begins; `measure` may be null. Each worker of the team,
-    // which outlives this, has a copy of `field`.
-    TiledSystem(const Method& method, Tiles<Real> rows, Tiles<Real> tiles, const Fields& field,
+    // `measure` may be null. Each worker of the team, which outlives this, has a copy of `field`.
+    TiledSystem(const Method& method, Tiles<Real> tiles, Context<Real> context, const Fields& field,
                 Quadrature quadrature, const Measure<Real>* measure, TileGroups groups, Team& team)
         : method_(method),
           tableau_(numerics::rounded<Real>(method.tableau)),
-          rows_(std::move(rows)),
           tiles_(std::move(tiles)),
+          context_(std::move(context)),
           y0_(tiles_.total()),
           y1_(tiles_.total()),
           f0_(tiles_.total()),
@@ -137,7 +112,6 @@ class TiledSystem {
         over_tiles(1, 2, [&](Space& own, std::int64_t i) {
             const std::size_t at = tiles_.offset(i);
             for (int e = 0; e < tiles_.size(); ++e) own.scratch[e] = y0_[at + e] + step * f0_[at + e];
-            rows_.copy_constants(&y0_[at], own.scratch.data());
             own.field(1, static_cast<Real>(t + h), own.scratch.data(), &f1_[at]);
         });
         const double norm = norm_over_tiles([&](std::size_t at, int e) { return f1_[at + e] - f0_[at + e]; });
@@ -213,6 +187,7 @@ class TiledSystem {
         if (tableau_.adaptive) {  // of the step tried last only the stages of one tile are left
             for (std::int64_t i = 0; i < tiles_.count(); ++i) {
                 Space& own = workspaces_.front();
+                own.field.enter_tile(context_.of(i));
                 std::copy_n(&f0_[tiles_.offset(i)], tiles_.size(), own.stages.data());
                 run_stages(own, i, attempted_);
                 note_nonfinite(i, own.stages.data());
@@ -239,7 +214,10 @@ class TiledSystem {
             Space& space = workspaces_[static_cast<std::size_t>(worker)];
             quadrature_.clear(group, first, last);
             space.field.enter(group);
-            for (std::int64_t i = groups_.begin(group); i < groups_.end(group); ++i) visit(space, i);
+            for (std::int64_t i = groups_.begin(group); i < groups_.end(group); ++i) {
+                space.field.enter_tile(context_.of(i));
+                visit(space, i);
+            }
             space.field.leave(first, last);
         });
         if constexpr (!std::is_same_v<Quadrature, NoQuadrature>) {
@@ -275,8 +253,8 @@ class TiledSystem {
 
     const Method& method_;
     numerics::Tableau<Real> tableau_;
-    Tiles<Real> rows_;  // of the field's y
     Tiles<Real> tiles_;
+    Context<Real> context_;
     Rows<Real> y0_;
     Rows<Real> y1_;
     Rows<Real> f0_;
@@ -319,8 +297,8 @@ class TiledSystem {
     // The stages after the first, which is in place, and the end of a step.
     void run_stages(Space& space, std::int64_t tile, const numerics::StepTimes<Real>& times) {
         const std::size_t at = tiles_.offset(tile);
-        step_tile(tableau_, space.field, rows_, times, tiles_.size(), &y0_[at], space.stages.data(),
-                  space.scratch.data(), 0, true, &y1_[at]);
+        numerics::step(tableau_, space.field, times, tiles_.size(), &y0_[at], space.stages.data(),
+                       space.scratch.data(), 0, true, &y1_[at]);
     }
 
     bool evaluate_start(Real t) {

@@ -35,7 +35,6 @@ struct TapeOp {
     DynamicShape dynamic;       // dense_dynamic
     std::vector<bool> assigns;  // for each input: the reverse sweep writes its gradient first here
     bool live = false;          // the output depends on it
-    bool uniform = false;       // it depends on t and parameters alone: all trajectories have the same
     int weight_slot = -1;
     int bias_slot = -1;
 };
@@ -55,36 +54,38 @@ class Tape {
     std::size_t values_size() const { return values_size_; }
     std::size_t accumulator_size() const { return accumulator_size_; }
     std::size_t transpose_size() const { return transpose_size_; }
+    int context_width() const { return program_.context_width(); }
     std::size_t y_offset() const { return offset(program::VALUE_Y); }
+    std::size_t c_offset() const { return offset(program::VALUE_C); }
     std::size_t t_offset() const { return offset(program::VALUE_T); }
     std::size_t output_offset() const { return offset(program_.output); }
     bool uses_y() const { return receives_gradient_[program::VALUE_Y]; }
+    bool uses_c() const { return receives_gradient_[program::VALUE_C]; }
     bool uses_t() const { return receives_gradient_[program::VALUE_T]; }
 
     // Writes the rows that are the same at every evaluation (parameters and literals) into a fresh values
     // buffer.
     void prepare(Real* values) const;
-    // Computes every value from t and y, which stand in the buffer already; with `uniform` false all but
-    // those that are the same for all trajectories, which stand there, too.
-    void forward(Real* values, bool uniform) const;
-    // Whether there are any, and they take work.
-    bool has_uniform_work() const { return has_uniform_work_; }
-    // From the output's gradient, which stands in `grads` already, to those of y and t (written, not added)
-    // and of the parameters (added to `accumulator`; null to leave them out).
+    // The shared values, from t; and all others, from these and from y and c. What each starts from stands in
+    // the buffer already.
+    void forward_shared(Real* values) const;
+    void forward(Real* values) const;
+    bool has_shared() const { return program_.shared > 0; }
+    // From the output's gradient, which stands in `grads` already, to those of y, c, t and shared values
+    // (written, not added) and of the parameters (added to `accumulator`; null to leave them out).
     void reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const {
-        reverse_ops(reverse_apart_, values, grads, transposed, accumulator);
-        reverse_ops(reverse_uniform_, values, grads, transposed, accumulator);
+        reverse_ops(reverse_own_, values, grads, transposed, accumulator);
     }
-    // The same in two halves, the second once for many tiles whose uniform values are the same: first to the
-    // gradient of y, and to those of uniform values, added to `uniform`; then from these, which are cleared,
-    // to those of t and of the parameters.
-    void reverse_apart(const Real* values, Real* grads, Real* transposed, Real* accumulator,
-                       Real* uniform) const;
-    void reverse_uniform(const Real* values, Real* uniform, Real* grads, Real* transposed,
-                         Real* accumulator) const;
-    std::size_t uniform_size() const { return uniform_size_; }
-    // How many tiles are to share the second half: as many as bring it to half the work of the first, up to
-    // 32. One where it is little from the start, or leads to no parameter whose gradient is wanted.
+    // From the gradients of shared values to those of t and of the parameters.
+    void reverse_shared(const Real* values, Real* grads, Real* transposed, Real* accumulator) const {
+        reverse_ops(reverse_shared_, values, grads, transposed, accumulator);
+    }
+    // Sums of the gradients of shared values and t over tiles: adds those of one; and moves them back.
+    std::size_t shared_size() const { return shared_size_; }
+    void add_shared(const Real* grads, Real* sums) const;
+    void take_shared(Real* sums, Real* grads) const;
+    // Over how many tiles to sum: as many as bring reverse_shared() to half the work of reverse(), up to 32.
+    // One where it is little from the start, or leads to no parameter whose gradient is wanted.
     int tiles_sharing() const { return tiles_sharing_; }
     // Adds what an accumulator holds to the parameters' gradients; those not wanted may be null.
     template <class Total>
@@ -98,9 +99,8 @@ class Tape {
     int add_row_slot(int parameter, int rows);
     int add_slot(const GradientSlot<Real>& slot);
     void resolve(const program::Op& op);
-    void find_uniform();
     void plan_reverse();
-    void plan_reverse(bool uniform, std::vector<bool>& needed, std::vector<const TapeOp<Real>*>& order);
+    void plan_reverse(TapeOp<Real>& op, std::vector<bool>& needed, std::vector<const TapeOp<Real>*>& order);
     void plan_sharing();
     double cost(const TapeOp<Real>& op) const;
     void reverse_ops(const std::vector<const TapeOp<Real>*>& order, const Real* values, Real* grads,
@@ -119,18 +119,16 @@ class Tape {
     std::vector<std::size_t> offsets_;
     std::vector<TapeOp<Real>> ops_;
     std::vector<GradientSlot<Real>> slots_;
-    std::vector<bool> is_uniform_;         // by value
-    std::vector<bool> receives_gradient_;  // likewise
-    // Of the operations through which a gradient passes, those of each trajectory, then those of all.
-    std::vector<const TapeOp<Real>*> reverse_apart_;
-    std::vector<const TapeOp<Real>*> reverse_uniform_;
-    std::vector<int> handed_over_;  // uniform values whose gradients the former leave to the latter
-    std::size_t uniform_size_ = 0;
+    std::vector<bool> receives_gradient_;  // by value
+    // The operations through which a gradient passes, in reverse: each trajectory's own, then those shared.
+    std::vector<const TapeOp<Real>*> reverse_own_;
+    std::vector<const TapeOp<Real>*> reverse_shared_;
+    std::vector<int> handed_over_;  // values whose gradients the former leave to the latter
+    std::size_t shared_size_ = 0;
     int tiles_sharing_ = 1;
     std::size_t values_size_ = 0;
     std::size_t accumulator_size_ = 0;
     std::size_t transpose_size_ = 0;
-    bool has_uniform_work_ = false;
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

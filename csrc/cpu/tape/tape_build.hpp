@@ -21,7 +21,6 @@ Tape<Real>::Tape(const program::Program& program, const void* const* parameters,
     }
     ops_.reserve(program.ops.size());
     for (const program::Op& op : program.ops) resolve(op);
-    find_uniform();
     plan_reverse();
 }
 
@@ -82,35 +81,24 @@ void Tape<Real>::resolve(const program::Op& op) {
     ops_.push_back(std::move(resolved));
 }
 
-template <class Real>
-void Tape<Real>::find_uniform() {
-    is_uniform_.assign(program_.widths.size(), false);
-    is_uniform_[program::VALUE_T] = true;
-    for (TapeOp<Real>& op : ops_) {
-        const std::vector<int>& inputs = op.op->inputs;
-        op.uniform = std::all_of(inputs.begin(), inputs.end(),
-                                 [&](int value) { return is_uniform_[static_cast<std::size_t>(value)]; });
-        is_uniform_[static_cast<std::size_t>(op.op->out)] = op.uniform;
-    }
-}
-
 // Walks backwards once to find which operations the output depends on, which values receive a gradient, and
-// which operation is the first to write it: that one assigns, so no buffer is cleared in a reverse sweep. No
-// uniform operation depends on another kind, so that they can come last.
+// which operation is the first to write it: that one assigns, so no buffer is cleared in a reverse sweep.
 template <class Real>
 void Tape<Real>::plan_reverse() {
     std::vector<bool> needed(program_.widths.size(), false);
     receives_gradient_.assign(program_.widths.size(), false);
     needed[static_cast<std::size_t>(program_.output)] = true;
     receives_gradient_[static_cast<std::size_t>(program_.output)] = true;
-    plan_reverse(false, needed, reverse_apart_);
-    for (int value = 0; value < static_cast<int>(program_.widths.size()); ++value) {
-        const auto at = static_cast<std::size_t>(value);
-        if (!is_uniform_[at] || !receives_gradient_[at]) continue;
+    const auto shared = ops_.begin() + program_.shared;
+    for (auto op = ops_.end(); op != shared;) plan_reverse(*--op, needed, reverse_own_);
+    const auto hand_over = [&](int value) {
+        if (!receives_gradient_[static_cast<std::size_t>(value)]) return;
         handed_over_.push_back(value);
-        uniform_size_ += static_cast<std::size_t>(rows(value) * LANES<Real>);
-    }
-    plan_reverse(true, needed, reverse_uniform_);
+        shared_size_ += static_cast<std::size_t>(rows(value) * LANES<Real>);
+    };
+    hand_over(program::VALUE_T);
+    for (auto op = ops_.begin(); op != shared; ++op) hand_over(op->op->out);
+    for (auto op = shared; op != ops_.begin();) plan_reverse(*--op, needed, reverse_shared_);
     plan_sharing();
 }
 
@@ -128,36 +116,32 @@ double Tape<Real>::cost(const TapeOp<Real>& op) const {
 template <class Real>
 void Tape<Real>::plan_sharing() {
     constexpr double MOST = 32.0;
-    double apart = 1.0;
-    double uniform = 0.0;
+    double own = 1.0;
+    double shared = 0.0;
     bool wanted = false;
-    for (const TapeOp<Real>* op : reverse_apart_) apart += cost(*op);
-    for (const TapeOp<Real>* op : reverse_uniform_) {
-        uniform += cost(*op);
+    for (const TapeOp<Real>* op : reverse_own_) own += cost(*op);
+    for (const TapeOp<Real>* op : reverse_shared_) {
+        shared += cost(*op);
         wanted = wanted || op->weight_slot >= 0 || op->bias_slot >= 0;
     }
-    if (wanted) tiles_sharing_ = static_cast<int>(std::clamp(2.0 * uniform / apart, 1.0, MOST));
+    if (wanted) tiles_sharing_ = static_cast<int>(std::clamp(2.0 * shared / own, 1.0, MOST));
 }
 
 template <class Real>
-void Tape<Real>::plan_reverse(bool uniform, std::vector<bool>& needed,
+void Tape<Real>::plan_reverse(TapeOp<Real>& op, std::vector<bool>& needed,
                               std::vector<const TapeOp<Real>*>& order) {
-    for (auto op = ops_.rbegin(); op != ops_.rend(); ++op) {
-        if (op->uniform != uniform) continue;
-        const program::Op& what = *op->op;
-        op->live = needed[static_cast<std::size_t>(what.out)];
-        has_uniform_work_ = has_uniform_work_ || (uniform && op->live && !what.inputs.empty());
-        const bool receives = receives_gradient_[static_cast<std::size_t>(what.out)];
-        bool reversed = receives && what.inputs.empty();
-        for (std::size_t i = 0; i < what.inputs.size(); ++i) {
-            const auto value = static_cast<std::size_t>(what.inputs[i]);
-            const bool passes = receives && program::passes_gradient(what, i);
-            op->assigns.push_back(passes && !receives_gradient_[value]);
-            if (op->live) needed[value] = true;
-            if (passes) reversed = receives_gradient_[value] = true;
-        }
-        if (reversed) order.push_back(&*op);
+    const program::Op& what = *op.op;
+    op.live = needed[static_cast<std::size_t>(what.out)];
+    const bool receives = receives_gradient_[static_cast<std::size_t>(what.out)];
+    bool reversed = receives && what.inputs.empty();
+    for (std::size_t i = 0; i < what.inputs.size(); ++i) {
+        const auto value = static_cast<std::size_t>(what.inputs[i]);
+        const bool passes = receives && program::passes_gradient(what, i);
+        op.assigns.push_back(passes && !receives_gradient_[value]);
+        if (op.live) needed[value] = true;
+        if (passes) reversed = receives_gradient_[value] = true;
     }
+    if (reversed) order.push_back(&op);
 }
 
 template <class Real>

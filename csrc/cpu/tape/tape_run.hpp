@@ -132,9 +132,16 @@ void Tape<Real>::prepare(Real* values) const {
 }
 
 template <class Real>
-void Tape<Real>::forward(Real* values, bool uniform) const {
-    for (const TapeOp<Real>& op : ops_) {
-        if (op.live && (uniform || !op.uniform)) forward_op(op, values);
+void Tape<Real>::forward_shared(Real* values) const {
+    for (auto op = ops_.begin(); op != ops_.begin() + program_.shared; ++op) {
+        if (op->live) forward_op(*op, values);
+    }
+}
+
+template <class Real>
+void Tape<Real>::forward(Real* values) const {
+    for (auto op = ops_.begin() + program_.shared; op != ops_.end(); ++op) {
+        if (op->live) forward_op(*op, values);
     }
 }
 
@@ -196,26 +203,22 @@ void Tape<Real>::forward_dense(const TapeOp<Real>& resolved, Real* values) const
 }
 
 template <class Real>
-void Tape<Real>::reverse_apart(const Real* values, Real* grads, Real* transposed, Real* accumulator,
-                               Real* uniform) const {
-    reverse_ops(reverse_apart_, values, grads, transposed, accumulator);
+void Tape<Real>::add_shared(const Real* grads, Real* sums) const {
     for (const int value : handed_over_) {
         const int n = rows(value) * LANES<Real>;
-        detail::put(false, n, grads + offset(value), uniform);
-        uniform += n;
+        detail::put(false, n, grads + offset(value), sums);
+        sums += n;
     }
 }
 
 template <class Real>
-void Tape<Real>::reverse_uniform(const Real* values, Real* uniform, Real* grads, Real* transposed,
-                                 Real* accumulator) const {
+void Tape<Real>::take_shared(Real* sums, Real* grads) const {
     for (const int value : handed_over_) {
         const int n = rows(value) * LANES<Real>;
-        std::copy(uniform, uniform + n, grads + offset(value));
-        std::fill(uniform, uniform + n, Real(0));
-        uniform += n;
+        std::copy(sums, sums + n, grads + offset(value));
+        std::fill(sums, sums + n, Real(0));
+        sums += n;
     }
-    reverse_ops(reverse_uniform_, values, grads, transposed, accumulator);
 }
 
 template <class Real>

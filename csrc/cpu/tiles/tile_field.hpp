@@ -20,7 +20,7 @@ inline int tiles_sharing(const Tape<Real>& tape, const Method& method) {
 // leave gradients for each stage, which must not be mixed.
 template <class Real>
 inline int useful_slots(const Tape<Real>& tape, const Method& method, int needed) {
-    const bool by_stage = tape.has_uniform_work() || tiles_sharing(tape, method) > 1;
+    const bool by_stage = tape.has_shared() || tiles_sharing(tape, method) > 1;
     return by_stage ? std::max(needed, method.tableau.stages) : needed;
 }
 
@@ -33,8 +33,10 @@ class TileField {
         : tape_(tape),
           direction_(static_cast<Real>(field.direction)),
           size_(tape.width() * LANES<Real>),
+          context_size_(tape.context_width() * LANES<Real>),
           kept_stages_(kept_stages),
           times_(static_cast<std::size_t>(kept_stages), numerics::FloatFormat<Real>::nan),
+          contexts_(times_.size(), nullptr),
           values_(tape.values_size() * static_cast<std::size_t>(kept_stages)) {
         for (int stage = 0; stage < kept_stages; ++stage) tape.prepare(values(slot(stage)));
     }
@@ -43,56 +45,59 @@ class TileField {
     void enter(int) {}
     void leave(int, int) {}
 
-    // The vjps that follow leave gradients in what all trajectories share to reverse_uniform(): for tiles
-    // that are evaluated stage by stage, each of as many as are kept.
-    void leave_uniform() {
-        left_.resize(values_.size() / tape_.values_size());
-        uniform_.resize(tape_.uniform_size() * left_.size());
+    // The evaluations that follow are of a tile with this context, which is not to change from here on.
+    void enter_tile(const Real* context) { context_ = context; }
+
+    // The vjps that follow sum the gradients in shared values up for reverse_shared(): for tiles that are
+    // evaluated stage by stage, each of as many as are kept.
+    void defer_shared() {
+        deferred_.resize(times_.size());
+        shared_sums_.resize(tape_.shared_size() * times_.size());
     }
 
-    bool leaves_uniform() const { return !left_.empty(); }
+    bool defers_shared() const { return !deferred_.empty(); }
 
-    // Hands on what vjps at this stage have left; returns the gradient in t summed over lanes.
-    Real reverse_uniform(int stage) {
+    // Hands on what vjps at this stage have summed up; returns the gradient in t summed over lanes.
+    Real reverse_shared(int stage) {
         const std::size_t at = slot(stage);
-        if (!left_[at]) return Real(0);
-        left_[at] = false;
-        require_reverse();
-        tape_.reverse_uniform(values(at), uniform(at), grads_.data(), transposed_.data(), accumulator_);
-        return grad_t();
+        if (!deferred_[at]) return Real(0);
+        deferred_[at] = false;
+        tape_.take_shared(shared_sums(at), grads_.data());
+        return reverse_shared_at(at);
     }
 
-    // Where the next vjps add parameter gradients; null to leave them out.
-    void accumulate_into(Real* accumulator) { accumulator_ = accumulator; }
+    // Where the next vjps add gradients in parameters and in the context; null to leave them out.
+    void accumulate_into(Real* parameters, Real* context) {
+        accumulator_ = parameters;
+        grad_context_ = context;
+    }
 
     void operator()(int stage, Real t, const Real* y, Real* dydt) {
-        Real* at = values(slot(stage));
-        copy_rows(size_, y, at + tape_.y_offset());
-        tape_.forward(at, set_time(slot(stage), direction_ * t));
-        const Real* out = at + tape_.output_offset();
+        const std::size_t at = slot(stage);
+        set_time(at, direction_ * t);
+        set_context(at);
+        copy_rows(size_, y, values(at) + tape_.y_offset());
+        tape_.forward(values(at));
+        const Real* out = values(at) + tape_.output_offset();
         for (int e = 0; e < size_; ++e) dydt[e] = direction_ * out[e];
     }
 
-    // grad_y = J^T cotangent at the kept stage; returns the gradient in t summed over lanes, unless that is
-    // left to reverse_uniform().
+    // grad_y = J^T cotangent at the kept stage, and nothing else.
+    void vjp_of_state(int stage, const Real* cotangent, Real* grad_y) {
+        reverse(slot(stage), cotangent, nullptr, grad_y);
+    }
+
+    // The same, accumulating; returns the gradient in t summed over lanes, unless that is deferred.
     Real vjp(int stage, const Real* cotangent, Real* grad_y) {
-        require_reverse();
-        Real* grad_out = grads_.data() + tape_.output_offset();
-        for (int e = 0; e < size_; ++e) grad_out[e] = direction_ * cotangent[e];
         const std::size_t at = slot(stage);
-        if (!leaves_uniform()) {
-            tape_.reverse(values(at), grads_.data(), transposed_.data(), accumulator_);
-        } else {
-            left_[at] = true;
-            tape_.reverse_apart(values(at), grads_.data(), transposed_.data(), accumulator_, uniform(at));
+        reverse(at, cotangent, accumulator_, grad_y);
+        if (grad_context_ != nullptr && tape_.uses_c()) {
+            numerics::add_scaled(context_size_, Real(1), grads_.data() + tape_.c_offset(), grad_context_);
         }
-        if (tape_.uses_y()) {
-            const Real* from = grads_.data() + tape_.y_offset();
-            std::copy(from, from + size_, grad_y);
-        } else {
-            std::fill(grad_y, grad_y + size_, Real(0));
-        }
-        return leaves_uniform() ? Real(0) : grad_t();
+        if (!defers_shared()) return reverse_shared_at(at);
+        deferred_[at] = true;
+        tape_.add_shared(grads_.data(), shared_sums(at));
+        return Real(0);
     }
 
    private:
@@ -104,34 +109,58 @@ class TileField {
         transposed_.resize(tape_.transpose_size());
     }
 
-    std::size_t slot(int stage) const { return static_cast<std::size_t>(stage < kept_stages_ ? stage : 0); }
-    Real* values(std::size_t slot) { return values_.data() + slot * tape_.values_size(); }
-    Real* uniform(std::size_t slot) { return uniform_.data() + slot * tape_.uniform_size(); }
+    void reverse(std::size_t at, const Real* cotangent, Real* accumulator, Real* grad_y) {
+        require_reverse();
+        Real* grad_out = grads_.data() + tape_.output_offset();
+        for (int e = 0; e < size_; ++e) grad_out[e] = direction_ * cotangent[e];
+        tape_.reverse(values(at), grads_.data(), transposed_.data(), accumulator);
+        if (tape_.uses_y()) {
+            const Real* from = grads_.data() + tape_.y_offset();
+            std::copy(from, from + size_, grad_y);
+        } else {
+            std::fill(grad_y, grad_y + size_, Real(0));
+        }
+    }
 
-    Real grad_t() const {
+    Real reverse_shared_at(std::size_t at) {
+        tape_.reverse_shared(values(at), grads_.data(), transposed_.data(), accumulator_);
         if (!tape_.uses_t()) return Real(0);
         return direction_ * sum_of_lanes(grads_.data() + tape_.t_offset());
     }
 
-    // False where it was the same before: to the bit, as one over zero has a sign.
-    bool set_time(std::size_t slot, Real t) {
-        if (numerics::to_bits(times_[slot]) == numerics::to_bits(t)) return false;
+    std::size_t slot(int stage) const { return static_cast<std::size_t>(stage < kept_stages_ ? stage : 0); }
+    Real* values(std::size_t slot) { return values_.data() + slot * tape_.values_size(); }
+    Real* shared_sums(std::size_t slot) { return shared_sums_.data() + slot * tape_.shared_size(); }
+
+    // Where it was the same before, to the bit, as one over zero has a sign, shared values are in place.
+    void set_time(std::size_t slot, Real t) {
+        if (numerics::to_bits(times_[slot]) == numerics::to_bits(t)) return;
         times_[slot] = t;
         detail::fill_row(values(slot) + tape_.t_offset(), t);
-        return true;
+        tape_.forward_shared(values(slot));
+    }
+
+    void set_context(std::size_t slot) {
+        if (contexts_[slot] == context_) return;
+        contexts_[slot] = context_;
+        copy_rows(context_size_, context_, values(slot) + tape_.c_offset());
     }
 
     const Tape<Real>& tape_;
     Real direction_;
     int size_;
+    int context_size_;
     int kept_stages_;
     std::vector<Real> times_;  // at which the values of each stage were computed
+    std::vector<const Real*> contexts_;  // with which
     Rows<Real> values_;
     Rows<Real> grads_;
     Rows<Real> transposed_;
-    Rows<Real> uniform_;      // for each stage, gradients in what all trajectories share
-    std::vector<bool> left_;  // for each stage, whether there are any; empty where none are left
+    Rows<Real> shared_sums_;      // for each stage, of gradients in shared values
+    std::vector<bool> deferred_;  // for each stage, whether there are any; empty where nothing is deferred
+    const Real* context_ = nullptr;
     Real* accumulator_ = nullptr;
+    Real* grad_context_ = nullptr;
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

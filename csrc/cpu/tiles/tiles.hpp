@@ -1,7 +1,5 @@
 // Tiles: (width, lanes) blocks of a batch, trajectories in lanes. The last tile is filled up with copies of
 // the last trajectory, so that lanes nobody asked for see nothing but ordinary numbers.
-//
-// Rows of segments in the norm are the state, those outside of it constants.
 #pragma once
 
 #include <algorithm>
@@ -22,14 +20,6 @@ inline bool all_finite(int n, const Real* values) {
     return sum_over<Real>(0, n, [values](int e) { return values[e] - values[e]; }) == Real(0);
 }
 
-inline int rows_of(const std::vector<Segment>& segments, bool constants) {
-    int rows = 0;
-    for (const Segment& segment : segments) {
-        if (segment.in_norm || constants) rows += segment.rows;
-    }
-    return rows;
-}
-
 // Where a value stands that is not finite.
 struct Culprit {
     std::size_t segment = 0;
@@ -40,15 +30,14 @@ struct Culprit {
 template <class Real>
 struct Tiles {
     std::int64_t batch;
-    std::vector<Segment> segments;
+    std::vector<Segment> segments;  // of whose rows errors are measured, and which are to be finite
     int width;
-    int state_width;  // without the constants
 
     Tiles(std::int64_t trajectories, std::vector<Segment> parts)
-        : batch(trajectories),
-          segments(std::move(parts)),
-          width(rows_of(segments, true)),
-          state_width(rows_of(segments, false)) {}
+        : Tiles(trajectories, parts, parts.back().end) {}
+    // With more rows than those of the segments.
+    Tiles(std::int64_t trajectories, std::vector<Segment> parts, int rows)
+        : batch(trajectories), segments(std::move(parts)), width(rows) {}
 
     std::int64_t count() const { return (batch + LANES<Real> - 1) / LANES<Real>; }
     int size() const { return width * LANES<Real>; }
@@ -59,120 +48,48 @@ struct Tiles {
     int used_lanes(std::int64_t tile) const {
         return static_cast<int>(std::min<std::int64_t>(LANES<Real>, batch - tile * LANES<Real>));
     }
-    // Scalars of one tile's state, and of its constants.
-    std::size_t packed_size(bool state) const {
-        return static_cast<std::size_t>(state ? state_width : width - state_width) * LANES<Real>;
-    }
 
     // memory: for each segment (batch, rows)
     void load(std::int64_t tile, const Real* memory, Real* to) const {
+        const int used = used_lanes(tile);
         for (const Segment& segment : segments) {
-            load_segment(tile, segment, memory, to);
-            memory += batch * segment.rows;
-            to += segment.rows * LANES<Real>;
+            for (int l = 0; l < LANES<Real>; ++l) {
+                const Real* row = memory + (tile * LANES<Real> + std::min(l, used - 1)) * segment.rows();
+                for (int d = segment.begin; d < segment.end; ++d) to[d * LANES<Real> + l] = *row++;
+            }
+            memory += batch * segment.rows();
         }
     }
     void store(std::int64_t tile, const Real* from, Real* memory) const {
         for (const Segment& segment : segments) {
-            store_segment(tile, segment, from, memory);
-            memory += batch * segment.rows;
-            from += segment.rows * LANES<Real>;
+            for (int l = 0; l < used_lanes(tile); ++l) {
+                Real* row = memory + (tile * LANES<Real> + l) * segment.rows();
+                for (int d = segment.begin; d < segment.end; ++d) *row++ = from[d * LANES<Real> + l];
+            }
+            memory += batch * segment.rows();
         }
     }
 
-    // The same for memory that holds the state alone. Loading leaves the constants of the tile as they are.
-    void load_state(std::int64_t tile, const Real* memory, Real* to) const {
-        for (const Segment& segment : segments) {
-            if (segment.in_norm) {
-                load_segment(tile, segment, memory, to);
-                memory += batch * segment.rows;
-            }
-            to += segment.rows * LANES<Real>;
-        }
-    }
-    void store_state(std::int64_t tile, const Real* from, Real* memory) const {
-        for (const Segment& segment : segments) {
-            if (segment.in_norm) {
-                store_segment(tile, segment, from, memory);
-                memory += batch * segment.rows;
-            }
-            from += segment.rows * LANES<Real>;
-        }
-    }
-
-    // As load_state, but zero in the constants, which no output shows, and in the lanes that are filled up: a
-    // cotangent there must not count twice.
+    // As load, but zero in the lanes that are filled up: a cotangent there must not count twice.
     void load_cotangent(std::int64_t tile, const Real* memory, Real* to) const {
-        if (state_width < width) std::fill(to, to + size(), Real(0));
-        load_state(tile, memory, to);
+        load(tile, memory, to);
         for (int l = used_lanes(tile); l < LANES<Real>; ++l) {
             for (int d = 0; d < width; ++d) to[d * LANES<Real> + l] = Real(0);
         }
     }
 
-    // Appends the state, or the constants, of a tile.
-    void pack(bool state, const Real* from, std::vector<Real>& packed) const {
-        for (const Segment& segment : segments) {
-            const int n = segment.rows * LANES<Real>;
-            if (segment.in_norm == state) packed.insert(packed.end(), from, from + n);
-            from += n;
-        }
-    }
-    void unpack(bool state, const Real* packed, Real* to) const {
-        for (const Segment& segment : segments) {
-            const int n = segment.rows * LANES<Real>;
-            if (segment.in_norm == state) {
-                std::copy(packed, packed + n, to);
-                packed += n;
-            }
-            to += n;
-        }
-    }
-
-    void copy_constants(const Real* from, Real* to) const {
-        if (state_width == width) return;
-        for (const Segment& segment : segments) {
-            const int n = segment.rows * LANES<Real>;
-            if (!segment.in_norm) std::copy(from, from + n, to);
-            from += n;
-            to += n;
-        }
-    }
-
-    // Moves the constants' rows: adds them to those of `to` and leaves zeros.
-    void move_constants(Real* from, Real* to) const {
-        if (state_width == width) return;
-        for (const Segment& segment : segments) {
-            const int n = segment.rows * LANES<Real>;
-            for (int e = 0; e < n && !segment.in_norm; ++e) {
-                to[e] += from[e];
-                from[e] = Real(0);
-            }
-            from += n;
-            to += n;
-        }
-    }
-
-    // Whether the segments in the norm are finite in every lane.
+    // Whether the segments are finite in every lane.
     bool finite(const Real* values) const {
-        for (const Segment& segment : segments) {
-            const int n = segment.rows * LANES<Real>;
-            if (segment.in_norm && !all_finite(n, values)) return false;
-            values += n;
-        }
-        return true;
+        return std::all_of(segments.begin(), segments.end(), [values](const Segment& segment) {
+            return all_finite(segment.rows() * LANES<Real>, values + segment.begin * LANES<Real>);
+        });
     }
 
-    // The largest magnitude of `value(element)` in the segments in the norm.
+    // The largest magnitude of `value(element)`.
     template <class Value>
     Real largest(const Value& value) const {
         Real most = 0;
-        int begin = 0;
-        for (const Segment& segment : segments) {
-            const int end = begin + segment.rows * LANES<Real>;
-            for (int e = begin; e < end && segment.in_norm; ++e) most = std::max(most, std::abs(value(e)));
-            begin = end;
-        }
+        for (int e = 0; e < size(); ++e) most = std::max(most, std::abs(value(e)));
         return most;
     }
 
@@ -183,35 +100,35 @@ struct Tiles {
 
     // The same of what is not within these bounds.
     Culprit first_beyond(std::int64_t tile, const Real* values, Real most) const {
-        int row = 0;
         for (std::size_t s = 0; s < segments.size(); ++s) {
-            const int end = row + segments[s].rows;
-            for (int l = 0; segments[s].in_norm && l < used_lanes(tile); ++l) {
-                for (int d = row; d < end; ++d) {
+            for (int l = 0; l < used_lanes(tile); ++l) {
+                for (int d = segments[s].begin; d < segments[s].end; ++d) {
                     if (!(std::abs(values[d * LANES<Real> + l]) <= most))
                         return {s, tile * LANES<Real> + l, d};
                 }
             }
-            row = end;
         }
         return {};
     }
+};
+
+// c, what belongs to each trajectory and does not change during a solve: read once.
+template <class Real>
+class Context {
+   public:
+    // memory: (batch, rows of c)
+    Context(const Field& field, const Real* memory)
+        : tiles_(field.batch, {{0, field.program->context_width()}}), rows_(tiles_.total()) {
+        if (rows_.empty()) return;
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) tiles_.load(i, memory, &rows_[tiles_.offset(i)]);
+    }
+
+    const Tiles<Real>& tiles() const { return tiles_; }
+    const Real* of(std::int64_t tile) const { return rows_.data() + tiles_.offset(tile); }
 
    private:
-    void load_segment(std::int64_t tile, const Segment& segment, const Real* memory, Real* to) const {
-        const int used = used_lanes(tile);
-        for (int l = 0; l < LANES<Real>; ++l) {
-            const Real* row = memory + (tile * LANES<Real> + std::min(l, used - 1)) * segment.rows;
-            for (int d = 0; d < segment.rows; ++d) to[d * LANES<Real> + l] = row[d];
-        }
-    }
-
-    void store_segment(std::int64_t tile, const Segment& segment, const Real* from, Real* memory) const {
-        for (int l = 0; l < used_lanes(tile); ++l) {
-            Real* row = memory + (tile * LANES<Real> + l) * segment.rows;
-            for (int d = 0; d < segment.rows; ++d) row[d] = from[d * LANES<Real> + l];
-        }
-    }
+    Tiles<Real> tiles_;
+    Rows<Real> rows_;
 };
 
 // Tiles that one worker does one after the other. Which they are does not depend on the workers: what is
@@ -237,32 +154,16 @@ class TileGroups {
     int count_ = 1;
 };
 
-// A range of rows whose root-mean-square error counts by itself.
-struct NormGroup {
-    int begin = 0;
-    int end = 0;
-};
-
-inline std::vector<NormGroup> norm_groups(const std::vector<Segment>& segments) {
-    std::vector<NormGroup> groups;
-    int begin = 0;
-    for (const Segment& segment : segments) {
-        if (segment.in_norm) groups.push_back({begin, begin + segment.rows});
-        begin += segment.rows;
-    }
-    return groups;
-}
-
-// Sums over a tile, row group by row group, of `term(row offset, element)`, in the lanes that are used.
+// Sums over a tile, segment by segment, of `term(row offset, element)`, in the lanes that are used.
 template <class Real, class Term>
-inline void add_group_sums(const std::vector<NormGroup>& groups, int used_lanes, const Term& term,
+inline void add_segment_sums(const std::vector<Segment>& segments, int used_lanes, const Term& term,
                            double* sums) {
-    for (std::size_t g = 0; g < groups.size(); ++g) {
+    for (std::size_t g = 0; g < segments.size(); ++g) {
         if constexpr (LANES<Real> == 1) {
-            sums[g] += static_cast<double>(sum_over<Real>(groups[g].begin, groups[g].end, term));
+            sums[g] += static_cast<double>(sum_over<Real>(segments[g].begin, segments[g].end, term));
         } else {
             Real lanes[LANES<Real>] = {};
-            for (int d = groups[g].begin; d < groups[g].end; ++d) {
+            for (int d = segments[g].begin; d < segments[g].end; ++d) {
                 for (int l = 0; l < LANES<Real>; ++l) lanes[l] += term(d * LANES<Real> + l);
             }
             for (int l = 0; l < used_lanes; ++l) sums[g] += static_cast<double>(lanes[l]);
@@ -270,12 +171,12 @@ inline void add_group_sums(const std::vector<NormGroup>& groups, int used_lanes,
     }
 }
 
-// The largest root-mean-square over the groups. A NaN anywhere makes the norm NaN: std::max would lose it.
-inline double joint_norm(const std::vector<NormGroup>& groups, std::int64_t batch, const double* sums) {
+// The largest root-mean-square over the segments. A NaN anywhere makes the norm NaN: std::max would lose it.
+inline double joint_norm(const std::vector<Segment>& segments, std::int64_t batch, const double* sums) {
     double largest = 0.0;
-    for (std::size_t g = 0; g < groups.size(); ++g) {
+    for (std::size_t g = 0; g < segments.size(); ++g) {
         const double elements =
-            static_cast<double>(groups[g].end - groups[g].begin) * static_cast<double>(batch);
+            static_cast<double>(segments[g].rows()) * static_cast<double>(batch);
         const double norm = std::sqrt(sums[g] / elements);
         if (!(norm <= largest)) largest = norm;
         if (std::isnan(largest)) return largest;

@@ -25,7 +25,7 @@ class Capture:
             independent of each other; False if the whole state is one trajectory.
         names: what a user calls each of the function's tensors.
         carried: tensors of the function, ``(batch, ...)``, of which each trajectory reads its own slice, in
-            the state's dtype. Their rows follow the state's in the Program's y, and their rates are zero.
+            the state's dtype: the Program's c.
         numbers: the places, as in ``counters``, of the Python numbers that it presumes to stay as they are.
     """
 

@@ -263,6 +263,7 @@ def evaluated(lowered: Lowered, t: Tensor, y: State, tensors: Sequence[Tensor]) 
     """
     structure = Structure.of(y)
     batch = structure.batch if lowered.batched else None
-    rows = structure.to_rows((*components(y), *lowered.carry(tensors)), batch or 1)
-    rates = lowered.program.interpret(t, rows, lowered.prologue.run(tensors))
+    rows = structure.to_rows(components(y), batch or 1)
+    c = structure.to_rows(carried, batch or 1) if (carried := lowered.carry(tensors)) else None
+    rates = lowered.program.interpret(t, rows, lowered.prologue.run(tensors), c)
     return structure.join(structure.from_rows(rates))

@@ -8,7 +8,7 @@ from flashode.capture.lowering.lower import Lowered
 from flashode.capture.tracing.traced import leaves
 from flashode.capture.watching.guard_code import Check
 from flashode.declined import Declined
-from flashode.program import Constant, Gather, Program, SegmentSum
+from flashode.program import C, Constant, Gather, Program, SegmentSum
 
 # Measured, of networks of 1 to 60 layers: what every capture takes, with the short way to it; what is small
 # and many, such as an operation, a value and a step of a prologue; and what stands beside each byte of a
@@ -42,7 +42,7 @@ def weight_of_check(check: Check) -> int:
 
 def _numbers(program: Program) -> int:
     """Bytes of the indices and literals in a Program, and of what says which rows a gradient reaches."""
-    total = program.widths[1]
+    total = program.widths[C]
     for op in program.ops:
         match op:
             case Gather(index=numbers) | SegmentSum(segment=numbers):

@@ -130,6 +130,7 @@ def repeat(
     if not isinstance(capture, Capture):
         return None
     check_memory("t", (t,))
+    check_memory("y0", (y0,) if isinstance(y0, Tensor) else y0)
     times = _numbers(t)
     found = known(capture.program).get(_key(asked, y0, t, times))
     if found is None or _may_call_back(func, found.adjoint is not None):
@@ -166,8 +167,7 @@ def remember(
         t: The times as the user gave them.
         asked: What else was asked for, all of it.
     """
-    # What trajectories carry along is a matter of each solve.
-    if not isinstance(plan, NativePlan) or problem.event is not None or plan.field.layout.carried:
+    if not isinstance(plan, NativePlan) or problem.event is not None:
         return
     if not _is_ordinary(t) or len(t) > MOST_TIMES:
         return

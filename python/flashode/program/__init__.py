@@ -10,7 +10,9 @@ from torch import Tensor
 from flashode.program.functions import BINARY, UNARY, UnaryFunction
 from flashode.program.interpretation import interpret
 from flashode.program.ops import (
+    INPUTS,
     Binary,
+    C,
     Constant,
     Dense,
     DenseDynamic,
@@ -19,7 +21,9 @@ from flashode.program.ops import (
     Parameter,
     SegmentSum,
     Select,
+    T,
     Unary,
+    Y,
     operands,
 )
 from flashode.program.packed import floats, integers
@@ -29,8 +33,10 @@ from flashode.program.validation import check_op
 
 __all__ = [
     "BINARY",
+    "INPUTS",
     "UNARY",
     "Binary",
+    "C",
     "Constant",
     "Dense",
     "DenseDynamic",
@@ -41,8 +47,10 @@ __all__ = [
     "Reach",
     "SegmentSum",
     "Select",
+    "T",
     "Unary",
     "UnaryFunction",
+    "Y",
     "floats",
     "format_body",
     "integers",
@@ -52,9 +60,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Program:
-    """A vector field ``dy/dt = f(t, y)`` of one trajectory, as operations on flat rows.
+    """A vector field ``dy/dt = f(t, y, c)`` of one trajectory, as operations on flat rows.
 
-    Value 0 is ``t`` (width 1), value 1 is ``y`` (width D); operation ``i`` writes value ``i + 2``.
+    Value 0 is ``t`` (width 1), value 1 is ``y`` (width D), value 2 is ``c`` (any width): what belongs to the
+    trajectory and does not change during a solve. Operation ``i`` writes value ``i + 3``.
     Immutable, hashable and compared by content.
 
     Attributes:
@@ -62,6 +71,8 @@ class Program:
         ops: the operations, in order of evaluation.
         output: the value that holds dy/dt, of the width of ``y``.
         parameter_shapes: the shapes of the external tensors that are read afresh at every solve.
+        shared: how many operations, the first ones, read neither ``y`` nor ``c``, nor what depends on them:
+            their results are the same for all trajectories.
 
     Raises:
         ValueError: on construction, when an operation is malformed.
@@ -71,20 +82,25 @@ class Program:
     ops: tuple[Op, ...]
     output: int
     parameter_shapes: tuple[tuple[int, ...], ...] = ()
+    shared: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.widths) != len(self.ops) + 2:
-            raise ValueError(f"{len(self.ops)} operations need two more widths, given {len(self.widths)}")
-        if self.widths[0] != 1 or min(self.widths) < 1:
-            raise ValueError(f"t has width 1 and no value is empty, given widths {self.widths}")
+        if len(self.widths) != len(self.ops) + INPUTS:
+            raise ValueError(f"{len(self.ops)} operations need three more widths, given {len(self.widths)}")
+        if self.widths[T] != 1 or self.widths[C] < 0 or min(self.widths[:C] + self.widths[INPUTS:]) < 1:
+            raise ValueError(f"t has width 1 and no value but c is empty, given widths {self.widths}")
+        if not 0 <= self.shared <= len(self.ops):
+            raise ValueError(f"{self.shared} of {len(self.ops)} operations are shared")
         for position, op in enumerate(self.ops):
-            if op.out != position + 2:
-                raise ValueError(f"operation {position} must write value {position + 2}: {op}")
+            if op.out != position + INPUTS:
+                raise ValueError(f"operation {position} must write value {position + INPUTS}: {op}")
             check_op(op, self.widths, self.parameter_shapes)
+            if position < self.shared and not {Y, C}.isdisjoint(operands(op)):
+                raise ValueError(f"{op} is shared by all trajectories, and reads one's own rows")
         if not 0 <= self.output < len(self.widths):
             raise ValueError(f"the output is value {self.output} of {len(self.widths)}")
-        if self.widths[self.output] != self.widths[1]:
-            raise ValueError(f"dy/dt has width {self.widths[self.output]}, y has {self.widths[1]}")
+        if self.widths[self.output] != self.widths[Y]:
+            raise ValueError(f"dy/dt has width {self.widths[self.output]}, y has {self.widths[Y]}")
 
     def __str__(self) -> str:
         return format_program(self)
@@ -92,18 +108,11 @@ class Program:
     def flops(self, trajectories: int = 1) -> int:
         """Floating-point operations of one evaluation of so many trajectories.
 
-        A multiply-add counts two, any other arithmetic or element-wise function one, a gather none. What does
-        not depend on the state counts once for all of them.
+        A multiply-add counts two, any other arithmetic or element-wise function one, a gather none. What is
+        shared counts once for all of them.
         """
-        varying = {1}  # y
-        total = 0
-        for op in self.ops:
-            if varying.isdisjoint(operands(op)):
-                total += self._flops(op)
-            else:
-                varying.add(op.out)
-                total += trajectories * self._flops(op)
-        return total
+        shared = sum(map(self._flops, self.ops[: self.shared]))
+        return shared + trajectories * sum(map(self._flops, self.ops[self.shared :]))
 
     def _flops(self, op: Op) -> int:
         match op:
@@ -121,13 +130,15 @@ class Program:
                 return 0
 
     def reach(self) -> Reach:
-        """The parameters, and the rows of y, that a gradient in dy/dt reaches.
+        """The parameters, and the rows of c, that a gradient in dy/dt reaches.
 
         It does not reach what only ``detach``, comparisons and conditions read.
         """
         return reach(self)
 
-    def interpret(self, t: Tensor, y: Tensor, parameters: Sequence[Tensor] = ()) -> Tensor:
+    def interpret(
+        self, t: Tensor, y: Tensor, parameters: Sequence[Tensor] = (), c: Tensor | None = None
+    ) -> Tensor:
         """Evaluates the field slowly in plain torch.
 
         Differentiable any number of times in every argument; any floating dtype.
@@ -136,6 +147,7 @@ class Program:
             t: time, 0-d or one for each trajectory, shape ``(...)``.
             y: states, shape ``(..., D)``.
             parameters: one tensor for each of ``parameter_shapes``.
+            c: what belongs to each trajectory, shape ``(..., C)``; may be left out where that has no width.
 
         Returns:
             dy/dt, shape ``(..., D)``.
@@ -143,4 +155,4 @@ class Program:
         Raises:
             ValueError: a shape does not fit the Program.
         """
-        return interpret(self, t, y, parameters)
+        return interpret(self, t, y, parameters, c)

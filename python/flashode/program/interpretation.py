@@ -11,6 +11,7 @@ from torch import Tensor
 from flashode.program.functions import BINARY, UNARY
 from flashode.program.ops import (
     Binary,
+    C,
     Constant,
     Dense,
     DenseDynamic,
@@ -20,27 +21,34 @@ from flashode.program.ops import (
     SegmentSum,
     Select,
     Unary,
+    Y,
 )
 
 if TYPE_CHECKING:
     from flashode.program import Program
 
 
-def interpret(program: Program, t: Tensor, y: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+def interpret(
+    program: Program, t: Tensor, y: Tensor, parameters: Sequence[Tensor], c: Tensor | None
+) -> Tensor:
     """Evaluates the Program; see ``Program.interpret``."""
-    if y.shape[-1:] != (program.widths[1],):
-        raise ValueError(f"y has shape {tuple(y.shape)}, its last dimension must be {program.widths[1]}")
+    if y.shape[-1:] != (program.widths[Y],):
+        raise ValueError(f"y has shape {tuple(y.shape)}, its last dimension must be {program.widths[Y]}")
+    c = y[..., :0] if c is None else c
+    beside = (*y.shape[:-1], program.widths[C])
+    if c.shape != beside:
+        raise ValueError(f"c has shape {tuple(c.shape)}, beside such a y it must be {beside}")
     shapes = tuple(tuple(parameter.shape) for parameter in parameters)
     if shapes != program.parameter_shapes:
         raise ValueError(f"parameters have shapes {shapes}, the program takes {program.parameter_shapes}")
-    values = [t.unsqueeze(-1).expand(*y.shape[:-1], 1), y]
+    values = [t.unsqueeze(-1).expand(*y.shape[:-1], 1), y, c]
     for op in program.ops:
         values.append(_evaluate(op, program.widths[op.out], values, parameters))
     return values[program.output]
 
 
 def _evaluate(op: Op, width: int, values: Sequence[Tensor], parameters: Sequence[Tensor]) -> Tensor:
-    y = values[1]
+    y = values[Y]
     batch = y.shape[:-1]
     match op:
         case Dense(x=x, weight=weight, bias=bias, repeats=repeats):

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 
 from flashode.program.packed import floats, integers
 
+# The values that a Program starts from; its operations write the ones after these.
+T, Y, C = range(3)
+INPUTS = 3
+
 
 @dataclass(frozen=True)
 class Dense:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flashode.program.functions import UNARY
 from flashode.program.ops import (
+    INPUTS,
     Binary,
     Constant,
     Dense,
@@ -27,20 +28,22 @@ _SHOWN = 8
 
 def format_program(program: Program) -> str:
     """The Program's inputs, operations and output, a line each."""
-    shapes = ", ".join(f"p{i}{list(shape)}" for i, shape in enumerate(program.parameter_shapes))
-    head = f"program(t[1], y[{program.widths[1]}]{', ' if shapes else ''}{shapes})"
+    shapes = [f"p{i}{list(shape)}" for i, shape in enumerate(program.parameter_shapes)]
+    inputs = [f"{name(value)}[{program.widths[value]}]" for value in range(INPUTS) if program.widths[value]]
+    head = f"program({', '.join([*inputs, *shapes])})"
     return "\n  ".join([head, *format_body(program)])
 
 
 def format_body(program: Program) -> list[str]:
-    """The operations, each with the value it writes and its width, and the output."""
+    """The operations, each with the value it writes and its width, those shared first, and the output."""
     lines = [f"{name(op.out)}[{program.widths[op.out]}] = {format_op(op)}" for op in program.ops]
-    return [*lines, f"return {name(program.output)}"]
+    shared = [f"shared {line}" for line in lines[: program.shared]]
+    return [*shared, *lines[program.shared :], f"return {name(program.output)}"]
 
 
 def name(value: int) -> str:
-    """How a value is written: ``t``, ``y`` or ``v2`` and so on."""
-    return ("t", "y")[value] if value < 2 else f"v{value}"
+    """How a value is written: ``t``, ``y``, ``c`` or ``v3`` and so on."""
+    return ("t", "y", "c")[value] if value < INPUTS else f"v{value}"
 
 
 def format_op(op: Op) -> str:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from flashode.program.functions import SEVERING
-from flashode.program.ops import Binary, Dense, Gather, Op, Parameter, Select, Unary, operands
+from flashode.program.ops import Binary, C, Dense, Gather, Op, Parameter, Select, Unary, operands
 
 if TYPE_CHECKING:
     from flashode.program import Program
-
-_Y = 1
 
 
 class Reach(NamedTuple):
@@ -19,7 +17,7 @@ class Reach(NamedTuple):
 
     Attributes:
         parameters: Indices of parameters.
-        rows: For each row of y whether it does, a byte each.
+        rows: For each row of c whether it does, a byte each.
     """
 
     parameters: frozenset[int]
@@ -30,7 +28,7 @@ def reach(program: Program) -> Reach:
     """Follows gradients from the output; see ``Program.reach``."""
     reached = {program.output}
     parameters: set[int] = set()
-    width = program.widths[_Y]
+    width = program.widths[C]
     rows = bytearray(width)
     for op in reversed(program.ops):
         if op.out not in reached:
@@ -41,13 +39,13 @@ def reach(program: Program) -> Reach:
             case Parameter(parameter=parameter):
                 parameters.add(parameter)
             case Gather(inputs=inputs, index=index):
-                for row in _rows_of_y(inputs, index, program.widths):
+                for row in _rows_of_c(inputs, index, program.widths):
                     rows[row] = True
         passed_to = _passed_to(op)
         reached.update(passed_to)
-        if _Y in passed_to and not isinstance(op, Gather):
+        if C in passed_to and not isinstance(op, Gather):
             rows = bytearray(b"\1") * width
-    if program.output == _Y:
+    if program.output == C:
         rows = bytearray(b"\1") * width
     return Reach(frozenset(parameters), bytes(rows))
 
@@ -62,12 +60,12 @@ def _passed_to(op: Op) -> tuple[int, ...]:
     return operands(op)
 
 
-def _rows_of_y(inputs: tuple[int, ...], index: Sequence[int], widths: tuple[int, ...]) -> set[int]:
-    """The rows of y among those that a Gather takes."""
+def _rows_of_c(inputs: tuple[int, ...], index: Sequence[int], widths: tuple[int, ...]) -> set[int]:
+    """The rows of c among those that a Gather takes."""
     found: set[int] = set()
     start = 0
     for value in inputs:
-        if value == _Y:
-            found.update(i - start for i in index if 0 <= i - start < widths[_Y])
+        if value == C:
+            found.update(i - start for i in index if 0 <= i - start < widths[C])
         start += widths[value]
     return found

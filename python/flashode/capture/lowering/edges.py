@@ -16,11 +16,11 @@ from flashode.capture.lowering.rules import FILLED
 from flashode.capture.lowering.rules.context import Lowering, View
 from flashode.capture.tracing.pairing import Graph
 from flashode.capture.tracing.traced import Operation, Ref, refs_in
+from flashode.program import C, T
 
 _CUT = "aten::detach_copy"
 # Their derivative of order zero is none.
 _NORMS = frozenset({"aten::linalg_vector_norm", "aten::norm"})
-_TIME, _Y = 0, 1
 
 
 def reads(operation: Operation) -> list[Ref]:
@@ -47,7 +47,7 @@ def connected(
         return output
     program, parameters = low.program.finish(output)
     reach = program.reach()
-    rows = low.program.value(_Y)[np.frombuffer(reach.rows, np.bool_)]
+    rows = low.program.value(C)[np.frombuffer(reach.rows, np.bool_)]
     reached = low.prologue.slots_behind([low.registers[parameters[i]] for i in reach.parameters])
     missing = [
         views[index].rows.flat[0]
@@ -56,13 +56,12 @@ def connected(
     ]
     if not missing:
         return output
-    states = sum(views[index].rows.size for index in graph.outputs if index in views)
-    return np.concatenate([_with_edges(low, output[:states], np.array(missing)), output[states:]])
+    return _with_edges(low, output, np.array(missing))
 
 
 def _with_edges(low: Lowering, output: Rows, sources: Rows) -> Rows:
     """The same rows, chosen before ``sources``: what is not chosen has a gradient of zero."""
-    time = low.program.value(_TIME)
+    time = low.program.value(T)
     never = low.program.binary("ne", time, time)
     result = output.copy()
     while sources.size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from flashode.capture.refusal import Computed, Mixing, Refusal, TooLarge, Typed,
 from flashode.capture.tracing.pairing import Batch, Graph, GraphValue
 from flashode.capture.tracing.traced import Operation, Ref, refs_in
 from flashode.declined import Reason
-from flashode.program import Program
+from flashode.program import C, Program, T, Y
 
 # A larger literal is kept as a tensor, which a kernel reads in place.
 MAX_LITERAL_ROWS = 4096
@@ -35,7 +36,7 @@ class Lowered:
         program: the field of one trajectory.
         prologue: makes the Program's parameters.
         batched: whether the state holds several trajectories.
-        carried: the field's tensors of which each trajectory carries its slice along, behind its state.
+        carried: the field's tensors of which each trajectory reads its own slice, which are the Program's c.
         dtype: the state's.
         held: contents that the Program presumes of the field's tensors, by slot: indices.
         graph: what it was made of: the operations of a call, which are to be the same at every batch size.
@@ -50,7 +51,7 @@ class Lowered:
     graph: Graph
 
     def carry(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Those carried along, of the field's tensors, in the state's dtype; with autograd on."""
+        """The field's tensors that are c, in the state's dtype; with autograd on."""
         if not self.carried:
             return ()
         with torch.enable_grad():
@@ -71,10 +72,12 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     operations = _needed(graph)
     inputs = [index for index, value in enumerate(graph.values) if value.origin == "y"]
     carried = _carried(graph, operations)
-    sizes = [math.prod(per_trajectory(graph.values[index].shape)) for index in (*inputs, *carried)]
-    low = Lowering(sum(sizes), y.dtype, y.device, slots)
-    pieces = np.split(low.program.value(1), np.cumsum(sizes)[:-1])
-    views = _sources(low, graph, dict(zip((*inputs, *carried), pieces, strict=True)))
+    sizes = [  # of the parts of y, and of those of c
+        [math.prod(per_trajectory(graph.values[index].shape)) for index in of] for of in (inputs, carried)
+    ]
+    low = Lowering((sum(sizes[0]), sum(sizes[1])), y.dtype, y.device, slots)
+    rows = [np.split(low.program.value(v), np.cumsum(of)[:-1]) for v, of in zip((Y, C), sizes, strict=True)]
+    views = _sources(low, graph, dict(zip((*inputs, *carried), chain(*rows), strict=False)))
     _lower_operations(low, graph, operations, views)
     results = []
     for index, output in zip(inputs, graph.outputs, strict=True):
@@ -86,9 +89,6 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
             where = made[-1].where if made else None
             raise Refusal(*Mixing("the value it returns does not keep the batch axis of y").within(where))
         results.append(views[output].rows.ravel())
-    if carried:
-        # What a trajectory carries along does not change.
-        results.append(low.program.constant(np.zeros(sum(sizes[len(inputs) :]))))
     rates = connected(low, graph, operations, views, slots, np.concatenate(results))
     program, parameters = low.program.finish(rates)
     prologue = low.prologue.finish([low.registers[index] for index in parameters])
@@ -131,7 +131,7 @@ def _lower_operations(
 
 def _placeholder(low: Lowering, value: GraphValue) -> View:
     """Something that depends on time, in the place of what cannot be computed."""
-    rows = np.broadcast_to(low.program.value(0).reshape(()), per_trajectory(value.shape))
+    rows = np.broadcast_to(low.program.value(T).reshape(()), per_trajectory(value.shape))
     return low.new(rows, batch_axis(value.shape), value.dtype)
 
 
@@ -147,7 +147,7 @@ def _carried(graph: Graph, operations: Sequence[Operation]) -> dict[int, int]:
 
 
 def _sources(low: Lowering, graph: Graph, rows: dict[int, Rows]) -> dict[int, View]:
-    """What operations start from: the inputs at their ``rows`` of y, and what is not made by an operation."""
+    """What operations start from: the inputs at their ``rows``, and what is not made by an operation."""
     views: dict[int, View] = {}
     for index, value in enumerate(graph.values):
         if value.origin != "result" and (index in rows or batch_axis(value.shape) is None):
@@ -160,7 +160,7 @@ def _source(low: Lowering, value: GraphValue, rows: Rows | None) -> View:
     if rows is not None:
         return low.new(rows.reshape(shape), axis, value.dtype)
     if value.origin == "t":
-        return low.new(low.program.value(0).reshape(()), None)
+        return low.new(low.program.value(T).reshape(()), None)
     if value.slot is not None:
         return low.from_register(low.prologue.slot(value.slot, shape), value.dtype)
     assert value.literal is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,10 @@ import torch
 from flashode.capture.refusal import TooLarge, Unsupported
 from flashode.program import (
     BINARY,
+    INPUTS,
     UNARY,
     Binary,
+    C,
     Constant,
     Dense,
     DenseDynamic,
@@ -29,7 +31,9 @@ from flashode.program import (
     Program,
     SegmentSum,
     Select,
+    T,
     Unary,
+    Y,
     floats,
     integers,
     operands,
@@ -59,11 +63,11 @@ def distinct(references: Rows) -> Rows:
 class ProgramBuilder:
     """Emits operations; equal ones are emitted once, and unused ones are left out of the finished Program."""
 
-    def __init__(self, width: int, dtype: torch.dtype) -> None:
+    def __init__(self, y_width: int, c_width: int, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._widths = [1, width]
-        self._starts = [0, 1]
-        self._end = 1 + width
+        self._widths = [1, y_width, c_width]
+        self._starts = [0, 1, 1 + y_width]
+        self._end = 1 + y_width + c_width
         self._computed = 0
         self._ops: list[Op] = []
         self._parameter_shapes: list[tuple[int, ...]] = []
@@ -237,7 +241,7 @@ class ProgramBuilder:
     def owner(self, rows: Rows) -> Op | None:
         """The operation whose value holds all of ``rows``; None if it is not one, or an input."""
         owners = distinct(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
-        return self._ops[owners[0] - 2] if len(owners) == 1 and owners[0] >= 2 else None
+        return self._ops[owners[0] - INPUTS] if len(owners) == 1 and owners[0] >= INPUTS else None
 
     def is_static(self, rows: Rows) -> bool:
         """Whether all rows are literals or elements of parameters."""
@@ -247,12 +251,12 @@ class ProgramBuilder:
         return all(map(self._is_static_value, owners))
 
     def _is_static_value(self, value: int) -> bool:
-        return value >= 2 and isinstance(self._ops[value - 2], (Parameter, Constant))
+        return value >= INPUTS and isinstance(self._ops[value - INPUTS], (Parameter, Constant))
 
     def literal(self, rows: Rows) -> npt.NDArray[np.float64] | None:
         """The numbers that the rows hold, if all of them are literals."""
         owners = distinct(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
-        if not all(owner >= 2 and isinstance(self._ops[owner - 2], Constant) for owner in owners):
+        if not all(owner >= INPUTS and isinstance(self._ops[owner - INPUTS], Constant) for owner in owners):
             return None
         return self._literals(rows.ravel())[0].reshape(rows.shape)
 
@@ -261,7 +265,7 @@ class ProgramBuilder:
         owners = np.searchsorted(self._starts, rows, "right") - 1
         numbers, known = np.zeros(rows.size), np.zeros(rows.size, bool)
         for owner in distinct(owners):
-            op = self._ops[owner - 2] if owner >= 2 else None
+            op = self._ops[owner - INPUTS] if owner >= INPUTS else None
             if isinstance(op, Constant):
                 held = owners == owner
                 numbers[held] = np.array(op.values)[rows[held] - self._starts[owner]]
@@ -292,16 +296,17 @@ class ProgramBuilder:
         for op in reversed(self._ops):
             if op.out in needed:
                 needed.update(operands(op))
-        renumber = {0: 0, 1: 1}
+        kept = [op for op in self._ops if op.out in needed]
+        shared = _shared(kept)
+        renumber = {value: value for value in range(INPUTS)}
         parameters: dict[int, int] = {}
         ops: list[Op] = []
-        for op in self._ops:
-            if op.out in needed:
-                renumber[op.out] = len(ops) + 2
-                ops.append(_renumbered(op, renumber, parameters))
+        for op in sorted(kept, key=lambda op: op.out not in shared):
+            renumber[op.out] = len(renumber)
+            ops.append(_renumbered(op, renumber, parameters))
         widths = tuple(self._widths[value] for value in renumber)
         shapes = tuple(self._parameter_shapes[index] for index in parameters)
-        return Program(widths, tuple(ops), renumber[result], shapes), list(parameters)
+        return Program(widths, tuple(ops), renumber[result], shapes, len(shared)), list(parameters)
 
     def _gathered(self, rows: Rows) -> int:
         """The value that holds exactly these rows in this order; a gather where none does."""
@@ -342,6 +347,16 @@ class ProgramBuilder:
         self._ops.append(op)
         self._known[key] = out
         return out
+
+
+def _shared(ops: Sequence[Op]) -> set[int]:
+    """The values computed from time and parameters alone, and the parameters and literals that they read."""
+    own = {Y, C}
+    for op in ops:
+        if not own.isdisjoint(operands(op)):
+            own.add(op.out)
+    computed = [op for op in ops if operands(op) and op.out not in own]
+    return {op.out for op in computed}.union(*map(operands, computed)) - {T}
 
 
 def _renumbered(op: Op, values: dict[int, int], parameters: dict[int, int]) -> Op:

@@ -13,7 +13,7 @@ from flashode import engines
 from flashode.capture import Capture
 from flashode.declined import Declined, Reason
 from flashode.engines.compiled.layout import Layout
-from flashode.engines.compiled.parameter_gradients import connected_inputs, connected_rows
+from flashode.engines.compiled.parameter_gradients import connected_context, connected_inputs
 from flashode.engines.compiled.program import Compiled, compiled
 from flashode.engines.compiled.scope import (
     LEAST_DEMAND,
@@ -65,6 +65,7 @@ class NativeField:
         capture: The function.
         layout: Where its trajectories lie in the state.
         inputs: What its Program reads.
+        carried: Tensors ``(batch, ...)`` of which each trajectory reads its own slice, the Program's c.
     """
 
     def __init__(self, form: Form, capture: Capture, layout: Layout) -> None:
@@ -74,6 +75,9 @@ class NativeField:
         self.capture = capture
         self.layout = layout
         self.inputs = tuple(connected_inputs(inputs, form.compiled.reach) if form.detaches else inputs)
+        self.carried = capture.carried
+        if form.detaches and self.carried:
+            self.carried = connected_context(self.carried, form.compiled.reach)
 
     def bound(self, parameters: Sequence[Tensor], wanted: tuple[bool, ...] = ()) -> Any:
         """The compiled module's form of it.
@@ -128,10 +132,7 @@ def make_field(
     if reason is not None:
         return Declined(reason)
     made = compiled(program, module.ProgramBuilder)
-    carried = capture.carried
-    if carried and connected:
-        carried = connected_rows(carried, made.reach, program.widths[1])
-    layout = Layout(problem.structure, capture.batched, carried)
+    layout = Layout(problem.structure, capture.batched)
     methods = (problem.method,) if adjoint is None else (problem.method, adjoint.method)
     lone = alone(layout.batch, methods)
     lanes = 1 if lone else lanes_of(problem.y0.element_size())
@@ -144,7 +145,9 @@ def make_field(
     reason = slower(demand)
     if reason is not None and not engines.insists("native"):
         return Declined(reason, expected=True)
-    detaches = connected and len(made.reach.parameters) < len(program.parameter_shapes)
+    reaches_all = len(made.reach.parameters) == len(program.parameter_shapes) and all(made.reach.rows)
     only = None if slower(LEAST_DEMAND) is None else demand
-    form = Form(module, made, problem.direction, detaches, made.cost * layout.batch, lone, only)
+    form = Form(
+        module, made, problem.direction, connected and not reaches_all, made.cost * layout.batch, lone, only
+    )
     return NativeField(form, capture, layout)

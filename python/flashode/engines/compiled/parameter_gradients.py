@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from flashode.engines.compiled.layout import context_ranges
 from flashode.program import Reach
 
 
@@ -30,15 +31,20 @@ def connected_inputs(inputs: Sequence[Tensor], reach: Reach) -> tuple[Tensor, ..
     return tuple(x if i in reach.parameters else x.detach() for i, x in enumerate(inputs))
 
 
-def connected_rows(carried: Sequence[Tensor], reach: Reach, width: int) -> tuple[Tensor, ...]:
-    """The same for what trajectories carry along, the last of the ``width`` rows of the Program's y."""
-    kept = []
-    start = width - sum(c.numel() // len(c) for c in carried)
-    for c in carried:
-        stop = start + c.numel() // len(c)
-        kept.append(c if any(reach.rows[start:stop]) else c.detach())
-        start = stop
-    return tuple(kept)
+def connected_context(carried: Sequence[Tensor], reach: Reach) -> tuple[Tensor, ...]:
+    """The same for what belongs to trajectories."""
+    pairs = zip(carried, context_ranges(carried), strict=True)
+    return tuple(x if any(reach.rows[begin:end]) else x.detach() for x, (begin, end) in pairs)
+
+
+def split_context(carried: Sequence[Tensor], gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Of the gradient in a context those in its tensors; None where one needs no gradient."""
+    if gradient is None:
+        return ()
+    pairs = zip(carried, context_ranges(carried), strict=True)
+    return tuple(
+        gradient[:, begin:end].reshape(x.shape) if x.requires_grad else None for x, (begin, end) in pairs
+    )
 
 
 def _learned(sources: Sequence[Tensor]) -> list[Tensor]:

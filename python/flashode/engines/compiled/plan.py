@@ -13,8 +13,14 @@ from flashode.declined import Declined
 from flashode.engines import eager
 from flashode.engines.compiled.field import NativeField
 from flashode.engines.compiled.grids import Grid, adjoint_grids, memory_of, on_grid, time_gradients
+from flashode.engines.compiled.layout import context, context_ranges
 from flashode.engines.compiled.method import compiled_method
-from flashode.engines.compiled.parameter_gradients import gradient_memory, reached_from, through_prologue
+from flashode.engines.compiled.parameter_gradients import (
+    gradient_memory,
+    reached_from,
+    split_context,
+    through_prologue,
+)
 from flashode.engines.compiled.requests import requests
 from flashode.engines.compiled.scope import PRECISIONS
 from flashode.engines.convergence import warn_lost, warn_unconverged
@@ -57,11 +63,11 @@ class Held(NamedTuple):
 
     Attributes:
         constants: Copies of the inputs without a gradient; None for the others, which autograd watches.
-        carried: A copy of what trajectories carry along, or None.
+        context: A copy of what belongs to trajectories, or None.
     """
 
     constants: tuple[Tensor | None, ...]
-    carried: Tensor | None
+    context: Tensor | None
 
 
 class Recipe(NamedTuple):
@@ -146,7 +152,7 @@ class NativePlan:
         self._adjoint = adjoint
         self._layout = field.layout
         self._inputs = field.inputs
-        self._own = (*field.inputs, *field.layout.carried)
+        self._own = (*field.inputs, *field.carried)
         self.times = memory_of(problem.t) if times is None else times
         self._grid = None if problem.method.adaptive else Grid(problem, connected=adjoint is None)
 
@@ -161,14 +167,15 @@ class NativePlan:
         if self._adjoint is not None:
             return self._adjoint.parameters
         # Of what is not among the inputs the compiled module has its copies, so that its owner may change it.
-        beside = self._layout.carried if self._grid is None else (*self._layout.carried, *self._grid.inputs)
+        carried = self.field.carried
+        beside = carried if self._grid is None else (*carried, *self._grid.inputs)
         return (*self._inputs, *[x.clone() if x.requires_grad else x for x in beside])
 
     def forward(self, *, record: bool) -> Forward:
         """Solve without autograd."""
         if record and self._adjoint is not None:
             return self._forward_of_adjoint()
-        problem, field, layout = self._problem, self.field, self._layout
+        problem, field = self._problem, self.field
         times, count = self.times, len(problem.times)
         grid = times
         # Until an event equal steps go on from the start: most of a grid to the last time would be in vain.
@@ -180,13 +187,14 @@ class NativePlan:
             if record
             else [readable(p) for p in self._inputs]
         )
-        y0 = layout.memory(problem.y0)
+        y0, c = plain(problem.y0), self._context()
         states = problem.y0.new_empty((0 if problem.every_step else count, *problem.y0.shape))
         asked, _memory = requests(self._module, problem, self.event)
         outcome, log, *kept = self.recipe.solve(
             field.bound(parameters),
             self.recipe.method,
             address(y0),
+            address(c),
             address(times),
             count if problem.event is None else 1,
             address(grid),
@@ -209,7 +217,7 @@ class NativePlan:
             states = torch.from_numpy(values).view(len(times), *problem.y0.shape)
         if not record:
             return Forward(states, statistics, times=found)
-        checkpoints = tuple([None if part is None else torch.from_numpy(part) for part in kept])
+        checkpoints = (*[None if part is None else torch.from_numpy(part) for part in kept], c)
         kinds = tuple([None if part is None else Kind.of(part) for part in checkpoints])
         return Forward(states, statistics, Record(log, parameters, times, points, kinds), checkpoints, found)
 
@@ -217,9 +225,8 @@ class NativePlan:
         """The solve, and its field as it is now: the tensors with a gradient are for autograd to watch."""
         inputs = self._inputs
         constants = tuple([None if p.requires_grad else p.detach().clone() for p in inputs])
-        tail = self._layout.tail(self._layout.memory(self._problem.y0))
         solved = self.forward(record=False)
-        solved.record = Held(constants, tail)
+        solved.record = Held(constants, self._context())
         solved.checkpoints = tuple([p for p in inputs if p.requires_grad])
         return solved
 
@@ -236,11 +243,12 @@ class NativePlan:
         """
         problem, field = self._problem, self.field
         parameters = tuple(map(plain, self._inputs))
-        y0 = self._layout.memory(problem.y0)
+        y0, c = plain(problem.y0), self._context()
         stages = self.stages
         outcome = self.recipe.evaluate(
             field.bound(parameters),
             address(y0),
+            address(c),
             problem.times[0],
             steps,
             stages,
@@ -252,10 +260,10 @@ class NativePlan:
     ) -> Gradients:
         """Exact reverse of the discrete solve that made ``record``."""
         assert isinstance(record, Record)
-        problem, layout, field = self._problem, self._layout, self.field
+        problem, field = self._problem, self.field
         wanted = tuple([p.requires_grad for p in self._inputs])
         grad_parameters = gradient_memory(record.parameters, wanted)
-        grad_y0 = layout.empty(problem.y0)
+        grad_y0 = problem.y0.new_empty(problem.y0.shape)
         with_time = problem.t.requires_grad or (self._grid is not None and bool(self._grid.inputs))
         grad_times = torch.zeros_like(record.times) if with_time else None
         grad_points = record.times.new_zeros(record.points) if with_time else None
@@ -265,18 +273,20 @@ class NativePlan:
         for checkpoint, kind in zip(checkpoints, record.kinds, strict=True):
             check_saved(checkpoint, kind)
         # Hooks may hand back the same numbers in another order in memory.
-        states, slopes, constants = [None if part is None else plain(part) for part in checkpoints]
+        states, slopes, c = [None if part is None else plain(part) for part in checkpoints]
+        grad_c = None if c is None else torch.empty_like(c)
         self.recipe.discrete_vjp(
             field.bound(record.parameters, wanted),
             self.recipe.method,
             record.log,
             address(states),
             address(slopes),
-            address(constants),
+            address(c),
             address(record.times),
             len(record.times),
             address(cotangents),
             address(grad_y0),
+            address(grad_c),
             address(grad_times),
             address(grad_points),
             [address(g) for g in grad_parameters],
@@ -285,8 +295,8 @@ class NativePlan:
         grad_grid: tuple[Tensor, ...] = ()
         if grad_times is not None and grad_points is not None:
             grad_t, grad_grid = time_gradients(problem, self._grid, grad_times, grad_points)
-        parameters = (*grad_parameters, *layout.carried_gradients(grad_y0), *grad_grid)
-        return Gradients(layout.state(grad_y0, problem.y0), grad_t, parameters)
+        parameters = (*grad_parameters, *split_context(field.carried, grad_c), *grad_grid)
+        return Gradients(grad_y0, grad_t, parameters)
 
     def continuous_vjp(
         self,
@@ -300,7 +310,7 @@ class NativePlan:
         assert isinstance(record, Held)
         problem, adjoint = self._problem, self._adjoint
         assert adjoint is not None
-        layout, field = self._layout, self.field
+        field, c = self.field, record.context
         check_saved(states, Kind(grad_states.shape, problem.y0.dtype, problem.y0.device))
         watched = iter(checkpoints)
         wanted = reached_from(self._inputs, adjoint.parameters)
@@ -314,9 +324,11 @@ class NativePlan:
         given = problem.t.detach() if times is None else times
         times = memory_of(given)
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
-        grad_y0 = layout.empty(problem.y0)
+        grad_y0 = problem.y0.new_empty(problem.y0.shape)
+        grad_c = None if c is None else torch.empty_like(c)
         check_memory("the gradient in the solution", (grad_states,))
-        y0 = layout.memory(states[0], record.carried)
+        reached = reached_from(field.carried, adjoint.parameters)
+        judged = [rows for rows, it in zip(context_ranges(field.carried), reached, strict=True) if it]
         forward_states, cotangents = plain(states), plain(grad_states)
         outcome = self.recipe.continuous_vjp(
             field.bound(parameters, wanted),
@@ -325,13 +337,14 @@ class NativePlan:
             address(times),
             len(times),
             adjoint_grids(problem, adjoint, given),
-            address(y0),
+            address(c),
             address(forward_states),
             address(cotangents),
             address(grad_y0),
+            address(grad_c),
             address(grad_times),
             [address(g) for g in grad_parameters],
-            layout.like_parameters(reached_from(layout.carried, adjoint.parameters)),
+            judged,
             field.transposes(),
         )
         statistics = self._count(outcome, adjoint.method, adjoint.options)
@@ -341,10 +354,9 @@ class NativePlan:
         if grad_times is not None and problem.event is not None:
             grad_times[1:] = 0  # a constant of differentiation
         grad_t = None if grad_times is None else grad_times.to(problem.t.dtype)
-        through = through_prologue(
-            self._own, adjoint.parameters, (*grad_parameters, *layout.carried_gradients(grad_y0))
-        )
-        return Gradients(layout.state(grad_y0, problem.y0), grad_t, through, statistics)
+        gradients = (*grad_parameters, *split_context(field.carried, grad_c))
+        through = through_prologue(self._own, adjoint.parameters, gradients)
+        return Gradients(grad_y0, grad_t, through, statistics)
 
     def differentiable(
         self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]
@@ -352,16 +364,22 @@ class NativePlan:
         """The same solve by the eager engine, with the Program in the function's place."""
         problem, program, batch = self._problem, self.field.capture.program, self._layout.batch
         structure = problem.structure
-        inputs, carried = parameters[: len(self._inputs)], parameters[len(self._inputs) : len(self._own)]
+        inputs = parameters[: len(self._inputs)]
+        c = context(parameters[len(self._inputs) : len(self._own)])
 
         def field(time: Tensor, y: State) -> State:
-            rows = structure.to_rows((*components(y), *carried), batch)
-            return structure.join(structure.from_rows(program.interpret(time, rows, inputs)))
+            rows = structure.to_rows(components(y), batch)
+            return structure.join(structure.from_rows(program.interpret(time, rows, inputs, c)))
 
         for grid in parameters[len(self._own) :]:
             problem = on_grid(problem, grid)
         solved = eager.integrate(replace(problem, func=field, t=t, y0=y0))
         return solved.states, solved.times
+
+    def _context(self) -> Tensor | None:
+        """A copy of what belongs to trajectories, as it is now."""
+        c = context(self.field.carried)
+        return None if c is None else plain(c)
 
     def _count(self, outcome: Any, method: Method, options: Options) -> Statistics:
         self.field.capture.count(outcome.evaluations)

@@ -73,7 +73,7 @@ def _forget(key: int) -> None:
 def translate(program: Program, builder_type: Any) -> Any:
     """The compiled module's form of a Program, made by its ``ProgramBuilder``."""
     sizes = [torch.Size(shape).numel() for shape in program.parameter_shapes]
-    builder = builder_type(program.widths, sizes)
+    builder = builder_type(program.widths, sizes, program.shared)
     for op in program.ops:
         _add(builder, op, program)
     return builder.finish(program.output)

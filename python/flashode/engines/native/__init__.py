@@ -86,7 +86,7 @@ class NativeEngine:
         reason = call_obstacle(problem, event, field)
         if reason is not None:
             return Declined(reason)
-        rows = sum(rows for rows, moves in field.layout.segments if moves)
+        rows = sum(field.layout.segments)
         for method in (problem.method, *(() if adjoint is None else (adjoint.method,))):
             reason = too_many_unknowns(method, rows)
             if reason is not None:

@@ -137,10 +137,12 @@ def batch_axis(shape: Shape) -> int | None:
 class Lowering:
     """Arithmetic on Views that emits Program operations."""
 
-    def __init__(self, width: int, dtype: torch.dtype, device: torch.device, slots: Sequence[Tensor]) -> None:
+    def __init__(
+        self, widths: tuple[int, int], dtype: torch.dtype, device: torch.device, slots: Sequence[Tensor]
+    ) -> None:
         self.dtype = dtype
         self.device = device
-        self.program = ProgramBuilder(width, dtype)
+        self.program = ProgramBuilder(*widths, dtype)
         self.prologue = PrologueBuilder(dtype, slots)
         self.registers: list[int] = []  # of each declared parameter
         self._parameters: dict[int, int] = {}
