@@ -42,14 +42,14 @@ class Record:
             nothing keeps their owner from changing them before the reverse pass.
         times: Output times, float64.
         points: How many the grid has; of an adaptive method's steps only the start is one.
-        kinds: Of the checkpoints; None for each that is empty.
+        kinds: Of the checkpoints.
     """
 
     log: Any
     parameters: tuple[Tensor, ...]
     times: Tensor
     points: int
-    kinds: tuple[Kind | None, ...]
+    kinds: tuple[Kind, ...]
 
 
 class Held(NamedTuple):
@@ -183,16 +183,22 @@ class NativePlan:
         y0 = layout.memory(problem.y0)
         states = problem.y0.new_empty((0 if problem.every_step else count, *problem.y0.shape))
         asked, _memory = requests(self._module, problem, self.event)
-        outcome, log, *kept = self.recipe.solve(
-            field.bound(parameters),
-            self.recipe.method,
-            address(y0),
-            address(times),
-            count if problem.event is None else 1,
-            address(grid),
-            points,
-            states.data_ptr(),
-            record,
+        checkpoints: list[Tensor] = []
+
+        def storage(size: int) -> int:
+            checkpoints.append(torch.empty(size, dtype=states.dtype, device="cpu"))
+            return checkpoints[-1].data_ptr()
+
+        outcome, log, nodes, values = self.recipe.solve(
+            field=field.bound(parameters),
+            method=self.recipe.method,
+            y0=address(y0),
+            times=address(times),
+            time_count=count if problem.event is None else 1,
+            grid=address(grid),
+            grid_count=points,
+            states=states.data_ptr(),
+            storage=storage if record else None,
             **asked,
         )
         self.outcome = outcome
@@ -204,14 +210,12 @@ class NativePlan:
             found = times = times.new_tensor([problem.times[0], outcome.event_t])
             points = log.steps + 1 if record and self._grid is not None else 1
         elif problem.every_step:
-            *kept, nodes, values = kept
             found = times = torch.from_numpy(nodes)
             states = torch.from_numpy(values).view(len(times), *problem.y0.shape)
         if not record:
             return Forward(states, statistics, times=found)
-        checkpoints = tuple([None if part is None else torch.from_numpy(part) for part in kept])
-        kinds = tuple([None if part is None else Kind.of(part) for part in checkpoints])
-        return Forward(states, statistics, Record(log, parameters, times, points, kinds), checkpoints, found)
+        kept = Record(log, parameters, times, points, tuple(map(Kind.of, checkpoints)))
+        return Forward(states, statistics, kept, tuple(checkpoints), found)
 
     def _forward_of_adjoint(self) -> Forward:
         """The solve, and its field as it is now: the tensors with a gradient are for autograd to watch."""
@@ -239,11 +243,11 @@ class NativePlan:
         y0 = self._layout.memory(problem.y0)
         stages = self.stages
         outcome = self.recipe.evaluate(
-            field.bound(parameters),
-            address(y0),
-            problem.times[0],
-            steps,
-            stages,
+            field=field.bound(parameters),
+            y=address(y0),
+            t=problem.times[0],
+            steps=steps,
+            stages=stages,
         )
         return float(outcome.seconds - outcome.waited)
 
@@ -265,21 +269,19 @@ class NativePlan:
         for checkpoint, kind in zip(checkpoints, record.kinds, strict=True):
             check_saved(checkpoint, kind)
         # Hooks may hand back the same numbers in another order in memory.
-        states, slopes, constants = [None if part is None else plain(part) for part in checkpoints]
+        memory = [None if part is None else plain(part) for part in checkpoints]
         self.recipe.discrete_vjp(
-            field.bound(record.parameters, wanted),
-            self.recipe.method,
-            record.log,
-            address(states),
-            address(slopes),
-            address(constants),
-            address(record.times),
-            len(record.times),
-            address(cotangents),
-            address(grad_y0),
-            address(grad_times),
-            address(grad_points),
-            [address(g) for g in grad_parameters],
+            field=field.bound(record.parameters, wanted),
+            method=self.recipe.method,
+            log=record.log,
+            checkpoints=[address(part) for part in memory],
+            times=address(record.times),
+            time_count=len(record.times),
+            grad_states=address(cotangents),
+            grad_y0=address(grad_y0),
+            grad_times=address(grad_times),
+            grad_grid=address(grad_points),
+            grad_parameters=[address(g) for g in grad_parameters],
         )
         grad_t: Tensor | None = None
         grad_grid: tuple[Tensor, ...] = ()
@@ -319,20 +321,20 @@ class NativePlan:
         y0 = layout.memory(states[0], record.carried)
         forward_states, cotangents = plain(states), plain(grad_states)
         outcome = self.recipe.continuous_vjp(
-            field.bound(parameters, wanted),
-            self.recipe.adjoint_method,
-            adjoint.norm == "seminorm",
-            address(times),
-            len(times),
-            adjoint_grids(problem, adjoint, given),
-            address(y0),
-            address(forward_states),
-            address(cotangents),
-            address(grad_y0),
-            address(grad_times),
-            [address(g) for g in grad_parameters],
-            layout.like_parameters(reached_from(layout.carried, adjoint.parameters)),
-            field.transposes(),
+            field=field.bound(parameters, wanted),
+            method=self.recipe.adjoint_method,
+            seminorm=adjoint.norm == "seminorm",
+            times=address(times),
+            time_count=len(times),
+            grids=adjoint_grids(problem, adjoint, given),
+            y0=address(y0),
+            states=address(forward_states),
+            grad_states=address(cotangents),
+            grad_y0=address(grad_y0),
+            grad_times=address(grad_times),
+            grad_parameters=[address(g) for g in grad_parameters],
+            like_parameters=layout.like_parameters(reached_from(layout.carried, adjoint.parameters)),
+            transposes=field.transposes(),
         )
         statistics = self._count(outcome, adjoint.method, adjoint.options)
         if not outcome.done:
