@@ -112,7 +112,7 @@ class Case:
             "batch": BATCH,
             "direction": 1.0,
             "threads": 1,
-            "lone": False,
+            "features_in_lanes": False,
         }
         self.field = module.Field(**self.field_arguments)
         self.forward: dict[str, Any] = {
@@ -327,7 +327,9 @@ def test_no_program() -> None:
 
 OTHERS: dict[str, Callable[[Case], Any]] = {
     "batch": lambda case: {"field": case.module.Field(**case.field_arguments | {"batch": 100})},
-    "lone": lambda case: {"field": case.module.Field(**case.field_arguments | {"lone": True})},
+    "features_in_lanes": lambda case: {
+        "field": case.module.Field(**case.field_arguments | {"features_in_lanes": True})
+    },
     "stages": lambda case: {
         "method": _method(case.module, a=[[], [0.5]], b=[0.0, 1.0], c=[0.0, 0.5], order=2)
     },

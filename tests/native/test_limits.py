@@ -101,7 +101,9 @@ def _euler(module: Any) -> Any:
 )
 def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message: str) -> None:
     module, weight, y = _module(), torch.eye(2, dtype=D), torch.ones(1, 2, dtype=D)
-    program = translate(Program((1, 2, 0, 2), (Dense(3, 1, 0, None, 1),), 3, ((2, 2),)), module.ProgramBuilder)
+    program = translate(
+        Program((1, 2, 0, 2), (Dense(3, 1, 0, None, 1),), 3, ((2, 2),)), module.ProgramBuilder
+    )
     times, states = torch.tensor([0.0, 1.0], dtype=D), torch.empty(2, 1, 2, dtype=D)
     field = module.Field(program, [weight.data_ptr()], [True], [2], 1, 1.0)
     at = times.data_ptr()

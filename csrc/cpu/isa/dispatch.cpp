@@ -5,61 +5,47 @@
 
 #include "cpu/engine.hpp"
 
-namespace flashode::cpu {
+// What the build compiles once for each instruction set, and of it the kernels once more for the other
+// layout.
+#define FLASHODE_DECLARE(isa)                 \
+    namespace flashode::cpu::isa {            \
+    KernelSet kernels();                      \
+    }                                         \
+    namespace flashode::cpu::isa##_features { \
+        KernelSet kernels();                  \
+    }                                         \
+    namespace flashode::measure::isa {        \
+    PeakKernels peak_kernels();               \
+    }
+#define FLASHODE_SET(name, supported, isa) \
+    {name, supported, &isa::kernels, &isa##_features::kernels, &measure::isa::peak_kernels}
 
 #if defined(FLASHODE_X86_64)
 
-namespace v2 {
-KernelSet kernels();
-PeakKernels peak_kernels();
-}  // namespace v2
-namespace v2_lone {
-KernelSet kernels();
-}
-namespace v3 {
-KernelSet kernels();
-PeakKernels peak_kernels();
-}  // namespace v3
-namespace v3_lone {
-KernelSet kernels();
-}
-namespace v4 {
-KernelSet kernels();
-PeakKernels peak_kernels();
-}  // namespace v4
-namespace v4_lone {
-KernelSet kernels();
-}
+FLASHODE_DECLARE(v2)
+FLASHODE_DECLARE(v3)
+FLASHODE_DECLARE(v4)
 
-namespace {
-
-bool has_v2() { return __builtin_cpu_supports("x86-64-v2"); }
-bool has_v3() { return __builtin_cpu_supports("x86-64-v3"); }
-bool has_v4() { return __builtin_cpu_supports("x86-64-v4"); }
-
-}  // namespace
+namespace flashode::cpu {
 
 const std::vector<InstructionSet>& instruction_sets() {
     static const std::vector<InstructionSet> sets = {
-        {"x86-64-v2", &has_v2, &v2::kernels, &v2_lone::kernels, &v2::peak_kernels},
-        {"x86-64-v3", &has_v3, &v3::kernels, &v3_lone::kernels, &v3::peak_kernels},
-        {"x86-64-v4", &has_v4, &v4::kernels, &v4_lone::kernels, &v4::peak_kernels}};
+        FLASHODE_SET(
+            "x86-64-v2", [] { return __builtin_cpu_supports("x86-64-v2") != 0; }, v2),
+        FLASHODE_SET(
+            "x86-64-v3", [] { return __builtin_cpu_supports("x86-64-v3") != 0; }, v3),
+        FLASHODE_SET("x86-64-v4", [] { return __builtin_cpu_supports("x86-64-v4") != 0; }, v4)};
     return sets;
 }
 
 #else
 
-namespace baseline {
-KernelSet kernels();
-PeakKernels peak_kernels();
-}  // namespace baseline
-namespace baseline_lone {
-KernelSet kernels();
-}
+FLASHODE_DECLARE(baseline)
+
+namespace flashode::cpu {
 
 const std::vector<InstructionSet>& instruction_sets() {
-    static const std::vector<InstructionSet> sets = {{"baseline", [] { return true; }, &baseline::kernels,
-                                                      &baseline_lone::kernels, &baseline::peak_kernels}};
+    static const std::vector<InstructionSet> sets = {FLASHODE_SET("baseline", [] { return true; }, baseline)};
     return sets;
 }
 
@@ -98,10 +84,10 @@ const InstructionSet& active_instruction_set() {
     return active;
 }
 
-const KernelSet& active_kernels(bool lone) {
-    static const KernelSet together = active_instruction_set().kernels();
-    static const KernelSet alone = active_instruction_set().lone_kernels();
-    return lone ? alone : together;
+const KernelSet& active_kernels(bool features_in_lanes) {
+    static const KernelSet trajectories = active_instruction_set().kernels();
+    static const KernelSet features = active_instruction_set().feature_kernels();
+    return features_in_lanes ? features : trajectories;
 }
 
 }  // namespace flashode::cpu

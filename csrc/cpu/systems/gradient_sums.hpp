@@ -23,7 +23,7 @@ struct GradientSums {
             parameters.emplace_back(static_cast<std::size_t>(size));
         }
         if (request.grad_times == nullptr) return;
-        times.resize(static_cast<std::size_t>(request.time_count));
+        times.resize(static_cast<std::size_t>(request.times.count));
         grid.resize(request.method->tableau.adaptive ? 1 : request.log->steps.size() + 1);
     }
 
@@ -33,7 +33,9 @@ struct GradientSums {
         return elements * sizeof(double);
     }
 
-    bool with_times() const { return !times.empty(); }
+    solve::TimeGradients of_times() {
+        return times.empty() ? solve::TimeGradients{} : solve::TimeGradients{times.data(), grid.data()};
+    }
 
     std::vector<double*> by_parameter() {
         std::vector<double*> pointers;

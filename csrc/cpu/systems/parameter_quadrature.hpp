@@ -21,7 +21,7 @@ class ParameterQuadrature {
         : tableau_(numerics::rounded<Real>(request.method->tableau)),
           tolerance_{static_cast<Real>(request.method->rtol), static_cast<Real>(request.method->atol)},
           // At the end of a step, the only place asked for, the cubic is the line.
-          interpolant_(tableau_.adaptive ? Interpolant::quartic : Interpolant::linear),
+          interpolant_(tableau_.adaptive ? solve::Interpolant::quartic : solve::Interpolant::linear),
           tape_(&tape),
           accumulators_(&accumulators) {
         std::vector<bool> by_itself = field.wants_gradient;
@@ -97,8 +97,9 @@ class ParameterQuadrature {
 
     // The integral at dense-output weights `w` of the last step.
     void interpolate(const numerics::DenseWeights<Real>& w, Real dt, Real* out) const {
-        dense_output(interpolant_, size_, w, dt,
-                     {q0_.data(), q1_.data(), q_mid_.data(), rates(0), rates(tableau_.stages - 1)}, out);
+        solve::dense_output(interpolant_, size_, w, dt,
+                            {q0_.data(), q1_.data(), q_mid_.data(), rates(0), rates(tableau_.stages - 1)},
+                            out);
     }
 
     int size() const { return size_; }
@@ -143,7 +144,7 @@ class ParameterQuadrature {
 
     numerics::Tableau<Real> tableau_;
     numerics::Tolerance<Real> tolerance_;
-    Interpolant interpolant_;
+    solve::Interpolant interpolant_;
     const Tape<Real>* tape_;
     StageAccumulators<Real>* accumulators_;
     int size_ = 1;  // element 0 is dL/dt

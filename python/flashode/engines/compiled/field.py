@@ -42,7 +42,7 @@ class Form:
         direction: Solver time is this times the user's.
         detaches: Whether inputs are to be detached where no gradient reaches them, and there are such.
         operations: Of an evaluation of the whole batch.
-        lone: Whether a trajectory's features, not trajectories, fill the vectors' lanes.
+        features_in_lanes: Whether a trajectory's features, not trajectories, fill the lanes of vectors.
         demand: What a solve has to ask of it, where it would be slower than plain torch for others; or None.
         bound: The compiled module's forms of it, by the addresses and settings that they were made with.
     """
@@ -52,7 +52,7 @@ class Form:
     direction: float
     detaches: bool
     operations: int
-    lone: bool
+    features_in_lanes: bool
     demand: Demand | None
     bound: dict[Any, Any] = field(default_factory=dict)
 
@@ -94,14 +94,14 @@ class NativeField:
             if len(form.bound) >= _MOST_BOUND:
                 form.bound.clear()
             found = form.bound[asked] = form.module.Field(
-                form.compiled.program,
-                addresses,
-                wanted or (False,) * len(addresses),
-                layout.segments,
-                layout.batch,
-                form.direction,
-                asked[-1],
-                form.lone,
+                program=form.compiled.program,
+                parameters=addresses,
+                wants_gradient=wanted or (False,) * len(addresses),
+                segments=layout.segments,
+                batch=layout.batch,
+                direction=form.direction,
+                threads=asked[-1],
+                features_in_lanes=form.features_in_lanes,
             )
         return found
 
@@ -134,11 +134,11 @@ def make_field(
     made = compiled(program, module.ProgramBuilder)
     layout = Layout(problem.structure, capture.batched)
     methods = (problem.method,) if adjoint is None else (problem.method, adjoint.method)
-    lone = alone(layout.batch, methods)
-    lanes = 1 if lone else lanes_of(problem.y0.element_size())
+    features_in_lanes = alone(layout.batch, methods)
+    lanes = 1 if features_in_lanes else lanes_of(problem.y0.element_size())
 
     def slower(demand: Demand) -> str | None:
-        large = too_much_alone(made.cost) if lone else None
+        large = too_much_alone(made.cost) if features_in_lanes else None
         return large or slower_than_torch(program, made.cost, layout.batch, lanes, demand)
 
     demand = Demand.of(problem, adjoint, capture.slots)
@@ -147,7 +147,6 @@ def make_field(
         return Declined(reason, expected=True)
     reaches_all = len(made.reach.parameters) == len(program.parameter_shapes) and all(made.reach.rows)
     only = None if slower(LEAST_DEMAND) is None else demand
-    form = Form(
-        module, made, problem.direction, connected and not reaches_all, made.cost * layout.batch, lone, only
-    )
+    detaches = connected and not reaches_all
+    form = Form(module, made, problem.direction, detaches, made.cost * layout.batch, features_in_lanes, only)
     return NativeField(form, capture, layout)

@@ -48,14 +48,14 @@ class Record:
             nothing keeps their owner from changing them before the reverse pass.
         times: Output times, float64.
         points: How many the grid has; of an adaptive method's steps only the start is one.
-        kinds: Of the checkpoints; None for each that is empty.
+        kinds: Of the checkpoints, the last of them a copy of what belongs to trajectories where there is such.
     """
 
     log: Any
     parameters: tuple[Tensor, ...]
     times: Tensor
     points: int
-    kinds: tuple[Kind | None, ...]
+    kinds: tuple[Kind, ...]
 
 
 class Held(NamedTuple):
@@ -190,17 +190,23 @@ class NativePlan:
         y0, c = plain(problem.y0), self._context()
         states = problem.y0.new_empty((0 if problem.every_step else count, *problem.y0.shape))
         asked, _memory = requests(self._module, problem, self.event)
-        outcome, log, *kept = self.recipe.solve(
-            field.bound(parameters),
-            self.recipe.method,
-            address(y0),
-            address(c),
-            address(times),
-            count if problem.event is None else 1,
-            address(grid),
-            points,
-            states.data_ptr(),
-            record,
+        checkpoints: list[Tensor] = []
+
+        def storage(size: int) -> int:
+            checkpoints.append(torch.empty(size, dtype=states.dtype, device="cpu"))
+            return checkpoints[-1].data_ptr()
+
+        outcome, log, nodes, values = self.recipe.solve(
+            field=field.bound(parameters),
+            method=self.recipe.method,
+            y0=address(y0),
+            c=address(c),
+            times=address(times),
+            time_count=count if problem.event is None else 1,
+            grid=address(grid),
+            grid_count=points,
+            states=states.data_ptr(),
+            storage=storage if record else None,
             **asked,
         )
         self.outcome = outcome
@@ -212,14 +218,14 @@ class NativePlan:
             found = times = times.new_tensor([problem.times[0], outcome.event_t])
             points = log.steps + 1 if record and self._grid is not None else 1
         elif problem.every_step:
-            *kept, nodes, values = kept
             found = times = torch.from_numpy(nodes)
             states = torch.from_numpy(values).view(len(times), *problem.y0.shape)
         if not record:
             return Forward(states, statistics, times=found)
-        checkpoints = (*[None if part is None else torch.from_numpy(part) for part in kept], c)
-        kinds = tuple([None if part is None else Kind.of(part) for part in checkpoints])
-        return Forward(states, statistics, Record(log, parameters, times, points, kinds), checkpoints, found)
+        if c is not None:
+            checkpoints.append(c)
+        kept = Record(log, parameters, times, points, tuple(map(Kind.of, checkpoints)))
+        return Forward(states, statistics, kept, tuple(checkpoints), found)
 
     def _forward_of_adjoint(self) -> Forward:
         """The solve, and its field as it is now: the tensors with a gradient are for autograd to watch."""
@@ -246,12 +252,12 @@ class NativePlan:
         y0, c = plain(problem.y0), self._context()
         stages = self.stages
         outcome = self.recipe.evaluate(
-            field.bound(parameters),
-            address(y0),
-            address(c),
-            problem.times[0],
-            steps,
-            stages,
+            field=field.bound(parameters),
+            y=address(y0),
+            c=address(c),
+            t=problem.times[0],
+            steps=steps,
+            stages=stages,
         )
         return float(outcome.seconds - outcome.waited)
 
@@ -273,23 +279,23 @@ class NativePlan:
         for checkpoint, kind in zip(checkpoints, record.kinds, strict=True):
             check_saved(checkpoint, kind)
         # Hooks may hand back the same numbers in another order in memory.
-        states, slopes, c = [None if part is None else plain(part) for part in checkpoints]
+        memory = [None if part is None else plain(part) for part in checkpoints]
+        c = memory.pop() if field.carried else None
         grad_c = None if c is None else torch.empty_like(c)
         self.recipe.discrete_vjp(
-            field.bound(record.parameters, wanted),
-            self.recipe.method,
-            record.log,
-            address(states),
-            address(slopes),
-            address(c),
-            address(record.times),
-            len(record.times),
-            address(cotangents),
-            address(grad_y0),
-            address(grad_c),
-            address(grad_times),
-            address(grad_points),
-            [address(g) for g in grad_parameters],
+            field=field.bound(record.parameters, wanted),
+            method=self.recipe.method,
+            log=record.log,
+            checkpoints=[address(part) for part in memory],
+            c=address(c),
+            times=address(record.times),
+            time_count=len(record.times),
+            grad_states=address(cotangents),
+            grad_y0=address(grad_y0),
+            grad_c=address(grad_c),
+            grad_times=address(grad_times),
+            grad_grid=address(grad_points),
+            grad_parameters=[address(g) for g in grad_parameters],
         )
         grad_t: Tensor | None = None
         grad_grid: tuple[Tensor, ...] = ()
@@ -331,21 +337,21 @@ class NativePlan:
         judged = [rows for rows, it in zip(context_ranges(field.carried), reached, strict=True) if it]
         forward_states, cotangents = plain(states), plain(grad_states)
         outcome = self.recipe.continuous_vjp(
-            field.bound(parameters, wanted),
-            self.recipe.adjoint_method,
-            adjoint.norm == "seminorm",
-            address(times),
-            len(times),
-            adjoint_grids(problem, adjoint, given),
-            address(c),
-            address(forward_states),
-            address(cotangents),
-            address(grad_y0),
-            address(grad_c),
-            address(grad_times),
-            [address(g) for g in grad_parameters],
-            judged,
-            field.transposes(),
+            field=field.bound(parameters, wanted),
+            method=self.recipe.adjoint_method,
+            seminorm=adjoint.norm == "seminorm",
+            times=address(times),
+            time_count=len(times),
+            grids=adjoint_grids(problem, adjoint, given),
+            c=address(c),
+            states=address(forward_states),
+            grad_states=address(cotangents),
+            grad_y0=address(grad_y0),
+            grad_c=address(grad_c),
+            grad_times=address(grad_times),
+            grad_parameters=[address(g) for g in grad_parameters],
+            judged_c=judged,
+            transposes=field.transposes(),
         )
         statistics = self._count(outcome, adjoint.method, adjoint.options)
         if not outcome.done:

@@ -37,7 +37,7 @@ def requests(
     if isinstance(event, NativeField):
         parameters = list(map(plain, event.inputs))
         kept += parameters
-        asked["event"] = module.Event(event.bound(parameters))
+        asked["event"] = module.Event(field=event.bound(parameters))
     elif event is not None:
         asked["event"] = _event(problem)
     if problem.event is not None and isinstance(options, FixedOptions):
