@@ -12,6 +12,7 @@ from flashode.program import (
     BINARY,
     UNARY,
     Binary,
+    C,
     Constant,
     Dense,
     DenseDynamic,
@@ -22,6 +23,7 @@ from flashode.program import (
     SegmentSum,
     Select,
     Unary,
+    Y,
 )
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -57,11 +59,15 @@ _WIDEST = 24
 
 
 class Builder:
-    """Appends operations; ``values`` with a bounded range are all there are."""
+    """Appends operations; ``values`` with a bounded range are all there are.
 
-    def __init__(self, draw: Draw, width: int) -> None:
+    Those added before ``share`` read neither y nor c.
+    """
+
+    def __init__(self, draw: Draw, width: int, context_width: int) -> None:
         self.draw = draw
-        self.widths = [1, width]
+        self.widths = [1, width, context_width]
+        self.shared: int | None = None
         self.ops: list[Op] = []
         self.shapes: list[tuple[int, ...]] = []
 
@@ -69,7 +75,13 @@ class Builder:
         return self.draw(st.sampled_from(list(items)))
 
     def value(self) -> int:
-        return int(self.choose(reversed(range(len(self.widths)))))
+        hidden = (Y, C) if self.shared is None else ()
+        readable = [v for v, width in enumerate(self.widths) if width and v not in hidden]
+        return int(self.choose(reversed(readable)))
+
+    def share(self) -> None:
+        """What follows is each trajectory's own."""
+        self.shared = len(self.ops)
 
     def add(self, make: Callable[..., Op], width: int, *arguments: Any) -> int:
         out = len(self.widths)
@@ -185,8 +197,11 @@ _RULES = (
 def random_programs(draw: Draw) -> Program:
     """Programs of up to a few dozen operations."""
     width = draw(st.integers(1, 6))
-    b = Builder(draw, width)
+    b = Builder(draw, width, draw(st.sampled_from((0, 0, 1, 3))))
+    for rule in draw(st.lists(st.sampled_from(_RULES), max_size=4)):
+        rule(b)
+    b.share()
     for rule in draw(st.lists(st.sampled_from(_RULES), min_size=1, max_size=8)):
         rule(b)
     output = b.resized(len(b.widths) - 1, width)
-    return Program(tuple(b.widths), tuple(b.ops), output, tuple(b.shapes))
+    return Program(tuple(b.widths), tuple(b.ops), output, tuple(b.shapes), b.shared or 0)

@@ -18,8 +18,8 @@ struct BoundField {
     cpu::Field field;
 
     BoundField(std::shared_ptr<program::Program> of, const std::vector<Address>& parameters,
-               std::vector<bool> wants_gradient, const std::vector<int>& segments,
-               std::int64_t batch, double direction, int threads, bool features_in_lanes)
+               std::vector<bool> wants_gradient, const std::vector<int>& segments, std::int64_t batch,
+               double direction, int threads, bool features_in_lanes)
         : program(std::move(of)) {
         const std::vector<std::int64_t>& sizes = program->parameter_sizes;
         require(parameters.size() == sizes.size(), "parameters has not one address for each of the program");

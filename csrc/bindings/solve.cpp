@@ -252,9 +252,9 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const Kept
 
 template <class Real>
 cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, bool seminorm, Address times,
-                            std::int64_t time_count, const std::vector<std::vector<double>>& grids,
-                            Address c, Address states, Address grad_states, Address grad_y0,
-                            Address grad_c, Address grad_times, const std::vector<Address>& grad_parameters,
+                            std::int64_t time_count, const std::vector<std::vector<double>>& grids, Address c,
+                            Address states, Address grad_states, Address grad_y0, Address grad_c,
+                            Address grad_times, const std::vector<Address>& grad_parameters,
                             const std::vector<std::pair<int, int>>& judged_c,
                             const std::vector<std::tuple<int, int, int, int>>& transposes) {
     require_layout(field.field, method);
@@ -320,8 +320,8 @@ cpu::Outcome evaluate(const BoundField& field, Address y, Address c, double t, s
     require(
         stages >= 1 && stages <= numerics::MAX_STAGES,
         "stages is " + std::to_string(stages) + ", not within 1 and " + std::to_string(numerics::MAX_STAGES));
-    const cpu::EvaluateRequest<Real> request{&field.field, pointer<const Real>(y), pointer<const Real>(c), t,
-                                            steps, stages};
+    const cpu::EvaluateRequest<Real> request{
+        &field.field, pointer<const Real>(y), pointer<const Real>(c), t, steps, stages};
     return interruptible([&](const cpu::Interrupt&) {
         cpu::Outcome outcome;
         outcome.waited = kernels<Real>(field.field).evaluate(request);
@@ -336,20 +336,21 @@ template <class Real>
 void bind_precision(py::module_& m, const std::string& of) {
     using py::arg;
     m.def(("forward_" + of).c_str(), &forward<Real>, py::kw_only(), arg("field"), arg("method"),
-          address("y0"), address("c"), address("times"), arg("time_count"), address("grid"), arg("grid_count"),
-          address("states"), arg("storage") = py::none(), address("rtol") = 0, address("atol") = 0,
-          arg("event") = py::none(), arg("step_size") = 0.0, arg("every_step") = false,
+          address("y0"), address("c"), address("times"), arg("time_count"), address("grid"),
+          arg("grid_count"), address("states"), arg("storage") = py::none(), address("rtol") = 0,
+          address("atol") = 0, arg("event") = py::none(), arg("step_size") = 0.0, arg("every_step") = false,
           arg("norm") = py::none());
     m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::kw_only(), arg("field"), arg("method"),
           arg("log"), address("checkpoints"), address("c"), address("times"), arg("time_count"),
-          address("grad_states"), address("grad_y0"), address("grad_c"), address("grad_times"), address("grad_grid"), address("grad_parameters"));
+          address("grad_states"), address("grad_y0"), address("grad_c"), address("grad_times"),
+          address("grad_grid"), address("grad_parameters"));
     m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::kw_only(), arg("field"), arg("method"),
-          arg("seminorm"), address("times"), arg("time_count"), arg("grids"), address("c"),
-          address("states"), address("grad_states"), address("grad_y0"), address("grad_c"), address("grad_times"),
+          arg("seminorm"), address("times"), arg("time_count"), arg("grids"), address("c"), address("states"),
+          address("grad_states"), address("grad_y0"), address("grad_c"), address("grad_times"),
           address("grad_parameters"), arg("judged_c") = std::vector<std::pair<int, int>>{},
           arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
-    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::kw_only(), arg("field"), address("y"), address("c"), arg("t"),
-          arg("steps"), arg("stages"));
+    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::kw_only(), arg("field"), address("y"),
+          address("c"), arg("t"), arg("steps"), arg("stages"));
 }
 
 }  // namespace

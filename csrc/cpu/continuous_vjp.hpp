@@ -138,7 +138,7 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     Tiles<Real> rows_;  // of y
 
    private:
-    Rows<Real> a_;  // (tiles, rows of a and of the gradient in c, lanes)
+    Rows<Real> a_;       // (tiles, rows of a and of the gradient in c, lanes)
     Rows<Real> stored_;  // a tile of the state that an interval leads back to
     const Real* earlier_ = nullptr;
     Real miss_ = 0;

@@ -127,14 +127,11 @@ class DiscreteAdjoint {
 
     // scratch = dL/d(state at output time j)
     void load_cotangent(std::int64_t tile, std::int64_t j) {
-        tiles_.load_cotangent(tile, request_.grad_states + j * tiles_.batch * tiles_.width,
-                              scratch_.data());
+        tiles_.load_cotangent(tile, request_.grad_states + j * tiles_.batch * tiles_.width, scratch_.data());
     }
 
     // Where a tile's state at the start of the step at hand is kept, and so many stages' slopes.
-    const Real* kept_state(std::int64_t tile) const {
-        return checkpoint_ + tiles_.offset(tile);
-    }
+    const Real* kept_state(std::int64_t tile) const { return checkpoint_ + tiles_.offset(tile); }
     const Real* kept_stages(std::int64_t tile, std::size_t stages) const {
         return checkpoint_ + tiles_.total() + tiles_.offset(tile) * stages;
     }
@@ -202,8 +199,8 @@ class DiscreteAdjoint {
             grad_times = (*implicit_)(field_, times.dt, n, stages_.data(), grad_y_, grad_k, scratch_.data(),
                                       stage_inputs_.data());
         } else if (gradients_.times != nullptr && steps.stretches()) {
-            grad_times = numerics::step_vjp<true>(tableau_, field_, times.dt, n, stages_.data(), from,
-                                                  grad_k, scratch_.data(), stage_inputs_.data());
+            grad_times = numerics::step_vjp<true>(tableau_, field_, times.dt, n, stages_.data(), from, grad_k,
+                                                  scratch_.data(), stage_inputs_.data());
         } else {
             grad_times = numerics::step_vjp<false>(tableau_, field_, times.dt, n, stages_.data(), from,
                                                    grad_k, scratch_.data(), stage_inputs_.data());

@@ -79,7 +79,8 @@ class Validator {
         check_kind(op, width(op.out));
         if (position_ < static_cast<std::size_t>(program_.shared)) {
             for (const int input : op.inputs) {
-                require(shared_[static_cast<std::size_t>(input)], "is shared, and reads a trajectory's own rows");
+                require(shared_[static_cast<std::size_t>(input)],
+                        "is shared, and reads a trajectory's own rows");
             }
             shared_[static_cast<std::size_t>(op.out)] = true;
         }

@@ -83,8 +83,9 @@ struct Program {
 };
 
 // Throws std::invalid_argument naming the operation that is wrong: indices out of range, widths that
-// disagree, a value used before it is written, a shared operation that reads a trajectory's own rows; or that the program is larger than kernels can number. A
-// validated program cannot make a kernel read or write out of bounds.
+// disagree, a value used before it is written, a shared operation that reads a trajectory's own rows; or that
+// the program is larger than kernels can number. A validated program cannot make a kernel read or write out
+// of bounds.
 void validate(const Program& program);
 
 // Whether an operation has a gradient in its input of this number. Flat functions have none, nor has the

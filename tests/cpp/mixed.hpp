@@ -16,7 +16,7 @@ inline constexpr int BATCH = 13;  // a multiple of no number of lanes
 inline Inputs mixed(double direction = 1.0) {
     Inputs in;
     in.program = mixed_program();
-    in.segments = {{WIDTH, true}};
+    in.segments = {WIDTH};
     in.batch = BATCH;
     in.direction = direction;
     in.times = {0.0, 0.35, 0.4, 1.1};

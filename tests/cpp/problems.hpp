@@ -91,8 +91,8 @@ inline cpu::Method method(const Tableau<double>& tableau, double tolerance) {
 // Builds a program operation by operation; each writes the next value.
 class Builder {
    public:
-    explicit Builder(int width, std::vector<std::int64_t> parameter_sizes = {}) {
-        program_.widths = {1, width};
+    explicit Builder(int width, std::vector<std::int64_t> parameter_sizes = {}, int context_width = 0) {
+        program_.widths = {1, width, context_width};
         program_.parameter_sizes = std::move(parameter_sizes);
     }
 
@@ -151,6 +151,9 @@ class Builder {
         return last();
     }
 
+    // The operations so far are the same for all trajectories.
+    void share() { program_.shared = static_cast<int>(program_.ops.size()); }
+
     program::Program finish() {
         program_.output = last();
         program::validate(program_);
@@ -170,12 +173,13 @@ inline program::Program mixed_program() {
     using program::VALUE_T;
     using program::VALUE_Y;
     Builder b(3, {15, 5, 15, 1});
-    const int hidden = b.unary(UnaryFn::tanh, b.dense(VALUE_Y, 5, 0, 1));
-    const int network = b.dense(hidden, 3, 2, -1);
     const int wave = b.unary(UnaryFn::sin, VALUE_T);
     const int waves = b.gather({wave}, {0, 0, 0});
     const int scale = b.parameter(3);
     const int scales = b.gather({scale, wave}, {0, 0, 0});
+    b.share();
+    const int hidden = b.unary(UnaryFn::tanh, b.dense(VALUE_Y, 5, 0, 1));
+    const int network = b.dense(hidden, 3, 2, -1);
     const int product = b.binary(BinaryFn::mul, waves, VALUE_Y);
     const int sum = b.segment_sum(product, 1, {0, 0, 0});
     const int mixture = b.binary(BinaryFn::mul, b.gather({sum, product}, {0, 2, 3}), scales);

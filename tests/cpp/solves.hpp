@@ -17,29 +17,23 @@ inline const cpu::Interrupt never;
 
 struct Inputs {
     program::Program program;
-    std::vector<cpu::Segment> segments;
+    std::vector<int> segments;  // rows of each
     std::vector<std::vector<double>> parameters;
     std::vector<double> y0;
+    std::vector<double> c;  // (batch, rows of c)
     std::vector<double> times;
     std::int64_t batch = 0;
     double direction = 1.0;
-    std::vector<bool> like_parameters;  // of the continuous adjoint
+    std::vector<cpu::Segment> judged_c;  // of the continuous adjoint
     std::vector<cpu::Transpose> transposes;
     const cpu::Measure<double>* measure = nullptr;
     const cpu::Event<double>* event = nullptr;  // looked for from the first time
     double step_size = 0.0;
     bool every_step = false;
 
-    // Numbers of one y, and of one state: y without its constants.
-    std::size_t y_size() const {
-        return static_cast<std::size_t>(batch) * static_cast<std::size_t>(program.width());
-    }
+    // Numbers of one state.
     std::size_t state_size() const {
-        std::size_t rows = 0;
-        for (const cpu::Segment& segment : segments) {
-            if (segment.in_norm) rows += static_cast<std::size_t>(segment.rows);
-        }
-        return static_cast<std::size_t>(batch) * rows;
+        return static_cast<std::size_t>(batch) * static_cast<std::size_t>(program.width());
     }
 
     cpu::Field field() const {
@@ -47,7 +41,10 @@ struct Inputs {
         made.program = &program;
         for (const auto& parameter : parameters) made.parameters.push_back(parameter.data());
         made.wants_gradient.assign(parameters.size(), true);
-        made.segments = segments;
+        for (const int rows : segments) {
+            const int begin = made.segments.empty() ? 0 : made.segments.back().end;
+            made.segments.push_back({begin, begin + rows});
+        }
         made.batch = batch;
         made.direction = direction;
         return made;
@@ -92,6 +89,7 @@ inline Solution solve(const cpu::KernelSet& kernels, const Inputs& in, const cpu
     request.field = &field;
     request.method = &how;
     request.y0 = in.y0.data();
+    request.c = in.c.data();
     request.times = request.grid = view(in.times);
     request.step_t = view(how.step_t);
     request.jump_t = view(how.jump_t);
@@ -113,12 +111,13 @@ inline Solution solve(const cpu::KernelSet& kernels, const Inputs& in, const cpu
 
 struct Gradient {
     std::vector<double> y0;
+    std::vector<double> c;
     std::vector<double> times;  // of the outputs; where these are the grid, of the grid too
     std::vector<std::vector<double>> parameters;
     double start = 0.0;    // of all grid points together, or of an adaptive solve's start
     cpu::Outcome outcome;  // of the continuous adjoint
 
-    explicit Gradient(const Inputs& in) : y0(in.y_size()), times(in.times.size()) {
+    explicit Gradient(const Inputs& in) : y0(in.state_size()), c(in.c.size()), times(in.times.size()) {
         for (const auto& parameter : in.parameters) parameters.emplace_back(parameter.size());
     }
     std::vector<double*> pointers() {
@@ -141,9 +140,11 @@ inline Gradient discrete(const cpu::KernelSet& kernels, const Inputs& in, const 
     request.method = &how;
     request.log = &solution.log;
     request.checkpoints = solution.checkpoints.addresses();
+    request.c = in.c.data();
     request.times = view(solution.times);
     request.grad_states = weights.data();
     request.grad_y0 = gradient.y0.data();
+    request.grad_c = gradient.c.data();
     request.grad_times = gradient.times.data();
     request.grad_grid = grid.data();
     request.grad_parameters = gradient.pointers();
@@ -166,7 +167,7 @@ inline Gradient continuous(const cpu::KernelSet& kernels, const Inputs& in, cons
     request.field = &field;
     request.method = &how;
     request.seminorm = seminorm;
-    request.like_parameters = in.like_parameters;
+    request.judged_c = in.judged_c;
     request.transposes = in.transposes;
     std::vector<solve::Times> intervals;
     for (const auto& grid : grids) intervals.push_back(view(grid));
@@ -174,10 +175,11 @@ inline Gradient continuous(const cpu::KernelSet& kernels, const Inputs& in, cons
     request.grids = intervals.data();
     request.step_t = view(how.step_t);
     request.jump_t = view(how.jump_t);
-    request.y0 = in.y0.data();
+    request.c = in.c.data();
     request.states = solution.states.data();
     request.grad_states = weights.data();
     request.grad_y0 = gradient.y0.data();
+    request.grad_c = gradient.c.data();
     request.grad_times = gradient.times.data();
     request.grad_parameters = gradient.pointers();
     gradient.outcome = kernels.float64.continuous_vjp(request, never);

@@ -53,7 +53,7 @@ void check_flat_functions_pass_nothing(const cpu::KernelSet& kernels) {
     b.binary(flashode::numerics::BinaryFn::add, flashode::program::VALUE_Y, steps);
     Inputs in;
     in.program = b.finish();
-    in.segments = {{1, true}};
+    in.segments = {1};
     in.batch = 1;
     in.y0 = {0.0};
     in.times = {0.0, 0.5};
@@ -75,7 +75,7 @@ void check_miss(const cpu::KernelSet& kernels) {
     b.unary(flashode::numerics::UnaryFn::neg, flashode::program::VALUE_Y);
     Inputs in;
     in.program = b.finish();
-    in.segments = {{1, true}};
+    in.segments = {1};
     in.batch = 3;
     in.y0 = {1.0, -2.0, 0.5};
     in.times = {0.5, 1.5};

@@ -25,7 +25,7 @@ Inputs stone(double direction) {
     const int moves = b.binary(flashode::numerics::BinaryFn::mul, speed, b.constant({direction}));
     b.gather({moves, pull}, {0, 1});
     in.program = b.finish();
-    in.segments = {{2, true}};
+    in.segments = {2};
     in.batch = 1;
     in.y0 = {10.0, 0.0};
     in.times = {0.5};
@@ -44,7 +44,7 @@ struct Height {
         b.gather({flashode::program::VALUE_Y}, {0, 0});
         program = b.finish();
         field.program = &program;
-        field.segments = {{2, true}};
+        field.segments = {{0, 2}};
         field.batch = 1;
         field.direction = direction;
         event.field = &field;

@@ -98,7 +98,7 @@ Inputs stiff() {
              b.binary(numerics::BinaryFn::sub, flashode::program::VALUE_Y, wave));
     Inputs in;
     in.program = b.finish();
-    in.segments = {{1, true}};
+    in.segments = {1};
     in.batch = 1;
     in.y0 = {0.0};
     in.times = {0.0, 0.1, 0.3};

@@ -85,24 +85,31 @@ int main() {
     CHECK(refused([](Program& p) { p.widths.clear(); }));
     CHECK(refused([](Program& p) { p.widths[0] = 2; }));
     CHECK(refused([](Program& p) { p.widths[4] = 0; }));
+    CHECK(refused([](Program& p) { p.widths[2] = -1; }));
+    CHECK(!refused([](Program& p) { p.widths[2] = 4; }));
+    CHECK(refused([](Program& p) { p.shared = -1; }));
+    CHECK(refused([](Program& p) { p.shared = 99; }));
+    CHECK(refused([](Program& p) { p.shared = 5; }));  // the first that reads y
+    CHECK(!refused([](Program& p) { p.shared = 3; }));
+    CHECK(refused([](Program& p) { p.ops[1].inputs[0] = 1; }));  // shared, and reads y
     CHECK(refused([](Program& p) { p.output = 99; }));
     CHECK(refused([](Program& p) { p.output = -1; }));
-    CHECK(refused([](Program& p) { p.output = 2; }));            // another width than y
-    CHECK(refused([](Program& p) { p.ops[0].inputs[0] = 3; }));  // not written yet
-    CHECK(refused([](Program& p) { p.ops[0].inputs = {}; }));
-    CHECK(refused([](Program& p) { p.ops[0].parameter = 9; }));
-    CHECK(refused([](Program& p) { p.ops[0].bias = 0; }));
-    CHECK(refused([](Program& p) { p.ops[0].features_in = 2; }));
-    CHECK(refused([](Program& p) { p.ops[0].repeats = 2; }));
-    CHECK(refused([](Program& p) { p.ops[1].constants = {1.0}; }));
-    CHECK(refused([](Program& p) { p.ops[1].out = 2; }));  // written twice
-    CHECK(refused([](Program& p) { p.ops[4].index = {0, 1, 0}; }));
-    CHECK(refused([](Program& p) { p.ops[4].index = {0, -1, 0}; }));
-    CHECK(refused([](Program& p) { p.ops[4].index = {0, 0}; }));
-    CHECK(refused([](Program& p) { p.ops[7].inputs[1] = 2; }));
+    CHECK(refused([](Program& p) { p.output = 7; }));            // another width than y
+    CHECK(refused([](Program& p) { p.ops[4].inputs[0] = 8; }));  // not written yet
+    CHECK(refused([](Program& p) { p.ops[4].inputs = {}; }));
+    CHECK(refused([](Program& p) { p.ops[4].parameter = 9; }));
+    CHECK(refused([](Program& p) { p.ops[4].bias = 0; }));
+    CHECK(refused([](Program& p) { p.ops[4].features_in = 2; }));
+    CHECK(refused([](Program& p) { p.ops[4].repeats = 2; }));
+    CHECK(refused([](Program& p) { p.ops[5].constants = {1.0}; }));
+    CHECK(refused([](Program& p) { p.ops[5].out = 7; }));  // written twice
+    CHECK(refused([](Program& p) { p.ops[1].index = {0, 1, 0}; }));
+    CHECK(refused([](Program& p) { p.ops[1].index = {0, -1, 0}; }));
+    CHECK(refused([](Program& p) { p.ops[1].index = {0, 0}; }));
+    CHECK(refused([](Program& p) { p.ops[7].inputs[1] = 7; }));
     CHECK(refused([](Program& p) { p.ops[8].index = {0, 0, 1}; }));
     CHECK(refused([](Program& p) { p.parameter_sizes[3] = 2; }));
-    CHECK(refused([](Program& p) { p.ops[0].repeats = largest; }));
+    CHECK(refused([](Program& p) { p.ops[4].repeats = largest; }));
     for (const int groups : {0, -1, 2, largest}) {
         CHECK(refused([groups](Program& p) { p.ops[DYNAMIC].blocks = groups; }));
         CHECK(refused([groups](Program& p) { p.ops[DYNAMIC].repeats = groups; }));
@@ -110,14 +117,14 @@ int main() {
     CHECK(refused([](Program& p) { p.ops[DYNAMIC].blocks = p.ops[DYNAMIC].repeats = largest; }));
     CHECK(refused([](Program& p) { p.ops[DYNAMIC].blocks = 3; }));      // needs three weights, not nine
     CHECK(refused([](Program& p) { p.ops[DYNAMIC].repeats = 3; }));     // needs one
-    CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs[1] = 3; }));   // a weight of five rows
-    CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs[0] = 3; }));   // five rows to multiply
+    CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs[1] = 8; }));   // a weight of five rows
+    CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs[0] = 8; }));   // five rows to multiply
     CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs = {1}; }));    // no weight
-    CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs[1] = 15; }));  // not written yet
+    CHECK(refused([](Program& p) { p.ops[DYNAMIC].inputs[1] = 16; }));  // not written yet
     CHECK(refused([](Program& p) { p.ops[SELECT].inputs[0] = 0; }));    // one row to choose by
-    CHECK(refused([](Program& p) { p.ops[SELECT].inputs[1] = 3; }));    // five rows to choose from
-    CHECK(refused([](Program& p) { p.ops[SELECT].inputs[2] = 3; }));
-    CHECK(refused([](Program& p) { p.ops[SELECT].inputs = {16, 15}; }));  // nothing else to choose
+    CHECK(refused([](Program& p) { p.ops[SELECT].inputs[1] = 8; }));    // five rows to choose from
+    CHECK(refused([](Program& p) { p.ops[SELECT].inputs[2] = 8; }));
+    CHECK(refused([](Program& p) { p.ops[SELECT].inputs = {17, 16}; }));  // nothing else to choose
     check_gradients_pass();
     check_size();
     return flashode::testing::finish();

@@ -1,9 +1,9 @@
-// A state in several segments: where its memory lies, and what counts in the error norm.
+// A state in several segments, and what belongs to trajectories: where their memory lies, and what counts in
+// the error norm.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "check.hpp"
@@ -15,11 +15,12 @@ namespace cpu = flashode::cpu;
 using namespace flashode::testing;
 using flashode::numerics::BinaryFn;
 using flashode::numerics::UnaryFn;
+using flashode::program::VALUE_C;
 using flashode::program::VALUE_Y;
 
 constexpr std::int64_t BATCH = 11;  // a multiple of no number of lanes
 
-Inputs with(const flashode::program::Program& program, std::vector<cpu::Segment> segments,
+Inputs with(const flashode::program::Program& program, std::vector<int> segments,
             std::vector<std::vector<double>> parameters) {
     Inputs in;
     in.program = program;
@@ -27,7 +28,7 @@ Inputs with(const flashode::program::Program& program, std::vector<cpu::Segment>
     in.parameters = std::move(parameters);
     in.batch = BATCH;
     in.times = {0.0, 0.3, 1.1};
-    in.y0 = waves(in.y_size());
+    in.y0 = waves(in.state_size());
     return in;
 }
 
@@ -44,9 +45,9 @@ std::vector<double> interleaved(const Inputs& in, const std::vector<double>& sta
     for (std::size_t at = 0; at < states.size(); at += in.state_size()) {
         for (std::int64_t b = 0; b < in.batch; ++b) {
             const double* block = states.data() + at;
-            for (const cpu::Segment& segment : in.segments) {
-                whole.insert(whole.end(), block + b * segment.rows, block + (b + 1) * segment.rows);
-                block += in.batch * segment.rows;
+            for (const int rows : in.segments) {
+                whole.insert(whole.end(), block + b * rows, block + (b + 1) * rows);
+                block += in.batch * rows;
             }
         }
     }
@@ -64,8 +65,8 @@ std::vector<double> leading(const std::vector<double>& states, int rows, int wid
 
 void check_layout(const cpu::KernelSet& kernels, const cpu::Method& how) {
     const std::vector<std::vector<double>> parameters = {waves(15), waves(5), waves(15), {0.8}};
-    const Inputs parts = with(mixed_program(), {{1, true}, {2, true}}, parameters);
-    Inputs whole = with(mixed_program(), {{3, true}}, parameters);
+    const Inputs parts = with(mixed_program(), {1, 2}, parameters);
+    Inputs whole = with(mixed_program(), {3}, parameters);
     whole.y0 = interleaved(parts, parts.y0);
     CHECK(whole.y0 != parts.y0);
     const std::vector<double> weights = waves(parts.times.size() * parts.state_size());
@@ -89,12 +90,12 @@ void check_each_segment_counts_by_itself(const cpu::KernelSet& kernels) {
     one.unary(UnaryFn::neg, VALUE_Y);
     Builder two(2);
     two.unary(UnaryFn::neg, VALUE_Y);
-    const Inputs alone = with(one.finish(), {{1, true}}, {});
-    Inputs beside = with(two.finish(), {{1, true}, {1, true}}, {});
+    const Inputs alone = with(one.finish(), {1}, {});
+    Inputs beside = with(two.finish(), {1, 1}, {});
     beside.y0 = alone.y0;
     beside.y0.resize(beside.state_size(), 0.0);
     Inputs together = beside;
-    together.segments = {{2, true}};
+    together.segments = {2};
     together.y0 = interleaved(beside, beside.y0);
     const cpu::Method how = method(bosh3(), 1e-6);
     const Solution wanted = solve(kernels, alone, how);
@@ -104,8 +105,8 @@ void check_each_segment_counts_by_itself(const cpu::KernelSet& kernels) {
     CHECK(leading(found.states, 1, 2) == wanted.states);
 }
 
-// dy/dt = c sin(y) for two rows y; c is a parameter, or the third row of a state that carries it along,
-// beside a row that nobody reads.
+// dy/dt = c sin(y) for two rows y; c is a parameter, or belongs to each trajectory, beside a row that nobody
+// reads.
 flashode::program::Program with_parameter() {
     Builder b(2, {1});
     const int c = b.parameter(0);
@@ -113,93 +114,81 @@ flashode::program::Program with_parameter() {
     return b.finish();
 }
 
-flashode::program::Program with_carried_row() {
-    Builder b(4);
-    const int y = b.gather({VALUE_Y}, {0, 1});
-    const int c = b.gather({VALUE_Y}, {2, 2});
-    const int rate = b.binary(BinaryFn::mul, c, b.unary(UnaryFn::sin, y));
-    const int zero = b.constant({0.0});
-    b.gather({rate, zero}, {0, 1, 2, 2});
+flashode::program::Program with_context() {
+    Builder b(2, {}, 2);
+    b.binary(BinaryFn::mul, b.gather({VALUE_C}, {0, 0}), b.unary(UnaryFn::sin, VALUE_Y));
     return b.finish();
 }
 
-// The constants once, and of each step no more than without them.
-void check_what_is_kept(const Solution& carried, const Solution& bound) {
-    std::vector<std::vector<double>> parts = carried.checkpoints.parts;
-    const std::size_t size = parts.front().size();
-    CHECK(size == std::size_t{2 * 16} ||
-          size == std::size_t{2 * BATCH});  // two tiles of doubles, or one trajectory
-    parts.erase(parts.begin());
-    CHECK(parts == bound.checkpoints.parts);
+Inputs of_context(double c, double never_read) {
+    Inputs in = with(with_context(), {2}, {});
+    for (std::int64_t i = 0; i < BATCH; ++i) in.c.insert(in.c.end(), {c, never_read});
+    return in;
 }
 
-void check_outside_the_norm(const cpu::KernelSet& kernels, const cpu::Method& how, double never_read) {
+void check_context(const cpu::KernelSet& kernels, const cpu::Method& how, double never_read) {
     const double c = 1.7;
-    const Inputs bound = with(with_parameter(), {{2, true}}, {{c}});
-    Inputs carried = with(with_carried_row(), {{2, true}, {1, false}, {1, false}}, {});
-    carried.y0 = bound.y0;
-    carried.y0.resize(3 * BATCH, c);
-    carried.y0.resize(4 * BATCH, never_read);
+    const Inputs bound = with(with_parameter(), {2}, {{c}});
+    const Inputs own = of_context(c, never_read);
     const Solution wanted = solve(kernels, bound, how);
-    const Solution found = solve(kernels, carried, how);
+    const Solution found = solve(kernels, own, how);
     CHECK(same_steps(found.outcome, wanted.outcome));
     CHECK(found.states == wanted.states);
-    check_what_is_kept(found, wanted);
+    CHECK(found.checkpoints.parts == wanted.checkpoints.parts);
     const std::vector<double> weights = waves(bound.times.size() * bound.state_size());
     const auto check = [&](const Gradient& a, const Gradient& b) {
-        CHECK(leading(a.y0, 2, 4) == b.y0);
+        CHECK(a.y0 == b.y0);
         CHECK(a.times == b.times);
-        const auto first = a.y0.begin() + 2 * BATCH;
-        const double sum = std::accumulate(first, first + BATCH, 0.0);
+        double sum = 0.0;
+        for (std::size_t i = 0; i < a.c.size(); i += 2) {
+            sum += a.c[i];
+            CHECK(a.c[i + 1] == 0.0);
+        }
         CHECK(std::abs(sum - b.parameters[0][0]) <= 1e-12 * std::abs(sum));
-        CHECK(a.y0.back() == 0.0);
     };
-    check(discrete(kernels, carried, how, weights), discrete(kernels, bound, how, weights));
-    const Gradient a = continuous(kernels, carried, how, weights);
+    check(discrete(kernels, own, how, weights), discrete(kernels, bound, how, weights));
+    const Gradient a = continuous(kernels, own, how, weights);
     const Gradient b = continuous(kernels, bound, how, weights, true);
     CHECK(a.outcome.accepted == b.outcome.accepted && a.outcome.rejected == b.outcome.rejected);
     check(a, b);
 }
 
-// The adjoint of what is carried can count in the norm as a parameter's gradient does: for one trajectory
-// they are the same number.
-void check_adjoint_like_a_parameter(const cpu::KernelSet& kernels) {
-    Inputs bound = with(with_parameter(), {{2, true}}, {{1.7}});
-    Inputs carried = with(with_carried_row(), {{2, true}, {1, false}, {1, false}}, {});
-    for (Inputs* in : {&bound, &carried}) {
+// The gradient in c can count in the adjoint's norm as a parameter's does: for one trajectory they are the
+// same number.
+void check_judged_context(const cpu::KernelSet& kernels) {
+    Inputs bound = with(with_parameter(), {2}, {{1.7}});
+    Inputs own = of_context(1.7, 0.0);
+    for (Inputs* in : {&bound, &own}) {
         in->batch = 1;
         in->times = {0.0, 1.1};
+        in->y0 = {0.1, 0.2};
     }
+    own.c.resize(2);
     const std::vector<double> weights = {0.0, 0.0, 1.0, 40.0};  // the gradient in c is much the larger one
-    bound.y0 = {0.1, 0.2};
-    carried.y0 = {0.1, 0.2, 1.7, 0.0};
     const cpu::Method how = method(bosh3(), 1e-4);
     const Gradient wanted = continuous(kernels, bound, how, weights);
-    const Gradient outside = continuous(kernels, carried, how, weights);
-    carried.like_parameters = {false, true, false};
-    const Gradient found = continuous(kernels, carried, how, weights);
+    const Gradient outside = continuous(kernels, own, how, weights);
+    own.judged_c = {{0, 1}};
+    const Gradient found = continuous(kernels, own, how, weights);
     CHECK(same_steps(found.outcome, wanted.outcome));
     CHECK(!same_steps(outside.outcome, wanted.outcome));
-    CHECK(std::abs(found.y0[2] - wanted.parameters[0][0]) <= 1e-12 * std::abs(found.y0[2]));
-    CHECK(same_steps(continuous(kernels, carried, how, weights, true).outcome, outside.outcome));
+    CHECK(std::abs(found.c[0] - wanted.parameters[0][0]) <= 1e-12 * std::abs(found.c[0]));
+    CHECK(same_steps(continuous(kernels, own, how, weights, true).outcome, outside.outcome));
 }
 
-// dy/dt = atan2(c, -1) for a row y: half a turn one way or the other with the sign of the constant zero c.
+// dy/dt = atan2(c, -1) for a row y: half a turn one way or the other with the sign of a zero c.
 flashode::program::Program turning() {
-    Builder b(2);
-    const int c = b.gather({VALUE_Y}, {1});
-    const int rate = b.binary(BinaryFn::atan2, c, b.constant({-1.0}));
-    const int zero = b.constant({0.0});
-    b.gather({rate, zero}, {0, 1});
+    Builder b(1, {}, 1);
+    b.binary(BinaryFn::atan2, VALUE_C, b.constant({-1.0}));
     return b.finish();
 }
 
-// Every stage sees a constant as it is, negative zero too: the last state is t times minus pi, and the
-// adjoint solves stand at the same constant.
+// Every stage sees c as it is, negative zero too: the last state is t times minus pi, and the adjoint solves
+// stand at the same c.
 void check_negative_zero(const cpu::KernelSet& kernels, const cpu::Method& how) {
-    Inputs in = with(turning(), {{1, true}, {1, false}}, {});
-    std::fill(in.y0.begin(), in.y0.begin() + BATCH, 0.0);
-    std::fill(in.y0.begin() + BATCH, in.y0.end(), -0.0);
+    Inputs in = with(turning(), {1}, {});
+    std::fill(in.y0.begin(), in.y0.end(), 0.0);
+    in.c.assign(BATCH, -0.0);
     const double slope = -std::acos(-1.0);
     for (const double state : solve(kernels, in, how).states) CHECK(state <= 0.0);
     CHECK(std::abs(solve(kernels, in, how).states.back() - slope * in.times.back()) <= 1e-9);
@@ -209,24 +198,24 @@ void check_negative_zero(const cpu::KernelSet& kernels, const cpu::Method& how) 
         // Each trajectory's loss moves with its own slope at the last time.
         CHECK(std::abs(gradient.times.back() - slope * BATCH) <= 1e-9);
         // d atan2(c, -1)/dc = -1
-        CHECK(std::abs(gradient.y0.back() + 0.3 + 1.1) <= 1e-9);
+        CHECK(std::abs(gradient.c.back() + 0.3 + 1.1) <= 1e-9);
     }
 }
 
 // A value that is no number is found where it stands: first by the stage of its step, then by segment,
 // trajectory and row.
 void check_nonfinite(const cpu::KernelSet& kernels) {
-    Inputs in = with(with_carried_row(), {{2, true}, {1, false}, {1, false}}, {});
+    Inputs in = of_context(0.4, 0.0);
     in.y0[2 * 7 + 1] = std::numeric_limits<double>::infinity();
     cpu::Outcome outcome = solve(kernels, in, method(dopri5(), 1e-6)).outcome;
     CHECK(outcome.status == cpu::Status::nonfinite_state && outcome.trajectory == 7 && outcome.row == 1);
-    in = with(with_carried_row(), {{2, true}, {1, false}, {1, false}}, {});
-    in.y0[2 * BATCH + 4] = std::nan("");
+    in = of_context(0.4, 0.0);
+    in.c[2 * 4] = std::nan("");
     outcome = solve(kernels, in, method(rk4(), 0.0)).outcome;
     CHECK(outcome.status == cpu::Status::nonfinite_field && outcome.trajectory == 4 && outcome.row == 0);
     Builder roots(3);
     roots.unary(UnaryFn::sqrt, VALUE_Y);
-    in = with(roots.finish(), {{1, true}, {2, true}}, {});
+    in = with(roots.finish(), {1, 2}, {});
     std::fill(in.y0.begin(), in.y0.end(), 1.0);
     in.y0[BATCH + 2 * 9] = -1.0;  // in the second tile
     in.y0[BATCH + 2 * 3 + 1] = -1.0;
@@ -248,7 +237,7 @@ void check_first_stage(const cpu::KernelSet& kernels) {
     Builder b(1);
     const int none = b.binary(BinaryFn::mul, b.unary(UnaryFn::sqrt, VALUE_Y), b.constant({0.0}));
     b.binary(BinaryFn::add, none, b.constant({-1.0}));
-    Inputs in = with(b.finish(), {{1, true}}, {});
+    Inputs in = with(b.finish(), {1}, {});
     std::fill(in.y0.begin(), in.y0.end(), 10.0);
     in.y0[2] = 0.5;
     in.y0[9] = 0.2;
@@ -270,10 +259,10 @@ int main() {
         for (const double never_read : {0.3, std::nan(""), std::numeric_limits<double>::infinity()}) {
             for (const cpu::Method& how : {method(rk4(), 0.0), method(bosh3(), 1e-5), method(dopri5(), 1e-8),
                                            method(adaptive_heun(), 1e-4)}) {
-                check_outside_the_norm(kernels, how, never_read);
+                check_context(kernels, how, never_read);
             }
         }
-        check_adjoint_like_a_parameter(kernels);
+        check_judged_context(kernels);
         for (const cpu::Method& how : {method(rk4(), 0.0), method(bosh3(), 1e-5), method(dopri5(), 1e-8),
                                        method(adaptive_heun(), 1e-4)}) {
             check_negative_zero(kernels, how);

@@ -26,7 +26,7 @@ Inputs staircase() {
     Builder b(1);
     b.unary(flashode::numerics::UnaryFn::floor, flashode::program::VALUE_T);
     in.program = b.finish();
-    in.segments = {{1, true}};
+    in.segments = {1};
     in.batch = 1;
     in.y0 = {0.0};
     in.times = {0.5, 1.75};
@@ -143,7 +143,7 @@ void check_cubic_output(const cpu::KernelSet& kernels) {
     how.cubic = true;
 
     const std::vector<double> w = waves(run.states.size());
-    std::vector<double> grad_y0(in.y_size());
+    std::vector<double> grad_y0(in.state_size());
     std::vector<double> grad_times(base.times.size());
     std::vector<double> grad_grid(base.grid.size());
     Gradient gradient(in);

@@ -27,8 +27,12 @@ TIMES = torch.tensor([0.1, 0.35, 0.6], dtype=torch.float64)
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(random_programs(), st.sampled_from((3, 1, 8, 11)), st.integers(0, 99), st.booleans())
-def test_the_kernels_are_the_interpreter(program: Program, batch: int, seed: int, continuous: bool) -> None:
+@given(
+    random_programs(), st.sampled_from((3, 1, 8, 11, 70)), st.integers(0, 99), st.booleans(), st.booleans()
+)
+def test_the_kernels_are_the_interpreter(
+    program: Program, batch: int, seed: int, continuous: bool, with_times: bool
+) -> None:
     note(f"{program}\n# {batch} trajectories, seed {seed}")
     generator = torch.Generator().manual_seed(seed)
 
@@ -37,32 +41,47 @@ def test_the_kernels_are_the_interpreter(program: Program, batch: int, seed: int
 
     parameters = [draw(shape) for shape in program.parameter_shapes]
     y0 = draw((batch, program.widths[1]))
+    # Of two tensors, as a field may have them, of which the Program's c is made.
+    width = program.widths[2]
+    carried = [draw((batch, n)) for n in (width // 2, width - width // 2) if n]
     results = [
-        solved(program, parameters, y0, engine, continuous=continuous) for engine in ("native", "eager")
+        solved(program, parameters, carried, y0, engine, continuous=continuous, with_times=with_times)
+        for engine in ("native", "eager")
     ]
     for native, eager in zip(*results, strict=True):
         torch.testing.assert_close(native, eager, rtol=1e-9, atol=1e-11)
 
 
 def solved(
-    program: Program, parameters: list[Tensor], y0: Tensor, engine: str, *, continuous: bool
+    program: Program,
+    parameters: list[Tensor],
+    carried: list[Tensor],
+    y0: Tensor,
+    engine: str,
+    *,
+    continuous: bool,
+    with_times: bool,
 ) -> list[Tensor]:
-    """The states, and the gradients in t, y0 and the parameters."""
+    """The states, and the gradients in t if asked for, y0, the parameters and what belongs to trajectories."""
+    learned = [*parameters, *carried]
 
     def field(t: Tensor, y: Tensor) -> Tensor:
-        return program.interpret(t, y, parameters)
+        return program.interpret(t, y, parameters, torch.cat(carried, 1) if carried else None)
 
     def captured(*_: object, **__: object) -> Capture:
         slots = range(len(parameters))
         prologue = Prologue(tuple(Step((), slot=i) for i in slots), tuple(slots), tuple(slots))
-        return Capture(program, True, prologue, tuple(parameters), ())
+        return Capture(program, True, prologue, tuple(parameters), (), carried=tuple(carried))
 
-    t = TIMES.clone().requires_grad_()
+    t = TIMES.clone().requires_grad_(with_times)
     with pytest.MonkeyPatch.context() as patch, use_engine(engine):
         patch.setattr("flashode.engines.native.capture", captured)
         if continuous:
-            states = flashode.odeint_adjoint(field, y0, t, method="rk4", adjoint_params=parameters)
+            states = flashode.odeint_adjoint(field, y0, t, method="rk4", adjoint_params=learned)
         else:
             states = flashode.odeint(field, y0, t, method="rk4")
         loss = (states * torch.linspace(-1, 1, states.numel(), dtype=y0.dtype).view_as(states)).sum()
-        return [states, *torch.autograd.grad(loss, [t, y0, *parameters], materialize_grads=True)]
+        return [
+            states,
+            *torch.autograd.grad(loss, [*([t] if with_times else []), y0, *learned], materialize_grads=True),
+        ]

@@ -1,5 +1,5 @@
-// The adjoint augmented dynamics over one tile, in reversed time s = -t: rows of y, then rows of a, then those
-// of the gradient in c.
+// The adjoint augmented dynamics over one tile, in reversed time s = -t: rows of y, then rows of a, then
+// those of the gradient in c.
 //
 // With g the field in reversed time, g(s, y) = -f(-s, y), the augmented state obeys
 //   dy/ds = g,   da/ds = -a^T dg/dy,   d(dL/dt)/ds = a^T dg/ds,   d(dL/dtheta)/ds = -a^T dg/dtheta
@@ -86,7 +86,8 @@ class AugmentedTileField {
         adjoint_rate(stage, state, rate);
     }
 
-    // The rates of a and of the gradient in c alone, at the state that the field was evaluated at for this stage.
+    // The rates of a and of the gradient in c alone, at the state that the field was evaluated at for this
+    // stage.
     void adjoint_rate(int stage, const Real* state, Real* rate) {
         for (int e = 0; e < n_; ++e) cotangent_[static_cast<std::size_t>(e)] = -state[n_ + e];
         Real* grad_context = rate + 2 * n_;

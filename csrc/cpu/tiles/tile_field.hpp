@@ -151,7 +151,7 @@ class TileField {
     int size_;
     int context_size_;
     int kept_stages_;
-    std::vector<Real> times_;  // at which the values of each stage were computed
+    std::vector<Real> times_;            // at which the values of each stage were computed
     std::vector<const Real*> contexts_;  // with which
     Rows<Real> values_;
     Rows<Real> grads_;

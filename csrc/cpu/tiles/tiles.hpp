@@ -157,7 +157,7 @@ class TileGroups {
 // Sums over a tile, segment by segment, of `term(row offset, element)`, in the lanes that are used.
 template <class Real, class Term>
 inline void add_segment_sums(const std::vector<Segment>& segments, int used_lanes, const Term& term,
-                           double* sums) {
+                             double* sums) {
     for (std::size_t g = 0; g < segments.size(); ++g) {
         if constexpr (LANES<Real> == 1) {
             sums[g] += static_cast<double>(sum_over<Real>(segments[g].begin, segments[g].end, term));
@@ -175,8 +175,7 @@ inline void add_segment_sums(const std::vector<Segment>& segments, int used_lane
 inline double joint_norm(const std::vector<Segment>& segments, std::int64_t batch, const double* sums) {
     double largest = 0.0;
     for (std::size_t g = 0; g < segments.size(); ++g) {
-        const double elements =
-            static_cast<double>(segments[g].rows()) * static_cast<double>(batch);
+        const double elements = static_cast<double>(segments[g].rows()) * static_cast<double>(batch);
         const double norm = std::sqrt(sums[g] / elements);
         if (!(norm <= largest)) largest = norm;
         if (std::isnan(largest)) return largest;

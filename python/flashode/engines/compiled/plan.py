@@ -48,7 +48,7 @@ class Record:
             nothing keeps their owner from changing them before the reverse pass.
         times: Output times, float64.
         points: How many the grid has; of an adaptive method's steps only the start is one.
-        kinds: Of the checkpoints, the last of them a copy of what belongs to trajectories where there is such.
+        kinds: Of the checkpoints, the last of which is a copy of what belongs to trajectories, if anything.
     """
 
     log: Any
