@@ -338,7 +338,7 @@ def test_no_program() -> None:
 
 OTHERS: dict[str, Callable[[Case], Any]] = {
     "batch": lambda case: {"field": case.module.Field(**case.field_arguments | {"batch": 100})},
-    "features_in_lanes": lambda case: {"field": case.module.Field(**case.field_arguments | {"features_in_lanes": True})},
+    "layout": lambda case: {"field": case.module.Field(**case.field_arguments | {"features_in_lanes": True})},
     "stages": lambda case: {
         "method": _method(case.module, a=[[], [0.5]], b=[0.0, 1.0], c=[0.0, 0.5], order=2)
     },

@@ -25,7 +25,7 @@ _VAGUE = ("object", "Callable | None", "tuple")
 
 
 def signature(text: str) -> tuple[str, list[tuple[str, str, bool, bool]], str]:
-    """The name of a function; its arguments' names, types, whether by keyword, whether optional; its result."""
+    """The name of a function; of its arguments name, type, whether by keyword and optional; its result."""
     node = ast.parse(f"def {text}: ...").body[0]
     assert isinstance(node, ast.FunctionDef)
     given = node.args

@@ -8,7 +8,8 @@ import pytest
 
 SOURCES = Path(__file__).parents[2] / "csrc"
 
-# bindings → cpu, cuda → solve → numerics; program → numerics → nothing. A program names functions as numerics does.
+# bindings → cpu, cuda → solve → numerics; program → numerics → nothing. A program names functions as numerics
+# does.
 MAY_KNOW: dict[str, set[str]] = {
     "numerics": set(),
     "program": {"numerics"},
@@ -19,7 +20,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "bindings": {"cpu", "cuda", "measure", "numerics", "program", "solve"},
 }
 
-# Rooms that a device compiler takes too, and what they may include: nothing there allocates, throws or writes.
+# Rooms that a device compiler takes too, and what they may include: nothing there allocates or writes.
 ON_DEVICE = {"numerics", "solve"}
 DEVICE_MAY_INCLUDE = {
     "algorithm",
