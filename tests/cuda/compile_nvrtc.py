@@ -2,8 +2,8 @@
 
     python tests/cuda/compile_nvrtc.py tests/cuda/compile_solve.cu
 
-NVRTC takes no annotations of what runs where (``-default-device``) and hides missing ones, which nvcc refuses:
-sources are compiled by both.
+NVRTC needs no annotations of what runs where (``-default-device``) and so hides missing ones, which nvcc
+refuses: sources are compiled by both.
 """
 
 from __future__ import annotations

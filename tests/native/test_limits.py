@@ -11,8 +11,10 @@ from torch import nn
 
 import flashode
 from flashode.engines import EngineDeclined
-from flashode.engines.compiled.program import translate
-from flashode.engines.compiled.scope import cost, too_large
+from flashode.engines.compiled.backend import Work
+from flashode.engines.compiled.memo import cost
+from flashode.engines.native.program import translate
+from flashode.engines.native.scope import refusal
 from flashode.program import Binary, Dense, Program, Unary
 
 D = torch.float64
@@ -23,7 +25,7 @@ def _module() -> Any:
 
 
 def _negation(width: int, *parameter_shapes: tuple[int, ...]) -> Program:
-    return Program((1, width, 0, width), (Unary(3, 1, "neg"),), 3, parameter_shapes)
+    return Program((1, width, width), (Unary(2, 1, "neg"),), 2, parameter_shapes)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,8 @@ def _negation(width: int, *parameter_shapes: tuple[int, ...]) -> Program:
 )
 def test_the_engine_declines_what_the_module_refuses(program: Program, reason: str | None) -> None:
     module = _module()
-    assert too_large(program, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS) == reason
+    work = Work(program, cost(program), 1, 2, 8, (flashode.METHODS["euler"],))
+    assert refusal(work, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS) == reason
     if reason is None:
         translate(program, module.ProgramBuilder)
         return
@@ -70,21 +73,21 @@ def test_a_field_that_is_too_large_is_declined(
 @pytest.mark.parametrize(
     ("op", "operations"),
     [
-        (Unary(3, 1, "neg"), 3),
-        (Unary(3, 1, "affine", (2.0, 1.0)), 3),
-        (Unary(3, 1, "detach"), 3),
-        (Unary(3, 1, "floor"), 3),
-        (Unary(3, 1, "tanh"), 33),
-        (Unary(3, 1, "power", (1.5,)), 33),
-        (Binary(3, 1, 1, "mul"), 3),
-        (Binary(3, 1, 1, "power"), 33),
-        (Binary(3, 1, 1, "atan2"), 33),
-        (Binary(3, 1, 1, "fmod"), 33),
-        (Binary(3, 1, 1, "remainder"), 33),
+        (Unary(2, 1, "neg"), 3),
+        (Unary(2, 1, "affine", (2.0, 1.0)), 3),
+        (Unary(2, 1, "detach"), 3),
+        (Unary(2, 1, "floor"), 3),
+        (Unary(2, 1, "tanh"), 33),
+        (Unary(2, 1, "power", (1.5,)), 33),
+        (Binary(2, 1, 1, "mul"), 3),
+        (Binary(2, 1, 1, "power"), 33),
+        (Binary(2, 1, 1, "atan2"), 33),
+        (Binary(2, 1, 1, "fmod"), 33),
+        (Binary(2, 1, 1, "remainder"), 33),
     ],
 )
 def test_functions_are_weighed_by_what_they_cost(op: Unary | Binary, operations: int) -> None:
-    assert cost(Program((1, 3, 0, 3), (op,), 3)) == operations
+    assert cost(Program((1, 3, 3), (op,), 2)) == operations
 
 
 def _euler(module: Any) -> Any:
@@ -101,23 +104,35 @@ def _euler(module: Any) -> Any:
 )
 def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message: str) -> None:
     module, weight, y = _module(), torch.eye(2, dtype=D), torch.ones(1, 2, dtype=D)
-    program = translate(
-        Program((1, 2, 0, 2), (Dense(3, 1, 0, None, 1),), 3, ((2, 2),)), module.ProgramBuilder
-    )
+    program = translate(Program((1, 2, 2), (Dense(2, 1, 0, None, 1),), 2, ((2, 2),)), module.ProgramBuilder)
     times, states = torch.tensor([0.0, 1.0], dtype=D), torch.empty(2, 1, 2, dtype=D)
-    field = module.Field(program, [weight.data_ptr()], [True], [2], 1, 1.0)
+    field = module.Field(
+        program=program,
+        parameters=[weight.data_ptr()],
+        wants_gradient=[True],
+        segments=[(2, True)],
+        batch=1,
+        direction=1.0,
+    )
+    chunks: list[torch.Tensor] = []
+
+    def storage(size: int) -> int:
+        chunks.append(torch.empty(size, dtype=D))
+        return chunks[-1].data_ptr()
+
     at = times.data_ptr()
-    outcome, log, *kept = module.forward_float64(
-        field, _euler(module), y.data_ptr(), at, 2, at, 2, states.data_ptr(), True
+    given = {"field": field, "method": _euler(module), "times": at, "time_count": 2}
+    outcome, log, _, _ = module.forward_float64(
+        **given, y0=y.data_ptr(), grid=at, grid_count=2, states=states.data_ptr(), storage=storage
     )
     assert outcome.status == module.Status.done
-    checkpoints = [0 if array is None else array.ctypes.data for array in kept]
+    given |= {"grad_states": states.data_ptr(), "grad_y0": y.data_ptr(), "grad_parameters": addresses}
     with pytest.raises(ValueError, match=message):
         module.discrete_vjp_float64(
-            field, _euler(module), log, *checkpoints, at, 2, states.data_ptr(), y.data_ptr(), 0, 0, addresses
+            **given, log=log, checkpoints=[x.data_ptr() for x in chunks], grad_times=0, grad_grid=0
         )
     with pytest.raises(ValueError, match=message):
         module.continuous_vjp_float64(
-            field, _euler(module), False, at, 2, [[-1.0, 0.0]], y.data_ptr(), states.data_ptr(),
-            states.data_ptr(), y.data_ptr(), 0, addresses,
+            **given, seminorm=False, grids=[[-1.0, 0.0]], y0=y.data_ptr(), states=states.data_ptr(),
+            grad_times=0,
         )  # fmt: skip

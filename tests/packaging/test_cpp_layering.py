@@ -8,18 +8,21 @@ import pytest
 
 SOURCES = Path(__file__).parents[2] / "csrc"
 
-# bindings → cpu, cuda → numerics, program; numerics → nothing. A program names functions as numerics does.
+# bindings → cpu, cuda → solve → numerics; program → numerics → nothing. A program names functions as numerics
+# does.
 MAY_KNOW: dict[str, set[str]] = {
     "numerics": set(),
     "program": {"numerics"},
+    "solve": {"numerics"},
     "measure": {"cpu", "numerics"},
-    "cpu": {"measure", "numerics", "program"},
-    "cuda": {"numerics", "program"},
-    "bindings": {"cpu", "cuda", "measure", "numerics", "program"},
+    "cpu": {"measure", "numerics", "program", "solve"},
+    "cuda": {"numerics", "program", "solve"},
+    "bindings": {"cpu", "cuda", "measure", "numerics", "program", "solve"},
 }
 
-# What a device compiler takes too: nothing here allocates or writes.
-NUMERICS_MAY_INCLUDE = {
+# Rooms that a device compiler takes too, and what they may include: nothing there allocates or writes.
+ON_DEVICE = {"numerics", "solve"}
+DEVICE_MAY_INCLUDE = {
     "algorithm",
     "array",
     "bit",
@@ -70,8 +73,8 @@ def complaints(room: str, text: str) -> Iterator[tuple[int, str]]:
             yield line, "nothing includes libtorch: one build serves every version of torch"
         elif PYTHON_HEADERS.match(system) and room != "bindings":
             yield line, "only bindings know Python"
-        elif room == "numerics" and system not in NUMERICS_MAY_INCLUDE:
-            yield line, f"numerics may not include <{system}>"
+        elif room in ON_DEVICE and system not in DEVICE_MAY_INCLUDE:
+            yield line, f"{room} may not include <{system}>"
 
 
 def test_sources_keep_their_layers() -> None:
@@ -85,6 +88,8 @@ def test_sources_keep_their_layers() -> None:
         ("numerics/step.hpp", '#include "program/program.hpp"\n'),
         ("numerics/step.hpp", "#include <vector>\n"),
         ("numerics/step.hpp", "  #  include <iostream>\n"),
+        ("solve/loops.hpp", "#include <functional>\n"),
+        ("solve/loops.hpp", '#include "cpu/engine.hpp"\n'),
         ("program/program.cpp", '#include "cpu/tape.hpp"\n'),
         ("cpu/tape.hpp", '#include "bindings/bindings.hpp"\n'),
         ("cpu/tape.hpp", '#include "cuda/launch.hpp"\n'),
