@@ -228,10 +228,9 @@ def _state(problem: Problem) -> str:
 def _captured(problem: Problem) -> Capture | Declined:
     """The function's capture, also where an engine declines for another reason."""
     from flashode.capture import capture
+    from flashode.engines.compiled.start import start_of
 
-    time = (problem.direction * problem.t[0]).detach().to(problem.real_dtype)
-    end = problem.direction * problem.times[-1]
-    return capture(problem.func, time, problem.unflatten(problem.y0.detach()), problem.verify, end)
+    return capture(problem.func, problem.unflatten(problem.y0), lambda: start_of(problem), problem.verify)
 
 
 def _shown(problem: Problem, found: Capture) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from capture.agreement import T, Y, declined, true
-from flashode.capture import Capture, capture
+from capture.agreement import T, Y, captured_at, declined, true
+from flashode.capture import Capture
 
 SHOW = print
 
@@ -101,12 +101,12 @@ def test_a_profiler_is_left_alone() -> None:
     net = Talking()
     sys.setprofile(profiling)
     try:
-        found = capture(net, T, Y)
+        found = captured_at(net, T, Y)
         assert sys.getprofile() is profiling
     finally:
         sys.setprofile(None)
     assert not isinstance(found, Capture)
-    assert isinstance(capture(net, T, Y), Capture)
+    assert isinstance(captured_at(net, T, Y), Capture)
     assert sys.getprofile() is None
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from flashode import engines
-from flashode.capture import Capture, recapture
+from flashode.capture import Capture, Start, capture
 from flashode.engines.compiled.field import Form, NativeField
 from flashode.engines.compiled.grids import memory_of
 from flashode.engines.compiled.layout import Layout
@@ -126,12 +126,12 @@ def repeat(
     """
     if engines.watchers or not engines.allows("native") or not (_is_ordinary(t) and _is_dense(y0)):
         return None
-    capture = recapture(func, _detached(y0), verify)
-    if not isinstance(capture, Capture):
+    captured = capture(func, y0, _unknown_start, verify)
+    if not isinstance(captured, Capture):
         return None
     check_memory("t", (t,))
     times = _numbers(t)
-    found = known(capture.program).get(_key(asked, y0, t, times))
+    found = known(captured.program).get(_key(asked, y0, t, times))
     if found is None or _may_call_back(func, found.adjoint is not None):
         return None
     state = y0 if isinstance(y0, Tensor) else make_state(y0)[0]
@@ -147,9 +147,9 @@ def repeat(
     if adjoint is not None:
         adjoint = adjoint.again(adjoint_parameters(func, adjoint_params)[0])
     demand = found.form.demand
-    if demand is not None and demand != Demand.of(problem, adjoint, capture.slots):
+    if demand is not None and demand != Demand.of(problem, adjoint, captured.slots):
         return None
-    field = NativeField(found.form, capture, found.layout)
+    field = NativeField(found.form, captured, found.layout)
     return problem, adjoint, NativePlan(found.recipe, problem, adjoint, field, times=memory)
 
 
@@ -212,14 +212,9 @@ def _numbers(t: Tensor) -> Any:
     return (t.detach() if t.requires_grad else t).numpy()
 
 
-def _detached(y0: State) -> State:
-    """The state as a capture of its function is asked for: it is the same with a gradient or without."""
-    if isinstance(y0, Tensor):
-        return y0 if type(y0) is Tensor and not y0.requires_grad else y0.detach()
-    if type(y0) is tuple and all(isinstance(part, Tensor) for part in y0):
-        # As parts of the one tensor that a solve makes of them.
-        return tuple([part.detach().contiguous() for part in y0])
-    return y0
+def _unknown_start() -> Start:
+    """Ends a capture that would call the function, before the arguments of the solve are checked."""
+    raise LookupError("what repeats an earlier solve is captured already")
 
 
 def _key(asked: Wish, y0: State, t: Tensor, times: Any) -> Wish:

@@ -9,6 +9,7 @@ from flashode.capture import capture, meddling
 from flashode.capture.events import event_field
 from flashode.declined import Declined, Reason
 from flashode.engines.compiled.field import NativeField, make_field
+from flashode.engines.compiled.start import start_of
 from flashode.problem import AdaptiveOptions, FixedOptions, Problem, as_numbers
 
 
@@ -17,14 +18,9 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
     event = problem.event
     if event is None:
         return None
-    y0 = problem.unflatten(problem.y0.detach())
-    captured = capture(
-        event_field(event.function, as_numbers, event.signs, y0),
-        (problem.direction * problem.t[0]).detach().to(problem.y0.dtype),
-        y0,
-        problem.verify,
-        problem.direction * problem.times[-1],
-    )
+    y0 = problem.unflatten(problem.y0)
+    function = event_field(event.function, as_numbers, event.signs, y0)
+    captured = capture(function, y0, lambda: start_of(problem), problem.verify)
     if isinstance(captured, Declined):
         return captured
     if captured.counters:

@@ -15,6 +15,7 @@ from flashode.engines.compiled.events import call_obstacle, make_event
 from flashode.engines.compiled.field import make_field
 from flashode.engines.compiled.plan import NativePlan, Recipe
 from flashode.engines.compiled.scope import adjoint_obstacles, foreign, obstacles, too_many_unknowns
+from flashode.engines.compiled.start import start_of
 
 if TYPE_CHECKING:
     from flashode.problem import Adjoint, Problem
@@ -69,14 +70,8 @@ class NativeEngine:
         reasons = [*obstacles(problem), *(() if adjoint is None else adjoint_obstacles(problem, adjoint))]
         if reasons:
             return Declined(*reasons)
-        y0 = problem.y0
-        captured = capture(
-            problem.func,
-            (problem.direction * problem.t[0]).detach().to(y0.dtype),
-            problem.unflatten(y0.detach()),
-            problem.verify,
-            problem.direction * problem.times[-1],
-        )
+        y0 = problem.unflatten(problem.y0)
+        captured = capture(problem.func, y0, lambda: start_of(problem), problem.verify)
         if isinstance(captured, Declined):
             return captured
         field = make_field(_flashode, problem, adjoint, captured, connected=adjoint is None)
