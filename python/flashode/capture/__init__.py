@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from flashode.capture.cache import Cache, Confirmation, Entry, Key
-from flashode.capture.calling.attempt import attempted
+from flashode.capture.calling.effects import Effects
 from flashode.capture.captured import Capture
 from flashode.capture.changing import unsteady
 from flashode.capture.making import Field, Start, compare_values, confirm, make
-from flashode.capture.refusal import Failed, Refusal, described
+from flashode.capture.refusal import Refusal, described
 from flashode.capture.steadiness import Look, Steadiness
 from flashode.capture.watching.environment import kind_of, unhooked
 from flashode.capture.watching.guards import watch
@@ -23,7 +23,7 @@ from flashode.declined import Declined, Reason
 from flashode.state import State, components
 from flashode.verify import Verify
 
-__all__ = ["Capture", "Start", "Steadiness", "attempt", "capture", "meddling", "steadiness"]
+__all__ = ["Capture", "Start", "Steadiness", "capture", "error_of", "meddling", "steadiness"]
 
 # How often to capture a function before another thread is held to have nothing to do with its declining.
 ATTEMPTS = 3
@@ -73,16 +73,35 @@ def capture(
     except Refusal as refusal:
         # Not kept: where something cannot be watched, or other numbers might do, nothing would tell that the
         # reason is gone.
-        return Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
+        return refusal.declined()
     except Exception as error:
         # No fault of a capture, nor of an object that it looked at, may end a solve that runs without it.
         return Declined(Reason(f"capturing it raised {described(error)}", "solve it in the eager engine"))
 
 
-def attempt(func: Field, call: Callable[[], object]) -> Exception | None:
-    """What ``call``, which calls ``func``, raises; see :func:`attempted`."""
-    with _making:
-        return attempted(func, call)
+def error_of(func: Field, call: Callable[[], object]) -> Exception | None:
+    """What a call of a function raises that raised when it was captured.
+
+    Args:
+        func: the function, of which a call is known to do nothing before it raises that could not be undone.
+        call: calls it.
+
+    Returns:
+        the exception; None if there is none, or none that the call itself may have raised.
+    """
+    try:
+        effects = Effects(watch(func))
+    except Exception:
+        # What it may change is not known.
+        return None
+    try:
+        with _making:
+            effects.untraced(call)
+    except Refusal:
+        return None
+    except Exception as error:
+        return error
+    return None
 
 
 def meddling(other: Field, func: Field, capture: Capture) -> str | None:

@@ -91,8 +91,7 @@ def make(func: Field, watched: Watched, key: Key, start: Start, compare: bool = 
     except Refusal as refusal:
         # Whatever a call changes must not make the refusal look outdated.
         check = watched.code.compile(dropped={*effects.changed, *watched.idle})
-        declined = Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
-        return Entry(key, check, declined, batched=True, **facts)
+        return Entry(key, check, refusal.declined(), batched=True, **facts)
     counters = effects.counters or {}
     check = watched.code.compile(dropped=watched.idle, counters=counters)
     batched = lowered.batched and not lowered.carried

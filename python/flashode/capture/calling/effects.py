@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch
+
 from flashode.capture.calling.contents import MISSING, Change, content, restored
 from flashode.capture.calling.printing import printing_refused
 from flashode.capture.calling.settings import Settings
@@ -56,6 +58,22 @@ class Effects:
         if reasons:
             raise Refusal(*reasons)
         return result
+
+    def untraced(self, call: Callable[[], object]) -> None:
+        """Makes a call that nothing looks on at, and undoes what a trace would have kept from happening.
+
+        Raises:
+            Refusal: as ``undone``.
+        """
+        numbers = torch.get_rng_state()
+        before = [(tensor, tensor._version, tensor.detach().clone()) for tensor in self._watched.tensors]
+        try:
+            self.undone(call)
+        finally:
+            torch.set_rng_state(numbers)
+            for tensor, version, copy in before:
+                if tensor._version != version:
+                    tensor.data.copy_(copy)
 
     def called(self, call: Callable[[], T]) -> tuple[T, tuple[Reason, ...]]:
         """The result of ``call``, whose effects are undone, and what it changed that is not a counter."""
