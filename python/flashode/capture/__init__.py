@@ -18,12 +18,12 @@ from flashode.capture.refusal import Refusal, described
 from flashode.capture.steadiness import Look, Steadiness
 from flashode.capture.watching.environment import kind_of, unhooked
 from flashode.capture.watching.guards import watch
-from flashode.capture.watching.meddling import obstacle as obstacle_beside
+from flashode.capture.watching.sharing import shared
 from flashode.declined import Declined, Reason
 from flashode.state import State, components
 from flashode.verify import Verify
 
-__all__ = ["Capture", "Start", "Steadiness", "capture", "error_of", "meddling", "steadiness"]
+__all__ = ["Capture", "Start", "Steadiness", "capture", "error_of", "obstacle_beside", "steadiness"]
 
 # How often to capture a function before another thread is held to have nothing to do with its declining.
 ATTEMPTS = 3
@@ -104,25 +104,24 @@ def error_of(func: Field, call: Callable[[], object]) -> Exception | None:
     return None
 
 
-def meddling(other: Field, func: Field, capture: Capture) -> str | None:
-    """What another function may do that keeps it from being called while a capture stands for ``func``.
+def obstacle_beside(func: Field, other: Field) -> str | None:
+    """Why another function may not be called while a capture stands for ``func``; None if it may.
 
     Args:
-        other: the other function.
-        func: the captured one.
-        capture: its capture.
+        func: the captured function.
+        other: one that a solve calls beside it.
 
     Returns:
-        a predicate that describes it, in which "it" is ``func``; None if it may be called.
+        a predicate that describes the other, in which "it" is ``func``.
     """
     try:
         # Data of which there is too much to watch is no part of a captured function.
-        meddler = watch(other, beside=True)
-        return obstacle_beside(meddler, watch(func), {place for _, place, _ in capture.counters})
+        common = shared(watch(other, beside=True), watch(func))
     except Refusal as refusal:
         return f"may read or change anything: {refusal.reasons[0]}"
     except Exception as error:
         return f"may read or change anything: looking at it raised {described(error)}"
+    return None if common is None else f"shares {common} with it, where a change would not be noticed"
 
 
 def steadiness(func: Field) -> Steadiness | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,8 @@ def known(kind: type) -> bool:
 def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -> None:
     """Adds the checks for a container and what is in it."""
     if depth >= MAX_DEPTH or len(value) > MAX_ITEMS:
-        if walk.beside and _is_data(value):
+        if walk.beside and all(map(_is_data, leaves := list(_leaves(value, MAX_DEPTH)))):
+            walk.found.tensors.extend(leaf for leaf in leaves if isinstance(leaf, Tensor))
             return
         raise Refusal(
             f"{label} is a deep or large container, which cannot be watched cheaply", remedy=_TENSOR
@@ -71,14 +73,19 @@ def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -
             walk.value(f"{variable}[{key!r}]", value[key], f"{label}[{key!r}]", depth + 1)
 
 
-def _is_data(value: Any, depth: int = 0) -> bool:
-    """Whether there is nothing in it but numbers, words and tensors."""
+def _leaves(value: Any, depth: int) -> Iterator[Any]:
+    """What is in nested containers, down to a depth."""
     kind = type(value)
-    if kind in _TABLES:
-        return _is_data([*value.keys(), *value.values()], depth)
-    if kind in _SEQUENCES or kind in _SETS:
-        return depth < MAX_DEPTH and all(_is_data(item, depth + 1) for item in value)
-    return simple(value) or (kind is Tensor and not value.__dict__)
+    if depth and (kind in _TABLES or kind in _SEQUENCES or kind in _SETS):
+        for item in [*value.keys(), *value.values()] if kind in _TABLES else value:
+            yield from _leaves(item, depth - 1)
+    else:
+        yield value
+
+
+def _is_data(value: Any) -> bool:
+    """Whether it is no more than a number, a word or the numbers of a tensor."""
+    return simple(value) or (type(value) is Tensor and not value.__dict__)
 
 
 def array(walk: Walk, expression: str, value: np.ndarray[Any, Any], label: str) -> None:

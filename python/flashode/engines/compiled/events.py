@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from flashode.capture import capture, meddling
+from flashode.capture import capture, obstacle_beside
 from flashode.capture.events import event_field
 from flashode.declined import Declined, Reason
 from flashode.engines.compiled.field import NativeField, make_field
@@ -32,20 +33,23 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
     return make_field(module, problem, None, captured, connected=False)
 
 
-def call_obstacle(problem: Problem, event: NativeField | Declined | None, field: NativeField) -> str | None:
-    """What functions beside the field may have to do with its counters, or do to what it reads.
-
-    Counters are brought up to date at the end, and a captured field presumes that nothing else changes.
-    """
+def call_obstacle(
+    problem: Problem, event: NativeField | Declined | None, field: NativeField
+) -> Declined | None:
+    """Why functions beside the field may not be called during its solve, or a captured event not be used."""
     for name, function in _called(problem, event):
-        does = meddling(function, problem.func, field.capture)
-        if does is not None:
-            return f"its {name} {does}"
-    if not isinstance(event, NativeField):
-        return None
-    if event.capture.numbers.isdisjoint(place for _, place, _ in field.capture.counters):
-        return None
-    return "its event function reads a number of the same name as one that it counts with"
+        obstacle = obstacle_beside(problem.func, function)
+        if obstacle is not None:
+            uncaptured = event.reasons if isinstance(event, Declined) and name == "event function" else ()
+            return Declined(
+                Reason(f"its {name} {obstacle}", "let the two read nothing in common that can change"),
+                *(replace(each, what=f"its {name} is not captured: {each.what}") for each in uncaptured),
+            )
+    if isinstance(event, NativeField):
+        counted = {place for _, place, _ in field.capture.counters}
+        if not event.capture.numbers.isdisjoint(counted):
+            return Declined("its event function reads a number of the same name as one that it counts with")
+    return None
 
 
 def _called(

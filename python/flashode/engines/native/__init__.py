@@ -78,9 +78,9 @@ class NativeEngine:
         if isinstance(field, Declined):
             return field
         event = make_event(_flashode, problem)
-        reason = call_obstacle(problem, event, field)
-        if reason is not None:
-            return Declined(reason)
+        obstacle = call_obstacle(problem, event, field)
+        if obstacle is not None:
+            return obstacle
         rows = sum(rows for rows, moves in field.layout.segments if moves)
         for method in (problem.method, *(() if adjoint is None else (adjoint.method,))):
             reason = too_many_unknowns(method, rows)
