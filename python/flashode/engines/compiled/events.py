@@ -1,4 +1,4 @@
-"""Event functions in the compiled module, captured as fields or called, and what else is called."""
+"""Event functions, captured as fields or called, and what else of the user's is called."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 from flashode.capture import capture, obstacle_beside
 from flashode.capture.events import event_field
 from flashode.declined import Declined, Reason
-from flashode.engines.compiled.field import NativeField, make_field
+from flashode.engines.compiled.backend import Backend
+from flashode.engines.compiled.field import CapturedField, make_field
 from flashode.engines.compiled.start import start_of
-from flashode.problem import AdaptiveOptions, FixedOptions, Problem, as_numbers
+from flashode.problem import DISCRETE, AdaptiveOptions, Problem, as_numbers
 
 
-def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
+def make_event(backend: Backend, problem: Problem) -> CapturedField | Declined | None:
     """The problem's event function, captured; why it is called instead; or None where there is none."""
     event = problem.event
     if event is None:
         return None
     y0 = problem.unflatten(problem.y0)
     function = event_field(event.function, as_numbers, event.signs, y0)
-    captured = capture(function, y0, lambda: start_of(problem), problem.verify)
+    captured = capture(function, y0, lambda: start_of(problem), problem.settings.verify)
     if isinstance(captured, Declined):
         return captured
     if captured.counters:
@@ -30,11 +31,11 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
     if captured.carried:
         what = "each trajectory reads its own part of a tensor of the function's"
         return Declined(Reason(what, "make that tensor a part of y0, with zero rates"))
-    return make_field(module, problem, None, captured, connected=False)
+    return make_field(backend, problem, DISCRETE, captured, of_event=True)
 
 
 def call_obstacle(
-    problem: Problem, event: NativeField | Declined | None, field: NativeField
+    problem: Problem, event: CapturedField | Declined | None, field: CapturedField
 ) -> Declined | None:
     """Why functions beside the field may not be called during its solve, or a captured event not be used."""
     for name, function in _called(problem, event):
@@ -45,7 +46,7 @@ def call_obstacle(
                 Reason(f"its {name} {obstacle}", "let the two read nothing in common that can change"),
                 *(replace(each, what=f"its {name} is not captured: {each.what}") for each in uncaptured),
             )
-    if isinstance(event, NativeField):
+    if isinstance(event, CapturedField):
         counted = {place for _, place, _ in field.capture.counters}
         if not event.capture.numbers.isdisjoint(counted):
             return Declined("its event function reads a number of the same name as one that it counts with")
@@ -53,14 +54,13 @@ def call_obstacle(
 
 
 def _called(
-    problem: Problem, event: NativeField | Declined | None
+    problem: Problem, event: CapturedField | Declined | None
 ) -> Iterator[tuple[str, Callable[..., Any]]]:
     """The functions beside the field that a solve calls, and what they are called."""
     if problem.event is not None and isinstance(event, Declined):
         yield "event function", problem.event.function
-    options = problem.options
-    if isinstance(options, AdaptiveOptions):
-        if options.norm is not None:
-            yield "norm", options.norm
-    elif isinstance(options, FixedOptions) and options.grid_constructor is not None:
-        yield "grid constructor", options.grid_constructor
+    integration = problem.integration
+    if integration.norm is not None and isinstance(integration.options, AdaptiveOptions):
+        yield "norm", integration.norm
+    if integration.grid_constructor is not None:
+        yield "grid constructor", integration.grid_constructor

@@ -1,0 +1,119 @@
+"""The choice of an engine for a solve."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from flashode import notices
+from flashode.declined import Declined, listed
+from flashode.engines.protocol import Plan
+from flashode.engines.registry import REGISTRY
+from flashode.engines.selection import allows
+from flashode.engines.watched import WatchedPlan
+from flashode.errors import FallbackWarning
+from flashode.problem import Gradient, Problem
+from flashode.statistics import Statistics
+
+
+class EngineDeclined(ValueError):
+    """The engine asked for by ``use_engine`` cannot run this solve."""
+
+
+class Choice(NamedTuple):
+    """What the engines say to a problem.
+
+    Attributes:
+        plan: that of the first engine that takes it; None if ``use_engine`` insists on one that declines.
+        declined: why the engines asked before it do not, fastest first.
+    """
+
+    plan: Plan | None
+    declined: dict[str, Declined]
+
+
+# Asked of every choice, in all threads; what they return runs in the plan's place.
+watchers: list[Callable[[Problem, Gradient, Choice, Plan], Plan]] = []
+
+
+def consider(problem: Problem, gradient: Gradient) -> Choice:
+    """Asks the engines that the present ``use_engine`` allows, the fastest first."""
+    declined: dict[str, Declined] = {}
+    for name, load in REGISTRY.items():
+        if not allows(name):
+            continue
+        engine = load()
+        plan = engine if isinstance(engine, Declined) else engine.plan(problem, gradient)
+        if not isinstance(plan, Declined):
+            return Choice(plan, declined)
+        declined[name] = plan
+    return Choice(None, declined)
+
+
+def choose(problem: Problem, gradient: Gradient) -> Plan:
+    """The plan of the first engine that takes the problem; it warns where a faster one would take others.
+
+    Raises:
+        EngineDeclined: If ``use_engine`` insists on an engine that declines.
+    """
+    choice = consider(problem, gradient)
+    if choice.plan is None:
+        ((name, refusal),) = choice.declined.items()
+        raise EngineDeclined(f"the {name} engine cannot run this solve because {listed(refusal.reasons)}")
+    plan = choice.plan
+    for name, refusal in choice.declined.items():
+        if not (refusal.absent or refusal.expected or _sentence(refusal) in _said_of(problem)):
+            # Not before the solve: what the user's function raises should be seen alone.
+            plan = WatchedPlan(plan, solved=partial(_warn, problem, name, refusal), reversed_=_silent)
+    for watcher in watchers:
+        plan = watcher(problem, gradient, choice, plan)
+    return plan
+
+
+def name_of(func: object) -> str:
+    """What a user calls the function."""
+    func = _own(func)
+    return getattr(func, "__qualname__", type(func).__qualname__)
+
+
+def _said_of(problem: Problem) -> set[str]:
+    """What was said of a problem's function and is not to be said again."""
+    return notices.said_of(_own(problem.func))
+
+
+def _sentence(refusal: Declined) -> str:
+    """A refusal less what does not make it news: a batch size, or a line that moved."""
+    return re.sub(r"\d+", "", refusal.reason)
+
+
+def _warn(problem: Problem, engine: str, refusal: Declined, _: float, cost: Statistics | None) -> None:
+    """Warns that an engine did not run a solve, unless that has no cost: the user's function raised."""
+    if cost is None:
+        return
+    _said_of(problem).add(_sentence(refusal))
+    message = (
+        f"{name_of(problem.func)} does not run in the {engine} engine because {refusal.summary}; a slower "
+        'one is used; flashode.explain(func, y0) says more, and warnings.filterwarnings("ignore", '
+        "category=flashode.FallbackWarning) silences this"
+    )
+    notices.warn(message, FallbackWarning)
+
+
+def _silent(seconds: float, cost: Statistics | None) -> None:
+    """Says nothing of a reverse pass."""
+
+
+def _own(func: object) -> object:
+    """The user's own function in partial and compiled ones."""
+    from flashode.capture.watching.compiled import original
+
+    while True:
+        made_from = original(func)
+        if made_from is not None:
+            func = made_from[0]
+        elif isinstance(func, partial):
+            func = func.func
+        else:
+            return func
