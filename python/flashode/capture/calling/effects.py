@@ -14,7 +14,6 @@ from typing import TypeVar
 import torch
 
 from flashode.capture.calling.contents import MISSING, Change, content, restored
-from flashode.capture.calling.printing import printing_refused
 from flashode.capture.calling.settings import Settings
 from flashode.capture.calling.tensors import Content
 from flashode.capture.refusal import Refusal
@@ -81,11 +80,7 @@ class Effects:
         tensors = list(map(Content, self._watched.tensors))
         settings = Settings()
         try:
-            with (
-                warnings.catch_warnings(),
-                printing_refused(self._watched.prints) as printed,
-                originals_run(self._watched.compiles),
-            ):
+            with warnings.catch_warnings(), originals_run(self._watched.compiles):
                 # Ignored ones leave no mark, so that the user still gets to see each when it is due.
                 warnings.simplefilter("ignore")
                 result = call()
@@ -100,7 +95,7 @@ class Effects:
             changed += [f"it changes {setting}" for setting in settings.restored()]
         # Not among what is done finally: an interrupt or a refusal on its way must not be replaced.
         left = (Reason(what, _LEAVE) for what in changed)
-        reasons = dict.fromkeys([*printed, *self._settled(changes), *left])
+        reasons = dict.fromkeys([*self._settled(changes), *left])
         return result, tuple(reasons)
 
     def _note(self, changes: list[Change]) -> None:

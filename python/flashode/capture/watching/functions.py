@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from flashode.capture.calling.printing import watchable
 from flashode.capture.refusal import PLAIN
 from flashode.capture.watching import classes, namespaces
 from flashode.capture.watching.bytecode import CATCHES, CodeNames, read
@@ -183,19 +182,12 @@ def _globals(walk: Walk, variable: str, value: types.FunctionType, names: CodeNa
             walk.code.absent(dictionary, name)
             namespaces.builtin(walk, variable, value, name)
             if name in FORBIDDEN_BUILTINS:
-                _forbidden(walk, name, handed=name in names.handed)
+                namespaces.note_call(walk, name, name)
         elif issubclass(type(space[name]), types.ModuleType):
             _through_module(walk, f"{dictionary}[{name!r}]", space[name], chain, label)
         else:
             with walk.code.owned_by((dictionary, name)):
                 walk.value(f"{dictionary}[{name!r}]", space[name], label)
-
-
-def _forbidden(walk: Walk, name: str, handed: bool) -> None:
-    # Printing can be seen when it happens, unless something else calls it, or code goes on after that.
-    if name != "print" or handed or CATCHES in walk.names or not watchable():
-        walk.note(namespaces.called(name), name)
-    walk.found.prints = True
 
 
 def _through_module(

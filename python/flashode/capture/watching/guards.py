@@ -41,7 +41,7 @@ from flashode.capture.watching.relevance import (
     tensor_obstacle,
 )
 from flashode.capture.watching.settings import setting_obstacle
-from flashode.capture.watching.trust import library_of, opaque, simple
+from flashode.capture.watching.trust import forbidden, library_of, opaque, simple
 from flashode.capture.watching.watched import Container, Watched, described
 from flashode.declined import MAX_REASONS, Reason
 
@@ -234,6 +234,8 @@ class Walk:
                 self.found.numbers[self.code.owner, label] = value
             if kind is str:
                 self.found.strings.update(names_in(value))
+        elif forbidden(value):
+            namespaces.note_call(self, value.__name__, label)
         elif opaque(value):
             self.trusted(expression, value, label)
         elif (made_from := original(value)) is not None:

@@ -122,16 +122,20 @@ def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
         return
     found = value.__dict__[name]
     if forbidden(found):
-        walk.note(called(name), name)
+        note_call(walk, name, name)
     with walk.code.owned_by((space, name)):
         _held(walk, f"{space}[{name!r}]", found, f"{value.__name__}.{name}")
     walk.note_taking(found)
 
 
-def called(name: str) -> Reason:
-    """What is to be said of a builtin function that may do anything."""
-    printing = "print after the solve"
-    return Reason(f"it calls {name}()", printing if name == "print" else "leave the call out of func")
+def note_call(walk: Walk, name: str, label: str) -> None:
+    """Notes a builtin function that may do anything, which code has at hand under some label."""
+    if name == "print":
+        # Beside a captured function nothing is printed at other times than it would be.
+        if not walk.beside:
+            walk.note(Reason("it calls print()", "print after the solve"), label)
+    else:
+        walk.note(Reason(f"it calls {name}()", "leave the call out of func"), label)
 
 
 def imported(walk: Walk, name: str) -> None:
