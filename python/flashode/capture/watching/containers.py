@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -12,11 +12,9 @@ from torch import Tensor
 from flashode.capture.refusal import PLAIN, Refusal
 from flashode.capture.watching import classes
 from flashode.capture.watching.trust import simple, trusted_class
+from flashode.capture.watching.walk import Walk
 from flashode.capture.watching.watched import Container
 from flashode.declined import Reason
-
-if TYPE_CHECKING:
-    from flashode.capture.watching.guards import Walk
 
 MAX_DEPTH = 4
 MAX_ITEMS = 256

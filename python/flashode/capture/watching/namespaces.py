@@ -7,28 +7,47 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from flashode.capture.refusal import Refusal
-from flashode.capture.watching import classes
 from flashode.capture.watching.bytecode import CATCHES
 from flashode.capture.watching.library import followed, put, space_of
-from flashode.capture.watching.relevance import CONSTRUCTORS
+from flashode.capture.watching.relevance import CONSTRUCTORS, name_obstacle
 from flashode.capture.watching.settings import setting_obstacle
 from flashode.capture.watching.trust import forbidden, homemade, opaque, trusted_class
+from flashode.capture.watching.walk import Walk
 from flashode.capture.watching.watched import Container
 from flashode.declined import Reason
-
-if TYPE_CHECKING:
-    from flashode.capture.watching.guards import Walk
 
 # Of a type's flags: nobody can assign to its attributes.
 _IMMUTABLE = 1 << 8
 # What every call of a module goes through, and every operation on a tensor.
 _CALLS = ("__call__", "_call_impl", "__getattr__")
 _ALWAYS = ("forward", "__torch_function__")
+
+
+def trusted(walk: Walk, expression: str, value: Any, label: str) -> None:
+    """Adds the check for something that is known by its identity alone."""
+    walk.code.identical(expression, value)
+    # A function may go by another name than the one that tells what it does.
+    name = getattr(value, "__name__", "")
+    obstacle = name_obstacle(walk.concerning({name}))
+    if obstacle is not None:
+        raise Refusal(f"{label} {obstacle.what}", remedy=obstacle.remedy)
+    walk.found.reached.add(name)
+    if issubclass(type(value), type):
+        trusted_bases(walk, value)
+    elif isinstance(value, types.ModuleType):
+        module(walk, value)
+    else:
+        followed(walk, value)
+        home = sys.modules.get(getattr(value, "__module__", None) or "")
+        obstacle = None if home is None else setting_obstacle(home, name)
+        if obstacle is not None:
+            walk.note_obstacle(obstacle, label)
+    walk.note_taking(value)
 
 
 def trusted_bases(walk: Walk, kind: type) -> None:
@@ -63,7 +82,7 @@ def _attributes(walk: Walk, kind: type) -> None:
         elif not base.__flags__ & _IMMUTABLE:
             space = _space(walk, base)
             with walk.code.owned_by((space, name)):
-                classes.descriptor(walk, f"{space}[{name!r}]", value, f"{base.__qualname__}.{name}")
+                walk.descriptor(f"{space}[{name!r}]", value, f"{base.__qualname__}.{name}")
     walk.code.attributes(kind, identical)
     if walk.everything or CATCHES in walk.names:
         walk.code.lacks(kind, [name for name in sorted(walk.names) if not hasattr(kind, name)])
@@ -192,7 +211,7 @@ def _held(walk: Walk, expression: str, value: Any, label: str) -> None:
     if forbidden(value):
         return
     if _looked_into(value):
-        classes.descriptor(walk, expression, value, label)
+        walk.descriptor(expression, value, label)
         return
     walk.code.identical(expression, value)
     _follow(walk, value)
