@@ -19,7 +19,9 @@ class Program:
     def width(self) -> int: ...
 
 class ProgramBuilder:
-    def __init__(self, *, widths: Sequence[int], parameter_sizes: Sequence[int]) -> None: ...
+    def __init__(
+        self, *, widths: Sequence[int], parameter_sizes: Sequence[int], shared: int = ...
+    ) -> None: ...
     def dense(
         self,
         *,
@@ -76,7 +78,7 @@ class Field:
         program: Program,
         parameters: Sequence[int],
         wants_gradient: Sequence[bool],
-        segments: Sequence[tuple[int, bool]],
+        segments: Sequence[int],
         batch: int,
         direction: float,
         threads: int = ...,
@@ -151,13 +153,14 @@ def continuous_vjp_float32(
     times: int,
     time_count: int,
     grids: Sequence[Sequence[float]],
-    y0: int,
+    c: int,
     states: int,
     grad_states: int,
     grad_y0: int,
+    grad_c: int,
     grad_times: int,
     grad_parameters: Sequence[int],
-    like_parameters: Sequence[bool] = ...,
+    judged_c: Sequence[tuple[int, int]] = ...,
     transposes: Sequence[tuple[int, int, int, int]] = ...,
 ) -> Outcome: ...
 def continuous_vjp_float64(
@@ -168,13 +171,14 @@ def continuous_vjp_float64(
     times: int,
     time_count: int,
     grids: Sequence[Sequence[float]],
-    y0: int,
+    c: int,
     states: int,
     grad_states: int,
     grad_y0: int,
+    grad_c: int,
     grad_times: int,
     grad_parameters: Sequence[int],
-    like_parameters: Sequence[bool] = ...,
+    judged_c: Sequence[tuple[int, int]] = ...,
     transposes: Sequence[tuple[int, int, int, int]] = ...,
 ) -> Outcome: ...
 def discrete_vjp_float32(
@@ -183,10 +187,12 @@ def discrete_vjp_float32(
     method: Method,
     log: StepLog,
     checkpoints: Sequence[int],
+    c: int,
     times: int,
     time_count: int,
     grad_states: int,
     grad_y0: int,
+    grad_c: int,
     grad_times: int,
     grad_grid: int,
     grad_parameters: Sequence[int],
@@ -197,21 +203,24 @@ def discrete_vjp_float64(
     method: Method,
     log: StepLog,
     checkpoints: Sequence[int],
+    c: int,
     times: int,
     time_count: int,
     grad_states: int,
     grad_y0: int,
+    grad_c: int,
     grad_times: int,
     grad_grid: int,
     grad_parameters: Sequence[int],
 ) -> None: ...
-def evaluate_float32(*, field: Field, y: int, t: float, steps: int, stages: int) -> Outcome: ...
-def evaluate_float64(*, field: Field, y: int, t: float, steps: int, stages: int) -> Outcome: ...
+def evaluate_float32(*, field: Field, y: int, c: int, t: float, steps: int, stages: int) -> Outcome: ...
+def evaluate_float64(*, field: Field, y: int, c: int, t: float, steps: int, stages: int) -> Outcome: ...
 def forward_float32(
     *,
     field: Field,
     method: Method,
     y0: int,
+    c: int,
     times: int,
     time_count: int,
     grid: int,
@@ -230,6 +239,7 @@ def forward_float64(
     field: Field,
     method: Method,
     y0: int,
+    c: int,
     times: int,
     time_count: int,
     grid: int,

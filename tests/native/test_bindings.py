@@ -84,10 +84,11 @@ METHOD: dict[str, Any] = {
 }
 
 
-def _program(module: Any) -> Any:
-    builder = module.ProgramBuilder(widths=[1, WIDTH, WIDTH], parameter_sizes=[WIDTH * WIDTH, WIDTH])
-    builder.dense(out=2, x=1, weight=0, bias=1, repeats=1, features_in=WIDTH, features_out=WIDTH)
-    return builder.finish(output=2)
+def _program(module: Any, context_width: int = 1) -> Any:
+    widths = [1, WIDTH, context_width, WIDTH]
+    builder = module.ProgramBuilder(widths=widths, parameter_sizes=[WIDTH * WIDTH, WIDTH])
+    builder.dense(out=3, x=1, weight=0, bias=1, repeats=1, features_in=WIDTH, features_out=WIDTH)
+    return builder.finish(output=3)
 
 
 class Case:
@@ -97,19 +98,20 @@ class Case:
         module = self.module = _module()
         torch.manual_seed(0)
         self.weight, self.bias = torch.randn(WIDTH, WIDTH, dtype=D), torch.randn(WIDTH, dtype=D)
-        self.y0 = torch.randn(BATCH, WIDTH, dtype=D)
+        self.y0, self.c = torch.randn(BATCH, WIDTH, dtype=D), torch.randn(BATCH, 1, dtype=D)
         self.times = torch.linspace(0, 1, TIMES, dtype=D)
         self.states = torch.zeros(TIMES, BATCH, WIDTH, dtype=D)
         self.chunks: list[torch.Tensor] = []
         self.gradients = [torch.zeros(64, dtype=D) for _ in range(6)]
         at = [x.data_ptr() for x in self.gradients]
-        times, states, y0 = self.times.data_ptr(), self.states.data_ptr(), self.y0.data_ptr()
+        times, states = self.times.data_ptr(), self.states.data_ptr()
+        y0, c = self.y0.data_ptr(), self.c.data_ptr()
         self.method = _method(module)
         self.field_arguments: dict[str, Any] = {
             "program": _program(module),
             "parameters": [self.weight.data_ptr(), self.bias.data_ptr()],
             "wants_gradient": [True, True],
-            "segments": [(WIDTH, True)],
+            "segments": [WIDTH],
             "batch": BATCH,
             "direction": 1.0,
             "threads": 1,
@@ -120,6 +122,7 @@ class Case:
             "field": self.field,
             "method": self.method,
             "y0": y0,
+            "c": c,
             "times": times,
             "time_count": TIMES,
             "grid": times,
@@ -139,10 +142,12 @@ class Case:
             "method": self.method,
             "log": log,
             "checkpoints": [chunk.data_ptr() for chunk in self.chunks],
+            "c": c,
             "times": times,
             "time_count": TIMES,
             "grad_states": states,
             "grad_y0": at[0],
+            "grad_c": at[5],
             "grad_times": at[1],
             "grad_grid": at[2],
             "grad_parameters": [at[3], at[4]],
@@ -155,13 +160,14 @@ class Case:
             "times": times,
             "time_count": TIMES,
             "grids": grids,
-            "y0": y0,
+            "c": c,
             "states": states,
             "grad_states": states,
             "grad_y0": at[0],
+            "grad_c": at[5],
             "grad_times": at[1],
             "grad_parameters": [at[3], at[4]],
-            "like_parameters": [],
+            "judged_c": [],
             "transposes": [],
         }
 
@@ -179,10 +185,23 @@ class Case:
             "continuous_vjp": (module.continuous_vjp_float64, self.continuous),
             "evaluate": (
                 module.evaluate_float64,
-                {"field": self.field, "y": self.y0.data_ptr(), "t": 0.0, "steps": 3, "stages": 1},
+                {
+                    "field": self.field,
+                    "y": self.y0.data_ptr(),
+                    "c": self.c.data_ptr(),
+                    "t": 0.0,
+                    "steps": 3,
+                    "stages": 1,
+                },
             ),
-            "Event": (module.Event, {"field": self.field}),
-            "ProgramBuilder": (module.ProgramBuilder, {"widths": [1, 2], "parameter_sizes": [4]}),
+            "Event": (
+                module.Event,
+                {"field": module.Field(**self.field_arguments | {"program": _program(module, 0)})},
+            ),
+            "ProgramBuilder": (
+                module.ProgramBuilder,
+                {"widths": [1, 2, 0], "parameter_sizes": [4], "shared": 0},
+            ),
             "arithmetic_rate": (
                 module.arithmetic_rate,
                 {"precision": "float64", "threads": 1, "seconds": 1e-3},
@@ -193,15 +212,15 @@ class Case:
 
 
 OPERATIONS: dict[str, dict[str, Any]] = {
-    "dense": {"out": 2, "x": 1, "weight": 0, "bias": None, "repeats": 1, "features_in": 2, "features_out": 2},
-    "dense_dynamic": {"out": 2, "x": 1, "weight": 1, "blocks": 1, "repeats": 1},
-    "gather": {"out": 2, "inputs": [1], "index": [1, 0]},
-    "unary": {"out": 2, "x": 1, "fn": "neg", "constants": []},
-    "binary": {"out": 2, "a": 1, "b": 1, "fn": "add"},
-    "select": {"out": 2, "condition": 1, "a": 1, "b": 1},
-    "segment_sum": {"out": 2, "x": 1, "segment": [1, 0]},
-    "parameter": {"out": 2, "parameter": 1},
-    "constant": {"out": 2, "values": [1.0, 2.0]},
+    "dense": {"out": 3, "x": 1, "weight": 0, "bias": None, "repeats": 1, "features_in": 2, "features_out": 2},
+    "dense_dynamic": {"out": 3, "x": 1, "weight": 1, "blocks": 1, "repeats": 1},
+    "gather": {"out": 3, "inputs": [1], "index": [1, 0]},
+    "unary": {"out": 3, "x": 1, "fn": "neg", "constants": []},
+    "binary": {"out": 3, "a": 1, "b": 1, "fn": "add"},
+    "select": {"out": 3, "condition": 1, "a": 1, "b": 1},
+    "segment_sum": {"out": 3, "x": 1, "segment": [1, 0]},
+    "parameter": {"out": 3, "parameter": 1},
+    "constant": {"out": 3, "values": [1.0, 2.0]},
     "finish": {"output": 1},
 }
 
@@ -210,28 +229,28 @@ def _building(module: Any, name: str) -> Callable[..., Any]:
     """Adds an operation and evaluates what is made of it."""
 
     def build(**given: Any) -> None:
-        widths = [1, 2] if name == "finish" else [1, 2, 2]
+        widths = [1, 2, 0] if name == "finish" else [1, 2, 0, 2]
         builder = module.ProgramBuilder(widths=widths, parameter_sizes=[4, 2])
         program = getattr(builder, name)(**given) if name == "finish" else None
         if program is None:
             getattr(builder, name)(**given)
-            program = builder.finish(output=2)
+            program = builder.finish(output=3)
         weight, y = torch.ones(4, dtype=D), torch.ones(BATCH, 2, dtype=D)
         field = module.Field(
             program=program,
             parameters=[weight.data_ptr()] * 2,
             wants_gradient=[False, False],
-            segments=[(2, True)],
+            segments=[2],
             batch=BATCH,
             direction=1.0,
         )
-        module.evaluate_float64(field=field, y=y.data_ptr(), t=0.0, steps=1, stages=1)
+        module.evaluate_float64(field=field, y=y.data_ptr(), c=0, t=0.0, steps=1, stages=1)
 
     return build
 
 
 # Whatever else it may be, no address of memory and no count of it: there the caller answers for the number.
-_TRUSTED = {"y0", "y", "times", "grid", "states", "rtol", "atol", "checkpoints", "grad_states"}
+_TRUSTED = {"y0", "y", "times", "grid", "states", "rtol", "atol", "checkpoints", "grad_states", "c", "grad_c"}
 _TRUSTED |= {"grad_y0", "grad_times", "grad_grid", "grad_parameters", "parameters"}
 
 
@@ -254,7 +273,8 @@ def test_every_argument_in_turn(function: str) -> None:
     for argument in given:
         for value in WRONG:
             # Of what would be right some takes seconds.
-            if _is_address(argument, value) or (argument == "seconds" and isinstance(value, float | bool)):
+            address = function != "Method" and _is_address(argument, value)
+            if address or (argument == "seconds" and isinstance(value, float | bool)):
                 continue
             try:
                 call(**given | {argument: value})
@@ -265,18 +285,23 @@ def test_every_argument_in_turn(function: str) -> None:
 
 NULL = [
     ("forward", "y0"),
+    ("forward", "c"),
     ("forward", "times"),
     ("forward", "grid"),
     ("forward", "states"),
+    ("discrete_vjp", "c"),
+    ("discrete_vjp", "grad_c"),
     ("discrete_vjp", "times"),
     ("discrete_vjp", "grad_states"),
     ("discrete_vjp", "grad_y0"),
     ("continuous_vjp", "times"),
-    ("continuous_vjp", "y0"),
+    ("continuous_vjp", "c"),
+    ("continuous_vjp", "grad_c"),
     ("continuous_vjp", "states"),
     ("continuous_vjp", "grad_states"),
     ("continuous_vjp", "grad_y0"),
     ("evaluate", "y"),
+    ("evaluate", "c"),
 ]
 
 
@@ -298,6 +323,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("Field", {"direction": 0.0}, "direction"),
     ("Field", {"direction": math.nan}, "direction"),
     ("Field", {"segments": []}, "segments have 0 rows"),
+    ("Field", {"segments": [WIDTH, 1]}, "more rows together than the state"),
     ("forward", {"time_count": 0}, "time_count is 0"),
     ("forward", {"time_count": HUGE}, "time_count is"),
     ("forward", {"grid_count": 0}, "grid_count is 0"),
@@ -307,7 +333,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("discrete_vjp", {"grad_times": 0}, "grad_times and grad_grid"),
     ("discrete_vjp", {"grad_parameters": [0, 0]}, "no address for the gradient of parameter 0"),
     ("continuous_vjp", {"grids": []}, "grids has 0 entries for 3 intervals"),
-    ("continuous_vjp", {"like_parameters": [True] * 3}, "like_parameters"),
+    ("continuous_vjp", {"judged_c": [(0, 2)]}, "judged_c"),
+    ("continuous_vjp", {"judged_c": [(-1, 1)]}, "judged_c"),
+    ("continuous_vjp", {"judged_c": [(0, 0)]}, "judged_c"),
     ("continuous_vjp", {"transposes": [(0, 7, 2, 2)]}, "an entry of transposes"),
     ("continuous_vjp", {"transposes": [(0, 0, -2, -2)]}, "an entry of transposes"),
     ("evaluate", {"steps": HUGE}, "steps is"),
@@ -328,6 +356,12 @@ def test_what_is_refused_by_name(function: str, other: dict[str, Any], message: 
     call, given = case.functions()[function]
     with pytest.raises(ValueError, match=message):
         call(**given | other)
+
+
+def test_an_event_sees_no_context() -> None:
+    case = Case()
+    with pytest.raises(ValueError, match="sees the state alone"):
+        case.module.Event(field=case.field)
 
 
 def test_no_program() -> None:

@@ -25,7 +25,7 @@ def _module() -> Any:
 
 
 def _negation(width: int, *parameter_shapes: tuple[int, ...]) -> Program:
-    return Program((1, width, width), (Unary(2, 1, "neg"),), 2, parameter_shapes)
+    return Program((1, width, 0, width), (Unary(3, 1, "neg"),), 3, parameter_shapes)
 
 
 @pytest.mark.parametrize(
@@ -73,21 +73,21 @@ def test_a_field_that_is_too_large_is_declined(
 @pytest.mark.parametrize(
     ("op", "operations"),
     [
-        (Unary(2, 1, "neg"), 3),
-        (Unary(2, 1, "affine", (2.0, 1.0)), 3),
-        (Unary(2, 1, "detach"), 3),
-        (Unary(2, 1, "floor"), 3),
-        (Unary(2, 1, "tanh"), 33),
-        (Unary(2, 1, "power", (1.5,)), 33),
-        (Binary(2, 1, 1, "mul"), 3),
-        (Binary(2, 1, 1, "power"), 33),
-        (Binary(2, 1, 1, "atan2"), 33),
-        (Binary(2, 1, 1, "fmod"), 33),
-        (Binary(2, 1, 1, "remainder"), 33),
+        (Unary(3, 1, "neg"), 3),
+        (Unary(3, 1, "affine", (2.0, 1.0)), 3),
+        (Unary(3, 1, "detach"), 3),
+        (Unary(3, 1, "floor"), 3),
+        (Unary(3, 1, "tanh"), 33),
+        (Unary(3, 1, "power", (1.5,)), 33),
+        (Binary(3, 1, 1, "mul"), 3),
+        (Binary(3, 1, 1, "power"), 33),
+        (Binary(3, 1, 1, "atan2"), 33),
+        (Binary(3, 1, 1, "fmod"), 33),
+        (Binary(3, 1, 1, "remainder"), 33),
     ],
 )
 def test_functions_are_weighed_by_what_they_cost(op: Unary | Binary, operations: int) -> None:
-    assert cost(Program((1, 3, 3), (op,), 2)) == operations
+    assert cost(Program((1, 3, 0, 3), (op,), 3)) == operations
 
 
 def _euler(module: Any) -> Any:
@@ -104,13 +104,15 @@ def _euler(module: Any) -> Any:
 )
 def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message: str) -> None:
     module, weight, y = _module(), torch.eye(2, dtype=D), torch.ones(1, 2, dtype=D)
-    program = translate(Program((1, 2, 2), (Dense(2, 1, 0, None, 1),), 2, ((2, 2),)), module.ProgramBuilder)
+    program = translate(
+        Program((1, 2, 0, 2), (Dense(3, 1, 0, None, 1),), 3, ((2, 2),)), module.ProgramBuilder
+    )
     times, states = torch.tensor([0.0, 1.0], dtype=D), torch.empty(2, 1, 2, dtype=D)
     field = module.Field(
         program=program,
         parameters=[weight.data_ptr()],
         wants_gradient=[True],
-        segments=[(2, True)],
+        segments=[2],
         batch=1,
         direction=1.0,
     )
@@ -121,18 +123,19 @@ def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message:
         return chunks[-1].data_ptr()
 
     at = times.data_ptr()
-    given = {"field": field, "method": _euler(module), "times": at, "time_count": 2}
+    given = {"field": field, "method": _euler(module), "c": 0, "times": at, "time_count": 2}
     outcome, log, _, _ = module.forward_float64(
         **given, y0=y.data_ptr(), grid=at, grid_count=2, states=states.data_ptr(), storage=storage
     )
     assert outcome.status == module.Status.done
-    given |= {"grad_states": states.data_ptr(), "grad_y0": y.data_ptr(), "grad_parameters": addresses}
+    given |= {"grad_states": states.data_ptr(), "grad_y0": y.data_ptr(), "grad_c": 0}
+    given |= {"grad_parameters": addresses}
     with pytest.raises(ValueError, match=message):
         module.discrete_vjp_float64(
             **given, log=log, checkpoints=[x.data_ptr() for x in chunks], grad_times=0, grad_grid=0
         )
     with pytest.raises(ValueError, match=message):
         module.continuous_vjp_float64(
-            **given, seminorm=False, grids=[[-1.0, 0.0]], y0=y.data_ptr(), states=states.data_ptr(),
+            **given, seminorm=False, grids=[[-1.0, 0.0]], states=states.data_ptr(),
             grad_times=0,
         )  # fmt: skip

@@ -62,7 +62,7 @@ def solved(
     continuous: bool,
     with_times: bool,
 ) -> list[Tensor]:
-    """The states, and the gradients in t if asked for, y0, the parameters and what belongs to trajectories."""
+    """The states, and the gradients in t if asked for, y0, parameters and what belongs to trajectories."""
     learned = [*parameters, *carried]
 
     def field(t: Tensor, y: Tensor) -> Tensor:

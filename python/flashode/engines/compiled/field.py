@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,14 +10,13 @@ from torch import Tensor
 from flashode.capture import Capture
 from flashode.declined import Declined, Reason
 from flashode.engines.compiled.backend import Backend, Work
-from flashode.engines.compiled.layout import Layout
+from flashode.engines.compiled.layout import Layout, context
 from flashode.engines.compiled.memo import memo_of
-from flashode.engines.compiled.parameter_gradients import connected_inputs, connected_rows
-from flashode.engines.compiled.requests import EvaluatedField
+from flashode.engines.compiled.parameter_gradients import connected_context, connected_inputs
+from flashode.engines.compiled.requests import EvaluatedField, Shape
 from flashode.engines.compiled.scope import LEAST_DEMAND, Demand, integrations
 from flashode.engines.selection import insists
-from flashode.memory import check_memory
-from flashode.methods import Method
+from flashode.memory import check_memory, plain
 from flashode.problem import Discrete, Gradient, Problem, may_be_kept
 from flashode.program import Reach
 
@@ -30,23 +27,17 @@ class Setup:
 
     Attributes:
         layout: Where trajectories lie in the state.
-        cost: Arithmetic operations of one evaluation of one trajectory.
-        methods: Of the solve, and of its adjoint equations if there are any.
+        shape: What the Program is evaluated at, for the backend.
         reach: What gradients reach.
         detaches: Whether inputs are to be detached where no gradient reaches them, and there are such.
         pays: Whether the backend is faster than plain torch, whatever else a solve asks for.
-        kept_with_program: What the backend keeps with the Program.
-        kept: What it keeps with this.
     """
 
     layout: Layout
-    cost: int
-    methods: tuple[Method, ...]
+    shape: Shape
     reach: Reach
     detaches: bool
     pays: bool
-    kept_with_program: dict[Any, Any]
-    kept: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
@@ -61,36 +52,35 @@ class CapturedField:
         setup: What it shares with other solves.
         capture: The function.
         inputs: What its Program reads.
+        carried: Tensors ``(batch, ...)`` of which each trajectory reads its own slice, the Program's c.
     """
 
-    def __init__(self, setup: Setup, capture: Capture, direction: float) -> None:
+    def __init__(self, setup: Setup, capture: Capture) -> None:
         check_memory("a tensor of func's", capture.slots)
         inputs = capture.parameters()
         self.setup = setup
         self.capture = capture
         self.inputs = tuple(connected_inputs(inputs, setup.reach) if setup.detaches else inputs)
-        self._direction = direction
+        self.carried = capture.carried
+        if setup.detaches and self.carried:
+            self.carried = connected_context(self.carried, setup.reach)
 
-    def evaluated(self, parameters: Sequence[Tensor], wanted: tuple[bool, ...] = ()) -> EvaluatedField:
+    def context(self) -> Tensor | None:
+        """A copy of what belongs to trajectories, as it is now."""
+        c = context(self.carried)
+        return None if c is None else plain(c)
+
+    def evaluated(
+        self, parameters: tuple[Tensor, ...], c: Tensor | None, wanted: tuple[bool, ...] = ()
+    ) -> EvaluatedField:
         """The field as a request has it.
 
         Args:
             parameters: Memory of its inputs, contiguous.
+            c: A :meth:`context` of it.
             wanted: For each, whether its gradient is; none is where it is left out.
         """
-        setup = self.setup
-        return EvaluatedField(
-            self.capture.program,
-            tuple(parameters),
-            wanted or (False,) * len(parameters),
-            setup.layout.segments,
-            setup.layout.batch,
-            self._direction,
-            setup.cost,
-            setup.methods,
-            setup.kept_with_program,
-            setup.kept,
-        )
+        return EvaluatedField(self.capture.program, parameters, wanted, self.setup.shape, c)
 
     def transposes(self) -> list[tuple[int, int, int, int]]:
         """The Program's parameters that are another one's transpose: which, whose, and the other's shape."""
@@ -119,17 +109,16 @@ def make_field(
         if isinstance(made, Declined):
             return made
         setup = made
-        # What trajectories carry along is a matter of each solve.
-        if not capture.carried and all(may_be_kept(each.options) for each in integrations(problem, gradient)):
+        if all(may_be_kept(each.options) for each in integrations(problem, gradient)):
             memo.keep(key, setup)
     if not (setup.pays or insists(backend.name)):
         slower = backend.pays(
-            _work(problem, gradient, capture, setup.cost, setup.layout),
+            _work(problem, gradient, capture, setup.shape.cost, setup.layout),
             Demand.of(problem, gradient, capture.slots),
         )
         if slower is not None:
             return slower
-    return CapturedField(setup, capture, problem.direction)
+    return CapturedField(setup, capture)
 
 
 def _make_setup(
@@ -142,26 +131,26 @@ def _make_setup(
     memo = memo_of(program)
     # The continuous adjoint asks for gradients in all that is learned, and has zeros where there is none.
     connected = isinstance(gradient, Discrete) and not of_event
-    carried = capture.carried
-    if carried and connected:
-        carried = connected_rows(carried, memo.reach, program.widths[1])
-    layout = Layout(problem.structure, capture.batched, carried)
+    layout = Layout(problem.structure, capture.batched)
     work = _work(problem, gradient, capture, memo.cost, layout)
     refusal = backend.accepts(work)
     if refusal is not None:
         return refusal
-    return Setup(
-        layout,
+    shape = Shape(
+        layout.segments,
+        layout.batch,
+        problem.direction,
         memo.cost,
         work.methods,
-        memo.reach,
-        connected and len(memo.reach.parameters) < len(program.parameter_shapes),
-        backend.pays(work, LEAST_DEMAND) is None,
         memo.kept.setdefault(backend.name, {}),
+        {},
+    )
+    reaches_all = len(memo.reach.parameters) == len(program.parameter_shapes) and all(memo.reach.rows)
+    return Setup(
+        layout, shape, memo.reach, connected and not reaches_all, backend.pays(work, LEAST_DEMAND) is None
     )
 
 
 def _work(problem: Problem, gradient: Gradient, capture: Capture, cost: int, layout: Layout) -> Work:
-    rows = sum(rows for rows, moves in layout.segments if moves)
     methods = tuple([each.method for each in integrations(problem, gradient)])
-    return Work(capture.program, cost, layout.batch, rows, problem.y0.element_size(), methods)
+    return Work(capture.program, cost, layout.batch, sum(layout.segments), problem.y0.element_size(), methods)

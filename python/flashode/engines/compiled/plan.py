@@ -14,8 +14,14 @@ from flashode.engines.compiled.backend import Backend
 from flashode.engines.compiled.called import called_event, called_norm
 from flashode.engines.compiled.field import CapturedField
 from flashode.engines.compiled.grids import Grid, adjoint_grids, memory_of, on_grid, time_gradients
+from flashode.engines.compiled.layout import context, context_ranges
 from flashode.engines.compiled.outcome import Outcome
-from flashode.engines.compiled.parameter_gradients import gradient_memory, reached_from, through_prologue
+from flashode.engines.compiled.parameter_gradients import (
+    gradient_memory,
+    reached_from,
+    split_context,
+    through_prologue,
+)
 from flashode.engines.compiled.requests import (
     CalledFunction,
     ContinuousRequest,
@@ -48,7 +54,7 @@ class Record:
             nothing keeps their owner from changing them before the reverse pass.
         times: Output times, float64.
         points: How many the grid has; of an adaptive method's steps only the start is one.
-        kinds: Of the checkpoints.
+        kinds: Of the checkpoints, the last of them a copy of what belongs to trajectories, if anything.
     """
 
     log: Any
@@ -63,11 +69,11 @@ class Held(NamedTuple):
 
     Attributes:
         constants: Copies of the inputs without a gradient; None for the others, which autograd watches.
-        carried: A copy of what trajectories carry along, or None.
+        context: A copy of what belongs to trajectories, or None.
     """
 
     constants: tuple[Tensor | None, ...]
-    carried: Tensor | None
+    context: Tensor | None
 
 
 class CompiledPlan:
@@ -108,7 +114,7 @@ class CompiledPlan:
         self._gradient = gradient
         self._layout = field.setup.layout
         self._inputs = field.inputs
-        self._own = (*field.inputs, *self._layout.carried)
+        self._own = (*field.inputs, *field.carried)
         connected = not isinstance(gradient, Continuous)
         self._grid = None if problem.method.adaptive else Grid(problem, connected)
 
@@ -128,7 +134,8 @@ class CompiledPlan:
         if isinstance(self._gradient, Continuous):
             return self._gradient.parameters
         # Of what is not among the inputs the backend has its copies, so that its owner may change it.
-        beside = self._layout.carried if self._grid is None else (*self._layout.carried, *self._grid.inputs)
+        carried = self.field.carried
+        beside = carried if self._grid is None else (*carried, *self._grid.inputs)
         return (*self._inputs, *[x.clone() if x.requires_grad else x for x in beside])
 
     def forward(self, *, record: bool) -> Forward:
@@ -146,11 +153,12 @@ class CompiledPlan:
             if record
             else [readable(p) for p in self._inputs]
         )
+        field = self.field.evaluated(parameters, self.field.context())
         states = problem.y0.new_empty((0 if problem.every_step else times.numel(), *problem.y0.shape))
-        solved = self._backend.forward(self._request(parameters, times, grid, states, record))
+        solved = self._backend.forward(self._request(field, times, grid, states, record))
         self.outcome = outcome = solved.outcome
         statistics = self.statistics = self._count(outcome, problem.integration)
-        if outcome.status.name != "done":
+        if not outcome.done:
             reached = states[: outcome.times_reached]
             raise self._failure(outcome, statistics, reached, problem.integration)
         found, points = None, grid.numel()
@@ -162,19 +170,19 @@ class CompiledPlan:
             states = solved.nodes[1].view(times.numel(), *problem.y0.shape)
         if not record:
             return Forward(states, statistics, times=found)
-        kinds = tuple(map(Kind.of, solved.checkpoints))
-        kept = Record(solved.log, parameters, times, points, kinds)
-        return Forward(states, statistics, kept, solved.checkpoints, found)
+        checkpoints = solved.checkpoints if field.c is None else (*solved.checkpoints, field.c)
+        kept = Record(solved.log, parameters, times, points, tuple(map(Kind.of, checkpoints)))
+        return Forward(states, statistics, kept, checkpoints, found)
 
     def _request(
-        self, parameters: tuple[Tensor, ...], times: Tensor, grid: Tensor, states: Tensor, record: bool
+        self, field: EvaluatedField, times: Tensor, grid: Tensor, states: Tensor, record: bool
     ) -> ForwardRequest:
         problem, integration = self._problem, self._problem.integration
         adaptive = isinstance(problem.options, AdaptiveOptions)
         return ForwardRequest(
-            self.field.evaluated(parameters),
+            field,
             integration.integrator,
-            self._layout.memory(problem.y0),
+            plain(problem.y0),
             times if problem.event is None else times[:1],
             grid,
             states,
@@ -194,22 +202,22 @@ class CompiledPlan:
 
     def _requested_event(self) -> EvaluatedField | CalledFunction | None:
         if isinstance(self.event, CapturedField):
-            return self.event.evaluated(list(map(plain, self.event.inputs)))
+            return self.event.evaluated(tuple(map(plain, self.event.inputs)), None)
         return None if self.event is None else called_event(self._problem)
 
     def _forward_of_adjoint(self) -> Forward:
         """The solve, and its field as it is now: the tensors with a gradient are for autograd to watch."""
         inputs = self._inputs
         constants = tuple([None if p.requires_grad else p.detach().clone() for p in inputs])
-        tail = self._layout.tail(self._layout.memory(self._problem.y0))
         solved = self.forward(record=False)
-        solved.record = Held(constants, tail)
+        solved.record = Held(constants, self.field.context())
         solved.checkpoints = tuple([p for p in inputs if p.requires_grad])
         return solved
 
     def field_request(self) -> tuple[EvaluatedField, Tensor]:
         """The field and the memory of the initial state, to evaluate the one at the other alone."""
-        return self.field.evaluated(list(map(plain, self._inputs))), self._layout.memory(self._problem.y0)
+        field = self.field
+        return field.evaluated(tuple(map(plain, self._inputs)), field.context()), plain(self._problem.y0)
 
     @property
     def problem(self) -> Problem:
@@ -221,10 +229,10 @@ class CompiledPlan:
     ) -> Gradients:
         """Exact reverse of the discrete solve that made ``record``."""
         assert isinstance(record, Record)
-        problem, layout = self._problem, self._layout
+        problem, carried = self._problem, self.field.carried
         wanted = tuple([p.requires_grad for p in self._inputs])
         grad_parameters = gradient_memory(record.parameters, wanted)
-        grad_y0 = layout.empty(problem.y0)
+        grad_y0 = problem.y0.new_empty(problem.y0.shape)
         with_time = problem.t.requires_grad or (self._grid is not None and bool(self._grid.inputs))
         grad_times = torch.zeros_like(record.times) if with_time else None
         grad_points = record.times.new_zeros(record.points) if with_time else None
@@ -235,15 +243,18 @@ class CompiledPlan:
             check_saved(checkpoint, kind)
         # Hooks may hand back the same numbers in another order in memory.
         kept = tuple([None if part is None else plain(part) for part in checkpoints])
+        c, kept = (kept[-1], kept[:-1]) if carried else (None, kept)
+        grad_c = None if c is None else torch.empty_like(c)
         self._backend.discrete_vjp(
             DiscreteRequest(
-                self.field.evaluated(record.parameters, wanted),
+                self.field.evaluated(record.parameters, c, wanted),
                 problem.integration.integrator,
                 record.log,
                 kept,
                 record.times,
                 cotangents,
                 grad_y0,
+                grad_c,
                 grad_times,
                 grad_points,
                 grad_parameters,
@@ -253,8 +264,8 @@ class CompiledPlan:
         grad_grid: tuple[Tensor, ...] = ()
         if grad_times is not None and grad_points is not None:
             grad_t, grad_grid = time_gradients(problem, self._grid, grad_times, grad_points)
-        parameters = (*grad_parameters, *layout.carried_gradients(grad_y0), *grad_grid)
-        return Gradients(layout.state(grad_y0, problem.y0), grad_t, parameters)
+        parameters = (*grad_parameters, *split_context(carried, grad_c), *grad_grid)
+        return Gradients(grad_y0, grad_t, parameters)
 
     def continuous_vjp(
         self,
@@ -273,7 +284,7 @@ class CompiledPlan:
                 None, (), states, grad_states, times, norm
             )
         assert isinstance(record, Held)
-        layout = self._layout
+        carried, c = self.field.carried, record.context
         check_saved(states, Kind(grad_states.shape, problem.y0.dtype, problem.y0.device))
         watched = iter(checkpoints)
         wanted = reached_from(self._inputs, adjoint.parameters)
@@ -287,38 +298,38 @@ class CompiledPlan:
         given = problem.t.detach() if times is None else times
         times = memory_of(given)
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
-        grad_y0 = layout.empty(problem.y0)
+        grad_y0 = problem.y0.new_empty(problem.y0.shape)
         check_memory("the gradient in the solution", (grad_states,))
-        y0 = layout.memory(states[0], record.carried)
+        grad_c = None if c is None else torch.empty_like(c)
+        reached = reached_from(carried, adjoint.parameters)
         forward_states, cotangents = plain(states), plain(grad_states)
         outcome = self._backend.continuous_vjp(
             ContinuousRequest(
-                self.field.evaluated(parameters, wanted),
+                self.field.evaluated(tuple(parameters), c, wanted),
                 adjoint.integration.integrator,
                 adjoint.norm == "seminorm",
                 times,
                 adjoint_grids(problem, adjoint, given),
-                y0,
                 forward_states,
                 cotangents,
                 grad_y0,
+                grad_c,
                 grad_times,
                 grad_parameters,
-                layout.like_parameters(reached_from(layout.carried, adjoint.parameters)),
+                [rows for rows, it in zip(context_ranges(carried), reached, strict=True) if it],
                 self.field.transposes(),
             )
         )
         statistics = self._count(outcome, adjoint.integration)
-        if outcome.status.name != "done":
+        if not outcome.done:
             raise self._failure(outcome, statistics, states[:0], adjoint.integration)
         warn_lost(problem, adjoint, outcome.miss, outcome.miss_t, outcome.size)
         if grad_times is not None and problem.event is not None:
             grad_times[1:] = 0  # a constant of differentiation
         grad_t = None if grad_times is None else grad_times.to(problem.t.dtype)
-        through = through_prologue(
-            self._own, adjoint.parameters, (*grad_parameters, *layout.carried_gradients(grad_y0))
-        )
-        return Gradients(layout.state(grad_y0, problem.y0), grad_t, through, statistics)
+        gradients = (*grad_parameters, *split_context(carried, grad_c))
+        through = through_prologue(self._own, adjoint.parameters, gradients)
+        return Gradients(grad_y0, grad_t, through, statistics)
 
     def differentiable(
         self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]
@@ -326,11 +337,12 @@ class CompiledPlan:
         """The same solve by the eager engine, with the Program in the function's place."""
         problem, program, batch = self._problem, self.field.capture.program, self._layout.batch
         structure = problem.structure
-        inputs, carried = parameters[: len(self._inputs)], parameters[len(self._inputs) : len(self._own)]
+        inputs = parameters[: len(self._inputs)]
+        c = context(parameters[len(self._inputs) : len(self._own)])
 
         def field(time: Tensor, y: State) -> State:
-            rows = structure.to_rows((*components(y), *carried), batch)
-            return structure.join(structure.from_rows(program.interpret(time, rows, inputs)))
+            rows = structure.to_rows(components(y), batch)
+            return structure.join(structure.from_rows(program.interpret(time, rows, inputs, c)))
 
         for grid in parameters[len(self._own) :]:
             problem = on_grid(problem, grid)

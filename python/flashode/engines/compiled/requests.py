@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -13,28 +12,21 @@ from flashode.problem import Integrator
 from flashode.program import Program
 
 
-@dataclass(frozen=True, eq=False)
-class EvaluatedField:
-    """A Program and what it is evaluated at: dy/ds = direction * f(direction * s, y), s being solver time.
+class Shape(NamedTuple):
+    """What a Program is evaluated at, whatever the numbers are: dy/ds = direction * f(direction * s, y).
 
     Attributes:
-        program: The Program.
-        parameters: What it reads, in the state's dtype.
-        wanted: For each parameter, whether its gradient is.
-        segments: Rows of each part of the state's memory, ``(batch, rows)`` blocks one after the other, and
-            whether it counts in error norms.
+        segments: Rows of each part of the state's memory, ``(batch, rows)`` blocks one after the other; each
+            counts by itself in error norms.
         batch: Trajectories.
-        direction: 1 or -1.
+        direction: 1 or -1: solver time s is this times the function's.
         cost: Arithmetic operations of one evaluation of one trajectory.
         methods: Those that it is solved with: the solve's, and that of its adjoint equations.
         kept_with_program: What the backend likes to keep as long as the Program lives.
         kept: What it likes to keep for solves of the same settings.
     """
 
-    program: Program
-    parameters: tuple[Tensor, ...]
-    wanted: tuple[bool, ...]
-    segments: Sequence[tuple[int, bool]]
+    segments: Sequence[int]
     batch: int
     direction: float
     cost: int
@@ -43,8 +35,25 @@ class EvaluatedField:
     kept: dict[Any, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class CalledFunction:
+class EvaluatedField(NamedTuple):
+    """A Program, what it reads and what it is evaluated at.
+
+    Attributes:
+        program: The Program.
+        parameters: What it reads, in the state's dtype.
+        wanted: For each parameter, whether its gradient is; empty where none is.
+        shape: What it is evaluated at.
+        c: What belongs to each trajectory, ``(batch, rows)``, or None.
+    """
+
+    program: Program
+    parameters: tuple[Tensor, ...]
+    wanted: tuple[bool, ...]
+    shape: Shape
+    c: Tensor | None
+
+
+class CalledFunction(NamedTuple):
     """A function of the user's that a solve calls.
 
     Attributes:
@@ -56,8 +65,7 @@ class CalledFunction:
     state: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class ForwardRequest:
+class ForwardRequest(NamedTuple):
     """A solve.
 
     Attributes:
@@ -91,18 +99,18 @@ class ForwardRequest:
     every_step: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class DiscreteRequest:
+class DiscreteRequest(NamedTuple):
     """The exact reverse of a recorded solve.
 
     Attributes:
-        field: The field, with the parameters as they were.
+        field: The field, with the parameters and c as they were.
         integrator: How it was integrated.
         log: The backend's account of the steps.
         checkpoints: As the solve gave them.
         times: Solver times of the outputs, float64.
         grad_states: Gradient in the outputs.
         grad_y0: Written, as the state's memory.
+        grad_c: Written, as the field's c.
         grad_times: Added to, float64: gradient in the outputs' times through dense output; None: not wanted.
         grad_grid: Added to, float64: gradient in the grid, or in the start of an adaptive method's steps;
             None with grad_times.
@@ -116,28 +124,28 @@ class DiscreteRequest:
     times: Tensor
     grad_states: Tensor
     grad_y0: Tensor
+    grad_c: Tensor | None
     grad_times: Tensor | None
     grad_grid: Tensor | None
     grad_parameters: tuple[Tensor | None, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class ContinuousRequest:
+class ContinuousRequest(NamedTuple):
     """The adjoint equations, integrated backwards.
 
     Attributes:
-        field: The field, with the parameters as they were.
+        field: The field, with the parameters and c as they were.
         integrator: How the adjoint equations are integrated.
-        seminorm: Whether the parameters are left out of the error norm.
+        seminorm: Whether the gradients in parameters and c are left out of the error norm.
         times: Solver times of the outputs, float64 on the CPU.
         grids: For a fixed-step method the grid of each output interval, in reversed time.
-        y0: The state's memory at the start.
         states: The solution, ``(times, *state)``.
         grad_states: Gradient in it.
         grad_y0: Written, as the state's memory.
+        grad_c: Written, as the field's c.
         grad_times: Added to, float64; None: not wanted.
         grad_parameters: Added to; None for those that are not wanted.
-        like_parameters: For each segment, whether its adjoint counts in the norm as a parameter's does.
+        judged_c: Rows of c, first and first after, whose gradients count in the norm as a parameter's does.
         transposes: Parameters that are another one's transpose: which, whose, and the other's shape.
     """
 
@@ -146,11 +154,11 @@ class ContinuousRequest:
     seminorm: bool
     times: Tensor
     grids: list[list[float]]
-    y0: Tensor
     states: Tensor
     grad_states: Tensor
     grad_y0: Tensor
+    grad_c: Tensor | None
     grad_times: Tensor | None
     grad_parameters: tuple[Tensor | None, ...]
-    like_parameters: list[bool]
+    judged_c: list[tuple[int, int]]
     transposes: list[tuple[int, int, int, int]]

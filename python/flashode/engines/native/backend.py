@@ -18,7 +18,8 @@ from flashode.engines.compiled.requests import (
     ForwardRequest,
 )
 from flashode.engines.compiled.scope import Demand
-from flashode.engines.native import method, program
+from flashode.engines.native import program
+from flashode.engines.native.method import translate
 from flashode.engines.native.scope import alone, refusal, slower_than_torch, useful_threads
 from flashode.memory import address
 from flashode.problem import FixedOptions, Integrator
@@ -90,6 +91,7 @@ class NativeBackend:
             field=self._field(request.field),
             method=self._method(request.field, request.integrator),
             y0=address(y0),
+            c=address(request.field.c),
             times=address(request.times),
             time_count=request.times.numel(),
             grid=address(grid),
@@ -110,10 +112,12 @@ class NativeBackend:
             method=self._method(request.field, request.integrator),
             log=request.log,
             checkpoints=list(map(address, request.checkpoints)),
+            c=address(request.field.c),
             times=address(request.times),
             time_count=request.times.numel(),
             grad_states=address(request.grad_states),
             grad_y0=address(request.grad_y0),
+            grad_c=address(request.grad_c),
             grad_times=address(request.grad_times),
             grad_grid=address(request.grad_grid),
             grad_parameters=list(map(address, request.grad_parameters)),
@@ -128,13 +132,14 @@ class NativeBackend:
             times=address(request.times),
             time_count=request.times.numel(),
             grids=request.grids,
-            y0=address(request.y0),
+            c=address(request.field.c),
             states=address(request.states),
             grad_states=address(request.grad_states),
             grad_y0=address(request.grad_y0),
+            grad_c=address(request.grad_c),
             grad_times=address(request.grad_times),
             grad_parameters=list(map(address, request.grad_parameters)),
-            like_parameters=request.like_parameters,
+            judged_c=request.judged_c,
             transposes=request.transposes,
         )
         return outcome
@@ -142,39 +147,41 @@ class NativeBackend:
     def evaluate(self, field: EvaluatedField, y: Tensor, t: float, steps: int, stages: int) -> Outcome:
         """Evaluate a field alone, at one time and state, as often as so many steps of so many stages do."""
         outcome: Outcome = self._functions[y.dtype].evaluate(
-            field=self._field(field), y=address(y), t=t, steps=steps, stages=stages
+            field=self._field(field), y=address(y), c=address(field.c), t=t, steps=steps, stages=stages
         )
         return outcome
 
     def _field(self, field: EvaluatedField) -> Any:
         """The module's form of a field, kept with the settings."""
-        bound: dict[Any, Any] = field.kept.setdefault("fields", {})
-        threads = useful_threads(field.cost * field.batch, self._module.MAX_THREADS)
+        shape = field.shape
+        bound: dict[Any, Any] = shape.kept.setdefault("fields", {})
+        threads = useful_threads(shape.cost * shape.batch, self._module.MAX_THREADS)
         key = tuple(map(address, field.parameters)), field.wanted, threads
-        found = bound.get(key)
-        if found is None:
+        kept = bound.get(key)
+        if kept is None:
             if len(bound) >= _MOST_BOUND:
                 bound.clear()
-            found = bound[key] = self._module.Field(
+            kept = bound[key] = self._module.Field(
                 program=self._program(field),
                 parameters=key[0],
-                wants_gradient=field.wanted,
-                segments=field.segments,
-                batch=field.batch,
-                direction=field.direction,
+                wants_gradient=field.wanted or (False,) * len(field.parameters),
+                segments=shape.segments,
+                batch=shape.batch,
+                direction=shape.direction,
                 threads=threads,
-                features_in_lanes=alone(field.batch, field.methods),
+                features_in_lanes=alone(shape.batch, shape.methods),
             )
-        return found
+        return kept
 
     def _program(self, field: EvaluatedField) -> Any:
-        kept = field.kept_with_program
+        kept = field.shape.kept_with_program
         if "program" not in kept:
             kept["program"] = program.translate(field.program, self._module.ProgramBuilder)
         return kept["program"]
 
     def _method(self, field: EvaluatedField, integrator: Integrator) -> Any:
-        kept = field.kept
-        if integrator not in kept:
-            kept[integrator] = method.translate(integrator, self._module.Method)
-        return kept[integrator]
+        kept = field.shape.kept
+        method = kept.get(integrator)
+        if method is None:
+            method = kept[integrator] = translate(integrator, self._module.Method)
+        return method
