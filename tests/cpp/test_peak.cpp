@@ -10,6 +10,7 @@
 namespace {
 
 namespace cpu = flashode::cpu;
+namespace measure = flashode::measure;
 using namespace flashode::testing;
 
 // Chain k starts at k and halves its distance from 2 in each round, in every lane; all of it is exact.
