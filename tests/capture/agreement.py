@@ -20,9 +20,10 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 def evaluated(captured: Capture, t: Tensor, y: Tensor) -> Tensor:
     batch = y.shape[0] if captured.batched else 1
-    rows = [part.reshape(batch, -1) for part in (y, *captured.carried)]
-    rates = captured.program.interpret(t, torch.cat(rows, 1), captured.parameters())
-    return rates[:, : rows[0].shape[1]].reshape(y.shape)
+    own = [part.reshape(batch, -1) for part in captured.carried]
+    c = torch.cat(own, 1) if own else None
+    rates = captured.program.interpret(t, y.reshape(batch, -1), captured.parameters(), c)
+    return rates.reshape(y.shape)
 
 
 def agrees(

@@ -10,7 +10,7 @@ D = torch.float64
 
 
 def builder() -> ProgramBuilder:
-    return ProgramBuilder(4, D)
+    return ProgramBuilder(4, 0, D)
 
 
 def constant(build: ProgramBuilder, *values: float) -> np.ndarray:
