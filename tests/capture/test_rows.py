@@ -89,4 +89,4 @@ def test_repeated_literals_are_one_constant() -> None:
     y = build.value(1)
     spread = np.broadcast_to(constant(build, 0.3), (4,))
     program, _ = build.finish(build.binary("lt", y, spread))
-    assert [op for op in program.ops if isinstance(op, Constant)] == [Constant(2, (0.3,) * 4)]
+    assert [op for op in program.ops if isinstance(op, Constant)] == [Constant(3, (0.3,) * 4)]
