@@ -260,6 +260,7 @@ def test_precisions(method: str, dtype: torch.dtype) -> None:
     )
 
 
+@pytest.mark.needs("numbers in the field")
 @pytest.mark.parametrize("method", IMPLICIT)
 def test_perturbed_times(engine: str, method: str) -> None:
     """The start is seen just after it and the end just before it."""

@@ -233,6 +233,7 @@ def test_batched_gradients(engine: str) -> None:
 
 # torch's own first use of forward mode.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*deprecated:DeprecationWarning")
+@pytest.mark.needs("forward mode")
 def test_forward_mode(engine: str) -> None:
     """Directional derivatives are those that reverse mode gives."""
 
