@@ -7,13 +7,12 @@ import torch
 
 from capabilities import LACKS, excuse
 from features import FEATURES, asked, call_of
-from flashode import engines
 from flashode.declined import Declined
-from flashode.engines import ORDER, EngineDeclined, use_engine
+from flashode.engines import REGISTRY, EngineDeclined, use_engine
 
 
 def test_a_column_for_each_engine() -> None:
-    assert set(LACKS) == set(ORDER)
+    assert set(LACKS) == set(REGISTRY)
     for column in LACKS.values():
         assert column.keys() <= FEATURES.keys()
 
@@ -41,7 +40,7 @@ def test_cell(engine: str, feature: str) -> None:
 @pytest.mark.parametrize("feature", [name for name, row in FEATURES.items() if row.asks is not None])
 def test_arguments_show_it(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen by an engine that takes nothing."""
-    monkeypatch.setattr(engines, "load", lambda name: Declined("it takes nothing"))
+    monkeypatch.setitem(REGISTRY, "native", lambda: Declined("it takes nothing"))
     with pytest.raises(EngineDeclined) as caught, use_engine("native"):
         FEATURES[feature].solve()
     assert feature in asked(call_of(caught.value))
