@@ -169,6 +169,7 @@ TEST_CASE("dense output is exact for quartics") {
 }
 
 TEST_CASE("step vjp matches finite differences") {
+    using namespace flashode::testing;
     for (const Tableau<double>& tableau : {rk4(), bosh3(), adaptive_heun(), dopri5()})
         step_vjp_matches_finite_differences(tableau);
 }
