@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from flashode.problem.definition import Problem
-from flashode.problem.normalise import time_dtype
+from flashode.problem.integration import time_dtype
 from flashode.problem.options import AdaptiveOptions, FixedOptions
 
 # Where in a step the outputs of a solve for every step lie.

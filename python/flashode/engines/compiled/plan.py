@@ -179,18 +179,12 @@ class CompiledPlan:
             grid,
             states,
             record,
-            self._by_element(integration.rtol) if adaptive else None,
-            self._by_element(integration.atol) if adaptive else None,
+            integration.rtol_by_element if adaptive else None,
+            integration.atol_by_element if adaptive else None,
             called_norm(problem) if adaptive and integration.norm is not None else None,
             self._requested_event(),
             problem.every_step,
         )
-
-    def _by_element(self, tolerance: float | Tensor) -> Tensor | None:
-        y0 = self._problem.y0
-        if not isinstance(tolerance, Tensor):
-            return None
-        return plain(tolerance.to(y0.dtype).expand(y0.shape))
 
     def _requested_event(self) -> EvaluatedField | CalledFunction | None:
         if isinstance(self.event, CapturedField):
@@ -285,7 +279,7 @@ class CompiledPlan:
             parameters.append(plain(parameter))
         grad_parameters = gradient_memory(parameters, wanted)
         given = problem.t.detach() if times is None else times
-        times = memory_of(given)
+        times = problem.output_times.memory if times is None else memory_of(times)
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
         grad_y0 = layout.empty(problem.y0)
         check_memory("the gradient in the solution", (grad_states,))
