@@ -247,8 +247,10 @@ struct InstructionSet {
 // Those built into this binary, the plainest first.
 const std::vector<InstructionSet>& instruction_sets();
 
-// The best one that this machine has, or the one that the environment variable FLASHODE_ISA names. Throws
-// std::invalid_argument when that one is unknown or this machine lacks it.
+// The best one that this machine has, or the one wanted, if any. Throws std::invalid_argument when that one
+// is unknown, or this machine lacks it, or all.
+const InstructionSet& choose_instruction_set(const std::vector<InstructionSet>& sets, const char* wanted);
+// Of those built in, by what the environment variable FLASHODE_ISA says.
 const InstructionSet& active_instruction_set();
 // Checkpoints of one sort of kernels say nothing to the other.
 const KernelSet& active_kernels(bool lone);

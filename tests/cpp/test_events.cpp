@@ -1,7 +1,6 @@
 // Solves that find their own output times: until an event, and at nodes of every step.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <vector>
 
@@ -110,7 +109,8 @@ void check_ends(const cpu::KernelSet& kernels) {
     for (const cpu::Method& method : {method(dopri5(), 1e-9), method(rk4(), 1e-9)}) {
         const Solution lying = solve(kernels, in, method);
         CHECK(lying.outcome.status == cpu::Status::done);
-        CHECK(lying.outcome.event_t == 0.5 && lying.outcome.accepted == 0);
+        CHECK(lying.outcome.event_t == 0.5);
+        CHECK(lying.outcome.accepted == 0);
         CHECK(lying.states == std::vector<double>({0.0, 0.0, 0.0, 0.0}));
         const Gradient gradient = discrete(kernels, in, method, {1.0, 2.0, 3.0, 4.0});
         CHECK(gradient.y0 == std::vector<double>({4.0, 6.0}));
@@ -203,14 +203,18 @@ void check_nodes(const cpu::KernelSet& kernels) {
     CHECK(solve(kernels, in, cubic).times.size() == 1 + 3 * 3);
 }
 
-}  // namespace
-
-int main() {
+TEST_CASE("a fall") {
     on_every_instruction_set([](const cpu::KernelSet& kernels) {
         for (const double direction : {1.0, -1.0}) check_fall(kernels, direction);
-        check_ends(kernels);
-        check_gradients(kernels);
-        check_nodes(kernels);
     });
-    return finish();
 }
+
+TEST_CASE("ends of a solve") { on_every_instruction_set(check_ends); }
+
+TEST_CASE("gradients") {
+    on_every_instruction_set([](const cpu::KernelSet& kernels) { check_gradients(kernels); });
+}
+
+TEST_CASE("outputs in every step") { on_every_instruction_set(check_nodes); }
+
+}  // namespace

@@ -32,7 +32,8 @@ def test_gradcheck(engine: str, method: str) -> None:
         return odeint(func, y0, t, method=method, options=options_for(method))
 
     inputs = (values(3, 2).requires_grad_(), T.clone().requires_grad_(), *func.parameters())
-    assert torch.autograd.gradcheck(solve, inputs)
+    whole = method in ("dopri5", "rk4", "radauIIA5", "implicit_adams")
+    assert torch.autograd.gradcheck(solve, inputs, fast_mode=not whole)
 
 
 @pytest.mark.parametrize("method", ["dopri5", "rk4", "heun2"])

@@ -5,96 +5,70 @@
 
 #include "cpu/engine.hpp"
 
-namespace flashode::cpu {
-
-#if defined(FLASHODE_X86_64)
-
-namespace v2 {
-KernelSet kernels();
-PeakKernels peak_kernels();
-}  // namespace v2
-namespace v2_lone {
-KernelSet kernels();
-}
-namespace v3 {
-KernelSet kernels();
-PeakKernels peak_kernels();
-}  // namespace v3
-namespace v3_lone {
-KernelSet kernels();
-}
-namespace v4 {
-KernelSet kernels();
-PeakKernels peak_kernels();
-}  // namespace v4
-namespace v4_lone {
-KernelSet kernels();
-}
-
-namespace {
-
-bool has_v2() { return __builtin_cpu_supports("x86-64-v2"); }
-bool has_v3() { return __builtin_cpu_supports("x86-64-v3"); }
-bool has_v4() { return __builtin_cpu_supports("x86-64-v4"); }
-
-}  // namespace
-
-const std::vector<InstructionSet>& instruction_sets() {
-    static const std::vector<InstructionSet> sets = {
-        {"x86-64-v2", &has_v2, &v2::kernels, &v2_lone::kernels, &v2::peak_kernels},
-        {"x86-64-v3", &has_v3, &v3::kernels, &v3_lone::kernels, &v3::peak_kernels},
-        {"x86-64-v4", &has_v4, &v4::kernels, &v4_lone::kernels, &v4::peak_kernels}};
-    return sets;
-}
-
+#if defined(__x86_64__)
+#define FLASHODE_NAME(isa) "x86-64-" #isa
+#define FLASHODE_SUPPORTED(isa) (__builtin_cpu_supports("x86-64-" #isa) != 0)
 #else
-
-namespace baseline {
-KernelSet kernels();
-PeakKernels peak_kernels();
-}  // namespace baseline
-namespace baseline_lone {
-KernelSet kernels();
-}
-
-const std::vector<InstructionSet>& instruction_sets() {
-    static const std::vector<InstructionSet> sets = {{"baseline", [] { return true; }, &baseline::kernels,
-                                                      &baseline_lone::kernels, &baseline::peak_kernels}};
-    return sets;
-}
-
+#define FLASHODE_NAME(isa) #isa
+#define FLASHODE_SUPPORTED(isa) true
 #endif
 
+namespace flashode::cpu {
+
+// The build says which there are: FLASHODE_INSTRUCTION_SETS is FLASHODE_SET(isa) for each, the plainest
+// first.
+#define FLASHODE_SET(isa)       \
+    namespace isa {             \
+    KernelSet kernels();        \
+    PeakKernels peak_kernels(); \
+    }                           \
+    namespace isa##_lone {      \
+        KernelSet kernels();    \
+    }
+FLASHODE_INSTRUCTION_SETS
+#undef FLASHODE_SET
+
+const std::vector<InstructionSet>& instruction_sets() {
+#define FLASHODE_SET(isa)                                                                             \
+    {FLASHODE_NAME(isa), [] { return FLASHODE_SUPPORTED(isa); }, &isa::kernels, &isa##_lone::kernels, \
+     &isa::peak_kernels},
+    static const std::vector<InstructionSet> sets = {FLASHODE_INSTRUCTION_SETS};
+#undef FLASHODE_SET
+    return sets;
+}
+
 namespace {
 
-const InstructionSet& choose() {
-    const char* wanted = std::getenv("FLASHODE_ISA");
-    if (wanted != nullptr && *wanted != '\0') {
-        std::string known;
-        for (const InstructionSet& set : instruction_sets()) {
-            if (std::string(wanted) == set.name) {
-                if (set.supported()) return set;
-                throw std::invalid_argument(std::string("FLASHODE_ISA=") + wanted +
-                                            ": this machine lacks it");
-            }
-            known += std::string(known.empty() ? "" : ", ") + set.name;
-        }
-        throw std::invalid_argument(std::string("FLASHODE_ISA=") + wanted + " is unknown; accepted are " +
-                                    known);
-    }
-    const InstructionSet* best = nullptr;
-    for (const InstructionSet& set : instruction_sets()) {
-        if (set.supported()) best = &set;
-    }
-    if (best == nullptr)
-        throw std::invalid_argument("this machine lacks every instruction set of this build");
-    return *best;
+std::string names(const std::vector<InstructionSet>& sets) {
+    std::string all;
+    for (const InstructionSet& set : sets) all += std::string(all.empty() ? "" : ", ") + set.name;
+    return all;
 }
 
 }  // namespace
 
+const InstructionSet& choose_instruction_set(const std::vector<InstructionSet>& sets, const char* wanted) {
+    if (wanted != nullptr && *wanted != '\0') {
+        const std::string variable = std::string("FLASHODE_ISA=") + wanted;
+        for (const InstructionSet& set : sets) {
+            if (std::string(wanted) != set.name) continue;
+            if (set.supported()) return set;
+            throw std::invalid_argument(variable + ": this machine lacks it");
+        }
+        throw std::invalid_argument(variable + " is unknown; accepted are " + names(sets));
+    }
+    const InstructionSet* best = nullptr;
+    for (const InstructionSet& set : sets) {
+        if (set.supported()) best = &set;
+    }
+    if (best != nullptr) return *best;
+    throw std::invalid_argument("flashode was built for " + names(sets) +
+                                ", which this machine lacks: build it here, or install a wheel");
+}
+
 const InstructionSet& active_instruction_set() {
-    static const InstructionSet& active = choose();
+    static const InstructionSet& active =
+        choose_instruction_set(instruction_sets(), std::getenv("FLASHODE_ISA"));
     return active;
 }
 
