@@ -11,8 +11,11 @@ from torch import nn
 
 import flashode
 from flashode.engines import EngineDeclined
+from flashode.engines.compiled.method import compiled_method
 from flashode.engines.compiled.program import translate
 from flashode.engines.compiled.scope import cost, too_large
+from flashode.methods import TABLEAUX
+from flashode.problem import FixedOptions
 from flashode.program import Binary, Dense, Program, Unary
 
 D = torch.float64
@@ -88,11 +91,7 @@ def test_functions_are_weighed_by_what_they_cost(op: Unary | Binary, operations:
 
 
 def _euler(module: Any) -> Any:
-    return module.Method(
-        order=1, adaptive=False, fsal=False, a=[[]], b=[1.0], c=[0.0], b_error=[], b_mid=[], rtol=0.0,
-        atol=0.0, first_step=0.0, min_step=0.0, max_step=1.0, safety=0.9, ifactor=10.0, dfactor=0.2,
-        max_num_steps=1, perturb=False,
-    )  # fmt: skip
+    return compiled_method(module.Method, TABLEAUX["euler"], 0.0, 0.0, FixedOptions())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flashode.methods.control import Control
+from flashode.methods.newton import Equations
+
 
 @dataclass(frozen=True, eq=False)
 class SciPy:
@@ -12,15 +15,21 @@ class SciPy:
     Attributes:
         name: The name it is called by.
         source: Where it was published.
+        control: Who chooses the steps.
+        equations: Which equations stages solve, as far as others than SciPy need to know.
+        interpolant: None: what lies inside a step stays with SciPy.
     """
 
     name: str
     source: str
+    control: Control = "error"
+    equations: Equations = "none"
+    interpolant: None = None
 
     @property
     def adaptive(self) -> bool:
-        """Whether the method estimates its own error."""
-        return True
+        """Whether an error estimate chooses the steps."""
+        return self.control == "error"
 
 
 SCIPY_SOLVER = SciPy("scipy_solver", "Virtanen et al., Nature Methods 17, 2020")

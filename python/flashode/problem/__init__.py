@@ -27,6 +27,7 @@ from flashode.problem.options import (
     ImplicitOptions,
     Options,
     SciPyOptions,
+    interpolant_of,
 )
 from flashode.problem.switches import as_bool
 from flashode.state import State
@@ -55,6 +56,7 @@ __all__ = [
     "device_of",
     "fixed_grid",
     "found_times",
+    "interpolant_of",
     "make_adjoint",
     "make_problem",
     "make_state",

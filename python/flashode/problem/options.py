@@ -12,7 +12,10 @@ import torch
 
 from flashode import notices
 from flashode.methods import Adams, Method, SciPy
-from flashode.methods.adams import LEAST_SLOPES, MAX_ORDER
+from flashode.methods.adams import LEAST_SLOPES, MAX_ITERATIONS, MAX_ORDER
+from flashode.methods.control import CONTROLLER
+from flashode.methods.interpolants import BETWEEN_GIVEN, LINEAR, Interpolant
+from flashode.methods.newton import NEWTON
 from flashode.problem.checks import check_choice, check_dense
 from flashode.problem.switches import as_bool
 from flashode.wording import shown
@@ -47,9 +50,9 @@ class AdaptiveOptions:
     first_step: float | None = None
     min_step: float = 0.0
     max_step: float = math.inf
-    safety: float = 0.9
-    ifactor: float = 10.0
-    dfactor: float = 0.2
+    safety: float = CONTROLLER.safety
+    ifactor: float = CONTROLLER.ifactor
+    dfactor: float = CONTROLLER.dfactor
     max_num_steps: int = _MOST_STEPS
     dtype: torch.dtype = torch.float64
     norm: Norm | None = None
@@ -72,7 +75,7 @@ class FixedOptions:
 
     step_size: float | torch.Tensor | None = None
     grid_constructor: GridConstructor | None = None
-    interp: str = "linear"
+    interp: str = LINEAR.name
     perturb: bool = False
     norm: Norm | None = None
 
@@ -90,7 +93,7 @@ class ImplicitOptions(FixedOptions):
         max_iters: Most iterations of Newton's method for one step.
     """
 
-    max_iters: int = 100
+    max_iters: int = NEWTON.max_iterations
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class AdamsOptions(FixedOptions):
         max_order: The order grows up to this.
     """
 
-    max_iters: int = 4
+    max_iters: int = MAX_ITERATIONS
     max_order: int = MAX_ORDER
 
 
@@ -129,7 +132,6 @@ _DEFAULTS: dict[type[Options], Options] = {
     kind: kind() for kind in (AdaptiveOptions, FixedOptions, ImplicitOptions, AdamsOptions, SciPyOptions)
 }
 OPTION_NAMES = frozenset(field.name for kind in _DEFAULTS for field in fields(kind))
-_INTERPOLATIONS = ("linear", "cubic")
 _SCIPY_SOLVERS = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
 
@@ -185,9 +187,14 @@ def _kind(method: Method) -> type[Options]:
         return AdamsOptions
     if isinstance(method, SciPy):
         return SciPyOptions
-    if method.adaptive:
+    if method.control == "error":
         return AdaptiveOptions
-    return ImplicitOptions if method.implicit else FixedOptions
+    return FixedOptions if method.equations == "none" else ImplicitOptions
+
+
+def interpolant_of(method: Method, options: Options) -> Interpolant | None:
+    """What is known of the solution inside the steps of a solve."""
+    return BETWEEN_GIVEN[options.interp] if isinstance(options, FixedOptions) else method.interpolant
 
 
 @dataclass(frozen=True)
@@ -334,7 +341,7 @@ def _fixed(
         )
         values["grid_constructor"] = construct if direction > 0 else _reversed_grid(construct)
     if "interp" in options:
-        check_choice(check.name("interp"), options["interp"], _INTERPOLATIONS)
+        check_choice(check.name("interp"), options["interp"], tuple(BETWEEN_GIVEN))
         values["interp"] = options["interp"]
     if options.get("perturb") is not None:
         values["perturb"] = as_bool(check.name("perturb"), options["perturb"])

@@ -19,11 +19,11 @@ from flashode.engines.compiled.requests import requests
 from flashode.engines.compiled.scope import PRECISIONS
 from flashode.engines.convergence import warn_lost, warn_unconverged
 from flashode.engines.derivatives import hides_derivative
-from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
 from flashode.engines.failure import hidden_derivative, max_steps, non_finite, undefined_event, underflow
 from flashode.engines.protocol import Forward, Gradients
 from flashode.memory import Kind, address, check_memory, check_saved, plain, readable
 from flashode.methods import Method
+from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import AdaptiveOptions, ImplicitOptions
 from flashode.state import State, components
 from flashode.statistics import Statistics

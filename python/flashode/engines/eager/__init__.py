@@ -24,7 +24,7 @@ def integrate(problem: Problem) -> Forward:
     problem = problem.again(problem.func, problem.y0.clone(), problem.t, problem.times)
     if isinstance(problem.method, SciPy):
         return solve_scipy(problem)
-    if problem.method.adaptive:
+    if problem.method.control == "error":
         return solve_adaptive(problem)
     return solve_fixed(problem)
 

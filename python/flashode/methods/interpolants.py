@@ -1,0 +1,68 @@
+"""Interpolants: the solution inside a step, from what the step leaves at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+# Coefficients, lowest power first.
+Polynomial = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolant:
+    """A polynomial in ``x = (t - t0) / dt`` that is linear in what it goes through, with weights
+
+    ``y(x) = y0(x) * y0 + y1(x) * y1 + y_mid(x) * y_mid + dt * (f0(x) * f0 + f1(x) * f1)``.
+
+    Attributes:
+        name: What it is called.
+        y0: Weight of the state at the start.
+        y1: Weight of that at the end.
+        y_mid: Weight of that in the middle.
+        f0: Weight of the slope at the start.
+        f1: Weight of that at the end.
+    """
+
+    name: str
+    y0: Polynomial
+    y1: Polynomial
+    y_mid: Polynomial
+    f0: Polynomial
+    f1: Polynomial
+
+    @cached_property
+    def fractions(self) -> tuple[float, ...]:
+        """Where in a step lie as many states as determine it together with that at the start."""
+        degree = len(self.y0) - 1
+        return tuple(i / degree for i in range(1, degree + 1))
+
+    def weights(self) -> dict[str, Polynomial]:
+        """The weights by what they are of."""
+        return {"y0": self.y0, "y1": self.y1, "y_mid": self.y_mid, "f0": self.f0, "f1": self.f1}
+
+
+LINEAR = Interpolant("linear", y0=(1, -1), y1=(0, 1), y_mid=(0, 0), f0=(0, 0), f1=(0, 0))
+
+# Hermite's, which engines evaluate in its factored form: expanded it rounds otherwise than torchdiffeq's.
+CUBIC = Interpolant(
+    "cubic",
+    y0=(1, 0, -3, 2),
+    y1=(0, 0, 3, -2),
+    y_mid=(0, 0, 0, 0),
+    f0=(0, 1, -2, 1),
+    f1=(0, 0, -1, 1),
+)
+
+# Shampine, Some Practical Runge-Kutta Formulas, Mathematics of Computation 46, 1986.
+QUARTIC = Interpolant(
+    "quartic",
+    y0=(1, 0, -11, 18, -8),
+    y1=(0, 0, -5, 14, -8),
+    y_mid=(0, 0, 16, -32, 16),
+    f0=(0, 1, -4, 5, -2),
+    f1=(0, 0, 1, -3, 2),
+)
+
+# Between the points of a grid the user chooses.
+BETWEEN_GIVEN = {interpolant.name: interpolant for interpolant in (LINEAR, CUBIC)}
