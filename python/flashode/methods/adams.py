@@ -42,11 +42,6 @@ class Adams:
     equations: Equations = "none"
     interpolant: Interpolant = LINEAR
 
-    @property
-    def adaptive(self) -> bool:
-        """Whether an error estimate chooses the steps."""
-        return self.control == "error"
-
 
 @cache
 def bashforth(slopes: int) -> Row:

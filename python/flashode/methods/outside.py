@@ -26,10 +26,5 @@ class SciPy:
     equations: Equations = "none"
     interpolant: None = None
 
-    @property
-    def adaptive(self) -> bool:
-        """Whether an error estimate chooses the steps."""
-        return self.control == "error"
-
 
 SCIPY_SOLVER = SciPy("scipy_solver", "Virtanen et al., Nature Methods 17, 2020")

@@ -127,16 +127,6 @@ class Tableau:
         """
         return self.control == "error" and (self.fsal or self.equations == "none")
 
-    @property
-    def adaptive(self) -> bool:
-        """Whether an error estimate chooses the steps."""
-        return self.control == "error"
-
-    @property
-    def implicit(self) -> bool:
-        """Whether the stages solve equations."""
-        return self.equations != "none"
-
     @cached_property
     def _floats(self) -> FloatTableau:
         return FloatTableau(

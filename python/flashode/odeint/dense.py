@@ -11,7 +11,6 @@ import torch
 from flashode.autograd import solve
 from flashode.dispatch import kept
 from flashode.engines import choose
-from flashode.methods import SciPy
 from flashode.odeint.face import face
 from flashode.odeint.transformed import refuse_mapping
 from flashode.problem import (
@@ -72,7 +71,7 @@ def odeint_dense(
     refuse_mapping(y0=y0, t0=t0, t1=t1)
     t = _ends(t0, t1, y0)
     given = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify)
-    if isinstance(given.method, SciPy):
+    if given.method.interpolant is None:
         raise ValueError(f"method must be one with an interpolant, got {given.method.name!r}")
     problem = replace(given, every_step=True)
     plan = choose(problem, None)

@@ -61,7 +61,7 @@ def make_problem(
         dtype_of_time = real_dtype(state)
         start = (direction * solver_t[0]).detach().to(dtype_of_time)
         event = make_event(event_fn, start, y0, dtype_of_time)
-    if not used.adaptive:
+    if used.control == "given":
         # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
         rtol = DEFAULT_RTOL if rtol is None else rtol
         atol = DEFAULT_ATOL if atol is None else atol
@@ -88,7 +88,7 @@ def _check_event(times: int, method: Method, options: Options) -> None:
             f"t must hold two times where event_fn is given, the start and one that tells the direction, got "
             f"{times}"
         )
-    if isinstance(method, SciPy):
+    if method.interpolant is None:
         raise ValueError(f"event_fn must be None for method {method.name!r}, which finds no events")
     if isinstance(options, FixedOptions) and options.step_size is None:
         raise ValueError(
@@ -126,7 +126,7 @@ def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
     found: dict[str, Callback | None] = {
         kind: getattr(func, name, None) for kind, name in zip(_CALLBACKS, callback_names(suffix), strict=True)
     }
-    unsupported: tuple[str, ...] = () if method.adaptive else ("accept_step", "reject_step")
+    unsupported: tuple[str, ...] = () if method.control == "error" else ("accept_step", "reject_step")
     why = "takes fixed steps"
     if isinstance(method, SciPy):
         unsupported, why = ("step", "accept_step", "reject_step"), "is run by SciPy"

@@ -148,7 +148,7 @@ class NativePlan:
         self._inputs = field.inputs
         self._own = (*field.inputs, *field.layout.carried)
         self.times = memory_of(problem.t) if times is None else times
-        self._grid = None if problem.method.adaptive else Grid(problem, connected=adjoint is None)
+        self._grid = None if problem.method.control == "error" else Grid(problem, connected=adjoint is None)
 
     @property
     def event_called(self) -> Declined | None:

@@ -48,7 +48,10 @@ def foreign(method: Method) -> str | None:
     """Why a method is not the native engine's at all, or None."""
     if isinstance(method, SciPy):
         return "SciPy runs its solvers itself"
-    return None if isinstance(method, Tableau) else "its method is no Runge-Kutta method"
+    if not isinstance(method, Tableau):
+        return "its method is no Runge-Kutta method"
+    chooses = method.control == "error" and method.equations != "none"
+    return "its method is implicit and chooses its steps" if chooses else None
 
 
 def _options_obstacles(name: str, options: Options) -> Iterator[Reason]:
@@ -63,7 +66,7 @@ def adjoint_obstacles(problem: Problem, adjoint: Adjoint) -> Iterator[Reason]:
         yield Reason("the function has adjoint callbacks", remedy)
     if not isinstance(adjoint.norm, str):
         yield Reason("the adjoint option norm is a function", "leave it out, or give 'seminorm'")
-    if problem.options.norm is not None and adjoint.method.adaptive:
+    if problem.options.norm is not None and adjoint.method.control == "error":
         what = "the option norm is a function, which the adjoint equations are measured in as well"
         yield Reason(what, "leave the norm out, or differentiate by odeint")
     if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):
@@ -87,10 +90,9 @@ def too_many_unknowns(method: Method, rows: int) -> str | None:
         method: Of the solve, or of its adjoint equations.
         rows: Numbers in the state of one trajectory.
     """
-    if not isinstance(method, Tableau) or not method.implicit:
+    if not isinstance(method, Tableau) or method.equations == "none":
         return None
-    coupled = any(a != 0 for i, entries in enumerate(method.a) for a in entries[i + 1 :])
-    unknowns = rows * (method.stages if coupled else 1)
+    unknowns = rows * (method.stages if method.equations == "full" else 1)
     if unknowns <= _MOST_UNKNOWNS:
         return None
     return (
@@ -178,7 +180,7 @@ def alone(batch: int, methods: Iterable[Method]) -> bool:
         methods: Of the solve, and of its adjoint equations if there are any.
     """
     # Implicit methods are not compiled for that.
-    return batch == 1 and not any(isinstance(m, Tableau) and m.implicit for m in methods)
+    return batch == 1 and not any(m.equations != "none" for m in methods)
 
 
 def too_much_alone(operations: int) -> str | None:
