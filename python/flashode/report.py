@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from flashode.blocks import Block
 from flashode.engines import name_of, watchers
 from flashode.engines.watched import WatchedPlan
+from flashode.problem import Continuous
 
 if TYPE_CHECKING:
     from flashode.engines import Choice
     from flashode.engines.protocol import Plan
-    from flashode.problem import Adjoint, Problem
+    from flashode.problem import Gradient, Problem
     from flashode.statistics import Statistics
 
 
@@ -122,7 +123,7 @@ class Report:
 
     __repr__ = __str__
 
-    def _watch(self, problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Plan) -> Plan:
+    def _watch(self, problem: Problem, gradient: Gradient, choice: Choice, plan: Plan) -> Plan:
         reason = next((declined.reason for declined in choice.declined.values()), None)
         called = None
         if problem.event is not None and plan.event_called is not None:
@@ -130,7 +131,7 @@ class Report:
             called = f"{name}, an event function, is called from Python because {plan.event_called.reason}."
         entry = Solves(
             name_of(problem.func),
-            _mode(problem, adjoint) + (" (called)" if called else ""),
+            _mode(problem, gradient) + (" (called)" if called else ""),
             problem.method.name,
             plan.engine,
             reason,
@@ -170,10 +171,10 @@ def _recording() -> Iterator[Report]:
         watchers.remove(watch)
 
 
-def _mode(problem: Problem, adjoint: Adjoint | None) -> str:
+def _mode(problem: Problem, gradient: Gradient) -> str:
     if problem.every_step:
         return "odeint_dense"
-    name = "odeint" if adjoint is None else "odeint_adjoint"
+    name = "odeint_adjoint" if isinstance(gradient, Continuous) else "odeint"
     return name if problem.event is None else f"{name}, event"
 
 

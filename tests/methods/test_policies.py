@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import flashode
-from flashode.engines.compiled.method import compiled_method
+from flashode.engines.native.method import translate
 from flashode.methods import METHODS, TABLEAUX, Tableau
 from flashode.methods.adams import MAX_ITERATIONS, MAX_ORDER
 from flashode.methods.control import CONTROLLER, FIRST_STEP
 from flashode.methods.interpolants import QUARTIC
 from flashode.methods.newton import NEWTON
-from flashode.problem import AdamsOptions, AdaptiveOptions, FixedOptions, ImplicitOptions
+from flashode.problem import AdamsOptions, AdaptiveOptions, FixedOptions, ImplicitOptions, Integrator
 from problems import Network, values
 
 DOPRI5, GL4 = TABLEAUX["dopri5"], TABLEAUX["gl4"]
@@ -89,7 +89,7 @@ def test_a_change_changes_every_engine_alike(
 
 def test_nothing_has_a_default_of_its_own_in_the_compiled_module(compiled: None) -> None:
     handed: dict[str, Any] = {}
-    compiled_method(handed.update, DOPRI5, 1e-3, 1e-3, AdaptiveOptions(max_step=1.23))
+    translate(Integrator(DOPRI5, AdaptiveOptions(), 1e-3, 1e-3), handed.update)
     module = importlib.import_module("flashode._flashode")
     module.Method(**handed)
     for name in handed.keys() - {"step_t", "jump_t"}:

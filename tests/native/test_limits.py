@@ -11,11 +11,13 @@ from torch import nn
 
 import flashode
 from flashode.engines import EngineDeclined
-from flashode.engines.compiled.method import compiled_method
-from flashode.engines.compiled.program import translate
-from flashode.engines.compiled.scope import cost, too_large
+from flashode.engines.compiled.backend import Work
+from flashode.engines.compiled.memo import cost
+from flashode.engines.native.method import translate as compiled_method
+from flashode.engines.native.program import translate
+from flashode.engines.native.scope import refusal
 from flashode.methods import TABLEAUX
-from flashode.problem import FixedOptions
+from flashode.problem import FixedOptions, Integrator
 from flashode.program import Binary, Dense, Program, Unary
 
 D = torch.float64
@@ -46,7 +48,8 @@ def _negation(width: int, *parameter_shapes: tuple[int, ...]) -> Program:
 )
 def test_the_engine_declines_what_the_module_refuses(program: Program, reason: str | None) -> None:
     module = _module()
-    assert too_large(program, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS) == reason
+    work = Work(program, cost(program), 1, 2, 8, (flashode.METHODS["euler"],))
+    assert refusal(work, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS) == reason
     if reason is None:
         translate(program, module.ProgramBuilder)
         return
@@ -91,7 +94,7 @@ def test_functions_are_weighed_by_what_they_cost(op: Unary | Binary, operations:
 
 
 def _euler(module: Any) -> Any:
-    return compiled_method(module.Method, TABLEAUX["euler"], 0.0, 0.0, FixedOptions())
+    return compiled_method(Integrator(TABLEAUX["euler"], FixedOptions(), 0.0, 0.0), module.Method)
 
 
 @pytest.mark.parametrize(
