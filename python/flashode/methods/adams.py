@@ -27,17 +27,14 @@ class Adams:
 
     Attributes:
         name: The name it is called by.
-        corrects: Whether the prediction is corrected by functional iteration, for which no equations are
-            solved.
+        corrects: Whether the prediction is corrected by functional iteration.
         source: Where it was published.
-        control: Who chooses the steps.
-        equations: Which equations stages solve: there are no stages.
-        interpolant: Inside a step, that of the default options.
     """
 
     name: str
     corrects: bool
     source: str
+    # As of a tableau; of no stages there are no equations.
     control: Control = "given"
     equations: Equations = "none"
     interpolant: Interpolant = LINEAR

@@ -1,12 +1,12 @@
-"""Who chooses the steps of a method, and what is known of them before a solve."""
+"""Who chooses the steps of a method, and how they are chosen by an estimate of the error."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-# "given": the steps are those of a grid; "error": an estimate of the error chooses them. Whether all
-# trajectories of a batch share their steps is a setting of the solve.
+# The steps are given by a grid, or an estimate of the error chooses them. Whether all trajectories of a batch
+# share their steps is a setting of the solve.
 Control = Literal["given", "error"]
 
 # The longest search for an event by given steps, as in torchdiffeq.
@@ -15,10 +15,7 @@ MOST_STEPS_TO_EVENT = 20000
 
 @dataclass(frozen=True)
 class Controller:
-    """The elementary controller: a step of size h whose error norm is e is followed by one of size
-    ``h * safety / e ** (1 / order)``, within limits.
-
-    Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, II.4 (4.13).
+    """The elementary controller: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4.
 
     Attributes:
         safety: Aims below the tolerance by this factor.
@@ -36,16 +33,13 @@ CONTROLLER = Controller()
 
 @dataclass(frozen=True, eq=False)
 class FirstStep:
-    """The automatic first step: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, II.4.
-
-    All norms are scaled by the tolerances. A probe of the field at a distance h from the start gives the norm
-    of the second derivative; with it the method's error would be ``share`` after the first step.
+    """The automatic first step of the same book: a probe of the field gives the norm of its derivative.
 
     Attributes:
-        share: Of the state's norm that the probe moves it by, and of the tolerance that the first step takes.
-        least_norm: State or slope are zero if their norm is less.
-        least_step: The probe where one of them is zero, and the least step where the field is constant.
-        flat: The field is constant if the norms of the slope and of the second derivative are no more.
+        share: Of the state that the probe moves it by, and of the tolerance that the first step takes.
+        least_norm: A state or a slope of less, over the tolerance, is zero.
+        least_step: The probe where one of them is, and the least step in a constant field.
+        flat: A field is constant if the norms of slope and derivative are no more.
         flat_growth: The step where it is, over the probe.
         most_growth: The largest step over the probe.
     """

@@ -11,17 +11,12 @@ Polynomial = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Interpolant:
-    """A polynomial in ``x = (t - t0) / dt`` that is linear in what it goes through, with weights
-
-    ``y(x) = y0(x) * y0 + y1(x) * y1 + y_mid(x) * y_mid + dt * (f0(x) * f0 + f1(x) * f1)``.
+    """A polynomial in ``x = (t - t0) / dt`` that is linear in what it goes through.
 
     Attributes:
         name: What it is called.
-        y0: Weight of the state at the start.
-        y1: Weight of that at the end.
-        y_mid: Weight of that in the middle.
-        f0: Weight of the slope at the start.
-        f1: Weight of that at the end.
+        y0, y1, y_mid: Weights of the states at the start, at the end and in the middle.
+        f0, f1: Weights of ``dt`` times the slopes at the start and at the end.
     """
 
     name: str
@@ -42,18 +37,9 @@ class Interpolant:
         return {"y0": self.y0, "y1": self.y1, "y_mid": self.y_mid, "f0": self.f0, "f1": self.f1}
 
 
-LINEAR = Interpolant("linear", y0=(1, -1), y1=(0, 1), y_mid=(0, 0), f0=(0, 0), f1=(0, 0))
-
-# Hermite's, which engines evaluate in its factored form: expanded it rounds otherwise than torchdiffeq's.
-CUBIC = Interpolant(
-    "cubic",
-    y0=(1, 0, -3, 2),
-    y1=(0, 0, 3, -2),
-    y_mid=(0, 0, 0, 0),
-    f0=(0, 1, -2, 1),
-    f1=(0, 0, -1, 1),
-)
-
+LINEAR = Interpolant("linear", (1, -1), (0, 1), (0, 0), (0, 0), (0, 0))
+# Hermite's. Between given steps engines evaluate it factored: expanded it rounds otherwise than torchdiffeq.
+CUBIC = Interpolant("cubic", (1, 0, -3, 2), (0, 0, 3, -2), (0, 0, 0, 0), (0, 1, -2, 1), (0, 0, -1, 1))
 # Shampine, Some Practical Runge-Kutta Formulas, Mathematics of Computation 46, 1986.
 QUARTIC = Interpolant(
     "quartic",

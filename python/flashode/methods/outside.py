@@ -15,13 +15,11 @@ class SciPy:
     Attributes:
         name: The name it is called by.
         source: Where it was published.
-        control: Who chooses the steps.
-        equations: Which equations stages solve, as far as others than SciPy need to know.
-        interpolant: None: what lies inside a step stays with SciPy.
     """
 
     name: str
     source: str
+    # As of a tableau; what stages solve and what lies inside a step stays with SciPy.
     control: Control = "error"
     equations: Equations = "none"
     interpolant: None = None

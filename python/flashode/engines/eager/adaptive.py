@@ -12,8 +12,8 @@ from flashode.engines.eager.callbacks import notify
 from flashode.engines.eager.controller import error_ratio, first_step, measuring, next_step
 from flashode.engines.eager.dense_output import AdaptiveStep
 from flashode.engines.eager.event import find_event, is_before_event
+from flashode.engines.eager.implicit import runge_kutta_stepper
 from flashode.engines.eager.step import Clock, is_differentiated, just_after
-from flashode.engines.eager.steppers import runge_kutta_stepper
 from flashode.engines.protocol import Forward
 from flashode.problem import AdaptiveOptions, Problem, step_fractions
 from flashode.problem.normalise import time_dtype

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 import torch
 
 from flashode.engines import failure
+from flashode.engines.eager.adams import AdamsStepper
 from flashode.engines.eager.callbacks import notify
 from flashode.engines.eager.dense_output import FixedStep
 from flashode.engines.eager.event import find_event, is_before_event
+from flashode.engines.eager.implicit import runge_kutta_stepper
 from flashode.engines.eager.step import Clock, Stepper, is_differentiated
-from flashode.engines.eager.steppers import make_stepper
 from flashode.engines.protocol import Forward
 from flashode.errors import NonFiniteError
+from flashode.methods import Adams
 from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import FixedOptions, Problem, as_floats, fixed_grid, step_fractions
 from flashode.statistics import Statistics
@@ -53,6 +55,13 @@ def solve_fixed(problem: Problem) -> Forward:
         _locate(problem, grid, states, stepper.statistics)
     found = torch.tensor(times, dtype=torch.float64) if problem.every_step else None
     return Forward(states, stepper.statistics, times=found)
+
+
+def make_stepper(problem: Problem, statistics: Statistics, *, quiet: bool = False) -> Stepper:
+    """What takes the steps of the problem's method; ``quiet``, without a word of unsolved equations."""
+    if isinstance(problem.method, Adams):
+        return AdamsStepper(problem, statistics, quiet)
+    return runge_kutta_stepper(problem, statistics, quiet)
 
 
 def _clocks(grid: torch.Tensor) -> Iterator[Clock]:

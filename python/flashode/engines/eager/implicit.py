@@ -261,6 +261,13 @@ class ImplicitStepper(RungeKuttaStepper):
         return k[part]
 
 
+def runge_kutta_stepper(problem: Problem, statistics: Statistics, quiet: bool = False) -> RungeKuttaStepper:
+    """What takes the steps of a Runge-Kutta method; ``quiet``, without a word of unsolved equations."""
+    if problem.tableau.equations == "none":
+        return RungeKuttaStepper(problem, statistics)
+    return ImplicitStepper(problem, statistics, quiet)
+
+
 def _is_regular(factors: _Factors) -> bool:
     return bool(factors[2] == 0) and bool(torch.isfinite(factors[0]).all())
 
