@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import torch
 
-from flashode.methods import METHODS, Method, SciPy
+from flashode.methods import METHODS, Method
 from flashode.problem.callbacks import find_callbacks
 from flashode.problem.checks import check_callable, check_choice, check_dense
 from flashode.problem.definition import Problem
@@ -53,7 +53,7 @@ def make_problem(
     state, structure = make_state(y0)
     solver_t, times = make_times(t, state.device)
     direction = times.direction
-    if not used.adaptive:
+    if used.control == "given":
         # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
         rtol = DEFAULT_RTOL if rtol is None else rtol
         atol = DEFAULT_ATOL if atol is None else atol
@@ -79,7 +79,7 @@ def _check_event(times: int, method: Method, options: Options) -> None:
             f"t must hold two times where event_fn is given, the start and one that tells the direction, got "
             f"{times}"
         )
-    if isinstance(method, SciPy):
+    if method.interpolant is None:
         raise ValueError(f"event_fn must be None for method {method.name!r}, which finds no events")
     if isinstance(options, FixedOptions) and options.step_size is None:
         raise ValueError(

@@ -104,7 +104,7 @@ def adjoint_grids(problem: Problem, adjoint: Continuous, times: Tensor) -> list[
         adjoint: How to solve its adjoint equations.
         times: The solver times of the outputs.
     """
-    if adjoint.method.adaptive:
+    if adjoint.method.control == "error":
         return []
     options = adjoint.options
     assert isinstance(options, FixedOptions)

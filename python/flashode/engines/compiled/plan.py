@@ -25,10 +25,10 @@ from flashode.engines.compiled.requests import (
 )
 from flashode.engines.convergence import warn_lost, warn_unconverged
 from flashode.engines.derivatives import hides_derivative
-from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
 from flashode.engines.failure import hidden_derivative, max_steps, non_finite, undefined_event, underflow
 from flashode.engines.protocol import Forward, Gradients
 from flashode.memory import Kind, check_memory, check_saved, plain, readable
+from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import AdaptiveOptions, Continuous, ImplicitOptions
 from flashode.state import State, components
 from flashode.statistics import Statistics
@@ -110,7 +110,7 @@ class CompiledPlan:
         self._inputs = field.inputs
         self._own = (*field.inputs, *self._layout.carried)
         connected = not isinstance(gradient, Continuous)
-        self._grid = None if problem.method.adaptive else Grid(problem, connected)
+        self._grid = None if problem.method.control == "error" else Grid(problem, connected)
 
     @property
     def engine(self) -> str:
