@@ -15,10 +15,10 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 
 from flashode.capture.captured import Capture
+from flashode.capture.guards.environment import Kind
+from flashode.capture.guards.guard_code import Bound, Check, Owner
 from flashode.capture.held import while_held
 from flashode.capture.lowering.lower import Lowered
-from flashode.capture.watching.environment import Kind
-from flashode.capture.watching.guard_code import Bound, Check, Owner
 from flashode.capture.weighing import weight
 from flashode.declined import Declined
 from flashode.state import Structure

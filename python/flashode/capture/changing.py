@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from flashode.capture.cache import Entry, Key
+from flashode.capture.guards.guard_code import Bound, Check
+from flashode.capture.guards.watched import Watched
 from flashode.capture.lowering.lower import Lowered
-from flashode.capture.watching.guard_code import Bound, Check
-from flashode.capture.watching.watched import Watched
 from flashode.declined import Declined, Reason
 
 MAX_VALUES = 8

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashode.capture.watching.guard_code import Bound, Check
+from flashode.capture.guards.guard_code import Bound, Check
 
 
 def while_held(check: Check, held: Mapping[int, Tensor]) -> Check:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 
+from flashode.capture.guards.kinds import Kinds
 from flashode.capture.refusal import with_article
-from flashode.capture.watching.kinds import Kinds
 from flashode.declined import Reason
 from flashode.dispatch import tracer
 from flashode.state import State

@@ -11,14 +11,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from flashode.capture.guards.bytecode import CATCHES
+from flashode.capture.guards.library import followed, put, space_of
+from flashode.capture.guards.relevance import CONSTRUCTORS, name_obstacle
+from flashode.capture.guards.settings import setting_obstacle
+from flashode.capture.guards.trust import forbidden, homemade, opaque, trusted_class
+from flashode.capture.guards.walk import Walk
+from flashode.capture.guards.watched import Container
 from flashode.capture.refusal import Refusal
-from flashode.capture.watching.bytecode import CATCHES
-from flashode.capture.watching.library import followed, put, space_of
-from flashode.capture.watching.relevance import CONSTRUCTORS, name_obstacle
-from flashode.capture.watching.settings import setting_obstacle
-from flashode.capture.watching.trust import forbidden, homemade, opaque, trusted_class
-from flashode.capture.watching.walk import Walk
-from flashode.capture.watching.watched import Container
 from flashode.declined import Reason
 
 # Of a type's flags: nobody can assign to its attributes.

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _python_dispatch, dlpack
 
+from flashode.capture.guards.bytecode import CodeNames
+from flashode.capture.guards.trust import trusted_class
 from flashode.capture.refusal import with_article
-from flashode.capture.watching.bytecode import CodeNames
-from flashode.capture.watching.trust import trusted_class
 
 # Whether gradients are recorded differs between a trace and a solve, and between solves.
 GRAD_MODE_QUERIES = frozenset(

@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 
-from flashode.capture.refusal import PLAIN
-from flashode.capture.watching import classes, namespaces
-from flashode.capture.watching.bytecode import CATCHES, CodeNames, read
-from flashode.capture.watching.counting import only_counts
-from flashode.capture.watching.relevance import code_obstacle
-from flashode.capture.watching.trust import (
+from flashode.capture.guards import classes, namespaces
+from flashode.capture.guards.bytecode import CATCHES, CodeNames, read
+from flashode.capture.guards.counting import only_counts
+from flashode.capture.guards.relevance import code_obstacle
+from flashode.capture.guards.trust import (
     FORBIDDEN_BUILTINS,
     innermost,
     opaque,
     trusted_class,
     trusted_function,
 )
-from flashode.capture.watching.walk import Walk
-from flashode.capture.watching.watched import Container
+from flashode.capture.guards.walk import Walk
+from flashode.capture.guards.watched import Container
+from flashode.capture.refusal import PLAIN
 from flashode.declined import Reason
 
 _CONTEXT = torch.utils._contextlib._DecoratorContextManager

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashode.capture.watching.kinds import Kinds
+from flashode.capture.guards.kinds import Kinds
 
 # A dictionary, list or cell that holds a counter, the counter's place in it, and its amount for each call.
 Counter = tuple[Any, Any, int]

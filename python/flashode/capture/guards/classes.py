@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import weakref
 
-from flashode.capture.refusal import Refusal
-from flashode.capture.watching import namespaces
-from flashode.capture.watching.relevance import (
+from flashode.capture.guards import namespaces
+from flashode.capture.guards.relevance import (
     CLASS_QUERIES,
     CONSTRUCTORS,
     class_attribute_matters,
     inherits_trusted,
 )
-from flashode.capture.watching.trust import trusted_class
-from flashode.capture.watching.walk import Walk
-from flashode.capture.watching.watched import Container
+from flashode.capture.guards.trust import trusted_class
+from flashode.capture.guards.walk import Walk
+from flashode.capture.guards.watched import Container
+from flashode.capture.refusal import Refusal
 
 
 def class_of(walk: Walk, variable: str, kind: type, label: str) -> None:

@@ -10,11 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from flashode.capture.refusal import PLAIN, Refusal
-from flashode.capture.refusal import described as error_in_words
-from flashode.capture.watching.bytecode import CATCHES
-from flashode.capture.watching.guard_code import GuardCode
-from flashode.capture.watching.relevance import (
+from flashode.capture.guards.bytecode import CATCHES
+from flashode.capture.guards.guard_code import GuardCode
+from flashode.capture.guards.relevance import (
     CALLED,
     DESCRIPTIONS,
     GRAD_MODE_QUERIES,
@@ -23,8 +21,10 @@ from flashode.capture.watching.relevance import (
     Obstacle,
     looks_into,
 )
-from flashode.capture.watching.trust import library_of
-from flashode.capture.watching.watched import Container, Watched, described
+from flashode.capture.guards.trust import library_of
+from flashode.capture.guards.watched import Container, Watched, described
+from flashode.capture.refusal import PLAIN, Refusal
+from flashode.capture.refusal import described as error_in_words
 from flashode.declined import MAX_REASONS, Reason
 
 # Adds the checks for one value: the walk, what leads to it, the value, what it is called, how deep it lies.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from flashode.capture.guards import classes
+from flashode.capture.guards.trust import simple, trusted_class
+from flashode.capture.guards.walk import Walk
+from flashode.capture.guards.watched import Container
 from flashode.capture.refusal import PLAIN, Refusal
-from flashode.capture.watching import classes
-from flashode.capture.watching.trust import simple, trusted_class
-from flashode.capture.watching.walk import Walk
-from flashode.capture.watching.watched import Container
 from flashode.declined import Reason
 
 MAX_DEPTH = 4

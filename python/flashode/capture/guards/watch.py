@@ -19,20 +19,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from flashode.capture.refusal import PLAIN, Refusal, with_article
-from flashode.capture.watching import classes, containers, functions, namespaces, objects
-from flashode.capture.watching.bytecode import CATCHES, IDENTITY, names_in
-from flashode.capture.watching.compiled import original
-from flashode.capture.watching.counting import idle_counters
-from flashode.capture.watching.relevance import (
+from flashode.capture.guards import classes, containers, functions, namespaces, objects
+from flashode.capture.guards.bytecode import CATCHES, IDENTITY, names_in
+from flashode.capture.guards.compiled import original
+from flashode.capture.guards.counting import idle_counters
+from flashode.capture.guards.relevance import (
     HOOKS,
     intercepts,
     name_obstacle,
     tensor_obstacle,
 )
-from flashode.capture.watching.trust import forbidden, opaque, simple
-from flashode.capture.watching.walk import Enough, Walk
-from flashode.capture.watching.watched import Container, Watched
+from flashode.capture.guards.trust import forbidden, opaque, simple
+from flashode.capture.guards.walk import Enough, Walk
+from flashode.capture.guards.watched import Container, Watched
+from flashode.capture.refusal import PLAIN, Refusal, with_article
 from flashode.declined import Reason
 
 # Asks what classes an object is of, which can be registered; a pattern that names a class asks as well.

@@ -6,8 +6,8 @@ import sys
 import types
 from typing import Any
 
-from flashode.capture.watching.bytecode import read
-from flashode.capture.watching.trust import (
+from flashode.capture.guards.bytecode import read
+from flashode.capture.guards.trust import (
     homemade,
     library_of,
     opaque,
@@ -15,7 +15,7 @@ from flashode.capture.watching.trust import (
     trusted_class,
     trusted_function,
 )
-from flashode.capture.watching.walk import Walk
+from flashode.capture.guards.walk import Walk
 
 # Whose functions are looked into: fields are made of these, and what they call in turn is written in C.
 _READ = ("torch.nn.", "torch.functional")

@@ -10,10 +10,9 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from flashode.capture.refusal import PLAIN, Refusal, with_article
-from flashode.capture.watching import classes
-from flashode.capture.watching.bytecode import CATCHES, IDENTITY
-from flashode.capture.watching.relevance import (
+from flashode.capture.guards import classes
+from flashode.capture.guards.bytecode import CATCHES, IDENTITY
+from flashode.capture.guards.relevance import (
     CALLED,
     CLASS_QUERIES,
     CONSTRUCTORS,
@@ -27,10 +26,11 @@ from flashode.capture.watching.relevance import (
     slots_of,
     written_in_python,
 )
-from flashode.capture.watching.trust import trusted_class, trusted_function
-from flashode.capture.watching.trusted_modules import attributes_read, names_used
-from flashode.capture.watching.walk import Walk
-from flashode.capture.watching.watched import Container, described
+from flashode.capture.guards.trust import trusted_class, trusted_function
+from flashode.capture.guards.trusted_modules import attributes_read, names_used
+from flashode.capture.guards.walk import Walk
+from flashode.capture.guards.watched import Container, described
+from flashode.capture.refusal import PLAIN, Refusal, with_article
 from flashode.declined import Reason
 
 # They read nothing but what they contain, and no attributes of that.
