@@ -93,7 +93,7 @@ def make(func: Field, watched: Watched, key: Key, start: Start, compare: bool = 
         check = watched.code.compile(dropped={*effects.changed, *watched.idle})
         return Entry(key, check, refusal.declined(), batched=True, **facts)
     counters = effects.counters or {}
-    check = watched.code.compile(dropped=watched.idle, counters=counters)
+    check = watched.code.compile(dropped=watched.idle, counters=counters, held=lowered.held)
     batched = lowered.batched and not lowered.carried
     return Entry(key, check, lowered, batched, compare, tuple(counters.items()), **facts)
 
