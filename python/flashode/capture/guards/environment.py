@@ -64,8 +64,8 @@ def kind_of(y0: State) -> Kind | Reason:
     if reason is not None:
         return reason
     kind = (_default_dtype(), number, tuple([(part.dtype, part.device) for part in parts]))
-    # What is no obstacle on this device may be one on another.
-    if not torch._C._is_any_autocast_enabled():
+    # Autocast and modes are looked at each time: what is no obstacle on this device may be one on another.
+    if not (torch._C._is_any_autocast_enabled() or _modes()):
         kinds = Kinds()
         kinds.learn(*parts, any_size=True)
         _usual[:] = [(kind, kinds.same), *_usual[: MOST_USUAL - 1]]
