@@ -107,7 +107,7 @@ def _silent(seconds: float, cost: Statistics | None) -> None:
 
 def _own(func: object) -> object:
     """The user's own function in partial and compiled ones."""
-    from flashode.capture.watching.compiled import original
+    from flashode.capture.guards.compiled import original
 
     while True:
         made_from = original(func)

@@ -6,7 +6,7 @@ import re
 import types
 from typing import Any
 
-from flashode.capture.watching.relevance import Obstacle
+from flashode.capture.guards.relevance import Obstacle
 
 _LIBRARIES = ("torch", "numpy")
 _SETTINGS = re.compile(

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashode.capture.watching.kinds import Kinds
+from flashode.capture.guards.kinds import Kinds
 
 # A dictionary, list or cell that holds a counter, the counter's place in it, and its amount for each call.
 Counter = tuple[Any, Any, int]
@@ -156,6 +156,7 @@ class GuardCode:
         self,
         dropped: Collection[Owner],
         counters: Mapping[Owner, int] | None = None,
+        held: Mapping[int, Tensor] | None = None,
         kinds: bool = True,
     ) -> Check:
         """Compiles the checks.
@@ -163,6 +164,7 @@ class GuardCode:
         Args:
             dropped: owners whose checks are left out, so that they may change freely.
             counters: owners that are left out as well and returned, with their amounts.
+            held: what some of the tensors have to contain, by their place among them.
             kinds: whether tensors have to be of the kinds that they were; if not, they are only returned.
 
         Returns:
@@ -176,7 +178,7 @@ class GuardCode:
         objects = [name for owners, name in self._objects if free.isdisjoint(owners)]
         if self.distinct and len(objects) > 1:
             lines.append(f"if len({{*map(id, ({', '.join(objects)}))}}) != {len(objects)}: return None")
-        namespace: dict[str, Any] = {**self._constants, "_kinds": Kinds()}
+        namespace: dict[str, Any] = {**self._constants, "_kinds": Kinds(), "_equal": torch.equal}
         if tensors and kinds:
 
             def any_of(attribute: str) -> str:
@@ -187,6 +189,9 @@ class GuardCode:
             lines.append(f"if not _kinds.same({names}):")
             lines.extend(f"    if {unlike}: return None" for _, unlike in tensors)
             lines.append(f"    _kinds.learn({names})")
+        for slot, content in (held or {}).items():
+            namespace[f"_held{slot}"] = content
+            lines.append(f"if not _equal({tensors[slot][0]}, _held{slot}): return None")
         returned = "".join(f"({owner}, {place!r}, {n}), " for (owner, place), n in counters.items())
         lines.append(f"return ({names}), ({returned})")
         body = "\n".join(f"        {line}" for line in lines)

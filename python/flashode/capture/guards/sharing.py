@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from flashode.capture.watching.trust import trusted_class
-from flashode.capture.watching.watched import Container, Watched, path
+from flashode.capture.guards.trust import trusted_class
+from flashode.capture.guards.watched import Container, Watched, path
 
 
 def shared(first: Watched, second: Watched) -> str | None:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _python_dispatch, dlpack
 
+from flashode.capture.guards.bytecode import CodeNames
+from flashode.capture.guards.trust import trusted_class
 from flashode.capture.refusal import with_article
-from flashode.capture.watching.bytecode import CodeNames
-from flashode.capture.watching.trust import trusted_class
 
 # Whether gradients are recorded differs between a trace and a solve, and between solves.
 GRAD_MODE_QUERIES = frozenset(
@@ -26,24 +26,9 @@ GRAD_MODE_QUERIES = frozenset(
 # Naming one of these lets code reach attributes that it does not name.
 REFLECTION = frozenset(
     [
-        "getattr",
-        "vars",
-        "dir",
-        "hasattr",
-        "__dict__",
-        "__getattribute__",
-        "__getattr__",
-        "__getstate__",
-        "__reduce__",
-        "__reduce_ex__",
-        "format",
-        "format_map",
-        "attrgetter",
-        "methodcaller",
-        "astuple",
-        "asdict",
-        "fields",
-        "replace",
+        *("getattr", "vars", "dir", "hasattr", "__dict__", "__getattribute__", "__getattr__"),
+        *("__getstate__", "__reduce__", "__reduce_ex__", "format", "format_map", "attrgetter"),
+        *("methodcaller", "astuple", "asdict", "fields", "replace"),
     ]
 )
 # Naming one of these changes the state of the random number generator, or may.
@@ -51,14 +36,8 @@ SEEDING = frozenset(["manual_seed", "manual_seed_all", "seed", "seed_all", "set_
 # They lead to what a function or a class does not name.
 _INTERNALS = frozenset(
     [
-        "__globals__",
-        "__builtins__",
-        "__subclasses__",
-        "__loader__",
-        "__spec__",
-        "f_globals",
-        "f_locals",
-        "f_back",
+        *("__globals__", "__builtins__", "__subclasses__", "__loader__", "__spec__", "f_globals"),
+        *("f_locals", "f_back"),
     ]
 )
 # What functions and classes tell of themselves.
@@ -94,35 +73,16 @@ _OBSTACLES = (
 )
 ITERATION = frozenset(
     [
-        "children",
-        "modules",
-        "parameters",
-        "buffers",
-        "named_children",
-        "named_modules",
-        "named_parameters",
-        "named_buffers",
-        "state_dict",
-        "_modules",
-        "_parameters",
-        "_buffers",
-        "apply",
-        "get_submodule",
-        "get_parameter",
-        "get_buffer",
+        *("children", "modules", "parameters", "buffers", "named_children", "named_modules"),
+        *("named_parameters", "named_buffers", "state_dict", "_modules", "_parameters", "_buffers"),
+        *("apply", "get_submodule", "get_parameter", "get_buffer"),
     ]
 )
 IGNORED_IN_MODULES = frozenset(
     [
-        "_non_persistent_buffers_set",
-        "_is_full_backward_hook",
-        "_forward_hooks_with_kwargs",
-        "_forward_hooks_always_called",
-        "_forward_pre_hooks_with_kwargs",
-        "_state_dict_hooks",
-        "_state_dict_pre_hooks",
-        "_load_state_dict_pre_hooks",
-        "_load_state_dict_post_hooks",
+        *("_non_persistent_buffers_set", "_is_full_backward_hook", "_forward_hooks_with_kwargs"),
+        *("_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs", "_state_dict_hooks"),
+        *("_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
     ]
 )
 # What every call of a module looks for among its attributes.
@@ -142,17 +102,8 @@ _FORMATTERS = frozenset(["__str__", "__repr__", "__format__", "extra_repr", "_ge
 _CALLS = (staticmethod, classmethod, property)
 _UNUSED_SPECIAL_METHODS = frozenset(
     [
-        "__del__",
-        "__init_subclass__",
-        "__class_getitem__",
-        "__reduce__",
-        "__reduce_ex__",
-        "__getstate__",
-        "__setstate__",
-        "__copy__",
-        "__deepcopy__",
-        "__dir__",
-        "__sizeof__",
+        *("__del__", "__init_subclass__", "__class_getitem__", "__reduce__", "__reduce_ex__"),
+        *("__getstate__", "__setstate__", "__copy__", "__deepcopy__", "__dir__", "__sizeof__"),
         "__replace__",
     ]
 )

@@ -19,20 +19,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from flashode.capture.refusal import PLAIN, Refusal, with_article
-from flashode.capture.watching import classes, containers, functions, namespaces, objects
-from flashode.capture.watching.bytecode import CATCHES, IDENTITY, names_in
-from flashode.capture.watching.compiled import original
-from flashode.capture.watching.counting import idle_counters
-from flashode.capture.watching.relevance import (
+from flashode.capture.guards import classes, containers, functions, namespaces, objects
+from flashode.capture.guards.bytecode import CATCHES, IDENTITY, names_in
+from flashode.capture.guards.compiled import original
+from flashode.capture.guards.counting import idle_counters
+from flashode.capture.guards.relevance import (
     HOOKS,
     intercepts,
     name_obstacle,
     tensor_obstacle,
 )
-from flashode.capture.watching.trust import forbidden, opaque, simple
-from flashode.capture.watching.walk import Enough, Walk
-from flashode.capture.watching.watched import Container, Watched
+from flashode.capture.guards.trust import forbidden, opaque, simple
+from flashode.capture.guards.walk import Enough, Walk
+from flashode.capture.guards.watched import Container, Watched
+from flashode.capture.refusal import PLAIN, Refusal, with_article
 from flashode.declined import Reason
 
 # Asks what classes an object is of, which can be registered; a pattern that names a class asks as well.
@@ -58,19 +58,19 @@ def watch(func: Callable[..., Any], *, beside: bool = False) -> Watched:
     while True:
         walk = Walk(_visit, names, implied, beside)
         complete = _completed(walk, func)
-        settled = walk.found.names <= names and walk.found.all_implied <= implied
+        settled = walk.watched.names <= names and walk.watched.all_implied <= implied
         if walk.reasons and (settled or not complete):
-            raise Refusal(*(reason.within(walk.found.line(name)) for reason, name in walk.reasons.items()))
+            raise Refusal(*(reason.within(walk.watched.line(name)) for reason, name in walk.reasons.items()))
         if settled:
             walk.code.distinct = not names.isdisjoint(IDENTITY)
-            found = walk.found
-            found.idle = idle_counters(found)
-            for place in [place for place in found.numbers if place[0] in found.idle]:
-                del found.numbers[place]
-            return found
+            watched = walk.watched
+            watched.idle = idle_counters(watched)
+            for place in [place for place in watched.numbers if place[0] in watched.idle]:
+                del watched.numbers[place]
+            return watched
         # Code found on the way named more attributes; look at those too.
-        names |= walk.found.names
-        implied |= walk.found.all_implied
+        names |= walk.watched.names
+        implied |= walk.watched.all_implied
 
 
 def _completed(walk: Walk, func: Callable[..., Any]) -> bool:
@@ -89,7 +89,7 @@ def _completed(walk: Walk, func: Callable[..., Any]) -> bool:
 
 def _names_in_strings(walk: Walk) -> None:
     """Notes what code may ask for by strings, and must not."""
-    obstacle = name_obstacle(walk.concerning(walk.found.names_in_strings))
+    obstacle = name_obstacle(walk.concerning(walk.watched.names_in_strings))
     if obstacle is not None:
         walk.note(Reason(f"it {obstacle.what}", obstacle.remedy), obstacle.name)
 
@@ -114,9 +114,9 @@ def _visit(walk: Walk, expression: str, value: Any, label: str, depth: int) -> N
     if simple(value):
         _simple(walk, expression, value)
         if kind in (int, float) and walk.code.owner is not None:
-            walk.found.numbers[walk.code.owner, label] = value
+            walk.watched.numbers[walk.code.owner, label] = value
         if kind is str:
-            walk.found.strings.update(names_in(value))
+            walk.watched.strings.update(names_in(value))
     elif forbidden(value):
         namespaces.note_call(walk, value.__name__, label)
     elif opaque(value):
@@ -138,7 +138,7 @@ def _visit(walk: Walk, expression: str, value: Any, label: str, depth: int) -> N
     elif kind is np.ndarray:
         containers.array(walk, expression, value, label)
     elif issubclass(kind, type):
-        classes.class_(walk, expression, value, label, made=True)
+        classes.class_(walk, expression, value, label, constructed=True)
     else:
         objects.instance(walk, expression, value, label)
 
@@ -157,7 +157,7 @@ def _compiled(walk: Walk, expression: str, value: Any, label: str, made_from: An
     variable = walk.seen(expression, value)
     if variable is None:
         return
-    walk.found.compiles = True
+    walk.watched.compiles = True
     walk.code.identical(f"type({variable})", type(value))
     if isinstance(value, nn.Module):
         objects.note_hooks(walk, value, label)
@@ -174,11 +174,11 @@ def _tensor(walk: Walk, expression: str, tensor: Tensor, label: str) -> None:
         return
     walk.code.tensor(variable, tensor)
     own = f"{variable}.__dict__"
-    walk.found.containers.append(Container(label, tensor.__dict__, walk.code.owner, own, of_object=True))
+    walk.watched.containers.append(Container(label, tensor.__dict__, walk.code.owner, own, of_object=True))
     wanted = None if walk.everything else walk.names
     walk.attributes(own, tensor.__dict__, label, (), wanted)
     if walk.everything or CATCHES in walk.names:
         walk.code.length(own, len(tensor.__dict__))
-    walk.found.slots[id(tensor)] = len(walk.found.tensors)
-    walk.found.tensors.append(tensor)
-    walk.found.labels.append(label)
+    walk.watched.slots[id(tensor)] = len(walk.watched.tensors)
+    walk.watched.tensors.append(tensor)
+    walk.watched.labels.append(label)

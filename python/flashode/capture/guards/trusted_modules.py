@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from flashode.capture.watching.bytecode import instructions, read
-from flashode.capture.watching.trust import trusted_class, trusted_function
+from flashode.capture.guards.bytecode import instructions, read
+from flashode.capture.guards.trust import trusted_class, trusted_function
 
 _UNUSED = {"__init__", "__repr__", "__setstate__", "__dir__"}
 _CALLING = ("__call__", "_call_impl", "_wrapped_call_impl", "__getattr__", "__getattribute__")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import weakref
 
-from flashode.capture.refusal import Refusal
-from flashode.capture.watching import namespaces
-from flashode.capture.watching.relevance import (
+from flashode.capture.guards import namespaces
+from flashode.capture.guards.relevance import (
     CLASS_QUERIES,
     CONSTRUCTORS,
     class_attribute_matters,
     inherits_trusted,
 )
-from flashode.capture.watching.trust import trusted_class
-from flashode.capture.watching.walk import Walk
-from flashode.capture.watching.watched import Container
+from flashode.capture.guards.trust import trusted_class
+from flashode.capture.guards.walk import Walk
+from flashode.capture.guards.watched import Container
+from flashode.capture.refusal import Refusal
 
 
 def class_of(walk: Walk, variable: str, kind: type, label: str) -> None:
@@ -26,7 +26,7 @@ def class_of(walk: Walk, variable: str, kind: type, label: str) -> None:
     namespaces.trusted_bases(walk, kind)
 
 
-def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = False) -> None:
+def class_(walk: Walk, expression: str, kind: type, label: str, constructed: bool = False) -> None:
     """Adds the checks for a class.
 
     Args:
@@ -34,12 +34,12 @@ def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = Fal
         expression: leads to the class.
         kind: the class.
         label: what it is called.
-        made: whether the code has the class itself at hand, to make instances of it.
+        constructed: whether the code has the class itself at hand, to make instances of it.
     """
     known = walk.met.get(id(kind))
     if known is not None:
         walk.code.same(expression, known[0])
-        _constructors(walk, known[0], kind, made)
+        _constructors(walk, known[0], kind, constructed)
         return
     if not trusted_class(type(kind)):
         raise Refusal(
@@ -50,7 +50,7 @@ def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = Fal
     variable = walk.code.variable(expression)
     walk.code.identical(variable, weakref.ref(kind), weak=True)
     walk.met[id(kind)] = variable, kind
-    walk.found.containers.append(Container(kind.__qualname__, kind, walk.code.owner))
+    walk.watched.containers.append(Container(kind.__qualname__, kind, walk.code.owner))
     # Trusted code reads attributes that the user's code does not name.
     everything = walk.everything or inherits_trusted(kind)
     walk.descriptions(variable, kind, label)
@@ -64,7 +64,7 @@ def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = Fal
         for name, attribute in list(base.__dict__.items()):
             if class_attribute_matters(name, attribute, walk.names, everything):
                 walk.descriptor(f"{own}[{name!r}]", attribute, f"{base.__qualname__}.{name}")
-    _constructors(walk, variable, kind, made or not walk.names.isdisjoint(CLASS_QUERIES))
+    _constructors(walk, variable, kind, constructed or not walk.names.isdisjoint(CLASS_QUERIES))
 
 
 def _bases(walk: Walk, variable: str, kind: type) -> None:
@@ -82,10 +82,10 @@ def _space(variable: str, position: int) -> str:
     return f"{variable}.__mro__[{position}].__dict__" if position else f"{variable}.__dict__"
 
 
-def _constructors(walk: Walk, variable: str, kind: type, made: bool) -> None:
-    if not made or id(kind) in walk.made:
+def _constructors(walk: Walk, variable: str, kind: type, constructed: bool) -> None:
+    if not constructed or id(kind) in walk.constructed:
         return
-    walk.made.add(id(kind))
+    walk.constructed.add(id(kind))
     for position, base in enumerate(kind.__mro__):
         for name in CONSTRUCTORS & base.__dict__.keys():
             if not trusted_class(base):

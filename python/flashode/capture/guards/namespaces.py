@@ -11,14 +11,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from flashode.capture.guards.bytecode import CATCHES
+from flashode.capture.guards.library import followed, put, space_of
+from flashode.capture.guards.relevance import CONSTRUCTORS, name_obstacle
+from flashode.capture.guards.settings import setting_obstacle
+from flashode.capture.guards.trust import forbidden, homemade, opaque, trusted_class
+from flashode.capture.guards.walk import Walk
+from flashode.capture.guards.watched import Container
 from flashode.capture.refusal import Refusal
-from flashode.capture.watching.bytecode import CATCHES
-from flashode.capture.watching.library import followed, put, space_of
-from flashode.capture.watching.relevance import CONSTRUCTORS, name_obstacle
-from flashode.capture.watching.settings import setting_obstacle
-from flashode.capture.watching.trust import forbidden, homemade, opaque, trusted_class
-from flashode.capture.watching.walk import Walk
-from flashode.capture.watching.watched import Container
 from flashode.declined import Reason
 
 # Of a type's flags: nobody can assign to its attributes.
@@ -36,7 +36,7 @@ def trusted(walk: Walk, expression: str, value: Any, label: str) -> None:
     obstacle = name_obstacle(walk.concerning({name}))
     if obstacle is not None:
         raise Refusal(f"{label} {obstacle.what}", remedy=obstacle.remedy)
-    walk.found.reached.add(name)
+    walk.watched.reached.add(name)
     if issubclass(type(value), type):
         trusted_bases(walk, value)
     elif isinstance(value, types.ModuleType):
@@ -107,7 +107,7 @@ def additions(walk: Walk) -> None:
 
 def tensors(walk: Walk) -> None:
     """Adds the checks for what code takes from the class of the state, which it always has at hand."""
-    trusted_bases(walk, nn.Parameter if nn.Parameter in map(type, walk.found.tensors) else Tensor)
+    trusted_bases(walk, nn.Parameter if nn.Parameter in map(type, walk.watched.tensors) else Tensor)
 
 
 def module(walk: Walk, value: types.ModuleType) -> None:
@@ -198,13 +198,13 @@ def builtin(walk: Walk, function: str, value: Any, name: str) -> None:
 def assigned(walk: Walk) -> None:
     """Notes what code may assign to in trusted classes and modules: a call that does must be undone."""
     names: set[str] = set()
-    for code in walk.found.codes.values():
+    for code in walk.watched.codes.values():
         names |= code.names | code.strings if "setattr" in code.names else code.assigned
     for variable, (held, label) in walk.spaces.items():
         space = held.__dict__ if isinstance(held, type) else held
         places = frozenset(names & space.keys())
         if places:
-            walk.found.containers.append(Container(label, held, None, variable, places=places))
+            walk.watched.containers.append(Container(label, held, None, variable, places=places))
 
 
 def _held(walk: Walk, expression: str, value: Any, label: str) -> None:

@@ -18,26 +18,9 @@ import torch
 
 _PACKAGES = frozenset(
     [
-        "torch",
-        "numpy",
-        "math",
-        "cmath",
-        "operator",
-        "functools",
-        "itertools",
-        "builtins",
-        "typing",
-        "typing_extensions",
-        "collections",
-        "abc",
-        "enum",
-        "dataclasses",
-        "reprlib",
-        "contextlib",
-        "types",
-        "einops",
-        "opt_einsum",
-        "__future__",
+        *("torch", "numpy", "math", "cmath", "operator", "functools", "itertools", "builtins", "typing"),
+        *("typing_extensions", "collections", "abc", "enum", "dataclasses", "reprlib", "contextlib"),
+        *("types", "einops", "opt_einsum", "__future__"),
     ]
 )
 # Inside trusted packages, but with hidden state or compiled code of unknown origin.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from flashode.capture.guards import classes
+from flashode.capture.guards.trust import simple, trusted_class
+from flashode.capture.guards.walk import Walk
+from flashode.capture.guards.watched import Container
 from flashode.capture.refusal import PLAIN, Refusal
-from flashode.capture.watching import classes
-from flashode.capture.watching.trust import simple, trusted_class
-from flashode.capture.watching.walk import Walk
-from flashode.capture.watching.watched import Container
 from flashode.declined import Reason
 
 MAX_DEPTH = 4
@@ -35,7 +35,7 @@ def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -
     """Adds the checks for a container and what is in it."""
     if depth >= MAX_DEPTH or len(value) > MAX_ITEMS:
         if walk.beside and all(map(_is_data, leaves := list(_leaves(value, MAX_DEPTH)))):
-            walk.found.tensors.extend(leaf for leaf in leaves if isinstance(leaf, Tensor))
+            walk.watched.tensors.extend(leaf for leaf in leaves if isinstance(leaf, Tensor))
             return
         raise Refusal(
             f"{label} is a deep or large container, which cannot be watched cheaply", remedy=_TENSOR
@@ -54,7 +54,7 @@ def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -
     else:
         walk.code.length(variable, len(value))
     if not isinstance(value, (tuple, frozenset)):
-        walk.found.containers.append(Container(label, value, walk.code.owner, variable))
+        walk.watched.containers.append(Container(label, value, walk.code.owner, variable))
     if kind in _SETS:
         if not all(map(simple, value)):
             raise Refusal(f"{label} is a set of things that cannot be watched", remedy=PLAIN)
@@ -98,7 +98,7 @@ def array(walk: Walk, expression: str, value: np.ndarray[Any, Any], label: str) 
     if variable is None:
         return
     walk.code.identical(f"type({variable})", np.ndarray)
-    walk.found.containers.append(Container(label, value, walk.code.owner))
+    walk.watched.containers.append(Container(label, value, walk.code.owner))
     for part in ("dtype", "shape", "strides"):
         walk.code.holds(f"{variable}.{part} == {walk.code.constant(getattr(value, part))}")
     walk.code.holds(f"{variable}.tobytes() == {walk.code.constant(value.tobytes())}")

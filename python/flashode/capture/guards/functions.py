@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 
-from flashode.capture.refusal import PLAIN
-from flashode.capture.watching import classes, namespaces
-from flashode.capture.watching.bytecode import CATCHES, CodeNames, read
-from flashode.capture.watching.counting import only_counts
-from flashode.capture.watching.relevance import code_obstacle
-from flashode.capture.watching.trust import (
+from flashode.capture.guards import classes, namespaces
+from flashode.capture.guards.bytecode import CATCHES, CodeNames, read
+from flashode.capture.guards.counting import only_counts
+from flashode.capture.guards.relevance import code_obstacle
+from flashode.capture.guards.trust import (
     FORBIDDEN_BUILTINS,
     innermost,
     opaque,
     trusted_class,
     trusted_function,
 )
-from flashode.capture.watching.walk import Walk
-from flashode.capture.watching.watched import Container
+from flashode.capture.guards.walk import Walk
+from flashode.capture.guards.watched import Container
+from flashode.capture.refusal import PLAIN
 from flashode.declined import Reason
 
 _CONTEXT = torch.utils._contextlib._DecoratorContextManager
@@ -121,7 +121,7 @@ def _context(walk: Walk, expression: str, makes: types.MethodType, owner: Any, l
 
 def _noted(walk: Walk, code: types.CodeType, label: str) -> CodeNames:
     names = read(code)
-    walk.found.codes[code] = names
+    walk.watched.codes[code] = names
     counted = {name for name in names.assigned_globals if only_counts(code, name)}
     obstacle = code_obstacle(names, names.assigned_globals - counted, walk.concerning(names.names))
     if obstacle is not None:
@@ -133,7 +133,7 @@ def _noted(walk: Walk, code: types.CodeType, label: str) -> CodeNames:
 
 def _cell(walk: Walk, expression: str, cell: types.CellType, name: str, label: str) -> None:
     owner = (expression, "cell_contents")
-    walk.found.containers.append(Container(label, cell, owner, expression, name=name))
+    walk.watched.containers.append(Container(label, cell, owner, expression, name=name))
     with walk.code.owned_by(owner):
         try:
             content = cell.cell_contents
@@ -157,12 +157,12 @@ def _globals(walk: Walk, variable: str, value: types.FunctionType, names: CodeNa
     walk.met[id(space)] = dictionary, space
     if known:
         walk.code.same(f"{variable}.__globals__", dictionary)
-    walk.found.spaces.add(dictionary)
+    walk.watched.spaces.add(dictionary)
     for name in names.assigned_globals:
         container = Container(
             f"the global {name!r}", space, (dictionary, name), dictionary, places=frozenset({name})
         )
-        walk.found.containers.append(container)
+        walk.watched.containers.append(container)
     done: set[str] = set()
     for name, chain in names.globals:
         if name in done and not issubclass(type(space.get(name)), types.ModuleType):

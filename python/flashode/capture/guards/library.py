@@ -6,8 +6,8 @@ import sys
 import types
 from typing import Any
 
-from flashode.capture.watching.bytecode import read
-from flashode.capture.watching.trust import (
+from flashode.capture.guards.bytecode import read
+from flashode.capture.guards.trust import (
     homemade,
     library_of,
     opaque,
@@ -15,7 +15,7 @@ from flashode.capture.watching.trust import (
     trusted_class,
     trusted_function,
 )
-from flashode.capture.watching.walk import Walk
+from flashode.capture.guards.walk import Walk
 
 # Whose functions are looked into: fields are made of these, and what they call in turn is written in C.
 _READ = ("torch.nn.", "torch.functional")
@@ -47,7 +47,7 @@ def followed(walk: Walk, function: Any) -> None:
     if home == _CALLING or not home.startswith(_READ):
         return
     names = read(function.__code__)
-    walk.found.implied.update(names.names, names.special)
+    walk.watched.implied.update(names.names, names.special)
     for name, chain in names.globals:
         if name not in names.assigned_globals:
             _along(walk, function.__globals__, (name, *chain))
@@ -63,7 +63,7 @@ def _along(walk: Walk, space: dict[str, Any], path: tuple[str, ...]) -> None:
             walk.known.add((space["__name__"], name))
             if simple(found):
                 # A setting of torch's may be another in the backward pass: a cache that is on and off again.
-                walk.found.counts.add((home, name))
+                walk.watched.counts.add((home, name))
             with walk.code.owned_by((home, name)):
                 _taken(walk, f"{home}[{name!r}]", found, name)
         if not issubclass(type(found), types.ModuleType) or not opaque(found):

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from flashode.capture.watching.bytecode import CodeNames, line_of
-from flashode.capture.watching.guard_code import GuardCode, Owner
-from flashode.capture.watching.relevance import REFLECTION
+from flashode.capture.guards.bytecode import CodeNames, line_of
+from flashode.capture.guards.guard_code import GuardCode, Owner
+from flashode.capture.guards.relevance import REFLECTION
 from flashode.declined import Place
 
 # Where a label says how the walk got to the first name of what it met.

@@ -10,10 +10,9 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from flashode.capture.refusal import PLAIN, Refusal, with_article
-from flashode.capture.watching import classes
-from flashode.capture.watching.bytecode import CATCHES, IDENTITY
-from flashode.capture.watching.relevance import (
+from flashode.capture.guards import classes
+from flashode.capture.guards.bytecode import CATCHES, IDENTITY
+from flashode.capture.guards.relevance import (
     CALLED,
     CLASS_QUERIES,
     CONSTRUCTORS,
@@ -27,10 +26,11 @@ from flashode.capture.watching.relevance import (
     slots_of,
     written_in_python,
 )
-from flashode.capture.watching.trust import trusted_class, trusted_function
-from flashode.capture.watching.trusted_modules import attributes_read, names_used
-from flashode.capture.watching.walk import Walk
-from flashode.capture.watching.watched import Container, described
+from flashode.capture.guards.trust import trusted_class, trusted_function
+from flashode.capture.guards.trusted_modules import attributes_read, names_used
+from flashode.capture.guards.walk import Walk
+from flashode.capture.guards.watched import Container, described
+from flashode.capture.refusal import PLAIN, Refusal, with_article
 from flashode.declined import Reason
 
 # They read nothing but what they contain, and no attributes of that.
@@ -65,13 +65,13 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
     note_hooks(walk, value, label)
     if value.__dict__["_modules"] and trusted_class(kind) and kind not in _CONTAINERS:
         # It may read attributes of its submodules.
-        walk.found.reached.update(names_used(kind) - _NO_ATTRIBUTES, {LOOKS_INTO})
+        walk.watched.reached.update(names_used(kind) - _NO_ATTRIBUTES, {LOOKS_INTO})
     own = walk.dictionary(f"{variable}.__dict__", value.__dict__, label)
     for name in CALLED:
         if name not in value.__dict__:
             walk.code.absent(own, name)
     if trusted_class(kind) or inherits_trusted(kind):
-        walk.found.foreign.add(own)
+        walk.watched.foreign.add(own)
     wanted = _attributes_wanted(walk, kind)
     looked_at = _CHILDREN if wanted is None else _searched(value, wanted)
     walk.code.empty(own, [*HOOKS, *(name for name in looked_at if not value.__dict__[name])])
@@ -80,7 +80,7 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
         place = f"{own}[{name!r}]"
         if not children or name not in looked_at:
             # A call that adds one must still be undone.
-            walk.found.containers.append(Container(label, children, walk.code.owner, place, of_object=True))
+            walk.watched.containers.append(Container(label, children, walk.code.owner, place, of_object=True))
             continue
         # Code that iterates over parameters or buffers names the iteration. What else there is in the last
         # place searched matters to nobody.
@@ -184,7 +184,7 @@ def _not_shadowed(walk: Walk, own: str, value: Any, watched: Set[str]) -> None:
 
 
 def _slots(walk: Walk, variable: str, value: Any, names: tuple[str, ...], label: str) -> None:
-    walk.found.containers.append(Container(label, value, walk.code.owner, variable))
+    walk.watched.containers.append(Container(label, value, walk.code.owner, variable))
     for name in names:
         if not walk.everything and name not in walk.names:
             continue

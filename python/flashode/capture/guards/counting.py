@@ -9,10 +9,10 @@ import dis
 import types
 from typing import Any
 
-from flashode.capture.watching.bytecode import instructions, nested
-from flashode.capture.watching.guard_code import Owner
-from flashode.capture.watching.relevance import REFLECTION
-from flashode.capture.watching.watched import Container, Watched
+from flashode.capture.guards.bytecode import instructions, nested
+from flashode.capture.guards.guard_code import Owner
+from flashode.capture.guards.relevance import REFLECTION
+from flashode.capture.guards.watched import Container, Watched
 
 _ADDITIONS = ("+", "+=")
 _STORES = ("STORE_ATTR", "STORE_DEREF", "STORE_GLOBAL", "STORE_NAME")

@@ -10,11 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from flashode.capture.refusal import PLAIN, Refusal
-from flashode.capture.refusal import described as error_in_words
-from flashode.capture.watching.bytecode import CATCHES
-from flashode.capture.watching.guard_code import GuardCode
-from flashode.capture.watching.relevance import (
+from flashode.capture.guards.bytecode import CATCHES
+from flashode.capture.guards.guard_code import GuardCode
+from flashode.capture.guards.relevance import (
     CALLED,
     DESCRIPTIONS,
     GRAD_MODE_QUERIES,
@@ -23,8 +21,10 @@ from flashode.capture.watching.relevance import (
     Obstacle,
     looks_into,
 )
-from flashode.capture.watching.trust import library_of
-from flashode.capture.watching.watched import Container, Watched, described
+from flashode.capture.guards.trust import library_of
+from flashode.capture.guards.watched import Container, Watched, described
+from flashode.capture.refusal import PLAIN, Refusal
+from flashode.capture.refusal import described as error_in_words
 from flashode.declined import MAX_REASONS, Reason
 
 # Adds the checks for one value: the walk, what leads to it, the value, what it is called, how deep it lies.
@@ -54,7 +54,7 @@ class Walk:
     """One walk from a function, for code that uses certain names.
 
     Attributes:
-        found: what was found so far.
+        watched: what was found so far.
         code: the checks so far.
         names: the names.
         implied: names of attributes of trusted classes that the code may come to without naming them.
@@ -74,8 +74,8 @@ class Walk:
     ) -> None:
         """Starts with nothing met; ``visit`` adds the checks for one value of any kind."""
         self._visit = visit
-        self.found = Watched(GuardCode())
-        self.code = self.found.code
+        self.watched = Watched(GuardCode())
+        self.code = self.watched.code
         self.names = names
         self.implied = implied
         self.beside = beside
@@ -85,7 +85,7 @@ class Walk:
         self._inside: dict[Reason, str] = {}
         self._further = 0
         self.met: dict[int, tuple[str, Any]] = {}
-        self.made: set[int] = set()
+        self.constructed: set[int] = set()
         self.bases: dict[type, str] = {}
         self.spaces: dict[str, tuple[Any, str]] = {}
         self.known: set[tuple[Any, str | None]] = set()
@@ -95,7 +95,7 @@ class Walk:
     def counted(self, variable: str) -> Iterator[None]:
         """Checks added meanwhile fail for more than what is looked at."""
         counts = variable, ATTRIBUTES
-        self.found.counts.add(counts)
+        self.watched.counts.add(counts)
         with self.code.owned_by(counts):
             yield
 
@@ -164,14 +164,14 @@ class Walk:
         """Notes that the code has at hand what may look into any module."""
         name = looks_into(value)
         if name is not None:
-            self.found.reached.add(name)
+            self.watched.reached.add(name)
 
     def seen(self, expression: str, value: Any) -> str | None:
         """The variable for a value met for the first time; checks identity for one met before."""
         known = self.met.get(id(value))
         if known is not None:
             self.code.same(expression, known[0])
-            self.found.shared.add(id(value))
+            self.watched.shared.add(id(value))
             return None
         variable = self.code.object(expression)
         self.met[id(value)] = variable, value
@@ -227,7 +227,7 @@ class Walk:
             with self.counted(variable):
                 self.code.length(variable, len(dictionary))
         container = Container(label, dictionary, self.code.owner, variable, of_object=by_name)
-        self.found.containers.append(container)
+        self.watched.containers.append(container)
         return variable
 
     def descriptions(self, variable: str, value: Any, label: str) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 
+from flashode.capture.guards.kinds import Kinds
 from flashode.capture.refusal import with_article
-from flashode.capture.watching.kinds import Kinds
 from flashode.declined import Reason
 from flashode.dispatch import tracer
 from flashode.state import State
@@ -56,7 +56,6 @@ def kind_of(y0: State) -> Kind | Reason:
         or _modes()
         or forward_ad._current_level >= 0
         or _operators.count != len(_implementations)
-        or _operators.replaced
     ):
         for kind, same in _usual:
             if kind[0] is _default_dtype() and kind[1] == number and same(*parts):
@@ -65,8 +64,8 @@ def kind_of(y0: State) -> Kind | Reason:
     if reason is not None:
         return reason
     kind = (_default_dtype(), number, tuple([(part.dtype, part.device) for part in parts]))
-    # What is no obstacle on this device may be one on another.
-    if not torch._C._is_any_autocast_enabled():
+    # Autocast and modes are looked at each time: what is no obstacle on this device may be one on another.
+    if not (torch._C._is_any_autocast_enabled() or _modes()):
         kinds = Kinds()
         kinds.learn(*parts, any_size=True)
         _usual[:] = [(kind, kinds.same), *_usual[: MOST_USUAL - 1]]
@@ -92,7 +91,7 @@ def _obstacle(parts: Sequence[Tensor]) -> Reason | None:
         return Reason("forward-mode differentiation is active", _OUTSIDE)
     if _forward_hooks or _forward_pre_hooks or _backward_hooks or _backward_pre_hooks:
         return Reason("global module hooks are set", "remove them (handle.remove())")
-    if _operators.look():
+    if _operators.replaced():
         what = "operators of torch's were implemented anew in Python (torch.library)"
         return Reason(what, "remove those implementations, or solve in the eager engine")
     return None if not _modes() or _default_device(device) else Reason("a torch mode is active", _OUTSIDE)
@@ -102,19 +101,17 @@ class _Operators:
     """The operators of torch's, which may be given other implementations in Python.
 
     Attributes:
-        count: how many such implementations there were when they were looked at.
-        replaced: whether any operator that fields are made of was then not as torch brings it.
+        count: how many such implementations there were when no operator that fields are made of had one.
     """
 
     count = -1
-    replaced = False
 
-    def look(self) -> bool:
-        """Whether any is not as torch brings it now."""
-        self.count = len(_implementations)
+    def replaced(self) -> bool:
+        """Whether any that fields are made of is not as torch brings it."""
         keys = (key.split("/") for key in _implementations)
-        self.replaced = any(key[0] == "aten" and key[-1] in _KEYS for key in keys)
-        return self.replaced
+        replaced = any(key[0] == "aten" and key[-1] in _KEYS for key in keys)
+        self.count = -1 if replaced else len(_implementations)
+        return replaced
 
 
 _operators = _Operators()
