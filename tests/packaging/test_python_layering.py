@@ -48,12 +48,12 @@ MAY_KNOW: dict[str, set[str]] = {
     "odeint": {"problem", "autograd", "engines", "methods", "state"} | VOCABULARY,
     "explain": {"problem", "capture", "program", "engines"} | VOCABULARY,
     "compat": {"odeint", "methods", "problem"} | VOCABULARY,
-    "report": {"engines", "problem"} | VOCABULARY,
+    "recording": {"engines", "problem"} | VOCABULARY,
     "transforms": {"wording"},
-    "__init__": {"compat", "explain", "odeint", "report", "engines", "problem", "methods", "transforms"}
+    "__init__": {"compat", "explain", "odeint", "recording", "engines", "problem", "methods", "transforms"}
     | VOCABULARY,
     "bench": {PUBLIC, "engines"},
-    "experiments": {PUBLIC, "bench", "engines", "problem", "report", "transforms"} | VOCABULARY,
+    "experiments": {PUBLIC, "bench", "engines", "problem", "recording", "transforms"} | VOCABULARY,
     "cli": {"experiments"},
     "__main__": {"cli"},
 }

@@ -13,7 +13,7 @@ from rich.text import Text
 import flashode
 from flashode.experiments import main_module
 from flashode.experiments.engine import Engine
-from flashode.report import HEADINGS, WORDS
+from flashode.recording.report import HEADINGS, WORD_COLUMNS
 
 _errors = Console(highlight=False, stderr=True)
 _FAILED = 1  # the status of a Python program that an exception ended
@@ -93,7 +93,7 @@ def _print_report(solves: flashode.Report) -> None:
         return
     table = Table(box=None, pad_edge=False, title="flashode: solves", title_justify="left")
     for i, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if i < WORDS else "right")
+        table.add_column(heading, justify="left" if i < WORD_COLUMNS else "right")
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)

@@ -12,7 +12,7 @@ from torch import nn
 
 import flashode
 from flashode.engines import watchers
-from flashode.report import HEADINGS
+from flashode.recording.report import HEADINGS
 
 TIMES = torch.linspace(0.0, 1.0, 3, dtype=torch.float64)
 

@@ -1,0 +1,94 @@
+"""``record``, which notes the solves of a block, and what it rests on: the plans that engines choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from flashode.blocks import Block
+from flashode.engines import name_of, watchers
+from flashode.recording.recorded_plan import RecordedPlan
+from flashode.recording.report import Report, Solves
+
+if TYPE_CHECKING:
+    from flashode.engines import Choice
+    from flashode.engines.plan import Plan
+    from flashode.problem import Adjoint, Problem
+
+    Watcher = Callable[[Problem, Adjoint | None, Choice, Plan], Plan]
+
+
+def record() -> Block[Report]:
+    """Record the solves that this process starts in the ``with`` block, in all its threads.
+
+    The reverse passes of these solves count, whenever they come. Example::
+
+        with flashode.record() as report:
+            train()
+        print(report)
+
+    Returns:
+        A context manager of a :class:`Report`, which fills as solves are made.
+    """
+    return Block(_recording, "record()")
+
+
+@contextmanager
+def _recording() -> Iterator[Report]:
+    report = Report()
+
+    def recorded(problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Plan) -> Plan:
+        entry = report.entry(_solves(problem, adjoint, choice, plan))
+        return RecordedPlan(plan, solved=entry.add_solve, reversed_=entry.add_reverse)
+
+    with _watching(recorded):
+        yield report
+
+
+@contextmanager
+def plans() -> Iterator[list[Plan]]:
+    """The plans of the solves that this process starts in the ``with`` block, in all its threads.
+
+    A plan of the compiled engine says what its solve took, and repeats the evaluations of the field alone.
+    """
+    chosen: list[Plan] = []
+
+    def kept(problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Plan) -> Plan:
+        chosen.append(plan)
+        return plan
+
+    with _watching(kept):
+        yield chosen
+
+
+@contextmanager
+def _watching(watcher: Watcher) -> Iterator[None]:
+    watchers.append(watcher)
+    try:
+        yield
+    finally:
+        watchers.remove(watcher)
+
+
+def _solves(problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Plan) -> Solves:
+    """An entry for a solve, with nothing counted yet."""
+    called = None
+    if problem.event is not None and plan.event_called is not None:
+        name = name_of(problem.event.function)
+        called = f"{name}, an event function, is called from Python because {plan.event_called.reason}."
+    return Solves(
+        name_of(problem.func),
+        _mode(problem, adjoint) + (" (called)" if called else ""),
+        problem.method.name,
+        plan.engine,
+        next((declined.reason for declined in choice.declined.values()), None),
+        called,
+    )
+
+
+def _mode(problem: Problem, adjoint: Adjoint | None) -> str:
+    if problem.every_step:
+        return "odeint_dense"
+    name = "odeint" if adjoint is None else "odeint_adjoint"
+    return name if problem.event is None else f"{name}, event"
