@@ -52,7 +52,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "transforms": {"wording"},
     "__init__": {"compat", "explain", "odeint", "recording", "engines", "problem", "methods", "transforms"}
     | VOCABULARY,
-    "bench": {PUBLIC, "engines"},
+    "bench": {PUBLIC, "engines", "recording"},
     "experiments": {PUBLIC, "bench", "engines", "problem", "recording", "transforms"} | VOCABULARY,
     "cli": {"experiments"},
     "__main__": {"cli"},
