@@ -52,9 +52,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "transforms": {"wording"},
     "__init__": {"compat", "explain", "odeint", "recording", "engines", "problem", "methods", "transforms"}
     | VOCABULARY,
-    "bench": {PUBLIC, "engines", "recording"},
-    "experiments": {PUBLIC, "bench", "engines", "problem", "recording", "transforms"} | VOCABULARY,
-    "cli": {"experiments"},
+    "bench": {PUBLIC, "cli", "engines", "recording"},
+    "experiments": {PUBLIC, "bench", "cli", "engines", "problem", "transforms"} | VOCABULARY,
+    "cli": {PUBLIC, "bench", "experiments", "problem", "recording"},
     "__main__": {"cli"},
 }
 MAY_KNOW_COMPILED = {"engines/native.py", "engines/cuda.py"}
@@ -63,6 +63,7 @@ THIRD_PARTIES = {"torch", "numpy"}
 EXTRA_PACKAGES = {
     "bench": {"diffrax", "jax", "jinja2", "matplotlib", "rich", "scipy"}
     | {"torchdiffeq", "torchdyn", "torchode", "typer"},
+    "cli": {"rich", "typer"},
     "compat": {"torchdiffeq"},
     "engines/eager/scipy_solver.py": {"scipy"},
     "experiments": {"jinja2", "matplotlib", "rich", "scipy", "typer"},

@@ -3,7 +3,6 @@ leaves."""
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 import shutil
 import time
@@ -15,22 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 
 import flashode
+from flashode.cli.terminal import FAILED, INTERRUPTED, Engine, console, require, say, say_error
 from flashode.engines import EngineDeclined
 from flashode.experiments import page, results, saved
-from flashode.experiments.engine import Engine
 from flashode.experiments.progress import Bar
-from flashode.experiments.running import INTERRUPTED
 from flashode.experiments.saved import Saved
 from flashode.experiments.training import Training
 
-console = Console(highlight=False)
-errors = Console(highlight=False, stderr=True)
-
-# What figures and the page need beside what the command line does.
+# What the extra has for figures, the page and the experiments' own needs.
 _DRAWING = ("matplotlib", "jinja2")
+_EXTRA = (*_DRAWING, "scipy")
 
 
 @dataclass(frozen=True)
@@ -164,7 +159,11 @@ def session(
         packages: What it needs beside matplotlib, as pip names it.
         metrics: Of the run that it goes on from.
     """
-    _require((*_DRAWING, *packages))
+    require(
+        [*_DRAWING, *(name for name in packages if name in _EXTRA)],
+        "experiments",
+        [name for name in packages if name not in _EXTRA],
+    )
     _make_folder(command.out)
     own = Session(name, command, packages, metrics=dict(metrics or {}))
     try:
@@ -175,34 +174,22 @@ def session(
         _say_stopped(own)
         raise typer.Exit(INTERRUPTED) from None
     except (flashode.SolverError, EngineDeclined, OSError) as error:
-        errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        say_error(error)
+        raise typer.Exit(FAILED) from None
 
 
 def tell(lines: Mapping[str, str]) -> None:
     """Prints lines of a name and a text."""
     for name, text in lines.items():
-        console.print(f"  {name:<11} {text}", markup=False, soft_wrap=True)
+        say(f"  {name:<11} {text}")
 
 
 def _say_stopped(own: Session) -> None:
     if own.kept is None:
-        console.print("stopped before anything was finished")
+        say("stopped before anything was finished")
         return
-    console.print(f"stopped; what was finished is in {own.out}. To go on:", markup=False, soft_wrap=True)
-    console.print(f"    {own.command.line(own.kept)}", markup=False, soft_wrap=True)
-
-
-def _require(packages: Sequence[str]) -> None:
-    """Before the training, not after it."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if not missing:
-        return
-    extra = all(name in (*_DRAWING, "scipy") for name in missing)
-    remedy = "'flashode[experiments]'" if extra else " ".join(missing)
-    errors.print(f"error: this needs {', '.join(missing)}, not installed here. Try:", style="red")
-    errors.print(f"    pip install {remedy}", markup=False, soft_wrap=True)
-    raise typer.Exit(1)
+    say(f"stopped; what was finished is in {own.out}. To go on:")
+    say(f"    {own.command.line(own.kept)}")
 
 
 def _make_folder(out: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flashode.experiments.engine import Engine
+from flashode.cli.terminal import Engine
 
 EngineOption = Annotated[Engine, typer.Option(help="Which engine solves.")]
 SEED = 0

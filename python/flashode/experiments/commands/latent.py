@@ -10,10 +10,10 @@ from typing import Annotated
 import torch
 import typer
 
+from flashode.cli.terminal import Engine
 from flashode.experiments import latent, page, results
 from flashode.experiments.commands import resuming
 from flashode.experiments.commands.choices import SEED, EngineOption, OutOption, ResumeOption, SeedOption
-from flashode.experiments.engine import Engine
 from flashode.experiments.session import Command, Session, session, tell
 from flashode.experiments.training import Training
 

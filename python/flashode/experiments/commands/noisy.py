@@ -11,10 +11,10 @@ from typing import Any
 from torch import nn
 
 import flashode
+from flashode.cli.terminal import Engine
 from flashode.experiments import noisy, page, results, spiral
 from flashode.experiments.commands import resuming
 from flashode.experiments.commands.choices import SEED
-from flashode.experiments.engine import Engine
 from flashode.experiments.noisy import Trial, Way
 from flashode.experiments.published import CITATION
 from flashode.experiments.session import Command, Session, session, tell

@@ -14,10 +14,10 @@ import torch
 import typer
 from torch import Tensor
 
+from flashode.cli.terminal import Engine
 from flashode.experiments import page, poisson, results
 from flashode.experiments.commands import resuming
 from flashode.experiments.commands.choices import SEED, EngineOption, OutOption, ResumeOption, SeedOption
-from flashode.experiments.engine import Engine
 from flashode.experiments.poisson import Potential, Step
 from flashode.experiments.published import CITATION
 from flashode.experiments.session import Command, Session, session, tell

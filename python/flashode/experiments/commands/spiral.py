@@ -12,11 +12,11 @@ import typer
 from torch import nn
 
 import flashode
+from flashode.cli.terminal import Engine
 from flashode.experiments import noisy, page, results, spiral
 from flashode.experiments.commands import resuming
 from flashode.experiments.commands.choices import SEED, AdjointOption, EngineOption, ResumeOption, SeedOption
 from flashode.experiments.commands.noisy import run_noisy
-from flashode.experiments.engine import Engine
 from flashode.experiments.progress import Bar
 from flashode.experiments.published import CITATION
 from flashode.experiments.session import Command, Session, session, tell

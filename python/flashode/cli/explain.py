@@ -13,15 +13,11 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
 from torch import nn
 
 import flashode
+from flashode.cli.terminal import FAILED, WRONG_USE, console, say, say_error
 from flashode.problem import DEFAULT_METHOD
-
-_console = Console(highlight=False)
-_errors = Console(highlight=False, stderr=True)
-_WRONG_USE = 2  # the status that a program gives when its arguments make no sense
 
 
 class Precision(StrEnum):
@@ -77,15 +73,15 @@ def explain(
             adjoint_params=() if adjoint and not isinstance(field, nn.Module) else None,
         )
     except (WrongUse, TypeError, ValueError) as error:
-        _errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(_WRONG_USE) from None
+        say_error(error)
+        raise typer.Exit(WRONG_USE) from None
     headline, _, rest = str(found).partition("\n")
     fast = found.engine == "native" and found.error is None
-    _console.print(headline, style="bold green" if fast else "bold yellow", markup=False, soft_wrap=True)
-    _console.print(rest, markup=False, soft_wrap=True)
-    _console.print("\ny0 was drawn from a standard normal distribution (seed 0).", style="dim")
+    console.print(headline, style="bold green" if fast else "bold yellow", markup=False, soft_wrap=True)
+    say(rest)
+    console.print("\ny0 was drawn from a standard normal distribution (seed 0).", style="dim")
     if found.error is not None:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _precision(field: object) -> torch.dtype:
