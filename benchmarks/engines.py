@@ -1,7 +1,7 @@
 """Fields of every kind in the compiled engine and in plain torch: which is faster, and which one is chosen.
 
-The rules in `flashode.engines.native_scope` that leave work to plain torch rest on what this prints. It fails
-where the engine that is chosen is slower than 0.9 times the other.
+The rules in `flashode.engines.compiled.scope` that leave work to plain torch rest on what this prints. It
+fails where the engine that is chosen is slower than 0.9 times the other.
 
 python -m benchmarks.engines
 """
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import flashode
-from flashode.engines import native_field
+from flashode.engines.compiled import field as compiled_field
 
 Field = Callable[[Tensor, Tensor], Tensor]
 LEAST_RATIO = 0.9
@@ -179,7 +179,7 @@ def least(run: Callable[[], object]) -> float:
 def unruled() -> Any:
     """The compiled engine without its rules."""
     return mock.patch.multiple(
-        native_field,
+        compiled_field,
         too_much_alone=mock.Mock(return_value=None),
         slower_than_torch=mock.Mock(return_value=None),
     )

@@ -1,5 +1,5 @@
 // Measuring what this machine can do at best, for the benchmark.
-#include "cpu/peak.hpp"
+#include "measure/peak.hpp"
 
 #include <stdexcept>
 #include <string>

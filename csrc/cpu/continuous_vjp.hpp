@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/adjoint_field.hpp"
 #include "cpu/goals.hpp"
-#include "cpu/parameter_quadrature.hpp"
-#include "cpu/tiled_system.hpp"
+#include "cpu/systems/adjoint_field.hpp"
+#include "cpu/systems/parameter_quadrature.hpp"
+#include "cpu/systems/tiled_system.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

@@ -10,9 +10,9 @@
 
 #include "cpu/engine.hpp"
 #include "cpu/forward.hpp"
-#include "cpu/gradient_sums.hpp"
-#include "cpu/implicit_vjp.hpp"
-#include "cpu/workers.hpp"
+#include "cpu/implicit/vjp.hpp"
+#include "cpu/systems/gradient_sums.hpp"
+#include "cpu/workers/workers.hpp"
 #include "numerics/step_vjp.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {

@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-#include "cpu/peak.hpp"
+#include "measure/peak.hpp"
 #include "numerics/controller.hpp"
 #include "numerics/tableau.hpp"
 #include "program/program.hpp"

@@ -9,8 +9,8 @@
 #include <optional>
 
 #include "cpu/engine.hpp"
-#include "cpu/tile_field.hpp"
-#include "cpu/tiles.hpp"
+#include "cpu/tiles/tile_field.hpp"
+#include "cpu/tiles/tiles.hpp"
 #include "numerics/bracket.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {

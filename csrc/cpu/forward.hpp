@@ -6,7 +6,7 @@
 
 #include "cpu/event.hpp"
 #include "cpu/goals.hpp"
-#include "cpu/tiled_system.hpp"
+#include "cpu/systems/tiled_system.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

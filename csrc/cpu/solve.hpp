@@ -3,9 +3,9 @@
 
 #include "cpu/continuous_vjp.hpp"
 #include "cpu/forward.hpp"
-#include "cpu/implicit_adjoint.hpp"
-#include "cpu/implicit_forward.hpp"
-#include "cpu/workers.hpp"
+#include "cpu/implicit/adjoint.hpp"
+#include "cpu/implicit/forward.hpp"
+#include "cpu/workers/workers.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 

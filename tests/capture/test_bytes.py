@@ -17,7 +17,7 @@ import flashode.capture
 from capture.agreement import made
 from flashode.capture import cache
 from flashode.engines import native_method, repeats
-from flashode.engines.native_program import all_known
+from flashode.engines.compiled.program import all_known
 from flashode.program import Constant, Gather, SegmentSum
 
 T = torch.linspace(0, 1, 3)

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "check.hpp"
-#include "cpu/dense_dynamic.hpp"
+#include "cpu/tape/dense_dynamic.hpp"
 
 namespace {
 

@@ -5,7 +5,7 @@
 
 #include "check.hpp"
 #include "cpu/engine.hpp"
-#include "cpu/peak.hpp"
+#include "measure/peak.hpp"
 
 namespace {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "cpu/workers.hpp"
+#include "cpu/workers/workers.hpp"
 
 #if defined(__SSE__)
 #include <xmmintrin.h>

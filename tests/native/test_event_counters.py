@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import flashode
 from flashode import use_engine
 from flashode.engines import EngineDeclined, consider
-from flashode.engines.native_field import NativeField
-from flashode.engines.native_plan import NativePlan
+from flashode.engines.compiled.field import NativeField
+from flashode.engines.compiled.plan import NativePlan
 from flashode.problem import make_problem
 
 D = torch.float64

@@ -14,8 +14,8 @@ import flashode
 from flashode import use_engine
 from flashode.declined import Declined
 from flashode.engines import consider
-from flashode.engines.native_field import NativeField
-from flashode.engines.native_plan import NativePlan
+from flashode.engines.compiled.field import NativeField
+from flashode.engines.compiled.plan import NativePlan
 from flashode.methods import TABLEAUX
 from flashode.problem import make_problem
 from native_methods import NATIVE_METHODS

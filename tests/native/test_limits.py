@@ -11,8 +11,8 @@ from torch import nn
 
 import flashode
 from flashode.engines import EngineDeclined
-from flashode.engines.native_program import translate
-from flashode.engines.native_scope import cost, too_large
+from flashode.engines.compiled.program import translate
+from flashode.engines.compiled.scope import cost, too_large
 from flashode.program import Binary, Dense, Program, Unary
 
 D = torch.float64

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 import flashode
 from flashode import capture as capturing
-from flashode.engines import native_program, repeats
+from flashode.engines import repeats
+from flashode.engines.compiled import program as native_program
 from flashode.odeint import solve as front
 
 SOLVES = [flashode.odeint, flashode.odeint_adjoint]

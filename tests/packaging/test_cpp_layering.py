@@ -12,9 +12,10 @@ SOURCES = Path(__file__).parents[2] / "csrc"
 MAY_KNOW: dict[str, set[str]] = {
     "numerics": set(),
     "program": {"numerics"},
-    "cpu": {"numerics", "program"},
+    "measure": {"cpu", "numerics"},
+    "cpu": {"measure", "numerics", "program"},
     "cuda": {"numerics", "program"},
-    "bindings": {"cpu", "cuda", "numerics", "program"},
+    "bindings": {"cpu", "cuda", "measure", "numerics", "program"},
 }
 
 # What a device compiler takes too: nothing here allocates or writes.

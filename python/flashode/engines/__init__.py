@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from flashode import notices
 from flashode.blocks import Block
 from flashode.declined import Declined, listed
-from flashode.engines.plan import Engine, Plan
+from flashode.engines.protocol import Engine, Plan
 from flashode.errors import FallbackWarning
 from flashode.wording import shown
 

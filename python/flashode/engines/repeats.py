@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from flashode import engines
 from flashode.capture import Capture, recapture
-from flashode.engines.layout import Layout
-from flashode.engines.native_field import Form, NativeField
-from flashode.engines.native_grid import memory_of
-from flashode.engines.native_plan import NativePlan, Recipe
-from flashode.engines.native_program import all_known, known
-from flashode.engines.native_scope import Demand
-from flashode.engines.plan import Plan
+from flashode.engines.compiled.field import Form, NativeField
+from flashode.engines.compiled.grids import memory_of
+from flashode.engines.compiled.layout import Layout
+from flashode.engines.compiled.plan import NativePlan, Recipe
+from flashode.engines.compiled.program import all_known, known
+from flashode.engines.compiled.scope import Demand
+from flashode.engines.protocol import Plan
 from flashode.memory import check_memory
 from flashode.problem import (
     Adjoint,

@@ -12,7 +12,7 @@ import torch
 from flashode import notices
 from flashode.autograd import Solved, solve, solve_with_adjoint
 from flashode.engines import choose
-from flashode.engines.plan import Plan
+from flashode.engines.protocol import Plan
 from flashode.odeint.face import face
 from flashode.odeint.transformed import refuse_mapping, refuse_transforms
 from flashode.problem import (

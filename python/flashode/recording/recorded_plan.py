@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from flashode.declined import Declined
-    from flashode.engines.plan import Forward, Gradients, Plan
+    from flashode.engines.protocol import Forward, Gradients, Plan
     from flashode.statistics import Statistics
 
 # Called with the seconds that something took, and its cost where that is known.

@@ -13,7 +13,7 @@ from flashode.recording.report import Report, Solves
 
 if TYPE_CHECKING:
     from flashode.engines import Choice
-    from flashode.engines.plan import Plan
+    from flashode.engines.protocol import Plan
     from flashode.problem import Adjoint, Problem
 
     Watcher = Callable[[Problem, Adjoint | None, Choice, Plan], Plan]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flashode.bench.comparison import OURS
 from flashode.bench.contenders import FORWARD, contender
 from flashode.bench.workloads import Workload
-from flashode.engines.native_plan import NativePlan
+from flashode.engines.compiled.plan import NativePlan
 from flashode.recording import plans
 
 SOLVES = 9

@@ -11,7 +11,7 @@ from flashode.engines.eager.adaptive import solve_adaptive
 from flashode.engines.eager.adjoint import solve_adjoint
 from flashode.engines.eager.fixed import solve_fixed
 from flashode.engines.eager.scipy_solver import solve_scipy
-from flashode.engines.plan import Forward, Gradients
+from flashode.engines.protocol import Forward, Gradients
 from flashode.engines.unchanged import Unchanged
 from flashode.methods import SciPy
 from flashode.problem import Adjoint, Problem

@@ -13,7 +13,7 @@ from flashode.engines.eager.controller import error_ratio, first_step, measuring
 from flashode.engines.eager.dense_output import AdaptiveStep
 from flashode.engines.eager.event import find_event, is_before_event
 from flashode.engines.eager.step import Clock, Stepper, is_differentiated, just_after
-from flashode.engines.plan import Forward
+from flashode.engines.protocol import Forward
 from flashode.problem import AdaptiveOptions, Problem, step_fractions
 from flashode.problem.normalise import time_dtype
 from flashode.statistics import Statistics

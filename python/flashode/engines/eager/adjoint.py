@@ -11,7 +11,7 @@ import torch
 
 from flashode.engines.convergence import warn_lost
 from flashode.engines.eager.jacobian import Jacobians
-from flashode.engines.plan import Forward, Gradients
+from flashode.engines.protocol import Forward, Gradients
 from flashode.errors import SolverError
 from flashode.problem import AdaptiveOptions, Adjoint, Problem
 from flashode.problem.adjoint import gradient_shapes

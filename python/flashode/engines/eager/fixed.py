@@ -14,7 +14,7 @@ from flashode.engines.eager.dense_output import FixedStep
 from flashode.engines.eager.event import find_event, is_before_event
 from flashode.engines.eager.implicit import ImplicitStepper
 from flashode.engines.eager.step import Clock, FixedStepper, RungeKuttaStepper, is_differentiated
-from flashode.engines.plan import Forward
+from flashode.engines.protocol import Forward
 from flashode.errors import NonFiniteError
 from flashode.methods import Adams
 from flashode.problem import FixedOptions, Problem, as_floats, fixed_grid, step_fractions

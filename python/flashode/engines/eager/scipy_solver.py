@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flashode.engines import failure
-from flashode.engines.plan import Forward
+from flashode.engines.protocol import Forward
 from flashode.errors import SolverError
 from flashode.problem import Problem, SciPyOptions
 from flashode.statistics import Statistics

@@ -1,0 +1,74 @@
+// The forward solve of an implicit method.
+#pragma once
+
+#include "cpu/forward.hpp"
+#include "cpu/implicit/solver.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+// What the solver needs to know of a step.
+template <class Real>
+inline typename StageSolver<Real>::Start implicit_start(const Method& method, const Step& step,
+                                                        const Real* y0, int tile_size) {
+    const numerics::StepTimes<Real> times = rounded_times<Real>(method, step);
+    return {y0, static_cast<std::size_t>(tile_size), method.perturb ? just_after(times.start) : times.start,
+            times};
+}
+
+// Adds what a step cost to the outcome.
+template <class Real>
+inline void count_implicit(const StageSolver<Real>& solver, const Step& step, Outcome& outcome) {
+    outcome.evaluations += solver.evaluations();
+    if (!solver.converged() && outcome.unconverged++ == 0) outcome.unconverged_t = step.start;
+}
+
+template <class Real>
+class ImplicitSystem : public ForwardSystem<Real> {
+    using Base = ForwardSystem<Real>;
+    using Base::method_, Base::tableau_, Base::tiles_, Base::rows_, Base::y0_, Base::y1_, Base::f0_;
+
+   public:
+    static constexpr bool MAY_CHOOSE_STEPS = false;
+
+    ImplicitSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, TileGroups groups, Team& team)
+        : Base(request, tape, groups, team, request.method->tableau.stages),
+          request_(request),
+          solver_(tableau_, rows_, method_.max_iterations) {}
+
+    bool fixed_step(const Step& step) {
+        const auto start = implicit_start<Real>(method_, step, y0_.data(), tiles_.size());
+        solver_.solve(this->own().field, start, [&](std::int64_t tile, const Real* slope) {
+            std::copy_n(slope, tiles_.size(), &f0_[tiles_.offset(tile)]);
+        });
+        bool finite = true;
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            const std::size_t at = tiles_.offset(i);
+            numerics::combine(tiles_.size(), &y0_[at], start.times.dt, tableau_.b, tableau_.stages,
+                              solver_.stages(i), &y1_[at]);
+            rows_.copy_constants(&y0_[at], &y1_[at]);
+            if (tiles_.finite(&y1_[at])) continue;
+            finite = false;
+            this->note_nonfinite(i, solver_.stages(i));
+        }
+        return finite;
+    }
+
+    void count(const Step& step, Outcome& outcome) const { count_implicit(solver_, step, outcome); }
+
+    // The stages are kept too: solved for again, tile by tile, they could be another solution.
+    void accept(const Step& step) {
+        Base::accept(step);
+        if (request_.log == nullptr) return;
+        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
+            for (int stage = 0; stage < tableau_.stages; ++stage) {
+                tiles_.pack(true, solver_.stages(i) + stage * tiles_.size(), request_.checkpoints->slopes);
+            }
+        }
+    }
+
+   private:
+    const ForwardRequest<Real>& request_;
+    StageSolver<Real> solver_;
+};
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

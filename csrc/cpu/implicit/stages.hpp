@@ -1,0 +1,140 @@
+// The equations that the stages of an implicit method obey over one tile,
+//   k_i = f(t_i, y0 + dt * sum_j a[i][j] k_j),
+// and their derivative in the stages, I - dt * a[i][j] J_i, which Newton's method divides by and whose
+// transpose the implicit function theorem does.
+//
+// Constants of a trajectory have zero rates: the unknowns are the rows of the state.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "cpu/tiles/tile_field.hpp"
+#include "cpu/tiles/tiles.hpp"
+#include "numerics/newton_matrix.hpp"
+#include "numerics/tableau.hpp"
+
+namespace flashode::cpu::inline FLASHODE_ISA {
+
+// Stages first … last - 1, which are solved for together.
+struct StageRange {
+    int first = 0;
+    int last = 0;
+    bool is_explicit = false;  // one stage, at the start of the step: nothing to solve
+
+    int count() const { return last - first; }
+};
+
+// Stage by stage where no stage depends on a later one, else all at once.
+template <class Real>
+inline std::vector<StageRange> stage_ranges(const numerics::Tableau<Real>& tableau) {
+    const auto nonzero = [&](int i, int begin, int end) {
+        return std::any_of(tableau.a[i] + begin, tableau.a[i] + end, [](Real a) { return a != Real(0); });
+    };
+    std::vector<StageRange> ranges;
+    for (int i = 0; i < tableau.stages; ++i) {
+        if (nonzero(i, i + 1, tableau.stages)) return {{0, tableau.stages, false}};
+        ranges.push_back({i, i + 1, !nonzero(i, 0, tableau.stages)});
+    }
+    return ranges;
+}
+
+template <class Real>
+class StageEquations {
+   public:
+    StageEquations(const numerics::Tableau<Real>& tableau, const Tiles<Real>& rows)
+        : tableau_(tableau),
+          width_(rows.state_width),
+          size_(rows.size()),
+          ranges_(stage_ranges(tableau)),
+          unit_(static_cast<std::size_t>(size_)),
+          jacobian_row_(static_cast<std::size_t>(size_)) {
+        int row = 0;
+        for (const Segment& segment : rows.segments) {
+            for (int r = 0; r < segment.rows; ++r, ++row) {
+                if (segment.in_norm) state_rows_.push_back(row);
+            }
+        }
+    }
+
+    const std::vector<StageRange>& ranges() const { return ranges_; }
+    int unknowns(const StageRange& range) const { return range.count() * width_; }
+    int most_unknowns() const {
+        int most = 0;
+        for (const StageRange& range : ranges_) most = std::max(most, unknowns(range));
+        return most;
+    }
+    // Scalars of the largest matrix.
+    std::size_t matrix_size() const {
+        const auto most = static_cast<std::size_t>(most_unknowns());
+        return most * most * LANES<Real>;
+    }
+    // and of its unknowns.
+    std::size_t vector_size() const { return static_cast<std::size_t>(most_unknowns()) * LANES<Real>; }
+
+    // unknowns = the state's rows of stages (count, size of a tile)
+    void gather(const StageRange& range, const Real* stages, Real* unknowns) const {
+        for (int i = 0; i < range.count(); ++i, stages += size_) {
+            for (const int row : state_rows_) {
+                std::copy_n(stages + row * LANES<Real>, LANES<Real>, unknowns);
+                unknowns += LANES<Real>;
+            }
+        }
+    }
+    void scatter(const StageRange& range, const Real* unknowns, Real* stages) const {
+        for (int i = 0; i < range.count(); ++i, stages += size_) {
+            for (const int row : state_rows_) {
+                std::copy_n(unknowns, LANES<Real>, stages + row * LANES<Real>);
+                unknowns += LANES<Real>;
+            }
+        }
+    }
+
+    // The derivative of the equations, I - dt * a[i][j] J_i in row i and column j, at the evaluations that
+    // the field keeps of these stages: a reverse sweep for each row. The field must accumulate nothing.
+    // `by_column` takes a[j][i] for a[i][j].
+    void linearise(TileField<Real>& field, const StageRange& range, Real dt, Real* matrix,
+                   bool by_column = false) {
+        const int n = unknowns(range);
+        for (int i = range.first; i < range.last; ++i) {
+            for (int r = 0; r < width_; ++r) {
+                Real* unit = unit_.data() + state_rows_[static_cast<std::size_t>(r)] * LANES<Real>;
+                std::fill_n(unit, LANES<Real>, Real(1));
+                field.vjp(i, unit_.data(), jacobian_row_.data());
+                std::fill_n(unit, LANES<Real>, Real(0));
+                const int row = (i - range.first) * width_ + r;
+                fill_row(range, i, dt, by_column, matrix + row * n * LANES<Real>);
+                Real* diagonal = matrix + (row * n + row) * LANES<Real>;
+                for (int l = 0; l < LANES<Real>; ++l) diagonal[l] += Real(1);
+            }
+        }
+    }
+
+   private:
+    // -dt * a[i][j] times a row of J_i, for every stage j of the range
+    void fill_row(const StageRange& range, int i, Real dt, bool by_column, Real* to) const {
+        for (int j = range.first; j < range.last; ++j) {
+            const Real a = by_column ? tableau_.a[j][i] : tableau_.a[i][j];
+            if (a == Real(0)) {  // a zero times an infinite slope is none of the equations' terms
+                std::fill_n(to, width_ * LANES<Real>, Real(0));
+                to += width_ * LANES<Real>;
+                continue;
+            }
+            for (const int row : state_rows_) {
+                const Real* from = jacobian_row_.data() + row * LANES<Real>;
+                for (int l = 0; l < LANES<Real>; ++l) to[l] = -dt * a * from[l];
+                to += LANES<Real>;
+            }
+        }
+    }
+
+    const numerics::Tableau<Real>& tableau_;
+    int width_;  // of the state
+    int size_;   // of a tile
+    std::vector<StageRange> ranges_;
+    std::vector<int> state_rows_;
+    Rows<Real> unit_;
+    Rows<Real> jacobian_row_;
+};
+
+}  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -1,9 +1,0 @@
-// The tile engine compiled for one instruction set. The build compiles this folder's kernels twice for
-// each (see simd.hpp), with FLASHODE_ISA naming the namespace that keeps their code apart.
-#include "cpu/kernels.hpp"
-
-namespace flashode::cpu::inline FLASHODE_ISA {
-
-KernelSet kernels() { return {single_kernels(), twofold_kernels()}; }
-
-}  // namespace flashode::cpu::inline FLASHODE_ISA
