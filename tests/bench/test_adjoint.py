@@ -9,7 +9,7 @@ from flashode.bench.contenders import FORWARD, contender
 from flashode.bench.measuring import race
 from flashode.bench.measuring.isolation import Died
 from flashode.bench.measuring.race import Effort
-from flashode.bench.records import Record
+from flashode.bench.records.record import Record
 from flashode.bench.studies import Settings, adjoint, studies
 
 OURS = ("flashode", "discrete")

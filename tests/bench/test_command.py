@@ -11,8 +11,8 @@ from typer.testing import Result
 import command_line
 from flashode.bench import command, running
 from flashode.bench.measuring.isolation import Died
-from flashode.bench.records import Record
-from flashode.bench.results import FILE, Results, read
+from flashode.bench.records.file import FILE, Results, read
+from flashode.bench.records.record import Record
 from flashode.bench.studies import Case, Settings, Study
 
 

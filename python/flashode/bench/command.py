@@ -15,14 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flashode.bench import running
-from flashode.bench.comparison import ALLOWED, Comparison, compare
 from flashode.bench.contenders import contenders
 from flashode.bench.machine import usable_processors
-from flashode.bench.problems import PROBLEMS
-from flashode.bench.records import Record
-from flashode.bench.results import FILE, Results, read
+from flashode.bench.records.comparison import ALLOWED, Comparison, compare
+from flashode.bench.records.file import FILE, Results, read
+from flashode.bench.records.record import Record
 from flashode.bench.studies import Settings, studies
-from flashode.bench.workloads import WORKLOADS
+from flashode.bench.work.problems import PROBLEMS
+from flashode.bench.work.workloads import WORKLOADS
 from flashode.cli.terminal import FAILED, INTERRUPTED, console, require, say, say_error
 
 OUT = Path("results/bench")

@@ -11,8 +11,8 @@ from flashode.bench.machine import commit, load, machine, versions
 from flashode.bench.measuring.isolation import Died, isolated
 from flashode.bench.measuring.peaks import larger, peaks
 from flashode.bench.measuring.race import Effort
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 from flashode.bench.studies import Case, Settings, Study
 
 FULL = Effort()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from flashode.bench.answers import Answer
-from flashode.bench.workloads import Workload
+from flashode.bench.work.answers import Answer
+from flashode.bench.work.workloads import Workload
 
 FORWARD = "forward"
 DISCRETE = "discrete"

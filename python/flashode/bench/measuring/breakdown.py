@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flashode.bench.comparison import OURS
 from flashode.bench.contenders import FORWARD, contender
-from flashode.bench.workloads import Workload
+from flashode.bench.records.comparison import OURS
+from flashode.bench.work.workloads import Workload
 from flashode.engines.compiled.plan import NativePlan
 from flashode.recording import plans
 

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from torch import Tensor
 
 import flashode
-from flashode.bench.answers import Answer
-from flashode.bench.comparison import OURS
 from flashode.bench.contenders import (
     CONTINUOUS,
     DISCRETE,
@@ -24,9 +22,11 @@ from flashode.bench.contenders import (
 from flashode.bench.measuring.breakdown import breakdown
 from flashode.bench.measuring.isolation import Died, each_or_together, isolated
 from flashode.bench.measuring.memory import raised
-from flashode.bench.records import Parameter, Record
-from flashode.bench.reference import excess, reference, shortcoming
-from flashode.bench.workloads import Workload
+from flashode.bench.records.comparison import OURS
+from flashode.bench.records.record import Parameter, Record
+from flashode.bench.work.answers import Answer
+from flashode.bench.work.reference import excess, reference, shortcoming
+from flashode.bench.work.workloads import Workload
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
-from flashode.bench.records import Record
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 from flashode.bench.report.scaling import fit, series
 from flashode.bench.report.speeds import libraries, median, speeds
-from flashode.bench.results import Results
 
 Quantity = Callable[[Record], float | None]
 Lines = Mapping[str, Mapping[float, Record]]

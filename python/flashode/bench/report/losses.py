@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashode.bench.comparison import OURS, paired, same_work
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.comparison import OURS, paired, same_work
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 
 STUDIES = ("workloads", "adjoint")
 # Smaller differences are of pages that a process happened to have, not of what a solver keeps.

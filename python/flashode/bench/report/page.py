@@ -7,13 +7,13 @@ from pathlib import Path
 
 import jinja2
 
+from flashode.bench.records.file import Results
 from flashode.bench.report.figures import Picture, pictures
 from flashode.bench.report.losses import contests
 from flashode.bench.report.speeds import STUDY
 from flashode.bench.report.tables import tables
-from flashode.bench.results import Results
 from flashode.bench.studies import studies
-from flashode.bench.workloads import WORKLOADS
+from flashode.bench.work.workloads import WORKLOADS
 
 FILE = "report.html"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 
 # Two points lie on every power law; three say something.
 FEWEST = 3

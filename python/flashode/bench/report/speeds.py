@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flashode.bench.comparison import OURS, same_work
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.comparison import OURS, same_work
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 
 STUDY = "workloads"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
-from flashode.bench.comparison import OURS
 from flashode.bench.measuring.breakdown import Breakdown
-from flashode.bench.records import Record
+from flashode.bench.records.comparison import OURS
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 from flashode.bench.report.losses import LEAST_BYTES, LEAST_ERRORS, contests
 from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
 from flashode.bench.report.scaling import fit, series
 from flashode.bench.report.speeds import STUDY, Speed, libraries, median, speeds
-from flashode.bench.results import Results
-from flashode.bench.workloads import WORKLOADS
+from flashode.bench.work.workloads import WORKLOADS
 
 
 @dataclass(frozen=True)

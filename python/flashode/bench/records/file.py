@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from flashode.bench.records import Record
+from flashode.bench.records.record import Record
 
 FILE = "results.json"
 # What a file of another layout would lack or have otherwise.

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 
 OURS = "flashode"
 # Bootstrap of the medians: how often, and how much of it lies within the interval.
