@@ -154,9 +154,9 @@ def explain(
         verify=verify,
         event_fn=event_fn,
     )
-    given = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options, adjoint_params)
+    adjoint_arguments = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options, adjoint_params)
     continuous = None
-    if adjoint or any(argument is not None for argument in given):
+    if adjoint or any(argument is not None for argument in adjoint_arguments):
         continuous = make_adjoint(
             problem,
             method=method,
@@ -234,15 +234,15 @@ def _captured(problem: Problem) -> Capture | Declined:
     return capture(problem.func, time, problem.unflatten(problem.y0.detach()), problem.verify, end)
 
 
-def _shown(problem: Problem, found: Capture) -> dict[str, Any]:
+def _shown(problem: Problem, capture: Capture) -> dict[str, Any]:
     """What there is to show of a capture."""
     return {
-        "program": found.program,
-        "batched": found.batched,
-        "trajectories": (problem.structure.batch if found.batched else None) or 1,
-        "carried": tuple(tuple(tensor.shape) for tensor in found.carried),
-        "parameters": tuple(found.prologue.describe(found.names)),
-        "counters": {name: amount for _, name, amount in found.counters},
+        "program": capture.program,
+        "batched": capture.batched,
+        "trajectories": (problem.structure.batch if capture.batched else None) or 1,
+        "carried": tuple(tuple(tensor.shape) for tensor in capture.carried),
+        "parameters": tuple(capture.prologue.describe(capture.names)),
+        "counters": {name: amount for _, name, amount in capture.counters},
     }
 
 
@@ -325,8 +325,8 @@ def _parameter_table(it: Explanation) -> Iterator[str]:
     assert it.program is not None
     shapes = [str(list(shape)) for shape in it.program.parameter_shapes]
     longest = max(map(len, shapes), default=0)
-    for i, (shape, made) in enumerate(zip(shapes, it.parameters, strict=True)):
-        yield f"p{i:<3} {shape:<{longest}}  {made}"
+    for i, (shape, expression) in enumerate(zip(shapes, it.parameters, strict=True)):
+        yield f"p{i:<3} {shape:<{longest}}  {expression}"
 
 
 def _count(n: int, noun: str, one: str = "", many: str = "s") -> str:

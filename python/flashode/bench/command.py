@@ -54,7 +54,7 @@ def bench(
             "--compare", help=f"An earlier {FILE}: list what changed beyond noise, fail if a ratio got worse."
         ),
     ] = None,
-    given: Annotated[
+    shown: Annotated[
         Path | None, typer.Option("--from", help=f"A {FILE} to show again; nothing is measured.")
     ] = None,
     out: Annotated[
@@ -67,8 +67,8 @@ def bench(
     from flashode.bench.report import page, terminal
 
     before = None if old is None else _read(old, "--compare")
-    if given is not None:
-        results = _read(given, "--from")
+    if shown is not None:
+        results = _read(shown, "--from")
     else:
         available = usable_processors()
         if threads > available:
@@ -186,13 +186,13 @@ def _names(text: str, option: str, known: Collection[str]) -> tuple[str, ...] | 
     """The names in an option; None, for all, where it is empty."""
     if not text:
         return None
-    found = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in found if name not in known]
+    names = tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise typer.BadParameter(
             f"no {', '.join(map(repr, unknown))} among {', '.join(sorted(known))}", param_hint=f"'{option}'"
         )
-    return found
+    return names
 
 
 def _check_device(device: str) -> None:

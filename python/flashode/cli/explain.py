@@ -64,7 +64,7 @@ def explain(
     try:
         field = load(target)
         y0 = draw(shape, _precision(field) if dtype is None else getattr(torch, dtype.value))
-        found = flashode.explain(
+        explanation = flashode.explain(
             field,
             y0,
             time,
@@ -75,12 +75,12 @@ def explain(
     except (WrongUse, TypeError, ValueError) as error:
         say_error(error)
         raise typer.Exit(WRONG_USE) from None
-    headline, _, rest = str(found).partition("\n")
-    fast = found.engine == "native" and found.error is None
+    headline, _, rest = str(explanation).partition("\n")
+    fast = explanation.engine == "native" and explanation.error is None
     console.print(headline, style="bold green" if fast else "bold yellow", markup=False, soft_wrap=True)
     say(rest)
     console.print("\ny0 was drawn from a standard normal distribution (seed 0).", style="dim")
-    if found.error is not None:
+    if explanation.error is not None:
         raise typer.Exit(FAILED)
 
 
@@ -123,15 +123,15 @@ def load(target: str) -> Callable[..., Any]:
             "what to explain must be written module:object or path/to/file.py:object, where module and "
             f"object are names with dots between them, got {target!r}"
         )
-    found = _attribute(place, name)
-    if _is_factory(found):
+    value = _attribute(place, name)
+    if _is_factory(value):
         try:
-            found = found()
+            value = value()
         except (Exception, SystemExit) as error:
             raise WrongUse(f"{name}() raised {type(error).__name__}: {error}") from error
-    if not callable(found):
-        raise WrongUse(f"{name} in {place} cannot be called: its type is {type(found).__name__}")
-    field: Callable[..., Any] = found
+    if not callable(value):
+        raise WrongUse(f"{name} in {place} cannot be called: its type is {type(value).__name__}")
+    field: Callable[..., Any] = value
     return field
 
 
@@ -190,13 +190,13 @@ def _executed(path: Path) -> str:
     return name
 
 
-def _is_factory(found: Any) -> bool:
-    if isinstance(found, type):
+def _is_factory(value: Any) -> bool:
+    if isinstance(value, type):
         return True
-    if not inspect.isroutine(found):
+    if not inspect.isroutine(value):
         return False
     try:
-        taken = inspect.signature(found).parameters.values()
+        taken = inspect.signature(value).parameters.values()
     except ValueError:
         return False
     return all(parameter.default is not parameter.empty for parameter in taken) and len(taken) < 2

@@ -129,10 +129,10 @@ class Session:
         whole = Saved(self.name, dict(self.command.settings), states, dict(findings), self.metrics)
         self.kept = whole.write(self.out)
 
-    def leave(self, found: page.Page) -> None:
+    def leave(self, report: page.Page) -> None:
         """Draws the figures, writes the page, and says what was written where."""
-        with self.bar(unit="figure", total=len(found.figures), title="drawing") as bar:
-            for figure in found.figures:
+        with self.bar(unit="figure", total=len(report.figures), title="drawing") as bar:
+            for figure in report.figures:
                 figure.draw(self.out / figure.name)
                 bar.update()
         stated = {
@@ -142,8 +142,8 @@ class Session:
             "date": self.date,
             "seed": self.command.settings["seed"],
         }
-        page.write(self.out, found, self._line, {name: str(value) for name, value in stated.items()})
-        names = [figure.name for figure in found.figures]
+        page.write(self.out, report, self._line, {name: str(value) for name, value in stated.items()})
+        names = [figure.name for figure in report.figures]
         tell({"written": f"{', '.join([*names, 'metrics.json', saved.FILE, page.FILE])} in {self.out}"})
 
 

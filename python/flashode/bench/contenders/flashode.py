@@ -39,8 +39,8 @@ def _count(field: nn.Module, solve: Callable[[], object], reverse: Callable[[], 
     with flashode.record() as report:
         solve()
         reverse()
-    (made,) = report.solves
-    return Evaluations(made.evaluations, made.backward_evaluations, made.engine)
+    (solves,) = report.solves
+    return Evaluations(solves.evaluations, solves.backward_evaluations, solves.engine)
 
 
 _discrete = partial(prepare, solve=flashode.odeint, count=_count)

@@ -55,13 +55,13 @@ def each_or_together(
     try:
         return measure(names)
     except Died:
-        found: list[T] = []
+        results: list[T] = []
         for name in names:
             try:
-                found += measure([name])
+                results += measure([name])
             except Died as reason:
-                found.append(lost(name, reason))
-        return found
+                results.append(lost(name, reason))
+        return results
 
 
 @cache

@@ -166,7 +166,7 @@ def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -
             record.failure = f"one run took {seconds:.0f} s"
             return _Entry(record, prepared, answer)
         began = time.perf_counter()
-        made = prepared.count()
+        evaluations = prepared.count()
         counted_in = time.perf_counter() - began
     except Unsupported as reason:
         record.failure = f"not supported: {reason}"
@@ -175,7 +175,8 @@ def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -
         record.failure = f"{type(error).__name__}: {error}".splitlines()[0]
         record.wrong = record.library.startswith("flashode")
         return None
-    record.evaluations, record.backward_evaluations, record.engine = made.forward, made.backward, made.engine
+    record.evaluations, record.backward_evaluations = evaluations.forward, evaluations.backward
+    record.engine = evaluations.engine
     return _Entry(record, prepared, answer, counted_in)
 
 
@@ -221,8 +222,8 @@ def _standard(workload: Workload, mode: str, entries: Sequence[_Entry]) -> Answe
 def _work(workload: Workload) -> tuple[int | None, int]:
     """Arithmetic of an evaluation for the whole batch, where the field is captured; bytes of the state."""
     field, y0, times = workload.make(device="cpu")
-    found = flashode.explain(field, y0, times)
-    flops = None if found.program is None else found.program.flops(found.trajectories)
+    explanation = flashode.explain(field, y0, times)
+    flops = None if explanation.program is None else explanation.program.flops(explanation.trajectories)
     return flops, sum(part.nbytes for part in ((y0,) if isinstance(y0, Tensor) else y0))
 
 

@@ -101,12 +101,12 @@ def _pairs(results: Results) -> dict[tuple[object, ...], tuple[Record, NDArray[n
     Contenders run in turn, so the samples of one turn shared what else the machine was doing.
     """
     ours = {same_work(record): record for record in results.records if record.library == OURS}
-    found = {}
+    pairs = {}
     for record in results.records:
         own = ours.get(same_work(record))
         if own is not None and not record.library.startswith(OURS) and own.seconds and record.seconds:
-            found[record.key] = (record, paired(own, record))
-    return found
+            pairs[record.key] = (record, paired(own, record))
+    return pairs
 
 
 def same_work(record: Record) -> tuple[object, ...]:

@@ -56,11 +56,11 @@ def fit(points: Mapping[float, float]) -> Fit | None:
 
 def series(results: Results) -> dict[tuple[str, str, str, str], dict[float, Record]]:
     """The records that differ in one number alone, by study, case, name of the number, and contender."""
-    found: dict[tuple[str, str, str, str], dict[float, Record]] = {}
+    sweeps: dict[tuple[str, str, str, str], dict[float, Record]] = {}
     for record in results.records:
         for name, value in record.parameters.items():
             if isinstance(value, int | float):
                 words = [str(other) for key, other in record.parameters.items() if key != name]
                 label = ", ".join((record.label, *words))
-                found.setdefault((record.study, record.case, name, label), {})[value] = record
-    return found
+                sweeps.setdefault((record.study, record.case, name, label), {})[value] = record
+    return sweeps

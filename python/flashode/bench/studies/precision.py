@@ -86,9 +86,9 @@ def diagram(
     for tolerance in tolerances:
         solved = replace(workload, rtol=tolerance, atol=tolerance)
         parameters: dict[str, Parameter] = {"method": workload.method, "tolerance": tolerance}
-        made = race(NAME, solved, running, effort, parameters, truth)
-        records += made
-        running = tuple((one.library, one.mode) for one in made if _goes_on(one))
+        measured = race(NAME, solved, running, effort, parameters, truth)
+        records += measured
+        running = tuple((one.library, one.mode) for one in measured if _goes_on(one))
     return records
 
 
