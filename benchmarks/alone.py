@@ -1,6 +1,6 @@
 """One trajectory after another, with its features in the vectors' lanes, or side by side, or in plain torch.
 
-The rule in `flashode.engines.compiled.scope` rests on what this prints.
+The rule in `flashode.engines.native.scope` rests on what this prints.
 
 python -m benchmarks.alone
 """
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode
-from flashode.engines.compiled import field as compiled_field
+from flashode.engines.native import backend
 
 WIDTHS = ((2, 50), (8, 64), (64, 256), (256, 512), (256, 1024), (512, 2048))
 BATCHES = (1, 2, 4, 8)
@@ -80,9 +80,7 @@ def line(name: str, field: Callable[[], nn.Module], y0: Tensor) -> None:
             made = work(field(), y0)[mode]
             with (
                 flashode.use_engine(engine),
-                mock.patch.object(compiled_field, "alone", return_value=alone),
-                mock.patch.object(compiled_field, "too_much_alone", return_value=None),
-                mock.patch.object(compiled_field, "slower_than_torch", return_value=None),
+                mock.patch.object(backend, "alone", return_value=alone),
             ):
                 times.append(least(made))
         texts.append("  ".join(f"{time:9.0f}" for time in times))

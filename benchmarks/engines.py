@@ -1,6 +1,6 @@
 """Fields of every kind in the compiled engine and in plain torch: which is faster, and which one is chosen.
 
-The rules in `flashode.engines.compiled.scope` that leave work to plain torch rest on what this prints. It
+The rules in `flashode.engines.native.scope` that leave work to plain torch rest on what this prints. It
 fails where the engine that is chosen is slower than 0.9 times the other.
 
 python -m benchmarks.engines
@@ -14,15 +14,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
-from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import flashode
-from flashode.engines.compiled import field as compiled_field
 
 Field = Callable[[Tensor, Tensor], Tensor]
 LEAST_RATIO = 0.9
@@ -176,22 +173,13 @@ def least(run: Callable[[], object]) -> float:
     return min(timer.repeat(REPEATS, count)) / count
 
 
-def unruled() -> Any:
-    """The compiled engine without its rules."""
-    return mock.patch.multiple(
-        compiled_field,
-        too_much_alone=mock.Mock(return_value=None),
-        slower_than_torch=mock.Mock(return_value=None),
-    )
-
-
 def ratio(case: Case, steps: str, train: bool) -> float | None:
     """How many times as long plain torch takes; None where the compiled engine cannot have it."""
     torch.manual_seed(0)
     field, y0 = case.make(), torch.randn(case.shape)
     times = []
     for engine in ("native", "eager"):
-        with flashode.use_engine(engine), unruled():
+        with flashode.use_engine(engine):
             try:
                 times.append(least(work(field, y0, steps, train)))
             except ValueError:

@@ -8,7 +8,7 @@ import pytest
 
 import flashode.capture
 from flashode.declined import Declined
-from flashode.engines import ORDER, EngineDeclined, EngineName, load, use_engine
+from flashode.engines import REGISTRY, EngineDeclined, use_engine
 
 
 @pytest.fixture(autouse=True)
@@ -19,14 +19,14 @@ def _empty_cache() -> Iterator[None]:
     flashode.capture._cache.clear()
 
 
-def _require(name: EngineName) -> None:
+def _require(name: str) -> None:
     """Skips the test where this installation lacks the engine."""
-    loaded = load(name)
+    loaded = REGISTRY[name]()
     if isinstance(loaded, Declined):
         pytest.skip(f"no {name} engine: {loaded.reason}")
 
 
-@pytest.fixture(params=list(ORDER))
+@pytest.fixture(params=list(REGISTRY))
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs the test once for each engine that this installation has; solves in it insist on that engine."""
     _require(request.param)

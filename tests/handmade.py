@@ -27,5 +27,7 @@ def euler_step(program: Program, t: Tensor, y0: Tensor, parameters: Sequence[Ten
         raise AssertionError("the compiled engine evaluates the Program, not this")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flashode.engines.native.capture", lambda *_, **__: capture_of(program, parameters))
+        patch.setattr(
+            "flashode.engines.compiled.engine.capture", lambda *_, **__: capture_of(program, parameters)
+        )
         return flashode.odeint(field, y0, t, method="euler")[-1]

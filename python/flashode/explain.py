@@ -15,12 +15,14 @@ from flashode.engines import consider, error_of, name_of
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
-    Adjoint,
+    DISCRETE,
+    Continuous,
+    Gradient,
     Problem,
     SciPyOptions,
     State,
     device_of,
-    make_adjoint,
+    make_continuous,
     make_problem,
 )
 from flashode.program import Program, format_body
@@ -155,9 +157,9 @@ def explain(
         event_fn=event_fn,
     )
     adjoint_arguments = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options, adjoint_params)
-    continuous = None
+    gradient: Gradient = DISCRETE
     if adjoint or any(argument is not None for argument in adjoint_arguments):
-        continuous = make_adjoint(
+        gradient = make_continuous(
             problem,
             method=method,
             options=options,
@@ -167,18 +169,18 @@ def explain(
             adjoint_options=adjoint_options,
             adjoint_params=adjoint_params,
         )
-    return _explained(problem, continuous)
+    return _explained(problem, gradient)
 
 
-def _explained(problem: Problem, continuous: Adjoint | None) -> Explanation:
-    choice = consider(problem, continuous)
+def _explained(problem: Problem, gradient: Gradient) -> Explanation:
+    choice = consider(problem, gradient)
     captured = _captured(problem)
     called = None if choice.plan is None else choice.plan.event_called
     return Explanation(
         function=name_of(problem.func),
         state=_state(problem),
         method=problem.method.name,
-        gradients=_gradients(problem, continuous),
+        gradients=_gradients(problem, gradient),
         engine=None if choice.plan is None else choice.plan.engine,
         reasons={name: _all(declined, captured) for name, declined in choice.declined.items()},
         error=error_of(problem) if isinstance(captured, Declined) and captured.raised else None,
@@ -195,8 +197,8 @@ def _all(declined: Declined, captured: Capture | Declined) -> tuple[Reason, ...]
     return Declined(*declined.reasons, *captured.reasons).reasons
 
 
-def _gradients(problem: Problem, continuous: Adjoint | None) -> str:
-    if continuous is not None:
+def _gradients(problem: Problem, gradient: Gradient) -> str:
+    if isinstance(gradient, Continuous):
         return "continuous adjoint"
     return "no gradients" if isinstance(problem.options, SciPyOptions) else "discrete adjoint"
 
@@ -231,7 +233,7 @@ def _captured(problem: Problem) -> Capture | Declined:
 
     time = (problem.direction * problem.t[0]).detach().to(problem.real_dtype)
     end = problem.direction * problem.times[-1]
-    return capture(problem.func, time, problem.unflatten(problem.y0.detach()), problem.verify, end)
+    return capture(problem.func, time, problem.unflatten(problem.y0.detach()), problem.settings.verify, end)
 
 
 def _shown(problem: Problem, capture: Capture) -> dict[str, Any]:

@@ -16,8 +16,9 @@ import flashode
 import flashode.capture
 from capture.agreement import made
 from flashode.capture import cache
-from flashode.engines import native_method, repeats
-from flashode.engines.compiled.program import all_known
+from flashode.engines.compiled import memo
+from flashode.problem import settings
+from flashode.problem import times as output_times
 from flashode.program import Constant, Gather, SegmentSum
 
 T = torch.linspace(0, 1, 3)
@@ -144,24 +145,26 @@ def test_declined_fields_count() -> None:
     assert 0 < entry.weight < 100_000
 
 
-def test_short_ways_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeats, "MAX_BYTES", 100_000)
+def test_what_is_kept_for_settings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memo, "MAX_BYTES", 100_000)
     for field in _fields(Net()):
         for i in range(20):
-            flashode.odeint(field, torch.rand(9, 3), torch.linspace(0, 1, 500), rtol=1e-3 + i * 1e-4)
-            kept = [repeat for known in all_known() for repeat in known.values()]
-            assert 0 < sum(repeat.weight for repeat in kept) <= 100_000
+            flashode.odeint(field, torch.rand(9, 3), torch.linspace(0, 1, 5), rtol=1e-3 + i * 1e-4)
+            kept = [setup for each in memo._memos.values() for setup in each.setups.values()]
+            assert 0 < sum(setup.weight for setup in kept) <= 100_000
 
 
-def test_methods_with_many_times_are_not_kept() -> None:
-    native_method._kept.cache_clear()
+def test_settings_with_many_times_are_not_kept() -> None:
+    settings._kept.cache_clear()
     for count in (10, 2000):
         times = torch.linspace(0.1, 0.9, count).tolist()
         flashode.odeint(Net(), torch.rand(9, 3), T, options={"step_t": times})
-    assert native_method._kept.cache_info().currsize == 1
+        flashode.odeint(Net(), torch.rand(9, 3), torch.linspace(0, 1, 10 * count))
+    assert settings._kept.cache_info().currsize == 2  # the default ones, and those with ten times
+    assert all(len(times.values) <= 4096 for times in output_times._kept.values())
 
 
 def test_the_readme_states_the_bounds() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     assert f"up to {cache.MAX_BYTES >> 20} MiB of them" in readme
-    assert f"another {repeats.MAX_BYTES >> 20} MiB" in readme
+    assert f"another {memo.MAX_BYTES >> 20} MiB" in readme

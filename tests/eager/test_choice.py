@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import flashode
 from flashode import FallbackWarning, odeint, odeint_adjoint, use_engine
 from flashode.declined import Declined
-from flashode.engines import EngineDeclined, choose, eager, load
-from flashode.problem import make_problem
+from flashode.engines import REGISTRY, EngineDeclined, choose
+from flashode.problem import DISCRETE, make_problem
 
 T = torch.linspace(0, 1, 3)
 Y0 = torch.ones(2)
@@ -37,7 +37,7 @@ class Refuses:
 def answer(monkeypatch: pytest.MonkeyPatch, *answers: Declined) -> None:
     """Lets the native engine decline, each time with the next answer."""
     native = Refuses(*answers)
-    monkeypatch.setattr("flashode.engines.load", lambda name: native if name == "native" else eager.engine())
+    monkeypatch.setitem(REGISTRY, "native", lambda: native)
 
 
 def problem_of(func: Any) -> Any:
@@ -53,10 +53,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def absent(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no native engine."""
-    monkeypatch.setattr(
-        "flashode.engines.load",
-        lambda name: Declined("there is none", absent=True) if name == "native" else eager.engine(),
-    )
+    monkeypatch.setitem(REGISTRY, "native", lambda: Declined("there is none", absent=True))
 
 
 def test_unknown_engine() -> None:
@@ -66,9 +63,9 @@ def test_unknown_engine() -> None:
 
 def test_block_ends(absent: None) -> None:
     with pytest.raises(ValueError, match="there is none"), use_engine("native"):
-        choose(problem_of(lambda t, y: -y), None)
+        choose(problem_of(lambda t, y: -y), DISCRETE)
     with use_engine("eager"), use_engine("auto"):
-        assert choose(problem_of(lambda t, y: -y), None).engine == "eager"
+        assert choose(problem_of(lambda t, y: -y), DISCRETE).engine == "eager"
 
 
 def test_insisting_on_an_engine_that_declines(refusing: None) -> None:
@@ -197,12 +194,10 @@ def test_verify_is_checked_and_handed_on(solve: Any, monkeypatch: pytest.MonkeyP
 
     class Refuses:
         def plan(self, problem: Any, adjoint: Any) -> Declined:
-            seen.append(problem.verify)
+            seen.append(problem.settings.verify)
             return Declined("it only looks", absent=True)
 
-    monkeypatch.setattr(
-        "flashode.engines.load", lambda name: Refuses() if name == "native" else eager.engine()
-    )
+    monkeypatch.setitem(REGISTRY, "native", Refuses)
     solve(lambda t, y: -y, Y0, T)
     for verify in ("first", "always", "never"):
         solve(lambda t, y: -y, Y0, T, verify=verify)
@@ -235,8 +230,8 @@ def test_functions_without_weak_references_warn_once(refusing: None) -> None:
 
 
 def test_the_eager_engine_is_always_there() -> None:
-    assert load("eager").name == "eager"  # type: ignore[union-attr]
-    assert set(flashode.engines.ORDER) == {"native", "eager"}
+    assert REGISTRY["eager"]().name == "eager"  # type: ignore[union-attr]
+    assert set(REGISTRY) == {"native", "eager"}
 
 
 def test_eager_plan_keeps_the_protocol() -> None:
@@ -245,7 +240,7 @@ def test_eager_plan_keeps_the_protocol() -> None:
     t = torch.linspace(0, 1, 3, dtype=torch.float64).requires_grad_()
     problem = make_problem(lambda t, y: -y * t, y0, t, rtol=1e-6, atol=1e-8, method=None, options=None)
     with use_engine("eager"):
-        plan = choose(problem, None)
+        plan = choose(problem, DISCRETE)
     plain = plan.forward(record=False)
     assert plain.record is None
     assert not plain.states.requires_grad

@@ -158,7 +158,7 @@ def test_under_use_engine() -> None:
 
 
 def test_an_installation_without_the_compiled_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flashode.engines.native._flashode", None)
+    monkeypatch.setattr("flashode.engines.native._backend", None)
     found = explain(Field(), Y0)
     assert found.engine == "eager"
     assert "no compiled module" in found.declined["native"]

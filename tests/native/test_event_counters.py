@@ -11,9 +11,9 @@ from torch import Tensor, nn
 import flashode
 from flashode import use_engine
 from flashode.engines import EngineDeclined, consider
-from flashode.engines.compiled.field import NativeField
-from flashode.engines.compiled.plan import NativePlan
-from flashode.problem import make_problem
+from flashode.engines.compiled.field import CapturedField
+from flashode.engines.compiled.plan import CompiledPlan
+from flashode.problem import DISCRETE, make_problem
 
 D = torch.float64
 LOG: list[float] = []
@@ -94,9 +94,9 @@ def test_it_stays_captured_while_the_counter_grows() -> None:
     field = Falling()
     programs = []
     for _ in range(12):
-        plan = consider(make_problem(field, _start(), T, event_fn=field.lands, **SETTINGS), None).plan
-        assert isinstance(plan, NativePlan)
-        assert isinstance(plan.event, NativeField)
+        plan = consider(make_problem(field, _start(), T, event_fn=field.lands, **SETTINGS), DISCRETE).plan
+        assert isinstance(plan, CompiledPlan)
+        assert isinstance(plan.event, CapturedField)
         programs.append(plan.event.capture.program)
         field.nfe += 7
     assert all(program is programs[0] for program in programs)

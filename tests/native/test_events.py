@@ -14,10 +14,10 @@ import flashode
 from flashode import use_engine
 from flashode.declined import Declined
 from flashode.engines import consider
-from flashode.engines.compiled.field import NativeField
-from flashode.engines.compiled.plan import NativePlan
+from flashode.engines.compiled.field import CapturedField
+from flashode.engines.compiled.plan import CompiledPlan
 from flashode.methods import TABLEAUX
-from flashode.problem import make_problem
+from flashode.problem import DISCRETE, make_problem
 from native_methods import NATIVE_METHODS
 from problems import Network, Pair, Spiral, values
 
@@ -73,11 +73,11 @@ def _options(method: str) -> dict[str, Any]:
     return {"step_size": 0.07}
 
 
-def _plan(event_fn: EventFunction, y0: Any, **arguments: Any) -> NativePlan:
+def _plan(event_fn: EventFunction, y0: Any, **arguments: Any) -> CompiledPlan:
     t = torch.tensor([0.0, 1.0], dtype=D)
     settings = {"rtol": 1e-6, "atol": 1e-8, "method": None, "options": None, **arguments}
-    plan = consider(make_problem(Spiral(), y0, t, event_fn=event_fn, **settings), None).plan
-    assert isinstance(plan, NativePlan)
+    plan = consider(make_problem(Spiral(), y0, t, event_fn=event_fn, **settings), DISCRETE).plan
+    assert isinstance(plan, CompiledPlan)
     return plan
 
 
@@ -196,7 +196,7 @@ def test_a_tuple_state(method: str) -> None:
 
 @pytest.mark.parametrize("event_fn", CAPTURED)
 def test_these_are_captured(event_fn: EventFunction) -> None:
-    assert isinstance(_plan(event_fn, _start(5)).event, NativeField)
+    assert isinstance(_plan(event_fn, _start(5)).event, CapturedField)
 
 
 def test_where_one_is_called_the_plan_says_why() -> None:

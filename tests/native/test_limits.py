@@ -11,8 +11,10 @@ from torch import nn
 
 import flashode
 from flashode.engines import EngineDeclined
-from flashode.engines.compiled.program import translate
-from flashode.engines.compiled.scope import cost, too_large
+from flashode.engines.compiled.backend import Work
+from flashode.engines.compiled.memo import cost
+from flashode.engines.native.program import translate
+from flashode.engines.native.scope import refusal
 from flashode.program import Binary, Dense, Program, Unary
 
 D = torch.float64
@@ -43,7 +45,8 @@ def _negation(width: int, *parameter_shapes: tuple[int, ...]) -> Program:
 )
 def test_the_engine_declines_what_the_module_refuses(program: Program, reason: str | None) -> None:
     module = _module()
-    assert too_large(program, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS) == reason
+    work = Work(program, cost(program), 1, 2, 8, (flashode.METHODS["euler"],))
+    assert refusal(work, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS) == reason
     if reason is None:
         translate(program, module.ProgramBuilder)
         return

@@ -11,7 +11,7 @@ from torch import Tensor
 import flashode
 from flashode import use_engine
 from flashode.engines import choose
-from flashode.problem import make_problem
+from flashode.problem import DISCRETE, make_problem
 from problems import parts
 from random_fields import RandomField, random_fields
 
@@ -54,7 +54,7 @@ def check_program(field: Any, parameters: list[Tensor], y0: Any) -> None:
 
     def interpreted(t: Tensor, state: Any) -> Any:
         problem = make_problem(field, state, t, rtol=1e-7, atol=1e-9, method="euler", options=None)
-        plan = choose(problem, None)
+        plan = choose(problem, DISCRETE)
         states, _ = plan.differentiable(problem.t, problem.y0, plan.parameters)
         return [ys[1] for ys in parts(problem.unflatten(states))]
 

@@ -59,7 +59,7 @@ def solved(
 
     t = TIMES.clone().requires_grad_()
     with pytest.MonkeyPatch.context() as patch, use_engine(engine):
-        patch.setattr("flashode.engines.native.capture", captured)
+        patch.setattr("flashode.engines.compiled.engine.capture", captured)
         if continuous:
             states = flashode.odeint_adjoint(field, y0, t, method="rk4", adjoint_params=parameters)
         else:

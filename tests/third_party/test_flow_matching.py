@@ -11,7 +11,7 @@ from torch import nn
 
 import flashode
 from flashode.declined import Declined
-from flashode.engines import load
+from flashode.engines import REGISTRY
 from third_party.losses import train_twice
 
 pytest.importorskip("tqdm", reason="flow_matching imports tqdm, which it does not require")
@@ -58,7 +58,7 @@ def likelihood(model: nn.Module, points: torch.Tensor) -> float:
 def assert_native(report: flashode.Report, calls: int) -> None:
     """All solves were made in the compiled engine, if there is one."""
     (solves,) = report.solves
-    expected = "eager" if isinstance(load("native"), Declined) else "native"
+    expected = "eager" if isinstance(REGISTRY["native"](), Declined) else "native"
     assert (solves.engine, solves.calls) == (expected, calls), str(report)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from flashode.compat.faces import FACES
 from flashode.methods import METHODS
-from flashode.problem.adjoint import find_parameters
+from flashode.problem.gradient import find_parameters
 
 VERSION = "0.2.5"  # the release whose names and behaviour these are
 _MODULES = ("torchdiffeq", "torchdiffeq._impl", "torchdiffeq._impl.odeint", "torchdiffeq._impl.adjoint")

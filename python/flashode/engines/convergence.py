@@ -8,7 +8,7 @@ from flashode import notices
 from flashode.engines.derivatives import HIDDEN_DERIVATIVE, hides_derivative
 from flashode.errors import AdjointWarning, ConvergenceWarning
 from flashode.methods import Adams
-from flashode.problem import AdamsOptions, Adjoint, ImplicitOptions, Problem
+from flashode.problem import AdamsOptions, Continuous, ImplicitOptions, Problem
 
 
 def warn_unconverged(problem: Problem, t: float, y: torch.Tensor) -> None:
@@ -48,7 +48,7 @@ _LEAST_SHARE = 0.1
 _MOST_STATES = 10
 
 
-def warn_lost(problem: Problem, adjoint: Adjoint, miss: float, t: float, size: float) -> None:
+def warn_lost(problem: Problem, adjoint: Continuous, miss: float, t: float, size: float) -> None:
     """Warn if a reverse solve came back to other states than those of the forward solve.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from flashode.engines.eager.jacobian import Jacobians, is_transformed, real
+from flashode.engines.jacobian import Jacobians, is_transformed, real
 from flashode.problem import Problem
 
 HIDDEN_DERIVATIVE = (

@@ -1,4 +1,4 @@
-"""What an engine gives for one solve, and the protocol that every engine keeps."""
+"""What an engine is, and what it gives for one solve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     import torch
 
     from flashode.declined import Declined
-    from flashode.problem import Adjoint, Problem
+    from flashode.problem import Gradient, Problem
+    from flashode.problem.adjoint_norm import AugmentedNorm
     from flashode.statistics import Statistics
 
 
@@ -91,12 +92,14 @@ class Plan(Protocol):
         states: torch.Tensor,
         grad_states: torch.Tensor,
         times: torch.Tensor | None = None,
+        norm: AugmentedNorm | None = None,
     ) -> Gradients:
         """Integrate the adjoint equations of the field that was solved backwards through ``states``.
 
         It raises where that field is not to be had any more.
 
         ``times`` are those that the solve found; only an event's: nothing goes back through its time.
+        ``norm`` takes the place of the gradient mode's own, of the augmented state with y and a flat.
         """
 
     def differentiable(
@@ -108,7 +111,9 @@ class Plan(Protocol):
 class Engine(Protocol):
     """Something that runs solves."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What ``use_engine`` calls it."""
 
-    def plan(self, problem: Problem, adjoint: Adjoint | None) -> Plan | Declined:
-        """A plan for this problem, or why there is none."""
+    def plan(self, problem: Problem, gradient: Gradient) -> Plan | Declined:
+        """A plan for this problem and what may be differentiated of it, or why there is none."""

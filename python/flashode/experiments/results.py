@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import flashode
 from flashode.bench.machine import processor
 from flashode.engines import choose
-from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, make_problem
+from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, DISCRETE, make_problem
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def engine_of(field: nn.Module, y0: Tensor, t: Tensor) -> str:
         EngineDeclined: If `use_engine` insists on an engine that cannot.
     """
     problem = make_problem(field, y0, t, rtol=DEFAULT_RTOL, atol=DEFAULT_ATOL, method=None, options=None)
-    return choose(problem, None).engine
+    return choose(problem, DISCRETE).engine
 
 
 def conditions(packages: Sequence[str] = ()) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from flashode.odeint.transformed import refuse_mapping
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
+    DISCRETE,
     Problem,
     State,
     as_time,
@@ -71,12 +71,13 @@ def odeint_dense(
     """
     refuse_mapping(y0=y0, t0=t0, t1=t1)
     t = _ends(t0, t1, y0)
-    given = make_problem(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify)
-    if isinstance(given.method, SciPy):
-        raise ValueError(f"method must be one with an interpolant, got {given.method.name!r}")
-    problem = replace(given, every_step=True)
-    plan = choose(problem, None)
-    states, times = solve(problem, plan)
+    problem = make_problem(
+        func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify, every_step=True
+    )
+    if isinstance(problem.method, SciPy):
+        raise ValueError(f"method must be one with an interpolant, got {problem.method.name!r}")
+    plan = choose(problem, DISCRETE)
+    states, times = solve(problem, DISCRETE, plan)
     assert times is not None
     return DenseOutput(problem, states, times, plan.statistics)
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from flashode.autograd import EventTime
 from flashode.engines.unchanged import Unchanged
+from flashode.odeint.event_time import differentiable_event
 from flashode.odeint.solve import odeint
 from flashode.odeint.transformed import refuse_mapping, refuse_transforms
 from flashode.problem import DEFAULT_ATOL, DEFAULT_RTOL, State, as_bool, as_time, make_problem
@@ -83,7 +83,7 @@ def odeint_event(
     problem = make_problem(
         func, y0, t, rtol=DEFAULT_RTOL, atol=DEFAULT_ATOL, method=None, options=None, event_fn=event_fn
     )
-    solver_t, last = EventTime.apply(  # type: ignore[no-untyped-call]
+    solver_t, last = differentiable_event(
         problem, unchanged, problem.direction * event_t, last.reshape(problem.y0.shape)
     )
     lasts = components(problem.unflatten(last))

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
-from types import ModuleType
 from typing import Any
 
 import torch
 
-from flashode import notices
-from flashode.autograd import Solved, solve, solve_with_adjoint
+from flashode.autograd import Solved, solve
 from flashode.engines import choose
 from flashode.engines.protocol import Plan
+from flashode.engines.unchanged import Unchanged
+from flashode.odeint.event_time import differentiable_event
 from flashode.odeint.face import face
 from flashode.odeint.transformed import refuse_mapping, refuse_transforms
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
-    Adjoint,
+    DISCRETE,
+    Event,
+    Gradient,
     Problem,
     State,
-    make_adjoint,
+    make_continuous,
     make_problem,
 )
 from flashode.verify import Verify
@@ -87,24 +88,19 @@ def odeint(
             reached in as many, or by a fixed-step method in 20000.
     """
 
-    def make() -> tuple[Problem, None]:
-        problem = make_problem(
-            func,
-            y0,
-            t,
-            rtol=rtol,
-            atol=atol,
-            method=method,
-            options=options,
-            verify=verify,
-            event_fn=event_fn,
-        )
-        return problem, None
-
     refuse_mapping(y0=y0, t=t)
-    asked = (rtol, atol, method, options, event_fn, verify)
-    problem, _, plan = _planned(func, y0, t, asked, verify, make)
-    return _answer(problem, solve(problem, plan))
+    problem = make_problem(
+        func,
+        y0,
+        t,
+        rtol=rtol,
+        atol=atol,
+        method=method,
+        options=options,
+        verify=verify,
+        event_fn=event_fn,
+    )
+    return _answer(problem, *solve(problem, DISCRETE, choose(problem, DISCRETE)))
 
 
 @face
@@ -163,86 +159,49 @@ def odeint_adjoint(
         SolverError: As :func:`odeint`, also from the backward pass.
     """
 
-    def make() -> tuple[Problem, Adjoint]:
-        problem = make_problem(
-            func,
-            y0,
-            t,
-            rtol=rtol,
-            atol=atol,
-            method=method,
-            options=options,
-            verify=verify,
-            event_fn=event_fn,
-        )
-        adjoint = make_adjoint(
-            problem,
-            method=method,
-            options=options,
-            adjoint_rtol=adjoint_rtol,
-            adjoint_atol=adjoint_atol,
-            adjoint_method=adjoint_method,
-            adjoint_options=adjoint_options,
-            adjoint_params=adjoint_params,
-        )
-        return problem, adjoint
-
     refuse_transforms("odeint_adjoint")
-    reverse = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options)
-    asked = (rtol, atol, method, options, event_fn, verify, *reverse)
-    problem, adjoint, plan = _planned(func, y0, t, asked, verify, make, adjoint_params)
-    assert adjoint is not None
-    return _answer(problem, solve_with_adjoint(problem, adjoint, plan))
+    problem = make_problem(
+        func,
+        y0,
+        t,
+        rtol=rtol,
+        atol=atol,
+        method=method,
+        options=options,
+        verify=verify,
+        event_fn=event_fn,
+    )
+    gradient = make_continuous(
+        problem,
+        method=method,
+        options=options,
+        adjoint_rtol=adjoint_rtol,
+        adjoint_atol=adjoint_atol,
+        adjoint_method=adjoint_method,
+        adjoint_options=adjoint_options,
+        adjoint_params=adjoint_params,
+    )
+    plan = choose(problem, gradient)
+    if problem.event is None:
+        return _answer(problem, *solve(problem, gradient, plan))
+    return _answer(problem, *_solve_to_event(problem, gradient, plan, problem.event))
 
 
-@cache
-def _repeats() -> ModuleType:
-    """Not before the first solve: capture takes long to import."""
-    from flashode.engines import repeats
-
-    return repeats
-
-
-def _planned(
-    func: Callable[..., Any],
-    y0: State,
-    t: torch.Tensor,
-    asked: tuple[object, ...],
-    verify: Verify,
-    make: Callable[[], tuple[Problem, Adjoint | None]],
-    adjoint_params: Iterable[torch.Tensor] | None = None,
-) -> tuple[Problem, Adjoint | None, Plan]:
-    """A problem, its adjoint and its plan: as an earlier solve had them, or made and remembered.
-
-    Args:
-        func: As for :func:`odeint`.
-        y0: Likewise.
-        t: Likewise.
-        asked: Every other argument.
-        verify: As for :func:`odeint`.
-        make: Makes the problem and its adjoint.
-        adjoint_params: As for :func:`odeint_adjoint`.
-    """
-    repeats = _repeats()
-    wish = repeats.wish(asked)
-    if wish is not None:
-        repeated: tuple[Problem, Adjoint | None, Plan] | None
-        repeated = repeats.repeat(func, y0, t, wish, verify, adjoint_params)
-        if repeated is not None:
-            return repeated
-    before = notices.given()
-    problem, adjoint = make()
-    # A solve that warns is to warn again.
-    quiet = notices.given() == before
-    plan = choose(problem, adjoint)
-    if wish is not None and quiet:
-        repeats.remember(problem, adjoint, plan, y0, t, wish)
-    return problem, adjoint, plan
+def _solve_to_event(problem: Problem, gradient: Gradient, plan: Plan, event: Event) -> Solved:
+    """A solve whose event's time is differentiable too."""
+    unchanged = Unchanged("odeint_adjoint", func=problem.func, event_fn=event.function)
+    states, times = solve(problem, gradient, plan)
+    assert times is not None
+    if not states.requires_grad:
+        return states, times
+    unchanged.settle()
+    start, event_t = times.to(states.device)
+    event_t, _ = differentiable_event(problem, unchanged, event_t, states[-1])
+    return states, torch.stack([start, event_t])
 
 
-def _answer(problem: Problem, solved: Solved) -> Any:
+def _answer(problem: Problem, states: torch.Tensor, times: torch.Tensor | None) -> Any:
     """What the user gets: the solution, with an event as the second of a pair."""
-    states, times = solved
     solution = problem.unflatten(states)
     if times is None:
         return solution

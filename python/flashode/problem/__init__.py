@@ -1,24 +1,19 @@
 """Normalisation and every check of what the user gave.
 
 After this package a solve is a :class:`Problem`: one flat (or plain) state, strictly increasing times,
-tolerances that broadcast against the state, a method and checked options. No engine looks at user input
+tolerances that broadcast against the state, a method and checked options; :class:`Settings` are all of it
+that is no tensor and no function. No engine looks at user input
 again.
 """
 
-from flashode.problem.adjoint import Adjoint, adjoint_parameters, make_adjoint
+from flashode.problem.callbacks import Callback, Callbacks
 from flashode.problem.definition import Problem
 from flashode.problem.event import Event, as_numbers
+from flashode.problem.gradient import DISCRETE, Continuous, Discrete, Gradient, make_continuous
 from flashode.problem.grid import fixed_grid, found_times, step_fractions
+from flashode.problem.integration import Integration
 from flashode.problem.moments import as_floats, as_time, device_of
-from flashode.problem.normalise import (
-    DEFAULT_ATOL,
-    DEFAULT_METHOD,
-    DEFAULT_RTOL,
-    callback_names,
-    make_problem,
-    make_state,
-    make_times,
-)
+from flashode.problem.normalise import DEFAULT_ATOL, DEFAULT_METHOD, DEFAULT_RTOL, make_problem
 from flashode.problem.options import (
     OPTION_NAMES,
     AdamsOptions,
@@ -27,37 +22,46 @@ from flashode.problem.options import (
     ImplicitOptions,
     Options,
     SciPyOptions,
+    may_be_kept,
 )
+from flashode.problem.settings import Integrator, Settings
 from flashode.problem.switches import as_bool
+from flashode.problem.times import OutputTimes
 from flashode.state import State
 
 __all__ = [
     "DEFAULT_ATOL",
     "DEFAULT_METHOD",
     "DEFAULT_RTOL",
+    "DISCRETE",
     "OPTION_NAMES",
     "AdamsOptions",
     "AdaptiveOptions",
-    "Adjoint",
+    "Callback",
+    "Callbacks",
+    "Continuous",
+    "Discrete",
     "Event",
     "FixedOptions",
+    "Gradient",
     "ImplicitOptions",
+    "Integration",
+    "Integrator",
     "Options",
+    "OutputTimes",
     "Problem",
     "SciPyOptions",
+    "Settings",
     "State",
-    "adjoint_parameters",
     "as_bool",
     "as_floats",
     "as_numbers",
     "as_time",
-    "callback_names",
     "device_of",
     "fixed_grid",
     "found_times",
-    "make_adjoint",
+    "make_continuous",
     "make_problem",
-    "make_state",
-    "make_times",
+    "may_be_kept",
     "step_fractions",
 ]

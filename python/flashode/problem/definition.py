@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from flashode import notices
 from flashode.methods import Method, Tableau
+from flashode.problem.callbacks import NO_CALLBACKS, Callbacks
 from flashode.problem.event import Event
+from flashode.problem.integration import Integration
 from flashode.problem.options import Options
+from flashode.problem.settings import Settings
+from flashode.problem.times import OutputTimes
 from flashode.state import ORDER_OF_ARGUMENTS, Structure, broadcast
-from flashode.verify import Verify
 from flashode.wording import misfit
 
-Callback = Callable[[torch.Tensor, Any, torch.Tensor], object]
 _BROADCAST = "fixed-step methods broadcast it, adaptive ones refuse it"
 # (0-d solver time, flat real state) -> (rates in solver time, Jacobian)
 Linearise = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """The function's callbacks as the user wrote them, of ``(t0, y0, dt)``; None where there is none."""
-
-    step: Callback | None = None
-    accept: Callback | None = None
-    reject: Callback | None = None
-
-    def __bool__(self) -> bool:
-        return self.step is not None or self.accept is not None or self.reject is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,62 +29,77 @@ class Problem:
     """An initial value problem in solver time, which increases.
 
     Attributes:
+        settings: All of it that is no tensor and no function.
         func: The user's function of the user's time and state.
         y0: Initial state in the user's shape; for a tuple state the 1-D concatenation of its components.
-        shapes: Shapes of a tuple state's components, None for a tensor.
         t: 1-D, strictly increasing output times: direction times the user's, connected to them by autograd.
-        times: The same as floats.
-        direction: 1 or -1.
-        method: The method.
-        rtol: A float, or a tensor that broadcasts against ``y0``.
-        atol: Likewise.
-        options: Checked options, their times in solver time.
+        output_times: The same as numbers.
+        integration: How it is integrated: the settings' integrator with its tensors and functions.
         callbacks: The function's callbacks.
-        verify: When a capture of the function is compared with it.
-        event: What ends the solve, or None. Then there are two times, of which only the first one counts, and
-            the direction; the outputs are the start and the event.
-        every_step: Whether the outputs are the start and, for each step accepted until the last time is
-            reached or passed, the states that determine its interpolant: at a quarter, half, three quarters
-            and the end of an adaptive step; at the end of a fixed step with linear interpolation, and at a
-            third, two thirds and the end with cubic.
+        event: What ends the solve, or None.
         linearise: What an implicit method asks, instead of differentiating the function, for the rates and
             their Jacobian in the coupled elements alone; or None.
         coupled: The elements of a flat state on which the rates depend, or None where that is all of them.
         norm_argument: What the user calls the option ``norm``, in messages.
     """
 
+    settings: Settings
     func: Callable[..., Any]
     y0: torch.Tensor  # (*state)
-    shapes: tuple[torch.Size, ...] | None
     t: torch.Tensor  # (times,)
-    times: tuple[float, ...]
-    direction: float
-    method: Method
-    rtol: float | torch.Tensor
-    atol: float | torch.Tensor
-    options: Options
-    callbacks: Callbacks = Callbacks()
-    verify: Verify = "first"
+    output_times: OutputTimes
+    integration: Integration
+    callbacks: Callbacks = NO_CALLBACKS
     event: Event | None = None
-    every_step: bool = False
     linearise: Linearise | None = None
     coupled: slice | None = None
     norm_argument: str = "options['norm']"
 
-    def again(
-        self, func: Callable[..., Any], y0: torch.Tensor, t: torch.Tensor, times: tuple[float, ...]
-    ) -> Problem:
-        """The same with another function, and with tensors that differ from its own in content alone."""
-        # As dataclasses.replace has it, in a tenth of the time.
-        made = object.__new__(Problem)
-        made.__dict__.update(self.__dict__, func=func, y0=y0, t=t, times=times)
-        return made
-
-    @cached_property
+    @property
     def structure(self) -> Structure:
         """What the state looks like to the function."""
-        shapes = self.shapes
-        return Structure((self.y0.shape,), False) if shapes is None else Structure(shapes, True)
+        return self.settings.structure
+
+    @property
+    def shapes(self) -> tuple[torch.Size, ...] | None:
+        """Shapes of a tuple state's components, None for a tensor."""
+        structure = self.settings.structure
+        return structure.shapes if structure.is_tuple else None
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The solver times of the outputs."""
+        return self.output_times.values
+
+    @property
+    def direction(self) -> float:
+        """1 or -1: solver time is this times the user's."""
+        return self.settings.direction
+
+    @property
+    def method(self) -> Method:
+        """The method."""
+        return self.integration.method
+
+    @property
+    def options(self) -> Options:
+        """Its checked options, their times in solver time."""
+        return self.integration.options
+
+    @property
+    def rtol(self) -> float | torch.Tensor:
+        """A float, or a tensor that broadcasts against ``y0``."""
+        return self.integration.rtol
+
+    @property
+    def atol(self) -> float | torch.Tensor:
+        """Likewise."""
+        return self.integration.atol
+
+    @property
+    def every_step(self) -> bool:
+        """Whether every step has outputs; see :class:`Settings`."""
+        return self.settings.every_step
 
     @property
     def tableau(self) -> Tableau:
@@ -106,12 +110,12 @@ class Problem:
     @property
     def finds_times(self) -> bool:
         """Whether the solve itself finds the times of its outputs."""
-        return self.every_step or self.event is not None
+        return self.settings.every_step or self.event is not None
 
     @property
     def real_dtype(self) -> torch.dtype:
         """The state's dtype, or that of its real part: what the function gets its time in."""
-        return self.y0.dtype.to_real() if self.y0.is_complex() else self.y0.dtype
+        return self.settings.real_dtype
 
     def field(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """dy/dt in solver time.
@@ -190,9 +194,20 @@ class Problem:
         """The user's structure for ``ys``, of shape ``(*leading, *state)``: itself, or a tuple of views."""
         return ys if self.shapes is None else self.structure.split(ys)
 
+    def flat(self) -> Problem:
+        """The same problem for a function of a flat state, where its own is a tuple."""
+        if not self.structure.is_tuple:
+            return self
+
+        def func(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.direction * self.field(self.direction * t, y)
+
+        settings = replace(self.settings, structure=Structure((self.y0.shape,), False))
+        return replace(self, settings=settings, func=func)
+
     def norm(self, x: torch.Tensor) -> torch.Tensor:
         """The norm of a state-shaped tensor that errors are measured in, 0-d."""
-        custom = self.options.norm
+        custom = self.integration.norm
         if custom is not None:
             return as_norm(self.norm_argument, custom(self.unflatten(x)))
         return self.state_norm(x)

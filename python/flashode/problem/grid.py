@@ -25,16 +25,17 @@ def fixed_grid(problem: Problem) -> torch.Tensor:
     t = problem.t
     if options.on_outputs:
         return t
-    if options.step_size is not None:
-        steps = torch.ceil((t[-1] - t[0]).detach() / _detached(options.step_size) + 1)
-        grid = torch.arange(0, int(steps), dtype=t.dtype, device=t.device) * options.step_size + t[0]
+    step_size, construct = problem.integration.step_size, problem.integration.grid_constructor
+    if step_size is not None:
+        steps = torch.ceil((t[-1] - t[0]).detach() / _detached(step_size) + 1)
+        grid = torch.arange(0, int(steps), dtype=t.dtype, device=t.device) * step_size + t[0]
         return torch.cat([grid[:-1], t[-1:]])
-    assert options.grid_constructor is not None
+    assert construct is not None
 
     def field(time: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return problem.direction * problem.field(problem.direction * time, y.clone())
 
-    grid = options.grid_constructor(field, problem.y0.clone(), t.clone())
+    grid = construct(field, problem.y0.clone(), t.clone())
     if not isinstance(grid, torch.Tensor):
         raise TypeError(f"grid_constructor must return a tensor, got {type(grid).__name__}")
     if grid.dim() != 1 or len(grid) == 0:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from functools import cache
-from itertools import islice, pairwise
-from operator import lt
 from typing import Any, get_args
 
 import torch
 
-from flashode import notices
 from flashode.methods import METHODS, Method, SciPy
+from flashode.problem.callbacks import find_callbacks
 from flashode.problem.checks import check_callable, check_choice, check_dense
-from flashode.problem.definition import Callback, Callbacks, Problem
+from flashode.problem.definition import Problem
 from flashode.problem.event import make_event
-from flashode.problem.moments import as_floats
-from flashode.problem.options import AdaptiveOptions, FixedOptions, Options, make_options
+from flashode.problem.integration import check_options, make_integration
+from flashode.problem.options import AdaptiveOptions, FixedOptions, Options
+from flashode.problem.settings import make_settings
+from flashode.problem.times import make_times
 from flashode.problem.tolerances import make_tolerance
-from flashode.state import State
+from flashode.state import State, Structure
 from flashode.verify import Verify
 
 DEFAULT_METHOD = "dopri5"
@@ -39,6 +37,7 @@ def make_problem(
     options: Mapping[str, Any] | None,
     verify: Verify = "first",
     event_fn: Callable[..., Any] | None = None,
+    every_step: bool = False,
 ) -> Problem:
     """Check the arguments of a solve and bring them to one form.
 
@@ -51,34 +50,32 @@ def make_problem(
     check_callable("func", func, "a callable of (t, y)")
     check_choice("verify", verify, VERIFY)
     used = find_method("method", method)
-    state, shapes = make_state(y0)
-    direction, solver_t, times = make_times(t, state.device)
-    made = make_options(used, options, direction)
-    dtype = time_dtype(made, state)
+    state, structure = make_state(y0)
+    solver_t, times = make_times(t, state.device)
+    direction = times.direction
+    checked = check_options(used, options, direction)
     event = None
     if event_fn is not None:
-        _check_event(len(times), used, made)
-        dtype_of_time = real_dtype(state)
-        start = (direction * solver_t[0]).detach().to(dtype_of_time)
-        event = make_event(event_fn, start, y0, dtype_of_time)
+        _check_event(len(times.values), used, checked)
+        dtype = real_dtype(state)
+        event = make_event(event_fn, (direction * solver_t[0]).detach().to(dtype), y0, dtype)
     if not used.adaptive:
         # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
         rtol = DEFAULT_RTOL if rtol is None else rtol
         atol = DEFAULT_ATOL if atol is None else atol
+    like = state, structure.shapes if structure.is_tuple else None, time_dtype(checked, state)
+    relative, absolute = make_tolerance("rtol", rtol, *like), make_tolerance("atol", atol, *like)
+    integration = make_integration(used, checked, relative, absolute, options, direction)
+    of = state.dtype, state.device, direction, integration.integrator, verify, event is not None, every_step
     return Problem(
-        func=func,
-        y0=state,
-        shapes=shapes,
-        t=solver_t,
-        times=times,
-        direction=direction,
-        method=used,
-        rtol=make_tolerance("rtol", rtol, state, shapes, dtype),
-        atol=make_tolerance("atol", atol, state, shapes, dtype),
-        options=made,
-        callbacks=find_callbacks(func, used),
-        verify=verify,
-        event=event,
+        make_settings(structure, *of),
+        func,
+        state,
+        solver_t,
+        times,
+        integration,
+        find_callbacks(func, used),
+        event,
     )
 
 
@@ -112,34 +109,6 @@ def find_method(argument: str, method: str | None) -> Method:
     return METHODS[method]
 
 
-_CALLBACKS = ("step", "accept_step", "reject_step")
-
-
-@cache
-def callback_names(suffix: str = "") -> tuple[str, ...]:
-    """What a function's callbacks are called."""
-    return tuple(f"callback_{kind}{suffix}" for kind in _CALLBACKS)
-
-
-def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
-    """The function's callbacks, with a warning for those that the method does not support."""
-    found: dict[str, Callback | None] = {
-        kind: getattr(func, name, None) for kind, name in zip(_CALLBACKS, callback_names(suffix), strict=True)
-    }
-    unsupported: tuple[str, ...] = () if method.adaptive else ("accept_step", "reject_step")
-    why = "takes fixed steps"
-    if isinstance(method, SciPy):
-        unsupported, why = ("step", "accept_step", "reject_step"), "is run by SciPy"
-    ignored = [kind for kind in unsupported if found[kind] is not None]
-    if ignored:
-        notices.warn(
-            f"method {method.name!r} {why} and does not call "
-            f"{', '.join(f'callback_{kind}{suffix}' for kind in ignored)}"
-        )
-        found.update(dict.fromkeys(ignored))
-    return Callbacks(*found.values())
-
-
 def time_dtype(options: Options, y0: torch.Tensor) -> torch.dtype:
     """The precision of time in an adaptive solve, and of tensor tolerances."""
     chosen = options.dtype if isinstance(options, AdaptiveOptions) else torch.float64
@@ -151,8 +120,8 @@ def real_dtype(y0: torch.Tensor) -> torch.dtype:
     return y0.dtype.to_real() if y0.is_complex() else y0.dtype
 
 
-def make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:
-    """The state as one tensor, and the shapes of a tuple's components.
+def make_state(y0: Any) -> tuple[torch.Tensor, Structure]:
+    """The state as one tensor, flat for a tuple, and what it looks like to the function.
 
     Raises:
         TypeError: If it has the wrong type.
@@ -160,7 +129,7 @@ def make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:
     """
     if isinstance(y0, torch.Tensor):
         _check_numbers("y0", y0)
-        return y0, None
+        return y0, Structure((y0.shape,), False)
     if not isinstance(y0, tuple):
         raise TypeError(f"y0 must be a tensor or a tuple of tensors, got {type(y0).__name__}")
     if not y0:
@@ -171,48 +140,10 @@ def make_state(y0: Any) -> tuple[torch.Tensor, tuple[torch.Size, ...] | None]:
         _check_numbers(f"y0[{i}]", part)
         if part.device != y0[0].device:
             raise ValueError(f"y0[{i}] must be on the device of y0[0], {y0[0].device}, got {part.device}")
-    return torch.cat([part.reshape(-1) for part in y0]), tuple(part.shape for part in y0)
+    return torch.cat([part.reshape(-1) for part in y0]), Structure(tuple([part.shape for part in y0]), True)
 
 
 def _check_numbers(name: str, y0: torch.Tensor) -> None:
     if not (y0.is_floating_point() or y0.is_complex()):
         raise TypeError(f"{name} must have a floating-point or complex dtype, got {y0.dtype}")
     check_dense(name, y0)
-
-
-def make_times(t: Any, device: torch.device) -> tuple[float, torch.Tensor, tuple[float, ...]]:
-    """Direction, increasing times on the state's device, and the same as floats.
-
-    Raises:
-        TypeError: If ``t`` has the wrong type.
-        ValueError: If it is no sequence of ordered times.
-    """
-    if not isinstance(t, torch.Tensor):
-        raise TypeError(f"t must be a one-dimensional floating-point tensor, got {type(t).__name__}")
-    if not t.is_floating_point():
-        raise TypeError(f"t must have a floating-point dtype, got {t.dtype}")
-    check_dense("t", t)
-    if t.dim() != 1:
-        raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
-    # A copy: what is solved and differentiated later is to have the times as they are now.
-    t = t.clone()
-    given = as_floats(t)
-    if not given:
-        raise ValueError("t must hold at least one time, got none")
-    direction = -1.0 if len(given) > 1 and given[0] > given[1] else 1.0
-    times = given if direction > 0 else [-x for x in given]
-    # Of ordered times only the ends can be infinite, and NaN is in no order.
-    ordered = all(map(lt, times, islice(times, 1, None)))
-    if not (ordered and math.isfinite(given[0]) and math.isfinite(given[-1])):
-        for i, x in enumerate(given):
-            if not math.isfinite(x):
-                raise ValueError(f"t must be finite, got t[{i}] = {x}")
-        i = next(i for i, (a, b) in enumerate(pairwise(times)) if not a < b)
-        raise ValueError(
-            f"t must be strictly increasing or strictly decreasing, got t[{i}] = {given[i]} and t[{i + 1}] = "
-            f"{given[i + 1]}"
-        )
-    if t.device != device:
-        notices.warn(f"t is on {t.device} and y0 on {device}; t is moved there")
-        t = t.to(device)
-    return direction, t if direction > 0 else -t, tuple(times)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any
 
 import torch
 
-from flashode import notices
 from flashode.methods import Adams, Method, SciPy
 from flashode.methods.adams import LEAST_SLOPES, MAX_ORDER
 from flashode.problem.checks import check_choice, check_dense
@@ -19,10 +18,6 @@ from flashode.wording import shown
 
 # What the compiled module counts to.
 _MOST_STEPS = 2**31 - 1
-# (state or tuple of states) -> 0-d tensor or float
-Norm = Callable[[Any], Any]
-# (func, y0, t) -> 1-D tensor from t[0] to t[-1], in the caller's own time
-GridConstructor = Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,8 +33,8 @@ class AdaptiveOptions:
         dfactor: A step shrinks by at most this.
         max_num_steps: Most steps tried in one output interval.
         dtype: Precision of time; never less than the state's.
-        norm: Of the scaled error, or None for the root mean square (the largest one of a tuple state's
-            components).
+        norm: Whether a function of the user's measures the scaled error, in place of the root mean square
+            (the largest one of a tuple state's components).
         step_t: Increasing solver times to step on.
         jump_t: Increasing solver times to step on and to evaluate the field afresh just after.
     """
@@ -52,7 +47,7 @@ class AdaptiveOptions:
     dfactor: float = 0.2
     max_num_steps: int = _MOST_STEPS
     dtype: torch.dtype = torch.float64
-    norm: Norm | None = None
+    norm: bool = False
     step_t: tuple[float, ...] = ()
     jump_t: tuple[float, ...] = ()
 
@@ -62,24 +57,24 @@ class FixedOptions:
     """Options of a method that steps on a given grid, by default the output times.
 
     Attributes:
-        step_size: Distance of the grid points; a tensor may require grad.
-        grid_constructor: Makes the grid instead of ``step_size``.
+        step_size: Distance of the grid points.
+        grid_constructor: Whether a function of the user's makes the grid instead.
         interp: Between grid points, ``"linear"`` or ``"cubic"`` (Hermite, one evaluation more for each output
             time).
         perturb: Evaluate a step's first stage just after its start and its last just before its end.
-        norm: Of a state, used only by the default norm of an adaptive adjoint solve.
+        norm: Whether there is one of a state, used only by the default norm of an adaptive adjoint solve.
     """
 
-    step_size: float | torch.Tensor | None = None
-    grid_constructor: GridConstructor | None = None
+    step_size: float | None = None
+    grid_constructor: bool = False
     interp: str = "linear"
     perturb: bool = False
-    norm: Norm | None = None
+    norm: bool = False
 
     @property
     def on_outputs(self) -> bool:
         """Whether the grid is the output times."""
-        return self.step_size is None and self.grid_constructor is None
+        return self.step_size is None and not self.grid_constructor
 
 
 @dataclass(frozen=True)
@@ -114,21 +109,31 @@ class SciPyOptions:
         solver: The ``method`` of ``scipy.integrate.solve_ivp``.
         min_step: Smallest step, which only ``"LSODA"`` knows, or None.
         max_step: No step is larger.
-        norm: Of a state, used only by the default norm of an adaptive adjoint solve.
+        norm: Whether there is one of a state, used only by the default norm of an adaptive adjoint solve.
     """
 
     solver: str = "LSODA"
     min_step: float | None = None
     max_step: float = math.inf
-    norm: Norm | None = None
+    norm: bool = False
 
 
 Options = AdaptiveOptions | FixedOptions | SciPyOptions
+# Options with more prescribed times are not kept for later solves: they would only take memory.
+MOST_TIMES_KEPT = 1024
+
+
+def may_be_kept(options: Options) -> bool:
+    """Whether options are small enough to be kept for later solves."""
+    if not isinstance(options, AdaptiveOptions):
+        return True
+    return len(options.step_t) + len(options.jump_t) <= MOST_TIMES_KEPT
+
 
 _DEFAULTS: dict[type[Options], Options] = {
     kind: kind() for kind in (AdaptiveOptions, FixedOptions, ImplicitOptions, AdamsOptions, SciPyOptions)
 }
-OPTION_NAMES = frozenset(field.name for kind in _DEFAULTS for field in fields(kind))
+OPTION_NAMES = frozenset(each.name for kind in _DEFAULTS for each in fields(kind))
 _INTERPOLATIONS = ("linear", "cubic")
 _SCIPY_SOLVERS = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
@@ -138,9 +143,7 @@ def make_options(
     options: Mapping[str, Any] | None,
     direction: float,
     argument: str = "options",
-    *,
-    warn: bool = True,
-) -> Options:
+) -> tuple[Options, tuple[str, ...]]:
     """Check a dict of options and turn its times into solver time.
 
     Args:
@@ -148,36 +151,38 @@ def make_options(
         options: What the user gave.
         direction: Solver time is this times the user's.
         argument: The dict's name in messages.
-        warn: Whether to warn about options that the method does not know.
+
+    Returns:
+        The options, and what to warn of.
 
     Raises:
         TypeError: If an option has the wrong type.
         ValueError: If an option has an impossible value.
     """
+    kind = _kind(method)
     if options is None:
-        return _DEFAULTS[_kind(method)]
+        return _DEFAULTS[kind], ()
     if not isinstance(options, Mapping):
         raise TypeError(f"{argument} must be a dict or None, got {shown(options)}")
-    if not options:
-        return _DEFAULTS[_kind(method)]
-    kind = _kind(method)
-    names = frozenset(field.name for field in fields(kind))
+    names = frozenset(each.name for each in fields(kind))
     unknown = [name for name in options if name not in names]
-    if unknown and warn:
-        notices.warn(
+    check = _Check(argument)
+    if unknown:
+        check.warnings.append(
             f"{argument}: {method.name} does not know {shown(unknown)[1:-1]}; it takes "
             f"{', '.join(sorted(names))}"
         )
     known = {name: value for name, value in options.items() if name in names}
-    check = _Check(argument)
+    checked: Options
     if issubclass(kind, FixedOptions):
-        made = _fixed(kind, known, direction, check)
-        if warn and isinstance(made, AdamsOptions) and made.max_order <= LEAST_SLOPES:
-            notices.warn(
+        checked = _fixed(kind, known, check)
+        if isinstance(checked, AdamsOptions) and checked.max_order <= LEAST_SLOPES:
+            check.warnings.append(
                 f"{check.name('max_order')} is below {LEAST_SLOPES + 1}: {method.name} takes its steps by rk4"
             )
-        return made
-    return _scipy(known, check, warn) if kind is SciPyOptions else _adaptive(known, direction, check)
+    else:
+        checked = _scipy(known, check) if kind is SciPyOptions else _adaptive(known, direction, check)
+    return checked, tuple(check.warnings)
 
 
 def _kind(method: Method) -> type[Options]:
@@ -193,6 +198,7 @@ def _kind(method: Method) -> type[Options]:
 @dataclass(frozen=True)
 class _Check:
     argument: str
+    warnings: list[str] = field(default_factory=list)
 
     def name(self, option: str) -> str:
         return f"{self.argument}[{option!r}]"
@@ -217,10 +223,11 @@ class _Check:
         except (TypeError, ValueError, RuntimeError):
             raise TypeError(f"{self.name(option)} must be {accepted}, got {shown(value)}") from None
 
-    def callable(self, option: str, value: Any, accepted: str) -> Any:
-        if not callable(value):
+    def has_function(self, option: str, options: Mapping[str, Any], accepted: str = "a callable") -> bool:
+        value = options.get(option)
+        if value is not None and not callable(value):
             raise TypeError(f"{self.name(option)} must be {accepted}, got {shown(value)}")
-        return value
+        return value is not None
 
 
 _ADAPTIVE_REALS: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -247,8 +254,7 @@ def _adaptive(options: dict[str, Any], direction: float, check: _Check) -> Adapt
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise TypeError(f"{check.name('dtype')} must be a floating-point torch.dtype, got {shown(dtype)}")
         values["dtype"] = dtype
-    if options.get("norm") is not None:
-        values["norm"] = check.callable("norm", options["norm"], "a callable")
+    values["norm"] = check.has_function("norm", options)
     for name in ("step_t", "jump_t"):
         if options.get(name) is not None:
             values[name] = _times(name, options[name], direction, check)
@@ -289,7 +295,7 @@ def _times(option: str, value: Any, direction: float, check: _Check) -> tuple[fl
     return tuple(sorted(times))
 
 
-def _scipy(options: dict[str, Any], check: _Check, warn: bool) -> SciPyOptions:
+def _scipy(options: dict[str, Any], check: _Check) -> SciPyOptions:
     values: dict[str, Any] = {}
     if "solver" in options:
         solver = options["solver"]
@@ -299,47 +305,36 @@ def _scipy(options: dict[str, Any], check: _Check, warn: bool) -> SciPyOptions:
         if options.get(name) is not None:
             accepted, valid = _ADAPTIVE_REALS[name]
             values[name] = check.real(name, options[name], accepted, valid)
-    if options.get("norm") is not None:
-        values["norm"] = check.callable("norm", options["norm"], "a callable")
+    values["norm"] = check.has_function("norm", options)
     made = SciPyOptions(**values)
     if made.min_step is None or made.solver == "LSODA":
         return made
-    if warn:
-        notices.warn(
-            f"{check.name('min_step')} is left out: of SciPy's solvers only 'LSODA' takes it, and "
-            f"{check.name('solver')} is {made.solver!r}"
-        )
+    check.warnings.append(
+        f"{check.name('min_step')} is left out: of SciPy's solvers only 'LSODA' takes it, and "
+        f"{check.name('solver')} is {made.solver!r}"
+    )
     return replace(made, min_step=None)
 
 
-def _fixed(
-    kind: type[FixedOptions], options: dict[str, Any], direction: float, check: _Check
-) -> FixedOptions:
+def _fixed(kind: type[FixedOptions], options: dict[str, Any], check: _Check) -> FixedOptions:
     values: dict[str, Any] = {}
     step_size = options.get("step_size")
     if step_size is not None:
-        number = check.real("step_size", step_size, "a positive finite number", lambda x: 0 < x < math.inf)
-        differentiable = isinstance(step_size, torch.Tensor) and step_size.requires_grad
-        values["step_size"] = step_size.reshape(()).clone() if differentiable else number
-    if options.get("grid_constructor") is not None:
-        if step_size is not None:
-            raise ValueError(
-                f"{check.name('step_size')} and {check.name('grid_constructor')} are mutually exclusive, "
-                "both were given"
-            )
-        construct = check.callable(
-            "grid_constructor",
-            options["grid_constructor"],
-            "a callable of (func, y0, t) that returns the grid",
+        positive = "a positive finite number"
+        values["step_size"] = check.real("step_size", step_size, positive, lambda x: 0 < x < math.inf)
+    makes_grid = "a callable of (func, y0, t) that returns the grid"
+    values["grid_constructor"] = check.has_function("grid_constructor", options, makes_grid)
+    if values["grid_constructor"] and step_size is not None:
+        raise ValueError(
+            f"{check.name('step_size')} and {check.name('grid_constructor')} are mutually exclusive, "
+            "both were given"
         )
-        values["grid_constructor"] = construct if direction > 0 else _reversed_grid(construct)
     if "interp" in options:
         check_choice(check.name("interp"), options["interp"], _INTERPOLATIONS)
         values["interp"] = options["interp"]
     if options.get("perturb") is not None:
         values["perturb"] = as_bool(check.name("perturb"), options["perturb"])
-    if options.get("norm") is not None:
-        values["norm"] = check.callable("norm", options["norm"], "a callable")
+    values["norm"] = check.has_function("norm", options)
     if options.get("max_iters") is not None:
         accepted = "a positive integer"
         values["max_iters"] = check.integer("max_iters", options["max_iters"], accepted, 1, _MOST_STEPS)
@@ -347,10 +342,3 @@ def _fixed(
         accepted = f"an integer from 1 to {MAX_ORDER}"
         values["max_order"] = check.integer("max_order", options["max_order"], accepted, 1, MAX_ORDER)
     return kind(**values)
-
-
-def _reversed_grid(construct: GridConstructor) -> GridConstructor:
-    def grid(func: Any, y0: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return -construct(func, y0, -t)
-
-    return grid

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -12,6 +13,19 @@ from flashode.wording import shown
 
 Tolerance = float | torch.Tensor
 
+
+class CheckedTolerance(NamedTuple):
+    """A tolerance.
+
+    Attributes:
+        value: A float, or a tensor that broadcasts against the state.
+        least: The least element.
+    """
+
+    value: Tolerance
+    least: float
+
+
 _ACCEPTED = (
     "a number, a tensor that broadcasts to the state or, for a tuple state, one of these for each component"
 )
@@ -19,7 +33,7 @@ _ACCEPTED = (
 
 def make_tolerance(
     name: str, value: Any, y0: torch.Tensor, shapes: tuple[torch.Size, ...] | None, dtype: torch.dtype
-) -> Tolerance:
+) -> CheckedTolerance:
     """Check a tolerance and bring it to a float or to a tensor that broadcasts against the (flat) state.
 
     Args:
@@ -47,23 +61,21 @@ def make_tolerance(
             raise ValueError(
                 f"{name} must have {len(shapes)} entries, as many as the tuple y0, got {len(parts)}"
             )
-        flat = [
-            _tensor(name, part, shape, y0, dtype).reshape(-1)
-            for part, shape in zip(parts, shapes, strict=True)
-        ]
-        return torch.cat(flat)
+        flat = [_tensor(name, part, shape, y0, dtype) for part, shape in zip(parts, shapes, strict=True)]
+        together = torch.cat([value.reshape(-1) for value, _ in flat])
+        return CheckedTolerance(together, min(least for _, least in flat))
     if not _is_sequence(value):
         try:
             return _scalar(name, float(value))
         except TypeError:
             raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}") from None
-    return _tensor(name, value, y0.shape, y0, dtype)
+    return CheckedTolerance(*_tensor(name, value, y0.shape, y0, dtype))
 
 
-def _scalar(name: str, value: float) -> float:
+def _scalar(name: str, value: float) -> CheckedTolerance:
     if not value >= 0:
         raise ValueError(f"{name} must be at least 0, got {shown(value)}")
-    return value
+    return CheckedTolerance(value, value)
 
 
 def _is_sequence(value: Any) -> bool:
@@ -72,7 +84,10 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
 
 
-def _tensor(name: str, value: Any, shape: torch.Size, y0: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _tensor(
+    name: str, value: Any, shape: torch.Size, y0: torch.Tensor, dtype: torch.dtype
+) -> tuple[torch.Tensor, float]:
+    """The tolerance as a tensor of that shape, and its least element: infinity where there is none."""
     if isinstance(value, torch.Tensor):
         check_dense(name, value)
     try:
@@ -82,14 +97,14 @@ def _tensor(name: str, value: Any, shape: torch.Size, y0: torch.Tensor, dtype: t
         raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}") from None
     if tensor.requires_grad:
         raise ValueError(f"{name} must not require grad, got a tensor that does")
-    fits = tensor >= 0
-    if not bool(fits.all()):
-        place = [int(i) for i in (~fits).nonzero()[0]]
+    least = float(tensor.min()) if tensor.numel() else math.inf
+    if not least >= 0:  # NaN among them
+        place = tuple(int(i) for i in (~(tensor >= 0)).nonzero()[0])
         raise ValueError(
-            f"{name} must be at least 0 everywhere, got {tensor[tuple(place)].item()} at index {place}"
+            f"{name} must be at least 0 everywhere, got {tensor[place].item()} at index {list(place)}"
         )
     try:
-        return tensor.expand(shape)
+        return tensor.expand(shape), least
     except RuntimeError:
         raise ValueError(
             f"{name} must broadcast to shape {tuple(shape)}, got shape {tuple(tensor.shape)}"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from flashode.declined import Declined
     from flashode.engines.protocol import Forward, Gradients, Plan
+    from flashode.problem.adjoint_norm import AugmentedNorm
     from flashode.statistics import Statistics
 
 # Called with the seconds that something took, and its cost where that is known.
@@ -72,10 +73,11 @@ class RecordedPlan:
         states: Tensor,
         grad_states: Tensor,
         times: Tensor | None = None,
+        norm: AugmentedNorm | None = None,
     ) -> Gradients:
         """As the plan's."""
         return self._gradients(
-            lambda: self._plan.continuous_vjp(record, checkpoints, states, grad_states, times)
+            lambda: self._plan.continuous_vjp(record, checkpoints, states, grad_states, times, norm)
         )
 
     def differentiable(

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from flashode.blocks import Block
 from flashode.engines import name_of, watchers
+from flashode.problem import Continuous
 from flashode.recording.recorded_plan import RecordedPlan
 from flashode.recording.report import Report, Solves
 
 if TYPE_CHECKING:
     from flashode.engines import Choice
     from flashode.engines.protocol import Plan
-    from flashode.problem import Adjoint, Problem
+    from flashode.problem import Gradient, Problem
 
-    Watcher = Callable[[Problem, Adjoint | None, Choice, Plan], Plan]
+    Watcher = Callable[[Problem, Gradient, Choice, Plan], Plan]
 
 
 def record() -> Block[Report]:
@@ -38,8 +39,8 @@ def record() -> Block[Report]:
 def _recording() -> Iterator[Report]:
     report = Report()
 
-    def recorded(problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Plan) -> Plan:
-        entry = report.entry(_solves(problem, adjoint, choice, plan))
+    def recorded(problem: Problem, gradient: Gradient, choice: Choice, plan: Plan) -> Plan:
+        entry = report.entry(_solves(problem, gradient, choice, plan))
         return RecordedPlan(plan, solved=entry.add_solve, reversed_=entry.add_reverse)
 
     with _watching(recorded):
@@ -54,7 +55,7 @@ def plans() -> Iterator[list[Plan]]:
     """
     chosen: list[Plan] = []
 
-    def kept(problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Plan) -> Plan:
+    def kept(problem: Problem, gradient: Gradient, choice: Choice, plan: Plan) -> Plan:
         chosen.append(plan)
         return plan
 
@@ -71,7 +72,7 @@ def _watching(watcher: Watcher) -> Iterator[None]:
         watchers.remove(watcher)
 
 
-def _solves(problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Plan) -> Solves:
+def _solves(problem: Problem, gradient: Gradient, choice: Choice, plan: Plan) -> Solves:
     """An entry for a solve, with nothing counted yet."""
     called = None
     if problem.event is not None and plan.event_called is not None:
@@ -79,7 +80,7 @@ def _solves(problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Pla
         called = f"{name}, an event function, is called from Python because {plan.event_called.reason}."
     return Solves(
         name_of(problem.func),
-        _mode(problem, adjoint) + (" (called)" if called else ""),
+        _mode(problem, gradient) + (" (called)" if called else ""),
         problem.method.name,
         plan.engine,
         next((declined.reason for declined in choice.declined.values()), None),
@@ -87,8 +88,8 @@ def _solves(problem: Problem, adjoint: Adjoint | None, choice: Choice, plan: Pla
     )
 
 
-def _mode(problem: Problem, adjoint: Adjoint | None) -> str:
+def _mode(problem: Problem, gradient: Gradient) -> str:
     if problem.every_step:
         return "odeint_dense"
-    name = "odeint" if adjoint is None else "odeint_adjoint"
+    name = "odeint_adjoint" if isinstance(gradient, Continuous) else "odeint"
     return name if problem.event is None else f"{name}, event"

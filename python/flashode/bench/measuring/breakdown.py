@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from flashode.bench.contenders import FORWARD, contender
 from flashode.bench.records.comparison import OURS
 from flashode.bench.work.workloads import Workload
-from flashode.engines.compiled.plan import NativePlan
+from flashode.engines.compiled.plan import CompiledPlan
+from flashode.engines.native import evaluation_seconds
 from flashode.recording import plans
 
 SOLVES = 9
@@ -52,28 +53,30 @@ def breakdown(workload: Workload) -> Breakdown | None:
         timed = _timed(run)
         assert timed is not None
         took, plan = timed
-        each = (plan.evaluate(2 * steps) - plan.evaluate(steps)) / (steps * plan.stages)
+        longer, shorter = evaluation_seconds(plan, 2 * steps), evaluation_seconds(plan, steps)
+        each = (longer - shorter) / (steps * plan.problem.tableau.stages)
+        assert plan.outcome is not None
         inside, waited = plan.outcome.seconds, plan.outcome.waited
         field = plan.outcome.evaluations * each
         rows.append((took - inside, field, inside - field - waited, waited))
     return Breakdown(*map(statistics.median, zip(*rows, strict=True)))
 
 
-def _timed(run: Callable[[], object]) -> tuple[float, NativePlan] | None:
+def _timed(run: Callable[[], object]) -> tuple[float, CompiledPlan] | None:
     """The seconds of a run, and the plan that ran in it; None where none of the compiled engine did."""
     with plans() as chosen:
         began = time.perf_counter()
         run()
         took = time.perf_counter() - began
     plan = chosen[-1] if chosen else None
-    return (took, plan) if isinstance(plan, NativePlan) else None
+    return (took, plan) if isinstance(plan, CompiledPlan) else None
 
 
-def _enough(plan: NativePlan) -> int:
+def _enough(plan: CompiledPlan) -> int:
     """As many steps as make the evaluations of the field that they take long enough to be timed."""
     steps = 1
     while True:
-        took = plan.evaluate(steps)
+        took = evaluation_seconds(plan, steps)
         if took >= LONG_ENOUGH:
             return steps
         steps = max(2 * steps, int(1.2 * steps * LONG_ENOUGH / max(took, 1e-9)))

@@ -1,4 +1,4 @@
-"""Event functions in the compiled module, captured as fields or called, and what else is called."""
+"""Event functions, captured as fields or called, and what else of the user's is called."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 from flashode.capture import capture, meddling
 from flashode.capture.events import event_field
 from flashode.declined import Declined, Reason
-from flashode.engines.compiled.field import NativeField, make_field
-from flashode.problem import AdaptiveOptions, FixedOptions, Problem, as_numbers
+from flashode.engines.compiled.backend import Backend
+from flashode.engines.compiled.field import CapturedField, make_field
+from flashode.problem import DISCRETE, AdaptiveOptions, Problem, as_numbers
 
 
-def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
+def make_event(backend: Backend, problem: Problem) -> CapturedField | Declined | None:
     """The problem's event function, captured; why it is called instead; or None where there is none."""
     event = problem.event
     if event is None:
@@ -22,7 +23,7 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
         event_field(event.function, as_numbers, event.signs, y0),
         (problem.direction * problem.t[0]).detach().to(problem.y0.dtype),
         y0,
-        problem.verify,
+        problem.settings.verify,
         problem.direction * problem.times[-1],
     )
     if isinstance(captured, Declined):
@@ -33,10 +34,12 @@ def make_event(module: Any, problem: Problem) -> NativeField | Declined | None:
     if captured.carried:
         what = "each trajectory reads its own part of a tensor of the function's"
         return Declined(Reason(what, "make that tensor a part of y0, with zero rates"))
-    return make_field(module, problem, None, captured, connected=False)
+    return make_field(backend, problem, DISCRETE, captured, of_event=True)
 
 
-def call_obstacle(problem: Problem, event: NativeField | Declined | None, field: NativeField) -> str | None:
+def call_obstacle(
+    problem: Problem, event: CapturedField | Declined | None, field: CapturedField
+) -> str | None:
     """What functions beside the field may have to do with its counters, or do to what it reads.
 
     Counters are brought up to date at the end, and a captured field presumes that nothing else changes.
@@ -45,7 +48,7 @@ def call_obstacle(problem: Problem, event: NativeField | Declined | None, field:
         does = meddling(function, problem.func, field.capture)
         if does is not None:
             return f"its {name} {does}"
-    if not isinstance(event, NativeField):
+    if not isinstance(event, CapturedField):
         return None
     if event.capture.numbers.isdisjoint(place for _, place, _ in field.capture.counters):
         return None
@@ -53,14 +56,13 @@ def call_obstacle(problem: Problem, event: NativeField | Declined | None, field:
 
 
 def _called(
-    problem: Problem, event: NativeField | Declined | None
+    problem: Problem, event: CapturedField | Declined | None
 ) -> Iterator[tuple[str, Callable[..., Any]]]:
     """The functions beside the field that a solve calls, and what they are called."""
     if problem.event is not None and isinstance(event, Declined):
         yield "event function", problem.event.function
-    options = problem.options
-    if isinstance(options, AdaptiveOptions):
-        if options.norm is not None:
-            yield "norm", options.norm
-    elif isinstance(options, FixedOptions) and options.grid_constructor is not None:
-        yield "grid constructor", options.grid_constructor
+    integration = problem.integration
+    if integration.norm is not None and isinstance(integration.options, AdaptiveOptions):
+        yield "norm", integration.norm
+    if integration.grid_constructor is not None:
+        yield "grid constructor", integration.grid_constructor

@@ -1,4 +1,4 @@
-"""A captured function as the compiled module evaluates it."""
+"""A captured function as compiled engines evaluate it."""
 
 from __future__ import annotations
 
@@ -9,97 +9,88 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashode import engines
 from flashode.capture import Capture
 from flashode.declined import Declined, Reason
+from flashode.engines.compiled.backend import Backend, Work
 from flashode.engines.compiled.layout import Layout
+from flashode.engines.compiled.memo import memo_of
 from flashode.engines.compiled.parameter_gradients import connected_inputs, connected_rows
-from flashode.engines.compiled.program import Compiled, compiled
-from flashode.engines.compiled.scope import (
-    LEAST_DEMAND,
-    Demand,
-    alone,
-    lanes_of,
-    slower_than_torch,
-    too_large,
-    too_much_alone,
-    useful_threads,
-)
-from flashode.memory import address, check_memory
-from flashode.problem import Adjoint, Problem
-
-# Forms that the compiled module gives a field are kept: a training step takes two, with the same memory.
-_MOST_BOUND = 8
+from flashode.engines.compiled.requests import EvaluatedField
+from flashode.engines.compiled.scope import LEAST_DEMAND, Demand, integrations
+from flashode.engines.selection import insists
+from flashode.memory import check_memory
+from flashode.methods import Method
+from flashode.problem import Discrete, Gradient, Problem, may_be_kept
+from flashode.program import Reach
 
 
 @dataclass(frozen=True, eq=False)
-class Form:
-    """What is the same for every solve with a Program and with states of one shape; it holds no tensor.
+class Setup:
+    """What is the same for every solve with a Program and settings; it holds no tensor and not the Program.
 
     Attributes:
-        module: The compiled module.
-        compiled: Its form of the Program.
-        direction: Solver time is this times the user's.
+        layout: Where trajectories lie in the state.
+        cost: Arithmetic operations of one evaluation of one trajectory.
+        methods: Of the solve, and of its adjoint equations if there are any.
+        reach: What gradients reach.
         detaches: Whether inputs are to be detached where no gradient reaches them, and there are such.
-        operations: Of an evaluation of the whole batch.
-        lone: Whether a trajectory's features, not trajectories, fill the vectors' lanes.
-        demand: What a solve has to ask of it, where it would be slower than plain torch for others; or None.
-        bound: The compiled module's forms of it, by the addresses and settings that they were made with.
+        pays: Whether the backend is faster than plain torch, whatever else a solve asks for.
+        kept_with_program: What the backend keeps with the Program.
+        kept: What it keeps with this.
     """
 
-    module: Any
-    compiled: Compiled
-    direction: float
+    layout: Layout
+    cost: int
+    methods: tuple[Method, ...]
+    reach: Reach
     detaches: bool
-    operations: int
-    lone: bool
-    demand: Demand | None
-    bound: dict[Any, Any] = field(default_factory=dict)
+    pays: bool
+    kept_with_program: dict[Any, Any]
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes: backends keep something for every address of a parameter."""
+        return 4096 + 512 * len(self.reach.parameters)
 
 
-class NativeField:
+class CapturedField:
     """A captured function and the memory of the states that it is evaluated at.
 
     Attributes:
-        form: What it shares with other solves.
+        setup: What it shares with other solves.
         capture: The function.
-        layout: Where its trajectories lie in the state.
         inputs: What its Program reads.
     """
 
-    def __init__(self, form: Form, capture: Capture, layout: Layout) -> None:
+    def __init__(self, setup: Setup, capture: Capture, direction: float) -> None:
         check_memory("a tensor of func's", capture.slots)
         inputs = capture.parameters()
-        self.form = form
+        self.setup = setup
         self.capture = capture
-        self.layout = layout
-        self.inputs = tuple(connected_inputs(inputs, form.compiled.reach) if form.detaches else inputs)
+        self.inputs = tuple(connected_inputs(inputs, setup.reach) if setup.detaches else inputs)
+        self._direction = direction
 
-    def bound(self, parameters: Sequence[Tensor], wanted: tuple[bool, ...] = ()) -> Any:
-        """The compiled module's form of it.
+    def evaluated(self, parameters: Sequence[Tensor], wanted: tuple[bool, ...] = ()) -> EvaluatedField:
+        """The field as a request has it.
 
         Args:
-            parameters: Memory of its inputs, contiguous, which the caller keeps alive.
+            parameters: Memory of its inputs, contiguous.
             wanted: For each, whether its gradient is; none is where it is left out.
         """
-        form, layout = self.form, self.layout
-        addresses = tuple(map(address, parameters))
-        asked = (addresses, wanted, min(useful_threads(form.operations), form.module.MAX_THREADS))
-        found = form.bound.get(asked)
-        if found is None:
-            if len(form.bound) >= _MOST_BOUND:
-                form.bound.clear()
-            found = form.bound[asked] = form.module.Field(
-                form.compiled.program,
-                addresses,
-                wanted or (False,) * len(addresses),
-                layout.segments,
-                layout.batch,
-                form.direction,
-                asked[-1],
-                form.lone,
-            )
-        return found
+        setup = self.setup
+        return EvaluatedField(
+            self.capture.program,
+            tuple(parameters),
+            wanted or (False,) * len(parameters),
+            setup.layout.segments,
+            setup.layout.batch,
+            self._direction,
+            setup.cost,
+            setup.methods,
+            setup.kept_with_program,
+            setup.kept,
+        )
 
     def transposes(self) -> list[tuple[int, int, int, int]]:
         """The Program's parameters that are another one's transpose: which, whose, and the other's shape."""
@@ -109,42 +100,68 @@ class NativeField:
 
 
 def make_field(
-    module: Any, problem: Problem, adjoint: Adjoint | None, capture: Capture, *, connected: bool
-) -> NativeField | Declined:
-    """Lays a captured function out for the compiled module, or says why that, or plain torch, is no use.
+    backend: Backend, problem: Problem, gradient: Gradient, capture: Capture, *, of_event: bool = False
+) -> CapturedField | Declined:
+    """Lays a captured function out for a backend, or says why that, or plain torch, is no use.
 
     Args:
-        module: The compiled module.
+        backend: The backend.
         problem: The problem whose states it is evaluated at.
-        adjoint: How its adjoint equations are solved, or None.
+        gradient: How it may be differentiated.
         capture: The function.
-        connected: Whether inputs that no gradient reaches are detached.
+        of_event: Whether that is the problem's event function; nothing is differentiated through it.
     """
-    program = capture.program
+    key = backend.name, problem.settings, gradient.settings, of_event
+    memo = memo_of(capture.program)
+    setup = memo.setups.get(key)
+    if setup is None:
+        made = _make_setup(backend, problem, gradient, capture, of_event)
+        if isinstance(made, Declined):
+            return made
+        setup = made
+        # What trajectories carry along is a matter of each solve.
+        if not capture.carried and all(may_be_kept(each.options) for each in integrations(problem, gradient)):
+            memo.keep(key, setup)
+    if not (setup.pays or insists(backend.name)):
+        slower = backend.pays(
+            _work(problem, gradient, capture, setup.cost, setup.layout),
+            Demand.of(problem, gradient, capture.slots),
+        )
+        if slower is not None:
+            return slower
+    return CapturedField(setup, capture, problem.direction)
+
+
+def _make_setup(
+    backend: Backend, problem: Problem, gradient: Gradient, capture: Capture, of_event: bool
+) -> Setup | Declined:
     if any(slot.layout is not torch.strided or slot.is_nested for slot in capture.slots):
         what = "a tensor that it reads is sparse, nested or of another layout than a dense one"
         return Declined(Reason(what, "read its to_dense()"))
-    reason = too_large(program, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS)
-    if reason is not None:
-        return Declined(reason)
-    made = compiled(program, module.ProgramBuilder)
+    program = capture.program
+    memo = memo_of(program)
+    # The continuous adjoint asks for gradients in all that is learned, and has zeros where there is none.
+    connected = isinstance(gradient, Discrete) and not of_event
     carried = capture.carried
     if carried and connected:
-        carried = connected_rows(carried, made.reach, program.widths[1])
+        carried = connected_rows(carried, memo.reach, program.widths[1])
     layout = Layout(problem.structure, capture.batched, carried)
-    methods = (problem.method,) if adjoint is None else (problem.method, adjoint.method)
-    lone = alone(layout.batch, methods)
-    lanes = 1 if lone else lanes_of(problem.y0.element_size())
+    work = _work(problem, gradient, capture, memo.cost, layout)
+    refusal = backend.accepts(work)
+    if refusal is not None:
+        return refusal
+    return Setup(
+        layout,
+        memo.cost,
+        work.methods,
+        memo.reach,
+        connected and len(memo.reach.parameters) < len(program.parameter_shapes),
+        backend.pays(work, LEAST_DEMAND) is None,
+        memo.kept.setdefault(backend.name, {}),
+    )
 
-    def slower(demand: Demand) -> str | None:
-        large = too_much_alone(made.cost) if lone else None
-        return large or slower_than_torch(program, made.cost, layout.batch, lanes, demand)
 
-    demand = Demand.of(problem, adjoint, capture.slots)
-    reason = slower(demand)
-    if reason is not None and not engines.insists("native"):
-        return Declined(reason, expected=True)
-    detaches = connected and len(made.reach.parameters) < len(program.parameter_shapes)
-    only = None if slower(LEAST_DEMAND) is None else demand
-    form = Form(module, made, problem.direction, detaches, made.cost * layout.batch, lone, only)
-    return NativeField(form, capture, layout)
+def _work(problem: Problem, gradient: Gradient, capture: Capture, cost: int, layout: Layout) -> Work:
+    rows = sum(rows for rows, moves in layout.segments if moves)
+    methods = tuple([each.method for each in integrations(problem, gradient)])
+    return Work(capture.program, cost, layout.batch, rows, problem.y0.element_size(), methods)

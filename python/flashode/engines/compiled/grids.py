@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from flashode.problem import Adjoint, FixedOptions, Problem, fixed_grid
+from flashode.problem import Continuous, FixedOptions, Problem, fixed_grid
 
 
 def memory_of(times: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class Grid:
         """
         self._problem = problem
         self._connected = connected
-        self._made: Tensor | None = None
+        self._values: Tensor | None = None
 
     @property
     def is_given(self) -> bool:
@@ -44,14 +44,10 @@ class Grid:
     @property
     def values(self) -> Tensor:
         """Solver times, 1-D; connected to what they were made from if grad mode was on at the time."""
-        if self._made is not None:
-            return self._made
-        if self._connected:
-            self._made = fixed_grid(self._problem)
-        else:
-            with torch.no_grad():
-                self._made = fixed_grid(self._problem)
-        return self._made
+        if self._values is None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self._connected):
+                self._values = fixed_grid(self._problem)
+        return self._values
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -63,11 +59,14 @@ class Grid:
 
 def on_grid(problem: Problem, grid: Tensor) -> Problem:
     """The problem with a grid that is known."""
-    options = problem.options
-    assert isinstance(options, FixedOptions)
-    return replace(
-        problem, options=replace(options, step_size=None, grid_constructor=lambda func, y0, t: grid)
+    assert isinstance(problem.options, FixedOptions)
+    options = replace(problem.options, step_size=None, grid_constructor=True)
+    integration = replace(
+        problem.integration.with_integrator(options=options),
+        grid_constructor=lambda func, y0, t: grid,
+        differentiable_step=None,
     )
+    return replace(problem, integration=integration)
 
 
 def time_gradients(
@@ -97,7 +96,7 @@ def time_gradients(
     return grad_times.to(t.dtype), () if grid is None else tuple(grad_points.to(g.dtype) for g in grid.inputs)
 
 
-def adjoint_grids(problem: Problem, adjoint: Adjoint, times: Tensor) -> list[list[float]]:
+def adjoint_grids(problem: Problem, adjoint: Continuous, times: Tensor) -> list[list[float]]:
     """For each output interval, the grid on which a fixed-step adjoint method steps back over it.
 
     Args:
@@ -114,6 +113,6 @@ def adjoint_grids(problem: Problem, adjoint: Adjoint, times: Tensor) -> list[lis
         return [[start, end] for end, start in pairwise(ends.tolist())]
     grids = []
     for i in range(len(ends) - 1):
-        interval = replace(problem, t=ends[i : i + 2].flip(0), options=options)
+        interval = replace(problem, t=ends[i : i + 2].flip(0), integration=adjoint.integration)
         grids.append(fixed_grid(interval).tolist())
     return grids

@@ -1,72 +1,156 @@
-"""What a solve may ask of the compiled module: tolerances by element, the user's norm, an event, nodes."""
+"""What a backend is asked for. All tensors are contiguous; those to be written are said to be so."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from flashode.declined import Declined
-from flashode.engines.compiled.field import NativeField
-from flashode.memory import address, plain
-from flashode.problem import AdaptiveOptions, FixedOptions, Problem
+from flashode.methods import Method
+from flashode.problem import Integrator
+from flashode.program import Program
 
 
-def requests(
-    module: Any, problem: Problem, event: NativeField | Declined | None
-) -> tuple[dict[str, Any], list[Tensor]]:
-    """Arguments of a forward solve, and the memory that they are addresses of.
+@dataclass(frozen=True, eq=False)
+class EvaluatedField:
+    """A Program and what it is evaluated at: dy/ds = direction * f(direction * s, y), s being solver time.
 
-    Args:
-        module: The compiled module.
-        problem: What is solved.
-        event: Its captured event function, or why the user's is called.
+    Attributes:
+        program: The Program.
+        parameters: What it reads, in the state's dtype.
+        wanted: For each parameter, whether its gradient is.
+        segments: Rows of each part of the state's memory, ``(batch, rows)`` blocks one after the other, and
+            whether it counts in error norms.
+        batch: Trajectories.
+        direction: 1 or -1.
+        cost: Arithmetic operations of one evaluation of one trajectory.
+        methods: Those that it is solved with: the solve's, and that of its adjoint equations.
+        kept_with_program: What the backend likes to keep as long as the Program lives.
+        kept: What it likes to keep for solves of the same settings.
     """
-    asked: dict[str, Any] = {}
-    kept: list[Tensor] = []
-    options = problem.options
-    if isinstance(options, AdaptiveOptions):
-        for name, tolerance in (("rtol", problem.rtol), ("atol", problem.atol)):
-            if isinstance(tolerance, Tensor):
-                kept.append(plain(tolerance.to(problem.y0.dtype).expand(problem.y0.shape)))
-                asked[name] = address(kept[-1])
-        if options.norm is not None:
-            asked["norm"] = _norm(problem)
-    if isinstance(event, NativeField):
-        parameters = list(map(plain, event.inputs))
-        kept += parameters
-        asked["event"] = module.Event(event.bound(parameters))
-    elif event is not None:
-        asked["event"] = _event(problem)
-    if problem.event is not None and isinstance(options, FixedOptions):
-        assert isinstance(options.step_size, float)
-        asked["step_size"] = options.step_size
-    if problem.every_step:
-        asked["every_step"] = True
-    return asked, kept
+
+    program: Program
+    parameters: tuple[Tensor, ...]
+    wanted: tuple[bool, ...]
+    segments: Sequence[tuple[int, bool]]
+    batch: int
+    direction: float
+    cost: int
+    methods: tuple[Method, ...]
+    kept_with_program: dict[Any, Any]
+    kept: dict[Any, Any]
 
 
-def _norm(problem: Problem) -> tuple[Callable[[], float], int]:
-    """The user's norm of what the compiled module writes to an address."""
-    memory = torch.empty_like(problem.y0, memory_format=torch.contiguous_format, requires_grad=False)
+@dataclass(frozen=True, eq=False)
+class CalledFunction:
+    """A function of the user's that a solve calls.
 
-    def norm() -> float:
-        # A copy: the user may keep what the norm is asked about.
-        with torch.no_grad():
-            return abs(float(problem.norm(memory.clone())))
+    Attributes:
+        function: Gives a number: of solver time for an event, of nothing for a norm.
+        state: What it is to be asked about is written here before: the flat state.
+    """
 
-    return norm, memory.data_ptr()
+    function: Callable[..., float]
+    state: Tensor
 
 
-def _event(problem: Problem) -> tuple[Callable[[float], float], int]:
-    """The user's event function at a solver time and at the state that the compiled module writes."""
-    memory = torch.empty_like(problem.y0, memory_format=torch.contiguous_format, requires_grad=False)
+@dataclass(frozen=True, eq=False)
+class ForwardRequest:
+    """A solve.
 
-    def value(t: float) -> float:
-        time = torch.full((), t, dtype=torch.float64)
-        with torch.no_grad():
-            return float(problem.event_value(time, memory))
+    Attributes:
+        field: The field.
+        integrator: How it is integrated.
+        y0: The state's memory.
+        times: Increasing solver times of the outputs, float64 on the CPU; the first one alone where the solve
+            goes on to an event.
+        grid: Solver times that a fixed-step method steps on, float64 on the CPU.
+        states: Written, ``(times, *state)``; with an event the start and the event; not used with every_step.
+        record: Whether a reverse may follow.
+        rtol: Relative tolerance of each element of the state, or None for the integrator's.
+        atol: Absolute tolerance, likewise.
+        norm: What errors are measured by; None is the root mean square, of several segments the largest.
+        event: What ends the solve when it is not positive any more: a field, by the first row of its first
+            trajectory, or a function.
+        every_step: Whether every step has outputs.
+    """
 
-    return value, memory.data_ptr()
+    field: EvaluatedField
+    integrator: Integrator
+    y0: Tensor
+    times: Tensor
+    grid: Tensor
+    states: Tensor
+    record: bool = False
+    rtol: Tensor | None = None
+    atol: Tensor | None = None
+    norm: CalledFunction | None = None
+    event: EvaluatedField | CalledFunction | None = None
+    every_step: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class DiscreteRequest:
+    """The exact reverse of a recorded solve.
+
+    Attributes:
+        field: The field, with the parameters as they were.
+        integrator: How it was integrated.
+        log: The backend's account of the steps.
+        checkpoints: As the solve gave them.
+        times: Solver times of the outputs, float64.
+        grad_states: Gradient in the outputs.
+        grad_y0: Written, as the state's memory.
+        grad_times: Added to, float64: gradient in the outputs' times through dense output; None: not wanted.
+        grad_grid: Added to, float64: gradient in the grid, or in the start of an adaptive method's steps;
+            None with grad_times.
+        grad_parameters: Added to; None for those that are not wanted.
+    """
+
+    field: EvaluatedField
+    integrator: Integrator
+    log: Any
+    checkpoints: tuple[Tensor | None, ...]
+    times: Tensor
+    grad_states: Tensor
+    grad_y0: Tensor
+    grad_times: Tensor | None
+    grad_grid: Tensor | None
+    grad_parameters: tuple[Tensor | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ContinuousRequest:
+    """The adjoint equations, integrated backwards.
+
+    Attributes:
+        field: The field, with the parameters as they were.
+        integrator: How the adjoint equations are integrated.
+        seminorm: Whether the parameters are left out of the error norm.
+        times: Solver times of the outputs, float64 on the CPU.
+        grids: For a fixed-step method the grid of each output interval, in reversed time.
+        y0: The state's memory at the start.
+        states: The solution, ``(times, *state)``.
+        grad_states: Gradient in it.
+        grad_y0: Written, as the state's memory.
+        grad_times: Added to, float64; None: not wanted.
+        grad_parameters: Added to; None for those that are not wanted.
+        like_parameters: For each segment, whether its adjoint counts in the norm as a parameter's does.
+        transposes: Parameters that are another one's transpose: which, whose, and the other's shape.
+    """
+
+    field: EvaluatedField
+    integrator: Integrator
+    seminorm: bool
+    times: Tensor
+    grids: list[list[float]]
+    y0: Tensor
+    states: Tensor
+    grad_states: Tensor
+    grad_y0: Tensor
+    grad_times: Tensor | None
+    grad_parameters: tuple[Tensor | None, ...]
+    like_parameters: list[bool]
+    transposes: list[tuple[int, int, int, int]]

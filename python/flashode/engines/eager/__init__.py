@@ -14,14 +14,15 @@ from flashode.engines.eager.scipy_solver import solve_scipy
 from flashode.engines.protocol import Forward, Gradients
 from flashode.engines.unchanged import Unchanged
 from flashode.methods import SciPy
-from flashode.problem import Adjoint, Problem
+from flashode.problem import Continuous, Gradient, Problem
+from flashode.problem.adjoint_norm import AugmentedNorm
 from flashode.statistics import Statistics
 
 
 def integrate(problem: Problem) -> Forward:
     """Solve, recording for autograd if grad mode is on."""
     # The function may hold the tensor that the solve starts from, and write on it.
-    problem = problem.again(problem.func, problem.y0.clone(), problem.t, problem.times)
+    problem = replace(problem, y0=problem.y0.clone())
     if isinstance(problem.method, SciPy):
         return solve_scipy(problem)
     if problem.method.adaptive:
@@ -29,24 +30,12 @@ def integrate(problem: Problem) -> Forward:
     return solve_fixed(problem)
 
 
-def differentiable(
-    problem: Problem, t: torch.Tensor, y0: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The problem solved from other tensors of the same values, recording for autograd if grad mode is on.
-
-    Returns:
-        The states, and the times where the solve finds them.
-    """
-    solved = integrate(replace(problem, t=t, y0=y0))
-    return solved.states, solved.times
-
-
 @dataclass
 class EagerPlan:
     """One solve in plain torch."""
 
     problem: Problem
-    adjoint: Adjoint | None
+    gradient: Gradient
     engine: str = "eager"
     reversible: bool = False
     statistics: Statistics | None = None
@@ -54,16 +43,16 @@ class EagerPlan:
 
     @property
     def parameters(self) -> tuple[torch.Tensor, ...]:
-        """The adjoint's parameters; without an adjoint autograd finds them itself."""
-        return () if self.adjoint is None else self.adjoint.parameters
+        """The adjoint's parameters; those of a discrete solve autograd finds itself."""
+        return self.gradient.parameters if isinstance(self.gradient, Continuous) else ()
 
     def forward(self, *, record: bool) -> Forward:
-        """Solve; the record of a plan with an adjoint is what its function depends on.
+        """Solve; for the continuous adjoint the record is what the function depends on.
 
-        Without an adjoint there is none, since autograd reverses ``differentiable``.
+        Of a discrete solve there is none, since autograd reverses ``differentiable``.
         """
         unchanged = None
-        if record and self.adjoint is not None:
+        if record and isinstance(self.gradient, Continuous):
             instead = ", or use odeint, which keeps what it needs"
             unchanged = Unchanged("odeint_adjoint", instead, func=self.problem.func)
         with torch.no_grad():
@@ -71,9 +60,8 @@ class EagerPlan:
         if unchanged is not None:
             unchanged.settle()
             solved.record = unchanged
-            assert self.adjoint is not None
             # For autograd to watch: the function reads them once more.
-            solved.checkpoints = self.adjoint.parameters
+            solved.checkpoints = self.parameters
         self.statistics = solved.statistics
         return solved
 
@@ -90,17 +78,22 @@ class EagerPlan:
         states: torch.Tensor,
         grad_states: torch.Tensor,
         times: torch.Tensor | None = None,
+        norm: AugmentedNorm | None = None,
     ) -> Gradients:
         """Integrate the adjoint equations backwards, one solve for each output interval.
 
         Raises:
             RuntimeError: The function is not the one that was solved any more.
         """
-        if self.adjoint is None:
-            raise TypeError("continuous_vjp needs a plan made with an adjoint")
-        if isinstance(record, Unchanged):
+        problem, gradient = self.problem, self.gradient
+        if not isinstance(gradient, Continuous):
+            raise TypeError("continuous_vjp needs a plan made for the continuous adjoint")
+        if norm is not None:
+            # It takes y and a as the solver has them: of a flat problem none of them is unpacked.
+            problem, gradient = problem.flat(), replace(gradient, norm=norm)
+        elif isinstance(record, Unchanged):
             record.require()
-        return solve_adjoint(self.problem, self.adjoint, states, grad_states, integrate, times)
+        return solve_adjoint(problem, gradient, states, grad_states, integrate, times)
 
     def differentiable(
         self, t: torch.Tensor, y0: torch.Tensor, parameters: tuple[torch.Tensor, ...]
@@ -116,9 +109,9 @@ class EagerEngine:
 
     name = "eager"
 
-    def plan(self, problem: Problem, adjoint: Adjoint | None) -> EagerPlan:
+    def plan(self, problem: Problem, gradient: Gradient) -> EagerPlan:
         """A plan; never declined."""
-        return EagerPlan(problem, adjoint)
+        return EagerPlan(problem, gradient)
 
 
 def engine() -> EagerEngine:

@@ -68,7 +68,8 @@ class AdamsStepper:
         self.statistics = statistics
         self._implicit = problem.method.implicit
         self._options = problem.options
-        self._start = RungeKuttaStepper(replace(problem, method=TABLEAUX["rk4"]), statistics)
+        integration = problem.integration.with_integrator(method=TABLEAUX["rk4"])
+        self._start = RungeKuttaStepper(replace(problem, integration=integration), statistics)
         self._slopes: deque[torch.Tensor] = deque(maxlen=problem.options.max_order - 1)
         self._remainder: torch.Tensor | None = None
         self._warned = quiet

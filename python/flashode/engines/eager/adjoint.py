@@ -5,17 +5,24 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from flashode.engines.convergence import warn_lost
-from flashode.engines.eager.jacobian import Jacobians
+from flashode.engines.jacobian import Jacobians
 from flashode.engines.protocol import Forward, Gradients
 from flashode.errors import SolverError
-from flashode.problem import AdaptiveOptions, Adjoint, Problem
-from flashode.problem.adjoint import gradient_shapes
-from flashode.problem.definition import Callback, Callbacks, rms
+from flashode.problem import (
+    AdaptiveOptions,
+    Callback,
+    Callbacks,
+    Continuous,
+    OutputTimes,
+    Problem,
+    Settings,
+)
+from flashode.problem.adjoint_norm import adjoint_norm, as_gradient_in
+from flashode.problem.gradient import gradient_shapes
 from flashode.problem.normalise import real_dtype
 from flashode.state import Structure
 from flashode.statistics import Statistics
@@ -26,7 +33,7 @@ Integrate = Callable[[Problem], Forward]
 @torch.no_grad()
 def solve_adjoint(
     problem: Problem,
-    adjoint: Adjoint,
+    adjoint: Continuous,
     states: torch.Tensor,
     grad_states: torch.Tensor,
     integrate: Integrate,
@@ -88,23 +95,16 @@ def _in_user_time(callbacks: Callbacks) -> Callbacks:
 
 def _like(gradient: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """In the dtype of what it is the gradient of: real for a real tensor of a complex problem."""
-    gradient = _restored(gradient, x)
+    gradient = as_gradient_in(gradient, x)
     if gradient.is_complex() and not x.is_complex():
         gradient = gradient.real
     return gradient.to(x.dtype)
 
 
-def _restored(gradient: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The gradient in a tensor that :meth:`_Reverse.stored` had."""
-    if x.is_complex() and not gradient.is_complex():
-        return torch.complex(*gradient.unbind(-1))
-    return gradient
-
-
 class _Reverse:
     """The augmented problem ``(vjp_t, y, a, *vjp_parameters)``."""
 
-    def __init__(self, problem: Problem, adjoint: Adjoint, times: torch.Tensor | None) -> None:
+    def __init__(self, problem: Problem, adjoint: Continuous, times: torch.Tensor | None) -> None:
         self.problem = problem
         self.t = problem.t.detach()
         self.times = problem.times
@@ -117,10 +117,11 @@ class _Reverse:
         self.jacobians = Jacobians()
         self.adjoint = adjoint
         shape = problem.y0.shape
-        self.shapes = (torch.Size(()), shape, shape, *gradient_shapes(problem.y0, adjoint.parameters))
-        self.options = adjoint.options
-        if isinstance(self.options, AdaptiveOptions):
-            self.options = replace(self.options, norm=adjoint_norm(problem, adjoint))
+        shapes = torch.Size(()), shape, shape, *gradient_shapes(problem.y0, adjoint.parameters)
+        self.structure = Structure(shapes, True)
+        self.integration = adjoint.integration
+        if isinstance(adjoint.options, AdaptiveOptions):
+            self.integration = replace(adjoint.integration, norm=adjoint_norm(problem, adjoint))
         self.callbacks = adjoint.callbacks if problem.direction > 0 else _in_user_time(adjoint.callbacks)
 
     def interval(
@@ -136,17 +137,13 @@ class _Reverse:
         problem = self.problem
         y0 = torch.cat([part.reshape(-1) for part in (vjp_t, states[i], a, *vjp_parameters)])
         augmented = Problem(
-            func=self.field,
-            y0=y0,
-            shapes=self.shapes,
-            t=-self.t[i - 1 : i + 1].flip(0),
-            times=(-self.times[i], -self.times[i - 1]),
-            direction=-1.0,
-            method=self.adjoint.method,
-            rtol=self.adjoint.rtol,
-            atol=self.adjoint.atol,
-            options=self.options,
-            callbacks=self.callbacks,
+            Settings(self.structure, y0.dtype, y0.device, -1.0, self.integration.integrator),
+            self.field,
+            y0,
+            -self.t[i - 1 : i + 1].flip(0),
+            OutputTimes(-1.0, (-self.times[i], -self.times[i - 1])),
+            self.integration,
+            self.callbacks,
             linearise=self.linearised,
             coupled=self._coupled(y0),
             norm_argument="adjoint_options['norm']",
@@ -198,7 +195,7 @@ class _Reverse:
         Without the derivative of a's rate in y: Newton's method takes one iteration more for that, which is
         cheaper than second derivatives.
         """
-        _, y, a, *_ = Structure(self.shapes, True).split(x)
+        _, y, a, *_ = self.structure.split(x)
         t, y, f = self._evaluated(-t, y)
         rates = self._rates(a, t, y, f)
         jacobian = self.jacobians.of(f, y).to(real_dtype(x))
@@ -229,30 +226,3 @@ class _Reverse:
             torch.zeros_like(x) if g is None else g for g, x in zip(gradients, inputs, strict=True)
         )
         return (vjp_t, f.detach(), vjp_y, *map(self.stored, vjp_parameters))
-
-
-def adjoint_norm(problem: Problem, adjoint: Adjoint) -> Callable[[tuple[torch.Tensor, ...]], torch.Tensor]:
-    """The augmented state's norm, of ``(vjp_t, y, a, *vjp_parameters)`` with y and a as the problem's."""
-    custom = adjoint.norm
-
-    def restored(state: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (*state[:3], *map(_restored, state[3:], adjoint.parameters))
-
-    if callable(custom):
-
-        def unpacked(state: tuple[torch.Tensor, ...]) -> Any:
-            vjp_t, y, a, *parameters = restored(state)
-            if problem.shapes is None:
-                return custom((vjp_t, y, a, *parameters))
-            return custom((vjp_t, *problem.unflatten(y), *problem.unflatten(a), *parameters))
-
-        return unpacked
-
-    def joint(state: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        vjp_t, y, a, *parameters = restored(state)
-        norms = [vjp_t.abs(), problem.norm(y), problem.norm(a)]
-        if custom == "joint":
-            norms += [rms(p) for p in parameters]
-        return torch.stack(norms).amax()
-
-    return joint

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from flashode.problem import Problem
-from flashode.problem.definition import Callback
+from flashode.problem import Callback, Problem
 
 
 def notify(

@@ -13,7 +13,7 @@ from flashode.problem import AdaptiveOptions, Problem
 
 def measuring(problem: Problem) -> AbstractContextManager[None]:
     """Where norms are taken: in the caller's grad mode for a norm of the user's, which may differentiate."""
-    return torch.set_grad_enabled(torch.is_grad_enabled() and problem.options.norm is not None)
+    return torch.set_grad_enabled(torch.is_grad_enabled() and problem.integration.norm is not None)
 
 
 def first_step(stepper: Stepper, f0: torch.Tensor) -> float:

@@ -130,9 +130,8 @@ def _event(problem: Problem, y: torch.Tensor, t: float, statistics: Statistics) 
 
 def _clocks_without_end(problem: Problem) -> Iterator[Clock]:
     """The steps that torchdiffeq takes to an event: each starts where the one before it ended."""
-    options = problem.options
-    assert isinstance(options, FixedOptions) and options.step_size is not None
-    size = options.step_size
+    size = problem.integration.step_size
+    assert size is not None
     dt, t0 = float(size), problem.times[0]
     shift = stretch = None
     if is_differentiated(problem.t) or (isinstance(size, torch.Tensor) and is_differentiated(size)):

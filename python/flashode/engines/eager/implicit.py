@@ -11,14 +11,14 @@ import torch
 from flashode.engines import failure
 from flashode.engines.convergence import warn_unconverged
 from flashode.engines.derivatives import hides_derivative
-from flashode.engines.eager.jacobian import (
+from flashode.engines.eager.step import Clock, Stepper, combine, just_after
+from flashode.engines.jacobian import (
     Jacobians,
     is_transformed,
     like,
     real,
     transformed_jacobian,
 )
-from flashode.engines.eager.step import Clock, Stepper, combine, just_after
 from flashode.methods import Tableau
 from flashode.problem import ImplicitOptions, Problem, as_floats
 from flashode.statistics import Statistics

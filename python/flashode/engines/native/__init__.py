@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from flashode.capture import capture
 from flashode.declined import Declined
 from flashode.engines.build import VERSION
-from flashode.engines.compiled.events import call_obstacle, make_event
-from flashode.engines.compiled.field import make_field
-from flashode.engines.compiled.plan import NativePlan, Recipe
-from flashode.engines.compiled.scope import adjoint_obstacles, foreign, obstacles, too_many_unknowns
-
-if TYPE_CHECKING:
-    from flashode.problem import Adjoint, Problem
+from flashode.engines.compiled.engine import CompiledEngine
+from flashode.engines.compiled.plan import CompiledPlan
+from flashode.engines.native.backend import NativeBackend
 
 # An absent module selects the next engine; one that is there but broken raises here and is not hidden.
 _NAME = "flashode._flashode"
 _flashode: Any = None if importlib.util.find_spec(_NAME) is None else importlib.import_module(_NAME)
 
 
-def engine() -> NativeEngine | Declined:
+_backend = None if _flashode is None else NativeBackend(_flashode)
+
+
+def engine() -> CompiledEngine | Declined:
     """The engine, or why this installation has none."""
-    if _flashode is None:
+    if _backend is None:
         return Declined("this installation has no compiled module", absent=True)
-    return NativeEngine()
+    return CompiledEngine(_backend)
 
 
 def build_info() -> dict[str, Any]:
@@ -55,40 +53,14 @@ def memory_rate(size: int, threads: int, seconds: float) -> float | None:
     return None if _flashode is None else float(_flashode.memory_rate(size, threads, seconds))
 
 
-class NativeEngine:
-    """Captured fields, solved by the compiled tile engine on the CPU."""
+def evaluation_seconds(plan: CompiledPlan, steps: int) -> float:
+    """Evaluates a plan's field alone as often as so many of its steps do.
 
-    name = "native"
-
-    def plan(self, problem: Problem, adjoint: Adjoint | None) -> NativePlan | Declined:
-        """A plan, or the first thing that keeps this problem from running here."""
-        for method in (problem.method, *(() if adjoint is None else (adjoint.method,))):
-            reason = foreign(method)
-            if reason is not None:
-                return Declined(reason, expected=True)
-        reasons = [*obstacles(problem), *(() if adjoint is None else adjoint_obstacles(problem, adjoint))]
-        if reasons:
-            return Declined(*reasons)
-        y0 = problem.y0
-        captured = capture(
-            problem.func,
-            (problem.direction * problem.t[0]).detach().to(y0.dtype),
-            problem.unflatten(y0.detach()),
-            problem.verify,
-            problem.direction * problem.times[-1],
-        )
-        if isinstance(captured, Declined):
-            return captured
-        field = make_field(_flashode, problem, adjoint, captured, connected=adjoint is None)
-        if isinstance(field, Declined):
-            return field
-        event = make_event(_flashode, problem)
-        reason = call_obstacle(problem, event, field)
-        if reason is not None:
-            return Declined(reason)
-        rows = sum(rows for rows, moves in field.layout.segments if moves)
-        for method in (problem.method, *(() if adjoint is None else (adjoint.method,))):
-            reason = too_many_unknowns(method, rows)
-            if reason is not None:
-                return Declined(reason)
-        return NativePlan(Recipe.of(_flashode, problem, adjoint), problem, adjoint, field, event)
+    Returns:
+        The seconds that all of them took, and a start, less those that the calling thread waited.
+    """
+    assert _backend is not None
+    field, y0 = plan.field_request()
+    problem = plan.problem
+    outcome = _backend.evaluate(field, y0, problem.times[0], steps, problem.tableau.stages)
+    return outcome.seconds - outcome.waited

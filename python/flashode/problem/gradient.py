@@ -1,36 +1,49 @@
-"""The arguments of the continuous adjoint, checked."""
+"""How a solve is differentiated: a type for each gradient mode."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
 from flashode import notices
 from flashode.methods import Method
-from flashode.problem.definition import Callbacks, Problem
-from flashode.problem.normalise import find_callbacks, find_method, time_dtype
-from flashode.problem.options import Options, make_options
-from flashode.problem.tolerances import Tolerance, make_tolerance
+from flashode.problem.callbacks import NO_CALLBACKS, Callbacks, find_callbacks
+from flashode.problem.definition import Problem
+from flashode.problem.integration import Integration, check_options, make_integration
+from flashode.problem.normalise import find_method, time_dtype
+from flashode.problem.options import Options
+from flashode.problem.tolerances import CheckedTolerance, Tolerance, make_tolerance
 from flashode.wording import shown
 
 AdjointNorm = Literal["joint", "seminorm"] | Callable[[Any], Any]
 
 
+@dataclass(frozen=True)
+class Discrete:
+    """The exact reverse of the discrete solve."""
+
+    @property
+    def settings(self) -> Hashable:
+        """What of it is no tensor and no function."""
+        return None
+
+
+DISCRETE = Discrete()
+
+
 @dataclass(frozen=True, eq=False)
-class Adjoint:
-    """How the adjoint equations are solved.
+class Continuous:
+    """The adjoint equations, integrated backwards.
 
     The augmented state is ``(vjp_t, y, a, *vjp_parameters)``, flat. Its solver time runs against the
     problem's. Beside a real state the gradients in complex parameters are pairs of real numbers in it.
 
     Attributes:
-        rtol: A float, or a tensor of one tolerance for each element of the augmented state.
-        atol: Likewise.
-        method: The method.
-        options: Checked options without the norm, their times in the augmented solver's time.
+        integration: How they are integrated, with tolerances of the augmented state and without a norm, the
+            options' times in the augmented solver's time.
         parameters: Tensors that receive gradients; all require grad.
         norm: ``"joint"`` is max(abs vjp_t, norm y, norm a, largest RMS of a parameter); ``"seminorm"`` leaves
             the parameters out; a callable gets the unpacked tuple, in which a tuple state's components stand
@@ -38,23 +51,41 @@ class Adjoint:
         callbacks: The function's ``callback_*_adjoint``.
     """
 
-    rtol: Tolerance
-    atol: Tolerance
-    method: Method
-    options: Options
+    integration: Integration
     parameters: tuple[torch.Tensor, ...]
     norm: AdjointNorm = "joint"
-    callbacks: Callbacks = field(default_factory=Callbacks)
+    callbacks: Callbacks = NO_CALLBACKS
 
-    def again(self, parameters: tuple[torch.Tensor, ...]) -> Adjoint:
-        """The same for other parameters."""
-        # As dataclasses.replace has it, in a tenth of the time.
-        made = object.__new__(Adjoint)
-        made.__dict__.update(self.__dict__, parameters=parameters)
-        return made
+    @property
+    def settings(self) -> Hashable:
+        """What of it is no tensor and no function."""
+        return self.integration.integrator, self.norm if isinstance(self.norm, str) else "function"
+
+    @property
+    def method(self) -> Method:
+        """The method."""
+        return self.integration.method
+
+    @property
+    def options(self) -> Options:
+        """Its checked options."""
+        return self.integration.options
+
+    @property
+    def rtol(self) -> Tolerance:
+        """A float, or a tensor of one tolerance for each element of the augmented state."""
+        return self.integration.rtol
+
+    @property
+    def atol(self) -> Tolerance:
+        """Likewise."""
+        return self.integration.atol
 
 
-def make_adjoint(
+Gradient = Discrete | Continuous
+
+
+def make_continuous(
     problem: Problem,
     *,
     method: str | None,
@@ -64,7 +95,7 @@ def make_adjoint(
     adjoint_method: str | None,
     adjoint_options: Mapping[str, Any] | None,
     adjoint_params: Iterable[torch.Tensor] | None,
-) -> Adjoint:
+) -> Continuous:
     """Check the adjoint's arguments; what is not given is taken from the forward solve.
 
     Raises:
@@ -89,16 +120,22 @@ def make_adjoint(
             "does not see them"
         )
     # Of inherited options the forward solve has warned already.
-    made = make_options(used, given, -problem.direction, "adjoint_options", warn=adjoint_options is not None)
-    dtype = time_dtype(made, problem.y0)
-    return Adjoint(
-        rtol=_tolerance("adjoint_rtol", adjoint_rtol, problem.rtol, problem, parameters, dtype),
-        atol=_tolerance("adjoint_atol", adjoint_atol, problem.atol, problem, parameters, dtype),
-        method=used,
-        options=made,
-        parameters=parameters,
-        norm=norm,
-        callbacks=find_callbacks(problem.func, used, "_adjoint"),
+    checked = check_options(
+        used, given, -problem.direction, "adjoint_options", warn=adjoint_options is not None
+    )
+    dtype = time_dtype(checked, problem.y0)
+    relative, absolute = (
+        _tolerance(name, own, forward, problem, parameters, dtype)
+        for name, own, forward in (
+            ("adjoint_rtol", adjoint_rtol, problem.rtol),
+            ("adjoint_atol", adjoint_atol, problem.atol),
+        )
+    )
+    return Continuous(
+        make_integration(used, checked, relative, absolute, given, -problem.direction),
+        parameters,
+        norm,
+        find_callbacks(problem.func, used, "_adjoint"),
     )
 
 
@@ -170,7 +207,7 @@ def _tolerance(
     problem: Problem,
     parameters: tuple[torch.Tensor, ...],
     dtype: torch.dtype,
-) -> Tolerance:
+) -> CheckedTolerance:
     """A tolerance of the augmented state.
 
     A tolerance given for the state's elements holds for y and for a alike; the strictest of it holds for
@@ -181,10 +218,11 @@ def _tolerance(
         sizes = (torch.Size(()), y0.shape, y0.shape, *gradient_shapes(y0, parameters))
         if isinstance(own, (tuple, list)) and len(own) == len(sizes):
             return make_tolerance(name, own, y0, sizes, dtype)
-        forward = make_tolerance(name, own, y0, problem.shapes, dtype)
+        forward = make_tolerance(name, own, y0, problem.shapes, dtype).value
     if not isinstance(forward, torch.Tensor):
-        return forward
+        return CheckedTolerance(forward, forward)
     state = forward.to(dtype).expand(y0.shape).reshape(-1)
     strictest = state.min() if state.numel() else state.new_zeros(())
     count = sum(shape.numel() for shape in gradient_shapes(y0, parameters))
-    return torch.cat([strictest.reshape(1), state, state, strictest.expand(count)])
+    whole = torch.cat([strictest.reshape(1), state, state, strictest.expand(count)])
+    return CheckedTolerance(whole, float(strictest))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from flashode.engines.compiled.scope import cost
 from flashode.program import (
     Binary,
     Constant,
@@ -17,57 +15,10 @@ from flashode.program import (
     Op,
     Parameter,
     Program,
-    Reach,
     SegmentSum,
     Select,
     Unary,
 )
-
-
-class Compiled(NamedTuple):
-    """What is made of a Program once.
-
-    Attributes:
-        program: The compiled module's form of it.
-        cost: Arithmetic operations of one evaluation.
-        reach: What gradients reach.
-    """
-
-    program: Any
-    cost: int
-    reach: Reach
-
-
-_compiled: dict[int, Compiled] = {}
-# Not among the former, which these refer to: a cycle would outlive its Program.
-_known: dict[int, dict[Any, Any]] = {}
-
-
-def compiled(program: Program, builder_type: Any) -> Compiled:
-    """The compiled module's form of a Program, kept as long as the Program lives."""
-    key = id(program)
-    found = _compiled.get(key)
-    if found is None:
-        found = _compiled[key] = Compiled(translate(program, builder_type), cost(program), program.reach())
-        _known[key] = {}
-        weakref.finalize(program, _forget, key)
-    return found
-
-
-def known(program: Program) -> dict[Any, Any]:
-    """What is kept with a Program: the short ways to plans with it, by what solves ask for."""
-    return _known.get(id(program), {})
-
-
-def all_known() -> list[dict[Any, Any]]:
-    """The same, of every Program that lives."""
-    # Of a copy, which other threads and what they let go do not change.
-    return list(_known.copy().values())
-
-
-def _forget(key: int) -> None:
-    _compiled.pop(key, None)
-    _known.pop(key, None)
 
 
 def translate(program: Program, builder_type: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A solve that differs from an earlier one in content alone goes the short way, and no other does."""
+"""What is found out about a solve serves later ones that differ in content alone, and no others."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 import flashode
 from flashode import capture as capturing
-from flashode.engines import repeats
-from flashode.engines.compiled import program as native_program
-from flashode.odeint import solve as front
+from flashode.engines.compiled import field as compiled_field
+from flashode.engines.compiled.memo import memo_of
 
 SOLVES = [flashode.odeint, flashode.odeint_adjoint]
 
@@ -32,16 +31,16 @@ class Net(nn.Module):
 
 
 @pytest.fixture
-def long_way() -> Iterator[list[object]]:
-    """Each solve that goes the long way."""
+def setups() -> Iterator[list[object]]:
+    """Each time that something is found out about a solve."""
     seen: list[object] = []
-    made = front.make_problem
+    make = compiled_field._make_setup
 
-    def spied(*args: object, **kwargs: object) -> object:
+    def spied(*args: Any) -> object:
         seen.append(args)
-        return made(*args, **kwargs)  # type: ignore[arg-type]
+        return make(*args)
 
-    with patch.object(front, "make_problem", spied):
+    with patch.object(compiled_field, "_make_setup", spied):
         yield seen
 
 
@@ -64,15 +63,15 @@ def _eager(solve: Callable[..., Tensor], field: nn.Module, y0: Tensor, t: Tensor
 
 
 @pytest.mark.parametrize("solve", SOLVES)
-def test_other_content_goes_the_short_way(solve: Callable[..., Tensor], long_way: list[object]) -> None:
+def test_other_content_is_found_out_about_once(solve: Callable[..., Tensor], setups: list[object]) -> None:
     field = _field()
     solve(field, _y0(), _t())
-    before = len(long_way)
+    before = len(setups)
     y0 = _y0(1)
     with torch.no_grad():
         field.layer.weight.mul_(1.3)
     states = solve(field, y0, _t())
-    assert len(long_way) == before
+    assert len(setups) == before
     states.sum().backward()
     own = field.layer.weight.grad.clone()
     field.zero_grad()
@@ -83,14 +82,14 @@ def test_other_content_goes_the_short_way(solve: Callable[..., Tensor], long_way
 
 
 @pytest.mark.parametrize("solve", SOLVES)
-def test_other_times_count(solve: Callable[..., Tensor], long_way: list[object]) -> None:
+def test_other_times_count(solve: Callable[..., Tensor], setups: list[object]) -> None:
     field = _field()
     solve(field, _y0(), _t())
-    before = len(long_way)
+    before = len(setups)
     torch.testing.assert_close(
         solve(field, _y0(), _t(0.5)), _eager(solve, field, _y0(), _t(0.5)), rtol=1e-5, atol=1e-5
     )
-    assert len(long_way) == before + 1  # plain torch's
+    assert len(setups) == before
     backwards = _t().flip(0)
     torch.testing.assert_close(
         solve(field, _y0(), backwards), _eager(solve, field, _y0(), backwards), rtol=1e-5, atol=1e-5
@@ -162,7 +161,7 @@ def test_parameters_that_are_given_count_each_time() -> None:
         flashode.odeint_adjoint(field, _y0(), _t(), adjoint_params=field.layer.weight)
 
 
-def test_the_engine_asked_for_runs(long_way: list[object]) -> None:
+def test_the_engine_asked_for_runs(setups: list[object]) -> None:
     field = _field()
     flashode.odeint(field, _y0(), _t())
     with flashode.use_engine("eager"), flashode.record() as report:
@@ -261,8 +260,8 @@ def test_two_threads_with_batches_of_their_own(solve: Callable[..., Tensor]) -> 
 
 @pytest.mark.parametrize("solve", SOLVES)
 @pytest.mark.parametrize("kind", ["state", "parameter", "times", "tuple"])
-def test_gradients_and_tuples_go_the_short_way(
-    solve: Callable[..., Any], kind: str, long_way: list[object]
+def test_gradients_and_tuples_are_found_out_about_once(
+    solve: Callable[..., Any], kind: str, setups: list[object]
 ) -> None:
     net = _field()
 
@@ -287,11 +286,11 @@ def test_gradients_and_tuples_go_the_short_way(
         t = _t().requires_grad_() if kind == "times" else _t()
         states = solve(field, y0, t)
         (states[0] if kind == "tuple" else states).sum().backward()
-        seen.append(len(long_way))
+        seen.append(len(setups))
     assert seen == [1, 1, 1]
 
 
-def test_blocks_of_one_class_take_turns_on_the_short_way(long_way: list[object]) -> None:
+def test_blocks_of_one_class_take_turns(setups: list[object]) -> None:
     class Wide(nn.Module):
         def __init__(self, width: int) -> None:
             super().__init__()
@@ -306,7 +305,7 @@ def test_blocks_of_one_class_take_turns_on_the_short_way(long_way: list[object])
             y0 = torch.ones(4, block.layer.in_features)
             flashode.odeint(block, y0, _t())
             flashode.odeint(block, y0, _t().flip(0))
-    assert len(long_way) == 4
+    assert len(setups) == 4
 
 
 def test_a_warning_comes_each_time() -> None:
@@ -326,7 +325,7 @@ def test_zeros_of_both_signs_are_different_times() -> None:
     assert float(up[-1, 0]) == 2.0 and float(down[-1, 0]) == 0.0
 
 
-def test_counters_count_on_the_short_way(long_way: list[object]) -> None:
+def test_counters_count_at_every_solve(setups: list[object]) -> None:
     class Counting(Net):
         def __init__(self) -> None:
             super().__init__()
@@ -340,22 +339,14 @@ def test_counters_count_on_the_short_way(long_way: list[object]) -> None:
     flashode.odeint(field, _y0(), _t())
     first, field.nfe = field.nfe, 0
     flashode.odeint(field, _y0(), _t())
-    assert field.nfe == first > 0 and len(long_way) == 1
-
-
-def test_many_long_times_are_not_kept(long_way: list[object]) -> None:
-    field = _field()
-    t = torch.linspace(0.0, 1.0, repeats.MOST_TIMES + 1)
-    flashode.odeint(field, _y0(), t)
-    flashode.odeint(field, _y0(), t)
-    assert len(long_way) == 2
+    assert field.nfe == first > 0 and len(setups) == 1
 
 
 def test_what_is_kept_goes_with_its_program() -> None:
     field = _field()
     flashode.odeint(field, _y0(), _t())
     program = flashode.explain(field, _y0()).program
-    module = weakref.ref(native_program._compiled[id(program)].program)
+    module = weakref.ref(memo_of(program).kept["native"]["program"])
     del field, program
     gc.disable()
     try:
@@ -375,9 +366,47 @@ def test_nothing_of_the_users_is_kept() -> None:
     assert not any(one() is not None for one in kept)
 
 
-def test_checking_always_goes_the_long_way(long_way: list[object]) -> None:
+def test_checking_always_changes_nothing_else(setups: list[object]) -> None:
     field = _field()
-    flashode.odeint(field, _y0(), _t(), verify="always")
-    before = len(long_way)
-    flashode.odeint(field, _y0(), _t(), verify="always")
-    assert len(long_way) == before + 1
+    for _ in range(2):
+        flashode.odeint(field, _y0(), _t(), verify="always")
+    assert len(setups) == 1
+
+
+REPEATED: dict[str, Callable[[Net], object]] = {
+    "an event": lambda field: flashode.odeint_event(
+        field,
+        _y0(),
+        torch.tensor(0.0),
+        event_fn=lambda t, y: t - 0.5,
+        method="rk4",
+        options={"step_size": 0.1},
+    ),
+    "dense output": lambda field: flashode.odeint_dense(field, _y0(), 0.0, 1.0),
+    "tolerances by element": lambda field: flashode.odeint(
+        field, _y0(), _t(), rtol=torch.full((3,), 1e-5), atol=torch.full((4, 3), 1e-5)
+    ),
+    "prescribed times": lambda field: flashode.odeint(
+        field, _y0(), _t(), options={"step_t": torch.tensor([0.3]), "jump_t": [0.6]}
+    ),
+    "a norm": lambda field: flashode.odeint(
+        field, _y0(), _t(), options={"norm": torch.linalg.vector_norm, "first_step": 0.1}
+    ),
+    "a grid": lambda field: flashode.odeint(
+        field, _y0(), _t(), method="rk4", options={"grid_constructor": lambda func, y0, t: t}
+    ),
+    "a step that is differentiated": lambda field: flashode.odeint(
+        field, _y0(), _t(), method="rk4", options={"step_size": torch.tensor(0.25, requires_grad=True)}
+    ),
+    "an integer": lambda field: flashode.odeint(field, _y0(), _t(), options={"max_num_steps": 1000}),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_every_kind_of_solve_is_found_out_about_once(name: str, setups: list[object]) -> None:
+    field = _field()
+    with flashode.use_engine("native"):
+        REPEATED[name](field)
+        before = len(setups)
+        REPEATED[name](field)
+    assert len(setups) == before > 0

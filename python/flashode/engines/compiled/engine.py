@@ -1,0 +1,49 @@
+"""An engine made of a backend: the way from a problem to a plan."""
+
+from __future__ import annotations
+
+from flashode.capture import capture
+from flashode.declined import Declined
+from flashode.engines.compiled.backend import Backend
+from flashode.engines.compiled.events import call_obstacle, make_event
+from flashode.engines.compiled.field import make_field
+from flashode.engines.compiled.plan import CompiledPlan
+from flashode.engines.compiled.scope import refusal
+from flashode.problem import Gradient, Problem
+
+
+class CompiledEngine:
+    """Captured fields, solved by a backend."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    @property
+    def name(self) -> str:
+        """The backend's."""
+        return self._backend.name
+
+    def plan(self, problem: Problem, gradient: Gradient) -> CompiledPlan | Declined:
+        """A plan, or the first thing that keeps this problem from running here."""
+        backend = self._backend
+        refused = refusal(problem, gradient, backend.device)
+        if refused is not None:
+            return refused
+        y0 = problem.y0
+        captured = capture(
+            problem.func,
+            (problem.direction * problem.t[0]).detach().to(y0.dtype),
+            problem.unflatten(y0.detach()),
+            problem.settings.verify,
+            problem.direction * problem.times[-1],
+        )
+        if isinstance(captured, Declined):
+            return captured
+        field = make_field(backend, problem, gradient, captured)
+        if isinstance(field, Declined):
+            return field
+        event = make_event(backend, problem)
+        reason = call_obstacle(problem, event, field)
+        if reason is not None:
+            return Declined(reason)
+        return CompiledPlan(backend, problem, gradient, field, event)

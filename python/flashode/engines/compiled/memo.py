@@ -1,0 +1,78 @@
+"""What is found out about a Program, kept as long as it lives: a later solve is the same, only faster."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from flashode.program import Binary, Program, Reach, Unary
+
+if TYPE_CHECKING:
+    from flashode.engines.compiled.field import Setup
+
+# With more settings of one Program something makes them up: they would only take memory.
+MOST_SETUPS = 64
+# Of all that is kept here, with all Programs together, by an estimate.
+MAX_BYTES = 32 * 2**20
+
+
+_ARITHMETIC = (
+    {"add", "sub", "mul", "div", "maximum", "minimum", "lt", "le", "eq", "ne"}
+    | {"neg", "abs", "sign", "reciprocal", "sqrt", "floor", "ceil", "round", "trunc", "detach", "affine"}
+    | {"relu", "leaky_relu", "hardtanh", "clamp", "hardsigmoid", "hardswish"}
+)
+# Any other function costs about as much as this many multiply-adds.
+_FUNCTION_COST = 10
+
+
+class Memo:
+    """What depends on a Program, and on it and a solve's settings. It does not hold the Program.
+
+    Attributes:
+        cost: Arithmetic operations of one evaluation of one trajectory, functions weighted by what they cost.
+        reach: What gradients reach.
+        kept: What backends like to keep, by their names.
+        setups: What is the same for all solves of some settings, by these.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.cost = cost(program)
+        self.reach: Reach = program.reach()
+        self.kept: dict[str, dict[Any, Any]] = {}
+        self.setups: dict[Hashable, Setup] = {}
+
+    def keep(self, settings: Hashable, setup: Setup) -> None:
+        """Keeps a setup for later solves."""
+        if len(self.setups) >= MOST_SETUPS:
+            self.setups.clear()
+        # Of a copy, which other threads and what they let go do not change.
+        memos = list(_memos.copy().values())
+        weight = sum(kept.weight for memo in memos for kept in memo.setups.copy().values())
+        if weight + setup.weight > MAX_BYTES:
+            for memo in memos:
+                memo.setups.clear()
+        self.setups[settings] = setup
+
+
+_memos: dict[int, Memo] = {}
+
+
+def memo_of(program: Program) -> Memo:
+    """The memo of a Program."""
+    key = id(program)
+    memo = _memos.get(key)
+    if memo is None:
+        memo = _memos[key] = Memo(program)
+        weakref.finalize(program, _memos.pop, key, None)
+    return memo
+
+
+def cost(program: Program) -> int:
+    """Arithmetic operations of one evaluation of one trajectory, functions weighted by what they cost."""
+    rows = sum(
+        program.widths[op.out]
+        for op in program.ops
+        if isinstance(op, (Unary, Binary)) and op.fn not in _ARITHMETIC
+    )
+    return program.flops() + _FUNCTION_COST * rows

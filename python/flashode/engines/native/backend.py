@@ -1,0 +1,182 @@
+"""The compiled module as a backend: addresses are taken here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from flashode.declined import Declined
+from flashode.engines.compiled.backend import Work
+from flashode.engines.compiled.outcome import ForwardResult, Outcome
+from flashode.engines.compiled.requests import (
+    ContinuousRequest,
+    DiscreteRequest,
+    EvaluatedField,
+    ForwardRequest,
+)
+from flashode.engines.compiled.scope import Demand
+from flashode.engines.native import method, program
+from flashode.engines.native.scope import alone, refusal, slower_than_torch, useful_threads
+from flashode.memory import address
+from flashode.problem import FixedOptions, Integrator
+
+# Forms that the compiled module gives a field are kept: a training step takes two, with the same memory.
+_MOST_BOUND = 8
+
+
+class _Functions(NamedTuple):
+    """The compiled module's functions for states of one dtype."""
+
+    forward: Callable[..., Any]
+    discrete_vjp: Callable[..., Any]
+    continuous_vjp: Callable[..., Any]
+    evaluate: Callable[..., Any]
+
+    @staticmethod
+    def of(module: Any, precision: str) -> _Functions:
+        return _Functions(*(getattr(module, f"{name}_{precision}") for name in _Functions._fields))
+
+
+class NativeBackend:
+    """Tiles of trajectories on the CPU."""
+
+    name = "native"
+    device = "cpu"
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._functions = {
+            torch.float32: _Functions.of(module, "float32"),
+            torch.float64: _Functions.of(module, "float64"),
+        }
+
+    def accepts(self, work: Work) -> Declined | None:
+        """Why the module would refuse it."""
+        reason = refusal(work, self._module.MAX_ROWS, self._module.MAX_PARAMETER_ELEMENTS)
+        return None if reason is None else Declined(reason)
+
+    def pays(self, work: Work, demand: Demand) -> Declined | None:
+        """Why plain torch is faster."""
+        reason = slower_than_torch(work, demand)
+        return None if reason is None else Declined(reason, expected=True)
+
+    def forward(self, request: ForwardRequest) -> ForwardResult:
+        """Solve."""
+        y0, grid, event, norm = request.y0, request.grid, request.event, request.norm
+        asked: dict[str, Any] = {}
+        if request.rtol is not None:
+            asked["rtol"] = address(request.rtol)
+        if request.atol is not None:
+            asked["atol"] = address(request.atol)
+        if norm is not None:
+            asked["norm"] = norm.function, address(norm.state)
+        if isinstance(event, EvaluatedField):
+            asked["event"] = self._module.Event(self._field(event))
+        elif event is not None:
+            asked["event"] = event.function, address(event.state)
+        options = request.integrator.options
+        if event is not None and isinstance(options, FixedOptions):
+            asked["step_size"] = options.step_size
+        outcome, log, *kept = self._functions[y0.dtype].forward(
+            field=self._field(request.field),
+            method=self._method(request.field, request.integrator),
+            y0=address(y0),
+            times=address(request.times),
+            time_count=request.times.numel(),
+            grid=address(grid),
+            grid_count=grid.numel(),
+            states=request.states.data_ptr(),
+            keep=request.record,
+            every_step=request.every_step,
+            **asked,
+        )
+        nodes = None
+        if request.every_step:
+            *kept, times, values = kept
+            nodes = torch.from_numpy(times), torch.from_numpy(values)
+        if not request.record:
+            return ForwardResult(outcome, nodes=nodes)
+        checkpoints = tuple([None if part is None else torch.from_numpy(part) for part in kept])
+        return ForwardResult(outcome, log, log.steps, checkpoints, nodes)
+
+    def discrete_vjp(self, request: DiscreteRequest) -> None:
+        """Reverse a recorded solve."""
+        states, slopes, constants = request.checkpoints
+        self._functions[request.grad_states.dtype].discrete_vjp(
+            field=self._field(request.field),
+            method=self._method(request.field, request.integrator),
+            log=request.log,
+            states=address(states),
+            slopes=address(slopes),
+            constants=address(constants),
+            times=address(request.times),
+            time_count=request.times.numel(),
+            grad_states=address(request.grad_states),
+            grad_y0=address(request.grad_y0),
+            grad_times=address(request.grad_times),
+            grad_grid=address(request.grad_grid),
+            grad_parameters=list(map(address, request.grad_parameters)),
+        )
+
+    def continuous_vjp(self, request: ContinuousRequest) -> Outcome:
+        """Integrate the adjoint equations backwards."""
+        outcome: Outcome = self._functions[request.grad_states.dtype].continuous_vjp(
+            field=self._field(request.field),
+            method=self._method(request.field, request.integrator),
+            seminorm=request.seminorm,
+            times=address(request.times),
+            time_count=request.times.numel(),
+            grids=request.grids,
+            y0=address(request.y0),
+            states=address(request.states),
+            grad_states=address(request.grad_states),
+            grad_y0=address(request.grad_y0),
+            grad_times=address(request.grad_times),
+            grad_parameters=list(map(address, request.grad_parameters)),
+            like_parameters=request.like_parameters,
+            transposes=request.transposes,
+        )
+        return outcome
+
+    def evaluate(self, field: EvaluatedField, y: Tensor, t: float, steps: int, stages: int) -> Outcome:
+        """Evaluate a field alone, at one time and state, as often as so many steps of so many stages do."""
+        outcome: Outcome = self._functions[y.dtype].evaluate(
+            field=self._field(field), y=address(y), t=t, steps=steps, stages=stages
+        )
+        return outcome
+
+    def _field(self, field: EvaluatedField) -> Any:
+        """The module's form of a field, kept with the settings."""
+        bound: dict[Any, Any] = field.kept.setdefault("fields", {})
+        threads = useful_threads(field.cost * field.batch, self._module.MAX_THREADS)
+        key = tuple(map(address, field.parameters)), field.wanted, threads
+        found = bound.get(key)
+        if found is None:
+            if len(bound) >= _MOST_BOUND:
+                bound.clear()
+            found = bound[key] = self._module.Field(
+                program=self._program(field),
+                parameters=key[0],
+                wants_gradient=field.wanted,
+                segments=field.segments,
+                batch=field.batch,
+                direction=field.direction,
+                threads=threads,
+                lone=alone(field.batch, field.methods),
+            )
+        return found
+
+    def _program(self, field: EvaluatedField) -> Any:
+        kept = field.kept_with_program
+        if "program" not in kept:
+            kept["program"] = program.translate(field.program, self._module.ProgramBuilder)
+        return kept["program"]
+
+    def _method(self, field: EvaluatedField, integrator: Integrator) -> Any:
+        kept = field.kept
+        if integrator not in kept:
+            kept[integrator] = method.translate(integrator, self._module.Method)
+        return kept[integrator]

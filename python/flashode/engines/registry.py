@@ -1,0 +1,24 @@
+"""The engines that there are: a row for each, the fastest first; the last one takes every problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flashode.declined import Declined
+from flashode.engines.protocol import Engine
+
+
+def _native() -> Engine | Declined:
+    from flashode.engines import native
+
+    return native.engine()
+
+
+def _eager() -> Engine:
+    from flashode.engines import eager
+
+    return eager.engine()
+
+
+# Each gives the engine, imported when it is first asked for, or says why this installation has none.
+REGISTRY: dict[str, Callable[[], Engine | Declined]] = {"native": _native, "eager": _eager}

@@ -1,0 +1,102 @@
+"""The times of the outputs, checked and in solver time, which increases."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice, pairwise
+from operator import lt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flashode import notices
+from flashode.dispatch import tracer
+from flashode.problem.checks import check_dense
+from flashode.problem.moments import as_floats
+
+# Reading and checking times takes longer than a small solve, and most solves have those of an earlier one.
+_MOST_KEPT = 32
+_MOST_NUMBERS_KEPT = 4096
+_kept: dict[tuple[torch.dtype, bytes], OutputTimes] = {}
+_ORDINARY = (Tensor, nn.Parameter)
+# Those that NumPy reads as they are.
+_DTYPES = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class OutputTimes:
+    """Strictly increasing solver times.
+
+    Attributes:
+        direction: They are this times the user's: 1 or -1.
+        values: The times.
+    """
+
+    direction: float
+    values: tuple[float, ...]
+
+    @cached_property
+    def memory(self) -> Tensor:
+        """The times as a tensor, float64 on the CPU; nobody writes on it."""
+        with torch.inference_mode(False):
+            return torch.tensor(self.values, dtype=torch.float64, device="cpu")
+
+
+def make_times(t: Any, device: torch.device) -> tuple[Tensor, OutputTimes]:
+    """The times of a solve as a tensor of solver times on the state's device, and as numbers.
+
+    Raises:
+        TypeError: If ``t`` has the wrong type.
+        ValueError: If it is no sequence of ordered times.
+    """
+    if not isinstance(t, Tensor):
+        raise TypeError(f"t must be a one-dimensional floating-point tensor, got {type(t).__name__}")
+    if not t.is_floating_point():
+        raise TypeError(f"t must have a floating-point dtype, got {t.dtype}")
+    check_dense("t", t)
+    if t.dim() != 1:
+        raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
+    # A copy: what is solved and differentiated later is to have the times as they are now.
+    own = t.clone()
+    times = _numbers(t)
+    if own.device != device:
+        notices.warn(f"t is on {own.device} and y0 on {device}; t is moved there")
+        own = own.to(device)
+    return own if times.direction > 0 else -own, times
+
+
+def _numbers(t: Tensor) -> OutputTimes:
+    ordinary = type(t) in _ORDINARY and t.dtype in _DTYPES and t.is_cpu and tracer() is None
+    if not ordinary or t.numel() > _MOST_NUMBERS_KEPT or t.is_neg() or t._is_zerotensor():
+        return _checked(as_floats(t))
+    # By all their bits: zeros of both signs are different times.
+    key = t.dtype, (t.detach() if t.requires_grad else t).numpy().tobytes()
+    times = _kept.get(key)
+    if times is None:
+        times = _checked(t.tolist())
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        _kept[key] = times
+    return times
+
+
+def _checked(given: list[float]) -> OutputTimes:
+    if not given:
+        raise ValueError("t must hold at least one time, got none")
+    direction = -1.0 if len(given) > 1 and given[0] > given[1] else 1.0
+    times = given if direction > 0 else [-x for x in given]
+    # Of ordered times only the ends can be infinite, and NaN is in no order.
+    ordered = all(map(lt, times, islice(times, 1, None)))
+    if not (ordered and math.isfinite(given[0]) and math.isfinite(given[-1])):
+        for i, x in enumerate(given):
+            if not math.isfinite(x):
+                raise ValueError(f"t must be finite, got t[{i}] = {x}")
+        i = next(i for i, (a, b) in enumerate(pairwise(times)) if not a < b)
+        raise ValueError(
+            f"t must be strictly increasing or strictly decreasing, got t[{i}] = {given[i]} and t[{i + 1}] = "
+            f"{given[i + 1]}"
+        )
+    return OutputTimes(direction, tuple(times))
