@@ -12,7 +12,7 @@ from rich.text import Text
 
 import flashode
 from flashode.cli import main_module
-from flashode.cli.terminal import FAILED, INTERRUPTED, WRONG_USE, Engine, errors, say_error
+from flashode.cli.terminal import FAILED, INTERRUPTED, WRONG_USE, engine_option, errors, say_error
 from flashode.recording.report import HEADINGS, WORD_COLUMNS
 
 _WIDTH = 200  # of the table where it goes to a file, which has no width of its own
@@ -37,7 +37,7 @@ def run(
     report: Annotated[
         bool, typer.Option("--report", help="Print a table of its solves to stderr at the end.")
     ] = False,
-    engine: Annotated[Engine, typer.Option(help="Which engine solves, in its main thread.")] = Engine.auto,
+    engine: Annotated[str, engine_option("Which engine solves, in its main thread.")] = "auto",
 ) -> None:
     """Run a program written for torchdiffeq with flashode in its place.
 
@@ -54,7 +54,7 @@ def run(
     flashode.patch_torchdiffeq()
     process = ExitStack()
     atexit.register(process.close)
-    process.enter_context(flashode.use_engine(engine.value))
+    process.enter_context(flashode.use_engine(engine))
     if report:
         atexit.register(_print_report, process.enter_context(flashode.record()))
     try:

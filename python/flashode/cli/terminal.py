@@ -2,10 +2,12 @@
 
 import importlib.util
 from collections.abc import Sequence
-from enum import StrEnum
+from typing import Any
 
 import typer
 from rich.console import Console
+
+from flashode.engines import REGISTRY
 
 console = Console(highlight=False)
 errors = Console(highlight=False, stderr=True)
@@ -16,12 +18,22 @@ WRONG_USE = 2
 INTERRUPTED = 130  # as a shell gives a program stopped by Ctrl-C
 
 
-class Engine(StrEnum):
-    """What `--engine` takes."""
+ENGINES = ("auto", *REGISTRY)
 
-    auto = "auto"
-    native = "native"
-    eager = "eager"
+
+def _check_engine(name: str) -> str:
+    if name not in ENGINES:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, ENGINES))}.")
+    return name
+
+
+def engine_option(text: str) -> Any:
+    """The option `--engine`: a name that `use_engine` takes.
+
+    Args:
+        text: What `--help` says of it.
+    """
+    return typer.Option(callback=_check_engine, metavar=f"[{'|'.join(ENGINES)}]", help=text)
 
 
 def say(text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 import flashode
-from flashode.cli.terminal import FAILED, INTERRUPTED, Engine, console, require, say, say_error
+from flashode.cli.terminal import FAILED, INTERRUPTED, console, require, say, say_error
 from flashode.engines import EngineDeclined
 from flashode.experiments import page, results, saved
 from flashode.experiments.progress import Bar
@@ -42,13 +42,13 @@ class Command:
 
     words: tuple[str, ...]
     out: Path
-    engine: Engine
+    engine: str
     resume: Path | None
     settings: Mapping[str, int | float]
 
     def line(self, resume: Path | None) -> str:
         """As a line to type, to go on from a file."""
-        options: dict[str, object] = {**self.settings, "engine": self.engine.value, "out": self.out}
+        options: dict[str, object] = {**self.settings, "engine": self.engine, "out": self.out}
         if resume is not None:
             options["resume"] = resume
         words = ["flashode", *self.words]
@@ -168,7 +168,7 @@ def session(
     own = Session(name, command, packages, metrics=dict(metrics or {}))
     try:
         own.adopt()
-        with flashode.use_engine(command.engine.value):
+        with flashode.use_engine(command.engine):
             yield own
     except KeyboardInterrupt:
         _say_stopped(own)

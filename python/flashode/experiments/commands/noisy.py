@@ -11,7 +11,6 @@ from typing import Any
 from torch import nn
 
 import flashode
-from flashode.cli.terminal import Engine
 from flashode.experiments import noisy, page, results, spiral
 from flashode.experiments.commands import resuming
 from flashode.experiments.commands.choices import SEED
@@ -67,7 +66,7 @@ class Findings:
 
 
 def run_noisy(
-    engine: Engine, epochs: int | None, noise: float | None, out: Path, seed: int | None, resume: Path | None
+    engine: str, epochs: int | None, noise: float | None, out: Path, seed: int | None, resume: Path | None
 ) -> None:
     """Trains both fields of one seed for the panels, then every variant over ten seeds."""
     earlier = resuming.Earlier.at(resume, "noisy spiral")

@@ -14,10 +14,16 @@ import torch
 import typer
 from torch import Tensor
 
-from flashode.cli.terminal import Engine
 from flashode.experiments import page, poisson, results
 from flashode.experiments.commands import resuming
-from flashode.experiments.commands.choices import SEED, EngineOption, OutOption, ResumeOption, SeedOption
+from flashode.experiments.commands.choices import (
+    ENGINE,
+    SEED,
+    EngineOption,
+    OutOption,
+    ResumeOption,
+    SeedOption,
+)
 from flashode.experiments.poisson import Potential, Step
 from flashode.experiments.published import CITATION
 from flashode.experiments.session import Command, Session, session, tell
@@ -65,7 +71,7 @@ class Findings:
 
 
 def run(
-    engine: EngineOption = Engine.auto,
+    engine: EngineOption = ENGINE,
     epochs: Annotated[
         int | None,
         typer.Option(
