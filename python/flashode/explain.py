@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flashode.declined import Declined, Place, Reason, listed, source
-from flashode.engines import consider, error_of, name_of
+from flashode.engines import REGISTRY, consider, error_of, name_of
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -31,6 +31,8 @@ from flashode.verify import Verify
 if TYPE_CHECKING:
     from flashode.capture import Capture
 
+# The engine that takes every problem.
+_FALLBACK = [*REGISTRY][-1]
 _LABELS = 12
 _WIDTH = 100 - _LABELS
 
@@ -282,9 +284,9 @@ def _headline(it: Explanation) -> str:
     if it.engine is None:
         (insisted,) = it.declined
         return f"{it.function} does not run: use_engine insists on the {insisted} engine, which declines."
-    if it.engine == "eager":
+    if it.engine == _FALLBACK:
         asked = "" if it.declined else ", as use_engine asks"
-        return f"{it.function} runs in the eager engine{asked}: plain PyTorch, a step at a time."
+        return f"{it.function} runs in the {_FALLBACK} engine{asked}: plain PyTorch, a step at a time."
     return f"{it.function} runs in the {it.engine} engine."
 
 
@@ -294,7 +296,7 @@ def _event(it: Explanation) -> Iterator[str]:
             "event", f"{it.event} is called from Python at each step because", it.event_reasons
         )
         return
-    captured = ", captured" if it.engine == "native" else ""
+    captured = "" if it.engine in (None, _FALLBACK) else ", captured"
     yield from _entry("event", f"{it.event}{captured}")
 
 

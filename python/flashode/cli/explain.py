@@ -17,6 +17,7 @@ from torch import nn
 
 import flashode
 from flashode.cli.terminal import FAILED, WRONG_USE, console, say, say_error
+from flashode.engines import REGISTRY
 from flashode.problem import DEFAULT_METHOD
 
 
@@ -76,7 +77,7 @@ def explain(
         say_error(error)
         raise typer.Exit(WRONG_USE) from None
     headline, _, rest = str(explanation).partition("\n")
-    fast = explanation.engine == "native" and explanation.error is None
+    fast = explanation.engine in [*REGISTRY][:-1] and explanation.error is None
     console.print(headline, style="bold green" if fast else "bold yellow", markup=False, soft_wrap=True)
     say(rest)
     console.print("\ny0 was drawn from a standard normal distribution (seed 0).", style="dim")

@@ -11,7 +11,6 @@ from flashode.errors import SolverError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from flashode.declined import Declined
     from flashode.engines.protocol import Forward, Gradients, Plan
     from flashode.problem.adjoint_norm import AugmentedNorm
     from flashode.statistics import Statistics
@@ -28,21 +27,9 @@ class RecordedPlan:
         self._plan = plan
         self._solved = solved
         self._reversed = reversed_
-
-    @property
-    def engine(self) -> str:
-        """As the plan's."""
-        return self._plan.engine
-
-    @property
-    def reversible(self) -> bool:
-        """As the plan's."""
-        return self._plan.reversible
-
-    @property
-    def event_called(self) -> Declined | None:
-        """As the plan's."""
-        return self._plan.event_called
+        self.engine = plan.engine
+        self.reversible = plan.reversible
+        self.event_called = plan.event_called
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
