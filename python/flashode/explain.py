@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flashode.declined import Declined, Place, Reason, listed, source
-from flashode.engines import REGISTRY, consider, error_of, name_of
+from flashode.engines import REGISTRY, consider, name_of
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -185,7 +185,7 @@ def _explained(problem: Problem, gradient: Gradient) -> Explanation:
         gradients=_gradients(problem, gradient),
         engine=None if choice.plan is None else choice.plan.engine,
         reasons={name: _all(declined, captured) for name, declined in choice.declined.items()},
-        error=error_of(problem) if isinstance(captured, Declined) and captured.raised else None,
+        error=_error_of(problem) if isinstance(captured, Declined) and captured.raised else None,
         event=None if problem.event is None else name_of(problem.event.function),
         event_reasons=() if called is None else called.reasons,
         **({} if isinstance(captured, Declined) else _shown(problem, captured)),
@@ -232,10 +232,19 @@ def _state(problem: Problem) -> str:
 def _captured(problem: Problem) -> Capture | Declined:
     """The function's capture, also where an engine declines for another reason."""
     from flashode.capture import capture
+    from flashode.engines.compiled.start import start_of
 
-    time = (problem.direction * problem.t[0]).detach().to(problem.real_dtype)
-    end = problem.direction * problem.times[-1]
-    return capture(problem.func, time, problem.unflatten(problem.y0.detach()), problem.settings.verify, end)
+    y0 = problem.unflatten(problem.y0)
+    return capture(problem.func, y0, lambda: start_of(problem), problem.settings.verify)
+
+
+def _error_of(problem: Problem) -> Exception | None:
+    """What the problem's function, which raised when it was captured, raises at its first time and state."""
+    from flashode.capture import error_of
+
+    t = problem.t[0].detach().clone()
+    y = problem.y0.detach().clone().requires_grad_(problem.y0.requires_grad)
+    return error_of(problem.func, lambda: problem.field(t, y))
 
 
 def _shown(problem: Problem, capture: Capture) -> dict[str, Any]:

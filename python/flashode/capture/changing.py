@@ -67,12 +67,12 @@ def unsteady(func: Any, key: Key, watched: Watched, entries: Sequence[Entry]) ->
     )
     check = watched.code.compile(dropped={*watched.idle, *counters, *(owner for owner, _ in changed)})
     check = check if only is None else _of_one(check, only)
-    return Entry(key, check, Declined(reason), batched=key.structure.batch is not None)
+    return Entry(key, check, Declined(reason), batched=True)
 
 
 def _of_one(check: Check, only: weakref.ref[Any]) -> Check:
-    def checked(func: Any, *given: Any) -> Bound | None:
+    def checked(func: Any) -> Bound | None:
         own = origin(func)
-        return check(func, *given) if own is not None and own() is only() else None
+        return check(func) if own is not None and own() is only() else None
 
     return checked

@@ -19,8 +19,8 @@ def while_held(check: Check, held: Mapping[int, Tensor]) -> Check:
         held: what those tensors have to contain, by their place among them.
     """
 
-    def checked(func: Any, *given: Any) -> Bound | None:
-        bound = check(func, *given)
+    def checked(func: Any) -> Bound | None:
+        bound = check(func)
         if bound is not None and all(torch.equal(bound[0][slot], held[slot]) for slot in held):
             return bound
         return None

@@ -24,7 +24,8 @@ _BROADCAST = "fixed-step methods broadcast it, adaptive ones refuse it"
 Linearise = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
-@dataclass(frozen=True, eq=False)
+# Nobody changes one; frozen, it would take three times as long to make, at every solve.
+@dataclass(eq=False, slots=True)
 class Problem:
     """An initial value problem in solver time, which increases.
 

@@ -16,7 +16,7 @@ from flashode.memory import has_memory
 from flashode.methods import Method
 from flashode.problem.options import MOST_TIMES_KEPT, FixedOptions, Options, make_options, may_be_kept
 from flashode.problem.settings import Integrator
-from flashode.problem.tolerances import CheckedTolerance
+from flashode.problem.tolerances import CheckedTolerance, scalar_tolerance
 
 # (state or tuple of states) -> 0-d tensor or float
 Norm = Callable[[Any], Any]
@@ -24,9 +24,9 @@ Norm = Callable[[Any], Any]
 GridConstructor = Callable[[Any, Tensor, Tensor], Tensor]
 
 _PLAIN = frozenset({float, int, bool, str, type(None), torch.dtype})
+_NUMBERS = frozenset({float, int})
 _FUNCTIONS = ("norm", "grid_constructor")
 _TIMES = ("step_t", "jump_t")
-_PLAIN_TIMES = frozenset({float, int})
 # (name, type, value) of each option: some take True, and no number.
 _Items = tuple[tuple[Any, type, Any], ...]
 
@@ -71,6 +71,28 @@ class Integration:
         options = self.integrator.options
         number = options.step_size if isinstance(options, FixedOptions) else None
         return number if self.differentiable_step is None else self.differentiable_step
+
+
+def plain_integration(
+    method: Method, rtol: Any, atol: Any, options: Mapping[str, Any] | None, direction: float
+) -> Integration | None:
+    """How equations are integrated where only numbers and words say so, as an earlier solve found it.
+
+    It warns of options that the method does not know. None where tensors or functions have a say.
+
+    Raises:
+        TypeError: If an option has the wrong type.
+        ValueError: If an option or a tolerance has an impossible value.
+    """
+    items = _plain_items(options)
+    if items is None or type(rtol) not in _NUMBERS or type(atol) not in _NUMBERS:
+        return None
+    if items and any(value is _some_function for _, _, value in items):
+        return None
+    integration, warnings = _plain(method, float(rtol), float(atol), items, direction)
+    for message in warnings:
+        notices.warn(message)
+    return integration
 
 
 def check_options(
@@ -143,6 +165,15 @@ _integrator = lru_cache(maxsize=256)(Integrator)
 
 
 @lru_cache(maxsize=256)
+def _plain(
+    method: Method, rtol: float, atol: float, items: _Items, direction: float
+) -> tuple[Integration, tuple[str, ...]]:
+    options, warnings = _checked(method, items, direction, "options")
+    relative, absolute = scalar_tolerance("rtol", rtol), scalar_tolerance("atol", atol)
+    return make_integration(method, options, relative, absolute, None, direction), warnings
+
+
+@lru_cache(maxsize=256)
 def _checked(
     method: Method, items: _Items, direction: float, argument: str
 ) -> tuple[Options, tuple[str, ...]]:
@@ -175,7 +206,7 @@ def _plain_times(times: Any) -> tuple[float, ...] | None:
         few = len(times) <= MOST_TIMES_KEPT and has_memory(times) and tracer() is None
         return tuple(times.tolist()) if few else None
     few = type(times) in (list, tuple) and len(times) <= MOST_TIMES_KEPT
-    return tuple(times) if few and _PLAIN_TIMES.issuperset(map(type, times)) else None
+    return tuple(times) if few and _NUMBERS.issuperset(map(type, times)) else None
 
 
 def _some_function(*_: object) -> None:

@@ -12,7 +12,7 @@ from flashode.problem.callbacks import find_callbacks
 from flashode.problem.checks import check_callable, check_choice, check_dense
 from flashode.problem.definition import Problem
 from flashode.problem.event import make_event
-from flashode.problem.integration import check_options, make_integration
+from flashode.problem.integration import check_options, make_integration, plain_integration
 from flashode.problem.options import AdaptiveOptions, FixedOptions, Options
 from flashode.problem.settings import make_settings
 from flashode.problem.times import make_times
@@ -53,30 +53,24 @@ def make_problem(
     state, structure = make_state(y0)
     solver_t, times = make_times(t, state.device)
     direction = times.direction
-    checked = check_options(used, options, direction)
+    if not used.adaptive:
+        # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
+        rtol = DEFAULT_RTOL if rtol is None else rtol
+        atol = DEFAULT_ATOL if atol is None else atol
+    integration = plain_integration(used, rtol, atol, options, direction)
+    checked = check_options(used, options, direction) if integration is None else integration.options
     event = None
     if event_fn is not None:
         _check_event(len(times.values), used, checked)
         dtype = real_dtype(state)
         event = make_event(event_fn, (direction * solver_t[0]).detach().to(dtype), y0, dtype)
-    if not used.adaptive:
-        # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
-        rtol = DEFAULT_RTOL if rtol is None else rtol
-        atol = DEFAULT_ATOL if atol is None else atol
-    like = state, structure.shapes if structure.is_tuple else None, time_dtype(checked, state)
-    relative, absolute = make_tolerance("rtol", rtol, *like), make_tolerance("atol", atol, *like)
-    integration = make_integration(used, checked, relative, absolute, options, direction)
+    if integration is None:
+        like = state, structure.shapes if structure.is_tuple else None, time_dtype(checked, state)
+        relative, absolute = make_tolerance("rtol", rtol, *like), make_tolerance("atol", atol, *like)
+        integration = make_integration(used, checked, relative, absolute, options, direction)
     of = state.dtype, state.device, direction, integration.integrator, verify, event is not None, every_step
-    return Problem(
-        make_settings(structure, *of),
-        func,
-        state,
-        solver_t,
-        times,
-        integration,
-        find_callbacks(func, used),
-        event,
-    )
+    settings = make_settings(structure, *of)
+    return Problem(settings, func, state, solver_t, times, integration, find_callbacks(func, used), event)
 
 
 def _check_event(times: int, method: Method, options: Options) -> None:

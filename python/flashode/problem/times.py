@@ -9,21 +9,22 @@ from itertools import islice, pairwise
 from operator import lt
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from flashode import notices
 from flashode.dispatch import tracer
+from flashode.memory import has_memory
 from flashode.problem.checks import check_dense
 from flashode.problem.moments import as_floats
 
 # Reading and checking times takes longer than a small solve, and most solves have those of an earlier one.
 _MOST_KEPT = 32
 _MOST_NUMBERS_KEPT = 4096
-_kept: dict[tuple[torch.dtype, bytes], OutputTimes] = {}
+_kept: dict[tuple[np.dtype[Any], bytes], OutputTimes] = {}
 _ORDINARY = (Tensor, nn.Parameter)
-# Those that NumPy reads as they are.
-_DTYPES = (torch.float32, torch.float64)
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,28 +53,28 @@ def make_times(t: Any, device: torch.device) -> tuple[Tensor, OutputTimes]:
         TypeError: If ``t`` has the wrong type.
         ValueError: If it is no sequence of ordered times.
     """
-    if not isinstance(t, Tensor):
-        raise TypeError(f"t must be a one-dimensional floating-point tensor, got {type(t).__name__}")
-    if not t.is_floating_point():
-        raise TypeError(f"t must have a floating-point dtype, got {t.dtype}")
-    check_dense("t", t)
-    if t.dim() != 1:
-        raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
+    times = _ordinary_times(t)
+    if times is None:
+        times = _other_times(t)
     # A copy: what is solved and differentiated later is to have the times as they are now.
     own = t.clone()
-    times = _numbers(t)
     if own.device != device:
         notices.warn(f"t is on {own.device} and y0 on {device}; t is moved there")
         own = own.to(device)
     return own if times.direction > 0 else -own, times
 
 
-def _numbers(t: Tensor) -> OutputTimes:
-    ordinary = type(t) in _ORDINARY and t.dtype in _DTYPES and t.is_cpu and tracer() is None
-    if not ordinary or t.numel() > _MOST_NUMBERS_KEPT or t.is_neg() or t._is_zerotensor():
-        return _checked(as_floats(t))
+def _ordinary_times(t: Any) -> OutputTimes | None:
+    """Times that NumPy reads as they are, found among those of earlier solves; None of any others."""
+    if type(t) not in _ORDINARY or t.layout is not torch.strided or not t.is_cpu or tracer() is not None:
+        return None
+    if t.is_neg() or t._is_zerotensor() or not has_memory(t):
+        return None
+    numbers = (t.detach() if t.requires_grad else t).numpy()
+    if numbers.ndim != 1 or numbers.dtype not in _DTYPES or numbers.size > _MOST_NUMBERS_KEPT:
+        return None
     # By all their bits: zeros of both signs are different times.
-    key = t.dtype, (t.detach() if t.requires_grad else t).numpy().tobytes()
+    key = numbers.dtype, numbers.tobytes()
     times = _kept.get(key)
     if times is None:
         times = _checked(t.tolist())
@@ -81,6 +82,17 @@ def _numbers(t: Tensor) -> OutputTimes:
             _kept.clear()
         _kept[key] = times
     return times
+
+
+def _other_times(t: Any) -> OutputTimes:
+    if not isinstance(t, Tensor):
+        raise TypeError(f"t must be a one-dimensional floating-point tensor, got {type(t).__name__}")
+    if not t.is_floating_point():
+        raise TypeError(f"t must have a floating-point dtype, got {t.dtype}")
+    check_dense("t", t)
+    if t.dim() != 1:
+        raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
+    return _checked(as_floats(t.clone()))
 
 
 def _checked(given: list[float]) -> OutputTimes:

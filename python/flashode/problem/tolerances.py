@@ -48,7 +48,7 @@ def make_tolerance(
         ValueError: If it is negative or NaN, requires grad, or does not fit.
     """
     if isinstance(value, (float, int)):
-        return _scalar(name, float(value))
+        return scalar_tolerance(name, float(value))
     if value is None or isinstance(value, str):
         raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}")
     if isinstance(value, torch.Tensor):
@@ -66,13 +66,18 @@ def make_tolerance(
         return CheckedTolerance(together, min(least for _, least in flat))
     if not _is_sequence(value):
         try:
-            return _scalar(name, float(value))
+            return scalar_tolerance(name, float(value))
         except TypeError:
             raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}") from None
     return CheckedTolerance(*_tensor(name, value, y0.shape, y0, dtype))
 
 
-def _scalar(name: str, value: float) -> CheckedTolerance:
+def scalar_tolerance(name: str, value: float) -> CheckedTolerance:
+    """A tolerance that is a number.
+
+    Raises:
+        ValueError: If it is negative or NaN.
+    """
     if not value >= 0:
         raise ValueError(f"{name} must be at least 0, got {shown(value)}")
     return CheckedTolerance(value, value)

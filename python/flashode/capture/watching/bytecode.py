@@ -75,7 +75,6 @@ class CodeNames:
         imports: modules that it imports when it runs.
         assigned_globals: globals that it assigns or deletes.
         assigned: attributes that it assigns or deletes.
-        handed: globals that it uses otherwise than by calling them at once.
         strings: names among its constants, by which it may ask for attributes.
         special: names of methods that its operators, statements and calls of builtins come to.
     """
@@ -85,7 +84,6 @@ class CodeNames:
     imports: frozenset[str]
     assigned_globals: frozenset[str]
     assigned: frozenset[str]
-    handed: frozenset[str]
     strings: frozenset[str]
     special: frozenset[str]
 
@@ -98,7 +96,6 @@ def read(code: types.CodeType) -> CodeNames:
     imports: set[str] = set()
     assigned: set[str] = set()
     attributes: set[str] = set()
-    handed: set[str] = set()
     special: set[str] = set()
     for part in nested(code):
         listed = instructions(part)
@@ -107,8 +104,6 @@ def read(code: types.CodeType) -> CodeNames:
             special.update(_special(instruction))
             if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 loaded.add((instruction.argval, _chain(listed[position + 1 :])))
-                if "NULL" not in instruction.argrepr:
-                    handed.add(instruction.argval)
             elif instruction.opname == "IMPORT_NAME":
                 imports.add("." * _level(listed, position) + instruction.argval)
             elif instruction.opname in ("STORE_ATTR", "DELETE_ATTR"):
@@ -132,7 +127,6 @@ def read(code: types.CodeType) -> CodeNames:
         frozenset(imports),
         frozenset(assigned),
         frozenset(attributes),
-        frozenset(handed),
         frozenset(name for part in nested(code) for name in names_in(part.co_consts)),
         frozenset(special),
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
-from typing import TYPE_CHECKING, Any
 
 from flashode.capture.refusal import Refusal
-from flashode.capture.watching import functions, namespaces
+from flashode.capture.watching import namespaces
 from flashode.capture.watching.relevance import (
     CLASS_QUERIES,
     CONSTRUCTORS,
@@ -15,19 +13,8 @@ from flashode.capture.watching.relevance import (
     inherits_trusted,
 )
 from flashode.capture.watching.trust import trusted_class
+from flashode.capture.watching.walk import Walk
 from flashode.capture.watching.watched import Container
-
-# What is inside of those kinds that hold functions. What a cached property has cached is among the attributes
-# of the object.
-_PARTS: dict[type, tuple[str, ...]] = {
-    staticmethod: ("__func__",),
-    classmethod: ("__func__",),
-    property: ("fget", "fset"),
-    functools.cached_property: ("func", "attrname"),
-}
-
-if TYPE_CHECKING:
-    from flashode.capture.watching.guards import Walk
 
 
 def class_of(walk: Walk, variable: str, kind: type, label: str) -> None:
@@ -66,7 +53,7 @@ def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = Fal
     walk.found.containers.append(Container(kind.__qualname__, kind, walk.code.owner))
     # Trusted code reads attributes that the user's code does not name.
     everything = walk.everything or inherits_trusted(kind)
-    functions.described(walk, variable, kind, label)
+    walk.descriptions(variable, kind, label)
     namespaces.trusted_bases(walk, kind)
     _bases(walk, variable, kind)
     for position, base in enumerate(kind.__mro__):
@@ -76,7 +63,7 @@ def class_(walk: Walk, expression: str, kind: type, label: str, made: bool = Fal
         walk.code.keys(own, base.__dict__)
         for name, attribute in list(base.__dict__.items()):
             if class_attribute_matters(name, attribute, walk.names, everything):
-                descriptor(walk, f"{own}[{name!r}]", attribute, f"{base.__qualname__}.{name}")
+                walk.descriptor(f"{own}[{name!r}]", attribute, f"{base.__qualname__}.{name}")
     _constructors(walk, variable, kind, made or not walk.names.isdisjoint(CLASS_QUERIES))
 
 
@@ -84,7 +71,7 @@ def _bases(walk: Walk, variable: str, kind: type) -> None:
     """Adds the check that a class inherits from what it did: bases can be assigned."""
     inherited = kind.__mro__[1:]
     if all(map(trusted_class, inherited)):
-        walk.code.holds(f"{variable}.__mro__[1:] == {walk.code.constant(inherited)}")
+        walk.code.identical(f"{variable}.__bases__", kind.__bases__)
         return
     # Weakly, as above.
     made, bases = walk.code.constant(weakref.ref), walk.code.constant(list(map(weakref.ref, inherited)))
@@ -103,16 +90,4 @@ def _constructors(walk: Walk, variable: str, kind: type, made: bool) -> None:
         for name in CONSTRUCTORS & base.__dict__.keys():
             if not trusted_class(base):
                 inside = f"{_space(variable, position)}[{name!r}]"
-                descriptor(walk, inside, base.__dict__[name], f"{base.__qualname__}.{name}")
-
-
-def descriptor(walk: Walk, expression: str, attribute: Any, label: str) -> None:
-    """Adds the checks for what a class holds, which is bound when it is taken from an object."""
-    kind = type(attribute)
-    parts = _PARTS.get(kind)
-    if parts is None:
-        walk.value(expression, attribute, label)
-        return
-    walk.code.identical(f"type({expression})", kind)
-    for part in parts:
-        walk.value(f"{expression}.{part}", getattr(attribute, part), label)
+                walk.descriptor(inside, base.__dict__[name], f"{base.__qualname__}.{name}")

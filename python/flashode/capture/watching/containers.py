@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -11,11 +12,9 @@ from torch import Tensor
 from flashode.capture.refusal import PLAIN, Refusal
 from flashode.capture.watching import classes
 from flashode.capture.watching.trust import simple, trusted_class
+from flashode.capture.watching.walk import Walk
 from flashode.capture.watching.watched import Container
 from flashode.declined import Reason
-
-if TYPE_CHECKING:
-    from flashode.capture.watching.guards import Walk
 
 MAX_DEPTH = 4
 MAX_ITEMS = 256
@@ -35,7 +34,8 @@ def known(kind: type) -> bool:
 def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -> None:
     """Adds the checks for a container and what is in it."""
     if depth >= MAX_DEPTH or len(value) > MAX_ITEMS:
-        if walk.beside and _is_data(value):
+        if walk.beside and all(map(_is_data, leaves := list(_leaves(value, MAX_DEPTH)))):
+            walk.found.tensors.extend(leaf for leaf in leaves if isinstance(leaf, Tensor))
             return
         raise Refusal(
             f"{label} is a deep or large container, which cannot be watched cheaply", remedy=_TENSOR
@@ -71,14 +71,19 @@ def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -
             walk.value(f"{variable}[{key!r}]", value[key], f"{label}[{key!r}]", depth + 1)
 
 
-def _is_data(value: Any, depth: int = 0) -> bool:
-    """Whether there is nothing in it but numbers, words and tensors."""
+def _leaves(value: Any, depth: int) -> Iterator[Any]:
+    """What is in nested containers, down to a depth."""
     kind = type(value)
-    if kind in _TABLES:
-        return _is_data([*value.keys(), *value.values()], depth)
-    if kind in _SEQUENCES or kind in _SETS:
-        return depth < MAX_DEPTH and all(_is_data(item, depth + 1) for item in value)
-    return simple(value) or (kind is Tensor and not value.__dict__)
+    if depth and (kind in _TABLES or kind in _SEQUENCES or kind in _SETS):
+        for item in [*value.keys(), *value.values()] if kind in _TABLES else value:
+            yield from _leaves(item, depth - 1)
+    else:
+        yield value
+
+
+def _is_data(value: Any) -> bool:
+    """Whether it is no more than a number, a word or the numbers of a tensor."""
+    return simple(value) or (type(value) is Tensor and not value.__dict__)
 
 
 def array(walk: Walk, expression: str, value: np.ndarray[Any, Any], label: str) -> None:

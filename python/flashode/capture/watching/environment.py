@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,20 +12,25 @@ from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 
 from flashode.capture.refusal import with_article
+from flashode.capture.watching.kinds import Kinds
 from flashode.declined import Reason
 from flashode.dispatch import tracer
+from flashode.state import State
+
+# Torch's default dtype, how many tensors a tuple state has, and the dtypes and devices of its tensors.
+Kind = tuple[torch.dtype, int | None, tuple[tuple[torch.dtype, torch.device], ...]]
+MOST_USUAL = 8
 
 _OUTSIDE = "solve outside of it"
 _DTYPES = (torch.float32, torch.float64)
-_KINDS = (Tensor, nn.Parameter)
-_default_dtype = torch.get_default_dtype
+_TYPES = (Tensor, nn.Parameter)
 # Torch fills and empties these dictionaries, and never puts others in their place.
 _forward_hooks = nn.modules.module._global_forward_hooks
 _forward_pre_hooks = nn.modules.module._global_forward_pre_hooks
 _backward_hooks = nn.modules.module._global_backward_hooks
 _backward_pre_hooks = nn.modules.module._global_backward_pre_hooks
+_default_dtype = torch.get_default_dtype
 _modes = torch._C._len_torch_function_stack
-_dispatch_modes = torch._C._len_torch_dispatch_stack
 # All that Python code has registered: ``namespace/operator/dispatch key``.
 _implementations: set[str] = torch.library._impls
 # Where an implementation takes the place of one that an evaluation on the CPU would come to. Torch brings
@@ -39,71 +44,83 @@ _KEYS = frozenset(
 _saving: Any = torch._C._autograd
 
 
-def obstacle(states: Sequence[Tensor]) -> Reason | None:
-    """The reason why no field can be captured for a state at this moment, if there is one.
+def kind_of(y0: State) -> Kind | Reason:
+    """What a capture presumes of a state besides its shape, or the reason why there can be none now."""
+    number = len(y0) if type(y0) is tuple else None
+    parts: Sequence[Tensor] = (y0,) if number is None else y0  # type: ignore[assignment]
+    if not (
+        _forward_hooks
+        or _forward_pre_hooks
+        or _backward_hooks
+        or _backward_pre_hooks
+        or _modes()
+        or forward_ad._current_level >= 0
+        or _operators.count != len(_implementations)
+        or _operators.replaced
+    ):
+        for kind, same in _usual:
+            if kind[0] is _default_dtype() and kind[1] == number and same(*parts):
+                return kind
+    reason = _obstacle(parts)
+    if reason is not None:
+        return reason
+    kind = (_default_dtype(), number, tuple([(part.dtype, part.device) for part in parts]))
+    # What is no obstacle on this device may be one on another.
+    if not torch._C._is_any_autocast_enabled():
+        kinds = Kinds()
+        kinds.learn(*parts, any_size=True)
+        _usual[:] = [(kind, kinds.same), *_usual[: MOST_USUAL - 1]]
+    return kind
 
-    Args:
-        states: the components of the state, on one device.
-    """
+
+def _obstacle(parts: Sequence[Tensor]) -> Reason | None:
+    """The reason why no field can be captured for a state of these parts at this moment, if there is one."""
     tracing = tracer()
     if tracing is not None:
         return Reason(tracing, _OUTSIDE)
-    for y0 in states:
-        if y0.dtype not in _DTYPES:
-            return Reason(f"the state is {y0.dtype}", "solve in float32 or float64 (y0.float(), y0.double())")
-        if type(y0) not in _KINDS or torch._C._functorch.is_functorch_wrapped_tensor(y0):
-            what = f"the state is {with_article(type(y0).__name__)}, not an ordinary tensor"
+    for part in parts:
+        if part.dtype not in _DTYPES:
+            what = f"the state is {part.dtype}"
+            return Reason(what, "solve in float32 or float64 (y0.float(), y0.double())")
+        if type(part) not in _TYPES or torch._C._functorch.is_functorch_wrapped_tensor(part):
+            what = f"the state is {with_article(type(part).__name__)}, not an ordinary tensor"
             return Reason(what, "give y0.as_subclass(torch.Tensor)")
-    if not any(y0.numel() for y0 in states):
-        return Reason("the state is empty", "give it at least one number")
-    if torch.is_autocast_enabled(y0.device.type):
+    device = parts[0].device
+    if torch.is_autocast_enabled(device.type):
         return Reason("autocast is on", "solve with torch.autocast(device_type, enabled=False)")
     if forward_ad._current_level >= 0:
         return Reason("forward-mode differentiation is active", _OUTSIDE)
     if _forward_hooks or _forward_pre_hooks or _backward_hooks or _backward_pre_hooks:
         return Reason("global module hooks are set", "remove them (handle.remove())")
-    if not _operators.shipped():
+    if _operators.look():
         what = "operators of torch's were implemented anew in Python (torch.library)"
         return Reason(what, "remove those implementations, or solve in the eager engine")
-    return _mode_obstacle(y0) if torch._C._len_torch_function_stack() else None
-
-
-def undisturbed(default_dtype: torch.dtype) -> bool:
-    """Whether no obstacle stands that tensors, compared by ``alike``, would not show by themselves.
-
-    Args:
-        default_dtype: torch's, as it was.
-    """
-    return not (
-        _default_dtype() is not default_dtype
-        or _modes()
-        or _dispatch_modes()
-        or not _operators.shipped()
-        or forward_ad._current_level >= 0
-        or _forward_hooks
-        or _forward_pre_hooks
-        or _backward_hooks
-        or _backward_pre_hooks
-    )
+    return None if not _modes() or _default_device(device) else Reason("a torch mode is active", _OUTSIDE)
 
 
 class _Operators:
-    """The operators of torch's, which may be given other implementations in Python."""
+    """The operators of torch's, which may be given other implementations in Python.
 
-    def __init__(self) -> None:
-        self._count = -1
-        self._shipped = False
+    Attributes:
+        count: how many such implementations there were when they were looked at.
+        replaced: whether any operator that fields are made of was then not as torch brings it.
+    """
 
-    def shipped(self) -> bool:
-        """Whether all of those that fields are made of are as torch brings them."""
-        if len(_implementations) != self._count:
-            keys = (key.split("/") for key in _implementations)
-            self._shipped = all(key[0] != "aten" or key[-1] not in _KEYS for key in keys)
-            self._count = len(_implementations)
-        return self._shipped
+    count = -1
+    replaced = False
+
+    def look(self) -> bool:
+        """Whether any is not as torch brings it now."""
+        self.count = len(_implementations)
+        keys = (key.split("/") for key in _implementations)
+        self.replaced = any(key[0] == "aten" and key[-1] in _KEYS for key in keys)
+        return self.replaced
 
 
 _operators = _Operators()
+# The kinds of states for which there was no obstacle of late, each with what recognises such states and a
+# dispatcher that is at work for nothing else.
+_usual: list[tuple[Kind, Callable[..., bool]]] = []
 
 
 @contextmanager
@@ -123,13 +140,9 @@ def unhooked() -> Iterator[None]:
             _saving._push_saved_tensors_default_hooks(pack, unpack)
 
 
-def _mode_obstacle(y0: Tensor) -> Reason | None:
-    """Every mode is in the way but a default device that is the state's own."""
+def _default_device(device: torch.device) -> bool:
+    """Whether every mode of torch's functions is a default device that is this one."""
     functions = range(torch._C._len_torch_function_stack())
     modes: list[Any] = [torch._C._get_function_stack_at(position) for position in functions]
-    harmless = all(type(mode) is DeviceContext and _same_device(mode.device, y0.device) for mode in modes)
-    return None if harmless else Reason("a torch mode is active", _OUTSIDE)
-
-
-def _same_device(default: torch.device, device: torch.device) -> bool:
-    return default in (device, torch.device(device.type))
+    same = (device, torch.device(device.type))
+    return all(type(mode) is DeviceContext and mode.device in same for mode in modes)

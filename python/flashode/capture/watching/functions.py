@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import types
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from flashode.capture.calling.printing import watchable
 from flashode.capture.refusal import PLAIN
 from flashode.capture.watching import classes, namespaces
 from flashode.capture.watching.bytecode import CATCHES, CodeNames, read
 from flashode.capture.watching.counting import only_counts
-from flashode.capture.watching.relevance import DESCRIPTIONS, code_obstacle
+from flashode.capture.watching.relevance import code_obstacle
 from flashode.capture.watching.trust import (
     FORBIDDEN_BUILTINS,
     innermost,
@@ -21,11 +20,9 @@ from flashode.capture.watching.trust import (
     trusted_class,
     trusted_function,
 )
+from flashode.capture.watching.walk import Walk
 from flashode.capture.watching.watched import Container
 from flashode.declined import Reason
-
-if TYPE_CHECKING:
-    from flashode.capture.watching.guards import Walk
 
 _CONTEXT = torch.utils._contextlib._DecoratorContextManager
 _DRAWN = "draw the numbers once, before the solve, and let func read the tensor"
@@ -41,7 +38,7 @@ def function(walk: Walk, expression: str, value: types.FunctionType, label: str)
     """Adds the checks for a function."""
     if trusted_function(value):
         if value.__closure__ is None:
-            walk.trusted(expression, value, label)
+            namespaces.trusted(walk, expression, value, label)
         else:
             _trusted_wrapper(walk, expression, value, label)
         return
@@ -51,7 +48,7 @@ def function(walk: Walk, expression: str, value: types.FunctionType, label: str)
     walk.code.identical(f"type({variable})", types.FunctionType)
     walk.code.simple(f"{variable}.__code__", value.__code__)
     names = _noted(walk, value.__code__, label)
-    described(walk, variable, value, label)
+    walk.descriptions(variable, value, label)
     for attribute in ("__defaults__", "__kwdefaults__"):
         with walk.code.owned_by((variable, attribute)):
             walk.value(f"{variable}.{attribute}", getattr(value, attribute), f"a default of {label}")
@@ -61,13 +58,6 @@ def function(walk: Walk, expression: str, value: types.FunctionType, label: str)
         _cell(walk, inside, cell, name, inner)
     _own_attributes(walk, variable, value, label)
     _globals(walk, variable, value, names)
-
-
-def described(walk: Walk, variable: str, value: Any, label: str) -> None:
-    """Adds the checks for what code asks a function or a class about itself."""
-    for name in sorted(walk.names.intersection(DESCRIPTIONS)):
-        with walk.code.owned_by((variable, name)):
-            walk.value(f"{variable}.{name}", getattr(value, name), f"{label}.{name}")
 
 
 def _own_attributes(walk: Walk, variable: str, value: Any, label: str) -> None:
@@ -105,7 +95,7 @@ def _trusted_wrapper(walk: Walk, expression: str, value: types.FunctionType, lab
         return
     walk.code.identical(f"type({variable})", types.FunctionType)
     walk.code.simple(f"{variable}.__code__", value.__code__)
-    described(walk, variable, value, label)
+    walk.descriptions(variable, value, label)
     _own_attributes(walk, variable, value, label)
     for position, (name, cell) in enumerate(
         zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
@@ -183,19 +173,12 @@ def _globals(walk: Walk, variable: str, value: types.FunctionType, names: CodeNa
             walk.code.absent(dictionary, name)
             namespaces.builtin(walk, variable, value, name)
             if name in FORBIDDEN_BUILTINS:
-                _forbidden(walk, name, handed=name in names.handed)
+                namespaces.note_call(walk, name, name)
         elif issubclass(type(space[name]), types.ModuleType):
             _through_module(walk, f"{dictionary}[{name!r}]", space[name], chain, label)
         else:
             with walk.code.owned_by((dictionary, name)):
                 walk.value(f"{dictionary}[{name!r}]", space[name], label)
-
-
-def _forbidden(walk: Walk, name: str, handed: bool) -> None:
-    # Printing can be seen when it happens, unless something else calls it, or code goes on after that.
-    if name != "print" or handed or CATCHES in walk.names or not watchable():
-        walk.note(namespaces.called(name), name)
-    walk.found.prints = True
 
 
 def _through_module(

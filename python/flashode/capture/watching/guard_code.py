@@ -16,19 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flashode.capture.watching.kinds import Kinds
+
 # A dictionary, list or cell that holds a counter, the counter's place in it, and its amount for each call.
 Counter = tuple[Any, Any, int]
 # What the compiled function returns: the function's tensors and its counters.
 Bound = tuple[tuple[Tensor, ...], tuple[Counter, ...]]
-# Whether tensors are of the kinds that they were; see ``alike``.
-Alike = Callable[..., bool]
-# Takes a function, and optionally what compares its tensors, and the tensor to be compared before them.
-Check = Callable[..., "Bound | None"]
+# Takes a function.
+Check = Callable[[Any], "Bound | None"]
 
 # Where checks belong: the variable of a dictionary, list or object, or an expression, and a place in it.
 Owner = tuple[str, Any]
 
-_HEAD = "def check(root, alike=None, state=None):\n    try:\n"
+_HEAD = "def check(root):\n    try:\n"
 _BITS = struct.Struct("d")
 # Whatever an object does that is looked at.
 _TAIL = "\n    except Exception:\n        return None\n"
@@ -167,8 +167,6 @@ class GuardCode:
 
         Returns:
             a function that takes a field and returns its tensors and counters, or None where a check fails.
-            With two more arguments, what ``alike`` made and the tensor that it was given before the field's,
-            the field's tensors are compared by it.
         """
         counters = counters or {}
         free = {*dropped, *counters}
@@ -178,24 +176,21 @@ class GuardCode:
         objects = [name for owners, name in self._objects if free.isdisjoint(owners)]
         if self.distinct and len(objects) > 1:
             lines.append(f"if len({{*map(id, ({', '.join(objects)}))}}) != {len(objects)}: return None")
+        namespace: dict[str, Any] = {**self._constants, "_kinds": Kinds()}
         if tensors and kinds:
 
             def any_of(attribute: str) -> str:
                 return " or ".join(f"{name}.{attribute}" for name, _ in tensors)
 
-            lines.append("if alike is None:")
-            lines.extend(f"    if {unlike}: return None" for _, unlike in tensors)
-            lines.append("    pass")
             # Asked for its strides, a nested tensor ends the process.
-            lines.append(f"elif {any_of('is_nested')} or not alike(state, {names}): return None")
-            lines.append(f"if {any_of('_backward_hooks')}: return None")
-        else:
-            lines.append("if alike is not None and not alike(state): return None")
+            lines.append(f"if {any_of('is_nested')} or {any_of('_backward_hooks')}: return None")
+            lines.append(f"if not _kinds.same({names}):")
+            lines.extend(f"    if {unlike}: return None" for _, unlike in tensors)
+            lines.append(f"    _kinds.learn({names})")
         returned = "".join(f"({owner}, {place!r}, {n}), " for (owner, place), n in counters.items())
         lines.append(f"return ({names}), ({returned})")
         body = "\n".join(f"        {line}" for line in lines)
         source = f"{_HEAD}{body}{_TAIL}"
-        namespace: dict[str, Any] = dict(self._constants)
         exec(compile(source, "<flashode guard>", "exec"), namespace)
         check: Check = namespace["check"]
         return check

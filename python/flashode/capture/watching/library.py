@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flashode.capture.watching.bytecode import read
 from flashode.capture.watching.trust import (
@@ -15,9 +15,7 @@ from flashode.capture.watching.trust import (
     trusted_class,
     trusted_function,
 )
-
-if TYPE_CHECKING:
-    from flashode.capture.watching.guards import Walk
+from flashode.capture.watching.walk import Walk
 
 # Whose functions are looked into: fields are made of these, and what they call in turn is written in C.
 _READ = ("torch.nn.", "torch.functional")

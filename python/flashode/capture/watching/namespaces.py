@@ -7,28 +7,47 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from flashode.capture.refusal import Refusal
-from flashode.capture.watching import classes
 from flashode.capture.watching.bytecode import CATCHES
 from flashode.capture.watching.library import followed, put, space_of
-from flashode.capture.watching.relevance import CONSTRUCTORS
+from flashode.capture.watching.relevance import CONSTRUCTORS, name_obstacle
 from flashode.capture.watching.settings import setting_obstacle
 from flashode.capture.watching.trust import forbidden, homemade, opaque, trusted_class
+from flashode.capture.watching.walk import Walk
 from flashode.capture.watching.watched import Container
 from flashode.declined import Reason
-
-if TYPE_CHECKING:
-    from flashode.capture.watching.guards import Walk
 
 # Of a type's flags: nobody can assign to its attributes.
 _IMMUTABLE = 1 << 8
 # What every call of a module goes through, and every operation on a tensor.
 _CALLS = ("__call__", "_call_impl", "__getattr__")
 _ALWAYS = ("forward", "__torch_function__")
+
+
+def trusted(walk: Walk, expression: str, value: Any, label: str) -> None:
+    """Adds the check for something that is known by its identity alone."""
+    walk.code.identical(expression, value)
+    # A function may go by another name than the one that tells what it does.
+    name = getattr(value, "__name__", "")
+    obstacle = name_obstacle(walk.concerning({name}))
+    if obstacle is not None:
+        raise Refusal(f"{label} {obstacle.what}", remedy=obstacle.remedy)
+    walk.found.reached.add(name)
+    if issubclass(type(value), type):
+        trusted_bases(walk, value)
+    elif isinstance(value, types.ModuleType):
+        module(walk, value)
+    else:
+        followed(walk, value)
+        home = sys.modules.get(getattr(value, "__module__", None) or "")
+        obstacle = None if home is None else setting_obstacle(home, name)
+        if obstacle is not None:
+            walk.note_obstacle(obstacle, label)
+    walk.note_taking(value)
 
 
 def trusted_bases(walk: Walk, kind: type) -> None:
@@ -63,7 +82,7 @@ def _attributes(walk: Walk, kind: type) -> None:
         elif not base.__flags__ & _IMMUTABLE:
             space = _space(walk, base)
             with walk.code.owned_by((space, name)):
-                classes.descriptor(walk, f"{space}[{name!r}]", value, f"{base.__qualname__}.{name}")
+                walk.descriptor(f"{space}[{name!r}]", value, f"{base.__qualname__}.{name}")
     walk.code.attributes(kind, identical)
     if walk.everything or CATCHES in walk.names:
         walk.code.lacks(kind, [name for name in sorted(walk.names) if not hasattr(kind, name)])
@@ -122,16 +141,20 @@ def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
         return
     found = value.__dict__[name]
     if forbidden(found):
-        walk.note(called(name), name)
+        note_call(walk, name, name)
     with walk.code.owned_by((space, name)):
         _held(walk, f"{space}[{name!r}]", found, f"{value.__name__}.{name}")
     walk.note_taking(found)
 
 
-def called(name: str) -> Reason:
-    """What is to be said of a builtin function that may do anything."""
-    printing = "print after the solve"
-    return Reason(f"it calls {name}()", printing if name == "print" else "leave the call out of func")
+def note_call(walk: Walk, name: str, label: str) -> None:
+    """Notes a builtin function that may do anything, which code has at hand under some label."""
+    if name == "print":
+        # Beside a captured function nothing is printed at other times than it would be.
+        if not walk.beside:
+            walk.note(Reason("it calls print()", "print after the solve"), label)
+    else:
+        walk.note(Reason(f"it calls {name}()", "leave the call out of func"), label)
 
 
 def imported(walk: Walk, name: str) -> None:
@@ -188,7 +211,7 @@ def _held(walk: Walk, expression: str, value: Any, label: str) -> None:
     if forbidden(value):
         return
     if _looked_into(value):
-        classes.descriptor(walk, expression, value, label)
+        walk.descriptor(expression, value, label)
         return
     walk.code.identical(expression, value)
     _follow(walk, value)

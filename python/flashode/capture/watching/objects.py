@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import types
 from collections.abc import Set
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
@@ -29,11 +29,9 @@ from flashode.capture.watching.relevance import (
 )
 from flashode.capture.watching.trust import trusted_class, trusted_function
 from flashode.capture.watching.trusted_modules import attributes_read, names_used
+from flashode.capture.watching.walk import Walk
 from flashode.capture.watching.watched import Container, described
 from flashode.declined import Reason
-
-if TYPE_CHECKING:
-    from flashode.capture.watching.guards import Walk
 
 # They read nothing but what they contain, and no attributes of that.
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

@@ -76,7 +76,6 @@ class Watched:
         implied: names in trusted code that may run, and of methods that it comes to otherwise.
         shared: ids of what was met more than once.
         spaces: the variables of the globals met.
-        prints: whether the code may call ``print``.
         compiles: whether something in it is under ``torch.compile``.
     """
 
@@ -95,7 +94,6 @@ class Watched:
     implied: set[str] = field(default_factory=set)
     shared: set[int] = field(default_factory=set)
     spaces: set[str] = field(default_factory=set)
-    prints: bool = False
     compiles: bool = False
 
     @property

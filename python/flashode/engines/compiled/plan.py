@@ -150,7 +150,7 @@ class CompiledPlan:
         solved = self._backend.forward(self._request(parameters, times, grid, states, record))
         self.outcome = outcome = solved.outcome
         statistics = self.statistics = self._count(outcome, problem.integration)
-        if outcome.status.name != "done":
+        if not outcome.done:
             reached = states[: outcome.times_reached]
             raise self._failure(outcome, statistics, reached, problem.integration)
         found, points = None, grid.numel()
@@ -309,7 +309,7 @@ class CompiledPlan:
             )
         )
         statistics = self._count(outcome, adjoint.integration)
-        if outcome.status.name != "done":
+        if not outcome.done:
             raise self._failure(outcome, statistics, states[:0], adjoint.integration)
         warn_lost(problem, adjoint, outcome.miss, outcome.miss_t, outcome.size)
         if grad_times is not None and problem.event is not None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -13,8 +12,7 @@ from flashode.problem import Integrator
 from flashode.program import Program
 
 
-@dataclass(frozen=True, eq=False)
-class EvaluatedField:
+class EvaluatedField(NamedTuple):
     """A Program and what it is evaluated at: dy/ds = direction * f(direction * s, y), s being solver time.
 
     Attributes:
@@ -43,8 +41,7 @@ class EvaluatedField:
     kept: dict[Any, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class CalledFunction:
+class CalledFunction(NamedTuple):
     """A function of the user's that a solve calls.
 
     Attributes:
@@ -56,8 +53,7 @@ class CalledFunction:
     state: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class ForwardRequest:
+class ForwardRequest(NamedTuple):
     """A solve.
 
     Attributes:
@@ -91,8 +87,7 @@ class ForwardRequest:
     every_step: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class DiscreteRequest:
+class DiscreteRequest(NamedTuple):
     """The exact reverse of a recorded solve.
 
     Attributes:
@@ -121,8 +116,7 @@ class DiscreteRequest:
     grad_parameters: tuple[Tensor | None, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class ContinuousRequest:
+class ContinuousRequest(NamedTuple):
     """The adjoint equations, integrated backwards.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The short way to a capture: only where nothing is different, and never missed where it is not there."""
+"""A capture is found again only where nothing is different, with torch's look at tensors and without."""
 
 import gc
 import weakref
@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import flashode.capture
-from capture.agreement import T, Y, declined, made, true
-from flashode.capture import Capture, capture
-from flashode.capture.watching import alike
+from capture.agreement import T, Y, captured_at, declined, made, true
+from flashode.capture import Capture, Start, capture
+from flashode.capture.watching import environment, kinds
 from flashode.declined import Declined
 
 
@@ -33,53 +32,54 @@ class Passing(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.fixture(params=[True, False], ids=["short", "long"])
+@pytest.fixture(params=[True, False], ids=["together", "one by one"])
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With and without torch's function."""
     if not request.param:
-        monkeypatch.setattr(alike, "_GUARDS", None)
+        monkeypatch.setattr(kinds, "_GUARDS", None)
+        monkeypatch.setattr(environment, "_usual", [])
 
 
 def test_torch_has_the_function() -> None:
-    assert alike._GUARDS is not None
+    assert kinds._GUARDS is not None
 
 
-def test_it_tells_states_and_tensors_apart() -> None:
-    tensors = [torch.zeros(2), nn.Parameter(torch.zeros(3))]
-    same = alike.alike(Y, tensors)
-    assert same is not None
-    assert same(torch.ones(4, 3), torch.ones(2), nn.Parameter(torch.ones(3)))
+def test_it_tells_tensors_apart() -> None:
+    tensors = [Y, torch.zeros(2), nn.Parameter(torch.zeros(3))]
+    seen = kinds.Kinds()
+    assert not seen.same(*tensors)
+    seen.learn(*tensors)
+    assert seen.same(torch.ones(4, 3), torch.ones(2), nn.Parameter(torch.ones(3)))
+    rest = tensors[1:]
     for others in (
-        (Y[:3], *tensors),
-        (Y.double(), *tensors),
-        (Y.t().contiguous().t(), *tensors),
-        ((Y,), *tensors),
-        (Y, tensors[0], tensors[1].detach()),
-        (Y, tensors[0], nn.Parameter(torch.zeros(3), requires_grad=False)),
-        (Y, torch._neg_view(tensors[0]), tensors[1]),
+        (Y[:3], *rest),
+        (Y.double(), *rest),
+        (Y.t().contiguous().t(), *rest),
+        (Y, rest[0], rest[1].detach()),
+        (Y, rest[0], nn.Parameter(torch.zeros(3), requires_grad=False)),
+        (Y, torch._neg_view(rest[0]), rest[1]),
+        (Y, rest[0], rest[0]),
     ):
-        assert not same(*others)
-    tensors[1].requires_grad_(False)
+        assert not seen.same(*others)
+    rest[1].requires_grad_(False)
     for mode in (torch.no_grad, torch.enable_grad):
         with mode():
-            assert not same(Y, *tensors)
+            assert not seen.same(*tensors)
 
 
-def test_states_of_several_tensors() -> None:
-    same = alike.alike((Y, Y[0]), [torch.zeros(2)])
-    assert same is not None
-    w = torch.ones(2)
-    assert same((Y + 1, Y[1].clone()), w)
-    assert not same(Y, w)
-    assert not same((Y,), w)
-    assert not same((Y, Y[0], w), w)
-    assert not same((Y, Y), w)
+def test_sizes_that_do_not_matter() -> None:
+    seen = kinds.Kinds()
+    seen.learn(Y, Y[0], any_size=True)
+    assert seen.same(Y[:2], torch.ones(7))
+    assert seen.same(Y.t(), Y[:, 0])
+    for others in ((Y, Y), (Y.double(), Y[0]), (Y.clone().requires_grad_(), Y[0])):
+        assert not seen.same(*others)
 
 
 @pytest.mark.parametrize("guards", [None, object, lambda *tensors: None, lambda *tensors, **kwargs: None])
 def test_whatever_torch_has_instead(guards: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch._C._dynamo.guards, "TensorGuards", guards)
-    assert alike._found() is None
+    assert kinds._tensor_guards() is None
 
 
 @pytest.mark.parametrize("answer", [True, False])
@@ -91,7 +91,7 @@ def test_a_function_that_cannot_tell(answer: bool, monkeypatch: pytest.MonkeyPat
             return answer
 
     monkeypatch.setattr(torch._C._dynamo.guards, "TensorGuards", Careless)
-    assert alike._found() is None
+    assert kinds._tensor_guards() is None
 
 
 @pytest.mark.usefixtures("_way")
@@ -157,7 +157,7 @@ def test_obstacles_that_come_later() -> None:
     reasons = []
 
     def mapped(y: Tensor) -> Tensor:
-        found = capture(net, T, Y)
+        found = captured_at(net, T, Y)
         assert isinstance(found, Declined)
         reasons.append(found.reason)
         return y
@@ -170,29 +170,61 @@ def test_obstacles_that_come_later() -> None:
 @pytest.mark.usefixtures("_way")
 def test_several_kinds_of_state_in_turn() -> None:
     net = Net()
-    states = [Y, Y[:1], torch.randn(9, 3), Y[0], Y[:, None], Y.clone().requires_grad_()]
+    states: list[Any] = [Y, Y[:1], torch.randn(9, 3), Y[0], Y[:, None], Y.clone().requires_grad_()]
     for _ in range(3):
         for y in states:
-            assert isinstance(capture(net, T, y), Capture)
+            assert isinstance(captured_at(net, T, y), Capture)
 
 
-def test_the_short_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_found_asks_nothing_of_the_solve() -> None:
+    """Neither where it starts nor what is in the way of other states."""
+
+    def start() -> Start:
+        raise AssertionError("not to be called")
+
     net = Net()
-    made(net)
-    monkeypatch.setattr(flashode.capture, "obstacle", None)
-    program = made(net).program
-    net.layer.weight = nn.Parameter(torch.randn(3, 3))
-    assert made(net, Y + 1).program is program
-    with torch.no_grad():
-        made(net)
+    for y in (Y, (Y, Y)):
+        field = net if isinstance(y, Tensor) else lambda t, y: (net(t, y[0]), y[1])
+        first = captured_at(field, T, y)
+        assert isinstance(first, Capture)
+        net.layer.weight = nn.Parameter(torch.randn(3, 3))
+        for state in (y, y + 1 if isinstance(y, Tensor) else (Y, Y + 1)):
+            found = capture(field, state, start)
+            assert isinstance(found, Capture)
+            assert found.program is first.program
+    for state in (Y.clone().requires_grad_(), nn.Parameter(Y), Y.t().contiguous().t()):
+        with torch.no_grad():
+            assert isinstance(capture(net, state, start), Capture)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.usefixtures("_way")
+def test_a_state_that_cannot_be_looked_at_is_a_decline() -> None:
+    made(Net())
+    parts = [torch.ones(3), torch.ones(2)]
+    for layout in (torch.strided, torch.jagged):
+        assert isinstance(captured_at(Net(), T, torch.nested.nested_tensor(parts, layout=layout)), Declined)
+    for odd in (None, [Y], (Y, None), ()):
+        assert isinstance(captured_at(Net(), T, odd), Declined)
+    assert "empty" in declined(Net(), Y[:0])
 
 
 def test_it_holds_no_tensors() -> None:
     tensors = [torch.randn(5, 3), torch.randn(3)]
-    same = alike.alike(tensors[0], tensors[1:])
+    seen = kinds.Kinds()
+    seen.learn(*tensors)
     gone = list(map(weakref.ref, tensors))
     tensors.clear()
     gc.collect()
     assert [reference() for reference in gone] == [None, None]
-    assert same is not None
-    assert same(torch.randn(5, 3), torch.randn(3))
+    assert seen.same(torch.randn(5, 3), torch.randn(3))
+
+
+@pytest.mark.usefixtures("_way")
+def test_tuples_of_several_lengths_in_turn() -> None:
+    def field(t: Tensor, y: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple([2 * part for part in y])
+
+    for _ in range(3):
+        for state in ((Y,), (Y, Y), (Y, Y[:, 0]), (Y, Y, Y)):
+            assert isinstance(captured_at(field, T, state), Capture)
