@@ -168,7 +168,7 @@ def _attribute(place: str, name: str) -> Any:
 
 @contextmanager
 def _arguments_of(place: str) -> Iterator[None]:
-    """Lets a module that reads the command line find no arguments there, for ours are not meant for it."""
+    """Hides our arguments from a module that reads the command line while it is imported."""
     before = sys.argv
     sys.argv = [place]
     try:

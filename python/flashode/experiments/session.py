@@ -1,5 +1,4 @@
-"""What every experiment's command does around its training: checks, the folder, errors, and what it
-leaves."""
+"""What every experiment's command does around its training: checks, folder, errors and results."""
 
 from __future__ import annotations
 
@@ -117,7 +116,7 @@ class Session:
         )
 
     def adopt(self) -> None:
-        """Takes the file that it goes on from into its folder: with no epochs left, it writes none itself."""
+        """Copies the file of --resume into the folder, in case no epoch is left that would write one."""
         theirs, ours = self.command.resume, self.out / saved.FILE
         if theirs is not None and not (ours.exists() and ours.samefile(theirs)):
             with results.replacing(ours) as unfinished:

@@ -61,7 +61,7 @@ class Training(Generic[Model]):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
             DoesNotFit: If it is of another model, or incomplete.

@@ -1,4 +1,4 @@
-"""``record``, which notes the solves of a block, and what it rests on: the plans that engines choose."""
+"""Watching the plans that engines choose: ``record`` counts their solves, ``plans`` lists them."""
 
 from __future__ import annotations
 

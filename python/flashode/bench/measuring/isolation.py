@@ -45,7 +45,7 @@ Name = TypeVar("Name")
 def each_or_together(
     names: Sequence[Name], measure: Callable[[Sequence[Name]], list[T]], lost: Callable[[Name, Died], T]
 ) -> list[T]:
-    """What a process measures of all names; where it dies, what one for each name does.
+    """Measures all names in one process; if that dies, each name in a process of its own.
 
     Args:
         names: What is measured.

@@ -12,7 +12,7 @@ TRIAD_BYTES = 384 * 2**20
 
 
 def peaks(threads: int) -> dict[str, float]:
-    """What one thread and what so many threads reach, with the instruction set that our engine runs on.
+    """Peaks of one thread and of so many threads, with the instruction set that our engine runs on.
 
     To be called in a process that may use so many processors, at the begin and at the end of a run.
 

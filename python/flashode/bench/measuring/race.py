@@ -124,7 +124,7 @@ def race(
     return records
 
 
-def race_apart(
+def isolated_race(
     threads: int,
     study: str,
     workload: Workload,
@@ -132,7 +132,7 @@ def race_apart(
     effort: Effort,
     parameters: Mapping[str, Parameter] | None = None,
 ) -> list[Record]:
-    """`race` in a process of its own, on so many threads; a contender that kills it loses nobody else."""
+    """Runs `race` in a process of its own, on so many threads; if a contender kills it, each runs alone."""
 
     def lost(name: tuple[str, str], reason: Died) -> Record:
         record = Record(study, workload.name, parameters or {}, *name, contender(*name).label)
@@ -209,7 +209,7 @@ def _check(workload: Workload, entries: Sequence[_Entry]) -> None:
 
 
 def _standard(workload: Workload, mode: str, entries: Sequence[_Entry]) -> Answer:
-    """The answer that shows what error is usual: torchdiffeq's, or that of our engine in plain PyTorch."""
+    """The answer whose error counts as usual: torchdiffeq's, or that of our engine in plain PyTorch."""
     for entry in entries:
         if entry.record.library == "torchdiffeq":
             return entry.answer

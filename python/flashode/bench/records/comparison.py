@@ -110,7 +110,7 @@ def _pairs(results: Results) -> dict[tuple[object, ...], tuple[Record, NDArray[n
 
 
 def same_work(record: Record) -> tuple[object, ...]:
-    """What records of different libraries share that did the same work."""
+    """A key that is equal for records of the same work by different libraries."""
     return (record.study, record.case, *sorted(record.parameters.items()), record.mode)
 
 
