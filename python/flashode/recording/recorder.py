@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from flashode.blocks import Block
 from flashode.engines import name_of, watchers
+from flashode.engines.reported import ReportedPlan
 from flashode.problem import Continuous
-from flashode.recording.recorded_plan import RecordedPlan
 from flashode.recording.report import Report, Solves
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _recording() -> Iterator[Report]:
 
     def recorded(problem: Problem, gradient: Gradient, choice: Choice, plan: Plan) -> Plan:
         entry = report.entry(_solves(problem, gradient, choice, plan))
-        return RecordedPlan(plan, solved=entry.add_solve, reversed_=entry.add_reverse)
+        return ReportedPlan(plan, solved=entry.add_solve, reversed_=entry.add_reverse)
 
     with _watching(recorded):
         yield report

@@ -20,8 +20,8 @@ Listener = Callable[[float, "Statistics | None"], None]
 Result = TypeVar("Result")
 
 
-class RecordedPlan:
-    """Another plan, whose solves and reverse passes are reported to listeners, failed ones included."""
+class ReportedPlan:
+    """Another plan, whose solves and reverse passes listeners hear of, failed ones included."""
 
     def __init__(self, plan: Plan, *, solved: Listener, reversed_: Listener) -> None:
         self._plan = plan
