@@ -194,7 +194,7 @@ class CompiledPlan:
 
     def _requested_event(self) -> EvaluatedField | CalledFunction | None:
         if isinstance(self.event, CapturedField):
-            return self.event.evaluated(list(map(plain, self.event.inputs)))
+            return self.event.evaluated(tuple(map(plain, self.event.inputs)))
         return None if self.event is None else called_event(self._problem)
 
     def _forward_of_adjoint(self) -> Forward:
@@ -209,7 +209,7 @@ class CompiledPlan:
 
     def field_request(self) -> tuple[EvaluatedField, Tensor]:
         """The field and the memory of the initial state, to evaluate the one at the other alone."""
-        return self.field.evaluated(list(map(plain, self._inputs))), self._layout.memory(self._problem.y0)
+        return self.field.evaluated(tuple(map(plain, self._inputs))), self._layout.memory(self._problem.y0)
 
     @property
     def problem(self) -> Problem:
@@ -293,7 +293,7 @@ class CompiledPlan:
         forward_states, cotangents = plain(states), plain(grad_states)
         outcome = self._backend.continuous_vjp(
             ContinuousRequest(
-                self.field.evaluated(parameters, wanted),
+                self.field.evaluated(tuple(parameters), wanted),
                 adjoint.integration.integrator,
                 adjoint.norm == "seminorm",
                 times,
