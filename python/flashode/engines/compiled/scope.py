@@ -32,7 +32,9 @@ def refusal(problem: Problem, gradient: Gradient, device: str) -> Declined | Non
         foreign = _foreign(integration.method)
         if foreign is not None:
             return Declined(foreign, expected=True)
-    reasons = _obstacles(problem.settings, device) + _own_obstacles(problem)
+    settings = problem.settings
+    reasons = _obstacles(settings, device) + _own_obstacles(problem)
+    reasons += _time_obstacles("option", settings.integrator.options)
     if isinstance(gradient, Continuous):
         reasons += _adjoint_obstacles(problem, gradient)
     return Declined(*reasons) if reasons else None
@@ -66,7 +68,7 @@ def _obstacles(settings: Settings, device: str) -> tuple[Reason, ...]:
         reasons.append(Reason(what, f"give y0.{device}()"))
     if not any(shape.numel() for shape in settings.structure.shapes):
         reasons.append(Reason("its state is empty", "give it at least one number"))
-    return (*reasons, *_time_obstacles("option", settings.integrator.options))
+    return tuple(reasons)
 
 
 def _own_obstacles(problem: Problem) -> tuple[Reason, ...]:

@@ -11,14 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 import flashode
-from flashode.experiments import main_module
-from flashode.experiments.engine import Engine
-from flashode.report import HEADINGS, WORDS
+from flashode.cli import main_module
+from flashode.cli.terminal import FAILED, INTERRUPTED, WRONG_USE, engine_option, errors, say_error
+from flashode.recording.report import HEADINGS, WORD_COLUMNS
 
-_errors = Console(highlight=False, stderr=True)
-_FAILED = 1  # the status of a Python program that an exception ended
-_WRONG_USE = 2
-INTERRUPTED = 130  # the status that a shell gives a program stopped by Ctrl-C
 _WIDTH = 200  # of the table where it goes to a file, which has no width of its own
 
 
@@ -41,7 +37,7 @@ def run(
     report: Annotated[
         bool, typer.Option("--report", help="Print a table of its solves to stderr at the end.")
     ] = False,
-    engine: Annotated[Engine, typer.Option(help="Which engine solves, in its main thread.")] = Engine.auto,
+    engine: Annotated[str, engine_option("Which engine solves, in its main thread.")] = "auto",
 ) -> None:
     """Run a program written for torchdiffeq with flashode in its place.
 
@@ -58,7 +54,7 @@ def run(
     flashode.patch_torchdiffeq()
     process = ExitStack()
     atexit.register(process.close)
-    process.enter_context(flashode.use_engine(engine.value))
+    process.enter_context(flashode.use_engine(engine))
     if report:
         atexit.register(_print_report, process.enter_context(flashode.record()))
     try:
@@ -67,7 +63,8 @@ def run(
         raise
     except main_module.CannotStart as error:
         atexit.unregister(_print_report)
-        _refuse(str(error))
+        say_error(error)
+        raise typer.Exit(WRONG_USE) from None
     except BaseException as error:
         _end(error)
 
@@ -76,24 +73,19 @@ def _end(error: BaseException) -> NoReturn:
     """Shows what ended the program, as the interpreter would."""
     error.__traceback__ = main_module.within_program(error.__traceback__)
     sys.excepthook(type(error), error, error.__traceback__)
-    raise typer.Exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED) from None
-
-
-def _refuse(message: str) -> NoReturn:
-    _errors.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(_WRONG_USE) from None
+    raise typer.Exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED) from None
 
 
 def _print_report(solves: flashode.Report) -> None:
     sys.stdout.flush()
-    console = _errors if _errors.is_terminal else Console(highlight=False, stderr=True, width=_WIDTH)
+    console = errors if errors.is_terminal else Console(highlight=False, stderr=True, width=_WIDTH)
     rows = solves.rows()
     if not rows:
         console.print("flashode: no solves")
         return
     table = Table(box=None, pad_edge=False, title="flashode: solves", title_justify="left")
     for i, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if i < WORDS else "right")
+        table.add_column(heading, justify="left" if i < WORD_COLUMNS else "right")
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)

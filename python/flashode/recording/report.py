@@ -1,23 +1,13 @@
-"""What solves a program makes and what they cost: ``record`` and the table it fills."""
+"""The solves of a program and what they cost, as attributes and as a table."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from flashode.blocks import Block
-from flashode.engines import name_of, watchers
-from flashode.engines.watched import WatchedPlan
-from flashode.problem import Continuous
-
 if TYPE_CHECKING:
-    from flashode.engines import Choice
-    from flashode.engines.protocol import Plan
-    from flashode.problem import Gradient, Problem
     from flashode.statistics import Statistics
 
 
@@ -58,14 +48,16 @@ class Solves:
         """Time of solves and reverse passes, as far as known."""
         return self.seconds + (self.backward_seconds or 0.0)
 
-    def _solved(self, seconds: float, statistics: Statistics | None) -> None:
+    def add_solve(self, seconds: float, statistics: Statistics | None) -> None:
+        """Counts one solve."""
         with _lock:
             self.calls += 1
             self.seconds += seconds
             if statistics is not None:
                 self.evaluations += statistics.evaluations
 
-    def _reversed(self, seconds: float, statistics: Statistics | None) -> None:
+    def add_reverse(self, seconds: float, statistics: Statistics | None) -> None:
+        """Counts one reverse pass."""
         with _lock:
             self.backward_seconds = (self.backward_seconds or 0.0) + seconds
             if statistics is not None:
@@ -84,21 +76,21 @@ HEADINGS = (
     "seconds",
     "… backward",
 )
-WORDS = 4  # so many columns hold words, the others numbers
+WORD_COLUMNS = 4  # the first ones; the others hold numbers
 
 
 class Report:
     """The solves that were recorded; ``str`` gives a table of them, and so does a prompt."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, ...], Solves] = {}
+        self._entries: dict[tuple[str, ...], Solves] = {}
 
     @property
     def solves(self) -> list[Solves]:
         """One entry for each field, mode, method, engine and reason; that which took longest first."""
         with _lock:
-            made = [entry for entry in self._found.values() if entry.calls]
-        return sorted(made, key=lambda entry: entry.total_seconds, reverse=True)
+            entries = [entry for entry in self._entries.values() if entry.calls]
+        return sorted(entries, key=lambda entry: entry.total_seconds, reverse=True)
 
     def rows(self) -> list[tuple[str, ...]]:
         """The cells of the table, as text, under ``HEADINGS``."""
@@ -123,59 +115,12 @@ class Report:
 
     __repr__ = __str__
 
-    def _watch(self, problem: Problem, gradient: Gradient, choice: Choice, plan: Plan) -> Plan:
-        reason = next((declined.reason for declined in choice.declined.values()), None)
-        called = None
-        if problem.event is not None and plan.event_called is not None:
-            name = name_of(problem.event.function)
-            called = f"{name}, an event function, is called from Python because {plan.event_called.reason}."
-        entry = Solves(
-            name_of(problem.func),
-            _mode(problem, gradient) + (" (called)" if called else ""),
-            problem.method.name,
-            plan.engine,
-            reason,
-            called,
-        )
+    def entry(self, new: Solves) -> Solves:
+        """The entry that solves like those of ``new`` are counted in, which is ``new`` for the first."""
         # Another batch size is no other reason.
-        sentence = re.sub(r"\d+", "", f"{reason} {called}")
-        key = (entry.field, entry.mode, entry.method, entry.engine, sentence)
+        reasons = re.sub(r"\d+", "", f"{new.reason} {new.event_called}")
         with _lock:
-            entry = self._found.setdefault(key, entry)
-        return WatchedPlan(plan, solved=entry._solved, reversed_=entry._reversed)
-
-
-def record() -> Block[Report]:
-    """Record the solves that this process starts in the ``with`` block, in all its threads.
-
-    The reverse passes of these solves count, whenever they come. Example::
-
-        with flashode.record() as report:
-            train()
-        print(report)
-
-    Returns:
-        A context manager of a :class:`Report`, which fills as solves are made.
-    """
-    return Block(_recording, "record()")
-
-
-@contextmanager
-def _recording() -> Iterator[Report]:
-    report = Report()
-    watch = report._watch
-    watchers.append(watch)
-    try:
-        yield report
-    finally:
-        watchers.remove(watch)
-
-
-def _mode(problem: Problem, gradient: Gradient) -> str:
-    if problem.every_step:
-        return "odeint_dense"
-    name = "odeint_adjoint" if isinstance(gradient, Continuous) else "odeint"
-    return name if problem.event is None else f"{name}, event"
+            return self._entries.setdefault((new.field, new.mode, new.method, new.engine, reasons), new)
 
 
 def _row(entry: Solves) -> tuple[str, ...]:
@@ -194,7 +139,7 @@ def _row(entry: Solves) -> tuple[str, ...]:
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
     texts = [
-        text.ljust(width) if i < WORDS else text.rjust(width)
+        text.ljust(width) if i < WORD_COLUMNS else text.rjust(width)
         for i, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(texts).rstrip()

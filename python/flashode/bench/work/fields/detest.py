@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flashode.bench.fields import ArrayField, Field
+from flashode.bench.work.fields import ArrayField, Field
 
 # (torch, numpy or jax.numpy; t; the numbers of the state) → their rates of change.
 Rates = Callable[[Any, Any, Sequence[Any]], Sequence[Any]]
@@ -62,8 +62,8 @@ def rigid_body(xp: Any, t: Any, y: Sequence[Any]) -> Sequence[Any]:
 
 def decay_chain(xp: Any, t: Any, y: Sequence[Any]) -> Sequence[Any]:
     """C1: each substance decays into the next, and the last one stays."""
-    made = [before - one for before, one in pairwise(y[:-1])]
-    return (-y[0], *made, y[-2])
+    inner = [before - one for before, one in pairwise(y[:-1])]
+    return (-y[0], *inner, y[-2])
 
 
 def orbit(xp: Any, t: Any, y: Sequence[Any]) -> Sequence[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flashode.bench.fields import ArrayField, Field
+from flashode.bench.work.fields import ArrayField, Field
 
 
 class PlanarFlow(nn.Module):
@@ -54,9 +54,9 @@ def _planar_arrays(xp: Any, dimensions: int, width: int) -> ArrayField:
         x = xp.reshape(xp.asarray(t, parameters[0].dtype), (1,))
         for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
             x = xp.tanh(weight @ x + bias)
-        made = parameters[-2] @ x + parameters[-1]
+        weights = parameters[-2] @ x + parameters[-1]
         size = width * dimensions
-        into, out, gate, bias = xp.split(made, [size, 2 * size, 3 * size])
+        into, out, gate, bias = xp.split(weights, [size, 2 * size, 3 * size])
         weights = into.reshape(width, dimensions)
         outward = (out * jax.nn.sigmoid(gate)).reshape(width, dimensions)
 

@@ -1,4 +1,4 @@
-"""A plan that says what it did."""
+"""A plan whose solves and reverse passes are reported as they are done."""
 
 from __future__ import annotations
 
@@ -11,38 +11,25 @@ from flashode.errors import SolverError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from flashode.declined import Declined
     from flashode.engines.protocol import Forward, Gradients, Plan
     from flashode.problem.adjoint_norm import AugmentedNorm
     from flashode.statistics import Statistics
 
-# Told the seconds that something took, and what it cost where that is known.
+# Called with the seconds that something took, and its cost where that is known.
 Listener = Callable[[float, "Statistics | None"], None]
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-class WatchedPlan:
-    """Another plan, whose solves and reverse passes are reported, failed ones included."""
+class ReportedPlan:
+    """Another plan, whose solves and reverse passes listeners hear of, failed ones included."""
 
     def __init__(self, plan: Plan, *, solved: Listener, reversed_: Listener) -> None:
         self._plan = plan
         self._solved = solved
         self._reversed = reversed_
-
-    @property
-    def engine(self) -> str:
-        """As the plan's."""
-        return self._plan.engine
-
-    @property
-    def reversible(self) -> bool:
-        """As the plan's."""
-        return self._plan.reversible
-
-    @property
-    def event_called(self) -> Declined | None:
-        """As the plan's."""
-        return self._plan.event_called
+        self.engine = plan.engine
+        self.reversible = plan.reversible
+        self.event_called = plan.event_called
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -56,7 +43,9 @@ class WatchedPlan:
 
     def forward(self, *, record: bool) -> Forward:
         """As the plan's."""
-        return _told(self._solved, lambda: self._plan.forward(record=record), lambda found: found.statistics)
+        return _reported(
+            self._solved, lambda: self._plan.forward(record=record), lambda result: result.statistics
+        )
 
     def discrete_vjp(
         self, record: object, checkpoints: tuple[Tensor | None, ...], grad_states: Tensor
@@ -82,26 +71,26 @@ class WatchedPlan:
         self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor | None]:
         """As the plan's; of a reversible plan it is part of a reverse pass that has gradients in turn."""
-        return _told(
+        return _reported(
             self._reversed if self.reversible else self._solved,
             lambda: self._plan.differentiable(t, y0, parameters),
             lambda _: None if self.reversible else self._plan.statistics,
         )
 
     def _gradients(self, reverse: Callable[[], Gradients]) -> Gradients:
-        return _told(self._reversed, reverse, lambda found: found.statistics)
+        return _reported(self._reversed, reverse, lambda result: result.statistics)
 
 
-def _told(
-    listener: Listener, work: Callable[[], Found], statistics: Callable[[Found], Statistics | None]
-) -> Found:
-    """What the work gives or raises, after the listener has heard of it."""
+def _reported(
+    listener: Listener, work: Callable[[], Result], statistics: Callable[[Result], Statistics | None]
+) -> Result:
+    """Returns or raises what the work does, after the listener was called with its cost."""
     cost: Statistics | None = None
     began = time.perf_counter()
     try:
-        found = work()
-        cost = statistics(found)
-        return found
+        result = work()
+        cost = statistics(result)
+        return result
     except SolverError as error:
         cost = error.statistics
         raise

@@ -13,15 +13,12 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
 from torch import nn
 
 import flashode
+from flashode.cli.terminal import FAILED, WRONG_USE, console, say, say_error
+from flashode.engines import REGISTRY
 from flashode.problem import DEFAULT_METHOD
-
-_console = Console(highlight=False)
-_errors = Console(highlight=False, stderr=True)
-_WRONG_USE = 2  # the status that a program gives when its arguments make no sense
 
 
 class Precision(StrEnum):
@@ -68,7 +65,7 @@ def explain(
     try:
         field = load(target)
         y0 = draw(shape, _precision(field) if dtype is None else getattr(torch, dtype.value))
-        found = flashode.explain(
+        explanation = flashode.explain(
             field,
             y0,
             time,
@@ -77,15 +74,15 @@ def explain(
             adjoint_params=() if adjoint and not isinstance(field, nn.Module) else None,
         )
     except (WrongUse, TypeError, ValueError) as error:
-        _errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(_WRONG_USE) from None
-    headline, _, rest = str(found).partition("\n")
-    fast = found.engine == "native" and found.error is None
-    _console.print(headline, style="bold green" if fast else "bold yellow", markup=False, soft_wrap=True)
-    _console.print(rest, markup=False, soft_wrap=True)
-    _console.print("\ny0 was drawn from a standard normal distribution (seed 0).", style="dim")
-    if found.error is not None:
-        raise typer.Exit(1)
+        say_error(error)
+        raise typer.Exit(WRONG_USE) from None
+    headline, _, rest = str(explanation).partition("\n")
+    fast = explanation.engine in [*REGISTRY][:-1] and explanation.error is None
+    console.print(headline, style="bold green" if fast else "bold yellow", markup=False, soft_wrap=True)
+    say(rest)
+    console.print("\ny0 was drawn from a standard normal distribution (seed 0).", style="dim")
+    if explanation.error is not None:
+        raise typer.Exit(FAILED)
 
 
 def _precision(field: object) -> torch.dtype:
@@ -127,15 +124,15 @@ def load(target: str) -> Callable[..., Any]:
             "what to explain must be written module:object or path/to/file.py:object, where module and "
             f"object are names with dots between them, got {target!r}"
         )
-    found = _attribute(place, name)
-    if _is_factory(found):
+    value = _attribute(place, name)
+    if _is_factory(value):
         try:
-            found = found()
+            value = value()
         except (Exception, SystemExit) as error:
             raise WrongUse(f"{name}() raised {type(error).__name__}: {error}") from error
-    if not callable(found):
-        raise WrongUse(f"{name} in {place} cannot be called: its type is {type(found).__name__}")
-    field: Callable[..., Any] = found
+    if not callable(value):
+        raise WrongUse(f"{name} in {place} cannot be called: its type is {type(value).__name__}")
+    field: Callable[..., Any] = value
     return field
 
 
@@ -171,7 +168,7 @@ def _attribute(place: str, name: str) -> Any:
 
 @contextmanager
 def _arguments_of(place: str) -> Iterator[None]:
-    """Lets a module that reads the command line find no arguments there, for ours are not meant for it."""
+    """Hides our arguments from a module that reads the command line while it is imported."""
     before = sys.argv
     sys.argv = [place]
     try:
@@ -194,13 +191,13 @@ def _executed(path: Path) -> str:
     return name
 
 
-def _is_factory(found: Any) -> bool:
-    if isinstance(found, type):
+def _is_factory(value: Any) -> bool:
+    if isinstance(value, type):
         return True
-    if not inspect.isroutine(found):
+    if not inspect.isroutine(value):
         return False
     try:
-        taken = inspect.signature(found).parameters.values()
+        taken = inspect.signature(value).parameters.values()
     except ValueError:
         return False
     return all(parameter.default is not parameter.empty for parameter in taken) and len(taken) < 2

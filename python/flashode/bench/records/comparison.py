@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 
 OURS = "flashode"
 # Bootstrap of the medians: how often, and how much of it lies within the interval.
@@ -101,16 +101,16 @@ def _pairs(results: Results) -> dict[tuple[object, ...], tuple[Record, NDArray[n
     Contenders run in turn, so the samples of one turn shared what else the machine was doing.
     """
     ours = {same_work(record): record for record in results.records if record.library == OURS}
-    found = {}
+    pairs = {}
     for record in results.records:
         own = ours.get(same_work(record))
         if own is not None and not record.library.startswith(OURS) and own.seconds and record.seconds:
-            found[record.key] = (record, paired(own, record))
-    return found
+            pairs[record.key] = (record, paired(own, record))
+    return pairs
 
 
 def same_work(record: Record) -> tuple[object, ...]:
-    """What records of different libraries share that did the same work."""
+    """A key that is equal for records of the same work by different libraries."""
     return (record.study, record.case, *sorted(record.parameters.items()), record.mode)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+import command_line
 import flashode
-from flashode.experiments import commands
 
 SOURCE = """
 import torch
@@ -76,7 +76,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(commands.app, ["explain", *arguments])
+    return command_line.invoke("explain", *arguments)
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,13 @@ def start(program: str, arguments: list[str], *, module: bool) -> None:
     sys.modules["__main__"] = main
     sys.argv = ["-m" if module else program, *arguments]
     try:
-        found = _module(program) if module else _path(program)
+        loaded = _module(program) if module else _path(program)
     except (ImportError, OSError, ValueError) as error:
         if within_program(error.__traceback__) is None:
             raise CannotStart(str(error)) from error
         raise  # by a package that the module is in
-    vars(main).update(found.attributes, __builtins__=builtins)
-    exec(found.code, vars(main))
+    vars(main).update(loaded.attributes, __builtins__=builtins)
+    exec(loaded.code, vars(main))
 
 
 def within_program(traceback: TracebackType | None) -> TracebackType | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from flashode.bench.records import Record
+from flashode.bench.records.record import Record
 
 FILE = "results.json"
 # What a file of another layout would lack or have otherwise.
@@ -78,9 +78,9 @@ def read(path: Path) -> Results:
         raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict) or "format" not in content:
         raise ValueError(f"{path} was not written by flashode bench: it names no format")
-    given = content.pop("format")
-    if given != FORMAT:
-        raise ValueError(f"{path} is of format {given!r}; this flashode reads format {FORMAT}")
+    number = content.pop("format")
+    if number != FORMAT:
+        raise ValueError(f"{path} is of format {number!r}; this flashode reads format {FORMAT}")
     _require_fields(path, content, Results, "the results")
     if not isinstance(content["records"], list):
         raise ValueError(f"{path}: records is {_kind(content['records'])}, a list is needed")
@@ -122,9 +122,9 @@ def _require_fields(path: Path, content: Any, wanted: type[Results] | type[Recor
     if not isinstance(content, dict):
         raise ValueError(f"{path}: {what} is {_kind(content)}, an object is needed")
     names = {one.name for one in fields(wanted)}
-    for problem, found in (("lacks", names - content.keys()), ("has the unknown", content.keys() - names)):
-        if found:
-            raise ValueError(f"{path}: {what} {problem} {', '.join(sorted(found))}")
+    for problem, wrong in (("lacks", names - content.keys()), ("has the unknown", content.keys() - names)):
+        if wrong:
+            raise ValueError(f"{path}: {what} {problem} {', '.join(sorted(wrong))}")
 
 
 def _require_types(

@@ -12,7 +12,8 @@ from torch import nn
 
 import flashode
 from flashode.engines import watchers
-from flashode.report import HEADINGS
+from flashode.recording import plans
+from flashode.recording.report import HEADINGS
 
 TIMES = torch.linspace(0.0, 1.0, 3, dtype=torch.float64)
 
@@ -203,6 +204,21 @@ def test_blocks_nest_and_leave_nothing() -> None:
             flashode.odeint(decay, start(), TIMES)
         flashode.odeint(decay, start(), TIMES)
     assert (only(inner).calls, only(outer).calls) == (1, 2)
+    assert watchers == []
+
+
+@pytest.mark.usefixtures("compiled")
+def test_plans_of_a_block() -> None:
+    with plans() as chosen:
+        with flashode.record() as report:
+            flashode.odeint(decay, start(), TIMES)
+        with flashode.use_engine("eager"):
+            flashode.odeint(decay, start(), TIMES)
+    flashode.odeint(decay, start(), TIMES)
+    assert [plan.engine for plan in chosen] == ["native", "eager"]
+    assert [plan.statistics.evaluations for plan in chosen if plan.statistics] == [
+        only(report).evaluations
+    ] * 2
     assert watchers == []
 
 
