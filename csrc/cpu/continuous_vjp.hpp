@@ -166,8 +166,9 @@ class ContinuousAdjoint {
     Outcome solve_interval(std::int64_t i, const Interrupt& interrupt) {
         const double times[2] = {-request_.times[i], -request_.times[i - 1]};
         const OutputTimes goal(times, 2);
-        const std::vector<double> none;  // adaptive methods have no grids
-        const std::vector<double>& grid = request_.method->tableau.adaptive ? none : request_.grids[i - 1];
+        const std::vector<double> none;
+        const bool given = request_.method->tableau.control == Control::given;
+        const std::vector<double>& grid = given ? request_.grids[i - 1] : none;
         const GridSteps steps(grid.data(), static_cast<std::int64_t>(grid.size()));
         return integrate(system_, *request_.method, times[0], steps, goal, interrupt);
     }

@@ -43,11 +43,11 @@ class DiscreteAdjoint {
           tableau_(numerics::rounded<Real>(method_.tableau)),
           tape_(tape),
           tiles_(request.field->batch, request.field->segments),
-          field_(*request.field, tape, tableau_.stages + (method_.cubic ? 2 : 0)),
+          field_(*request.field, tape, tableau_.stages + (asks_for_end() ? 2 : 0)),
           reversed_{field_, tiles_, nullptr},
           accumulator_(tape.accumulator_size()),
-          interpolant_(interpolant(method_)),
-          carries_(tableau_.adaptive && !tableau_.fsal) {
+          interpolant_(method_.interpolant),
+          carries_(tableau_.carried && !tableau_.fsal) {
         const auto n = static_cast<std::size_t>(tiles_.size());
         const auto stages = static_cast<std::size_t>(tableau_.stages);
         for (Rows<Real>* rows : {&stages_, &grad_stages_, &stage_inputs_}) rows->resize(n * stages);
@@ -56,7 +56,7 @@ class DiscreteAdjoint {
             rows->resize(n);
         }
         if (tiles_together(request, tape) > 1) field_.leave_uniform();
-        if (tableau_.implicit) implicit_.emplace(tableau_, tiles_);
+        if (tableau_.equations != Equations::none) implicit_.emplace(tableau_, tiles_);
         while (moving_ < log_.steps.size() && !log_.steps[moving_].stopped) ++moving_;
         first_time_of_step_.assign(log_.steps.size() + 1, request.time_count);
         while (at_start_ < request.time_count && step_of_time(at_start_) < 0) ++at_start_;
@@ -146,16 +146,19 @@ class DiscreteAdjoint {
     // Whether the first stage is the last of the step before, evaluated elsewhere than at the solution.
     bool carries(std::size_t s) const { return carries_ && s > 0 && !log_.steps[s].fresh; }
 
-    // Whether the size of a step moves: the ends of fixed steps are the user's times, and an adaptive step
-    // that a prescribed time has shortened is as long as is left from its start, if that moves.
-    bool stretches(std::size_t s) const { return !tableau_.adaptive || s == moving_; }
+    // Whether the slope at the end that dense output needs is no stage, but evaluated for it.
+    bool asks_for_end() const { return method_.interpolant == Interpolant::cubic && !tableau_.carried; }
+
+    // Whether the size of a step moves: the ends of given steps are the user's times, and a chosen step that
+    // a prescribed time has shortened is as long as is left from its start, if that moves.
+    bool stretches(std::size_t s) const { return tableau_.control == Control::given || s == moving_; }
 
     // The time at which the first stage was evaluated: an adaptive step after the first reused the last stage
     // of the step before, which looked just before its end, unless the field jumped there.
     Real first_stage_time(std::size_t s) const {
         const Real start = static_cast<Real>(log_.steps[s].start);
         if (log_.steps[s].fresh) return just_after(start);
-        if (tableau_.adaptive) return s == 0 ? start : just_before(start);
+        if (tableau_.carried) return s == 0 ? start : just_before(start);
         return method_.perturb ? just_after(start) : start;
     }
 
@@ -180,7 +183,7 @@ class DiscreteAdjoint {
             step_tile(tableau_, field_, tiles_, times, n, y0_.data(), stages_.data(), stage_inputs_.data(), n,
                       dense, y1_.data());
         }
-        if (dense && interpolant_ == Interpolant::cubic) {
+        if (dense && asks_for_end()) {
             field_(tableau_.stages, static_cast<Real>(log_.steps[s].end), y1_.data(), f_end_.data());
             if (implicit_) field_(start_slot(), first_stage_time(s), y0_.data(), f_start_.data());
         }
@@ -223,13 +226,13 @@ class DiscreteAdjoint {
         std::fill(grad_mid_.begin(), grad_mid_.end(), Real(0));
         std::fill(grad_y0_.begin(), grad_y0_.end(), Real(0));
         for (std::int64_t j = begin; j < end; ++j) reverse_output(tile, s, j, step);
-        if (dense && interpolant_ == Interpolant::cubic) reverse_end(s);
+        if (dense && asks_for_end()) reverse_end(s);
 
         numerics::StepCotangents<Real> from;
         from.y1 = grad_y_;
         if (dense) from.k_first = grad_first_.data();
-        if (dense && tableau_.adaptive) from.y_mid = grad_mid_.data();
-        if ((dense && tableau_.adaptive) || carries_) from.k_last = grad_last_;
+        if (dense && interpolant_ == Interpolant::quartic) from.y_mid = grad_mid_.data();
+        if ((dense && tableau_.carried) || carries_) from.k_last = grad_last_;
         numerics::StepTimeGradients<Real> grad_times;
         Real* grad_k = grad_stages_.data();
         if (implicit_) {
@@ -266,7 +269,8 @@ class DiscreteAdjoint {
         add_cotangent(tile, j, w.y1, grad_y_);
         const Real* cotangent = scratch_.data();
         numerics::add_scaled(n, w.y0, cotangent, grad_y0_.data());
-        if (tableau_.adaptive) numerics::add_scaled(n, w.y_mid, cotangent, grad_mid_.data());
+        if (interpolant_ == Interpolant::quartic)
+            numerics::add_scaled(n, w.y_mid, cotangent, grad_mid_.data());
         if (interpolant_ != Interpolant::linear) {
             numerics::add_scaled(n, dt * w.f0, cotangent, grad_first_.data());
             numerics::add_scaled(n, dt * w.f1, cotangent, grad_last_);
@@ -275,12 +279,12 @@ class DiscreteAdjoint {
             return;  // on a grid point the line is y1 itself
         // d(output)/dt = slope / dt, and the start of the step moves it the other way; a node is always at
         // the same fraction
-        if (tableau_.adaptive) {
+        if (interpolant_ == Interpolant::quartic) {
             numerics::combine(n, y0_.data(), dt, tableau_.b_mid, tableau_.stages, stages_.data(),
                               y_mid_.data());
         }
         const Real* f0 = implicit_ ? f_start_.data() : stages_.data();
-        const Real* f1 = tableau_.adaptive ? f0 + (tableau_.stages - 1) * n : f_end_.data();
+        const Real* f1 = tableau_.carried ? f0 + (tableau_.stages - 1) * n : f_end_.data();
         dense_output(interpolant_, n, dense_weights_derivative<Real>(method_, x), dt,
                      {y0_.data(), y1_.data(), y_mid_.data(), f0, f1}, slope());
         const double rate =
@@ -317,7 +321,7 @@ class DiscreteAdjoint {
     // prescribed one.
     void add_time_gradients(std::size_t s, double start, double end) {
         if (!sums_->with_times()) return;
-        if (!tableau_.adaptive) {
+        if (tableau_.control == Control::given) {
             sums_->grid[s] += start;
             sums_->grid[s + 1] += end;
         } else if (s <= moving_) {

@@ -40,7 +40,7 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
         if (request_.log == nullptr) return;
         request_.log->steps.push_back(step);
         Checkpoints<Real>& kept = *request_.checkpoints;
-        const bool with_slopes = tableau_.adaptive && !tableau_.fsal;
+        const bool with_slopes = tableau_.carried && !tableau_.fsal;
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             tiles_.pack(true, &y0_[tiles_.offset(i)], kept.states);
             if (with_slopes) tiles_.pack(true, &f0_[tiles_.offset(i)], kept.slopes);

@@ -46,7 +46,7 @@ template <class Real>
 class EveryStep {
    public:
     EveryStep(const Method& method, double last, std::size_t state_size, Nodes<Real>& nodes)
-        : degree_(degree(interpolant(method))), last_(last), state_size_(state_size), nodes_(nodes) {}
+        : degree_(method.interpolant_weights.degree), last_(last), state_size_(state_size), nodes_(nodes) {}
 
     bool reached(const Outcome&) const { return nodes_.times.back() >= last_; }
     bool may_arrive(const Step&, const Outcome&) const { return true; }
@@ -69,10 +69,6 @@ class EveryStep {
     }
 
    private:
-    static int degree(Interpolant kind) {
-        return kind == Interpolant::quartic ? 4 : (kind == Interpolant::cubic ? 3 : 1);
-    }
-
     int degree_;
     double last_;
     std::size_t state_size_;

@@ -2,7 +2,7 @@
 // tiles, is the system's business; the adjoint solve runs through the same two loops as the forward one.
 //
 // A System offers
-//   MAY_CHOOSE_STEPS     whether adaptive methods use it, too
+//   MAY_CHOOSE_STEPS     whether its steps may be chosen by their error
 //   start(t)             the state is in place; evaluates f0; false when either is not finite
 //   start_after(t)       the same just after t, where the field has jumped
 //   norm_y0(), norm_f0() scaled norms at the start
@@ -126,10 +126,10 @@ double first_step(System& system, const Method& method, double t, Outcome& outco
     if (method.first_step > 0.0) return method.first_step;
     const double norm_y0 = system.norm_y0();
     const double norm_f0 = system.norm_f0();
-    const double h = numerics::initial_probe(norm_y0, norm_f0);
+    const double h = numerics::initial_probe(method.automatic_first_step, norm_y0, norm_f0);
     const double norm_second = system.probe(t, h) / h;
     ++outcome.evaluations;
-    return numerics::initial_step(h, norm_f0, norm_second, method.tableau.order);
+    return numerics::initial_step(method.automatic_first_step, h, norm_f0, norm_second, method.tableau.order);
 }
 
 template <class System, class Goal>
@@ -234,7 +234,7 @@ Outcome integrate_fixed(System& system, const Method& method, Steps steps, Goal&
         system.accept(step);
         if (goal.arrives(system, step, outcome)) {
             const std::int64_t before = outcome.times_reached;
-            if (method.cubic && !system.evaluate_end(step)) {
+            if (method.interpolant == Interpolant::cubic && !system.evaluate_end(step)) {
                 outcome.status = Status::nonfinite_field;
                 outcome.t = step.end;
                 system.locate_nonfinite_end(outcome);
@@ -242,7 +242,8 @@ Outcome integrate_fixed(System& system, const Method& method, Steps steps, Goal&
             }
             goal.take(system, step, outcome);
             // Made once, counted for each output: the function is asked as often in plain torch.
-            if (method.cubic) outcome.evaluations += outcome.times_reached - before;
+            if (method.interpolant == Interpolant::cubic)
+                outcome.evaluations += outcome.times_reached - before;
         }
         system.advance();
     }
@@ -254,7 +255,8 @@ template <class System, class Steps, class Goal>
 Outcome integrate(System& system, const Method& method, double t, const Steps& steps, Goal& goal,
                   const Interrupt& interrupt) {
     if constexpr (System::MAY_CHOOSE_STEPS) {
-        if (method.tableau.adaptive) return integrate_adaptive(system, method, t, goal, interrupt);
+        if (method.tableau.control == Control::error)
+            return integrate_adaptive(system, method, t, goal, interrupt);
     }
     return integrate_fixed(system, method, steps, goal, interrupt);
 }

@@ -1,50 +1,24 @@
-// The solution inside a step, by what the method has at hand there: adaptive methods Shampine's quartic,
-// fixed-step ones a line between the ends or Hermite's cubic.
+// The solution inside a step.
 #pragma once
-
-#include <cstdint>
 
 #include "cpu/engine.hpp"
 #include "numerics/dense_output.hpp"
 
-namespace flashode::cpu {
-
-enum class Interpolant : std::uint8_t { quartic, linear, cubic };
-
-}  // namespace flashode::cpu
-
 namespace flashode::cpu::inline FLASHODE_ISA {
-
-inline Interpolant interpolant(const Method& method) {
-    if (method.tableau.adaptive) return Interpolant::quartic;
-    return method.cubic ? Interpolant::cubic : Interpolant::linear;
-}
 
 // y at the fraction x of a step.
 template <class Real>
 inline numerics::DenseWeights<Real> dense_weights(const Method& method, double x) {
-    switch (interpolant(method)) {
-        case Interpolant::quartic:
-            return numerics::quartic_weights<Real>(x);
-        case Interpolant::cubic:
-            return numerics::cubic_weights<Real>(x);
-        case Interpolant::linear:
-            break;
-    }
-    return numerics::linear_weights<Real>(x);
+    return method.interpolant == Interpolant::cubic
+               ? numerics::cubic_weights<Real>(x)
+               : numerics::weights_at<Real>(method.interpolant_weights, x);
 }
 
 template <class Real>
 inline numerics::DenseWeights<Real> dense_weights_derivative(const Method& method, double x) {
-    switch (interpolant(method)) {
-        case Interpolant::quartic:
-            return numerics::quartic_weights_derivative<Real>(x);
-        case Interpolant::cubic:
-            return numerics::cubic_weights_derivative<Real>(x);
-        case Interpolant::linear:
-            break;
-    }
-    return numerics::linear_weights_derivative<Real>();
+    return method.interpolant == Interpolant::cubic
+               ? numerics::cubic_weights_derivative<Real>(x)
+               : numerics::weights_derivative_at<Real>(method.interpolant_weights, x);
 }
 
 // What a step leaves for dense output over n scalars; y_mid only for the quartic, f0 and f1 not for the line.

@@ -48,7 +48,7 @@ Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt)
     const Tiles<Real> tiles(request.field->batch, request.field->segments);
     const TileGroups groups(tiles.count(), 1, 0);
     if constexpr (SOLVES_EQUATIONS<Real>) {
-        if (request.method->tableau.implicit) {
+        if (request.method->tableau.equations != Equations::none) {
             Team alone(1);
             return solve_with(ImplicitSystem<Real>(request, tape, groups, alone), request, state_size,
                               interrupt);
@@ -68,7 +68,7 @@ Outcome continuous_vjp(const ContinuousRequest<Real>& request, const Interrupt& 
     const Tape<Real> tape(*reversed.program, reversed.parameters.data(), reversed.wants_gradient);
     const TileGroups groups = StageAccumulators<Real>::groups_of(tape, *request.method, reversed);
     if constexpr (SOLVES_EQUATIONS<Real>) {
-        if (request.method->tableau.implicit) {
+        if (request.method->tableau.equations != Equations::none) {
             Team alone(1);
             return ContinuousAdjoint<Real, ImplicitAdjointSystem<Real>>(request, reversed, tape, groups,
                                                                         alone)

@@ -37,6 +37,10 @@ def tracer() -> str | None:
     return f"torch's dispatcher is not as usual ({unusual})" if unusual.raw_repr() else None
 
 
+# Whether a transform of torch.func has a tensor stand for another one, which has no memory of its own.
+is_wrapped: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
+
+
 def kept(make: Callable[..., Made]) -> Callable[..., Made]:
     """Keeps what a function makes of constants: tensors that later solves may use, whatever mode they are in.
 

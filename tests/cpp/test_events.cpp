@@ -56,8 +56,7 @@ void check_fall(const cpu::KernelSet& kernels, double direction) {
     Inputs in = stone(direction);
     in.event = &height.event;
     in.step_size = 0.1;
-    cpu::Method cubic = method(rk4(), 1e-9);
-    cubic.cubic = true;
+    const cpu::Method cubic = with_cubic(method(rk4(), 1e-9));
     for (const cpu::Method& how : {method(dopri5(), 1e-9), cubic}) {
         const Solution solution = solve(kernels, in, how);
         CHECK(solution.outcome.status == cpu::Status::done);
@@ -171,10 +170,9 @@ void check_gradients(const cpu::KernelSet& kernels) {
             how.step_t = {0.92};  // the step of the event is shortened
             check_gradients(kernels, how, every_step);
         }
-        cpu::Method how = method(rk4(), 1e-15);
+        const cpu::Method how = method(rk4(), 1e-15);
         check_gradients(kernels, how, every_step);
-        how.cubic = true;
-        check_gradients(kernels, how, every_step);
+        check_gradients(kernels, with_cubic(how), every_step);
     }
 }
 
@@ -198,8 +196,7 @@ void check_nodes(const cpu::KernelSet& kernels) {
         CHECK(std::abs(asked.states[i] - nodes.states[i]) < 1e-13);
     const Solution line = solve(kernels, in, method(rk4(), 0.0));
     CHECK(line.times == given);
-    cpu::Method cubic = method(rk4(), 0.0);
-    cubic.cubic = true;
+    const cpu::Method cubic = with_cubic(method(rk4(), 0.0));
     CHECK(solve(kernels, in, cubic).times.size() == 1 + 3 * 3);
 }
 

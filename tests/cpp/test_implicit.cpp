@@ -20,9 +20,15 @@ Tableau<double> implicit(int stages, int order, std::initializer_list<std::initi
     Tableau<double> t;
     t.stages = stages;
     t.order = order;
-    t.implicit = true;
+    t.equations = numerics::Equations::diagonal;
     int row = 0;
-    for (const auto& entries : a) set(t.a[row++], entries);
+    for (const auto& entries : a) {
+        set(t.a[row], entries);
+        for (int j = row + 1; j < stages; ++j) {
+            if (t.a[row][j] != 0.0) t.equations = numerics::Equations::full;
+        }
+        ++row;
+    }
     set(t.b, b);
     set(t.c, c);
     return t;
@@ -40,7 +46,7 @@ Tableau<double> radau3() {
 
 cpu::Method newton(const Tableau<double>& tableau, int iterations = 50) {
     cpu::Method how = method(tableau, 0.0);
-    how.max_iterations = iterations;
+    how.newton = {iterations, 4.0, 0.5, 0.1};
     return how;
 }
 
@@ -170,8 +176,7 @@ TEST_CASE("gradients are those of differences") {
             for (const Tableau<double>& tableau : {trapezoid(), sdirk2(), radau3()}) {
                 check_against_differences(kernels, mixed_in_small_steps(1.0), newton(tableau));
                 check_against_differences(kernels, mixed_in_small_steps(-1.0), newton(tableau));
-                cpu::Method cubic = newton(tableau);
-                cubic.cubic = true;
+                const cpu::Method cubic = with_cubic(newton(tableau));
                 check_against_differences(kernels, mixed_in_small_steps(1.0), cubic);
             }
         },

@@ -78,9 +78,7 @@ void check_gradients(const cpu::KernelSet& kernels) {
             how.jump_t = {0.45};
             check_against_differences(kernels, in, how);
         }
-        cpu::Method how = method(rk4(), 0.0);
-        how.cubic = true;
-        check_against_differences(kernels, in, how);
+        check_against_differences(kernels, in, with_cubic(method(rk4(), 0.0)));
     }
 }
 
@@ -122,8 +120,7 @@ struct GridSolve {
 
 void check_cubic_output(const cpu::KernelSet& kernels) {
     const Inputs in = mixed();
-    cpu::Method how = method(rk4(), 0.0);
-    how.cubic = true;
+    const cpu::Method how = with_cubic(method(rk4(), 0.0));
     GridSolve base;
     base.times = {0.0, 0.2, 0.35, 1.1};
     base.grid = {0.0, 0.5, 0.8, 1.1};
@@ -133,9 +130,8 @@ void check_cubic_output(const cpu::KernelSet& kernels) {
     GridSolve fine = base;
     fine.grid = {0.0, 0.1, 0.2, 0.275, 0.35, 0.6, 0.85, 1.1};
     fine.forward(kernels, in, how);
-    how.cubic = false;
     GridSolve line = base;
-    line.forward(kernels, in, how);
+    line.forward(kernels, in, method(rk4(), 0.0));
     double from_cubic = 0.0;
     double from_line = 0.0;
     for (std::size_t i = in.state_size(); i < 3 * in.state_size(); ++i) {
@@ -143,7 +139,6 @@ void check_cubic_output(const cpu::KernelSet& kernels) {
         from_line = std::max(from_line, std::abs(line.states[i] - fine.states[i]));
     }
     CHECK(from_cubic < 0.1 * from_line);
-    how.cubic = true;
 
     const std::vector<double> w = waves(run.states.size());
     std::vector<double> grad_y0(in.y_size());
@@ -188,8 +183,7 @@ void check_cubic_adjoint(const cpu::KernelSet& kernels) {
     const Inputs in = mixed();
     cpu::Method how = method(rk4(), 0.0);
     const Gradient line = continuous(kernels, in, how, weights(in));
-    cpu::Method cubic = how;
-    cubic.cubic = true;
+    const cpu::Method cubic = with_cubic(how);
     const Gradient same_steps = continuous(kernels, in, cubic, weights(in));
     CHECK(same_steps.outcome.evaluations == line.outcome.evaluations + 3);
     for (std::size_t i = 0; i < line.y0.size(); ++i) CHECK(same_steps.y0[i] == line.y0[i]);

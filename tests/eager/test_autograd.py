@@ -18,7 +18,7 @@ DIFFERENTIABLE = [name for name, method in METHODS.items() if not isinstance(met
 def options_for(name: str) -> dict[str, float]:
     method: Method = METHODS[name]
     # A finite difference sees the step sizes move unless they are fixed.
-    if method.adaptive:
+    if method.control == "error":
         return {"first_step": 0.2, "min_step": 0.2, "max_step": 0.2}
     return {"step_size": 0.11, "max_iters": 20} if isinstance(method, Adams) else {"step_size": 0.2}
 

@@ -19,7 +19,7 @@ _STEP = 0.11
 
 
 def _options(method: str) -> dict[str, Any]:
-    if flashode.METHODS[method].adaptive:
+    if flashode.METHODS[method].control == "error":
         return {"first_step": _STEP, "min_step": _STEP, "max_step": _STEP}
     return {"step_size": _STEP}
 

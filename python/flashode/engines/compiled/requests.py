@@ -12,26 +12,20 @@ from flashode.problem import Integrator
 from flashode.program import Program
 
 
-class EvaluatedField(NamedTuple):
-    """A Program and what it is evaluated at: dy/ds = direction * f(direction * s, y), s being solver time.
+class Shape(NamedTuple):
+    """What a Program is evaluated at, whatever the numbers are: dy/ds = direction * f(direction * s, y).
 
     Attributes:
-        program: The Program.
-        parameters: What it reads, in the state's dtype.
-        wanted: For each parameter, whether its gradient is.
         segments: Rows of each part of the state's memory, ``(batch, rows)`` blocks one after the other, and
             whether it counts in error norms.
         batch: Trajectories.
-        direction: 1 or -1.
+        direction: 1 or -1: solver time s is this times the function's.
         cost: Arithmetic operations of one evaluation of one trajectory.
         methods: Those that it is solved with: the solve's, and that of its adjoint equations.
         kept_with_program: What the backend likes to keep as long as the Program lives.
         kept: What it likes to keep for solves of the same settings.
     """
 
-    program: Program
-    parameters: tuple[Tensor, ...]
-    wanted: tuple[bool, ...]
     segments: Sequence[tuple[int, bool]]
     batch: int
     direction: float
@@ -39,6 +33,22 @@ class EvaluatedField(NamedTuple):
     methods: tuple[Method, ...]
     kept_with_program: dict[Any, Any]
     kept: dict[Any, Any]
+
+
+class EvaluatedField(NamedTuple):
+    """A Program, what it reads and what it is evaluated at.
+
+    Attributes:
+        program: The Program.
+        parameters: What it reads, in the state's dtype.
+        wanted: For each parameter, whether its gradient is; empty where none is.
+        shape: What it is evaluated at.
+    """
+
+    program: Program
+    parameters: tuple[Tensor, ...]
+    wanted: tuple[bool, ...]
+    shape: Shape
 
 
 class CalledFunction(NamedTuple):
