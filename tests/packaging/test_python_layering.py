@@ -206,8 +206,8 @@ SMALL = parse(
     statistics:
     methods: words
     program: words
-    capture/watching: program words
-    capture: capture/watching program words
+    capture/guards: program words
+    capture: capture/guards program words
     engines: capture words (lazily engines/eager engines/native)
     engines/eager: engines methods words
     engines/native: engines capture words
@@ -225,9 +225,9 @@ SMALL = parse(
         ("program/ops.py", "from flashode.capture import capture\n"),
         ("program/ops.py", "from ..capture import capture\n"),
         ("program/ops.py", "def late():\n    from .. import capture\n"),
-        ("capture/watching/guards.py", "from flashode.capture import capture\n"),
-        ("capture/watching/guards.py", "from flashode.capture.cache import Cache\n"),
-        ("engines/protocol.py", "from flashode.capture.watching.guards import Guard\n"),
+        ("capture/guards/watch.py", "from flashode.capture import capture\n"),
+        ("capture/guards/watch.py", "from flashode.capture.cache import Cache\n"),
+        ("engines/protocol.py", "from flashode.capture.guards.watch import Guard\n"),
         ("engines/eager/step.py", "from flashode.engines.native import engine\n"),
         (
             "engines/eager/step.py",
@@ -257,7 +257,7 @@ def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:
             "engines/native/__init__.py": "import math\nimport torch.nn\nfrom flashode import _flashode\n"
             "from ...capture import capture\nfrom flashode.engines.protocol import Plan\n",
             "engines/__init__.py": "def load():\n    from flashode.engines import native\n",
-            "capture/watching/objects.py": "from flashode.capture.watching import guards\n",
+            "capture/guards/objects.py": "from flashode.capture.guards import watch\n",
         },
     )
     assert violations(tmp_path, SMALL) == []
@@ -265,15 +265,15 @@ def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:
 
 
 def test_checker_sees_a_circle(tmp_path: Path) -> None:
-    guards, classes = "from flashode.capture.watching import classes\n", "from . import guards\n"
+    watch, classes = "from flashode.capture.guards import classes\n", "from . import watch\n"
     small_house(
         tmp_path,
-        {"capture/watching/guards.py": guards, "capture/watching/classes.py": f"def f():\n    {classes}"},
+        {"capture/guards/watch.py": watch, "capture/guards/classes.py": f"def f():\n    {classes}"},
     )
     assert violations(tmp_path, SMALL) == []
-    assert circles(graph(tmp_path, SMALL)) == [["capture/watching/classes", "capture/watching/guards"]]
+    assert circles(graph(tmp_path, SMALL)) == [["capture/guards/classes", "capture/guards/watch"]]
     late = f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {classes}"
-    (tmp_path / "capture" / "watching" / "classes.py").write_text(late)
+    (tmp_path / "capture" / "guards" / "classes.py").write_text(late)
     assert circles(graph(tmp_path, SMALL)) == []
 
 
@@ -289,7 +289,7 @@ def test_a_table_out_of_order_is_seen() -> None:
 
 def small_house(package: Path, files: dict[str, str]) -> None:
     """Writes a package with the rooms of the small table, and some files in it."""
-    for place in (*SMALL, "engines/protocol", "capture/cache", "capture/watching/guards"):
+    for place in (*SMALL, "engines/protocol", "capture/cache", "capture/guards/watch"):
         single = place in ("methods", "odeint", "wording", "statistics", "__init__") or place not in SMALL
         path = package / (f"{place}.py" if single else f"{place}/__init__.py")
         path.parent.mkdir(parents=True, exist_ok=True)
