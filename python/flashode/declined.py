@@ -48,7 +48,7 @@ class Declined:
     Attributes:
         reasons: what stands in the way, the first met first, no more than ``MAX_REASONS``.
         absent: whether the stage is not part of this installation; nothing a user wrote could change that.
-        raised: whether the user's function raised an exception of its own, which may be about to be seen.
+        raised: whether the only reason is that the user's function raised an exception.
         expected: whether nothing is amiss: another stage is faster, or is what the user asked for.
     """
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flashode.declined import Declined, Place, Reason, listed, source
-from flashode.engines import consider, error_of, name_of
+from flashode.engines import REGISTRY, consider, name_of
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -31,6 +31,8 @@ from flashode.verify import Verify
 if TYPE_CHECKING:
     from flashode.capture import Capture
 
+# The engine that takes every problem.
+_FALLBACK = [*REGISTRY][-1]
 _LABELS = 12
 _WIDTH = 100 - _LABELS
 
@@ -156,9 +158,9 @@ def explain(
         verify=verify,
         event_fn=event_fn,
     )
-    given = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options, adjoint_params)
+    adjoint_arguments = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options, adjoint_params)
     gradient: Gradient = DISCRETE
-    if adjoint or any(argument is not None for argument in given):
+    if adjoint or any(argument is not None for argument in adjoint_arguments):
         gradient = make_continuous(
             problem,
             method=method,
@@ -183,7 +185,7 @@ def _explained(problem: Problem, gradient: Gradient) -> Explanation:
         gradients=_gradients(problem, gradient),
         engine=None if choice.plan is None else choice.plan.engine,
         reasons={name: _all(declined, captured) for name, declined in choice.declined.items()},
-        error=error_of(problem) if isinstance(captured, Declined) and captured.raised else None,
+        error=_error_of(problem) if isinstance(captured, Declined) and captured.raised else None,
         event=None if problem.event is None else name_of(problem.event.function),
         event_reasons=() if called is None else called.reasons,
         **({} if isinstance(captured, Declined) else _shown(problem, captured)),
@@ -230,21 +232,30 @@ def _state(problem: Problem) -> str:
 def _captured(problem: Problem) -> Capture | Declined:
     """The function's capture, also where an engine declines for another reason."""
     from flashode.capture import capture
+    from flashode.engines.compiled.start import start_of
 
-    time = (problem.direction * problem.t[0]).detach().to(problem.real_dtype)
-    end = problem.direction * problem.times[-1]
-    return capture(problem.func, time, problem.unflatten(problem.y0.detach()), problem.settings.verify, end)
+    y0 = problem.unflatten(problem.y0)
+    return capture(problem.func, y0, lambda: start_of(problem), problem.settings.verify)
 
 
-def _shown(problem: Problem, found: Capture) -> dict[str, Any]:
+def _error_of(problem: Problem) -> Exception | None:
+    """What the problem's function, which raised when it was captured, raises at its first time and state."""
+    from flashode.capture import error_of
+
+    t = problem.t[0].detach().clone()
+    y = problem.y0.detach().clone().requires_grad_(problem.y0.requires_grad)
+    return error_of(problem.func, lambda: problem.field(t, y))
+
+
+def _shown(problem: Problem, capture: Capture) -> dict[str, Any]:
     """What there is to show of a capture."""
     return {
-        "program": found.program,
-        "batched": found.batched,
-        "trajectories": (problem.structure.batch if found.batched else None) or 1,
-        "carried": tuple(tuple(tensor.shape) for tensor in found.carried),
-        "parameters": tuple(found.prologue.describe(found.names)),
-        "counters": {name: amount for _, name, amount in found.counters},
+        "program": capture.program,
+        "batched": capture.batched,
+        "trajectories": (problem.structure.batch if capture.batched else None) or 1,
+        "carried": tuple(tuple(tensor.shape) for tensor in capture.carried),
+        "parameters": tuple(capture.prologue.describe(capture.names)),
+        "counters": {name: amount for _, name, amount in capture.counters},
     }
 
 
@@ -282,9 +293,9 @@ def _headline(it: Explanation) -> str:
     if it.engine is None:
         (insisted,) = it.declined
         return f"{it.function} does not run: use_engine insists on the {insisted} engine, which declines."
-    if it.engine == "eager":
+    if it.engine == _FALLBACK:
         asked = "" if it.declined else ", as use_engine asks"
-        return f"{it.function} runs in the eager engine{asked}: plain PyTorch, a step at a time."
+        return f"{it.function} runs in the {_FALLBACK} engine{asked}: plain PyTorch, a step at a time."
     return f"{it.function} runs in the {it.engine} engine."
 
 
@@ -294,7 +305,7 @@ def _event(it: Explanation) -> Iterator[str]:
             "event", f"{it.event} is called from Python at each step because", it.event_reasons
         )
         return
-    captured = ", captured" if it.engine == "native" else ""
+    captured = "" if it.engine in (None, _FALLBACK) else ", captured"
     yield from _entry("event", f"{it.event}{captured}")
 
 
@@ -327,8 +338,8 @@ def _parameter_table(it: Explanation) -> Iterator[str]:
     assert it.program is not None
     shapes = [str(list(shape)) for shape in it.program.parameter_shapes]
     longest = max(map(len, shapes), default=0)
-    for i, (shape, made) in enumerate(zip(shapes, it.parameters, strict=True)):
-        yield f"p{i:<3} {shape:<{longest}}  {made}"
+    for i, (shape, expression) in enumerate(zip(shapes, it.parameters, strict=True)):
+        yield f"p{i:<3} {shape:<{longest}}  {expression}"
 
 
 def _count(n: int, noun: str, one: str = "", many: str = "s") -> str:

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flashode.capture import Capture, capture
+from flashode.capture import Capture, Start, capture
 from flashode.declined import Declined
+from flashode.verify import Verify
 
 D = torch.float64
 Field = Callable[[Any, Any], Any]
@@ -59,21 +60,27 @@ T = torch.tensor(0.3)
 Y = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
 
 
+def captured_at(
+    func: Field, t: Tensor, y: Any, verify: Verify = "first", end: float | None = None
+) -> Capture | Declined:
+    return capture(func, y, lambda: Start(t, y, end), verify)
+
+
 def made(func: Field, y: Tensor = Y, t: float = 0.3) -> Capture:
-    found = capture(func, torch.tensor(t, dtype=y.dtype), y)
+    found = captured_at(func, torch.tensor(t, dtype=y.dtype), y)
     assert isinstance(found, Capture), found
     return found
 
 
 def true(func: Callable[[Any, Any], Any], t: Tensor = T, y: Tensor = Y) -> Capture:
     """The capture, which must agree with the function as it is now."""
-    found = capture(func, t, y)
+    found = captured_at(func, t, y)
     assert isinstance(found, Capture), found
     torch.testing.assert_close(evaluated(found, t, y), func(t, y))
     return found
 
 
 def declined(func: Callable[[Any, Any], Any], y: Tensor = Y) -> str:
-    found = capture(func, T.to(y.dtype), y)
+    found = captured_at(func, T.to(y.dtype), y)
     assert isinstance(found, Declined), found
     return found.reason

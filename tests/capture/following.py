@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from capture.agreement import T, Y, evaluated
-from flashode.capture import Capture, capture
+from capture.agreement import T, Y, captured_at, evaluated
+from flashode.capture import Capture
 
 Field = Callable[[Any, Any], Any]
 
@@ -26,7 +26,7 @@ class Case(NamedTuple):
 
 def agrees_now(func: Field) -> bool:
     """Whether there is a capture; it has to agree with the function as it is now."""
-    found = capture(func, T, Y)
+    found = captured_at(func, T, Y)
     if not isinstance(found, Capture):
         return False
     try:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import flashode.capture
-from capture.agreement import T, Y, made
-from flashode.capture import Capture, cache, capture, changing
+from capture.agreement import T, Y, captured_at, made
+from flashode.capture import Capture, cache, changing
 from flashode.declined import Declined
 
 
@@ -63,7 +63,7 @@ def test_declined_fields_are_not_kept() -> None:
             return torch.special.i0(self.layer(y))
 
     net = Declining()
-    assert isinstance(capture(net, T, Y), Declined)
+    assert isinstance(captured_at(net, T, Y), Declined)
     gone = weakref.ref(net)
     del net
     gc.collect()
@@ -139,10 +139,10 @@ def test_a_wrapper_made_afresh_is_traced_once(monkeypatch: pytest.MonkeyPatch) -
 def test_a_decline_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     net = Net()
     field = lambda t, y: torch.special.i0(net(t, y))  # noqa: E731
-    first = capture(field, T, Y)
+    first = captured_at(field, T, Y)
     monkeypatch.setattr(flashode.capture, "make", None)
-    assert capture(field, T, Y) == first
-    assert capture(field, T, torch.randn(9, 3)) == first
+    assert captured_at(field, T, Y) == first
+    assert captured_at(field, T, torch.randn(9, 3)) == first
 
 
 def test_entries_for_one_class_are_bounded() -> None:
@@ -173,7 +173,7 @@ def test_a_number_that_changes_at_every_solve() -> None:
     reasons = set()
     for i in range(5):
         net.rate, net.nfe = -1.0 - i, i
-        found = capture(net, T, torch.randn(4 + i, 3))
+        found = captured_at(net, T, torch.randn(4 + i, 3))
         assert isinstance(found, Declined)
         reasons.add(found.reason)
     (reason,) = reasons
@@ -192,7 +192,7 @@ def test_a_number_closed_over_by_a_function_made_afresh() -> None:
 
     for i in range(changing.MAX_VALUES_AFRESH):
         made(scaled(1.0 + i))
-    found = capture(scaled(-1.0), T, Y)
+    found = captured_at(scaled(-1.0), T, Y)
     assert isinstance(found, Declined)
     assert "'rate'" in found.reason
 
@@ -220,7 +220,7 @@ def test_batch_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in range(2, 12):
         made(net, torch.randn(size, 3))
     (entry,) = flashode.capture._cache.all_entries()
-    assert len(entry.sizes) <= 4
+    assert len(entry.confirmations) <= 4
 
 
 def test_shapes_and_dtypes_have_their_own_programs() -> None:
@@ -229,6 +229,6 @@ def test_shapes_and_dtypes_have_their_own_programs() -> None:
 
     widths = [made(field, torch.randn(shape)).program.widths[1] for shape in ((4, 3), (4, 2), (4,), (3,))]
     assert widths == [3, 2, 4, 3]
-    found = capture(field, T.double(), Y.double())
+    found = captured_at(field, T.double(), Y.double())
     assert isinstance(found, Capture)
     assert sum(1 for _ in flashode.capture._cache.all_entries()) == 5

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import flashode
-from capture.agreement import T, Y, declined, made, true
-from flashode.capture import Capture, capture
+from capture.agreement import T, Y, captured_at, declined, made, true
+from flashode.capture import Capture
 
 
 class Net(nn.Module):
@@ -107,7 +107,7 @@ def test_in_the_eager_engine_the_compiled_one_is_called() -> None:
         return graph
 
     func = torch.compile(lambda t, y: -y, backend=backend)
-    assert isinstance(capture(func, T, Y), Capture)
+    assert isinstance(captured_at(func, T, Y), Capture)
     assert not seen
     with flashode.use_engine("eager"):
         flashode.odeint(func, Y, torch.linspace(0, 1, 2), method="euler")

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode.capture
-from capture.agreement import Counted, T, Y, declined, made
-from flashode.capture import capture
+from capture.agreement import Counted, T, Y, captured_at, declined, made
 from flashode.declined import Declined
 
 
@@ -72,7 +71,7 @@ def test_an_interrupt_passes_and_leaves_no_trace() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        capture(interrupted, T, Y)
+        captured_at(interrupted, T, Y)
     assert log == []
 
 
@@ -224,7 +223,7 @@ def test_class_attributes_are_put_back() -> None:
 def test_random_generator_is_untouched() -> None:
     generator = torch.get_rng_state()
     made(lambda t, y: y * 2)
-    assert isinstance(capture(lambda t, y: y + torch.rand(3), T, Y), Declined)
+    assert isinstance(captured_at(lambda t, y: y + torch.rand(3), T, Y), Declined)
     assert torch.equal(torch.get_rng_state(), generator)
 
 
@@ -247,7 +246,7 @@ def test_a_backward_inside_the_field() -> None:
         net.layer(torch.ones(3)).sum().backward()
         return y
 
-    assert isinstance(capture(field, T, Y), Declined)
+    assert isinstance(captured_at(field, T, Y), Declined)
     assert net.layer.weight.grad is None
 
 

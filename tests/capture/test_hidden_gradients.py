@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from capture.agreement import D, agrees, declined, made, random
-from flashode.capture import Capture, capture
+from capture.agreement import D, agrees, captured_at, declined, made, random
+from flashode.capture import Capture
 from flashode.declined import Declined
 
 SMALL = torch.full((4, 3), 0.1, dtype=D)
@@ -83,7 +83,7 @@ CUT: dict[str, Callable[[Any, Any], Any]] = {
 @pytest.mark.filterwarnings("ignore:To copy construct")
 @pytest.mark.parametrize("name", CUT)
 def test_cut_gradients_that_vanish_here(name: str) -> None:
-    found = capture(CUT[name], torch.tensor(0.3, dtype=D), SMALL)
+    found = captured_at(CUT[name], torch.tensor(0.3, dtype=D), SMALL)
     assert isinstance(found, Declined)
     assert "gradient" in found.reason
 
@@ -226,11 +226,11 @@ def test_a_capture_made_without_gradients_is_checked_for_them(mode: Callable[[],
     with mode():
         y = SMALL.clone()
         for field in fields:
-            assert isinstance(capture(field, torch.tensor(0.3, dtype=D), y), Declined)
+            assert isinstance(captured_at(field, torch.tensor(0.3, dtype=D), y), Declined)
         net = lambda t, y: torch.tanh(y) * t  # noqa: E731
-        found = capture(net, torch.tensor(0.3, dtype=D), y)
+        found = captured_at(net, torch.tensor(0.3, dtype=D), y)
         assert isinstance(found, Capture)
-        assert isinstance(capture(net, torch.tensor(0.3, dtype=D), torch.ones(9, 3, dtype=D)), Capture)
+        assert isinstance(captured_at(net, torch.tensor(0.3, dtype=D), torch.ones(9, 3, dtype=D)), Capture)
     agrees(net, found, SMALL)
 
 
@@ -258,7 +258,7 @@ def test_exact_zeros_and_rounding_noise() -> None:
         lambda t, y: y * (t.sin() ** 2 + t.cos() ** 2),
         lambda t, y: (y - y.mean(-1, keepdim=True)) @ weight,
     ):
-        assert isinstance(capture(field, torch.tensor(0.3), same), Capture)
+        assert isinstance(captured_at(field, torch.tensor(0.3), same), Capture)
 
 
 def test_an_inference_module_spoils_no_batch_size_for_others() -> None:
@@ -272,7 +272,7 @@ def test_an_inference_module_spoils_no_batch_size_for_others() -> None:
             return out
 
     net, t = Net(), torch.tensor(0.3)
-    capture(net, t, torch.ones(4, 3))
+    captured_at(net, t, torch.ones(4, 3))
     with torch.inference_mode():
-        assert isinstance(capture(Net(), t, torch.ones(9, 3)), Declined)
-    assert isinstance(capture(net, t, torch.ones(9, 3)), Capture)
+        assert isinstance(captured_at(Net(), t, torch.ones(9, 3)), Declined)
+    assert isinstance(captured_at(net, t, torch.ones(9, 3)), Capture)

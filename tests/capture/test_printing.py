@@ -1,8 +1,7 @@
-"""Code that may print is captured where it does not."""
+"""Code that may print is not captured: it prints at each evaluation, and at no other time."""
 
 import builtins
-import sys
-import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,16 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from capture.agreement import T, Y, declined, true
-from flashode.capture import Capture, capture
+import flashode
+from capture.agreement import declined
+from flashode.declined import source
 
 SHOW = print
+HALVES = torch.linspace(0, 1, 3)
 
 
 class Talking(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.verbose = False
+        self.verbose = True
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         if self.verbose:
@@ -27,40 +28,25 @@ class Talking(nn.Module):
         return y * 2
 
 
-def test_a_flag_decides(capsys: pytest.CaptureFixture[str]) -> None:
-    net = Talking()
-    program = true(net).program
-    net.verbose = True
-    assert "it calls print()" in declined(net)
-    assert capsys.readouterr().out == ""
-    net.verbose = False
-    assert true(net).program is program
-
-
-def test_a_batch_size_decides(capsys: pytest.CaptureFixture[str]) -> None:
-    def field(t: Tensor, y: Tensor) -> Tensor:
-        if y.shape[0] > 8:
-            print("large")
-        return y * 2
-
-    true(field)
-    assert "print" in declined(field, torch.randn(16, 3))
-    assert capsys.readouterr().out == ""
+def large(t: Tensor, y: Tensor) -> Tensor:
+    if y.shape[0] > 8:
+        print("evaluating")
+    return y * 2
 
 
 def handed_on(t: Tensor, y: Tensor) -> Tensor:
-    list(map(print, [1, 2]))
+    list(map(print, ["evaluating"]))
     return y
 
 
 def starred(t: Tensor, y: Tensor) -> Tensor:
-    print(*[1, 2])
+    print(*["evaluating"])
     return y
 
 
 def caught(t: Tensor, y: Tensor) -> Tensor:
     try:
-        print("once")
+        print("evaluating")
     except BaseException:
         print("twice")
     return y
@@ -76,54 +62,47 @@ def through_the_module(t: Tensor, y: Tensor) -> Tensor:
     return y
 
 
-@pytest.mark.parametrize("field", [handed_on, starred, caught, renamed, through_the_module])
-def test_what_prints_in_other_ways(
+def in_another(t: Tensor, y: Tensor) -> Tensor:
+    return starred(t, y)
+
+
+@pytest.mark.parametrize(
+    "field", [Talking(), large, handed_on, starred, caught, renamed, through_the_module, in_another]
+)
+def test_what_prints_prints_at_each_evaluation(
     field: Callable[[Any, Any], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    declined(field)
+    y = torch.randn(16, 3)
+    assert "print" in declined(field, y)
+    found = flashode.explain(field, y)
+    assert found.engine == "eager"
+    reason = found.reasons["native"][0]
+    assert reason.remedy == "print after the solve"
+    assert reason.where is not None
+    assert "print" in source(reason.where) or "SHOW" in source(reason.where)
     assert capsys.readouterr().out == ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", flashode.FallbackWarning)
+        flashode.odeint(field, y, HALVES, method="euler")
+    assert capsys.readouterr().out == "evaluating\n" * 2
 
 
 def test_a_print_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(builtins, "print", lines.append)
-    net = Talking()
-    assert "print" in declined(net)
+    assert "print" in declined(Talking())
     assert lines == []
 
 
-def test_a_profiler_is_left_alone() -> None:
-    events = []
+def test_an_event_function_and_a_norm_may_print(capsys: pytest.CaptureFixture[str]) -> None:
+    def event(t: Tensor, y: Tensor) -> Tensor:
+        print("event")
+        return y.min() - 0.5
 
-    def profiling(frame: Any, event: str, argument: Any) -> None:
-        events.append(event)
+    def norm(x: Tensor) -> Tensor:
+        print("norm")
+        return x.abs().max()
 
-    net = Talking()
-    sys.setprofile(profiling)
-    try:
-        found = capture(net, T, Y)
-        assert sys.getprofile() is profiling
-    finally:
-        sys.setprofile(None)
-    assert not isinstance(found, Capture)
-    assert isinstance(capture(net, T, Y), Capture)
-    assert sys.getprofile() is None
-
-
-def test_a_thread_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    over, started = threading.Event(), threading.Event()
-
-    def chatting() -> None:
-        while not over.is_set():
-            print("chat")
-            started.set()
-
-    other = threading.Thread(target=chatting)
-    other.start()
-    started.wait()
-    try:
-        true(Talking())
-    finally:
-        over.set()
-        other.join()
-    assert "chat" in capsys.readouterr().out
+    with flashode.use_engine("native"):
+        flashode.odeint(lambda t, y: -y, torch.ones(3, 2), HALVES[:2], event_fn=event, options={"norm": norm})
+    assert set(capsys.readouterr().out.split()) == {"event", "norm"}

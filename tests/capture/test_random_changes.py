@@ -20,8 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from torch import Tensor
 
 import flashode
+from capture.agreement import captured_at
 from capture.changing_sources import SOURCES, Base, OtherBase
-from flashode.capture import Capture, capture
+from flashode.capture import Capture
 from flashode.errors import AdjointWarning, FallbackWarning, SolverError
 
 MINUTES = float(os.environ.get("FLASHODE_CHANGES_MINUTES", "0"))
@@ -128,7 +129,7 @@ class Changes(RuleBasedStateMachine):
         if how == "again":
             Solved(flashode, func, owned, draw)
         ours, theirs = Solved(flashode, func, owned, draw), Solved(torchdiffeq, func, owned, draw)
-        captured = isinstance(capture(func, torch.tensor(0.0), torch.ones(draw.batch, 2)), Capture)
+        captured = isinstance(captured_at(func, torch.tensor(0.0), torch.ones(draw.batch, 2)), Capture)
         COUNTS["captured" if captured else "declined"] += 1
         if late:
             self._change(data)

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from flashode.capture import Capture, capture
+from capture.agreement import captured_at
+from flashode.capture import Capture
 from flashode.declined import Declined
 
 T = torch.tensor(0.3)
@@ -148,7 +149,7 @@ FIELDS: dict[str, tuple[Field, str]] = {
 @pytest.mark.parametrize("name", FIELDS)
 def test_reason(name: str) -> None:
     func, expected = FIELDS[name]
-    found = capture(func, T, Y)
+    found = captured_at(func, T, Y)
     assert isinstance(found, Declined)
     assert expected in found.reason
 
@@ -158,7 +159,7 @@ def test_the_users_line_is_named() -> None:
         h = y * 2
         return torch.special.i0(h)
 
-    found = capture(field, T, Y)
+    found = captured_at(field, T, Y)
     assert isinstance(found, Declined)
     assert f"{__file__}:" in found.reason
     assert "return torch.special.i0(h)" in found.reason
@@ -168,14 +169,14 @@ def test_the_line_of_a_read_is_named() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return y * t.item()
 
-    found = capture(field, T, Y)
+    found = captured_at(field, T, Y)
     assert isinstance(found, Declined)
     assert f"{__file__}:{field.__code__.co_firstlineno + 1}" in found.reason
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.complex64, torch.int64])
 def test_state_dtypes(dtype: torch.dtype) -> None:
-    found = capture(lambda t, y: y, T, torch.ones(2, 3, dtype=dtype))
+    found = captured_at(lambda t, y: y, T, torch.ones(2, 3, dtype=dtype))
     assert isinstance(found, Declined)
     assert str(dtype) in found.reason
 
@@ -185,7 +186,7 @@ def test_empty_states_and_subclasses() -> None:
         pass
 
     for y, expected in ((torch.ones(0, 3), "empty"), (Y.as_subclass(Mine), "Mine")):
-        found = capture(lambda t, y: y, T, y)
+        found = captured_at(lambda t, y: y, T, y)
         assert isinstance(found, Declined)
         assert expected in found.reason
 
@@ -194,7 +195,7 @@ def test_inside_a_transform() -> None:
     reasons = []
 
     def solve(y: Tensor) -> Tensor:
-        found = capture(lambda t, y: -y, T, y)
+        found = captured_at(lambda t, y: -y, T, y)
         assert isinstance(found, Declined)
         reasons.append(found.reason)
         return y
@@ -206,18 +207,18 @@ def test_inside_a_transform() -> None:
 @pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.grad])
 def test_a_transform_over_what_the_field_owns(transform: Callable[..., Any]) -> None:
     def solved(w: Tensor) -> Tensor:
-        found = capture(lambda t, y: y * w, T, Y)
+        found = captured_at(lambda t, y: y * w, T, Y)
         assert isinstance(found, Declined)
         assert "torch.func transform" in found.reason
         return w.sum()
 
-    capture(lambda t, y: y * 2, T, Y)
+    captured_at(lambda t, y: y * 2, T, Y)
     transform(solved)(torch.ones(3))
 
 
 def test_forward_mode() -> None:
     with torch.autograd.forward_ad.dual_level():
-        found = capture(lambda t, y: y * 2, T, Y)
+        found = captured_at(lambda t, y: y * 2, T, Y)
     assert isinstance(found, Declined)
     assert "forward-mode" in found.reason
 
@@ -225,15 +226,15 @@ def test_forward_mode() -> None:
 def test_a_default_device() -> None:
     field: Field = lambda t, y: y + torch.ones(3)  # noqa: E731
     with torch.device("cpu"):
-        assert isinstance(capture(field, T, Y), Capture)
+        assert isinstance(captured_at(field, T, Y), Capture)
     with torch.device("meta"):
-        found = capture(field, T, Y)
+        found = captured_at(field, T, Y)
     assert isinstance(found, Declined)
     assert "mode" in found.reason
 
 
 def test_a_large_state_that_mixes_trajectories() -> None:
-    found = capture(lambda t, y: y - y.mean(0), T, torch.randn(2000, 200))
+    found = captured_at(lambda t, y: y - y.mean(0), T, torch.randn(2000, 200))
     assert isinstance(found, Declined)
     first, second = found.reasons
     assert "batch" in first.what
@@ -242,5 +243,5 @@ def test_a_large_state_that_mixes_trajectories() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
 def test_compiled_modules() -> None:
-    found = capture(torch.jit.trace(nn.Tanh(), Y), T, Y)
+    found = captured_at(torch.jit.trace(nn.Tanh(), Y), T, Y)
     assert isinstance(found, Declined)

@@ -5,9 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import Field, declined, made, random
+from capture.agreement import Field, captured_at, declined, made, random
 from capture.exactly import D, lowers
-from flashode.capture import capture
 from flashode.declined import Declined
 
 INDEX = torch.tensor([2, 0, 2, 1])
@@ -240,5 +239,5 @@ ALONG_THE_BATCH: dict[str, Field] = {
 
 @pytest.mark.parametrize("name", ALONG_THE_BATCH)
 def test_along_the_batch_there_is_no_trajectory(name: str) -> None:
-    found = capture(ALONG_THE_BATCH[name], torch.tensor(0.3, dtype=D), random(4, 3))
+    found = captured_at(ALONG_THE_BATCH[name], torch.tensor(0.3, dtype=D), random(4, 3))
     assert isinstance(found, Declined) or not found.batched

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import flashode.capture
-from capture.agreement import Counted, T, Y
-from flashode.capture import Capture, capture
+from capture.agreement import Counted, T, Y, captured_at
+from flashode.capture import Capture
 from flashode.declined import Declined
 
 
@@ -60,7 +60,7 @@ def test_one_module_in_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        found = together(lambda i: capture(net, T, Y))
+        found = together(lambda i: captured_at(net, T, Y))
     finally:
         sys.setswitchinterval(interval)
     assert all(isinstance(each, Capture) for each in found)
@@ -84,7 +84,7 @@ def test_global_state_is_left_alone() -> None:
     generator = torch.get_rng_state()
     flashode.capture.making._compare = looked
     try:
-        assert isinstance(capture(field, T, Y), Capture)
+        assert isinstance(captured_at(field, T, Y), Capture)
     finally:
         flashode.capture.making._compare = real
     assert seen == [streams]
@@ -103,14 +103,14 @@ def test_a_reason_that_another_thread_may_have_caused_is_tried_again(monkeypatch
         return real(*given)
 
     monkeypatch.setattr(flashode.capture.making, "trace", disturbed)
-    assert isinstance(capture(net, T, Y), Declined)
-    assert isinstance(capture(net, T, Y), Capture)
+    assert isinstance(captured_at(net, T, Y), Declined)
+    assert isinstance(captured_at(net, T, Y), Capture)
 
 
 @pytest.mark.usefixtures("company")
 def test_a_lasting_reason_is_remembered_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     field = lambda t, y: torch.special.i0(y)  # noqa: E731
-    for _ in range(flashode.capture.MAX_DOUBTS):
-        assert isinstance(capture(field, T, Y), Declined)
+    for _ in range(flashode.capture.ATTEMPTS):
+        assert isinstance(captured_at(field, T, Y), Declined)
     monkeypatch.setattr(flashode.capture, "make", None)
-    assert isinstance(capture(field, T, Y), Declined)
+    assert isinstance(captured_at(field, T, Y), Declined)

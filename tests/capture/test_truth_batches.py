@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import flashode.capture
-from capture.agreement import T, Y, declined, true
-from flashode.capture import Capture, capture
+from capture.agreement import T, Y, captured_at, declined, true
+from flashode.capture import Capture
 from flashode.declined import Declined
 
 
@@ -42,7 +42,7 @@ def test_a_batch_of_one_is_traced_by_itself() -> None:
         def shaped(t: Tensor, y: Tensor) -> Tensor:
             return field(t, y).reshape(y.shape)
 
-        found = capture(shaped, T, rows)
+        found = captured_at(shaped, T, rows)
         assert isinstance(found, Capture)
         assert found.batched == (len(rows) > 1)
         flat = rows.reshape(len(rows), -1) if found.batched else rows.reshape(-1)
@@ -78,7 +78,7 @@ def test_batch_norm_is_not_row_wise() -> None:
 
 def carries(func: Callable[[Any, Any], Any], *tensors: Tensor, y: Tensor = Y) -> None:
     """The capture carries these tensors along and agrees with the function."""
-    found = capture(func, T, y)
+    found = captured_at(func, T, y)
     assert isinstance(found, Capture), found
     assert found.batched
     assert len(found.carried) == len(tensors)
@@ -112,7 +112,7 @@ def test_a_tensor_that_a_transform_sees_is_not_carried() -> None:
         out: Tensor = torch.func.vmap(lambda row, own: row * own)(y, c)
         return out
 
-    found = capture(field, T, Y)
+    found = captured_at(field, T, Y)
     if isinstance(found, Capture):
         assert not found.batched
         value = found.program.interpret(T, Y.reshape(-1), found.parameters())
@@ -155,7 +155,7 @@ def test_the_components_of_a_tuple_share_the_batch_axis() -> None:
         (((4, 3), ()), False),
         (((3,), ()), False),
     ):
-        found = capture(field, T, tuple(torch.randn(shape) for shape in shapes))
+        found = captured_at(field, T, tuple(torch.randn(shape) for shape in shapes))
         assert isinstance(found, Capture)
         assert found.batched == batched, shapes
 
@@ -170,7 +170,7 @@ def test_a_field_whose_answer_has_another_shape_is_not_captured() -> None:
         lambda t, y: -y[0],
         lambda y, t: -y,
     ):
-        found = capture(field, T, Y)
+        found = captured_at(field, T, Y)
         assert isinstance(found, Declined)
         assert found.raised
         shape = tuple(field(T, Y).shape)
@@ -181,7 +181,7 @@ def test_a_field_whose_answer_has_another_shape_is_not_captured() -> None:
 
 
 def test_a_leading_axis_of_one_is_none() -> None:
-    found = capture(lambda t, y: -y[None], T, Y)
+    found = captured_at(lambda t, y: -y[None], T, Y)
     assert isinstance(found, Capture)
     assert found.batched
     torch.testing.assert_close(found.program.interpret(T, Y, found.parameters()), -Y)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from capture.agreement import T, Y, evaluated
-from flashode.capture import Capture, capture
+from capture.agreement import T, Y, captured_at, evaluated
+from flashode.capture import Capture
 
 GAIN = 2.0
 Chooser = random.Random
@@ -212,7 +212,7 @@ def test_a_capture_follows_random_changes(seed: int, monkeypatch: pytest.MonkeyP
     for _ in range(30):
         change = chooser.choice(CHANGES)
         change(field, chooser)
-        found = capture(field, T, Y)
+        found = captured_at(field, T, Y)
         assert field.nfe == 0
         if isinstance(found, Capture):
             captured += 1

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import T, Y, true
-from flashode.capture import Capture, capture
+from capture.agreement import T, Y, captured_at, true
+from flashode.capture import Capture
 
 ATTENTION = nn.MultiheadAttention(3, 1, batch_first=True).eval()
 
@@ -52,7 +52,7 @@ MIXING: dict[str, Callable[[Any, Any], Any]] = {
 def test_no_capture_of_it_is_row_wise(name: str) -> None:
     field = MIXING[name]
     for y in (Y, torch.randn(5, 3), Y[:1]):
-        found = capture(field, T, y)
+        found = captured_at(field, T, y)
         if isinstance(found, Capture):
             assert not found.batched
             true(field, y=y)

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import T, Y, declined, made, true
-from flashode.capture import Capture, capture
-from flashode.capture.watching.guards import watch
-from flashode.capture.watching.trusted_modules import attributes_read, names_used
+from capture.agreement import T, Y, captured_at, declined, made, true
+from flashode.capture import Capture
+from flashode.capture.guards.trusted_modules import attributes_read, names_used
+from flashode.capture.guards.watch import watch
 
 Field = Callable[[Any, Any], Any]
 RATE = 2.0
@@ -22,7 +22,7 @@ def follows(field: Field, change: Callable[[], object]) -> None:
     before = field(T, Y)
     change()
     assert not torch.equal(field(T, Y), before)
-    if isinstance(capture(field, T, Y), Capture):
+    if isinstance(captured_at(field, T, Y), Capture):
         true(field)
 
 
@@ -89,7 +89,7 @@ def test_layers_of_torch_read_attributes_of_each_other() -> None:
         assert check(field) is not None
         setattr(inner, name, value)
         assert check(field) is None
-    if isinstance(capture(field, T, y), Capture):
+    if isinstance(captured_at(field, T, y), Capture):
         true(field, y=y)
 
 

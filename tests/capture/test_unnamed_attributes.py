@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import T, Y, true
-from flashode.capture import Capture, capture
+from capture.agreement import T, Y, captured_at, true
+from flashode.capture import Capture
 
 RATE = 2.0
 Field = Callable[[Any, Any], Any]
@@ -20,7 +20,7 @@ Field = Callable[[Any, Any], Any]
 
 def never_differs(func: Field) -> None:
     """A capture, if there is one, agrees with the function as it is now."""
-    if isinstance(capture(func, T, Y), Capture):
+    if isinstance(captured_at(func, T, Y), Capture):
         true(func)
 
 

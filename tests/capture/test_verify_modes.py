@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 import flashode.capture
-from capture.agreement import Counted, T, Y, made
-from flashode.capture import Capture, capture
+from capture.agreement import Counted, T, Y, captured_at, made
+from flashode.capture import Capture
 from flashode.declined import Declined
 from flashode.verify import Verify
 
@@ -45,7 +45,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
 
 
 def took(net: Counted, y: Tensor, verify: Verify) -> Capture:
-    found = capture(net, T, y, verify)
+    found = captured_at(net, T, y, verify)
     assert isinstance(found, Capture), found
     assert net.nfe == 0
     return found
@@ -110,12 +110,12 @@ def test_always_sees_what_no_check_does(monkeypatch: pytest.MonkeyPatch) -> None
     made(field)
     hooks = OrderedDict({0: lambda module, given, result: -result})
     monkeypatch.setattr(torch.nn.modules.module, "_global_forward_hooks", hooks)
-    assert isinstance(capture(field, T, Y, "first"), Capture)
-    found = capture(field, T, Y, "always")
+    assert isinstance(captured_at(field, T, Y, "first"), Capture)
+    found = captured_at(field, T, Y, "always")
     assert isinstance(found, Declined)
     assert "value differs from the function's" in found.reason
     monkeypatch.undo()
-    assert isinstance(capture(field, T, Y, "always"), Capture)
+    assert isinstance(captured_at(field, T, Y, "always"), Capture)
 
 
 def test_always_with_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_always_with_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ValueError("no such thing")
 
     monkeypatch.setattr(torch.nn.functional, "gelu", failing)
-    found = capture(field, T, Y, "always")
+    found = captured_at(field, T, Y, "always")
     assert isinstance(found, Declined)
     assert "no such thing" in found.reason
 
@@ -135,21 +135,21 @@ def test_always_with_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("first", ["never", "first"])
 def test_a_batch_size_is_traced_in_any_case(compared: Compared, first: Verify) -> None:
     branching = lambda t, y: (1.0 if y.shape[0] < 10 else 2.0) * t**2 * y  # noqa: E731
-    assert isinstance(capture(branching, T, Y, first), Capture)
+    assert isinstance(captured_at(branching, T, Y, first), Capture)
     compared.since()
     for size, kind in ((12, Declined), (9, Capture), (12, Declined), (9, Capture)):
-        assert isinstance(capture(branching, T, torch.randn(size, 3), "never"), kind)
+        assert isinstance(captured_at(branching, T, torch.randn(size, 3), "never"), kind)
         assert compared.since() == (0, 0)
     if first == "first":
         # Once it is known, nobody gets it any more, not even where the values agree.
         modes: tuple[Verify, ...] = ("always", "always", "first", "never")
         for verify in modes:
-            assert isinstance(capture(branching, 0 * T, torch.randn(12, 3), verify), Declined)
+            assert isinstance(captured_at(branching, 0 * T, torch.randn(12, 3), verify), Declined)
 
 
 def test_a_reason_needs_no_comparison() -> None:
     field = lambda t, y: torch.special.i0(y)  # noqa: E731
-    reasons = {capture(field, T, Y, verify) for verify in ("never", "first", "always")}
+    reasons = {captured_at(field, T, Y, verify) for verify in ("never", "first", "always")}
     assert len(reasons) == 1
     assert len(list(flashode.capture._cache.all_entries())) == 1
 
@@ -180,5 +180,5 @@ ON_A_PART = {
 def test_functions_that_are_defined_on_a_part(name: str, dtype: torch.dtype) -> None:
     y0 = torch.linspace(0.2, 0.8, 12, dtype=dtype).reshape(4, 3)
     field = ON_A_PART[name]
-    found = capture(lambda t, y: -field(y), torch.zeros((), dtype=dtype), y0, end=1.0)
+    found = captured_at(lambda t, y: -field(y), torch.zeros((), dtype=dtype), y0, end=1.0)
     assert isinstance(found, Capture), found

@@ -88,17 +88,38 @@ def test_it_finds_what_it_would_find_in_torchdiffeq(
         torch.testing.assert_close(end, expected, rtol=1e-5, atol=1e-5)
 
 
+SCALE = torch.ones(2, dtype=torch.float64)
+NORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a function of torch": torch.linalg.norm,
+    "a lambda": lambda x: x.abs().max(),
+    "one that reads a tensor": lambda x: (x * SCALE).square().mean().sqrt(),
+    "one that asks for numbers": lambda x: x.abs().max() * float(x.sum() == x.sum()),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_their_own_are_called_from_the_engine(name: str) -> None:
+    field = Field()
+    with use_engine("native"):
+        flashode.odeint(field, Y, T, method="dopri5", options={"norm": NORMS[name]})
+    assert field.nfe > 0
+
+
 @pytest.mark.parametrize(
     ("asked", "named"), [(with_a_norm, "its norm"), (with_a_grid, "its grid constructor")]
 )
-def test_one_that_minds_its_own_business_is_called_from_the_engine(
+def test_one_that_has_nothing_in_common_with_the_field_is_called_from_the_engine(
     asked: Callable[..., dict[str, Any]], named: str
 ) -> None:
+    class Other:
+        rate = 1.0
+
     field = Field()
     with use_engine("native"):
-        flashode.odeint(field, Y, T, **asked(field, nothing))
-        with pytest.raises(EngineDeclined, match=f"{named} may change what it reads"):
-            flashode.odeint(field, Y, T, **asked(field, changing))
+        flashode.odeint(field, Y, T, **asked(Other(), changing))
+        for does in (nothing, changing):
+            with pytest.raises(EngineDeclined, match=f"{named} shares .* with it"):
+                flashode.odeint(field, Y, T, **asked(field, does))
 
 
 def node(end: Tensor) -> Any:

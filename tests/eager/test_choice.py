@@ -116,13 +116,19 @@ def test_the_warning_says_what_to_do(refusing: None) -> None:
     assert not caught_again
 
 
-def test_a_field_that_raises_raises_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, Declined("it raised", raised=True))
+def test_a_field_that_raises_raises_without_a_warning(refusing: None) -> None:
     net = nn.Linear(3, 2)
+
+    def late(t: Tensor, y: Tensor) -> Tensor:
+        if t > 0.7:
+            raise LookupError("too late")
+        return -y
+
     fields: list[tuple[Any, type[Exception], str]] = [
         (lambda t, y: net(y), RuntimeError, "shapes cannot be multiplied"),
         (lambda t, y: torch.stack([y, y, y]), ValueError, "must return a tensor of shape"),
         (lambda t, y: None, TypeError, "must return a tensor"),
+        (late, LookupError, "too late"),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -130,12 +136,36 @@ def test_a_field_that_raises_raises_without_a_warning(monkeypatch: pytest.Monkey
             for solve in (odeint, partial(odeint_adjoint, adjoint_params=())):
                 with pytest.raises(error, match=named):
                     solve(func, Y0, T)  # type: ignore[operator]
+    # When it raises no more it is news.
+    with pytest.warns(FallbackWarning, match="refuses everything"):
+        odeint(late, Y0, T / 2)
 
 
-def test_a_field_that_does_not_raise_after_all_warns(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, Declined("it raised", raised=True))
-    with pytest.warns(FallbackWarning, match="because it raised"):
-        odeint(lambda t, y: -y, Y0, T)
+# Of each function a warning is given once.
+BOTH = [
+    pytest.param(odeint, lambda t, y: -y, lambda t, y: -2 * y, id="odeint"),
+    pytest.param(
+        partial(odeint_adjoint, adjoint_params=()), lambda t, y: -y, lambda t, y: -2 * y, id="adjoint"
+    ),
+]
+
+
+@pytest.mark.parametrize(("solve", "field", "other"), BOTH)
+def test_when_the_warning_comes(refusing: None, solve: Any, field: Any, other: Any) -> None:
+    y0 = Y0.clone().requires_grad_()
+    too_few = {"max_num_steps": 1, "first_step": 1e-3}
+    with (
+        pytest.warns(FallbackWarning, match="refuses everything") as caught,
+        pytest.raises(flashode.MaxStepsExceeded),
+    ):
+        solve(field, y0, T, options=too_few)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # As an error it ends one solve.
+        with pytest.raises(FallbackWarning, match="refuses everything"):
+            solve(other, y0, T)
+        assert solve(other, y0, T).requires_grad
 
 
 def test_a_warning_does_not_call_the_function(refusing: None) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 import flashode
 import flashode.capture
+from capture.agreement import captured_at
 from flashode import use_engine
-from flashode.capture import Capture, capture
+from flashode.capture import Capture
 from problems import Counting, layer, parts, values
 
 D = torch.float64
@@ -112,7 +113,7 @@ def test_values_and_evaluations_are_torchdiffeq_s(name: str, method: str) -> Non
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_batch_is_no_single_trajectory(name: str) -> None:
     make, y0 = FIELDS[name]
-    found = capture(make(), T[0], y0)
+    found = captured_at(make(), T[0], y0)
     assert isinstance(found, Capture)
     assert found.batched
     assert found.program.widths[1] == sum(part[0].numel() for part in (*parts(y0), *found.carried))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -81,10 +82,13 @@ def _solved(engine: str, name: str, **changed: Any) -> tuple[Tensor, Tensor, int
 
 
 @pytest.mark.parametrize("method", ["rk4", "dopri5"])
-@pytest.mark.parametrize("name", ["lands", "lands_and_logs", "steps_along"])
-def test_a_method_that_does_not_read_the_counter(name: str, method: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "name"), [("native", "lands"), ("auto", "lands_and_logs"), ("auto", "steps_along")]
+)
+@pytest.mark.filterwarnings("ignore::flashode.FallbackWarning")
+def test_a_method_that_does_not_read_the_counter(engine: str, name: str, method: str) -> None:
     options = {"step_size": 0.05} if method == "rk4" else {}
-    native = _solved("native", name, method=method, options=options)
+    native = _solved(engine, name, method=method, options=options)
     eager = _solved("eager", name, method=method, options=options)
     torch.testing.assert_close(native[:2], eager[:2], rtol=1e-7, atol=1e-8)
     assert native[2] == eager[2]
@@ -105,9 +109,11 @@ def test_it_stays_captured_while_the_counter_grows() -> None:
 READING = ["stops_itself", "stops_itself_and_logs", "stops_in_a_call", "stops_by_name", "stops_by_a_property"]
 
 
-@pytest.mark.parametrize("name", [*READING, "starts_again"])
+@pytest.mark.parametrize("name", [*READING, "starts_again", "steps_along"])
 def test_one_that_reads_or_assigns_it_keeps_the_engine_out(name: str) -> None:
-    with pytest.raises(EngineDeclined, match="reads a number of the same name as one that it counts with"):
+    captured = "reads a number of the same name as one that it counts with"
+    called = "shares Falling with it"
+    with pytest.raises(EngineDeclined, match=f"its event function ({captured}|{called})"):
         _solved("native", name)
 
 
@@ -234,7 +240,9 @@ def test_one_that_may_change_what_the_field_reads_keeps_the_engine_out(
     kind: type[Switching], name: str
 ) -> None:
     field = kind()
-    with pytest.raises(EngineDeclined, match="its event function may change what it reads"):
+    with pytest.raises(
+        EngineDeclined, match=f"shares {kind.__name__} with it.*; its event function is not captured: "
+    ):
         flashode.odeint(field, _start(), T, event_fn=getattr(field, name), **SETTINGS)
 
 
@@ -243,9 +251,80 @@ def test_an_assigned_number_is_no_counter() -> None:
         flashode.odeint(Assigning(), _start(), T)
 
 
-def test_a_long_log_is_no_obstacle() -> None:
-    LOG.extend([0.5] * 1000)
-    assert _solved("native", "lands_and_logs")[2] > 0
+class Logging:
+    """Its event is not captured, and has nothing to do with the field."""
+
+    def __init__(self, log: list[Any]) -> None:
+        self.log = log
+        self.calls = 0
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        self.calls += 1
+        self.log.append(float(t))
+        return y[..., 0].min() - 0.5
+
+
+def _logged(field: nn.Module, log: list[Any]) -> Any:
+    with use_engine("native"):
+        return flashode.odeint(field, _start(), T, event_fn=Logging(log), **SETTINGS)
+
+
+def test_a_log_is_no_obstacle_however_long() -> None:
+    for log in ([], [0.5] * 1000, [torch.zeros(2)] * 1000, [[torch.zeros(2)] * 300] * 10):
+        field = Falling()
+        before = len(log)
+        _logged(field, log)
+        assert field.nfe > 0
+        assert len(log) > before
+
+
+class Scaled(nn.Module):
+    """Reads a tensor, a number of the file's and a default."""
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, t: Tensor, y: Tensor, factor: float = 1.0) -> Tensor:
+        return -self.scale * factor * (RATE + Scaled.shift) * y
+
+    shift = 0.0
+
+
+RATE = 1.0
+
+
+def counts_the_rate(t: Tensor, y: Tensor) -> Tensor:
+    global RATE
+    RATE += 1
+    return y.min() - float(t) * 0 - 0.05
+
+
+def changes_the_default(t: Tensor, y: Tensor) -> Tensor:
+    Scaled.forward.__defaults__ = (1.0 + float(t),)
+    return y.min() - 0.05
+
+
+def changes_the_class(t: Tensor, y: Tensor) -> Tensor:
+    Scaled.shift = float(t)
+    return y.min() - 0.05
+
+
+@pytest.mark.parametrize("event", [counts_the_rate, changes_the_default, changes_the_class])
+def test_what_is_not_of_the_object_is_shared_too(event: Any) -> None:
+    with pytest.raises(EngineDeclined, match=r"its event function shares (RATE|Scaled|__defaults__) with it"):
+        flashode.odeint(Scaled(torch.ones((), dtype=D)), _start(), T, event_fn=event, **SETTINGS)
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(1, None), slice(None, None, -1)])
+@pytest.mark.parametrize("inside", [False, True], ids=["by itself", "in a long list"])
+def test_memory_is_shared_too(part: slice, inside: bool) -> None:
+    numbers = np.ones(4)
+    field = Scaled(torch.from_numpy(numbers)[2])
+    view = torch.from_numpy(numbers)[1:] if inside else numbers[part]
+    event: Any = lambda t, y: y.min() - float(t) * view[0]  # noqa: E731
+    with pytest.raises(EngineDeclined, match="its event function shares the memory of a tensor with it"):
+        flashode.odeint(field, _start(), T, event_fn=Logging([view] * 300) if inside else event, **SETTINGS)
 
 
 class Normalised(nn.Module):

@@ -5,31 +5,30 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from flashode.capture.cache import Cache, Entry, Key
-from flashode.capture.calling.attempt import attempted
+from flashode.capture.cache import Cache, Confirmation, Entry, Key
+from flashode.capture.calling.effects import Effects
 from flashode.capture.captured import Capture
-from flashode.capture.changing import origin, unsteady
-from flashode.capture.making import Field, compare_values, confirm, make
-from flashode.capture.refusal import Failed, Refusal, described
+from flashode.capture.changing import unsteady
+from flashode.capture.guards.environment import kind_of, unhooked
+from flashode.capture.guards.sharing import shared
+from flashode.capture.guards.watch import watch
+from flashode.capture.making import Field, Start, compare_values, confirm, make
+from flashode.capture.refusal import Refusal, described
 from flashode.capture.steadiness import Look, Steadiness
-from flashode.capture.watching.environment import obstacle, undisturbed, unhooked
-from flashode.capture.watching.guard_code import Bound
-from flashode.capture.watching.guards import watch
-from flashode.capture.watching.meddling import obstacle as obstacle_beside
 from flashode.declined import Declined, Reason
 from flashode.state import State, components
 from flashode.verify import Verify
 
-__all__ = ["Capture", "Steadiness", "attempt", "capture", "meddling", "recapture", "steadiness"]
+__all__ = ["Capture", "Start", "Steadiness", "capture", "error_of", "obstacle_beside", "steadiness"]
 
-MAX_DOUBTS = 3
-# Looked at before the state is: the blocks of a network take turns.
-MAX_RECENT = 8
+# How often to capture a function before another thread is held to have nothing to do with its declining.
+ATTEMPTS = 3
+# Entries so far at the front of their list need not be brought there: the blocks of a network take turns.
+NEAR = 8
 
 _cache: Cache[Entry] = Cache()
 _looks: Cache[Look] = Cache()
@@ -38,7 +37,7 @@ _making = threading.RLock()
 
 
 def capture(
-    func: Field, t: Tensor, y0: State, verify: Verify = "first", end: float | None = None
+    func: Field, y0: State, start: Callable[[], Start], verify: Verify = "first"
 ) -> Capture | Declined:
     """Captures a vector field, or finds an earlier capture that still holds.
 
@@ -46,91 +45,83 @@ def capture(
 
     Args:
         func: ``func(t, y) -> dy/dt``.
-        t: a time at which the field is defined, 0-d, in y0's dtype.
         y0: a state at which it is defined, float32 or float64, of any shape; or a tuple of such.
+        start: gives the same state and the times of the solve, where the function has to be called.
         verify: when the capture is compared with the function: ``"first"`` when it is made and at each new
             batch size, ``"always"`` at this call as well, in values, ``"never"`` not even then. A new batch
             size is traced in any case.
-        end: the last time that it is wanted for, if that is known.
 
     Returns:
         the capture, bound to the function's tensors as they are now, or the reason why there is none.
     """
-    again = recapture(func, y0, verify)
-    if again is not None:
-        return again
-    reason = obstacle(components(y0))
-    if reason is not None:
-        return Declined(reason)
     try:
-        with unhooked():
-            return _captured(_Call(func, t, y0, verify, end, Key.of(y0)))
+        # Of nested tensors this raises; torch's quick look at what kind they are of would end the process.
+        shapes = y0.shape if isinstance(y0, Tensor) else tuple([part.shape for part in y0])
+        kind = kind_of(y0)
+        if isinstance(kind, Reason):
+            return Declined(kind)
+        entries, key = _cache.entries(func), (shapes, kind)
+        found = _accepting(entries, func, key, start, verify)
+        if found is not None:
+            return found
+        if not any(part.numel() for part in components(y0)):
+            return Declined(Reason("the state is empty", "give it at least one number"))
+        with _making, unhooked():
+            # Another thread may have made it meanwhile.
+            found = _accepting(entries, func, key, start, verify)
+            return _made(entries, func, key, start, verify) if found is None else found
+    except Refusal as refusal:
+        # Not kept: where something cannot be watched, or other numbers might do, nothing would tell that the
+        # reason is gone.
+        return refusal.declined()
     except Exception as error:
         # No fault of a capture, nor of an object that it looked at, may end a solve that runs without it.
         return Declined(Reason(f"capturing it raised {described(error)}", "solve it in the eager engine"))
 
 
-def _captured(call: _Call) -> Capture | Declined:
-    entries = _cache.entries(call.func)
-    found = _found(entries, call)
-    if found is not None:
-        return found
-    with _making:
-        # Another thread may have made it meanwhile.
-        found = _found(entries, call)
-        return _made(entries, call) if found is None else found
-
-
-def recapture(func: Field, y0: State, verify: Verify = "first") -> Capture | Declined | None:
-    """What was found last, if nothing is different from then except in the content of tensors; else None.
+def error_of(func: Field, call: Callable[[], object]) -> Exception | None:
+    """What a call of a function raises that raised when it was captured.
 
     Args:
-        func: as for :func:`capture`.
-        y0: likewise.
-        verify: likewise.
+        func: the function, of which a call is known to do nothing before it raises that could not be undone.
+        call: calls it.
+
+    Returns:
+        the exception; None if there is none, or none that the call itself may have raised.
     """
-    if verify == "always":
+    try:
+        effects = Effects(watch(func))
+    except Exception:
+        # What it may change is not known.
         return None
     try:
-        for entry in _cache.entries(func)[:MAX_RECENT]:
-            if entry.alike is None or not (entry.compared or verify == "never"):
-                continue
-            if not undisturbed(entry.default_dtype):
-                return None
-            bound = entry.check(func, entry.alike, y0)
-            if bound is not None:
-                return entry.bind(bound)
-    except Exception:
-        # As in ``capture``, which says what it was.
+        with _making:
+            effects.untraced(call)
+    except Refusal:
         return None
+    except Exception as error:
+        return error
     return None
 
 
-def attempt(func: Field, call: Callable[[], object]) -> Exception | None:
-    """What ``call``, which calls ``func``, raises; see :func:`attempted`."""
-    with _making:
-        return attempted(func, call)
-
-
-def meddling(other: Field, func: Field, capture: Capture) -> str | None:
-    """What another function may do that keeps it from being called while a capture stands for ``func``.
+def obstacle_beside(func: Field, other: Field) -> str | None:
+    """Why another function may not be called while a capture stands for ``func``; None if it may.
 
     Args:
-        other: the other function.
-        func: the captured one.
-        capture: its capture.
+        func: the captured function.
+        other: one that a solve calls beside it.
 
     Returns:
-        a predicate that describes it, in which "it" is ``func``; None if it may be called.
+        a predicate that describes the other, in which "it" is ``func``.
     """
     try:
         # Data of which there is too much to watch is no part of a captured function.
-        meddler = watch(other, beside=True)
-        return obstacle_beside(meddler, watch(func), {place for _, place, _ in capture.counters})
+        common = shared(watch(other, beside=True), watch(func))
     except Refusal as refusal:
         return f"may read or change anything: {refusal.reasons[0]}"
     except Exception as error:
         return f"may read or change anything: looking at it raised {described(error)}"
+    return None if common is None else f"shares {common} with it, where a change would not be noticed"
 
 
 def steadiness(func: Field) -> Steadiness | None:
@@ -149,113 +140,74 @@ def steadiness(func: Field) -> Steadiness | None:
         return None
 
 
-class _Call(NamedTuple):
-    func: Field
-    t: Tensor
-    y0: State
-    verify: Verify
-    end: float | None
-    key: Key
-
-
-def _found(entries: list[Entry], call: _Call) -> Capture | Declined | None:
-    for position, entry in enumerate(tuple(entries)):
-        if not entry.serves(call.key) or not (entry.compared or call.verify == "never"):
+def _accepting(
+    entries: list[Entry], func: Field, key: Key, start: Callable[[], Start], verify: Verify
+) -> Capture | Declined | None:
+    """What the first entry that accepts the call gives; None if there is none."""
+    for position, entry in enumerate(entries):
+        confirmation = entry.confirmations.get(key)
+        if confirmation is None and not entry.serves(key):
             continue
-        bound = entry.check(call.func)
-        if bound is not None:
-            if position:
-                _cache.use(entries, entry)
-            return _bound(entry, bound, call)
+        bound = entry.check(func)
+        if bound is None:
+            continue
+        if confirmation is None or not confirmation.compared or verify == "always":
+            if not entry.compared and verify != "never":
+                continue
+            confirmation = _confirmed(entry, func, key, start, verify)
+        if position >= NEAR:
+            _cache.use(entries, entry)
+        return confirmation.declined or entry.bind(bound)
     return None
 
 
-def _made(entries: list[Entry], call: _Call) -> Capture | Declined:
+def _confirmed(
+    entry: Entry, func: Field, key: Key, start: Callable[[], Start], verify: Verify
+) -> Confirmation:
+    """What is found when an entry is tried for a call."""
+    if isinstance(entry.lowered, Declined):
+        return Confirmation(compared=True)
+    compare = verify != "never"
+    known = entry.confirmations.get(key)
+    met = known is not None and (known.compared or not compare)
+    if known is not None and met and (known.declined is not None or verify != "always"):
+        return known
+    with _making, unhooked(), torch.inference_mode(False):
+        watched, at = watch(func), start().copied()
+        if met:
+            return Confirmation(compare, compare_values(func, watched, entry, at))
+        confirmation = Confirmation(compare, confirm(func, watched, entry, at, compare))
+    if confirmation.declined is None or _alone():
+        entry.confirm(key, confirmation)
+    return confirmation
+
+
+def _made(
+    entries: list[Entry], func: Field, key: Key, start: Callable[[], Start], verify: Verify
+) -> Capture | Declined:
+    """What a new entry gives."""
     # What a first call loads and initialises, such as torch's compiler, may change what it depends on.
     for _ in range(2):
-        try:
-            entry = _entry(entries, call)
-        except Refusal as refusal:
-            # Not kept: where something cannot be watched, or other numbers might do, nothing would tell that
-            # the reason is gone.
-            return Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
+        with torch.inference_mode(False):
+            at, watched = start().copied(), watch(func)
+            entry = unsteady(func, key, watched, entries)
+            if entry is None:
+                entry = make(func, watched, key, at, verify != "never")
+                if isinstance(entry.lowered, Declined) and not _alone():
+                    entry.number_attempt(_next_attempt(entries, func))
         _cache.use(entries, entry)
-        bound = entry.check(call.func)
+        bound = entry.check(func)
         if bound is not None:
-            return _bound(entry, bound, call)
+            return entry.bind(bound)
     return Declined("what it depends on changes by itself")
 
 
-def _entry(entries: list[Entry], call: _Call) -> Entry:
-    func, key = call.func, call.key
-    with torch.inference_mode(False):
-        watched = watch(func)
-        entry = unsteady(func, key, watched, entries)
-        if entry is None:
-            compare = call.verify != "never"
-            entry = make(func, watched, _plain(call.t), _plain_state(call.y0), call.end, compare)
-            entry.doubtful = isinstance(entry.lowered, Declined) and _doubtful(entries, func)
-            entry.origin, entry.skeleton = origin(func), watched.code.skeleton
-            entry.numbers = watched.numbers
-            entry.places = frozenset(place for (_, place), _ in watched.numbers)
-            entry.names = watched.tensor_names
-    return entry
-
-
-def _doubtful(entries: list[Entry], func: Field) -> bool:
-    """Whether a reason may be another thread's doing, so that the next solve should try again."""
-    if _alone():
-        return False
-    earlier = [entry for entry in entries if entry.doubtful and entry.check(func) is not None]
-    return len(earlier) < MAX_DOUBTS - 1
+def _next_attempt(entries: list[Entry], func: Field) -> int:
+    """Which attempt to capture a function this one is; 0 if no other is to follow."""
+    earlier = [entry for entry in entries if entry.attempt and entry.check(func) is not None]
+    return (len(earlier) + 1) % ATTEMPTS
 
 
 def _alone() -> bool:
     """Whether no other thread runs Python code that could change something during a capture."""
     return len(sys._current_frames()) == 1
-
-
-def _bound(entry: Entry, bound: Bound, call: _Call) -> Capture | Declined:
-    found = entry.bind(bound)
-    if isinstance(found, Capture):
-        size = components(call.y0)[0].shape[0] if found.batched else None
-        doubt = _doubt(entry, call, size)
-        if doubt is not None:
-            return doubt
-        if size is not None and entry.compared and not entry.met(size, compared=True):
-            # Not remembered: others want it compared first.
-            return found
-    entry.remember(call.y0, bound[0])
-    return found
-
-
-def _doubt(entry: Entry, call: _Call, size: int | None) -> Declined | None:
-    """The reason why a capture does not hold for this call, if a comparison is due and finds one."""
-    compare = call.verify != "never"
-    met = size is None or entry.met(size, compare)
-    known = entry.outcome(size) if met else None
-    if known is not None or (met and call.verify != "always"):
-        return known
-    with _making, torch.inference_mode(False):
-        func, t, y0 = call.func, _plain(call.t), _plain_state(call.y0)
-        try:
-            watched = watch(func)
-            outcome = (
-                compare_values(func, watched, entry, t, y0)
-                if met
-                else confirm(func, watched, entry, t, y0, call.end, compare)
-            )
-        except Refusal as refusal:
-            return Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
-    if not met and (outcome is None or _alone()):
-        entry.note_size(size, compare, outcome)
-    return outcome
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """A copy that is no inference tensor, which autograd would not take."""
-    return tensor.detach().clone()
-
-
-def _plain_state(y0: State) -> State:
-    return _plain(y0) if isinstance(y0, Tensor) else tuple(map(_plain, y0))

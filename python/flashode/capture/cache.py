@@ -13,16 +13,14 @@ from itertools import count
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
-from torch import Tensor
 
 from flashode.capture.captured import Capture
-from flashode.capture.held import while_held
+from flashode.capture.guards.environment import Kind
+from flashode.capture.guards.guard_code import Bound, Check, Owner
 from flashode.capture.lowering.lower import Lowered
-from flashode.capture.watching.alike import alike
-from flashode.capture.watching.guard_code import Alike, Bound, Check, Owner
 from flashode.capture.weighing import weight
 from flashode.declined import Declined
-from flashode.state import State, Structure
+from flashode.state import Structure
 
 MAX_CODES = 256
 MAX_ENTRIES = 32
@@ -53,28 +51,38 @@ class Weighed(Protocol):
 Kept = TypeVar("Kept", bound=Weighed)
 
 
-class Key(NamedTuple):
-    """What a capture presumes besides the function."""
+# What a capture presumes besides the function: the state's shape, or those of its components, and its kind.
+Key = tuple[torch.Size | tuple[torch.Size, ...], Kind]
 
-    structure: Structure
-    dtype: torch.dtype
-    device: torch.device
-    default_dtype: torch.dtype
 
-    @staticmethod
-    def of(state: State) -> Key:
-        """The key of a call with this state."""
-        first = state if isinstance(state, Tensor) else state[0]
-        return Key(Structure.of(state), first.dtype, first.device, torch.get_default_dtype())
+def differ_in_batch(key: Key, other: Key) -> bool:
+    """Whether nothing but the batch size is different.
 
-    def differs_in_batch(self, other: Key) -> bool:
-        """Whether nothing but the batch size is different.
+    A batch of one is unlike every other: there a function may squeeze the batch axis or broadcast it. None is
+    no batch.
+    """
+    (_, kind), (_, other_kind) = key, other
+    structure, other_structure = _structure(key), _structure(other)
+    if kind != other_kind or not structure.differs_in_batch(other_structure) or not other_structure.batch:
+        return False
+    return (structure.batch == 1) == (other_structure.batch == 1)
 
-        A batch of one is unlike every other: there a function may squeeze the batch axis or broadcast it.
-        """
-        if self[1:] != other[1:] or not self.structure.differs_in_batch(other.structure):
-            return False
-        return (self.structure.batch == 1) == (other.structure.batch == 1)
+
+def _structure(key: Key) -> Structure:
+    shapes, (_, number, _) = key
+    return Structure((shapes,) if number is None else shapes, number is not None)  # type: ignore[arg-type]
+
+
+class Confirmation(NamedTuple):
+    """What was found when a capture was tried for a key.
+
+    Attributes:
+        compared: whether it was compared with the function there.
+        declined: why it does not hold there; None where it does.
+    """
+
+    compared: bool
+    declined: Declined | None = None
 
 
 @dataclass(eq=False)
@@ -86,17 +94,16 @@ class Entry:
         check: finds out whether it holds for a function, and picks the function's tensors.
         lowered: the Program and its prologue, or the reason why there is none.
         batched: whether it serves other batch sizes.
+        compared: whether it was compared with the function when it was made.
         counters: the function's counters, as the checks name them, and their amounts for each call.
-        sizes: what was found at batch sizes, by each and by whether it was compared there with the function.
         skeleton: the same for entries whose checks differ only in values.
         numbers: the Python numbers that it presumes; see ``Watched``.
-        places: of these numbers in what holds them.
         names: what a user calls the tensors that the checks return.
         origin: weakly, the function or object that it was made for.
-        doubtful: the reason may be another thread's doing, which changed something meanwhile.
-        compared: whether it was compared with the function when it was made.
-        default_dtype: torch's, as it was.
-        alike: compares the state and the function's tensors with those for which it was found last.
+        attempt: which of several it is, the first one being 1, if its reason may be another thread's doing,
+            so that it is to be made again; else 0.
+        confirmations: by key.
+        places: of the numbers in what holds them.
         weight: as of all that is kept.
         used: likewise.
     """
@@ -105,59 +112,48 @@ class Entry:
     check: Check
     lowered: Lowered | Declined
     batched: bool
+    compared: bool = True
     counters: tuple[tuple[Owner, int], ...] = ()
-    sizes: dict[tuple[int | None, bool], Declined | None] = field(default_factory=dict)
     skeleton: int = 0
     numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
-    places: frozenset[Any] = frozenset()
     names: tuple[str, ...] = ()
     origin: weakref.ref[Any] | None = None
-    doubtful: bool = False
-    compared: bool = True
-    alike: Alike | None = None
-    default_dtype: torch.dtype = field(init=False)
+    attempt: int = 0
+    confirmations: dict[Key, Confirmation] = field(default_factory=dict)
+    places: frozenset[Any] = field(init=False)
     weight: int = field(init=False)
     used: int = 0
 
     def __post_init__(self) -> None:
         self.weight = weight(self.lowered, self.check)
-        # Nearer at hand, for the short way.
-        self.default_dtype = self.key.default_dtype
-        if isinstance(self.lowered, Lowered) and self.lowered.held:
-            self.check = while_held(self.check, self.lowered.held)
+        self.places = frozenset(place for (_, place), _ in self.numbers)
+        self.confirm(self.key, Confirmation(self.compared))
 
     def serves(self, key: Key) -> bool:
         """Whether a call with this key may use the entry."""
-        if self.doubtful:
+        if self.attempt:
             return False
-        return self.key == key or (self.batched and self.key.differs_in_batch(key))
+        return self.key == key or (self.batched and differ_in_batch(self.key, key))
 
-    def remember(self, state: State, tensors: tuple[Tensor, ...]) -> None:
-        """Makes the way to it short for the same kinds of state and of the function's tensors."""
-        if not self.doubtful:
-            self.alike = alike(state, tensors)
+    def number_attempt(self, attempt: int) -> None:
+        """Says which of several attempts it is; 0 for the only one, or the last."""
+        self.attempt = attempt
+        if attempt:
+            self.confirmations.clear()
 
-    def met(self, size: int, compared: bool) -> bool:
-        """Whether it was confirmed at a batch size, if need be by a comparison."""
-        return (size, True) in self.sizes or (not compared and (size, False) in self.sizes)
-
-    def outcome(self, size: int | None) -> Declined | None:
-        """The reason, of a comparison if there was one, why it does not hold at a batch size that was met."""
-        return self.sizes.get((size, True), self.sizes.get((size, False)))
-
-    def note_size(self, size: int | None, compared: bool, outcome: Declined | None) -> None:
-        """Remembers what was found at a batch size."""
-        if len(self.sizes) >= MAX_SIZES:
-            self.sizes.clear()
-        self.sizes[size, compared] = outcome
+    def confirm(self, key: Key, confirmation: Confirmation) -> None:
+        """Remembers what was found for a key."""
+        if len(self.confirmations) >= MAX_SIZES:
+            self.confirmations.clear()
+        self.confirmations[key] = confirmation
 
     def bind(self, bound: Bound) -> Capture | Declined:
         """The capture for a function that passed the checks."""
         self.used = next(_moments)
-        if isinstance(self.lowered, Declined):
-            return self.lowered
-        tensors, counters = bound
         lowered = self.lowered
+        if isinstance(lowered, Declined):
+            return lowered
+        tensors, counters = bound
         carried = lowered.carry(tensors) if lowered.carried else ()
         return Capture(
             lowered.program,

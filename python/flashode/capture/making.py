@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from flashode.capture.cache import Entry, Key
 from flashode.capture.calling.effects import Effects
+from flashode.capture.changing import origin
+from flashode.capture.guards.watched import Watched
 from flashode.capture.lowering.lower import Lowered, lower
 from flashode.capture.refusal import Failed, Mixing, Refusal, Singular
 from flashode.capture.tracing.carrying import guesses
@@ -19,7 +21,6 @@ from flashode.capture.tracing.pairing import pair
 from flashode.capture.tracing.trace import trace
 from flashode.capture.tracing.traced import Trace
 from flashode.capture.verify import Point, generic, perturbed, verify, verify_values
-from flashode.capture.watching.watched import Watched
 from flashode.declined import Declined, Reason
 from flashode.memory import has_memory
 from flashode.state import State, Structure, components
@@ -31,61 +32,76 @@ ENOUGH = 2
 _SIZES = "write y.shape[0] or -1 in the place of a fixed batch size"
 
 
-def make(
-    func: Field, watched: Watched, t: Tensor, y: State, end: float | None = None, compare: bool = True
-) -> Entry:
+class Start(NamedTuple):
+    """Where a solve starts, and what for.
+
+    Attributes:
+        t: the user's first time, 0-d, in the state's dtype.
+        y: the state there.
+        end: the last time that the field is wanted for, if that is known.
+    """
+
+    t: Tensor
+    y: State
+    end: float | None = None
+
+    def copied(self) -> Start:
+        """The same as tensors that are no inference tensors, which autograd would not take."""
+        y = [part.detach().clone() for part in components(self.y)]
+        return Start(self.t.detach().clone(), Structure.of(self.y).join(y), self.end)
+
+    def generic_points(self) -> Iterator[Point]:
+        """Other times and states to compare a field at."""
+        return generic(self.t, self.y, self.end)
+
+
+def make(func: Field, watched: Watched, key: Key, start: Start, compare: bool = True) -> Entry:
     """Captures a function, or records why it cannot be.
 
     Args:
         func: the user's function.
         watched: what its behaviour hangs on.
-        t: time, 0-d.
-        y: the state.
-        end: the last time that it is wanted for, if that is known.
-        compare: whether to compare it with the function.
+        key: of the solve.
+        start: where it starts.
+        compare: whether to compare the capture with the function.
 
     Raises:
         Singular: a matrix is, at these numbers.
         Refusal: a tensor has no memory at this moment.
     """
     effects = Effects(watched)
-    key = Key.of(y)
     if not all(map(has_memory, watched.tensors)):
         # Not to be remembered: frameworks that free weights bring them back.
         lost = "a tensor that it may read has lost its memory"
         raise Refusal(lost, remedy="give it back before the solve, by untyped_storage().resize_()")
-    batch = key.structure.batch
+    facts: dict[str, Any] = {
+        "skeleton": watched.code.skeleton,
+        "numbers": watched.numbers,
+        "names": watched.tensor_names,
+        "origin": origin(func),
+    }
+    t, y = start.t, start.y
     try:
         lowered = _lowered(func, watched, effects, t, y)
         if compare:
             near = cast(Tensor, perturbed(t)), perturbed(y)
-            _compare(func, lowered, effects, watched.tensors, [(t, y), near], generic(t, y, end))
+            _compare(func, lowered, effects, watched.tensors, [(t, y), near], start.generic_points())
     except Singular:
         raise
     except Refusal as refusal:
         # Whatever a call changes must not make the refusal look outdated.
         check = watched.code.compile(dropped={*effects.changed, *watched.idle})
-        declined = Declined(*refusal.reasons, raised=isinstance(refusal, Failed))
-        return Entry(key, check, declined, batched=batch is not None)
+        return Entry(key, check, refusal.declined(), batched=True, **facts)
     counters = effects.counters or {}
-    check = watched.code.compile(dropped=watched.idle, counters=counters)
-    entry = Entry(key, check, lowered, lowered.batched and not lowered.carried, tuple(counters.items()))
-    entry.compared = compare
-    if lowered.batched and batch is not None:
-        entry.note_size(batch, compare, None)
-    return entry
+    check = watched.code.compile(dropped=watched.idle, counters=counters, held=lowered.held)
+    batched = lowered.batched and not lowered.carried
+    return Entry(key, check, lowered, batched, compare, tuple(counters.items()), **facts)
 
 
 def confirm(
-    func: Field,
-    watched: Watched,
-    entry: Entry,
-    t: Tensor,
-    y: State,
-    end: float | None = None,
-    compare: bool = True,
+    func: Field, watched: Watched, entry: Entry, start: Start, compare: bool = True
 ) -> Declined | None:
-    """Sees whether a capture is its function's at a batch size that it has not met.
+    """Sees whether a capture is its function's at a batch size that it was not made at.
 
     Two batch sizes cannot show that a function does not branch on the batch size: it is traced at this one as
     well, and has to do the same. Numbers alone, compared where a solve starts, would not tell: there a
@@ -97,7 +113,7 @@ def confirm(
     Raises:
         Singular: a matrix is, at these numbers.
     """
-    lowered = entry.lowered
+    lowered, (t, y, _) = entry.lowered, start
     assert isinstance(lowered, Lowered)
     size = Structure.of(y).batch
     assert size is not None
@@ -108,7 +124,7 @@ def confirm(
             raise Refusal(*traced.reasons)
         pair(lowered.graph, traced, (None, size))
         if compare:
-            _compare(func, lowered, effects, watched.tensors, [(t, y)], generic(t, y, end))
+            _compare(func, lowered, effects, watched.tensors, [(t, y)], start.generic_points())
         if (effects.counters or {}) != dict(entry.counters):
             raise Mixing(
                 "its counters grow unevenly, depending on the batch size",
@@ -123,7 +139,7 @@ def confirm(
     return None
 
 
-def compare_values(func: Field, watched: Watched, entry: Entry, t: Tensor, y: State) -> Declined | None:
+def compare_values(func: Field, watched: Watched, entry: Entry, start: Start) -> Declined | None:
     """Compares a capture with its function at the first time and state, in values alone.
 
     Returns:
@@ -136,7 +152,7 @@ def compare_values(func: Field, watched: Watched, entry: Entry, t: Tensor, y: St
         return evaluated(lowered, t, y, watched.tensors)
 
     try:
-        Effects(watched).undone(lambda: verify_values(func, program, t, y))
+        Effects(watched).undone(lambda: verify_values(func, program, start.t, start.y))
     except Refusal as refusal:
         return Declined(*refusal.reasons)
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from flashode.declined import Place, Reason, listed
+from flashode.declined import Declined, Place, Reason, listed
 
 # What a module of torch's wants that does in training what a field may not.
 EVALUATION = "call eval()"
@@ -29,6 +29,10 @@ class Refusal(Exception):
         chosen = self.remedy if remedy is None else remedy
         self.reasons = tuple(Reason(each, chosen) if isinstance(each, str) else each for each in reasons)
         super().__init__(listed(self.reasons))
+
+    def declined(self) -> Declined:
+        """What the capture as a whole answers."""
+        return Declined(*self.reasons)
 
     def within(self, where: Place | None, module: str = "") -> tuple[Reason, ...]:
         """Its reasons, at a place where they say none."""
@@ -72,7 +76,11 @@ class TooLarge(Refusal):
 
 
 class Failed(Refusal):
-    """The function itself raised an exception."""
+    """The function itself raised an exception, after what the other reasons say."""
+
+    def declined(self) -> Declined:
+        """What the capture as a whole answers."""
+        return Declined(*self.reasons, raised=len(self.reasons) == 1)
 
 
 class Singular(Failed):

@@ -5,7 +5,6 @@ from flashode.engines.choice import (
     EngineDeclined,
     choose,
     consider,
-    error_of,
     name_of,
     watchers,
 )
@@ -18,7 +17,6 @@ __all__ = [
     "EngineDeclined",
     "choose",
     "consider",
-    "error_of",
     "name_of",
     "use_engine",
     "watchers",

@@ -11,9 +11,11 @@ from flashode import notices
 from flashode.declined import Declined, listed
 from flashode.engines.protocol import Plan
 from flashode.engines.registry import REGISTRY
+from flashode.engines.reported import ReportedPlan
 from flashode.engines.selection import allows
 from flashode.errors import FallbackWarning
 from flashode.problem import Gradient, Problem
+from flashode.statistics import Statistics
 
 
 class EngineDeclined(ValueError):
@@ -51,7 +53,7 @@ def consider(problem: Problem, gradient: Gradient) -> Choice:
 
 
 def choose(problem: Problem, gradient: Gradient) -> Plan:
-    """The plan of the first engine that takes the problem; warns where a faster one would take others.
+    """The plan of the first engine that takes the problem; it warns where a faster one would take others.
 
     Raises:
         EngineDeclined: If ``use_engine`` insists on an engine that declines.
@@ -60,10 +62,11 @@ def choose(problem: Problem, gradient: Gradient) -> Plan:
     if choice.plan is None:
         ((name, refusal),) = choice.declined.items()
         raise EngineDeclined(f"the {name} engine cannot run this solve because {listed(refusal.reasons)}")
-    for name, refusal in choice.declined.items():
-        if not (refusal.absent or refusal.expected):
-            _warn_once(problem, name, refusal)
     plan = choice.plan
+    for name, refusal in choice.declined.items():
+        if not (refusal.absent or refusal.expected or _sentence(refusal) in _said_of(problem)):
+            # Not before the solve: what the user's function raises should be seen alone.
+            plan = ReportedPlan(plan, solved=partial(_warn, problem, name, refusal), reversed_=_silent)
     for watcher in watchers:
         plan = watcher(problem, gradient, choice, plan)
     return plan
@@ -75,41 +78,36 @@ def name_of(func: object) -> str:
     return getattr(func, "__qualname__", type(func).__qualname__)
 
 
-def _warn_once(problem: Problem, engine: str, refusal: Declined) -> None:
-    seen = notices.said_of(_own(problem.func))
-    # A batch size or a line that moved does not make it news.
-    sentence = re.sub(r"\d+", "", refusal.reason)
-    if sentence in seen:
+def _said_of(problem: Problem) -> set[str]:
+    """What was said of a problem's function and is not to be said again."""
+    return notices.said_of(_own(problem.func))
+
+
+def _sentence(refusal: Declined) -> str:
+    """A refusal less what does not make it news: a batch size, or a line that moved."""
+    return re.sub(r"\d+", "", refusal.reason)
+
+
+def _warn(problem: Problem, engine: str, refusal: Declined, _: float, cost: Statistics | None) -> None:
+    """Warns that an engine did not run a solve, unless that has no cost: the user's function raised."""
+    if cost is None:
         return
-    # Where the solve is about to raise the user's own error, that alone should be seen.
-    if refusal.raised and error_of(problem) is not None:
-        return
-    seen.add(sentence)
-    name = name_of(problem.func)
+    _said_of(problem).add(_sentence(refusal))
     message = (
-        f"{name} does not run in the {engine} engine because {refusal.summary}; a slower one is used; "
-        'flashode.explain(func, y0) says more, and warnings.filterwarnings("ignore", '
+        f"{name_of(problem.func)} does not run in the {engine} engine because {refusal.summary}; a slower "
+        'one is used; flashode.explain(func, y0) says more, and warnings.filterwarnings("ignore", '
         "category=flashode.FallbackWarning) silences this"
     )
     notices.warn(message, FallbackWarning)
 
 
-def error_of(problem: Problem) -> Exception | None:
-    """What the problem's function raises at its first time and state.
-
-    To be asked only where a capture declined because the function raised: other functions may do what cannot
-    be undone. None if it raises nothing, and if a call could be noticed afterwards, so that there was none.
-    """
-    from flashode.capture import attempt
-
-    t = problem.t[0].detach().clone()
-    y = problem.y0.detach().clone().requires_grad_(problem.y0.requires_grad)
-    return attempt(problem.func, lambda: problem.field(t, y))
+def _silent(seconds: float, cost: Statistics | None) -> None:
+    """Says nothing of a reverse pass."""
 
 
 def _own(func: object) -> object:
     """The user's own function in partial and compiled ones."""
-    from flashode.capture.watching.compiled import original
+    from flashode.capture.guards.compiled import original
 
     while True:
         made_from = original(func)

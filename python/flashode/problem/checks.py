@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from flashode.dispatch import tracer
-from flashode.memory import check_memory
+from flashode.memory import check_memory, has_memory
 from flashode.wording import shown
 
 
@@ -49,10 +48,10 @@ def check_dense(argument: str, tensor: torch.Tensor) -> None:
         ValueError: It holds no numbers.
         RuntimeError: It has lost its memory.
     """
-    if tensor.is_nested or tensor.layout != torch.strided:
+    if tensor.is_nested or tensor.layout is not torch.strided:
         kind = "a nested one" if tensor.is_nested else f"the layout {tensor.layout}"
         raise TypeError(f"{argument} must be a dense tensor, got {kind}")
     if tensor.is_meta:
         raise ValueError(f"{argument} must hold numbers, got a tensor on the meta device")
-    if tracer() is None:
+    if not has_memory(tensor):
         check_memory(argument, (tensor,))

@@ -24,7 +24,8 @@ _BROADCAST = "fixed-step methods broadcast it, adaptive ones refuse it"
 Linearise = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
-@dataclass(frozen=True, eq=False)
+# Nobody changes one; frozen, it would take three times as long to make, at every solve.
+@dataclass(eq=False, slots=True)
 class Problem:
     """An initial value problem in solver time, which increases.
 
@@ -153,7 +154,7 @@ class Problem:
 
     def _spread(self, out: torch.Tensor) -> torch.Tensor:
         """The function's answer over the whole state, where that is what torchdiffeq makes of it."""
-        if self.shapes is not None or self.method.adaptive:
+        if self.shapes is not None or self.method.control == "error":
             return out
         spread = broadcast(out, self.y0.shape)
         if spread is None:

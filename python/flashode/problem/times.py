@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, pairwise
@@ -13,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from flashode import notices
-from flashode.dispatch import tracer
+from flashode.dispatch import is_wrapped
+from flashode.memory import has_memory
 from flashode.problem.checks import check_dense
 from flashode.problem.moments import as_floats
 
 # Reading and checking times takes longer than a small solve, and most solves have those of an earlier one.
 _MOST_KEPT = 32
 _MOST_NUMBERS_KEPT = 4096
-_kept: dict[tuple[torch.dtype, bytes], OutputTimes] = {}
+_kept: dict[bytes, OutputTimes] = {}
 _ORDINARY = (Tensor, nn.Parameter)
-# Those that NumPy reads as they are.
 _DTYPES = (torch.float32, torch.float64)
 
 
@@ -41,8 +42,20 @@ class OutputTimes:
     @cached_property
     def memory(self) -> Tensor:
         """The times as a tensor, float64 on the CPU; nobody writes on it."""
-        with torch.inference_mode(False):
-            return torch.tensor(self.values, dtype=torch.float64, device="cpu")
+        return self.tensor(torch.float64, torch.device("cpu"))
+
+    def tensor(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """The times as a tensor, apart from any graph; nobody writes on it."""
+        tensor = self._tensors.get((dtype, device))
+        if tensor is None:
+            with torch.inference_mode(False):
+                tensor = torch.tensor(self.values, dtype=dtype, device=device)
+            self._tensors[dtype, device] = tensor
+        return tensor
+
+    @cached_property
+    def _tensors(self) -> dict[tuple[torch.dtype, torch.device], Tensor]:
+        return {}
 
 
 def make_times(t: Any, device: torch.device) -> tuple[Tensor, OutputTimes]:
@@ -52,6 +65,38 @@ def make_times(t: Any, device: torch.device) -> tuple[Tensor, OutputTimes]:
         TypeError: If ``t`` has the wrong type.
         ValueError: If it is no sequence of ordered times.
     """
+    times = _ordinary_times(t)
+    if times is not None and not t.requires_grad and device == t.device:
+        return times.tensor(t.dtype, device), times
+    if times is None:
+        times = _other_times(t)
+    # A copy: what is solved and differentiated later is to have the times as they are now.
+    own = t.clone()
+    if own.device != device:
+        notices.warn(f"t is on {own.device} and y0 on {device}; t is moved there")
+        own = own.to(device)
+    return own if times.direction > 0 else -own, times
+
+
+def _ordinary_times(t: Any) -> OutputTimes | None:
+    """Times that can be read at once, found among those of earlier solves; None of any others."""
+    if type(t) not in _ORDINARY or t.dtype not in _DTYPES or not t.is_cpu or t.layout is not torch.strided:
+        return None
+    if is_wrapped(t) or t.dim() != 1 or t.is_neg() or not has_memory(t) or t.numel() > _MOST_NUMBERS_KEPT:
+        return None
+    # By all their bits: zeros of both signs are different times.
+    values = t.tolist()
+    key = array("d", values).tobytes()
+    times = _kept.get(key)
+    if times is None:
+        times = _checked(values)
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        _kept[key] = times
+    return times
+
+
+def _other_times(t: Any) -> OutputTimes:
     if not isinstance(t, Tensor):
         raise TypeError(f"t must be a one-dimensional floating-point tensor, got {type(t).__name__}")
     if not t.is_floating_point():
@@ -59,28 +104,7 @@ def make_times(t: Any, device: torch.device) -> tuple[Tensor, OutputTimes]:
     check_dense("t", t)
     if t.dim() != 1:
         raise ValueError(f"t must be one-dimensional, got shape {tuple(t.shape)}")
-    # A copy: what is solved and differentiated later is to have the times as they are now.
-    own = t.clone()
-    times = _numbers(t)
-    if own.device != device:
-        notices.warn(f"t is on {own.device} and y0 on {device}; t is moved there")
-        own = own.to(device)
-    return own if times.direction > 0 else -own, times
-
-
-def _numbers(t: Tensor) -> OutputTimes:
-    ordinary = type(t) in _ORDINARY and t.dtype in _DTYPES and t.is_cpu and tracer() is None
-    if not ordinary or t.numel() > _MOST_NUMBERS_KEPT or t.is_neg() or t._is_zerotensor():
-        return _checked(as_floats(t))
-    # By all their bits: zeros of both signs are different times.
-    key = t.dtype, (t.detach() if t.requires_grad else t).numpy().tobytes()
-    times = _kept.get(key)
-    if times is None:
-        times = _checked(t.tolist())
-        if len(_kept) >= _MOST_KEPT:
-            _kept.clear()
-        _kept[key] = times
-    return times
+    return _checked(as_floats(t.clone()))
 
 
 def _checked(given: list[float]) -> OutputTimes:

@@ -11,15 +11,16 @@ import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch
+
 from flashode.capture.calling.contents import MISSING, Change, content, restored
-from flashode.capture.calling.printing import printing_refused
 from flashode.capture.calling.settings import Settings
 from flashode.capture.calling.tensors import Content
+from flashode.capture.guards.compiled import originals_run
+from flashode.capture.guards.counting import merely_counted
+from flashode.capture.guards.guard_code import Owner
+from flashode.capture.guards.watched import Watched
 from flashode.capture.refusal import Refusal
-from flashode.capture.watching.compiled import originals_run
-from flashode.capture.watching.counting import merely_counted
-from flashode.capture.watching.guard_code import Owner
-from flashode.capture.watching.watched import Watched
 from flashode.declined import Reason
 
 T = TypeVar("T")
@@ -57,17 +58,29 @@ class Effects:
             raise Refusal(*reasons)
         return result
 
+    def untraced(self, call: Callable[[], object]) -> None:
+        """Makes a call that nothing looks on at, and undoes what a trace would have kept from happening.
+
+        Raises:
+            Refusal: as ``undone``.
+        """
+        numbers = torch.get_rng_state()
+        before = [(tensor, tensor._version, tensor.detach().clone()) for tensor in self._watched.tensors]
+        try:
+            self.undone(call)
+        finally:
+            torch.set_rng_state(numbers)
+            for tensor, version, copy in before:
+                if tensor._version != version:
+                    tensor.data.copy_(copy)
+
     def called(self, call: Callable[[], T]) -> tuple[T, tuple[Reason, ...]]:
         """The result of ``call``, whose effects are undone, and what it changed that is not a counter."""
         before = [content(container) for container in self._containers]
         tensors = list(map(Content, self._watched.tensors))
         settings = Settings()
         try:
-            with (
-                warnings.catch_warnings(),
-                printing_refused(self._watched.prints) as printed,
-                originals_run(self._watched.compiles),
-            ):
+            with warnings.catch_warnings(), originals_run(self._watched.compiles):
                 # Ignored ones leave no mark, so that the user still gets to see each when it is due.
                 warnings.simplefilter("ignore")
                 result = call()
@@ -82,7 +95,7 @@ class Effects:
             changed += [f"it changes {setting}" for setting in settings.restored()]
         # Not among what is done finally: an interrupt or a refusal on its way must not be replaced.
         left = (Reason(what, _LEAVE) for what in changed)
-        reasons = dict.fromkeys([*printed, *self._settled(changes), *left])
+        reasons = dict.fromkeys([*self._settled(changes), *left])
         return result, tuple(reasons)
 
     def _note(self, changes: list[Change]) -> None:

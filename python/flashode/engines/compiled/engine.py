@@ -9,6 +9,7 @@ from flashode.engines.compiled.events import call_obstacle, make_event
 from flashode.engines.compiled.field import make_field
 from flashode.engines.compiled.plan import CompiledPlan
 from flashode.engines.compiled.scope import refusal
+from flashode.engines.compiled.start import start_of
 from flashode.problem import Gradient, Problem
 
 
@@ -29,21 +30,15 @@ class CompiledEngine:
         refused = refusal(problem, gradient, backend.device)
         if refused is not None:
             return refused
-        y0 = problem.y0
-        captured = capture(
-            problem.func,
-            (problem.direction * problem.t[0]).detach().to(y0.dtype),
-            problem.unflatten(y0.detach()),
-            problem.settings.verify,
-            problem.direction * problem.times[-1],
-        )
+        y0 = problem.unflatten(problem.y0)
+        captured = capture(problem.func, y0, lambda: start_of(problem), problem.settings.verify)
         if isinstance(captured, Declined):
             return captured
         field = make_field(backend, problem, gradient, captured)
         if isinstance(field, Declined):
             return field
         event = make_event(backend, problem)
-        reason = call_obstacle(problem, event, field)
-        if reason is not None:
-            return Declined(reason)
+        obstacle = call_obstacle(problem, event, field)
+        if obstacle is not None:
+            return obstacle
         return CompiledPlan(backend, problem, gradient, field, event)

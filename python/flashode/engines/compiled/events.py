@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from flashode.capture import capture, meddling
+from flashode.capture import capture, obstacle_beside
 from flashode.capture.events import event_field
 from flashode.declined import Declined, Reason
 from flashode.engines.compiled.backend import Backend
 from flashode.engines.compiled.field import CapturedField, make_field
+from flashode.engines.compiled.start import start_of
 from flashode.problem import DISCRETE, AdaptiveOptions, Problem, as_numbers
 
 
@@ -18,14 +20,9 @@ def make_event(backend: Backend, problem: Problem) -> CapturedField | Declined |
     event = problem.event
     if event is None:
         return None
-    y0 = problem.unflatten(problem.y0.detach())
-    captured = capture(
-        event_field(event.function, as_numbers, event.signs, y0),
-        (problem.direction * problem.t[0]).detach().to(problem.y0.dtype),
-        y0,
-        problem.settings.verify,
-        problem.direction * problem.times[-1],
-    )
+    y0 = problem.unflatten(problem.y0)
+    function = event_field(event.function, as_numbers, event.signs, y0)
+    captured = capture(function, y0, lambda: start_of(problem), problem.settings.verify)
     if isinstance(captured, Declined):
         return captured
     if captured.counters:
@@ -39,20 +36,21 @@ def make_event(backend: Backend, problem: Problem) -> CapturedField | Declined |
 
 def call_obstacle(
     problem: Problem, event: CapturedField | Declined | None, field: CapturedField
-) -> str | None:
-    """What functions beside the field may have to do with its counters, or do to what it reads.
-
-    Counters are brought up to date at the end, and a captured field presumes that nothing else changes.
-    """
+) -> Declined | None:
+    """Why functions beside the field may not be called during its solve, or a captured event not be used."""
     for name, function in _called(problem, event):
-        does = meddling(function, problem.func, field.capture)
-        if does is not None:
-            return f"its {name} {does}"
-    if not isinstance(event, CapturedField):
-        return None
-    if event.capture.numbers.isdisjoint(place for _, place, _ in field.capture.counters):
-        return None
-    return "its event function reads a number of the same name as one that it counts with"
+        obstacle = obstacle_beside(problem.func, function)
+        if obstacle is not None:
+            uncaptured = event.reasons if isinstance(event, Declined) and name == "event function" else ()
+            return Declined(
+                Reason(f"its {name} {obstacle}", "let the two read nothing in common that can change"),
+                *(replace(each, what=f"its {name} is not captured: {each.what}") for each in uncaptured),
+            )
+    if isinstance(event, CapturedField):
+        counted = {place for _, place, _ in field.capture.counters}
+        if not event.capture.numbers.isdisjoint(counted):
+            return Declined("its event function reads a number of the same name as one that it counts with")
+    return None
 
 
 def _called(

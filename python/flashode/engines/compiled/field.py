@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,11 +13,10 @@ from flashode.engines.compiled.backend import Backend, Work
 from flashode.engines.compiled.layout import Layout
 from flashode.engines.compiled.memo import memo_of
 from flashode.engines.compiled.parameter_gradients import connected_inputs, connected_rows
-from flashode.engines.compiled.requests import EvaluatedField
+from flashode.engines.compiled.requests import EvaluatedField, Shape
 from flashode.engines.compiled.scope import LEAST_DEMAND, Demand, integrations
 from flashode.engines.selection import insists
 from flashode.memory import check_memory
-from flashode.methods import Method
 from flashode.problem import Discrete, Gradient, Problem, may_be_kept
 from flashode.program import Reach
 
@@ -30,23 +27,17 @@ class Setup:
 
     Attributes:
         layout: Where trajectories lie in the state.
-        cost: Arithmetic operations of one evaluation of one trajectory.
-        methods: Of the solve, and of its adjoint equations if there are any.
+        shape: What the Program is evaluated at, for the backend.
         reach: What gradients reach.
         detaches: Whether inputs are to be detached where no gradient reaches them, and there are such.
         pays: Whether the backend is faster than plain torch, whatever else a solve asks for.
-        kept_with_program: What the backend keeps with the Program.
-        kept: What it keeps with this.
     """
 
     layout: Layout
-    cost: int
-    methods: tuple[Method, ...]
+    shape: Shape
     reach: Reach
     detaches: bool
     pays: bool
-    kept_with_program: dict[Any, Any]
-    kept: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
@@ -63,34 +54,21 @@ class CapturedField:
         inputs: What its Program reads.
     """
 
-    def __init__(self, setup: Setup, capture: Capture, direction: float) -> None:
+    def __init__(self, setup: Setup, capture: Capture) -> None:
         check_memory("a tensor of func's", capture.slots)
         inputs = capture.parameters()
         self.setup = setup
         self.capture = capture
         self.inputs = tuple(connected_inputs(inputs, setup.reach) if setup.detaches else inputs)
-        self._direction = direction
 
-    def evaluated(self, parameters: Sequence[Tensor], wanted: tuple[bool, ...] = ()) -> EvaluatedField:
+    def evaluated(self, parameters: tuple[Tensor, ...], wanted: tuple[bool, ...] = ()) -> EvaluatedField:
         """The field as a request has it.
 
         Args:
             parameters: Memory of its inputs, contiguous.
             wanted: For each, whether its gradient is; none is where it is left out.
         """
-        setup = self.setup
-        return EvaluatedField(
-            self.capture.program,
-            tuple(parameters),
-            wanted or (False,) * len(parameters),
-            setup.layout.segments,
-            setup.layout.batch,
-            self._direction,
-            setup.cost,
-            setup.methods,
-            setup.kept_with_program,
-            setup.kept,
-        )
+        return EvaluatedField(self.capture.program, parameters, wanted, self.setup.shape)
 
     def transposes(self) -> list[tuple[int, int, int, int]]:
         """The Program's parameters that are another one's transpose: which, whose, and the other's shape."""
@@ -124,12 +102,12 @@ def make_field(
             memo.keep(key, setup)
     if not (setup.pays or insists(backend.name)):
         slower = backend.pays(
-            _work(problem, gradient, capture, setup.cost, setup.layout),
+            _work(problem, gradient, capture, setup.shape.cost, setup.layout),
             Demand.of(problem, gradient, capture.slots),
         )
         if slower is not None:
             return slower
-    return CapturedField(setup, capture, problem.direction)
+    return CapturedField(setup, capture)
 
 
 def _make_setup(
@@ -150,15 +128,17 @@ def _make_setup(
     refusal = backend.accepts(work)
     if refusal is not None:
         return refusal
-    return Setup(
-        layout,
+    shape = Shape(
+        layout.segments,
+        layout.batch,
+        problem.direction,
         memo.cost,
         work.methods,
-        memo.reach,
-        connected and len(memo.reach.parameters) < len(program.parameter_shapes),
-        backend.pays(work, LEAST_DEMAND) is None,
         memo.kept.setdefault(backend.name, {}),
+        {},
     )
+    detaches = connected and len(memo.reach.parameters) < len(program.parameter_shapes)
+    return Setup(layout, shape, memo.reach, detaches, backend.pays(work, LEAST_DEMAND) is None)
 
 
 def _work(problem: Problem, gradient: Gradient, capture: Capture, cost: int, layout: Layout) -> Work:

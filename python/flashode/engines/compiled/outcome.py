@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -12,6 +11,7 @@ class Outcome(Protocol):
     """How a solve ended, and what it cost.
 
     Attributes:
+        done: Whether it did what was asked for.
         status: How it ended. Its ``name`` is ``done``, ``nonfinite_field``, ``nonfinite_state``,
             ``nonfinite_event``, ``underflow`` or ``too_many_steps``.
         t: Where one that failed stood, in solver time.
@@ -33,6 +33,7 @@ class Outcome(Protocol):
         waited: Of these, seconds that the calling thread was idle until others were done.
     """
 
+    done: bool
     status: Any
     t: float
     dt: float
@@ -52,8 +53,7 @@ class Outcome(Protocol):
     waited: float
 
 
-@dataclass(frozen=True, eq=False)
-class ForwardResult:
+class ForwardResult(NamedTuple):
     """A solve.
 
     Attributes:

@@ -25,10 +25,10 @@ from flashode.engines.compiled.requests import (
 )
 from flashode.engines.convergence import warn_lost, warn_unconverged
 from flashode.engines.derivatives import hides_derivative
-from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
 from flashode.engines.failure import hidden_derivative, max_steps, non_finite, undefined_event, underflow
 from flashode.engines.protocol import Forward, Gradients
 from flashode.memory import Kind, check_memory, check_saved, plain, readable
+from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import AdaptiveOptions, Continuous, ImplicitOptions
 from flashode.state import State, components
 from flashode.statistics import Statistics
@@ -110,7 +110,7 @@ class CompiledPlan:
         self._inputs = field.inputs
         self._own = (*field.inputs, *self._layout.carried)
         connected = not isinstance(gradient, Continuous)
-        self._grid = None if problem.method.adaptive else Grid(problem, connected)
+        self._grid = None if problem.method.control == "error" else Grid(problem, connected)
 
     @property
     def engine(self) -> str:
@@ -150,7 +150,7 @@ class CompiledPlan:
         solved = self._backend.forward(self._request(parameters, times, grid, states, record))
         self.outcome = outcome = solved.outcome
         statistics = self.statistics = self._count(outcome, problem.integration)
-        if outcome.status.name != "done":
+        if not outcome.done:
             reached = states[: outcome.times_reached]
             raise self._failure(outcome, statistics, reached, problem.integration)
         found, points = None, grid.numel()
@@ -179,22 +179,16 @@ class CompiledPlan:
             grid,
             states,
             record,
-            self._by_element(integration.rtol) if adaptive else None,
-            self._by_element(integration.atol) if adaptive else None,
+            integration.rtol_by_element if adaptive else None,
+            integration.atol_by_element if adaptive else None,
             called_norm(problem) if adaptive and integration.norm is not None else None,
             self._requested_event(),
             problem.every_step,
         )
 
-    def _by_element(self, tolerance: float | Tensor) -> Tensor | None:
-        y0 = self._problem.y0
-        if not isinstance(tolerance, Tensor):
-            return None
-        return plain(tolerance.to(y0.dtype).expand(y0.shape))
-
     def _requested_event(self) -> EvaluatedField | CalledFunction | None:
         if isinstance(self.event, CapturedField):
-            return self.event.evaluated(list(map(plain, self.event.inputs)))
+            return self.event.evaluated(tuple(map(plain, self.event.inputs)))
         return None if self.event is None else called_event(self._problem)
 
     def _forward_of_adjoint(self) -> Forward:
@@ -209,7 +203,7 @@ class CompiledPlan:
 
     def field_request(self) -> tuple[EvaluatedField, Tensor]:
         """The field and the memory of the initial state, to evaluate the one at the other alone."""
-        return self.field.evaluated(list(map(plain, self._inputs))), self._layout.memory(self._problem.y0)
+        return self.field.evaluated(tuple(map(plain, self._inputs))), self._layout.memory(self._problem.y0)
 
     @property
     def problem(self) -> Problem:
@@ -285,7 +279,7 @@ class CompiledPlan:
             parameters.append(plain(parameter))
         grad_parameters = gradient_memory(parameters, wanted)
         given = problem.t.detach() if times is None else times
-        times = memory_of(given)
+        times = problem.output_times.memory if times is None else memory_of(times)
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
         grad_y0 = layout.empty(problem.y0)
         check_memory("the gradient in the solution", (grad_states,))
@@ -293,7 +287,7 @@ class CompiledPlan:
         forward_states, cotangents = plain(states), plain(grad_states)
         outcome = self._backend.continuous_vjp(
             ContinuousRequest(
-                self.field.evaluated(parameters, wanted),
+                self.field.evaluated(tuple(parameters), wanted),
                 adjoint.integration.integrator,
                 adjoint.norm == "seminorm",
                 times,
@@ -309,7 +303,7 @@ class CompiledPlan:
             )
         )
         statistics = self._count(outcome, adjoint.integration)
-        if outcome.status.name != "done":
+        if not outcome.done:
             raise self._failure(outcome, statistics, states[:0], adjoint.integration)
         warn_lost(problem, adjoint, outcome.miss, outcome.miss_t, outcome.size)
         if grad_times is not None and problem.event is not None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -13,27 +12,20 @@ from flashode.problem import Integrator
 from flashode.program import Program
 
 
-@dataclass(frozen=True, eq=False)
-class EvaluatedField:
-    """A Program and what it is evaluated at: dy/ds = direction * f(direction * s, y), s being solver time.
+class Shape(NamedTuple):
+    """What a Program is evaluated at, whatever the numbers are: dy/ds = direction * f(direction * s, y).
 
     Attributes:
-        program: The Program.
-        parameters: What it reads, in the state's dtype.
-        wanted: For each parameter, whether its gradient is.
         segments: Rows of each part of the state's memory, ``(batch, rows)`` blocks one after the other, and
             whether it counts in error norms.
         batch: Trajectories.
-        direction: 1 or -1.
+        direction: 1 or -1: solver time s is this times the function's.
         cost: Arithmetic operations of one evaluation of one trajectory.
         methods: Those that it is solved with: the solve's, and that of its adjoint equations.
         kept_with_program: What the backend likes to keep as long as the Program lives.
         kept: What it likes to keep for solves of the same settings.
     """
 
-    program: Program
-    parameters: tuple[Tensor, ...]
-    wanted: tuple[bool, ...]
     segments: Sequence[tuple[int, bool]]
     batch: int
     direction: float
@@ -43,8 +35,23 @@ class EvaluatedField:
     kept: dict[Any, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class CalledFunction:
+class EvaluatedField(NamedTuple):
+    """A Program, what it reads and what it is evaluated at.
+
+    Attributes:
+        program: The Program.
+        parameters: What it reads, in the state's dtype.
+        wanted: For each parameter, whether its gradient is; empty where none is.
+        shape: What it is evaluated at.
+    """
+
+    program: Program
+    parameters: tuple[Tensor, ...]
+    wanted: tuple[bool, ...]
+    shape: Shape
+
+
+class CalledFunction(NamedTuple):
     """A function of the user's that a solve calls.
 
     Attributes:
@@ -56,8 +63,7 @@ class CalledFunction:
     state: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class ForwardRequest:
+class ForwardRequest(NamedTuple):
     """A solve.
 
     Attributes:
@@ -91,8 +97,7 @@ class ForwardRequest:
     every_step: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class DiscreteRequest:
+class DiscreteRequest(NamedTuple):
     """The exact reverse of a recorded solve.
 
     Attributes:
@@ -121,8 +126,7 @@ class DiscreteRequest:
     grad_parameters: tuple[Tensor | None, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class ContinuousRequest:
+class ContinuousRequest(NamedTuple):
     """The adjoint equations, integrated backwards.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from flashode.problem import (
     Integration,
     Options,
     Problem,
+    Settings,
 )
 
 DTYPES = (torch.float32, torch.float64)
@@ -30,7 +32,11 @@ def refusal(problem: Problem, gradient: Gradient, device: str) -> Declined | Non
         foreign = _foreign(integration.method)
         if foreign is not None:
             return Declined(foreign, expected=True)
-    reasons = _reasons(problem, gradient, device)
+    settings = problem.settings
+    reasons = _obstacles(settings, device) + _own_obstacles(problem)
+    reasons += _time_obstacles("option", settings.integrator.options)
+    if isinstance(gradient, Continuous):
+        reasons += _adjoint_obstacles(problem, gradient)
     return Declined(*reasons) if reasons else None
 
 
@@ -45,53 +51,59 @@ def _foreign(method: Method) -> str | None:
     """Why a method is no compiled engine's at all, or None."""
     if isinstance(method, SciPy):
         return "SciPy runs its solvers itself"
-    return None if isinstance(method, Tableau) else "its method is no Runge-Kutta method"
+    if not isinstance(method, Tableau):
+        return "its method is no Runge-Kutta method"
+    chooses = method.control == "error" and method.equations != "none"
+    return "its method is implicit and chooses its steps" if chooses else None
 
 
-def _reasons(problem: Problem, gradient: Gradient, device: str) -> list[Reason]:
+@lru_cache(maxsize=256)
+def _obstacles(settings: Settings, device: str) -> tuple[Reason, ...]:
     reasons = []
-    y0 = problem.y0
-    if y0.dtype not in DTYPES:
-        what = f"its state is {y0.dtype}, not float32 or float64"
+    if settings.dtype not in DTYPES:
+        what = f"its state is {settings.dtype}, not float32 or float64"
         reasons.append(Reason(what, "give y0.float() or y0.double()"))
-    if y0.device.type != device:
-        what = f"its state is on {y0.device}, not on the {device.upper()}"
+    if settings.device.type != device:
+        what = f"its state is on {settings.device}, not on the {device.upper()}"
         reasons.append(Reason(what, f"give y0.{device}()"))
-    if y0.numel() == 0:
+    if not any(shape.numel() for shape in settings.structure.shapes):
         reasons.append(Reason("its state is empty", "give it at least one number"))
+    return tuple(reasons)
+
+
+def _own_obstacles(problem: Problem) -> tuple[Reason, ...]:
     if problem.callbacks:
         remedy = "ask for the times to look at (t, or odeint_dense) in place of callbacks"
-        reasons.append(Reason("the function has callbacks", remedy))
+        return (Reason("the function has callbacks", remedy),)
     if problem.integration.differentiable_step is not None and problem.event is not None:
         what = "the option step_size requires grad, and steps are taken until an event"
-        reasons.append(Reason(what, "give it as a number"))
-    _check_time("option", problem.options, reasons)
-    if isinstance(gradient, Continuous):
-        reasons += _adjoint_obstacles(problem, gradient)
-        _check_time("adjoint option", gradient.options, reasons)
-    return reasons
+        return (Reason(what, "give it as a number"),)
+    return ()
 
 
-def _check_time(name: str, options: Options, reasons: list[Reason]) -> None:
-    if isinstance(options, AdaptiveOptions) and options.dtype != torch.float64:
-        reasons.append(Reason(f"the {name} dtype is {options.dtype}, not torch.float64", "leave dtype out"))
+def _time_obstacles(name: str, options: Options) -> tuple[Reason, ...]:
+    if not isinstance(options, AdaptiveOptions) or options.dtype == torch.float64:
+        return ()
+    return (Reason(f"the {name} dtype is {options.dtype}, not torch.float64", "leave dtype out"),)
 
 
-def _adjoint_obstacles(problem: Problem, adjoint: Continuous) -> Iterator[Reason]:
+def _adjoint_obstacles(problem: Problem, adjoint: Continuous) -> tuple[Reason, ...]:
+    reasons = []
     if adjoint.callbacks:
         remedy = "remove them, or differentiate by odeint, which calls nothing in reverse"
-        yield Reason("the function has adjoint callbacks", remedy)
+        reasons.append(Reason("the function has adjoint callbacks", remedy))
     if not isinstance(adjoint.norm, str):
-        yield Reason("the adjoint option norm is a function", "leave it out, or give 'seminorm'")
-    if problem.integration.norm is not None and adjoint.method.adaptive:
+        reasons.append(Reason("the adjoint option norm is a function", "leave it out, or give 'seminorm'"))
+    if problem.integration.norm is not None and adjoint.method.control == "error":
         what = "the option norm is a function, which the adjoint equations are measured in as well"
-        yield Reason(what, "leave the norm out, or differentiate by odeint")
+        reasons.append(Reason(what, "leave the norm out, or differentiate by odeint"))
     if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):
         what = "adjoint_rtol or adjoint_atol differ between elements"
-        yield Reason(what, "give adjoint_rtol and adjoint_atol as numbers")
+        reasons.append(Reason(what, "give adjoint_rtol and adjoint_atol as numbers"))
     if adjoint.integration.grid_constructor is not None:
         what = "the adjoint option grid_constructor is a function, which is given the adjoint state"
-        yield Reason(what, "give step_size in adjoint_options")
+        reasons.append(Reason(what, "give step_size in adjoint_options"))
+    return (*reasons, *_time_obstacles("adjoint option", adjoint.options))
 
 
 # With so few evaluations what a solve costs beside them counts.

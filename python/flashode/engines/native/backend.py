@@ -18,7 +18,8 @@ from flashode.engines.compiled.requests import (
     ForwardRequest,
 )
 from flashode.engines.compiled.scope import Demand
-from flashode.engines.native import method, program
+from flashode.engines.native import program
+from flashode.engines.native.method import translate
 from flashode.engines.native.scope import alone, refusal, slower_than_torch, useful_threads
 from flashode.memory import address
 from flashode.problem import FixedOptions, Integrator
@@ -148,33 +149,35 @@ class NativeBackend:
 
     def _field(self, field: EvaluatedField) -> Any:
         """The module's form of a field, kept with the settings."""
-        bound: dict[Any, Any] = field.kept.setdefault("fields", {})
-        threads = useful_threads(field.cost * field.batch, self._module.MAX_THREADS)
+        shape = field.shape
+        bound: dict[Any, Any] = shape.kept.setdefault("fields", {})
+        threads = useful_threads(shape.cost * shape.batch, self._module.MAX_THREADS)
         key = tuple(map(address, field.parameters)), field.wanted, threads
-        found = bound.get(key)
-        if found is None:
+        kept = bound.get(key)
+        if kept is None:
             if len(bound) >= _MOST_BOUND:
                 bound.clear()
-            found = bound[key] = self._module.Field(
+            kept = bound[key] = self._module.Field(
                 program=self._program(field),
                 parameters=key[0],
-                wants_gradient=field.wanted,
-                segments=field.segments,
-                batch=field.batch,
-                direction=field.direction,
+                wants_gradient=field.wanted or (False,) * len(field.parameters),
+                segments=shape.segments,
+                batch=shape.batch,
+                direction=shape.direction,
                 threads=threads,
-                features_in_lanes=alone(field.batch, field.methods),
+                features_in_lanes=alone(shape.batch, shape.methods),
             )
-        return found
+        return kept
 
     def _program(self, field: EvaluatedField) -> Any:
-        kept = field.kept_with_program
+        kept = field.shape.kept_with_program
         if "program" not in kept:
             kept["program"] = program.translate(field.program, self._module.ProgramBuilder)
         return kept["program"]
 
     def _method(self, field: EvaluatedField, integrator: Integrator) -> Any:
-        kept = field.kept
-        if integrator not in kept:
-            kept[integrator] = method.translate(integrator, self._module.Method)
-        return kept[integrator]
+        kept = field.shape.kept
+        method = kept.get(integrator)
+        if method is None:
+            method = kept[integrator] = translate(integrator, self._module.Method)
+        return method
