@@ -19,7 +19,7 @@ struct BoundField {
 
     BoundField(std::shared_ptr<program::Program> of, const std::vector<Address>& parameters,
                std::vector<bool> wants_gradient, const std::vector<std::pair<int, bool>>& segments,
-               std::int64_t batch, double direction, int threads, bool lone)
+               std::int64_t batch, double direction, int threads, bool features_in_lanes)
         : program(std::move(of)) {
         const std::vector<std::int64_t>& sizes = program->parameter_sizes;
         require(parameters.size() == sizes.size(), "parameters has not one address for each of the program");
@@ -39,7 +39,7 @@ struct BoundField {
         field.batch = batch;
         field.direction = direction;
         field.threads = threads;
-        field.lone = lone;
+        field.features_in_lanes = features_in_lanes;
     }
 
    private:

@@ -29,9 +29,9 @@ double arithmetic_rate(const std::string& precision, int threads, double seconds
     if (!single && precision != "float64") {
         throw std::invalid_argument("precision is '" + precision + "', not 'float32' or 'float64'");
     }
-    const cpu::PeakKernels kernels = cpu::active_instruction_set().peak_kernels();
+    const measure::PeakKernels kernels = cpu::active_instruction_set().peak_kernels();
     const py::gil_scoped_release released;
-    return cpu::arithmetic_rate(single ? kernels.single : kernels.twofold, threads, seconds);
+    return measure::arithmetic_rate(single ? kernels.float32 : kernels.float64, threads, seconds);
 }
 
 double memory_rate(std::size_t bytes, int threads, double seconds) {
@@ -41,16 +41,18 @@ double memory_rate(std::size_t bytes, int threads, double seconds) {
     const std::size_t least = 3 * sizeof(double) * static_cast<std::size_t>(threads);
     require(bytes >= least && bytes <= MOST, "bytes is " + std::to_string(bytes) + ", not within " +
                                                  std::to_string(least) + " and " + std::to_string(MOST));
-    const cpu::PeakKernels kernels = cpu::active_instruction_set().peak_kernels();
+    const measure::PeakKernels kernels = cpu::active_instruction_set().peak_kernels();
     const py::gil_scoped_release released;
-    return cpu::memory_rate(kernels, threads, bytes, seconds);
+    return measure::memory_rate(kernels, threads, bytes, seconds);
 }
 
 }  // namespace
 
 void bind_peak(py::module_& m) {
-    m.def("arithmetic_rate", &arithmetic_rate, py::arg("precision"), py::arg("threads"), py::arg("seconds"));
-    m.def("memory_rate", &memory_rate, py::arg("bytes"), py::arg("threads"), py::arg("seconds"));
+    m.def("arithmetic_rate", &arithmetic_rate, py::kw_only(), py::arg("precision"), py::arg("threads"),
+          py::arg("seconds"));
+    m.def("memory_rate", &memory_rate, py::kw_only(), py::arg("bytes"), py::arg("threads"),
+          py::arg("seconds"));
 }
 
 }  // namespace flashode::bindings

@@ -103,20 +103,24 @@ void bind_program(const py::module_& m) {
     py::class_<Program, std::shared_ptr<Program>>(m, "Program")
         .def_property_readonly("width", &Program::width);
     py::class_<Builder>(m, "ProgramBuilder")
-        .def(py::init<std::vector<int>, std::vector<std::int64_t>>(), py::arg("widths"),
+        .def(py::init<std::vector<int>, std::vector<std::int64_t>>(), py::kw_only(), py::arg("widths"),
              py::arg("parameter_sizes"))
-        .def("dense", &Builder::dense, py::arg("out"), py::arg("x"), py::arg("weight"), py::arg("bias"),
-             py::arg("repeats"), py::arg("features_in"), py::arg("features_out"))
-        .def("dense_dynamic", &Builder::dense_dynamic, py::arg("out"), py::arg("x"), py::arg("weight"),
-             py::arg("blocks"), py::arg("repeats"))
-        .def("gather", &Builder::gather, py::arg("out"), py::arg("inputs"), py::arg("index"))
-        .def("unary", &Builder::unary, py::arg("out"), py::arg("x"), py::arg("fn"), py::arg("constants"))
-        .def("binary", &Builder::binary, py::arg("out"), py::arg("a"), py::arg("b"), py::arg("fn"))
-        .def("select", &Builder::select, py::arg("out"), py::arg("condition"), py::arg("a"), py::arg("b"))
-        .def("segment_sum", &Builder::segment_sum, py::arg("out"), py::arg("x"), py::arg("segment"))
-        .def("parameter", &Builder::parameter, py::arg("out"), py::arg("parameter"))
-        .def("constant", &Builder::constant, py::arg("out"), py::arg("values"))
-        .def("finish", &Builder::finish, py::arg("output"));
+        .def("dense", &Builder::dense, py::kw_only(), py::arg("out"), py::arg("x"), py::arg("weight"),
+             py::arg("bias"), py::arg("repeats"), py::arg("features_in"), py::arg("features_out"))
+        .def("dense_dynamic", &Builder::dense_dynamic, py::kw_only(), py::arg("out"), py::arg("x"),
+             py::arg("weight"), py::arg("blocks"), py::arg("repeats"))
+        .def("gather", &Builder::gather, py::kw_only(), py::arg("out"), py::arg("inputs"), py::arg("index"))
+        .def("unary", &Builder::unary, py::kw_only(), py::arg("out"), py::arg("x"), py::arg("fn"),
+             py::arg("constants"))
+        .def("binary", &Builder::binary, py::kw_only(), py::arg("out"), py::arg("a"), py::arg("b"),
+             py::arg("fn"))
+        .def("select", &Builder::select, py::kw_only(), py::arg("out"), py::arg("condition"), py::arg("a"),
+             py::arg("b"))
+        .def("segment_sum", &Builder::segment_sum, py::kw_only(), py::arg("out"), py::arg("x"),
+             py::arg("segment"))
+        .def("parameter", &Builder::parameter, py::kw_only(), py::arg("out"), py::arg("parameter"))
+        .def("constant", &Builder::constant, py::kw_only(), py::arg("out"), py::arg("values"))
+        .def("finish", &Builder::finish, py::kw_only(), py::arg("output"));
 }
 
 }  // namespace flashode::bindings

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -22,18 +23,17 @@ namespace flashode::bindings {
 namespace {
 
 template <class Real>
-const cpu::Kernels<Real>& kernels(const cpu::Field& field);
-template <>
-const cpu::Kernels<float>& kernels<float>(const cpu::Field& field) {
-    return cpu::active_kernels(field.lone).single;
-}
-template <>
-const cpu::Kernels<double>& kernels<double>(const cpu::Field& field) {
-    return cpu::active_kernels(field.lone).twofold;
+const cpu::Kernels<Real>& kernels(const cpu::Field& field) {
+    const cpu::KernelSet& set = cpu::active_kernels(field.features_in_lanes);
+    if constexpr (std::is_same_v<Real, float>) {
+        return set.float32;
+    } else {
+        return set.float64;
+    }
 }
 
 void require_layout(const cpu::Field& field, const cpu::Method& method) {
-    if (field.lone && method.tableau.equations != cpu::Equations::none) {
+    if (field.features_in_lanes && method.tableau.equations != cpu::Equations::none) {
         throw std::invalid_argument("an implicit method solves trajectories side by side");
     }
 }
@@ -54,10 +54,13 @@ std::vector<Real*> gradient_pointers(const cpu::Field& field, const std::vector<
     return pointers;
 }
 
-// Hands a vector's memory to Python without a copy; of an empty one, None.
+solve::Times view(const std::vector<double>& times) {
+    return {times.data(), static_cast<std::int64_t>(times.size())};
+}
+
+// Hands a vector's memory to Python without a copy.
 template <class Real>
 py::object owned_by_python(std::vector<Real>&& values) {
-    if (values.empty()) return py::none();
     auto held = std::make_unique<std::vector<Real>>(std::move(values));
     const py::capsule owner(held.get(), [](void* p) { delete static_cast<std::vector<Real>*>(p); });
     const auto size = static_cast<py::ssize_t>(held->size());
@@ -79,16 +82,13 @@ void require_outputs(const char* name, std::int64_t count, std::int64_t least, c
 struct KeptLog {
     cpu::StepLog log;
     std::vector<std::int64_t> of;
-    bool with_states = false;
-    bool with_slopes = false;
-    bool with_constants = false;
 
     template <class Real>
     static std::vector<std::int64_t> description(const cpu::Field& field, const cpu::Method& method) {
         const numerics::Tableau<double>& tableau = method.tableau;
         std::vector<std::int64_t> said = {static_cast<std::int64_t>(sizeof(Real)),
                                           field.batch,
-                                          std::int64_t{field.lone},
+                                          std::int64_t{field.features_in_lanes},
                                           std::int64_t{tableau.stages},
                                           static_cast<std::int64_t>(tableau.control),
                                           static_cast<std::int64_t>(tableau.equations),
@@ -120,6 +120,20 @@ struct Extras {
     cpu::Event<Real> event;
     cpu::Measure<Real> measure;
     cpu::Nodes<Real> nodes;
+    cpu::Storage<Real> storage;
+
+    // `given` is asked for memory with the GIL, in the thread that solves.
+    void add_storage(const py::function& given, cpu::ForwardRequest<Real>& request) {
+        storage = [&given](std::size_t count) {
+            const py::gil_scoped_acquire held;
+            py::object address = given(count);
+            if (!py::isinstance<py::int_>(address)) throw py::type_error("storage gave no address");
+            const auto chunk = py::cast<Address>(address);
+            require_address("what storage gave", chunk);
+            return pointer<Real>(chunk);
+        };
+        request.storage = &storage;
+    }
 
     void add_event(const py::object& given, double step_size, cpu::ForwardRequest<Real>& request) {
         if (given.is_none()) return;
@@ -153,12 +167,12 @@ struct Extras {
     }
 };
 
-// Returns the outcome and, where they are kept, the log of the steps and the checkpoints as three arrays.
+// Returns the outcome; where steps are kept, their log; and, of nodes, the times and the states.
 template <class Real>
 py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0, Address times,
-                  std::int64_t time_count, Address grid, std::int64_t grid_count, Address states, bool keep,
-                  Address rtol, Address atol, const py::object& event, double step_size, bool every_step,
-                  const py::object& norm) {
+                  std::int64_t time_count, Address grid, std::int64_t grid_count, Address states,
+                  const std::optional<py::function>& storage, Address rtol, Address atol,
+                  const py::object& event, double step_size, bool every_step, const py::object& norm) {
     require_layout(field.field, method);
     require_address("y0", y0);
     require_outputs<Real>("time_count", time_count, 1, field.field);
@@ -168,22 +182,21 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     require_count("grid_count", grid_count, on_grid ? 1 : 0, sizeof(double));
     require_address_if(on_grid, "grid", grid);
     if (!event.is_none()) require(!every_step, "every_step and event exclude each other");
-    KeptLog kept_log;
-    cpu::StepLog& log = kept_log.log;
-    cpu::Checkpoints<Real> checkpoints;
+    KeptLog kept;
     cpu::ForwardRequest<Real> request;
     Extras<Real> extras;
     request.field = &field.field;
     request.method = &method;
     request.y0 = pointer<const Real>(y0);
-    request.times = pointer<const double>(times);
-    request.time_count = time_count;
-    request.grid = pointer<const double>(grid);
-    request.grid_count = grid_count;
+    request.times = {pointer<const double>(times), time_count};
+    request.grid = {pointer<const double>(grid), grid_count};
+    request.step_t = view(method.step_t);
+    request.jump_t = view(method.jump_t);
     request.states = pointer<Real>(states);
-    if (keep) {
-        request.log = &log;
-        request.checkpoints = &checkpoints;
+    if (storage) {
+        kept.of = KeptLog::description<Real>(field.field, method);
+        request.log = &kept.log;
+        extras.add_storage(*storage, request);
     }
     extras.add_event(event, step_size, request);
     extras.add_measure(rtol, atol, norm, request);
@@ -191,24 +204,15 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     const cpu::Outcome outcome = interruptible([&](const cpu::Interrupt& interrupt) {
         return kernels<Real>(field.field).forward(request, interrupt);
     });
-    py::tuple kept = py::make_tuple(outcome, py::none(), py::none(), py::none(), py::none());
-    if (keep) {
-        kept_log.of = KeptLog::description<Real>(field.field, method);
-        kept_log.with_states = !checkpoints.states.empty();
-        kept_log.with_slopes = !checkpoints.slopes.empty();
-        kept_log.with_constants = !checkpoints.constants.empty();
-        kept = py::make_tuple(outcome, std::move(kept_log), owned_by_python(std::move(checkpoints.states)),
-                              owned_by_python(std::move(checkpoints.slopes)),
-                              owned_by_python(std::move(checkpoints.constants)));
-    }
-    if (!every_step) return kept;
-    return py::tuple(kept + py::make_tuple(owned_by_python(std::move(extras.nodes.times)),
-                                           owned_by_python(std::move(extras.nodes.states))));
+    const py::object log = storage ? py::cast(std::move(kept)) : py::none();
+    if (!every_step) return py::make_tuple(outcome, log, py::none(), py::none());
+    return py::make_tuple(outcome, log, owned_by_python(std::move(extras.nodes.times)),
+                          owned_by_python(std::move(extras.nodes.states)));
 }
 
 template <class Real>
-void discrete_vjp(const BoundField& field, const cpu::Method& method, const KeptLog& log, Address states,
-                  Address slopes, Address constants, Address times, std::int64_t time_count,
+void discrete_vjp(const BoundField& field, const cpu::Method& method, const KeptLog& log,
+                  const std::vector<Address>& checkpoints, Address times, std::int64_t time_count,
                   Address grad_states, Address grad_y0, Address grad_times, Address grad_grid,
                   const std::vector<Address>& grad_parameters) {
     require_layout(field.field, method);
@@ -219,9 +223,13 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const Kept
     require(time_count == static_cast<std::int64_t>(log.log.step_of_time.size()),
             "time_count is " + std::to_string(time_count) + ", the solve that log is of had " +
                 std::to_string(log.log.step_of_time.size()) + " times");
-    require_address_if(log.with_states, "states", states);
-    require_address_if(log.with_slopes, "slopes", slopes);
-    require_address_if(log.with_constants, "constants", constants);
+    require(checkpoints.size() == log.log.chunk_count(),
+            "checkpoints has " + std::to_string(checkpoints.size()) +
+                " addresses, the solve that log is of asked for " + std::to_string(log.log.chunk_count()));
+    for (const Address chunk : checkpoints) {
+        require_address("an entry of checkpoints", chunk);
+        request.checkpoints.push_back(pointer<const Real>(chunk));
+    }
     require_address("times", times);
     require_address("grad_states", grad_states);
     require_address("grad_y0", grad_y0);
@@ -229,11 +237,7 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const Kept
     request.field = &field.field;
     request.method = &method;
     request.log = &log.log;
-    request.states = pointer<const Real>(states);
-    request.slopes = pointer<const Real>(slopes);
-    request.constants = pointer<const Real>(constants);
-    request.times = pointer<const double>(times);
-    request.time_count = time_count;
+    request.times = {pointer<const double>(times), time_count};
     request.grad_states = pointer<const Real>(grad_states);
     request.grad_y0 = pointer<Real>(grad_y0);
     request.grad_times = pointer<double>(grad_times);
@@ -280,9 +284,12 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
         }
         request.transposes.push_back({parameter, of, rows, columns});
     }
-    request.times = pointer<const double>(times);
-    request.time_count = time_count;
-    request.grids = grids.data();
+    std::vector<solve::Times> intervals;
+    for (const std::vector<double>& grid : grids) intervals.push_back(view(grid));
+    request.times = {pointer<const double>(times), time_count};
+    request.grids = intervals.data();
+    request.step_t = view(method.step_t);
+    request.jump_t = view(method.jump_t);
     request.y0 = pointer<const Real>(y0);
     request.states = pointer<const Real>(states);
     request.grad_states = pointer<const Real>(grad_states);
@@ -319,21 +326,22 @@ py::arg address(const char* name) { return py::arg(name).noconvert(); }
 
 template <class Real>
 void bind_precision(py::module_& m, const std::string& of) {
-    m.def(("forward_" + of).c_str(), &forward<Real>, py::arg("field"), py::arg("method"), address("y0"),
-          address("times"), py::arg("time_count"), address("grid"), py::arg("grid_count"), address("states"),
-          py::arg("keep"), address("rtol") = 0, address("atol") = 0, py::arg("event") = py::none(),
-          py::arg("step_size") = 0.0, py::arg("every_step") = false, py::arg("norm") = py::none());
-    m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("log"), address("states"), address("slopes"), address("constants"), address("times"),
-          py::arg("time_count"), address("grad_states"), address("grad_y0"), address("grad_times"),
-          address("grad_grid"), address("grad_parameters"));
-    m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::arg("field"), py::arg("method"),
-          py::arg("seminorm"), address("times"), py::arg("time_count"), py::arg("grids"), address("y0"),
+    using py::arg;
+    m.def(("forward_" + of).c_str(), &forward<Real>, py::kw_only(), arg("field"), arg("method"),
+          address("y0"), address("times"), arg("time_count"), address("grid"), arg("grid_count"),
+          address("states"), arg("storage") = py::none(), address("rtol") = 0, address("atol") = 0,
+          arg("event") = py::none(), arg("step_size") = 0.0, arg("every_step") = false,
+          arg("norm") = py::none());
+    m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::kw_only(), arg("field"), arg("method"),
+          arg("log"), address("checkpoints"), address("times"), arg("time_count"), address("grad_states"),
+          address("grad_y0"), address("grad_times"), address("grad_grid"), address("grad_parameters"));
+    m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::kw_only(), arg("field"), arg("method"),
+          arg("seminorm"), address("times"), arg("time_count"), arg("grids"), address("y0"),
           address("states"), address("grad_states"), address("grad_y0"), address("grad_times"),
-          address("grad_parameters"), py::arg("like_parameters") = std::vector<bool>{},
-          py::arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
-    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::arg("field"), address("y"), py::arg("t"),
-          py::arg("steps"), py::arg("stages"));
+          address("grad_parameters"), arg("like_parameters") = std::vector<bool>{},
+          arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
+    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::kw_only(), arg("field"), address("y"), arg("t"),
+          arg("steps"), arg("stages"));
 }
 
 }  // namespace
@@ -369,10 +377,10 @@ void bind_solve(py::module_& m) {
     py::class_<BoundField>(m, "Field")
         .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,
                       const std::vector<std::pair<int, bool>>&, std::int64_t, double, int, bool>(),
-             py::arg("program").none(false), address("parameters"), py::arg("wants_gradient"),
+             py::kw_only(), py::arg("program").none(false), address("parameters"), py::arg("wants_gradient"),
              py::arg("segments"), py::arg("batch"), py::arg("direction"), py::arg("threads") = 1,
-             py::arg("lone") = false);
-    py::class_<BoundEvent>(m, "Event").def(py::init<BoundField>(), py::arg("field"));
+             py::arg("features_in_lanes") = false);
+    py::class_<BoundEvent>(m, "Event").def(py::init<BoundField>(), py::kw_only(), py::arg("field"));
     py::class_<KeptLog>(m, "StepLog").def_property_readonly("steps", [](const KeptLog& kept) {
         return kept.log.steps.size();
     });

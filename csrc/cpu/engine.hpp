@@ -8,13 +8,17 @@
 #include <vector>
 
 #include "measure/peak.hpp"
-#include "numerics/controller.hpp"
-#include "numerics/dense_output.hpp"
-#include "numerics/newton.hpp"
-#include "numerics/tableau.hpp"
 #include "program/program.hpp"
+#include "solve/method.hpp"
+#include "solve/outcome.hpp"
+#include "solve/request.hpp"
+#include "solve/reverse.hpp"
 
 namespace flashode::cpu {
+
+using solve::Outcome;
+using solve::Status;
+using solve::Step;
 
 // More than any machine makes use of, and few enough for every machine to start.
 inline constexpr int MAX_THREADS = 1024;
@@ -32,20 +36,8 @@ using numerics::Control;
 using numerics::Equations;
 using numerics::Interpolant;
 
-struct Method {
-    numerics::Tableau<double> tableau;
-    numerics::Controller controller;
-    double first_step = 0.0;  // 0: automatic
-    numerics::FirstStep automatic_first_step;
-    std::int64_t max_num_steps = 0;  // to an output time, or by a fixed-step method to an event
-    double rtol = 0.0;
-    double atol = 0.0;
-    numerics::Newton newton;
-    Interpolant interpolant = Interpolant::linear;
-    numerics::InterpolantWeights interpolant_weights;
-    bool perturb = false;  // given steps: look just inside the step at both of its ends
-    // Chosen steps: increasing times that steps end on instead of passing them. After one of the second
-    // kind the field is evaluated afresh, just after it.
+// And the times that its steps end on, as of solve::ChosenSteps.
+struct Method : solve::Method {
     std::vector<double> step_t;
     std::vector<double> jump_t;
 };
@@ -58,72 +50,28 @@ struct Field {
     std::vector<Segment> segments;        // of the program's width together
     std::int64_t batch = 0;
     double direction = 1.0;
-    int threads = 1;    // that a solve may take
-    bool lone = false;  // one trajectory after another, the features of each in vectors; explicit methods
+    int threads = 1;                 // that a solve may take
+    bool features_in_lanes = false;  // not trajectories, which are solved one after another; explicit methods
 };
 
-enum class Status : std::uint8_t {
-    done,
-    nonfinite_field,
-    nonfinite_state,
-    nonfinite_event,
-    underflow,
-    too_many_steps,
-    interrupted
-};
+// Memory for so many numbers more, which the caller keeps.
+template <class Real>
+using Storage = std::function<Real*(std::size_t count)>;
 
-struct Outcome {
-    Status status = Status::done;
-    double t = 0.0;                // where a solve that failed stood
-    double dt = 0.0;               // and the step it was trying
-    std::int64_t trajectory = -1;  // where a value is not finite, and in which row of its y; of the
-    int row = 0;                   // adjoint's system, whose rows are y's twice over
-    std::int64_t times_reached = 0;
-    std::int64_t evaluations = 0;
-    std::int64_t accepted = 0;
-    std::int64_t rejected = 0;
-    std::int64_t unconverged = 0;  // steps whose equations were not solved
-    double unconverged_t = 0.0;    // where the first of them started
-    double event_t = 0.0;          // of a solve until an event
-    // Of the continuous adjoint: by how much at most an element of y, integrated back to an output time,
-    // misses the state that is stored there, and which time that is; and the largest element of the stored
-    // states.
-    double miss = 0.0;
-    double miss_t = 0.0;
-    double size = 0.0;
-    double seconds = 0.0;  // that the solve took
-    double waited = 0.0;   // of these, seconds that the calling thread was idle until others were done
-};
-
-// The times of one step. `end` is kept, not recomputed: start + (end - start) need not be end.
-struct Step {
-    double start = 0.0;
-    double dt = 0.0;
-    double end = 0.0;
-    bool stopped = false;  // shortened to end on a prescribed time
-    bool fresh = false;    // its first stage was evaluated just after its start
-
-    // Where a time within the step lies, exact at its end: there a fixed-step method's output is the state
-    // itself.
-    double fraction(double t) const { return t == end ? 1.0 : (t - start) / dt; }
-};
-
-// What the forward pass keeps for the reverse one, beside the checkpoints: the steps and which of them
-// reached each time.
+// What the forward pass keeps for the reverse one, beside the checkpoints: the steps, which of them reached
+// each time, and where the checkpoints are.
 struct StepLog {
     std::vector<Step> steps;
-    std::vector<std::int64_t> step_of_time;  // (times); -1 for those at the start
-    bool nodes = false;                      // the outputs are nodes of the steps and move with them
-};
+    std::vector<std::int64_t> step_of_time;
+    bool nodes = false;                // as of solve::StepLog
+    bool constants = false;            // the first chunk holds them: (tiles, rows, lanes)
+    std::vector<std::int64_t> chunks;  // the first step of each other one
 
-// The state at the start of each step and, for methods whose first stage is another step's last and not f(t0,
-// y0), that stage: both (steps, tiles, rows of the state, lanes). Of implicit methods every stage: (steps,
-// tiles, stages, rows of the state, lanes). The constants: (tiles, rows, lanes).
-template <class Real>
-struct Checkpoints {
-    std::vector<Real> states;
-    std::vector<Real> slopes;
-    std::vector<Real> constants;
+    solve::StepLog view() const {
+        return {steps.data(), static_cast<std::int64_t>(steps.size()), step_of_time.data(),
+                static_cast<std::int64_t>(step_of_time.size()), nodes};
+    }
+    std::size_t chunk_count() const { return chunks.size() + (constants ? 1 : 0); }
 };
 
 // True when the solve shall stop because a signal arrived.
@@ -156,40 +104,25 @@ struct Nodes {
 };
 
 template <class Real>
-struct ForwardRequest {
+struct ForwardRequest : solve::ForwardRequest<Real> {
     const Field* field = nullptr;
     const Method* method = nullptr;
-    const Real* y0 = nullptr;       // (y)
-    const double* times = nullptr;  // (times), increasing
-    std::int64_t time_count = 0;
-    const double* grid = nullptr;  // (grid), fixed-step methods
-    std::int64_t grid_count = 0;
-    Real* states = nullptr;  // (times, state)
     StepLog* log = nullptr;  // null: keep nothing
-    Checkpoints<Real>* checkpoints = nullptr;
+    const Storage<Real>* storage = nullptr;
     const Measure<Real>* measure = nullptr;
     // Solve until it is there, from the only time given; `states` has room for the start and the event.
     const Event<Real>* event = nullptr;
-    double step_size = 0.0;  // of fixed-step methods on the way to an event
     // Take outputs in every step until the last time has been reached; `states` is not used.
     Nodes<Real>* nodes = nullptr;
 };
 
 template <class Real>
-struct DiscreteRequest {
+struct DiscreteRequest : solve::DiscreteRequest<Real> {
     const Field* field = nullptr;
     const Method* method = nullptr;
     const StepLog* log = nullptr;
-    const Real* states = nullptr;  // of Checkpoints
-    const Real* slopes = nullptr;
-    const Real* constants = nullptr;
-    const double* times = nullptr;  // of the outputs, also where the solve found them
-    std::int64_t time_count = 0;
-    const Real* grad_states = nullptr;   // (times, state)
-    Real* grad_y0 = nullptr;             // (y)
-    double* grad_times = nullptr;        // (times) through dense output; null: not wanted
-    double* grad_grid = nullptr;         // (grid) fixed-step methods; adaptive ones: (1), the start
-    std::vector<Real*> grad_parameters;  // one a parameter, written; null: not wanted
+    std::vector<const Real*> checkpoints;  // the chunks that the forward solve was given
+    std::vector<Real*> grad_parameters;    // one a parameter, written; null: not wanted
 };
 
 // A parameter that is the transpose of another, of shape (rows, columns).
@@ -201,7 +134,7 @@ struct Transpose {
 };
 
 template <class Real>
-struct ContinuousRequest {
+struct ContinuousRequest : solve::ContinuousRequest<Real> {
     const Field* field = nullptr;
     const Method* method = nullptr;  // of the adjoint solve
     bool seminorm = false;           // leave the parameters out of the error norm
@@ -209,15 +142,6 @@ struct ContinuousRequest {
     // parameter's gradient does.
     std::vector<bool> like_parameters;
     std::vector<Transpose> transposes;  // their gradients are added to those of what they are made of
-    const double* times = nullptr;
-    std::int64_t time_count = 0;
-    const std::vector<double>* grids =
-        nullptr;                        // fixed-step methods: for each interval its grid, in reversed time
-    const Real* y0 = nullptr;           // (y), for the constants
-    const Real* states = nullptr;       // (times, state)
-    const Real* grad_states = nullptr;  // (times, state)
-    Real* grad_y0 = nullptr;            // (y)
-    double* grad_times = nullptr;       // (times); null: not wanted
     std::vector<Real*> grad_parameters;
 };
 
@@ -240,16 +164,16 @@ struct Kernels {
 };
 
 struct KernelSet {
-    Kernels<float> single;
-    Kernels<double> twofold;
+    Kernels<float> float32;
+    Kernels<double> float64;
 };
 
 struct InstructionSet {
     const char* name;
     bool (*supported)();
     KernelSet (*kernels)();
-    KernelSet (*lone_kernels)();
-    PeakKernels (*peak_kernels)();
+    KernelSet (*feature_kernels)();
+    measure::PeakKernels (*peak_kernels)();
 };
 
 // Those built into this binary, the plainest first.
@@ -261,6 +185,6 @@ const InstructionSet& choose_instruction_set(const std::vector<InstructionSet>& 
 // Of those built in, by what the environment variable FLASHODE_ISA says.
 const InstructionSet& active_instruction_set();
 // Checkpoints of one sort of kernels say nothing to the other.
-const KernelSet& active_kernels(bool lone);
+const KernelSet& active_kernels(bool features_in_lanes);
 
 }  // namespace flashode::cpu

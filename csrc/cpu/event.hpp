@@ -1,21 +1,16 @@
-// Solves that go on for as long as a number is positive.
+// The value of an event, as solve/goals.hpp watches it: what a program gives on its first trajectory, or the
+// answer of a function.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <cstdint>
-#include <limits>
 #include <optional>
 
 #include "cpu/engine.hpp"
 #include "cpu/tiles/tile_field.hpp"
 #include "cpu/tiles/tiles.hpp"
-#include "numerics/bracket.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-// The value of a program on its first trajectory.
 template <class Real>
 class ProgramValue {
    public:
@@ -47,64 +42,19 @@ class ProgramValue {
     Rows<Real> rate_;
 };
 
-// A goal of `integrate.hpp`.
 template <class Real>
-class UntilEvent {
+class EventValue {
    public:
-    UntilEvent(const Event<Real>& event, double tolerance, std::size_t state_size)
-        : event_(event), tolerance_(tolerance) {
+    EventValue(const Event<Real>& event, std::size_t state_size) : event_(event) {
         if (event.field != nullptr) program_.emplace(*event.field, state_size);
     }
 
-    // Whether the event is at the start itself.
-    bool begin(const Real* y0, std::size_t state_size, double t) {
-        std::copy_n(y0, state_size, state());
-        at_start_ = !before(t);
-        return at_start_;
-    }
-
-    // The value was no number, and at which time; nobody knows then where the event is.
-    bool undefined() const { return !std::isnan(undefined_at_); }
-    double undefined_at() const { return undefined_at_; }
-
-    bool reached(const Outcome& outcome) const {
-        return at_start_ || undefined() || outcome.times_reached > 1;
-    }
-    bool may_arrive(const Step&, const Outcome&) const { return true; }
-    template <class System>
-    bool arrives(System& system, const Step& step, const Outcome&) {
-        system.end_state(state());
-        return !before(step.end);
-    }
-    template <class System>
-    bool take(System& system, const Step& step, Outcome& outcome) {
-        numerics::Bracket bracket{step.start, step.end};
-        for (int left = numerics::halvings(bracket, tolerance_); left > 0; --left) {
-            const double t = numerics::middle(bracket);
-            if (!numerics::lies_inside(bracket, t)) break;
-            system.state_at(step.fraction(t), step, state());
-            (before(t) ? bracket.begin : bracket.end) = t;
-        }
-        if (undefined()) return false;
-        outcome.event_t = numerics::middle(bracket);
-        system.output(1, step.fraction(outcome.event_t), step);
-        ++outcome.times_reached;
-        return true;
-    }
+    Real* state() { return program_ ? program_->state() : event_.state; }
+    double operator()(double t) { return program_ ? (*program_)(t) : event_.value(t); }
 
    private:
-    Real* state() { return program_ ? program_->state() : event_.state; }
-    bool before(double t) {
-        const double value = program_ ? (*program_)(t) : event_.value(t);
-        if (std::isnan(value) && !undefined()) undefined_at_ = t;
-        return value > 0.0;
-    }
-
     const Event<Real>& event_;
-    double tolerance_;
     std::optional<ProgramValue<Real>> program_;
-    bool at_start_ = false;
-    double undefined_at_ = std::numeric_limits<double>::quiet_NaN();
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

@@ -1,11 +1,18 @@
 // Solves of whatever kind the method is.
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/continuous_vjp.hpp"
+#include "cpu/event.hpp"
 #include "cpu/forward.hpp"
 #include "cpu/implicit/adjoint.hpp"
 #include "cpu/implicit/forward.hpp"
+#include "cpu/record.hpp"
+#include "cpu/watch.hpp"
 #include "cpu/workers/workers.hpp"
+#include "solve/continuous.hpp"
+#include "solve/forward.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
@@ -19,45 +26,55 @@ inline int useful_workers(const Field& field, const TileGroups& groups) {
     return std::min(field.threads, groups.count());
 }
 
+template <class Real>
+double event_tolerance(const ForwardRequest<Real>& request, std::size_t state_size) {
+    const Measure<Real>* measure = request.measure;
+    if (measure == nullptr || measure->atol == nullptr) return request.method->atol;
+    return static_cast<double>(*std::min_element(measure->atol, measure->atol + state_size));
+}
+
 template <class System, class Real>
 Outcome solve_with(System&& system, const ForwardRequest<Real>& request, std::size_t state_size,
-                   const Interrupt& interrupt) {
-    if (request.event != nullptr) return solve_until_event(system, request, state_size, interrupt);
-    if (request.nodes != nullptr) {
-        const double last = request.times[request.time_count - 1];
-        return solve_over_times(
-            system, request, EveryStep<Real>(*request.method, last, state_size, *request.nodes), interrupt);
+                   Record<Real>& record, const Interrupt& interrupt) {
+    const Method& method = *request.method;
+    SignalWatch watch(interrupt);
+    if (request.event != nullptr) {
+        EventValue<Real> value(*request.event, state_size);
+        return solve::solve_until_event(system, method, request, value, event_tolerance(request, state_size),
+                                        record, watch);
     }
-    return solve_over_times(system, request, OutputTimes(request.times, request.time_count), interrupt);
+    if (request.nodes != nullptr) return solve::solve_every_step(system, method, request, record, watch);
+    return solve::solve_to_times(system, method, request, record, watch);
 }
 
 template <class Real>
 Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt) {
-    const Tape<Real> tape(*request.field->program, request.field->parameters.data(),
-                          request.field->wants_gradient);
-    const auto state_size = static_cast<std::size_t>(request.field->batch) *
-                            static_cast<std::size_t>(rows_of(request.field->segments, false));
-    if (request.nodes != nullptr) {
-        request.nodes->times.assign(1, request.times[0]);
-        request.nodes->states.resize(state_size);
-    }
-    if (request.log != nullptr) {
-        request.log->step_of_time.assign(1, -1);
-        request.log->nodes = request.nodes != nullptr;
-    }
-    const Tiles<Real> tiles(request.field->batch, request.field->segments);
+    const Field& field = *request.field;
+    const Tape<Real> tape(*field.program, field.parameters.data(), field.wants_gradient);
+    const Tiles<Real> tiles(field.batch, field.segments);
+    const auto state_size = static_cast<std::size_t>(tiles.batch * tiles.state_width);
+    Record<Real> record(request, tiles);
     const TileGroups groups(tiles.count(), 1, 0);
     if constexpr (SOLVES_EQUATIONS<Real>) {
         if (request.method->tableau.equations != Equations::none) {
             Team alone(1);
-            return solve_with(ImplicitSystem<Real>(request, tape, groups, alone), request, state_size,
-                              interrupt);
+            return solve_with(ImplicitSystem<Real>(request, tape, record, groups, alone), request, state_size,
+                              record, interrupt);
         }
     }
-    Team team(useful_workers(*request.field, groups));
-    Outcome outcome =
-        solve_with(ForwardSystem<Real>(request, tape, groups, team), request, state_size, interrupt);
+    Team team(useful_workers(field, groups));
+    Outcome outcome = solve_with(ForwardSystem<Real>(request, tape, record, groups, team), request,
+                                 state_size, record, interrupt);
     outcome.waited = team.waited();
+    return outcome;
+}
+
+template <class System, class Real>
+Outcome solve_adjoint_with(System&& system, const ContinuousRequest<Real>& request,
+                           const Interrupt& interrupt) {
+    SignalWatch watch(interrupt);
+    const Outcome outcome = solve::solve_adjoint(system, *request.method, request, watch);
+    if (outcome.status == Status::done) system.store_gradients();
     return outcome;
 }
 
@@ -67,17 +84,18 @@ Outcome continuous_vjp(const ContinuousRequest<Real>& request, const Interrupt& 
     reversed.direction = -reversed.direction;
     const Tape<Real> tape(*reversed.program, reversed.parameters.data(), reversed.wants_gradient);
     const TileGroups groups = StageAccumulators<Real>::groups_of(tape, *request.method, reversed);
+    StageAccumulators<Real> accumulators(tape, *request.method, groups);
     if constexpr (SOLVES_EQUATIONS<Real>) {
         if (request.method->tableau.equations != Equations::none) {
             Team alone(1);
-            return ContinuousAdjoint<Real, ImplicitAdjointSystem<Real>>(request, reversed, tape, groups,
-                                                                        alone)
-                .run(interrupt);
+            return solve_adjoint_with(
+                ImplicitAdjointSystem<Real>(request, reversed, tape, accumulators, groups, alone), request,
+                interrupt);
         }
     }
     Team team(useful_workers(reversed, groups));
-    Outcome outcome =
-        ContinuousAdjoint<Real, AdjointSystem<Real>>(request, reversed, tape, groups, team).run(interrupt);
+    Outcome outcome = solve_adjoint_with(
+        AdjointSystem<Real>(request, reversed, tape, accumulators, groups, team), request, interrupt);
     outcome.waited = team.waited();
     return outcome;
 }

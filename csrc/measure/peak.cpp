@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-namespace flashode::cpu {
+namespace flashode::measure {
 
 namespace {
 
@@ -89,4 +89,4 @@ double memory_rate(const PeakKernels& kernels, int threads, std::size_t bytes, d
         });
 }
 
-}  // namespace flashode::cpu
+}  // namespace flashode::measure

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace flashode::cpu {
+namespace flashode::measure {
 
 // Multiply-adds in registers alone, as many at once as it takes to keep the machine's units busy.
 struct MultiplyAdds {
@@ -13,8 +13,8 @@ struct MultiplyAdds {
 };
 
 struct PeakKernels {
-    MultiplyAdds single;
-    MultiplyAdds twofold;
+    MultiplyAdds float32;
+    MultiplyAdds float64;
     // sum = a + factor * b
     void (*triad)(double* sum, const double* a, const double* b, double factor, std::size_t size) = nullptr;
 };
@@ -26,4 +26,4 @@ double arithmetic_rate(const MultiplyAdds& work, int threads, double seconds);
 // is written is left out. The arrays take so many bytes together.
 double memory_rate(const PeakKernels& kernels, int threads, std::size_t bytes, double seconds);
 
-}  // namespace flashode::cpu
+}  // namespace flashode::measure

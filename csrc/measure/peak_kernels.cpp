@@ -2,11 +2,14 @@
 #include "cpu/vectors/simd.hpp"
 #include "measure/peak.hpp"
 
-namespace flashode::cpu {
+namespace flashode::measure {
 
 namespace FLASHODE_ISA {
 
 namespace {
+
+using cpu::Vector;
+using cpu::VECTOR_LENGTH;
 
 // Two units with a latency of four or five need ten at once; with two operands more they fit in 16 registers.
 constexpr int CHAINS = 12;
@@ -46,4 +49,4 @@ PeakKernels peak_kernels() {
 
 }  // namespace FLASHODE_ISA
 
-}  // namespace flashode::cpu
+}  // namespace flashode::measure

@@ -54,12 +54,30 @@ struct Inputs {
     }
 };
 
+// Memory that solves ask for piece by piece.
+struct Chunks {
+    std::vector<std::vector<double>> parts;
+
+    cpu::Storage<double> storage() {
+        return [this](std::size_t count) { return parts.emplace_back(count).data(); };
+    }
+    std::vector<const double*> addresses() const {
+        std::vector<const double*> found;
+        for (const auto& part : parts) found.push_back(part.data());
+        return found;
+    }
+};
+
+inline solve::Times view(const std::vector<double>& times) {
+    return {times.data(), static_cast<std::int64_t>(times.size())};
+}
+
 struct Solution {
     cpu::Outcome outcome;
     std::vector<double> times;
     std::vector<double> states;  // (times, state)
     cpu::StepLog log;
-    cpu::Checkpoints<double> checkpoints;
+    Chunks checkpoints;
 };
 
 inline Solution solve(const cpu::KernelSet& kernels, const Inputs& in, const cpu::Method& how) {
@@ -69,20 +87,22 @@ inline Solution solve(const cpu::KernelSet& kernels, const Inputs& in, const cpu
     out.times = in.times;
     if (in.event != nullptr) out.times = {in.times.front(), 0.0};
     out.states.resize(out.times.size() * in.state_size());
+    const cpu::Storage<double> storage = out.checkpoints.storage();
     cpu::ForwardRequest<double> request;
     request.field = &field;
     request.method = &how;
     request.y0 = in.y0.data();
-    request.times = request.grid = in.times.data();
-    request.time_count = request.grid_count = static_cast<std::int64_t>(in.times.size());
+    request.times = request.grid = view(in.times);
+    request.step_t = view(how.step_t);
+    request.jump_t = view(how.jump_t);
     request.states = out.states.data();
     request.log = &out.log;
-    request.checkpoints = &out.checkpoints;
+    request.storage = &storage;
     request.measure = in.measure;
     request.event = in.event;
     request.step_size = in.step_size;
     if (in.every_step) request.nodes = &nodes;
-    out.outcome = kernels.twofold.forward(request, never);
+    out.outcome = kernels.float64.forward(request, never);
     if (in.event != nullptr) out.times.back() = out.outcome.event_t;
     if (in.every_step) {
         out.times = nodes.times;
@@ -120,17 +140,14 @@ inline Gradient discrete(const cpu::KernelSet& kernels, const Inputs& in, const 
     request.field = &field;
     request.method = &how;
     request.log = &solution.log;
-    request.states = solution.checkpoints.states.data();
-    request.slopes = solution.checkpoints.slopes.data();
-    request.constants = solution.checkpoints.constants.data();
-    request.times = solution.times.data();
-    request.time_count = static_cast<std::int64_t>(solution.times.size());
+    request.checkpoints = solution.checkpoints.addresses();
+    request.times = view(solution.times);
     request.grad_states = weights.data();
     request.grad_y0 = gradient.y0.data();
     request.grad_times = gradient.times.data();
     request.grad_grid = grid.data();
     request.grad_parameters = gradient.pointers();
-    kernels.twofold.discrete_vjp(request, never);
+    kernels.float64.discrete_vjp(request, never);
     for (const double of_point : grid) gradient.start += of_point;
     if (in.event == nullptr && !in.every_step) {
         for (std::size_t i = 0; i < in.times.size(); ++i) gradient.times[i] += grid[i];
@@ -151,16 +168,19 @@ inline Gradient continuous(const cpu::KernelSet& kernels, const Inputs& in, cons
     request.seminorm = seminorm;
     request.like_parameters = in.like_parameters;
     request.transposes = in.transposes;
-    request.times = in.times.data();
-    request.time_count = static_cast<std::int64_t>(in.times.size());
-    request.grids = grids.data();
+    std::vector<solve::Times> intervals;
+    for (const auto& grid : grids) intervals.push_back(view(grid));
+    request.times = view(in.times);
+    request.grids = intervals.data();
+    request.step_t = view(how.step_t);
+    request.jump_t = view(how.jump_t);
     request.y0 = in.y0.data();
     request.states = solution.states.data();
     request.grad_states = weights.data();
     request.grad_y0 = gradient.y0.data();
     request.grad_times = gradient.times.data();
     request.grad_parameters = gradient.pointers();
-    gradient.outcome = kernels.twofold.continuous_vjp(request, never);
+    gradient.outcome = kernels.float64.continuous_vjp(request, never);
     CHECK(gradient.outcome.status == cpu::Status::done);
     return gradient;
 }
@@ -179,7 +199,7 @@ void on_every_instruction_set(const Check& check, bool explicit_methods = true) 
         INFO(set.name);
         if (set.supported()) {
             check(set.kernels());
-            if (explicit_methods) check(set.lone_kernels());
+            if (explicit_methods) check(set.feature_kernels());
         } else {
             std::printf("%s: not on this machine\n", set.name);
         }

@@ -10,6 +10,7 @@
 namespace {
 
 namespace cpu = flashode::cpu;
+namespace measure = flashode::measure;
 using namespace flashode::testing;
 
 // Chain k starts at k and halves its distance from 2 in each round, in every lane; all of it is exact.
@@ -22,7 +23,7 @@ double sum_after(std::int64_t rounds, std::int64_t numbers) {
     return sum * static_cast<double>(numbers) / CHAINS;
 }
 
-void check_arithmetic(const cpu::MultiplyAdds& work) {
+void check_arithmetic(const measure::MultiplyAdds& work) {
     CHECK(work.per_round > 0);
     for (const std::int64_t rounds : {0, 1, 2, 7}) {
         CHECK(work.run(rounds) == sum_after(rounds, work.per_round));
@@ -30,13 +31,13 @@ void check_arithmetic(const cpu::MultiplyAdds& work) {
     // So long that a denormal number on the way would show: nothing may decay to zero.
     CHECK(work.run(10'000) == 2.0 * static_cast<double>(work.per_round));
     for (const int threads : {1, 3}) {
-        const double rate = cpu::arithmetic_rate(work, threads, 1e-3);
+        const double rate = measure::arithmetic_rate(work, threads, 1e-3);
         CHECK(rate > 0.0);
         CHECK(std::isfinite(rate));
     }
 }
 
-void check_memory(const cpu::PeakKernels& kernels) {
+void check_memory(const measure::PeakKernels& kernels) {
     constexpr std::size_t SIZE = 37;  // a multiple of no number of lanes
     std::vector<double> a(SIZE), b(SIZE), sum(SIZE + 1, -1.0);
     for (std::size_t i = 0; i < SIZE; ++i) {
@@ -47,7 +48,7 @@ void check_memory(const cpu::PeakKernels& kernels) {
     for (std::size_t i = 0; i < SIZE; ++i) CHECK(sum[i] == a[i] + 0.5 * b[i]);
     CHECK(sum[SIZE] == -1.0);
     for (const int threads : {1, 3}) {
-        const double rate = cpu::memory_rate(kernels, threads, 3000, 1e-3);
+        const double rate = measure::memory_rate(kernels, threads, 3000, 1e-3);
         CHECK(rate > 0.0);
         CHECK(std::isfinite(rate));
     }
@@ -56,9 +57,9 @@ void check_memory(const cpu::PeakKernels& kernels) {
 TEST_CASE("peak rates") {
     for (const cpu::InstructionSet& set : cpu::instruction_sets()) {
         if (!set.supported()) continue;
-        const cpu::PeakKernels kernels = set.peak_kernels();
-        check_arithmetic(kernels.single);
-        check_arithmetic(kernels.twofold);
+        const measure::PeakKernels kernels = set.peak_kernels();
+        check_arithmetic(kernels.float32);
+        check_arithmetic(kernels.float64);
         check_memory(kernels);
     }
 }

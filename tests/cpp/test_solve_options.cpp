@@ -87,7 +87,7 @@ struct GridSolve {
     std::vector<double> times;
     std::vector<double> grid;
     cpu::StepLog log;
-    cpu::Checkpoints<double> checkpoints;
+    Chunks checkpoints;
     std::vector<double> states;
     cpu::Outcome outcome;
 
@@ -100,14 +100,13 @@ struct GridSolve {
         request.field = &field;
         request.method = &how;
         request.y0 = in.y0.data();
-        request.times = times.data();
-        request.time_count = static_cast<std::int64_t>(times.size());
-        request.grid = grid.data();
-        request.grid_count = static_cast<std::int64_t>(grid.size());
+        request.times = view(times);
+        request.grid = view(grid);
         request.states = states.data();
+        const cpu::Storage<double> storage = checkpoints.storage();
         request.log = &log;
-        request.checkpoints = &checkpoints;
-        outcome = kernels.twofold.forward(request, never);
+        request.storage = &storage;
+        outcome = kernels.float64.forward(request, never);
     }
 
     double loss() const {
@@ -150,16 +149,14 @@ void check_cubic_output(const cpu::KernelSet& kernels) {
     request.field = &field;
     request.method = &how;
     request.log = &run.log;
-    request.states = run.checkpoints.states.data();
-    request.constants = run.checkpoints.constants.data();
-    request.times = run.times.data();
-    request.time_count = static_cast<std::int64_t>(run.times.size());
+    request.checkpoints = run.checkpoints.addresses();
+    request.times = view(run.times);
     request.grad_states = w.data();
     request.grad_y0 = grad_y0.data();
     request.grad_times = grad_times.data();
     request.grad_grid = grad_grid.data();
     request.grad_parameters = gradient.pointers();
-    kernels.twofold.discrete_vjp(request, never);
+    kernels.float64.discrete_vjp(request, never);
     const auto difference = [&](std::vector<double> GridSolve::* which, std::size_t i) {
         const double eps = 1e-6;
         GridSolve up = base;
@@ -188,6 +185,31 @@ void check_cubic_adjoint(const cpu::KernelSet& kernels) {
     CHECK(same_steps.outcome.evaluations == line.outcome.evaluations + 3);
     for (std::size_t i = 0; i < line.y0.size(); ++i) CHECK(same_steps.y0[i] == line.y0[i]);
     for (std::size_t i = 0; i < line.times.size(); ++i) CHECK(same_steps.times[i] == line.times[i]);
+}
+
+// Checkpoints take no more than twice what they need, or 4 KiB; those of known steps exactly that.
+void check_chunks(const cpu::KernelSet& kernels) {
+    const Inputs in = mixed();
+    cpu::Method how = steady(bosh3(), 1e-3);
+    how.max_num_steps = 10000;
+    const Solution chosen = solve(kernels, in, how);
+    const std::size_t steps = chosen.log.steps.size();
+    CHECK(steps > 1000);
+    CHECK(chosen.log.chunks.size() == chosen.checkpoints.parts.size());
+    CHECK(chosen.log.chunks.size() > 2);
+    CHECK(chosen.log.chunks.front() == 0);
+    std::size_t kept = 0;
+    for (const auto& part : chosen.checkpoints.parts) kept += part.size();
+    const std::size_t of_step =
+        chosen.checkpoints.parts.front().size() / static_cast<std::size_t>(chosen.log.chunks[1]);
+    for (const auto& part : chosen.checkpoints.parts) CHECK(part.size() % of_step == 0);
+    CHECK(kept >= steps * of_step);
+    CHECK(kept <= 2 * steps * of_step + 512);
+
+    const Solution given = solve(kernels, in, method(rk4(), 0.0));
+    CHECK(given.checkpoints.parts.size() == 1);
+    CHECK(given.log.steps.size() + 1 == in.times.size());
+    CHECK(given.checkpoints.parts[0].size() == given.log.steps.size() * of_step);
 }
 
 void check_adjoint_jumps(const cpu::KernelSet& kernels) {
@@ -253,6 +275,8 @@ TEST_CASE("cubic output") { on_every_instruction_set(check_cubic_output); }
 TEST_CASE("cubic adjoint") { on_every_instruction_set(check_cubic_adjoint); }
 
 TEST_CASE("adjoint jumps") { on_every_instruction_set(check_adjoint_jumps); }
+
+TEST_CASE("chunks of checkpoints") { on_every_instruction_set(check_chunks); }
 
 TEST_CASE("tolerances") { on_every_instruction_set(check_tolerances); }
 

@@ -94,9 +94,9 @@ METHOD: dict[str, Any] = {
 
 
 def _program(module: Any) -> Any:
-    builder = module.ProgramBuilder([1, WIDTH, WIDTH], [WIDTH * WIDTH, WIDTH])
-    builder.dense(2, 1, 0, 1, 1, WIDTH, WIDTH)
-    return builder.finish(2)
+    builder = module.ProgramBuilder(widths=[1, WIDTH, WIDTH], parameter_sizes=[WIDTH * WIDTH, WIDTH])
+    builder.dense(out=2, x=1, weight=0, bias=1, repeats=1, features_in=WIDTH, features_out=WIDTH)
+    return builder.finish(output=2)
 
 
 class Case:
@@ -109,6 +109,7 @@ class Case:
         self.y0 = torch.randn(BATCH, WIDTH, dtype=D)
         self.times = torch.linspace(0, 1, TIMES, dtype=D)
         self.states = torch.zeros(TIMES, BATCH, WIDTH, dtype=D)
+        self.chunks: list[torch.Tensor] = []
         self.gradients = [torch.zeros(64, dtype=D) for _ in range(6)]
         at = [x.data_ptr() for x in self.gradients]
         times, states, y0 = self.times.data_ptr(), self.states.data_ptr(), self.y0.data_ptr()
@@ -121,7 +122,7 @@ class Case:
             "batch": BATCH,
             "direction": 1.0,
             "threads": 1,
-            "lone": False,
+            "features_in_lanes": False,
         }
         self.field = module.Field(**self.field_arguments)
         self.forward: dict[str, Any] = {
@@ -133,7 +134,7 @@ class Case:
             "grid": times,
             "grid_count": TIMES,
             "states": states,
-            "keep": True,
+            "storage": self.storage,
             "rtol": 0,
             "atol": 0,
             "event": None,
@@ -141,15 +142,12 @@ class Case:
             "every_step": False,
             "norm": None,
         }
-        _, log, *self.kept = module.forward_float64(**self.forward)
-        kept = [0 if part is None else part.ctypes.data for part in self.kept]
+        _, log, _, _ = module.forward_float64(**self.forward)
         self.discrete: dict[str, Any] = {
             "field": self.field,
             "method": self.method,
             "log": log,
-            "states": kept[0],
-            "slopes": kept[1],
-            "constants": kept[2],
+            "checkpoints": [chunk.data_ptr() for chunk in self.chunks],
             "times": times,
             "time_count": TIMES,
             "grad_states": states,
@@ -175,6 +173,10 @@ class Case:
             "like_parameters": [],
             "transposes": [],
         }
+
+    def storage(self, size: int) -> int:
+        self.chunks.append(torch.empty(size, dtype=D))
+        return self.chunks[-1].data_ptr()
 
     def functions(self) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         module = self.module
@@ -217,20 +219,28 @@ def _building(module: Any, name: str) -> Callable[..., Any]:
     """Adds an operation and evaluates what is made of it."""
 
     def build(**given: Any) -> None:
-        builder = module.ProgramBuilder([1, 2] if name == "finish" else [1, 2, 2], [4, 2])
+        widths = [1, 2] if name == "finish" else [1, 2, 2]
+        builder = module.ProgramBuilder(widths=widths, parameter_sizes=[4, 2])
         program = getattr(builder, name)(**given) if name == "finish" else None
         if program is None:
             getattr(builder, name)(**given)
-            program = builder.finish(2)
+            program = builder.finish(output=2)
         weight, y = torch.ones(4, dtype=D), torch.ones(BATCH, 2, dtype=D)
-        field = module.Field(program, [weight.data_ptr()] * 2, [False, False], [(2, True)], BATCH, 1.0)
-        module.evaluate_float64(field, y.data_ptr(), 0.0, 1, 1)
+        field = module.Field(
+            program=program,
+            parameters=[weight.data_ptr()] * 2,
+            wants_gradient=[False, False],
+            segments=[(2, True)],
+            batch=BATCH,
+            direction=1.0,
+        )
+        module.evaluate_float64(field=field, y=y.data_ptr(), t=0.0, steps=1, stages=1)
 
     return build
 
 
 # Whatever else it may be, no address of memory and no count of it: there the caller answers for the number.
-_TRUSTED = {"y0", "y", "times", "grid", "states", "rtol", "atol", "slopes", "constants", "grad_states"}
+_TRUSTED = {"y0", "y", "times", "grid", "states", "rtol", "atol", "checkpoints", "grad_states"}
 _TRUSTED |= {"grad_y0", "grad_times", "grad_grid", "grad_parameters", "parameters"}
 
 
@@ -267,7 +277,6 @@ NULL = [
     ("forward", "times"),
     ("forward", "grid"),
     ("forward", "states"),
-    ("discrete_vjp", "states"),
     ("discrete_vjp", "times"),
     ("discrete_vjp", "grad_states"),
     ("discrete_vjp", "grad_y0"),
@@ -302,6 +311,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("forward", {"time_count": HUGE}, "time_count is"),
     ("forward", {"grid_count": 0}, "grid_count is 0"),
     ("discrete_vjp", {"time_count": TIMES + 1}, "time_count is 5, the solve that log is of had 4"),
+    ("discrete_vjp", {"checkpoints": []}, "checkpoints has 0 addresses, .* asked for 1"),
+    ("discrete_vjp", {"checkpoints": [0]}, "an entry of checkpoints has no address"),
     ("discrete_vjp", {"grad_times": 0}, "grad_times and grad_grid"),
     ("discrete_vjp", {"grad_parameters": [0, 0]}, "no address for the gradient of parameter 0"),
     ("continuous_vjp", {"grids": []}, "grids has 0 entries for 3 intervals"),
@@ -345,7 +356,7 @@ def test_no_program() -> None:
 
 OTHERS: dict[str, Callable[[Case], Any]] = {
     "batch": lambda case: {"field": case.module.Field(**case.field_arguments | {"batch": 100})},
-    "lone": lambda case: {"field": case.module.Field(**case.field_arguments | {"lone": True})},
+    "layout": lambda case: {"field": case.module.Field(**case.field_arguments | {"features_in_lanes": True})},
     "stages": lambda case: {
         "method": _method(case.module, a=[[], [0.5]], b=[0.0, 1.0], c=[0.0, 0.5], order=2)
     },
@@ -359,3 +370,25 @@ def test_the_log_of_another_solve(other: str) -> None:
         case.module.discrete_vjp_float64(**case.discrete | OTHERS[other](case))
     with pytest.raises(ValueError, match="log is that of a solve of another field or method"):
         case.module.discrete_vjp_float32(**case.discrete)
+
+
+def _asked(storage: Callable[[int], Any]) -> Any:
+    case = Case()
+    return case.module.forward_float64(**case.forward | {"storage": storage})
+
+
+@pytest.mark.parametrize("answer", [None, "x", 1.5, []])
+def test_storage_that_gives_no_address(answer: Any) -> None:
+    with pytest.raises(TypeError, match="storage gave no address"):
+        _asked(lambda size: answer)
+
+
+def test_storage_that_gives_nowhere_or_raises() -> None:
+    with pytest.raises(ValueError, match="what storage gave has no address"):
+        _asked(lambda size: 0)
+
+    def full(size: int) -> int:
+        raise MemoryError(size)
+
+    with pytest.raises(MemoryError):
+        _asked(full)

@@ -105,19 +105,33 @@ def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message:
     module, weight, y = _module(), torch.eye(2, dtype=D), torch.ones(1, 2, dtype=D)
     program = translate(Program((1, 2, 2), (Dense(2, 1, 0, None, 1),), 2, ((2, 2),)), module.ProgramBuilder)
     times, states = torch.tensor([0.0, 1.0], dtype=D), torch.empty(2, 1, 2, dtype=D)
-    field = module.Field(program, [weight.data_ptr()], [True], [(2, True)], 1, 1.0)
+    field = module.Field(
+        program=program,
+        parameters=[weight.data_ptr()],
+        wants_gradient=[True],
+        segments=[(2, True)],
+        batch=1,
+        direction=1.0,
+    )
+    chunks: list[torch.Tensor] = []
+
+    def storage(size: int) -> int:
+        chunks.append(torch.empty(size, dtype=D))
+        return chunks[-1].data_ptr()
+
     at = times.data_ptr()
-    outcome, log, *kept = module.forward_float64(
-        field, _euler(module), y.data_ptr(), at, 2, at, 2, states.data_ptr(), True
+    given = {"field": field, "method": _euler(module), "times": at, "time_count": 2}
+    outcome, log, _, _ = module.forward_float64(
+        **given, y0=y.data_ptr(), grid=at, grid_count=2, states=states.data_ptr(), storage=storage
     )
     assert outcome.status == module.Status.done
-    checkpoints = [0 if array is None else array.ctypes.data for array in kept]
+    given |= {"grad_states": states.data_ptr(), "grad_y0": y.data_ptr(), "grad_parameters": addresses}
     with pytest.raises(ValueError, match=message):
         module.discrete_vjp_float64(
-            field, _euler(module), log, *checkpoints, at, 2, states.data_ptr(), y.data_ptr(), 0, 0, addresses
+            **given, log=log, checkpoints=[x.data_ptr() for x in chunks], grad_times=0, grad_grid=0
         )
     with pytest.raises(ValueError, match=message):
         module.continuous_vjp_float64(
-            field, _euler(module), False, at, 2, [[-1.0, 0.0]], y.data_ptr(), states.data_ptr(),
-            states.data_ptr(), y.data_ptr(), 0, addresses,
+            **given, seminorm=False, grids=[[-1.0, 0.0]], y0=y.data_ptr(), states=states.data_ptr(),
+            grad_times=0,
         )  # fmt: skip

@@ -10,9 +10,9 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 inline typename StageSolver<Real>::Start implicit_start(const Method& method, const Step& step,
                                                         const Real* y0, int tile_size) {
-    const numerics::StepTimes<Real> times = rounded_times<Real>(method, step);
-    return {y0, static_cast<std::size_t>(tile_size), method.perturb ? just_after(times.start) : times.start,
-            times};
+    const numerics::StepTimes<Real> times = solve::rounded_times<Real>(method, step);
+    return {y0, static_cast<std::size_t>(tile_size),
+            method.perturb ? solve::just_after(times.start) : times.start, times};
 }
 
 // Adds what a step cost to the outcome.
@@ -30,9 +30,9 @@ class ImplicitSystem : public ForwardSystem<Real> {
    public:
     static constexpr bool MAY_CHOOSE_STEPS = false;
 
-    ImplicitSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, TileGroups groups, Team& team)
-        : Base(request, tape, groups, team, request.method->tableau.stages),
-          request_(request),
+    ImplicitSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, Record<Real>& record,
+                   TileGroups groups, Team& team)
+        : Base(request, tape, record, groups, team, request.method->tableau.stages),
           solver_(tableau_, rows_, method_.newton) {}
 
     bool fixed_step(const Step& step) {
@@ -55,19 +55,12 @@ class ImplicitSystem : public ForwardSystem<Real> {
 
     void count(const Step& step, Outcome& outcome) const { count_implicit(solver_, step, outcome); }
 
-    // The stages are kept too: solved for again, tile by tile, they could be another solution.
-    void accept(const Step& step) {
-        Base::accept(step);
-        if (request_.log == nullptr) return;
-        for (std::int64_t i = 0; i < tiles_.count(); ++i) {
-            for (int stage = 0; stage < tableau_.stages; ++stage) {
-                tiles_.pack(true, solver_.stages(i) + stage * tiles_.size(), request_.checkpoints->slopes);
-            }
-        }
+    void write_checkpoint(Real* to) {
+        to = this->pack(y0_.data(), tiles_.total(), to);
+        this->pack(solver_.stages(0), tiles_.total() * static_cast<std::size_t>(tableau_.stages), to);
     }
 
    private:
-    const ForwardRequest<Real>& request_;
     StageSolver<Real> solver_;
 };
 

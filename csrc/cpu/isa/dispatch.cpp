@@ -13,25 +13,27 @@
 #define FLASHODE_SUPPORTED(isa) true
 #endif
 
-namespace flashode::cpu {
-
 // The build says which there are: FLASHODE_INSTRUCTION_SETS is FLASHODE_SET(isa) for each, the plainest
-// first.
-#define FLASHODE_SET(isa)       \
-    namespace isa {             \
-    KernelSet kernels();        \
-    PeakKernels peak_kernels(); \
-    }                           \
-    namespace isa##_lone {      \
-        KernelSet kernels();    \
+// first. Of each set the kernels are compiled twice, for both layouts.
+#define FLASHODE_SET(isa)                     \
+    namespace flashode::cpu::isa {            \
+    KernelSet kernels();                      \
+    }                                         \
+    namespace flashode::cpu::isa##_features { \
+        KernelSet kernels();                  \
+    }                                         \
+    namespace flashode::measure::isa {        \
+    PeakKernels peak_kernels();               \
     }
 FLASHODE_INSTRUCTION_SETS
 #undef FLASHODE_SET
 
+namespace flashode::cpu {
+
 const std::vector<InstructionSet>& instruction_sets() {
-#define FLASHODE_SET(isa)                                                                             \
-    {FLASHODE_NAME(isa), [] { return FLASHODE_SUPPORTED(isa); }, &isa::kernels, &isa##_lone::kernels, \
-     &isa::peak_kernels},
+#define FLASHODE_SET(isa)                                                                                 \
+    {FLASHODE_NAME(isa), [] { return FLASHODE_SUPPORTED(isa); }, &isa::kernels, &isa##_features::kernels, \
+     &measure::isa::peak_kernels},
     static const std::vector<InstructionSet> sets = {FLASHODE_INSTRUCTION_SETS};
 #undef FLASHODE_SET
     return sets;
@@ -72,10 +74,10 @@ const InstructionSet& active_instruction_set() {
     return active;
 }
 
-const KernelSet& active_kernels(bool lone) {
-    static const KernelSet together = active_instruction_set().kernels();
-    static const KernelSet alone = active_instruction_set().lone_kernels();
-    return lone ? alone : together;
+const KernelSet& active_kernels(bool features_in_lanes) {
+    static const KernelSet trajectories = active_instruction_set().kernels();
+    static const KernelSet features = active_instruction_set().feature_kernels();
+    return features_in_lanes ? features : trajectories;
 }
 
 }  // namespace flashode::cpu

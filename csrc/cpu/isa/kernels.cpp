@@ -4,6 +4,6 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-KernelSet kernels() { return {single_kernels(), twofold_kernels()}; }
+KernelSet kernels() { return {float32_kernels(), float64_kernels()}; }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

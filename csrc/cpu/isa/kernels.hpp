@@ -7,8 +7,8 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-Kernels<float> single_kernels();
-Kernels<double> twofold_kernels();
+Kernels<float> float32_kernels();
+Kernels<double> float64_kernels();
 KernelSet kernels();
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

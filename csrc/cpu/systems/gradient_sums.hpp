@@ -23,7 +23,7 @@ struct GradientSums {
             parameters.emplace_back(static_cast<std::size_t>(size));
         }
         if (request.grad_times == nullptr) return;
-        times.resize(static_cast<std::size_t>(request.time_count));
+        times.resize(static_cast<std::size_t>(request.times.count));
         const bool given = request.method->tableau.control == Control::given;
         grid.resize(given ? request.log->steps.size() + 1 : 1);
     }
@@ -34,7 +34,9 @@ struct GradientSums {
         return elements * sizeof(double);
     }
 
-    bool with_times() const { return !times.empty(); }
+    solve::TimeGradients of_times() {
+        return times.empty() ? solve::TimeGradients{} : solve::TimeGradients{times.data(), grid.data()};
+    }
 
     std::vector<double*> by_parameter() {
         std::vector<double*> pointers;

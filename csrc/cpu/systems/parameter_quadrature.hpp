@@ -97,8 +97,9 @@ class ParameterQuadrature {
 
     // The integral at dense-output weights `w` of the last step.
     void interpolate(const numerics::DenseWeights<Real>& w, Real dt, Real* out) const {
-        dense_output(interpolant_, size_, w, dt,
-                     {q0_.data(), q1_.data(), q_mid_.data(), rates(0), rates(tableau_.stages - 1)}, out);
+        solve::dense_output(interpolant_, size_, w, dt,
+                            {q0_.data(), q1_.data(), q_mid_.data(), rates(0), rates(tableau_.stages - 1)},
+                            out);
     }
 
     int size() const { return size_; }
@@ -143,7 +144,7 @@ class ParameterQuadrature {
 
     numerics::Tableau<Real> tableau_;
     numerics::Tolerance<Real> tolerance_;
-    Interpolant interpolant_;
+    solve::Interpolant interpolant_;
     const Tape<Real>* tape_;
     StageAccumulators<Real>* accumulators_;
     int size_ = 1;  // element 0 is dL/dt

@@ -1,4 +1,4 @@
-// A system of `integrate.hpp` spread over tiles: what the forward solve and the adjoint solve have in common.
+// A system of solve/loops.hpp spread over tiles: what the forward solve and the adjoint solve have in common.
 //
 // `Fields` is called as numerics/step.hpp asks. `Quadrature` integrates along with the tiles what none of
 // them owns and none of the rates depends on; the forward solve has nothing of the kind.
@@ -13,25 +13,16 @@
 #include <vector>
 
 #include "cpu/engine.hpp"
-#include "cpu/integrate.hpp"
-#include "cpu/interpolant.hpp"
 #include "cpu/systems/error_measure.hpp"
 #include "cpu/tape/tape.hpp"
 #include "cpu/tiles/tile_field.hpp"
 #include "cpu/tiles/tiles.hpp"
 #include "cpu/workers/workers.hpp"
 #include "numerics/step.hpp"
+#include "solve/interpolation.hpp"
+#include "solve/loops.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
-
-template <class Real>
-inline Real just_before(Real t) {
-    return std::nextafter(t, -std::numeric_limits<Real>::infinity());
-}
-template <class Real>
-inline Real just_after(Real t) {
-    return std::nextafter(t, std::numeric_limits<Real>::infinity());
-}
 
 // What one worker needs for the tile at hand.
 template <class Real, class Fields>
@@ -40,14 +31,6 @@ struct Workspace {
     Rows<Real> scratch;  // (width, lanes)
     Rows<Real> stages;   // (stages, width, lanes)
 };
-
-// What the stages of a step see; `perturb` matters to fixed-step methods only.
-template <class Real>
-inline numerics::StepTimes<Real> rounded_times(const Method& method, const Step& step) {
-    const Real end = static_cast<Real>(step.end);
-    const bool before = method.tableau.control == Control::error || method.perturb;
-    return numerics::step_times(method.tableau, step.start, step.dt, before ? just_before(end) : end);
-}
 
 // Hands the field the constants of a tile as they are at the start of its step: a sum with their rates, which
 // are zero, would lose the sign of a zero.
@@ -120,7 +103,7 @@ class TiledSystem {
     }
 
     bool start(double t) { return evaluate_start(static_cast<Real>(t)); }
-    bool start_after(double t) { return evaluate_start(just_after(static_cast<Real>(t))); }
+    bool start_after(double t) { return evaluate_start(solve::just_after(static_cast<Real>(t))); }
 
     double norm_y0() {
         const double norm = norm_over_tiles([&](std::size_t at, int e) { return y0_[at + e]; });
@@ -145,7 +128,7 @@ class TiledSystem {
     }
 
     double attempt(const Step& step, bool dense) {
-        const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
+        const numerics::StepTimes<Real> times = solve::rounded_times<Real>(method_, step);
         attempted_ = times;
         over_tiles(1, tableau_.stages,
                    [&](Space& own, std::int64_t i) { attempt_tile(own, i, times, dense); });
@@ -153,8 +136,8 @@ class TiledSystem {
     }
 
     bool fixed_step(const Step& step) {
-        const numerics::StepTimes<Real> times = rounded_times<Real>(method_, step);
-        const Real start = method_.perturb ? just_after(times.start) : times.start;
+        const numerics::StepTimes<Real> times = solve::rounded_times<Real>(method_, step);
+        const Real start = method_.perturb ? solve::just_after(times.start) : times.start;
         const bool finite = finite_everywhere(0, tableau_.stages, [&](Space& own, std::int64_t i) {
             const std::size_t at = tiles_.offset(i);
             own.field(0, start, &y0_[at], own.stages.data());
@@ -211,8 +194,7 @@ class TiledSystem {
     void locate_nonfinite(Outcome& outcome) {
         if (locate_in(y0_, Status::nonfinite_state, outcome)) return;
         if (locate_in(f0_, Status::nonfinite_field, outcome)) return;
-        if (tableau_.control ==
-            Control::error) {  // of the step tried last only the stages of one tile are left
+        if (tableau_.control == Control::error) {  // of the step tried last only one tile's stages are left
             for (std::int64_t i = 0; i < tiles_.count(); ++i) {
                 Space& own = workspaces_.front();
                 std::copy_n(&f0_[tiles_.offset(i)], tiles_.size(), own.stages.data());
@@ -262,8 +244,8 @@ class TiledSystem {
     // The state at dense-output weights `w`, of one tile, in scratch.
     Real* interpolate(std::int64_t tile, const numerics::DenseWeights<Real>& w, Real dt) {
         const std::size_t at = tiles_.offset(tile);
-        dense_output(method_.interpolant, tiles_.size(), w, dt,
-                     {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]}, own().scratch.data());
+        solve::dense_output(method_.interpolant, tiles_.size(), w, dt,
+                            {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]}, own().scratch.data());
         return own().scratch.data();
     }
 

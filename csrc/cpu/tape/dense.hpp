@@ -1,8 +1,8 @@
 // The matrix products, as the tile asks for them.
 #pragma once
 
-#ifdef FLASHODE_LONE
-#include "cpu/tape/dense_lone.hpp"
+#ifdef FLASHODE_FEATURES_IN_LANES
+#include "cpu/tape/dense_features.hpp"
 #else
-#include "cpu/tape/dense_tile.hpp"
+#include "cpu/tape/dense_trajectories.hpp"
 #endif

@@ -110,11 +110,11 @@ struct Tiles {
         }
     }
 
-    // Appends the state, or the constants, of a tile.
-    void pack(bool state, const Real* from, std::vector<Real>& packed) const {
+    // The state, or the constants, of a tile without the other.
+    void pack(bool state, const Real* from, Real* packed) const {
         for (const Segment& segment : segments) {
             const int n = segment.rows * LANES<Real>;
-            if (segment.in_norm == state) packed.insert(packed.end(), from, from + n);
+            if (segment.in_norm == state) packed = std::copy(from, from + n, packed);
             from += n;
         }
     }

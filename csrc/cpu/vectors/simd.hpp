@@ -10,7 +10,7 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-#if defined(__AVX512F__) && !defined(FLASHODE_LONE)
+#if defined(__AVX512F__) && !defined(FLASHODE_FEATURES_IN_LANES)
 inline constexpr int VECTOR_BYTES = 64;
 #elif defined(__AVX__)
 inline constexpr int VECTOR_BYTES = 32;
@@ -27,8 +27,8 @@ inline constexpr int LINE = CACHE_LINE / static_cast<int>(sizeof(Real));
 // The engine is compiled twice for each instruction set. In a tile of many trajectories a row, the same
 // element of each of them, is one cache line on every instruction set, so that results of one machine differ
 // from another's by rounding alone, and tile layouts need no case distinction. For one trajectory, or a few
-// after another, a tile is one (FLASHODE_LONE): its rows are scalars and stand side by side in the vectors.
-#ifdef FLASHODE_LONE
+// after another, a tile is one: its rows are scalars, the features, and stand side by side in the vectors.
+#ifdef FLASHODE_FEATURES_IN_LANES
 template <class Real>
 inline constexpr int LANES = 1;
 #else

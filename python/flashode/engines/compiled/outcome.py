@@ -60,12 +60,12 @@ class ForwardResult(NamedTuple):
         outcome: How it ended.
         log: The backend's account of the steps, for the reverse; None where nothing is recorded.
         steps: How many steps that has.
-        checkpoints: What the reverse needs in bulk; None for each that is empty.
+        checkpoints: What the reverse needs in bulk.
         nodes: Where every step has outputs, their times, float64 on the CPU, and their states, flat.
     """
 
     outcome: Outcome
     log: Any = None
     steps: int = 0
-    checkpoints: tuple[Tensor | None, ...] = ()
+    checkpoints: tuple[Tensor, ...] = ()
     nodes: tuple[Tensor, Tensor] | None = None

@@ -48,14 +48,14 @@ class Record:
             nothing keeps their owner from changing them before the reverse pass.
         times: Output times, float64.
         points: How many the grid has; of an adaptive method's steps only the start is one.
-        kinds: Of the checkpoints; None for each that is empty.
+        kinds: Of the checkpoints.
     """
 
     log: Any
     parameters: tuple[Tensor, ...]
     times: Tensor
     points: int
-    kinds: tuple[Kind | None, ...]
+    kinds: tuple[Kind, ...]
 
 
 class Held(NamedTuple):
@@ -162,7 +162,7 @@ class CompiledPlan:
             states = solved.nodes[1].view(times.numel(), *problem.y0.shape)
         if not record:
             return Forward(states, statistics, times=found)
-        kinds = tuple([None if part is None else Kind.of(part) for part in solved.checkpoints])
+        kinds = tuple(map(Kind.of, solved.checkpoints))
         kept = Record(solved.log, parameters, times, points, kinds)
         return Forward(states, statistics, kept, solved.checkpoints, found)
 

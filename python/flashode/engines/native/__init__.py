@@ -45,12 +45,20 @@ def build_info() -> dict[str, Any]:
 
 def arithmetic_rate(precision: str, threads: int, seconds: float) -> float | None:
     """Operations a second of so many threads, in registers alone; None without the compiled module."""
-    return None if _flashode is None else float(_flashode.arithmetic_rate(precision, threads, seconds))
+    return (
+        None
+        if _flashode is None
+        else float(_flashode.arithmetic_rate(precision=precision, threads=threads, seconds=seconds))
+    )
 
 
 def memory_rate(size: int, threads: int, seconds: float) -> float | None:
     """Triads on arrays of so many bytes together: bytes a second; None without the compiled module."""
-    return None if _flashode is None else float(_flashode.memory_rate(size, threads, seconds))
+    return (
+        None
+        if _flashode is None
+        else float(_flashode.memory_rate(bytes=size, threads=threads, seconds=seconds))
+    )
 
 
 def evaluation_seconds(plan: CompiledPlan, steps: int) -> float:

@@ -75,13 +75,19 @@ class NativeBackend:
         if norm is not None:
             asked["norm"] = norm.function, address(norm.state)
         if isinstance(event, EvaluatedField):
-            asked["event"] = self._module.Event(self._field(event))
+            asked["event"] = self._module.Event(field=self._field(event))
         elif event is not None:
             asked["event"] = event.function, address(event.state)
         options = request.integrator.options
         if event is not None and isinstance(options, FixedOptions):
             asked["step_size"] = options.step_size
-        outcome, log, *kept = self._functions[y0.dtype].forward(
+        checkpoints: list[Tensor] = []
+
+        def storage(size: int) -> int:
+            checkpoints.append(torch.empty(size, dtype=y0.dtype, device="cpu"))
+            return checkpoints[-1].data_ptr()
+
+        outcome, log, times, states = self._functions[y0.dtype].forward(
             field=self._field(request.field),
             method=self._method(request.field, request.integrator),
             y0=address(y0),
@@ -90,29 +96,21 @@ class NativeBackend:
             grid=address(grid),
             grid_count=grid.numel(),
             states=request.states.data_ptr(),
-            keep=request.record,
+            storage=storage if request.record else None,
             every_step=request.every_step,
             **asked,
         )
-        nodes = None
-        if request.every_step:
-            *kept, times, values = kept
-            nodes = torch.from_numpy(times), torch.from_numpy(values)
-        if not request.record:
-            return ForwardResult(outcome, nodes=nodes)
-        checkpoints = tuple([None if part is None else torch.from_numpy(part) for part in kept])
-        return ForwardResult(outcome, log, log.steps, checkpoints, nodes)
+        nodes = (torch.from_numpy(times), torch.from_numpy(states)) if request.every_step else None
+        steps = log.steps if request.record else 0
+        return ForwardResult(outcome, log, steps, tuple(checkpoints), nodes)
 
     def discrete_vjp(self, request: DiscreteRequest) -> None:
         """Reverse a recorded solve."""
-        states, slopes, constants = request.checkpoints
         self._functions[request.grad_states.dtype].discrete_vjp(
             field=self._field(request.field),
             method=self._method(request.field, request.integrator),
             log=request.log,
-            states=address(states),
-            slopes=address(slopes),
-            constants=address(constants),
+            checkpoints=list(map(address, request.checkpoints)),
             times=address(request.times),
             time_count=request.times.numel(),
             grad_states=address(request.grad_states),
@@ -167,7 +165,7 @@ class NativeBackend:
                 batch=shape.batch,
                 direction=shape.direction,
                 threads=threads,
-                lone=alone(shape.batch, shape.methods),
+                features_in_lanes=alone(shape.batch, shape.methods),
             )
         return kept
 

@@ -1,5 +1,5 @@
 // The matrix products of a tile of one trajectory: vectors hold features. The same functions as in
-// dense_tile.hpp, where every lane would do what is done here once.
+// dense_trajectories.hpp, where every lane would do what is done here once.
 #pragma once
 
 #include "cpu/vectors/simd.hpp"

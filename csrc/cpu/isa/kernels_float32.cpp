@@ -5,8 +5,8 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-Kernels<double> twofold_kernels() {
-    return {&forward<double>, &discrete_vjp<double>, &continuous_vjp<double>, &evaluate<double>};
+Kernels<float> float32_kernels() {
+    return {&forward<float>, &discrete_vjp<float>, &continuous_vjp<float>, &evaluate<float>};
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

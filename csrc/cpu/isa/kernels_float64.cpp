@@ -5,8 +5,8 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-Kernels<float> single_kernels() {
-    return {&forward<float>, &discrete_vjp<float>, &continuous_vjp<float>, &evaluate<float>};
+Kernels<double> float64_kernels() {
+    return {&forward<double>, &discrete_vjp<double>, &continuous_vjp<double>, &evaluate<double>};
 }
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA
