@@ -5,10 +5,10 @@ from functools import cache
 
 import pytest
 
-from flashode.bench.answers import Answer
 from flashode.bench.contenders import FORWARD, contender
-from flashode.bench.reference import reference, shortcoming
-from flashode.bench.workloads import WORKLOADS
+from flashode.bench.work.answers import Answer
+from flashode.bench.work.reference import reference, shortcoming
+from flashode.bench.work.workloads import WORKLOADS
 
 Judge = Callable[[str, str, Answer], str | None]
 

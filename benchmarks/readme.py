@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flashode.bench.comparison import OURS
+from flashode.bench.records.comparison import OURS
+from flashode.bench.records.file import FILE, Results, read
 from flashode.bench.report.figures import Picture, gradient_error, memory, pictures, speedup
 from flashode.bench.report.losses import contests
 from flashode.bench.report.speeds import STUDY, Speed, libraries, median, speeds
 from flashode.bench.report.tables import loss_table, seconds, times
-from flashode.bench.results import FILE, Results, read
 from flashode.bench.running import FULL
 from flashode.bench.studies.adjoint import NAME
-from flashode.bench.workloads import WORKLOADS
+from flashode.bench.work.workloads import WORKLOADS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -134,8 +134,8 @@ def _conditions(results: Results) -> str:
         f"load average {machine.get('load average before', '?')} before and "
         f"{machine.get('load average after', '?')} after, "
         f"{machine.get('system', 'an unknown system')}; {versions}; commit {results.commit or 'unknown'}. "
-        "Workloads are float32 (SciPy: float64) and seed 0 unless `python/flashode/bench/workloads.py` says "
-        "otherwise, which has the tolerances. Times are medians, in the first table of "
+        "Workloads are float32 (SciPy: float64) and seed 0 unless `python/flashode/bench/work/workloads.py` "
+        "says otherwise, which has the tolerances. Times are medians, in the first table of "
         f"{_samples(results, STUDY)} samples, in the gradient sweeps of {_samples(results, NAME)}; a sample "
         f"is the mean of as many runs as take {seconds(FULL.shortest)}; memory is of one run. "
         f"Every sample is in [results.json](benchmarks/results/{FILE}). "

@@ -6,7 +6,9 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+import capabilities
 import flashode.capture
+from features import call_of
 from flashode.declined import Declined
 from flashode.engines import REGISTRY, EngineDeclined, use_engine
 
@@ -42,11 +44,17 @@ def compiled() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Function) -> Generator[None, None, None]:
-    """A test over all engines says nothing about one that declines its problem, and says so."""
+    """A test over all engines says nothing about one that lacks what it asks for, and says so.
+
+    Only where the table of capabilities has it; any other decline is a failure.
+    """
     try:
         return (yield)
     except EngineDeclined as declined:
         callspec = getattr(item, "callspec", None)
-        if callspec is None or callspec.params.get("engine", "eager") == "eager":
+        engine = "" if callspec is None else callspec.params.get("engine", "")
+        marked = [feature for mark in item.iter_markers("needs") for feature in mark.args]
+        excuse = capabilities.excuse(engine, declined, call_of(declined), marked)
+        if excuse is None:
             raise
-        pytest.skip(str(declined))
+        pytest.skip(excuse)

@@ -1,7 +1,7 @@
 """Results of a run that never was, small enough to know every number that is to come of them."""
 
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 
 
 def timed(study: str, case: str, library: str, mode: str, median: float, **parameters: float) -> Record:

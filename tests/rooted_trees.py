@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache
 from typing import Any
+
+from mpmath import mp, mpf
+
+from flashode.methods import Tableau
 
 # A tree is the sorted tuple of the trees that hang on its root; () is the single node.
 Tree = tuple[Any, ...]
@@ -49,3 +54,24 @@ def stage_weights(tree: Tree, a: list[list[Any]], one: Any) -> list[Any]:
             for weight, row in zip(weights, a, strict=True)
         ]
     return weights
+
+
+# Published as decimals or rational approximations, or irrational: (solution and embedded, middle). All others
+# hold exactly.
+APPROXIMATE = {"tsit5": (1e-38, 1e-15), "dopri8": (1e-15, 1e-14)}
+APPROXIMATE.update(dict.fromkeys(("gl4", "gl6", "radauIIA5", "sdirk2", "trbdf2"), (1e-38, 0)))
+
+
+def residuals(tableau: Tableau, weights: tuple[Fraction, ...], order: int, x: Fraction) -> list[Any]:
+    """What is left of each order condition of that order for a solution at ``t0 + x dt``."""
+    exact = tableau.name not in APPROXIMATE
+    # Fractions of dopri8's coefficients grow to thousands of digits.
+    number: Any = Fraction if exact else lambda f: mpf(f.numerator) / f.denominator
+    with mp.workdps(60):
+        a = [[number(entry) for entry in row] for row in tableau.a]
+        w = [number(entry) for entry in weights]
+        return [
+            sum(p * q for p, q in zip(w, stage_weights(tree, a, number(Fraction(1))), strict=True))
+            - number(x**order / density(tree))
+            for tree in trees(order)
+        ]

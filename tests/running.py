@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from flashode.experiments import commands
-from flashode.experiments import running as command
+from flashode.cli import run as command
+from flashode.cli.app import app
 
 
 class Result(NamedTuple):
@@ -56,7 +56,7 @@ def run(*arguments: str | Path) -> Result:
         _interpreter_kept(),
     ):
         try:
-            commands.app(["run", *map(str, arguments)], prog_name="flashode")
+            app(["run"])(["run", *map(str, arguments)], prog_name="flashode")
         except SystemExit as end:
             status = end.code
         handlers.run()

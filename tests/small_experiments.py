@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from flashode.experiments import cnf, commands, latent, noisy, poisson, saved
-
-
-def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(commands.app, list(arguments))
+from command_line import invoke
+from flashode.experiments import cnf, latent, noisy, poisson, saved
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -19,6 +21,9 @@ namespace flashode::bindings {
 
 namespace {
 
+using cpu::Control;
+using cpu::Equations;
+using cpu::Interpolant;
 using Row = std::vector<double>;
 
 void require_finite(const char* name, const Row& numbers) {
@@ -26,11 +31,52 @@ void require_finite(const char* name, const Row& numbers) {
             std::string(name) + " holds what is no finite number");
 }
 
-numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std::vector<Row>& a,
+template <class Value>
+const Value& entry(const char* what, const std::map<std::string, Value>& values, const std::string& name) {
+    const auto found = values.find(name);
+    require(found != values.end(), std::string(what) + " has no " + name);
+    return found->second;
+}
+
+// The numbers of a policy by their names.
+using Policy = std::map<std::string, double>;
+
+numerics::FirstStep automatic_first_step(const Policy& policy) {
+    const auto number = [&](const char* name) { return entry("automatic_first_step", policy, name); };
+    return {number("share"), number("least_norm"),  number("least_step"),
+            number("flat"),  number("flat_growth"), number("most_growth")};
+}
+
+numerics::Newton newton(const Policy& policy) {
+    const auto number = [&](const char* name) { return entry("newton", policy, name); };
+    const double iterations = number("max_iterations");
+    require(iterations >= 1.0 && iterations <= std::numeric_limits<int>::max(), "max_iterations is no count");
+    return {static_cast<int>(iterations), number("roundings"), number("stagnation"), number("contraction")};
+}
+
+numerics::InterpolantWeights interpolant_weights(const std::map<std::string, Row>& rows) {
+    numerics::InterpolantWeights made;
+    const auto polynomial = [&](const char* name) {
+        const Row& row = entry("interpolant_weights", rows, name);
+        require_finite(name, row);
+        require(row.size() >= 2 && row.size() <= numerics::MAX_DEGREE + 1,
+                std::string(name) + " has another degree than any interpolant");
+        made.degree = std::max(made.degree, static_cast<int>(row.size()) - 1);
+        numerics::Polynomial weight;
+        std::copy(row.begin(), row.end(), weight.coefficients);
+        return weight;
+    };
+    made.y0 = polynomial("y0"), made.y1 = polynomial("y1"), made.y_mid = polynomial("y_mid");
+    made.f0 = polynomial("f0"), made.f1 = polynomial("f1");
+    return made;
+}
+
+numerics::Tableau<double> tableau(const numerics::TableauFacts& facts, const std::vector<Row>& a,
                                   const Row& b, const Row& c, const Row& b_error, const Row& b_mid) {
     const std::size_t stages = b.size();
-    const bool implicit = !a.empty() && !a.front().empty();
-    require(order >= 1, "order is not positive");
+    const bool chooses = facts.control == Control::error;
+    const bool implicit = facts.equations != Equations::none;
+    require(facts.order >= 1, "order is not positive");
     for (const Row& row : a) require_finite("a", row);
     require_finite("b", b);
     require_finite("c", c);
@@ -41,16 +87,14 @@ numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std
     }
     if (a.size() != stages || c.size() != stages)
         throw std::invalid_argument("a, b and c disagree in length");
-    if (adaptive && (stages < 2 || b_error.size() != stages || b_mid.size() != stages)) {
-        throw std::invalid_argument(
-            "an adaptive tableau needs an error weight and a midpoint weight for each stage");
-    }
-    numerics::Tableau<double> made;
+    require(!(chooses && implicit), "an implicit method takes the steps it is given");
+    require(!chooses || stages >= 2, "an error estimate needs two stages");
+    require(b_error.size() == (chooses ? stages : 0),
+            "b_error has one weight for each stage of a method that chooses its steps, and none of others");
+    require(b_mid.empty() || b_mid.size() == stages, "b_mid has one weight for each stage, or none");
+    require(chooses == facts.carried, "those methods carry their last stage that choose their steps");
+    numerics::Tableau<double> made{facts, {}, {}, {}, {}, {}};
     made.stages = static_cast<int>(stages);
-    made.order = order;
-    made.adaptive = adaptive;
-    made.fsal = fsal;
-    made.implicit = implicit;
     for (std::size_t i = 0; i < stages; ++i) {
         if (a[i].size() != (implicit ? stages : i)) {
             throw std::invalid_argument(
@@ -60,10 +104,8 @@ numerics::Tableau<double> tableau(int order, bool adaptive, bool fsal, const std
     }
     std::copy(b.begin(), b.end(), made.b);
     std::copy(c.begin(), c.end(), made.c);
-    if (adaptive) {
-        std::copy(b_error.begin(), b_error.end(), made.b_error);
-        std::copy(b_mid.begin(), b_mid.end(), made.b_mid);
-    }
+    std::copy(b_error.begin(), b_error.end(), made.b_error);
+    std::copy(b_mid.begin(), b_mid.end(), made.b_mid);
     return made;
 }
 
@@ -84,7 +126,6 @@ void require_settings(const cpu::Method& method) {
     at_least("ifactor", controller.ifactor, 1.0);
     require(controller.dfactor > 0.0 && controller.dfactor <= 1.0, "dfactor is not within (0, 1]");
     require(method.max_num_steps >= 0, "max_num_steps is negative");
-    require(method.max_iterations >= (method.tableau.implicit ? 1 : 0), "max_iterations is too small");
 }
 
 Row increasing(const char* name, Row times) {
@@ -97,32 +138,52 @@ Row increasing(const char* name, Row times) {
 
 void bind_method(const py::module_& m) {
     py::class_<cpu::Method>(m, "Method")
-        .def(py::init([](int order, bool adaptive, bool fsal, const std::vector<Row>& a, const Row& b,
-                         const Row& c, const Row& b_error, const Row& b_mid, double rtol, double atol,
-                         double first_step, double min_step, double max_step, double safety, double ifactor,
-                         double dfactor, std::int64_t max_num_steps, bool perturb, Row step_t, Row jump_t,
-                         bool cubic, int max_iterations) {
+        .def(py::init([](int order, const std::string& control, const std::string& equations, bool carried,
+                         bool fsal, const std::vector<Row>& a, const Row& b, const Row& c, const Row& b_error,
+                         const Row& b_mid, const std::string& interpolant,
+                         const std::map<std::string, Row>& weights, double rtol, double atol,
+                         double first_step, const Policy& first_step_policy, double min_step, double max_step,
+                         double safety, double ifactor, double dfactor, std::int64_t max_num_steps,
+                         const Policy& newton_policy, bool perturb, Row step_t, Row jump_t) {
                  cpu::Method method;
-                 method.tableau = tableau(order, adaptive, fsal, a, b, c, b_error, b_mid);
+                 method.tableau =
+                     tableau({0, order,
+                              entry<Control>("control",
+                                             {{"given", Control::given}, {"error", Control::error}}, control),
+                              entry<Equations>("equations",
+                                               {{"none", Equations::none},
+                                                {"diagonal", Equations::diagonal},
+                                                {"full", Equations::full}},
+                                               equations),
+                              carried, fsal},
+                             a, b, c, b_error, b_mid);
+                 method.interpolant = entry<Interpolant>("interpolant",
+                                                         {{"linear", Interpolant::linear},
+                                                          {"cubic", Interpolant::cubic},
+                                                          {"quartic", Interpolant::quartic}},
+                                                         interpolant);
+                 require(method.interpolant != Interpolant::quartic || (carried && !b_mid.empty()),
+                         "the quartic goes through the middle of a step, with the slope at its end");
+                 method.interpolant_weights = interpolant_weights(weights);
                  method.controller = {min_step, max_step, safety, ifactor, dfactor};
                  method.first_step = first_step;
+                 method.automatic_first_step = automatic_first_step(first_step_policy);
                  method.max_num_steps = max_num_steps;
                  method.rtol = rtol;
                  method.atol = atol;
+                 method.newton = newton(newton_policy);
                  method.perturb = perturb;
                  method.step_t = increasing("step_t", std::move(step_t));
                  method.jump_t = increasing("jump_t", std::move(jump_t));
-                 method.cubic = cubic;
-                 method.max_iterations = max_iterations;
                  require_settings(method);
                  return method;
              }),
-             py::kw_only(), py::arg("order"), py::arg("adaptive"), py::arg("fsal"), py::arg("a"),
-             py::arg("b"), py::arg("c"), py::arg("b_error"), py::arg("b_mid"), py::arg("rtol"),
-             py::arg("atol"), py::arg("first_step"), py::arg("min_step"), py::arg("max_step"),
+             py::kw_only(), py::arg("order"), py::arg("control"), py::arg("equations"), py::arg("carried"),
+             py::arg("fsal"), py::arg("a"), py::arg("b"), py::arg("c"), py::arg("b_error"), py::arg("b_mid"),
+             py::arg("interpolant"), py::arg("interpolant_weights"), py::arg("rtol"), py::arg("atol"),
+             py::arg("first_step"), py::arg("automatic_first_step"), py::arg("min_step"), py::arg("max_step"),
              py::arg("safety"), py::arg("ifactor"), py::arg("dfactor"), py::arg("max_num_steps"),
-             py::arg("perturb"), py::arg("step_t") = Row{}, py::arg("jump_t") = Row{},
-             py::arg("cubic") = false, py::arg("max_iterations") = 0);
+             py::arg("newton"), py::arg("perturb"), py::arg("step_t") = Row{}, py::arg("jump_t") = Row{});
 }
 
 }  // namespace flashode::bindings

@@ -33,7 +33,7 @@ const cpu::Kernels<Real>& kernels(const cpu::Field& field) {
 }
 
 void require_layout(const cpu::Field& field, const cpu::Method& method) {
-    if (field.features_in_lanes && method.tableau.implicit) {
+    if (field.features_in_lanes && method.tableau.equations != cpu::Equations::none) {
         throw std::invalid_argument("an implicit method solves trajectories side by side");
     }
 }
@@ -91,8 +91,9 @@ struct KeptLog {
                                           field.batch,
                                           std::int64_t{field.features_in_lanes},
                                           std::int64_t{tableau.stages},
-                                          std::int64_t{tableau.adaptive},
-                                          std::int64_t{tableau.implicit},
+                                          static_cast<std::int64_t>(tableau.control),
+                                          static_cast<std::int64_t>(tableau.equations),
+                                          std::int64_t{tableau.carried},
                                           std::int64_t{tableau.fsal}};
         for (const cpu::Segment& segment : field.segments) said.push_back(segment.rows());
         return said;
@@ -133,7 +134,7 @@ struct Extras {
 
     void add_event(const py::object& given, double step_size, cpu::ForwardRequest<Real>& request) {
         if (given.is_none()) return;
-        if (!request.method->tableau.adaptive && !(step_size > 0.0)) {
+        if (request.method->tableau.control == cpu::Control::given && !(step_size > 0.0)) {
             throw std::invalid_argument("a fixed-step method needs the size of its steps towards an event");
         }
         if (py::isinstance<BoundEvent>(given)) {
@@ -175,7 +176,7 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     require_outputs<Real>("time_count", time_count, 1, field.field);
     require_address("times", times);
     require_address_if(!every_step, "states", states);
-    const bool on_grid = !method.tableau.adaptive && event.is_none();
+    const bool on_grid = method.tableau.control == cpu::Control::given && event.is_none();
     require_count("grid_count", grid_count, on_grid ? 1 : 0, sizeof(double));
     require_address_if(on_grid, "grid", grid);
     if (!event.is_none()) require(!every_step, "every_step and event exclude each other");
@@ -259,7 +260,8 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
                             const std::vector<std::tuple<int, int, int, int>>& transposes) {
     require_layout(field.field, method);
     require_outputs<Real>("time_count", time_count, 1, field.field);
-    require(method.tableau.adaptive || static_cast<std::int64_t>(grids.size()) == time_count - 1,
+    require(method.tableau.control == cpu::Control::error ||
+                static_cast<std::int64_t>(grids.size()) == time_count - 1,
             "grids has " + std::to_string(grids.size()) + " entries for " + std::to_string(time_count - 1) +
                 " intervals between times");
     require_address("times", times);

@@ -91,7 +91,7 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
 
     // The only output asked for is the end of the interval.
     void output(std::int64_t, double x, const Step& step) {
-        const auto weights = solve::dense_weights<Real>(solve::interpolant(method_), x);
+        const auto weights = solve::dense_weights<Real>(method_, x);
         const Real dt = static_cast<Real>(step.dt);
         for (std::int64_t i = 0; i < rows_.count(); ++i) {
             const Real* state = this->interpolate(i, weights, dt);

@@ -33,11 +33,11 @@ class DiscreteAdjoint {
           tape_(tape),
           tiles_(request.field->batch, request.field->segments),
           context_(context),
-          field_(*request.field, tape, tableau_.stages + (method_.cubic ? 2 : 0)),
+          field_(*request.field, tape, tableau_.stages + (asks_for_end() ? 2 : 0)),
           accumulator_(tape.accumulator_size()),
           checkpoint_size_(checkpoint_size(tiles_, method_)),
-          interpolant_(solve::interpolant(method_)),
-          carries_(tableau_.adaptive && !tableau_.fsal) {
+          interpolant_(method_.interpolant),
+          carries_(tableau_.carried && !tableau_.fsal) {
         const auto n = static_cast<std::size_t>(tiles_.size());
         const auto stages = static_cast<std::size_t>(tableau_.stages);
         for (Rows<Real>* rows : {&stages_, &grad_stages_, &stage_inputs_}) rows->resize(n * stages);
@@ -46,7 +46,7 @@ class DiscreteAdjoint {
             rows->resize(n);
         }
         if (tiles_together(request, tape) > 1) field_.defer_shared();
-        if (tableau_.implicit) implicit_.emplace(tableau_, tiles_);
+        if (tableau_.equations != Equations::none) implicit_.emplace(tableau_, tiles_);
     }
 
     // How many tiles go back step by step together: one, unless they share work.
@@ -130,6 +130,9 @@ class DiscreteAdjoint {
         tiles_.load_cotangent(tile, request_.grad_states + j * tiles_.batch * tiles_.width, scratch_.data());
     }
 
+    // Whether the slope at the end that dense output needs is no stage, but evaluated for it.
+    bool asks_for_end() const { return method_.interpolant == Interpolant::cubic && !tableau_.carried; }
+
     // Where a tile's state at the start of the step at hand is kept, and so many stages' slopes.
     const Real* kept_state(std::int64_t tile) const { return checkpoint_ + tiles_.offset(tile); }
     const Real* kept_stages(std::int64_t tile, std::size_t stages) const {
@@ -152,7 +155,7 @@ class DiscreteAdjoint {
             numerics::step(tableau_, field_, times, n, y0_.data(), stages_.data(), stage_inputs_.data(), n,
                            dense, y1_.data());
         }
-        if (dense && interpolant_ == solve::Interpolant::cubic) {
+        if (dense && asks_for_end()) {
             field_(tableau_.stages, static_cast<Real>(steps.step().end), y1_.data(), f_end_.data());
             if (implicit_) field_(start_slot(), start, y0_.data(), f_start_.data());
         }
@@ -179,20 +182,20 @@ class DiscreteAdjoint {
     void reverse_step(std::int64_t tile, const solve::ReverseSteps& steps) {
         const int n = tiles_.size();
         const auto times = solve::rounded_times<Real>(method_, steps.step());
-        const bool dense = steps.begin() < steps.end() && interpolant_ != solve::Interpolant::linear;
+        const bool dense = steps.begin() < steps.end() && interpolant_ != Interpolant::linear;
         recompute(tile, steps, times, dense);
 
         std::fill(grad_first_.begin(), grad_first_.end(), Real(0));
         std::fill(grad_mid_.begin(), grad_mid_.end(), Real(0));
         std::fill(grad_y0_.begin(), grad_y0_.end(), Real(0));
         for (std::int64_t j = steps.begin(); j < steps.end(); ++j) reverse_output(tile, j, steps);
-        if (dense && interpolant_ == solve::Interpolant::cubic) reverse_end(steps);
+        if (dense && asks_for_end()) reverse_end(steps);
 
         numerics::StepCotangents<Real> from;
         from.y1 = grad_y_;
         if (dense) from.k_first = grad_first_.data();
-        if (dense && tableau_.adaptive) from.y_mid = grad_mid_.data();
-        if ((dense && tableau_.adaptive) || carries_) from.k_last = grad_last_;
+        if (dense && interpolant_ == Interpolant::quartic) from.y_mid = grad_mid_.data();
+        if ((dense && tableau_.carried) || carries_) from.k_last = grad_last_;
         numerics::StepTimeGradients<Real> grad_times;
         Real* grad_k = grad_stages_.data();
         if (implicit_) {
@@ -226,16 +229,15 @@ class DiscreteAdjoint {
         const Real dt = static_cast<Real>(steps.step().dt);
         const int n = tiles_.size();
         load_cotangent(tile, j);
-        solve::dense_output_vjp(interpolant_, n, solve::dense_weights<Real>(interpolant_, x), dt,
-                                scratch_.data(),
+        solve::dense_output_vjp(interpolant_, n, solve::dense_weights<Real>(method_, x), dt, scratch_.data(),
                                 {grad_y0_.data(), grad_y_, grad_mid_.data(), grad_first_.data(), grad_last_});
         if (gradients_.times == nullptr) return;
-        if (tableau_.adaptive) {
+        if (interpolant_ == Interpolant::quartic) {
             numerics::combine(n, y0_.data(), dt, tableau_.b_mid, tableau_.stages, stages_.data(),
                               y_mid_.data());
         }
         const Real* f0 = implicit_ ? f_start_.data() : stages_.data();
-        const Real* f1 = tableau_.adaptive ? f0 + (tableau_.stages - 1) * n : f_end_.data();
+        const Real* f1 = tableau_.carried ? f0 + (tableau_.stages - 1) * n : f_end_.data();
         // The stages' own gradients are not there yet: their place is free.
         steps.add_output<Real>(j, x, n, {y0_.data(), y1_.data(), y_mid_.data(), f0, f1}, scratch_.data(),
                                grad_stages_.data(), gradients_);
@@ -261,7 +263,7 @@ class DiscreteAdjoint {
     std::vector<double*> total_pointers_;  // its parameters
     std::size_t checkpoint_size_;
     const Real* checkpoint_ = nullptr;  // of the step at hand
-    solve::Interpolant interpolant_;
+    Interpolant interpolant_;
     std::optional<ImplicitStepVjp<Real>> implicit_;
     bool carries_;
     Rows<Real> stages_;

@@ -33,6 +33,10 @@ struct Segment {
     int rows() const { return end - begin; }
 };
 
+using numerics::Control;
+using numerics::Equations;
+using numerics::Interpolant;
+
 // And the times that its steps end on, as of solve::ChosenSteps.
 struct Method : solve::Method {
     std::vector<double> step_t;
@@ -173,8 +177,10 @@ struct InstructionSet {
 // Those built into this binary, the plainest first.
 const std::vector<InstructionSet>& instruction_sets();
 
-// The best one that this machine has, or the one that the environment variable FLASHODE_ISA names. Throws
-// std::invalid_argument when that one is unknown or this machine lacks it.
+// The best one that this machine has, or the one wanted, if any. Throws std::invalid_argument when that one
+// is unknown, or this machine lacks it, or all.
+const InstructionSet& choose_instruction_set(const std::vector<InstructionSet>& sets, const char* wanted);
+// Of those built in, by what the environment variable FLASHODE_ISA says.
 const InstructionSet& active_instruction_set();
 // Checkpoints of one sort of kernels say nothing to the other.
 const KernelSet& active_kernels(bool features_in_lanes);

@@ -41,7 +41,7 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
 
     // The state at the fraction x of the step, at its end and at its start.
     void state_at(double x, const Step& step, Real* memory) {
-        const auto weights = solve::dense_weights<Real>(solve::interpolant(method_), x);
+        const auto weights = solve::dense_weights<Real>(method_, x);
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
             tiles_.store(i, this->interpolate(i, weights, static_cast<Real>(step.dt)), memory);
         }

@@ -13,8 +13,8 @@
 namespace flashode::cpu::inline FLASHODE_ISA {
 
 inline std::size_t stages_kept(const numerics::Tableau<double>& tableau) {
-    if (tableau.implicit) return static_cast<std::size_t>(tableau.stages);
-    return tableau.adaptive && !tableau.fsal ? 1 : 0;
+    if (tableau.equations != Equations::none) return static_cast<std::size_t>(tableau.stages);
+    return tableau.carried && !tableau.fsal ? 1 : 0;
 }
 
 template <class Real>
@@ -37,7 +37,7 @@ class Record {
         log_->step_of_time.assign(1, -1);
         log_->nodes = nodes_ != nullptr;
         checkpoint_size_ = checkpoint_size(tiles, *request.method);
-        const bool on_grid = !request.method->tableau.adaptive && request.event == nullptr;
+        const bool on_grid = request.method->tableau.control == Control::given && request.event == nullptr;
         if (on_grid) steps_to_come_ = static_cast<std::size_t>(request.grid.count - 1);
     }
 

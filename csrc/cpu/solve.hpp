@@ -56,7 +56,7 @@ Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt)
     Record<Real> record(request, tiles);
     const TileGroups groups(tiles.count(), 1, 0);
     if constexpr (SOLVES_EQUATIONS<Real>) {
-        if (request.method->tableau.implicit) {
+        if (request.method->tableau.equations != Equations::none) {
             Team alone(1);
             return solve_with(ImplicitSystem<Real>(request, tape, record, groups, alone), request, state_size,
                               record, interrupt);
@@ -86,7 +86,7 @@ Outcome continuous_vjp(const ContinuousRequest<Real>& request, const Interrupt& 
     const TileGroups groups = StageAccumulators<Real>::groups_of(tape, *request.method, reversed);
     StageAccumulators<Real> accumulators(tape, *request.method, groups);
     if constexpr (SOLVES_EQUATIONS<Real>) {
-        if (request.method->tableau.implicit) {
+        if (request.method->tableau.equations != Equations::none) {
             Team alone(1);
             return solve_adjoint_with(
                 ImplicitAdjointSystem<Real>(request, reversed, tape, accumulators, groups, alone), request,

@@ -8,9 +8,19 @@ namespace flashode::numerics {
 struct Controller {
     double min_step = 0.0;
     double max_step = 0.0;
-    double safety = 0.9;
-    double ifactor = 10.0;
-    double dfactor = 0.2;
+    double safety = 0.0;   // aims below the tolerance by this factor
+    double ifactor = 0.0;  // a step grows by at most this
+    double dfactor = 0.0;  // a step shrinks by at most this
+};
+
+// How the automatic first step is chosen.
+struct FirstStep {
+    double share = 0.0;        // of y0 that the probe moves it by, and of the tolerance that the step takes
+    double least_norm = 0.0;   // y0 or f0 are zero if their norm is less
+    double least_step = 0.0;   // the probe where one of them is zero; the least step in a constant field
+    double flat = 0.0;         // a field is constant if no norm is larger
+    double flat_growth = 0.0;  // the step where it is, over the probe
+    double most_growth = 0.0;  // the largest step over the probe
 };
 
 }  // namespace flashode::numerics
@@ -40,25 +50,28 @@ FLASHODE_HD double next_step(const Controller& controller, double norm, double d
 }
 
 // The automatic first step of the same book, II.4: a probe of size h0 from the norms of y0 and f0 …
-FLASHODE_HD double initial_probe(double norm_y0, double norm_f0) {
-    const double probe = 0.01 * norm_y0 / norm_f0;
-    const bool usable = norm_y0 >= 1e-5 && norm_f0 >= 1e-5 && probe > 0.0 && probe - probe == 0.0;
-    return usable ? probe : 1e-6;
+FLASHODE_HD double initial_probe(const FirstStep& policy, double norm_y0, double norm_f0) {
+    const double least = policy.least_norm;
+    const double probe = policy.share * norm_y0 / norm_f0;
+    const bool usable = norm_y0 >= least && norm_f0 >= least && probe > 0.0 && probe - probe == 0.0;
+    return usable ? probe : policy.least_step;
 }
 
 // … and the step itself once the norm of the second derivative, (f(t0 + h0, y0 + h0 f0) - f0) / h0, is known.
 // `order` is the order of the method; its error estimate is one lower. Where the probe left the numbers or a
 // norm overflowed, the probe itself is the step: rejections shrink it from there.
-FLASHODE_HD double initial_step(double probe, double norm_f0, double norm_second, int order) {
+FLASHODE_HD double initial_step(const FirstStep& policy, double probe, double norm_f0, double norm_second,
+                                int order) {
     if (!(norm_f0 - norm_f0 == 0.0) || !(norm_second - norm_second == 0.0)) return probe;
     double step;
-    if (norm_f0 <= 1e-15 && norm_second <= 1e-15) {
-        step = probe * 1e-3 > 1e-6 ? probe * 1e-3 : 1e-6;
+    if (norm_f0 <= policy.flat && norm_second <= policy.flat) {
+        const double grown = probe * policy.flat_growth;
+        step = grown > policy.least_step ? grown : policy.least_step;
     } else {
         const double largest = norm_f0 > norm_second ? norm_f0 : norm_second;
-        step = ::pow(0.01 / largest, 1.0 / order);
+        step = ::pow(policy.share / largest, 1.0 / order);
     }
-    return step < 100.0 * probe ? step : 100.0 * probe;
+    return step < policy.most_growth * probe ? step : policy.most_growth * probe;
 }
 
 }  // namespace flashode::numerics::inline FLASHODE_ISA

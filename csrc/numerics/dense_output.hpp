@@ -4,9 +4,29 @@
 // the weights' derivatives in x give the derivative in time, and the transpose of the sum is its vjp.
 #pragma once
 
+#include <cstdint>
+
 #include "numerics/platform.hpp"
 
 namespace flashode::numerics {
+
+// What lies inside a step: the line between its ends; Hermite's cubic, through both with their slopes; or
+// Shampine's quartic, through the middle, too.
+enum class Interpolant : std::uint8_t { linear, cubic, quartic };
+
+inline constexpr int MAX_DEGREE = 4;
+
+// Coefficients, lowest power first.
+struct Polynomial {
+    double coefficients[MAX_DEGREE + 1] = {};
+};
+
+// The weight of each datum.
+struct InterpolantWeights {
+    int degree = 0;
+    Polynomial y0, y1, y_mid;
+    Polynomial f0, f1;  // times dt
+};
 
 template <class Real>
 struct DenseWeights {
@@ -21,49 +41,44 @@ struct DenseWeights {
 
 namespace flashode::numerics::inline FLASHODE_ISA {
 
-// The quartic through y0, y_mid, y1 with slopes f0 and f1 at the ends (Shampine, "Some Practical Runge-Kutta
-// Formulas", Math. Comp. 46, 1986).
-template <class Real>
-FLASHODE_HD DenseWeights<Real> quartic_weights(double x) {
-    const double x2 = x * x;
-    DenseWeights<Real> w;
-    w.y0 = static_cast<Real>(1.0 + x2 * (-11.0 + x * (18.0 - 8.0 * x)));
-    w.y1 = static_cast<Real>(x2 * (-5.0 + x * (14.0 - 8.0 * x)));
-    w.y_mid = static_cast<Real>(x2 * (16.0 + x * (-32.0 + 16.0 * x)));
-    w.f0 = static_cast<Real>(x * (1.0 + x * (-4.0 + x * (5.0 - 2.0 * x))));
-    w.f1 = static_cast<Real>(x2 * (1.0 + x * (-3.0 + 2.0 * x)));
-    return w;
+namespace detail {
+
+// c[0] + x^n * (rest), n the lowest power above the first: with mostly small integers for coefficients it
+// rounds no more often than it must.
+FLASHODE_HD double value(const Polynomial& polynomial, double x) {
+    const double* c = polynomial.coefficients;
+    int lowest = 1;
+    double power = x;
+    for (; lowest < MAX_DEGREE && c[lowest] == 0.0; ++lowest) power *= x;
+    double rest = c[MAX_DEGREE];
+    for (int n = MAX_DEGREE - 1; n >= lowest; --n) rest = c[n] + x * rest;
+    return c[0] == 0.0 ? power * rest : c[0] + power * rest;
 }
 
-// d/dx of the weights above
-template <class Real>
-FLASHODE_HD DenseWeights<Real> quartic_weights_derivative(double x) {
-    DenseWeights<Real> w;
-    w.y0 = static_cast<Real>(x * (-22.0 + x * (54.0 - 32.0 * x)));
-    w.y1 = static_cast<Real>(x * (-10.0 + x * (42.0 - 32.0 * x)));
-    w.y_mid = static_cast<Real>(x * (32.0 + x * (-96.0 + 64.0 * x)));
-    w.f0 = static_cast<Real>(1.0 + x * (-8.0 + x * (15.0 - 8.0 * x)));
-    w.f1 = static_cast<Real>(x * (2.0 + x * (-9.0 + 8.0 * x)));
-    return w;
+FLASHODE_HD double slope(const Polynomial& polynomial, double x) {
+    Polynomial derivative;
+    for (int n = 1; n <= MAX_DEGREE; ++n) {
+        derivative.coefficients[n - 1] = n * polynomial.coefficients[n];
+    }
+    return value(derivative, x);
 }
 
+}  // namespace detail
+
+// The weights at x, or d/dx of them.
 template <class Real>
-FLASHODE_HD DenseWeights<Real> linear_weights(double x) {
-    DenseWeights<Real> w;
-    w.y0 = static_cast<Real>(1.0 - x);
-    w.y1 = static_cast<Real>(x);
-    return w;
+FLASHODE_HD DenseWeights<Real> weights_at(const InterpolantWeights& of, double x) {
+    const auto at = [x](const Polynomial& weight) { return static_cast<Real>(detail::value(weight, x)); };
+    return {at(of.y0), at(of.y1), at(of.y_mid), at(of.f0), at(of.f1)};
 }
 
 template <class Real>
-FLASHODE_HD DenseWeights<Real> linear_weights_derivative() {
-    DenseWeights<Real> w;
-    w.y0 = Real(-1);
-    w.y1 = Real(1);
-    return w;
+FLASHODE_HD DenseWeights<Real> weights_derivative_at(const InterpolantWeights& of, double x) {
+    const auto at = [x](const Polynomial& weight) { return static_cast<Real>(detail::slope(weight, x)); };
+    return {at(of.y0), at(of.y1), at(of.y_mid), at(of.f0), at(of.f1)};
 }
 
-// Hermite's cubic through y0 and y1 with slopes f0 and f1 there.
+// The same of Hermite's cubic in its factored form: expanded it rounds otherwise than torchdiffeq's.
 template <class Real>
 FLASHODE_HD DenseWeights<Real> cubic_weights(double x) {
     const double x2 = x * x;

@@ -24,7 +24,7 @@ namespace flashode::numerics::inline FLASHODE_ISA {
 
 // Stage times are those of a field evaluated in plain Python: products and sums in double, each rounded, and
 // the sums rounded to the precision of the state. A field may jump at one of them.
-//   end  what stages with c == 1 see: adaptive methods look just before the end of the step, so that a
+//   end  what stages with c == 1 see: steps that an error chooses look just before their end, so that a
 //        discontinuity lying exactly there is not touched
 template <class Real, class Exact>
 FLASHODE_HD StepTimes<Real> step_times(const Tableau<Exact>& tableau, double start, double dt, Real end) {

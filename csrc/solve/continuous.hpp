@@ -54,7 +54,8 @@ FLASHODE_HD Outcome solve_adjoint(System& system, const Method& method,
         const double ends[2] = {-times[i], -times[i - 1]};
         OutputTimes goal({ends, 2});
         const ChosenSteps chosen(ends[0], request.step_t, request.jump_t);
-        const GridSteps grid(method.tableau.adaptive ? Times{} : request.grids[i - 1]);
+        const bool given = method.tableau.control == Control::given;
+        const GridSteps grid(given ? request.grids[i - 1] : Times{});
         const Outcome outcome = integrate(system, method, chosen, grid, goal, record, watch);
         if (system.miss() > total.miss) {
             total.miss = system.miss();

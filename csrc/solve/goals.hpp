@@ -48,7 +48,7 @@ class OutputTimes {
 class EveryStep {
    public:
     FLASHODE_HD EveryStep(const Method& method, double start, double last)
-        : degree_(degree(interpolant(method))), at_(start), last_(last) {}
+        : degree_(method.interpolant_weights.degree), at_(start), last_(last) {}
 
     FLASHODE_HD bool reached(const Outcome&) const { return at_ >= last_; }
     FLASHODE_HD bool may_arrive(const Step&, const Outcome&) const { return true; }

@@ -1,16 +1,11 @@
-// The solution inside a step, by what the method has at hand there: adaptive methods Shampine's quartic,
-// fixed-step ones a line between the ends or Hermite's cubic.
+// The solution inside a step.
 #pragma once
-
-#include <cstdint>
 
 #include "numerics/combine.hpp"
 #include "numerics/dense_output.hpp"
 #include "solve/method.hpp"
 
 namespace flashode::solve {
-
-enum class Interpolant : std::uint8_t { quartic, linear, cubic };
 
 // What a step leaves for dense output over n scalars; y_mid only for the quartic, f0 and f1 not for the line.
 template <class Real>
@@ -36,29 +31,19 @@ struct StepDataCotangents {
 
 namespace flashode::solve::inline FLASHODE_ISA {
 
-FLASHODE_HD Interpolant interpolant(const Method& method) {
-    if (method.tableau.adaptive) return Interpolant::quartic;
-    return method.cubic ? Interpolant::cubic : Interpolant::linear;
-}
-
-// In how many points inside a step and at its end, together with its start, the interpolant is fixed.
-FLASHODE_HD int degree(Interpolant kind) {
-    return kind == Interpolant::quartic ? 4 : (kind == Interpolant::cubic ? 3 : 1);
-}
-
 // y at the fraction x of a step.
 template <class Real>
-FLASHODE_HD numerics::DenseWeights<Real> dense_weights(Interpolant kind, double x) {
-    if (kind == Interpolant::quartic) return numerics::quartic_weights<Real>(x);
-    if (kind == Interpolant::cubic) return numerics::cubic_weights<Real>(x);
-    return numerics::linear_weights<Real>(x);
+FLASHODE_HD numerics::DenseWeights<Real> dense_weights(const Method& method, double x) {
+    return method.interpolant == Interpolant::cubic
+               ? numerics::cubic_weights<Real>(x)
+               : numerics::weights_at<Real>(method.interpolant_weights, x);
 }
 
 template <class Real>
-FLASHODE_HD numerics::DenseWeights<Real> dense_weights_derivative(Interpolant kind, double x) {
-    if (kind == Interpolant::quartic) return numerics::quartic_weights_derivative<Real>(x);
-    if (kind == Interpolant::cubic) return numerics::cubic_weights_derivative<Real>(x);
-    return numerics::linear_weights_derivative<Real>();
+FLASHODE_HD numerics::DenseWeights<Real> dense_weights_derivative(const Method& method, double x) {
+    return method.interpolant == Interpolant::cubic
+               ? numerics::cubic_weights_derivative<Real>(x)
+               : numerics::weights_derivative_at<Real>(method.interpolant_weights, x);
 }
 
 template <class Real>

@@ -3,7 +3,7 @@
 // loops as the forward one. Nothing here allocates, throws or reads a clock: host and device compile it.
 //
 // A System offers
-//   MAY_CHOOSE_STEPS     whether adaptive methods use it, too
+//   MAY_CHOOSE_STEPS     whether its steps may be chosen by their error
 //   start(t)             the state is in place; evaluates f0; false when either is not finite
 //   start_after(t)       the same just after t, where the field has jumped
 //   norm_y0(), norm_f0() scaled norms at the start
@@ -55,10 +55,10 @@ FLASHODE_HD double first_step(System& system, const Method& method, double t, Ou
     if (method.first_step > 0.0) return method.first_step;
     const double norm_y0 = system.norm_y0();
     const double norm_f0 = system.norm_f0();
-    const double h = numerics::initial_probe(norm_y0, norm_f0);
+    const double h = numerics::initial_probe(method.automatic_first_step, norm_y0, norm_f0);
     const double norm_second = system.probe(t, h) / h;
     ++outcome.evaluations;
-    return numerics::initial_step(h, norm_f0, norm_second, method.tableau.order);
+    return numerics::initial_step(method.automatic_first_step, h, norm_f0, norm_second, method.tableau.order);
 }
 
 FLASHODE_CALLS_EITHER_SIDE
@@ -164,7 +164,7 @@ FLASHODE_HD Outcome integrate_fixed(System& system, const Method& method, Steps 
         record.keep(system, step);
         if (goal.arrives(system, step, outcome)) {
             const std::int64_t before = outcome.times_reached;
-            if (method.cubic && !system.evaluate_end(step)) {
+            if (method.interpolant == Interpolant::cubic && !system.evaluate_end(step)) {
                 outcome.status = Status::nonfinite_field;
                 outcome.t = step.end;
                 system.locate_nonfinite_end(outcome);
@@ -172,7 +172,8 @@ FLASHODE_HD Outcome integrate_fixed(System& system, const Method& method, Steps 
             }
             goal.take(system, record, step, outcome);
             // Made once, counted for each output: the function is asked as often in plain torch.
-            if (method.cubic) outcome.evaluations += outcome.times_reached - before;
+            if (method.interpolant == Interpolant::cubic)
+                outcome.evaluations += outcome.times_reached - before;
         }
         system.advance();
     }
@@ -185,7 +186,8 @@ template <class System, class Steps, class Goal, class Record, class Watch>
 FLASHODE_HD Outcome integrate(System& system, const Method& method, const ChosenSteps& chosen,
                               const Steps& given, Goal& goal, Record& record, Watch& watch) {
     if constexpr (System::MAY_CHOOSE_STEPS) {
-        if (method.tableau.adaptive) return integrate_adaptive(system, method, chosen, goal, record, watch);
+        if (method.tableau.control == Control::error)
+            return integrate_adaptive(system, method, chosen, goal, record, watch);
     }
     return integrate_fixed(system, method, given, goal, record, watch);
 }

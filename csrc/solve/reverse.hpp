@@ -62,12 +62,14 @@ class ReverseSteps {
 
     // Whether the first stage is the last of the step before, evaluated elsewhere than at the solution.
     FLASHODE_HD bool carries() const {
-        return method_.tableau.adaptive && !method_.tableau.fsal && index_ > 0 && !step().fresh;
+        return method_.tableau.carried && !method_.tableau.fsal && index_ > 0 && !step().fresh;
     }
 
-    // Whether the size of the step moves: the ends of fixed steps are the user's times, and an adaptive step
+    // Whether the size of the step moves: the ends of given steps are the user's times, and a chosen step
     // that a prescribed time has shortened is as long as is left from its start, if that moves.
-    FLASHODE_HD bool stretches() const { return !method_.tableau.adaptive || index_ == moving_; }
+    FLASHODE_HD bool stretches() const {
+        return method_.tableau.control == Control::given || index_ == moving_;
+    }
 
     // The time at which the first stage was evaluated: an adaptive step after the first reused the last stage
     // of the step before, which looked just before its end, unless the field jumped there.
@@ -75,7 +77,7 @@ class ReverseSteps {
     FLASHODE_HD Real first_stage_time() const {
         const Real start = static_cast<Real>(step().start);
         if (step().fresh) return just_after(start);
-        if (method_.tableau.adaptive) return index_ == 0 ? start : just_before(start);
+        if (method_.tableau.carried) return index_ == 0 ? start : just_before(start);
         return method_.perturb ? just_after(start) : start;
     }
 
@@ -84,7 +86,7 @@ class ReverseSteps {
     // ends on a prescribed one.
     FLASHODE_HD void add_ends(double start, double end, const TimeGradients& to) const {
         if (to.grid == nullptr) return;
-        if (!method_.tableau.adaptive) {
+        if (method_.tableau.control == Control::given) {
             to.grid[index_] += start;
             to.grid[index_ + 1] += end;
         } else if (index_ <= moving_) {
@@ -98,14 +100,14 @@ class ReverseSteps {
     template <class Real>
     FLASHODE_HD void add_output(std::int64_t j, double x, int n, const StepData<Real>& data,
                                 const Real* cotangent, Real* slope, const TimeGradients& to) const {
-        const Interpolant kind = interpolant(method_);
+        const Interpolant kind = method_.interpolant;
         if (kind == Interpolant::linear && x == 1.0) return;  // on a grid point the line is y1 itself
         const Real dt = static_cast<Real>(step().dt);
-        dense_output(kind, n, dense_weights_derivative<Real>(kind, x), dt, data, slope);
+        dense_output(kind, n, dense_weights_derivative<Real>(method_, x), dt, data, slope);
         const double rate = log_.nodes ? 0.0 : rate_of_loss(n, cotangent, slope) / step().dt;
         double grad_dt = 0.0;  // the slopes count times the step size
         if (kind != Interpolant::linear && stretches()) {
-            const auto w = dense_weights<Real>(kind, x);
+            const auto w = dense_weights<Real>(method_, x);
             for (int e = 0; e < n; ++e) slope[e] = w.f0 * data.f0[e] + w.f1 * data.f1[e];
             grad_dt = rate_of_loss(n, cotangent, slope);
         }

@@ -58,7 +58,7 @@ FLASHODE_HD Real just_after(Real t) {
 template <class Real>
 FLASHODE_HD numerics::StepTimes<Real> rounded_times(const Method& method, const Step& step) {
     const Real end = static_cast<Real>(step.end);
-    const bool before = method.tableau.adaptive || method.perturb;
+    const bool before = method.tableau.control == Control::error || method.perturb;
     return numerics::step_times(method.tableau, step.start, step.dt, before ? just_before(end) : end);
 }
 

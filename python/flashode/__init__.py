@@ -17,7 +17,7 @@ from flashode.errors import (
 from flashode.explain import Explanation, explain
 from flashode.methods import METHODS
 from flashode.odeint import DenseOutput, odeint, odeint_adjoint, odeint_dense, odeint_event
-from flashode.report import Report, Solves, record
+from flashode.recording import Report, Solves, record
 
 __all__ = [
     "METHODS",

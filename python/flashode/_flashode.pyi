@@ -4,7 +4,7 @@ Addresses are those of contiguous tensors that the caller keeps alive, 0 for non
 arguments of the requests in ``csrc/solve/request.hpp`` and ``csrc/cpu/engine.hpp``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MAX_PARAMETER_ELEMENTS: int
@@ -48,27 +48,31 @@ class Method:
         self,
         *,
         order: int,
-        adaptive: bool,
+        control: str,
+        equations: str,
+        carried: bool,
         fsal: bool,
         a: Sequence[Sequence[float]],
         b: Sequence[float],
         c: Sequence[float],
         b_error: Sequence[float],
         b_mid: Sequence[float],
+        interpolant: str,
+        interpolant_weights: Mapping[str, Sequence[float]],
         rtol: float,
         atol: float,
         first_step: float,
+        automatic_first_step: Mapping[str, float],
         min_step: float,
         max_step: float,
         safety: float,
         ifactor: float,
         dfactor: float,
         max_num_steps: int,
+        newton: Mapping[str, float],
         perturb: bool,
         step_t: Sequence[float] = ...,
         jump_t: Sequence[float] = ...,
-        cubic: bool = ...,
-        max_iterations: int = ...,
     ) -> None: ...
 
 class Field:

@@ -1,4 +1,4 @@
-"""Context managers that say so where they are made and not entered."""
+"""Context managers that warn where they are made and never entered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Entered = TypeVar("Entered", bound=Callable[..., object])
 
 
 class Block(ContextDecorator, Generic[Value]):
-    """What a ``with`` statement enters, or decorates a function; any number of times.
+    """A context manager and decorator, to be used any number of times; it warns if it never is.
 
     Args:
         make: Makes the context manager of one ``with`` statement.
@@ -43,7 +43,7 @@ class Block(ContextDecorator, Generic[Value]):
         return self._managers.pop().__exit__(kind, error, traceback)
 
     def __call__(self, func: Entered) -> Entered:
-        """The function, called within a block of its own each time."""
+        """The function, each call of which is within a block of its own."""
         self._used = True
         return super().__call__(func)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flashode.declined import Declined, Place, Reason, listed, source
-from flashode.engines import consider, name_of
+from flashode.engines import REGISTRY, consider, name_of
 from flashode.problem import (
     DEFAULT_ATOL,
     DEFAULT_RTOL,
@@ -31,6 +31,8 @@ from flashode.verify import Verify
 if TYPE_CHECKING:
     from flashode.capture import Capture
 
+# The engine that takes every problem.
+_FALLBACK = [*REGISTRY][-1]
 _LABELS = 12
 _WIDTH = 100 - _LABELS
 
@@ -156,9 +158,9 @@ def explain(
         verify=verify,
         event_fn=event_fn,
     )
-    given = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options, adjoint_params)
+    adjoint_arguments = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options, adjoint_params)
     gradient: Gradient = DISCRETE
-    if adjoint or any(argument is not None for argument in given):
+    if adjoint or any(argument is not None for argument in adjoint_arguments):
         gradient = make_continuous(
             problem,
             method=method,
@@ -245,15 +247,15 @@ def _error_of(problem: Problem) -> Exception | None:
     return error_of(problem.func, lambda: problem.field(t, y))
 
 
-def _shown(problem: Problem, found: Capture) -> dict[str, Any]:
+def _shown(problem: Problem, capture: Capture) -> dict[str, Any]:
     """What there is to show of a capture."""
     return {
-        "program": found.program,
-        "batched": found.batched,
-        "trajectories": (problem.structure.batch if found.batched else None) or 1,
-        "carried": tuple(tuple(tensor.shape) for tensor in found.carried),
-        "parameters": tuple(found.prologue.describe(found.names)),
-        "counters": {name: amount for _, name, amount in found.counters},
+        "program": capture.program,
+        "batched": capture.batched,
+        "trajectories": (problem.structure.batch if capture.batched else None) or 1,
+        "carried": tuple(tuple(tensor.shape) for tensor in capture.carried),
+        "parameters": tuple(capture.prologue.describe(capture.names)),
+        "counters": {name: amount for _, name, amount in capture.counters},
     }
 
 
@@ -291,9 +293,9 @@ def _headline(it: Explanation) -> str:
     if it.engine is None:
         (insisted,) = it.declined
         return f"{it.function} does not run: use_engine insists on the {insisted} engine, which declines."
-    if it.engine == "eager":
+    if it.engine == _FALLBACK:
         asked = "" if it.declined else ", as use_engine asks"
-        return f"{it.function} runs in the eager engine{asked}: plain PyTorch, a step at a time."
+        return f"{it.function} runs in the {_FALLBACK} engine{asked}: plain PyTorch, a step at a time."
     return f"{it.function} runs in the {it.engine} engine."
 
 
@@ -303,7 +305,7 @@ def _event(it: Explanation) -> Iterator[str]:
             "event", f"{it.event} is called from Python at each step because", it.event_reasons
         )
         return
-    captured = ", captured" if it.engine == "native" else ""
+    captured = "" if it.engine in (None, _FALLBACK) else ", captured"
     yield from _entry("event", f"{it.event}{captured}")
 
 
@@ -335,8 +337,8 @@ def _parameter_table(it: Explanation) -> Iterator[str]:
     assert it.program is not None
     shapes = [str(list(shape)) for shape in it.program.parameter_shapes]
     longest = max(map(len, shapes), default=0)
-    for i, (shape, made) in enumerate(zip(shapes, it.parameters, strict=True)):
-        yield f"p{i:<3} {shape:<{longest}}  {made}"
+    for i, (shape, expression) in enumerate(zip(shapes, it.parameters, strict=True)):
+        yield f"p{i:<3} {shape:<{longest}}  {expression}"
 
 
 def _count(n: int, noun: str, one: str = "", many: str = "s") -> str:

@@ -37,12 +37,12 @@ def given() -> int:
 
 
 def said_of(func: object) -> set[str]:
-    """What was said of a user's function and is not to be said again; the caller reads it and adds to it."""
+    """What was warned of about a user's function so far, for the caller to read and to add to."""
     return _said.setdefault(_identity(func), set())
 
 
 def _identity(func: object) -> object:
-    """What stays the same when a lambda, a method, a partial or an object is made afresh for every solve."""
+    """A key of a function, the same where a lambda, method, partial or object is made anew for each solve."""
     while isinstance(func, partial):
         func = func.func
     func = getattr(func, "__func__", func)

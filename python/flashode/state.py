@@ -1,4 +1,4 @@
-"""What a state looks like to the function that it is given to, and how the function's answer fits it."""
+"""The structure of a state: a tensor or a tuple, as the user's function has it, and rows of trajectories."""
 
 from __future__ import annotations
 

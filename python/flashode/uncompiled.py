@@ -1,7 +1,7 @@
 """Calls that ``torch.compile`` leaves alone.
 
-A solve runs in a kernel of its own, and what leads there reads and checks what no graph holds. Dynamo would
-try to compile it frame by frame. ``torch.compiler.disable`` says so as well, but imports dynamo, which takes
+A solve runs in a kernel of its own, which Dynamo cannot see into; it would try to compile, frame by frame,
+the checks that lead there. ``torch.compiler.disable`` says so as well, but imports dynamo, which takes
 seconds; what it does to a function is done here by hand.
 """
 
@@ -14,7 +14,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def uncompiled(func: Function) -> Function:
-    """Marks a function to be called as it is, and so all that it calls, within compiled code."""
+    """Has ``torch.compile`` leave a function alone, and all that it calls."""
     try:
         # Not public; where they are missing dynamo does as it likes.
         from torch._C._dynamo.eval_frame import (

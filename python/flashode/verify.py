@@ -1,4 +1,4 @@
-"""When the compiled form of a function is compared with the function itself."""
+"""When a capture is compared with the function that it was made from."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What users gave, in messages: short, whatever it is."""
+"""Values and functions of users, as messages show them: shortened."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shown(value: object) -> str:
 
 
 def misfit(function: Callable[..., Any], arguments: int) -> str | None:
-    """What a function takes, if it cannot be called with that many arguments by position."""
+    """Name and signature of a function that does not take so many positional arguments, else None."""
     called = function.forward if isinstance(function, nn.Module) else function
     try:
         signature = inspect.signature(called)

@@ -9,7 +9,7 @@ from flashode.bench.contenders import FORWARD, contender
 from flashode.bench.measuring import race
 from flashode.bench.measuring.isolation import Died
 from flashode.bench.measuring.race import Effort
-from flashode.bench.records import Record
+from flashode.bench.records.record import Record
 from flashode.bench.studies import Settings, adjoint, studies
 
 OURS = ("flashode", "discrete")
@@ -31,7 +31,7 @@ def _isolated(seconds: float, peak: int | None):
                 record.seconds = [seconds]
         return records
 
-    return patch.object(adjoint, "race_apart", call)
+    return patch.object(adjoint, "isolated_race", call)
 
 
 def test_every_gradient_mode_meets_every_point():
@@ -104,6 +104,8 @@ def test_a_contender_that_kills_its_process_loses_nobody_else():
         return [Record(study, solved.name, parameters, *name, "it", seconds=[1.0]) for name in names]
 
     with patch.object(race, "isolated", call):
-        dead, alive = race.race_apart(1, "test", adjoint.workload("steps", 10), (OURS, plain), Effort(), {})
+        dead, alive = race.isolated_race(
+            1, "test", adjoint.workload("steps", 10), (OURS, plain), Effort(), {}
+        )
     assert (dead.library, dead.failure, dead.wrong) == ("flashode", "the process died", True)
     assert alive.seconds == [1.0] and alive.failure is None

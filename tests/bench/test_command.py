@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+import command_line
 from flashode.bench import command, running
 from flashode.bench.measuring.isolation import Died
-from flashode.bench.records import Record
-from flashode.bench.results import FILE, Results, read
+from flashode.bench.records.file import FILE, Results, read
+from flashode.bench.records.record import Record
 from flashode.bench.studies import Case, Settings, Study
-from flashode.experiments import commands
 
 
 def record(case: str, library: str = "flashode", seconds: float = 1.0) -> Record:
@@ -44,7 +44,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(commands.app, ["bench", *arguments])
+    return command_line.invoke("bench", *arguments)
 
 
 def stopping(reason: BaseException) -> Callable[[], list[Record]]:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from flashode.bench.comparison import FEWEST, compare
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.comparison import FEWEST, compare
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 
 SCATTER = (0.98, 1.0, 1.01, 0.99, 1.02, 1.0, 0.97, 1.03, 1.0)
 

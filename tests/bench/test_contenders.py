@@ -15,12 +15,12 @@ from flashode.bench.contenders import (
     contender,
     contenders,
 )
-from flashode.bench.fields.networks import network
 from flashode.bench.measuring.isolation import isolated
 from flashode.bench.measuring.race import Effort, race
-from flashode.bench.problems import PROBLEMS
-from flashode.bench.records import Record
-from flashode.bench.workloads import Start, Times, Workload
+from flashode.bench.records.record import Record
+from flashode.bench.work.fields.networks import network
+from flashode.bench.work.problems import PROBLEMS
+from flashode.bench.work.workloads import Start, Times, Workload
 
 SMALL = Workload(
     name="small",

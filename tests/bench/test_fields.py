@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from flashode.bench.problems import PROBLEMS
-from flashode.bench.workloads import WORKLOADS, Workload
+from flashode.bench.work.problems import PROBLEMS
+from flashode.bench.work.workloads import WORKLOADS, Workload
 
 IN_NUMPY = {
     name: row

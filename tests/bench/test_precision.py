@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from flashode.bench.answers import Answer
 from flashode.bench.measuring.race import Effort
-from flashode.bench.problems import NEURAL, PROBLEMS
 from flashode.bench.studies import Settings, studies
 from flashode.bench.studies.precision import QUICK, TOLERANCES, diagram, true_states
+from flashode.bench.work.answers import Answer
+from flashode.bench.work.problems import NEURAL, PROBLEMS
 
 SHORT = Effort(samples=1, shortest=1e-4, budget=0.1)
 PLAIN = ("flashode eager", "forward")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from flashode.bench.problems import END, NEURAL, PROBLEMS
 from flashode.bench.studies.precision import true_states
+from flashode.bench.work.problems import END, NEURAL, PROBLEMS
 
 integrate = pytest.importorskip("scipy.integrate")
 special = pytest.importorskip("scipy.special")

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="matplotlib draws: pip install 'flashode[bench]'")
 
+from flashode.bench.records.file import FILE, Results, read
 from flashode.bench.report.figures import pictures
-from flashode.bench.results import FILE, Results, read
 from made_results import made_results
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "readme.py"

@@ -11,13 +11,13 @@ pytest.importorskip("matplotlib", reason="matplotlib draws: pip install 'flashod
 
 from rich.console import Console
 
+from flashode.bench.records.file import Results
 from flashode.bench.report import page, terminal
 from flashode.bench.report.figures import pictures
 from flashode.bench.report.losses import contests
 from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
 from flashode.bench.report.speeds import speeds
 from flashode.bench.report.tables import seconds, size, tables
-from flashode.bench.results import Results
 from made_results import made_results, timed
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flashode.bench.records import Record
-from flashode.bench.results import FILE, FORMAT, Results, read
+from flashode.bench.records.file import FILE, FORMAT, Results, read
+from flashode.bench.records.record import Record
 
 
 def example() -> Results:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flashode.bench.records import Record
+from flashode.bench.records.record import Record
 from flashode.bench.report.roofline import arithmetic_share
 from flashode.bench.report.scaling import fit
 

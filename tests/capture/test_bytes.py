@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import flashode
 import flashode.capture
-from capture.agreement import made
+from capture.agreement import captured_at, made
 from flashode.capture import cache
 from flashode.engines.compiled import memo
 from flashode.problem import settings
@@ -140,7 +140,7 @@ def test_literals_count() -> None:
 
 
 def test_declined_fields_count() -> None:
-    flashode.capture.capture(lambda t, y: torch.special.i0(y), torch.tensor(0.0), torch.rand(9, 3))
+    captured_at(lambda t, y: torch.special.i0(y), torch.tensor(0.0), torch.rand(9, 3))
     (entry,) = entries()
     assert 0 < entry.weight < 100_000
 

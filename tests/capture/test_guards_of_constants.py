@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from capture.following import Case, follows
-from flashode.capture.watching.guard_code import differs
-from flashode.capture.watching.trust import simple
+from flashode.capture.guards.guard_code import differs
+from flashode.capture.guards.trust import simple
 
 
 class Level(enum.IntEnum):

@@ -13,7 +13,7 @@ import torch
 
 from capture.agreement import declined, made
 from capture.following import Case, Field, follows
-from flashode.capture.watching.settings import setting_obstacle
+from flashode.capture.guards.settings import setting_obstacle
 
 MODULES = [
     *("torch", "torch.nn.functional", "torch.random", "torch.autograd", "torch.overrides", "torch.compiler"),

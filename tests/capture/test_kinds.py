@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from capture.agreement import T, Y, captured_at, declined, made, true
 from flashode.capture import Capture, Start, capture
-from flashode.capture.watching import environment, kinds
+from flashode.capture.guards import environment, kinds
 from flashode.declined import Declined
 
 

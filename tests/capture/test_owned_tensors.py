@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from capture.agreement import T, Y, declined, made, true
 from flashode.capture.calling.effects import Effects
+from flashode.capture.guards.watch import watch
 from flashode.capture.refusal import Refusal
-from flashode.capture.watching.guards import watch
 
 
 class Owner(nn.Module):

@@ -23,9 +23,9 @@ from torch.utils.dlpack import to_dlpack
 
 import flashode
 from capture.agreement import agrees, made
+from flashode.capture.guards.watch import watch
 from flashode.capture.refusal import Refusal
 from flashode.capture.tracing.trace import trace
-from flashode.capture.watching.guards import watch
 
 T = torch.tensor([0.0, 1.0], dtype=torch.float64)
 Y = torch.ones(3, 2, dtype=torch.float64)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from capture.agreement import T, Y, captured_at, declined, made, true
 from flashode.capture import Capture
-from flashode.capture.watching.guards import watch
-from flashode.capture.watching.trusted_modules import attributes_read, names_used
+from flashode.capture.guards.trusted_modules import attributes_read, names_used
+from flashode.capture.guards.watch import watch
 
 Field = Callable[[Any, Any], Any]
 RATE = 2.0

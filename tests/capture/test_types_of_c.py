@@ -34,10 +34,10 @@ import torch
 from torch import Tensor
 
 import flashode
+from flashode.capture.guards.relevance import written_in_python
+from flashode.capture.guards.trust import simple
+from flashode.capture.guards.watch import watch
 from flashode.capture.refusal import Refusal
-from flashode.capture.watching.guards import watch
-from flashode.capture.watching.relevance import written_in_python
-from flashode.capture.watching.trust import simple
 
 # They open windows, browsers or print when they are imported, or are on the way out.
 _LEFT_ALONE = {"antigravity", "idlelib", "this", "turtle", "turtledemo", "tkinter", "test", "lib2to3"}

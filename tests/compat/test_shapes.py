@@ -16,7 +16,7 @@ from flashode import METHODS, FallbackWarning, explain, odeint, odeint_adjoint, 
 T = torch.linspace(0, 1, 3, dtype=torch.float64)
 SHAPES = [(), (1,), (2,), (3,), (3, 1), (1, 3), (3, 2), (2, 3), (1, 1), (1, 3, 2), (3, 1, 1), (2, 3, 2)]
 THEIRS = ("dopri5", "bosh3", "euler", "midpoint", "rk4", "explicit_adams", "implicit_adams", "scipy_solver")
-ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
+ADAPTIVE = [name for name, method in METHODS.items() if method.control == "error"]
 FIXED = [name for name in METHODS if name not in ADAPTIVE]
 Field = Callable[[Tensor, Any], Any]
 
@@ -106,7 +106,7 @@ def test_gradients_of_what_is_spread_and_of_a_leading_axis(method: str) -> None:
         return y.grad
 
     torch.testing.assert_close(gradient(lambda t, y: -y[None] * t), gradient(lambda t, y: -y * t))
-    if not METHODS[method].adaptive:
+    if METHODS[method].control == "given":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             spread = gradient(lambda t, y: -y.mean(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -69,22 +70,26 @@ def test_a_compiled_training_step_is_the_same() -> None:
     assert torch.equal(nets[0].layer.weight, nets[1].layer.weight)
 
 
+# Of few steps: dynamo follows each of them where plain torch takes them.
+COARSE: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-3}
 STEPS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
-    "odeint": lambda net, y: flashode.odeint(net, y, T)[-1],
-    "odeint_adjoint": lambda net, y: flashode.odeint_adjoint(net, y, T)[-1],
+    "odeint": lambda net, y: flashode.odeint(net, y, T, **COARSE)[-1],
+    "odeint_adjoint": lambda net, y: flashode.odeint_adjoint(net, y, T, **COARSE)[-1],
     "odeint_event": lambda net, y: torch.hstack(
-        [x.reshape(-1) for x in flashode.odeint_event(net, y, T[0], event_fn=falling)]
+        [x.reshape(-1) for x in flashode.odeint_event(net, y, T[0], event_fn=falling, **COARSE)]
     ),
     "odeint_event by the adjoint": lambda net, y: torch.hstack(
         [
             x.reshape(-1)
             for x in flashode.odeint_event(
-                net, y, T[0], event_fn=falling, odeint_interface=flashode.odeint_adjoint
+                net, y, T[0], event_fn=falling, odeint_interface=flashode.odeint_adjoint, **COARSE
             )
         ]
     ),
-    "the adjoint's event": lambda net, y: flashode.odeint_adjoint(net, y, T[:2], event_fn=falling)[0],
-    "odeint_dense": lambda net, y: flashode.odeint_dense(net, y, 0.0, 1.0)(0.3),
+    "the adjoint's event": lambda net, y: flashode.odeint_adjoint(net, y, T[:2], event_fn=falling, **COARSE)[
+        0
+    ],
+    "odeint_dense": lambda net, y: flashode.odeint_dense(net, y, 0.0, 1.0, **COARSE)(0.3),
 }
 
 

@@ -41,7 +41,7 @@ class Model(nn.Module):
         self.field, self.method, self.solve = Decay(), method, solve
 
     def forward(self, y: Tensor) -> Tensor:
-        options = {} if flashode.METHODS[self.method].adaptive else {"step_size": 0.05}
+        options = {} if flashode.METHODS[self.method].control == "error" else {"step_size": 0.05}
         if self.method == "explicit_adams":
             options["max_order"] = 4
         return self.solve(self.field, y, T, method=self.method, options=options)[-1]

@@ -64,6 +64,7 @@ class Recorder(torch.nn.Module):
         return torch.cos(t) - y
 
 
+@pytest.mark.needs("numbers in the field")
 @pytest.mark.parametrize(
     ("method", "options"),
     [

@@ -46,8 +46,8 @@ inline double loss(const cpu::KernelSet& kernels, const Inputs& in, const cpu::M
 }
 
 inline void check_gradient(const char* what, double got, double wanted, double tolerance) {
-    CHECK(std::abs(got - wanted) <= tolerance * (1.0 + std::abs(wanted))) ||
-        std::fprintf(stderr, "  %s: %.12g, wanted %.12g\n", what, got, wanted);
+    CHECK_MESSAGE(std::abs(got - wanted) <= tolerance * (1.0 + std::abs(wanted)), what, ": ", got,
+                  ", wanted ", wanted);
 }
 
 template <class Loss, class Change>

@@ -17,6 +17,11 @@ inline void set(double* to, std::initializer_list<double> values) {
     for (const double value : values) *to++ = value;
 }
 
+inline void chooses_steps(Tableau<double>& t) {
+    t.control = numerics::Control::error;
+    t.carried = true;
+}
+
 // The 3/8 rule.
 inline Tableau<double> rk4() {
     Tableau<double> t;
@@ -34,7 +39,8 @@ inline Tableau<double> bosh3() {
     Tableau<double> t;
     t.stages = 4;
     t.order = 3;
-    t.adaptive = t.fsal = true;
+    chooses_steps(t);
+    t.fsal = true;
     set(t.a[1], {0.5});
     set(t.a[2], {0.0, 0.75});
     set(t.a[3], {2.0 / 9, 1.0 / 3, 4.0 / 9});
@@ -50,7 +56,8 @@ inline Tableau<double> dopri5() {
     Tableau<double> t;
     t.stages = 7;
     t.order = 5;
-    t.adaptive = t.fsal = true;
+    chooses_steps(t);
+    t.fsal = true;
     set(t.a[1], {1.0 / 5});
     set(t.a[2], {3.0 / 40, 9.0 / 40});
     set(t.a[3], {44.0 / 45, -56.0 / 15, 32.0 / 9});
@@ -70,7 +77,7 @@ inline Tableau<double> dopri5() {
 inline Tableau<double> adaptive_heun() {
     Tableau<double> t;
     t.stages = t.order = 2;
-    t.adaptive = true;
+    chooses_steps(t);
     set(t.a[1], {1.0});
     set(t.b, {0.5, 0.5});
     set(t.c, {0.0, 1.0});
@@ -79,13 +86,38 @@ inline Tableau<double> adaptive_heun() {
     return t;
 }
 
+inline numerics::FirstStep hairer() { return {0.01, 1e-5, 1e-6, 1e-15, 1e-3, 100.0}; }
+
+inline numerics::InterpolantWeights quartic() {
+    return {4,
+            {{1, 0, -11, 18, -8}},
+            {{0, 0, -5, 14, -8}},
+            {{0, 0, 16, -32, 16}},
+            {{0, 1, -4, 5, -2}},
+            {{0, 0, 1, -3, 2}}};
+}
+
 inline cpu::Method method(const Tableau<double>& tableau, double tolerance) {
     cpu::Method made;
     made.tableau = tableau;
-    made.controller.max_step = 1e300;
+    made.controller = {0.0, 1e300, 0.9, 10.0, 0.2};
+    made.automatic_first_step = hairer();
+    if (tableau.control == numerics::Control::error) {
+        made.interpolant = numerics::Interpolant::quartic;
+        made.interpolant_weights = quartic();
+    } else {
+        made.interpolant_weights = {1, {{1, -1}}, {{0, 1}}, {}, {}, {}};
+    }
     made.max_num_steps = 1'000'000;
     made.rtol = made.atol = tolerance;
     return made;
+}
+
+// The same with Hermite's cubic inside its steps.
+inline cpu::Method with_cubic(cpu::Method method) {
+    method.interpolant = numerics::Interpolant::cubic;
+    method.interpolant_weights.degree = 3;
+    return method;
 }
 
 // Builds a program operation by operation; each writes the next value.

@@ -198,6 +198,7 @@ inline std::vector<double> waves(std::size_t n) {
 template <class Check>
 void on_every_instruction_set(const Check& check, bool explicit_methods = true) {
     for (const cpu::InstructionSet& set : cpu::instruction_sets()) {
+        INFO(set.name);
         if (set.supported()) {
             check(set.kernels());
             if (explicit_methods) check(set.feature_kernels());

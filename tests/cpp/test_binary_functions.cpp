@@ -1,8 +1,6 @@
 // The Program's binary functions: values and derivatives by torch's conventions.
 #include <cmath>
-#include <cstdio>
 #include <limits>
-#include <string>
 
 #include "check.hpp"
 #include "numerics/functions.hpp"
@@ -11,11 +9,6 @@ namespace {
 
 using namespace flashode::numerics;
 using flashode::testing::same;
-
-bool failed_for(std::string_view name, double x) {
-    std::fprintf(stderr, "    %s at %.17g\n", std::string(name).c_str(), x);
-    return false;
-}
 
 struct BinaryDerivativesMatchDifferences {
     template <BinaryFn F>
@@ -31,8 +24,10 @@ struct BinaryDerivativesMatchDifferences {
                 binary_derivatives<F>(a, b, binary_value<F>(a, b), da, db);
                 const double expected_a = (binary_value<F>(a + h, b) - binary_value<F>(a - h, b)) / (2 * h);
                 const double expected_b = (binary_value<F>(a, b + h) - binary_value<F>(a, b - h)) / (2 * h);
-                CHECK(std::fabs(da - expected_a) <= 1e-7 * (1 + std::fabs(da))) || failed_for(name_of(F), a);
-                CHECK(std::fabs(db - expected_b) <= 1e-7 * (1 + std::fabs(db))) || failed_for(name_of(F), b);
+                CHECK_MESSAGE(std::fabs(da - expected_a) <= 1e-7 * (1 + std::fabs(da)), name_of(F), " at ",
+                              a);
+                CHECK_MESSAGE(std::fabs(db - expected_b) <= 1e-7 * (1 + std::fabs(db)), name_of(F), " at ",
+                              b);
             }
         }
     }
@@ -47,26 +42,28 @@ bool derivatives_are(double a, double b, double da, double db) {
     return equal(actual_a, da) && equal(actual_b, db);
 }
 
-void test_binary_conventions() {
+TEST_CASE("binary conventions") {
     const double nan = std::numeric_limits<double>::quiet_NaN();
     const double inf = std::numeric_limits<double>::infinity();
-    CHECK(std::isnan(binary_value<BinaryFn::maximum>(nan, 1.0)) &&
-          std::isnan(binary_value<BinaryFn::maximum>(1.0, nan)));
-    CHECK(std::isnan(binary_value<BinaryFn::minimum>(nan, 1.0)) &&
-          std::isnan(binary_value<BinaryFn::minimum>(1.0, nan)));
-    CHECK(std::isnan(binary_value<BinaryFn::fmod>(nan, 1.0)) &&
-          std::isnan(binary_value<BinaryFn::remainder>(1.0, nan)) &&
-          std::isnan(binary_value<BinaryFn::atan2>(nan, nan)));
-    CHECK(derivatives_are<BinaryFn::maximum>(1, 1, 0.5, 0.5) &&
-          derivatives_are<BinaryFn::minimum>(1, 1, 0.5, 0.5));
-    CHECK(derivatives_are<BinaryFn::maximum>(2, 1, 1, 0) && derivatives_are<BinaryFn::minimum>(2, 1, 0, 1));
-    CHECK(derivatives_are<BinaryFn::maximum>(nan, 1, 1, 1) &&
-          derivatives_are<BinaryFn::minimum>(1, nan, 1, 1));
-    CHECK(derivatives_are<BinaryFn::power>(0, 0, 0, 0) && derivatives_are<BinaryFn::power>(0, 1, 1, 0));
-    CHECK(derivatives_are<BinaryFn::power>(0, -1, -inf, -inf) &&
-          derivatives_are<BinaryFn::power>(-1, 2, -2, nan));
-    CHECK(derivatives_are<BinaryFn::power>(2, 0, 0, log(2.0)) &&
-          derivatives_are<BinaryFn::div>(1, 0, inf, -inf));
+    CHECK(std::isnan(binary_value<BinaryFn::maximum>(nan, 1.0)));
+    CHECK(std::isnan(binary_value<BinaryFn::maximum>(1.0, nan)));
+    CHECK(std::isnan(binary_value<BinaryFn::minimum>(nan, 1.0)));
+    CHECK(std::isnan(binary_value<BinaryFn::minimum>(1.0, nan)));
+    CHECK(std::isnan(binary_value<BinaryFn::fmod>(nan, 1.0)));
+    CHECK(std::isnan(binary_value<BinaryFn::remainder>(1.0, nan)));
+    CHECK(std::isnan(binary_value<BinaryFn::atan2>(nan, nan)));
+    CHECK(derivatives_are<BinaryFn::maximum>(1, 1, 0.5, 0.5));
+    CHECK(derivatives_are<BinaryFn::minimum>(1, 1, 0.5, 0.5));
+    CHECK(derivatives_are<BinaryFn::maximum>(2, 1, 1, 0));
+    CHECK(derivatives_are<BinaryFn::minimum>(2, 1, 0, 1));
+    CHECK(derivatives_are<BinaryFn::maximum>(nan, 1, 1, 1));
+    CHECK(derivatives_are<BinaryFn::minimum>(1, nan, 1, 1));
+    CHECK(derivatives_are<BinaryFn::power>(0, 0, 0, 0));
+    CHECK(derivatives_are<BinaryFn::power>(0, 1, 1, 0));
+    CHECK(derivatives_are<BinaryFn::power>(0, -1, -inf, -inf));
+    CHECK(derivatives_are<BinaryFn::power>(-1, 2, -2, nan));
+    CHECK(derivatives_are<BinaryFn::power>(2, 0, 0, log(2.0)));
+    CHECK(derivatives_are<BinaryFn::div>(1, 0, inf, -inf));
 }
 
 template <BinaryFn F>
@@ -77,81 +74,107 @@ bool passes(double a, double b, bool to_a, bool to_b) {
     return actual_a == to_a && actual_b == to_b;
 }
 
-void test_masks() {
+TEST_CASE("masks") {
     const double nan = std::numeric_limits<double>::quiet_NaN();
-    CHECK(passes<BinaryFn::maximum>(2, 1, true, false) && passes<BinaryFn::maximum>(1, 2, false, true) &&
-          passes<BinaryFn::maximum>(1, 1, true, true) && passes<BinaryFn::maximum>(nan, 1, true, true));
-    CHECK(passes<BinaryFn::minimum>(2, 1, false, true) && passes<BinaryFn::minimum>(1, 2, true, false) &&
-          passes<BinaryFn::minimum>(1, 1, true, true) && passes<BinaryFn::minimum>(1, nan, true, true));
-    CHECK(passes<BinaryFn::power>(2, 0, false, true) && passes<BinaryFn::power>(0, 2, true, true));
-    CHECK(passes<BinaryFn::mul>(0, 0, true, true) && passes<BinaryFn::lt>(1, 2, false, false));
+    CHECK(passes<BinaryFn::maximum>(2, 1, true, false));
+    CHECK(passes<BinaryFn::maximum>(1, 2, false, true));
+    CHECK(passes<BinaryFn::maximum>(1, 1, true, true));
+    CHECK(passes<BinaryFn::maximum>(nan, 1, true, true));
+    CHECK(passes<BinaryFn::minimum>(2, 1, false, true));
+    CHECK(passes<BinaryFn::minimum>(1, 2, true, false));
+    CHECK(passes<BinaryFn::minimum>(1, 1, true, true));
+    CHECK(passes<BinaryFn::minimum>(1, nan, true, true));
+    CHECK(passes<BinaryFn::power>(2, 0, false, true));
+    CHECK(passes<BinaryFn::power>(0, 2, true, true));
+    CHECK(passes<BinaryFn::mul>(0, 0, true, true));
+    CHECK(passes<BinaryFn::lt>(1, 2, false, false));
 }
 
-void test_times_logarithm() {
+TEST_CASE("times logarithm") {
     const double nan = std::numeric_limits<double>::quiet_NaN();
     const double inf = std::numeric_limits<double>::infinity();
     for (const double b : {-2.0, -1.0, inf}) {
-        CHECK(binary_value<BinaryFn::xlogy>(0.0, b) == 0 && binary_value<BinaryFn::xlog1py>(0.0, b) == 0);
+        CHECK(binary_value<BinaryFn::xlogy>(0.0, b) == 0);
+        CHECK(binary_value<BinaryFn::xlog1py>(0.0, b) == 0);
     }
-    CHECK(binary_value<BinaryFn::xlogy>(0.0, 0.0) == 0 &&
-          std::isnan(binary_value<BinaryFn::xlogy>(0.0, nan)));
-    CHECK(passes<BinaryFn::xlogy>(0, 0, false, true) && passes<BinaryFn::xlogy>(0, 1, true, true));
-    CHECK(passes<BinaryFn::xlog1py>(0, -1, false, true) && passes<BinaryFn::xlog1py>(0, 0, true, true));
-    CHECK(derivatives_are<BinaryFn::xlogy>(0, 0, 0, nan) && derivatives_are<BinaryFn::xlogy>(3, 1, 0, 3));
+    CHECK(binary_value<BinaryFn::xlogy>(0.0, 0.0) == 0);
+    CHECK(std::isnan(binary_value<BinaryFn::xlogy>(0.0, nan)));
+    CHECK(passes<BinaryFn::xlogy>(0, 0, false, true));
+    CHECK(passes<BinaryFn::xlogy>(0, 1, true, true));
+    CHECK(passes<BinaryFn::xlog1py>(0, -1, false, true));
+    CHECK(passes<BinaryFn::xlog1py>(0, 0, true, true));
+    CHECK(derivatives_are<BinaryFn::xlogy>(0, 0, 0, nan));
+    CHECK(derivatives_are<BinaryFn::xlogy>(3, 1, 0, 3));
 }
 
-void test_sums_and_roots() {
+TEST_CASE("sums and roots") {
     const double inf = std::numeric_limits<double>::infinity();
     const double nan = std::numeric_limits<double>::quiet_NaN();
-    CHECK(binary_value<BinaryFn::hypot>(3e300, 4e300) == 5e300 &&
-          binary_value<BinaryFn::hypot>(0.0, -0.0) == 0);
-    CHECK(binary_value<BinaryFn::hypot>(nan, -inf) == inf &&
-          std::isnan(binary_value<BinaryFn::hypot>(nan, 1.0)) &&
-          std::isnan(binary_value<BinaryFn::hypot>(1.0, nan)));
-    CHECK(derivatives_are<BinaryFn::hypot>(0, 0, nan, nan) &&
-          derivatives_are<BinaryFn::hypot>(3, -4, 0.6, -0.8));
-    CHECK(binary_value<BinaryFn::logaddexp>(inf, inf) == inf &&
-          binary_value<BinaryFn::logaddexp>(-inf, -inf) == -inf);
-    CHECK(derivatives_are<BinaryFn::logaddexp>(1, 1, 0.5, 0.5) &&
-          derivatives_are<BinaryFn::logaddexp2>(2, 2, 0.5, 0.5));
-    CHECK(std::isnan(binary_value<BinaryFn::logaddexp>(1.0, nan)) &&
-          std::isnan(binary_value<BinaryFn::logaddexp2>(nan, 1.0)));
+    CHECK(binary_value<BinaryFn::hypot>(3e300, 4e300) == 5e300);
+    CHECK(binary_value<BinaryFn::hypot>(0.0, -0.0) == 0);
+    CHECK(binary_value<BinaryFn::hypot>(nan, -inf) == inf);
+    CHECK(std::isnan(binary_value<BinaryFn::hypot>(nan, 1.0)));
+    CHECK(std::isnan(binary_value<BinaryFn::hypot>(1.0, nan)));
+    CHECK(derivatives_are<BinaryFn::hypot>(0, 0, nan, nan));
+    CHECK(derivatives_are<BinaryFn::hypot>(3, -4, 0.6, -0.8));
+    CHECK(binary_value<BinaryFn::logaddexp>(inf, inf) == inf);
+    CHECK(binary_value<BinaryFn::logaddexp>(-inf, -inf) == -inf);
+    CHECK(derivatives_are<BinaryFn::logaddexp>(1, 1, 0.5, 0.5));
+    CHECK(derivatives_are<BinaryFn::logaddexp2>(2, 2, 0.5, 0.5));
+    CHECK(std::isnan(binary_value<BinaryFn::logaddexp>(1.0, nan)));
+    CHECK(std::isnan(binary_value<BinaryFn::logaddexp2>(nan, 1.0)));
 }
 
-void test_prelu() {
-    CHECK(binary_value<BinaryFn::prelu>(2.0, 0.5) == 2 && binary_value<BinaryFn::prelu>(-2.0, 0.5) == -1);
-    CHECK(derivatives_are<BinaryFn::prelu>(0, 0.5, 0.5, 0) && derivatives_are<BinaryFn::prelu>(2, 0.5, 1, 0));
-    CHECK(passes<BinaryFn::prelu>(2, 0.5, true, false) && passes<BinaryFn::prelu>(-2, 0.5, true, true));
+TEST_CASE("prelu") {
+    CHECK(binary_value<BinaryFn::prelu>(2.0, 0.5) == 2);
+    CHECK(binary_value<BinaryFn::prelu>(-2.0, 0.5) == -1);
+    CHECK(derivatives_are<BinaryFn::prelu>(0, 0.5, 0.5, 0));
+    CHECK(derivatives_are<BinaryFn::prelu>(2, 0.5, 1, 0));
+    CHECK(passes<BinaryFn::prelu>(2, 0.5, true, false));
+    CHECK(passes<BinaryFn::prelu>(-2, 0.5, true, true));
 }
 
-void test_division_with_rest() {
+TEST_CASE("division with rest") {
     const double inf = std::numeric_limits<double>::infinity();
     const auto fmod = [](double a, double b) { return binary_value<BinaryFn::fmod>(a, b); };
     const auto remainder = [](double a, double b) { return binary_value<BinaryFn::remainder>(a, b); };
-    CHECK(fmod(5.5, 2) == 1.5 && fmod(-5.5, 2) == -1.5 && fmod(5.5, -2) == 1.5 && fmod(-5.5, -2) == -1.5);
-    CHECK(remainder(5.5, 2) == 1.5 && remainder(-5.5, 2) == 0.5 && remainder(5.5, -2) == -0.5 &&
-          remainder(-5.5, -2) == -1.5);
-    CHECK(same(fmod(-4.0, 2.0), -0.0) && same(remainder(-4.0, 2.0), -0.0) && remainder(4.0, -2.0) == 0);
-    CHECK(fmod(3.0, inf) == 3 && remainder(-3.0, inf) == inf && remainder(3.0, -inf) == -inf);
-    CHECK(std::isnan(fmod(3.0, 0.0)) && std::isnan(remainder(3.0, 0.0)) && std::isnan(remainder(inf, 3.0)));
-    CHECK(derivatives_are<BinaryFn::fmod>(-5.5, 2, 1, 2) &&
-          derivatives_are<BinaryFn::remainder>(-5.5, 2, 1, 3));
-    CHECK(derivatives_are<BinaryFn::fmod>(5.5, 0, 1, -inf) &&
-          derivatives_are<BinaryFn::remainder>(5.5, 0, 1, -inf));
+    CHECK(fmod(5.5, 2) == 1.5);
+    CHECK(fmod(-5.5, 2) == -1.5);
+    CHECK(fmod(5.5, -2) == 1.5);
+    CHECK(fmod(-5.5, -2) == -1.5);
+    CHECK(remainder(5.5, 2) == 1.5);
+    CHECK(remainder(-5.5, 2) == 0.5);
+    CHECK(remainder(5.5, -2) == -0.5);
+    CHECK(remainder(-5.5, -2) == -1.5);
+    CHECK(same(fmod(-4.0, 2.0), -0.0));
+    CHECK(same(remainder(-4.0, 2.0), -0.0));
+    CHECK(remainder(4.0, -2.0) == 0);
+    CHECK(fmod(3.0, inf) == 3);
+    CHECK(remainder(-3.0, inf) == inf);
+    CHECK(remainder(3.0, -inf) == -inf);
+    CHECK(std::isnan(fmod(3.0, 0.0)));
+    CHECK(std::isnan(remainder(3.0, 0.0)));
+    CHECK(std::isnan(remainder(inf, 3.0)));
+    CHECK(derivatives_are<BinaryFn::fmod>(-5.5, 2, 1, 2));
+    CHECK(derivatives_are<BinaryFn::remainder>(-5.5, 2, 1, 3));
+    CHECK(derivatives_are<BinaryFn::fmod>(5.5, 0, 1, -inf));
+    CHECK(derivatives_are<BinaryFn::remainder>(5.5, 0, 1, -inf));
     CHECK(derivatives_are<BinaryFn::remainder>(-3, inf, 1, 1));
     // The quotient rounds to ten, of which only nine fit.
-    CHECK(1.0 / 0.1 == 10 && derivatives_are<BinaryFn::remainder>(1, 0.1, 1, -9));
-    CHECK(binary_value<BinaryFn::floor_divide>(1.0, 0.1) == 9 &&
-          binary_value<BinaryFn::floor_divide>(-1.0, 0.0) == -inf);
-    CHECK(binary_value<BinaryFn::trunc_divide>(-5.5, 2.0) == -2 &&
-          passes<BinaryFn::floor_divide>(1, 2, false, false));
+    CHECK(1.0 / 0.1 == 10);
+    CHECK(derivatives_are<BinaryFn::remainder>(1, 0.1, 1, -9));
+    CHECK(binary_value<BinaryFn::floor_divide>(1.0, 0.1) == 9);
+    CHECK(binary_value<BinaryFn::floor_divide>(-1.0, 0.0) == -inf);
+    CHECK(binary_value<BinaryFn::trunc_divide>(-5.5, 2.0) == -2);
+    CHECK(passes<BinaryFn::floor_divide>(1, 2, false, false));
 }
 
-void test_angle() {
+TEST_CASE("angle") {
     const double pi = std::acos(-1.0);
-    CHECK(binary_value<BinaryFn::atan2>(0.0, -0.0) == pi && binary_value<BinaryFn::atan2>(-0.0, -1.0) == -pi);
-    CHECK(derivatives_are<BinaryFn::atan2>(0, 0, 0, 0) &&
-          derivatives_are<BinaryFn::atan2>(3, 4, 0.16, -0.12));
+    CHECK(binary_value<BinaryFn::atan2>(0.0, -0.0) == pi);
+    CHECK(binary_value<BinaryFn::atan2>(-0.0, -1.0) == -pi);
+    CHECK(derivatives_are<BinaryFn::atan2>(0, 0, 0, 0));
+    CHECK(derivatives_are<BinaryFn::atan2>(3, 4, 0.16, -0.12));
     CHECK(derivatives_are<BinaryFn::atan2>(0, -2, -0.5, 0));
 }
 
@@ -164,24 +187,15 @@ bool compares(bool below, bool equal, bool above, bool unordered) {
            derivatives_are<F>(1, 2, 0, 0) && derivatives_are<F>(2, 2, 0, 0);
 }
 
-void test_comparisons() {
+TEST_CASE("comparisons") {
     CHECK(compares<BinaryFn::lt>(true, false, false, false));
     CHECK(compares<BinaryFn::le>(true, true, false, false));
     CHECK(compares<BinaryFn::eq>(false, true, false, false));
     CHECK(compares<BinaryFn::ne>(true, false, true, true));
 }
 
-}  // namespace
-
-int main() {
+TEST_CASE("derivatives match differences") {
     for (const BinaryInfo& row : binary_table) visit_binary(row.fn, BinaryDerivativesMatchDifferences{});
-    test_binary_conventions();
-    test_masks();
-    test_times_logarithm();
-    test_sums_and_roots();
-    test_prelu();
-    test_division_with_rest();
-    test_angle();
-    test_comparisons();
-    return flashode::testing::finish();
 }
+
+}  // namespace

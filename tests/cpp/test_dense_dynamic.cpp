@@ -1,6 +1,5 @@
 // Products with matrices of each lane's own, against loops over single numbers.
 #include <cmath>
-#include <cstdio>
 #include <limits>
 
 #include "check.hpp"
@@ -71,15 +70,13 @@ void check(const DynamicShape& of) {
     }
 }
 
-}  // namespace
-
-int main() {
+TEST_CASE_TEMPLATE("products and their gradients", Real, float, double) {
     // The outputs of a group are computed some at a time, and the rest of them one by one.
     for (const DynamicShape of :
          {DynamicShape{1, 1, 1, 1}, DynamicShape{1, 1, 3, 23}, DynamicShape{1, 1, 23, 3},
           DynamicShape{1, 4, 5, 2}, DynamicShape{3, 1, 2, 9}, DynamicShape{2, 3, 8, 17}}) {
-        check<float>(of);
-        check<double>(of);
+        check<Real>(of);
     }
-    return flashode::testing::finish();
 }
+
+}  // namespace

@@ -1,6 +1,5 @@
 // Whole solves and their two reverse passes, on every instruction set that this machine has.
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <vector>
 
@@ -114,9 +113,7 @@ void check_transposes(const cpu::KernelSet& kernels) {
     }
 }
 
-}  // namespace
-
-int main() {
+TEST_CASE("gradients are those of differences") {
     on_every_instruction_set([](const cpu::KernelSet& kernels) {
         for (const double direction : {1.0, -1.0}) {
             const Inputs in = mixed(direction);
@@ -129,10 +126,15 @@ int main() {
             }
             check_continuous_against_discrete(kernels, in);
         }
-        check_failures(kernels);
-        check_flat_functions_pass_nothing(kernels);
-        check_transposes(kernels);
-        check_miss(kernels);
     });
-    return finish();
 }
+
+TEST_CASE("failures") { on_every_instruction_set(check_failures); }
+
+TEST_CASE("flat functions pass nothing") { on_every_instruction_set(check_flat_functions_pass_nothing); }
+
+TEST_CASE("transposes") { on_every_instruction_set(check_transposes); }
+
+TEST_CASE("how far the way back misses") { on_every_instruction_set(check_miss); }
+
+}  // namespace

@@ -1,7 +1,6 @@
 // Solves that find their own output times: until an event, and at nodes of every step.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <vector>
 
@@ -57,8 +56,7 @@ void check_fall(const cpu::KernelSet& kernels, double direction) {
     Inputs in = stone(direction);
     in.event = &height.event;
     in.step_size = 0.1;
-    cpu::Method cubic = method(rk4(), 1e-9);
-    cubic.cubic = true;
+    const cpu::Method cubic = with_cubic(method(rk4(), 1e-9));
     for (const cpu::Method& how : {method(dopri5(), 1e-9), cubic}) {
         const Solution solution = solve(kernels, in, how);
         CHECK(solution.outcome.status == cpu::Status::done);
@@ -110,7 +108,8 @@ void check_ends(const cpu::KernelSet& kernels) {
     for (const cpu::Method& method : {method(dopri5(), 1e-9), method(rk4(), 1e-9)}) {
         const Solution lying = solve(kernels, in, method);
         CHECK(lying.outcome.status == cpu::Status::done);
-        CHECK(lying.outcome.event_t == 0.5 && lying.outcome.accepted == 0);
+        CHECK(lying.outcome.event_t == 0.5);
+        CHECK(lying.outcome.accepted == 0);
         CHECK(lying.states == std::vector<double>({0.0, 0.0, 0.0, 0.0}));
         const Gradient gradient = discrete(kernels, in, method, {1.0, 2.0, 3.0, 4.0});
         CHECK(gradient.y0 == std::vector<double>({4.0, 6.0}));
@@ -171,10 +170,9 @@ void check_gradients(const cpu::KernelSet& kernels) {
             how.step_t = {0.92};  // the step of the event is shortened
             check_gradients(kernels, how, every_step);
         }
-        cpu::Method how = method(rk4(), 1e-15);
+        const cpu::Method how = method(rk4(), 1e-15);
         check_gradients(kernels, how, every_step);
-        how.cubic = true;
-        check_gradients(kernels, how, every_step);
+        check_gradients(kernels, with_cubic(how), every_step);
     }
 }
 
@@ -198,19 +196,22 @@ void check_nodes(const cpu::KernelSet& kernels) {
         CHECK(std::abs(asked.states[i] - nodes.states[i]) < 1e-13);
     const Solution line = solve(kernels, in, method(rk4(), 0.0));
     CHECK(line.times == given);
-    cpu::Method cubic = method(rk4(), 0.0);
-    cubic.cubic = true;
+    const cpu::Method cubic = with_cubic(method(rk4(), 0.0));
     CHECK(solve(kernels, in, cubic).times.size() == 1 + 3 * 3);
 }
 
-}  // namespace
-
-int main() {
+TEST_CASE("a fall") {
     on_every_instruction_set([](const cpu::KernelSet& kernels) {
         for (const double direction : {1.0, -1.0}) check_fall(kernels, direction);
-        check_ends(kernels);
-        check_gradients(kernels);
-        check_nodes(kernels);
     });
-    return finish();
 }
+
+TEST_CASE("ends of a solve") { on_every_instruction_set(check_ends); }
+
+TEST_CASE("gradients") {
+    on_every_instruction_set([](const cpu::KernelSet& kernels) { check_gradients(kernels); });
+}
+
+TEST_CASE("outputs in every step") { on_every_instruction_set(check_nodes); }
+
+}  // namespace

@@ -170,37 +170,34 @@ void check_accuracy(double float_bound, double double_bound) {
     CHECK(largest_error<F>(doubles) <= double_bound);
 }
 
-}  // namespace
+TEST_CASE("sqrt") { check_accuracy<UnaryFn::sqrt>(0.51, 0.51); }
+TEST_CASE("exp") { check_accuracy<UnaryFn::exp>(1.5, 1); }
+TEST_CASE("exp2") { check_accuracy<UnaryFn::exp2>(1, 1); }
+TEST_CASE("expm1") { check_accuracy<UnaryFn::expm1>(1.5, 1.3); }
+TEST_CASE("log") { check_accuracy<UnaryFn::log>(1, 1); }
+TEST_CASE("log2") { check_accuracy<UnaryFn::log2>(1, 1); }
+TEST_CASE("log10") { check_accuracy<UnaryFn::log10>(2, 2); }
+TEST_CASE("log1p") { check_accuracy<UnaryFn::log1p>(1, 1); }
+TEST_CASE("sin") { check_accuracy<UnaryFn::sin>(2, 1); }
+TEST_CASE("cos") { check_accuracy<UnaryFn::cos>(2, 1); }
+TEST_CASE("asin") { check_accuracy<UnaryFn::asin>(1, 1); }
+TEST_CASE("acos") { check_accuracy<UnaryFn::acos>(1, 1); }
+TEST_CASE("asinh") { check_accuracy<UnaryFn::asinh>(2.5, 2.5); }
+TEST_CASE("acosh") { check_accuracy<UnaryFn::acosh>(2.5, 2.5); }
+TEST_CASE("atanh") { check_accuracy<UnaryFn::atanh>(2.5, 2.5); }
+TEST_CASE("floor") { check_accuracy<UnaryFn::floor>(0, 0); }
+TEST_CASE("ceil") { check_accuracy<UnaryFn::ceil>(0, 0); }
+TEST_CASE("round") { check_accuracy<UnaryFn::round>(0, 0); }
+TEST_CASE("trunc") { check_accuracy<UnaryFn::trunc>(0, 0); }
+TEST_CASE("tanh") { check_accuracy<UnaryFn::tanh>(3, 2); }
+TEST_CASE("sigmoid") { check_accuracy<UnaryFn::sigmoid>(3, 2); }
+TEST_CASE("erf") { check_accuracy<UnaryFn::erf>(3, 2); }
+TEST_CASE("elu") { check_accuracy<UnaryFn::elu>(1.5, 1); }
+TEST_CASE("softplus") { check_accuracy<UnaryFn::softplus>(3, 2); }
+TEST_CASE("logsigmoid") { check_accuracy<UnaryFn::logsigmoid>(3, 2); }
+TEST_CASE("silu") { check_accuracy<UnaryFn::silu>(4, 4); }
+TEST_CASE("mish") { check_accuracy<UnaryFn::mish>(4, 4); }
+TEST_CASE("gelu") { check_accuracy<UnaryFn::gelu>(4, 4); }
+TEST_CASE("gelu_tanh") { check_accuracy<UnaryFn::gelu_tanh>(4, 4); }
 
-int main() {
-    check_accuracy<UnaryFn::sqrt>(0.51, 0.51);
-    check_accuracy<UnaryFn::exp>(1.5, 1);
-    check_accuracy<UnaryFn::exp2>(1, 1);
-    check_accuracy<UnaryFn::expm1>(1.5, 1.3);
-    check_accuracy<UnaryFn::log>(1, 1);
-    check_accuracy<UnaryFn::log2>(1, 1);
-    check_accuracy<UnaryFn::log10>(2, 2);
-    check_accuracy<UnaryFn::log1p>(1, 1);
-    check_accuracy<UnaryFn::sin>(2, 1);
-    check_accuracy<UnaryFn::cos>(2, 1);
-    check_accuracy<UnaryFn::asin>(1, 1);
-    check_accuracy<UnaryFn::acos>(1, 1);
-    check_accuracy<UnaryFn::asinh>(2.5, 2.5);
-    check_accuracy<UnaryFn::acosh>(2.5, 2.5);
-    check_accuracy<UnaryFn::atanh>(2.5, 2.5);
-    check_accuracy<UnaryFn::floor>(0, 0);
-    check_accuracy<UnaryFn::ceil>(0, 0);
-    check_accuracy<UnaryFn::round>(0, 0);
-    check_accuracy<UnaryFn::trunc>(0, 0);
-    check_accuracy<UnaryFn::tanh>(3, 2);
-    check_accuracy<UnaryFn::sigmoid>(3, 2);
-    check_accuracy<UnaryFn::erf>(3, 2);
-    check_accuracy<UnaryFn::elu>(1.5, 1);
-    check_accuracy<UnaryFn::softplus>(3, 2);
-    check_accuracy<UnaryFn::logsigmoid>(3, 2);
-    check_accuracy<UnaryFn::silu>(4, 4);
-    check_accuracy<UnaryFn::mish>(4, 4);
-    check_accuracy<UnaryFn::gelu>(4, 4);
-    check_accuracy<UnaryFn::gelu_tanh>(4, 4);
-    return flashode::testing::finish();
-}
+}  // namespace

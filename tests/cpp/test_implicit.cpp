@@ -20,9 +20,15 @@ Tableau<double> implicit(int stages, int order, std::initializer_list<std::initi
     Tableau<double> t;
     t.stages = stages;
     t.order = order;
-    t.implicit = true;
+    t.equations = numerics::Equations::diagonal;
     int row = 0;
-    for (const auto& entries : a) set(t.a[row++], entries);
+    for (const auto& entries : a) {
+        set(t.a[row], entries);
+        for (int j = row + 1; j < stages; ++j) {
+            if (t.a[row][j] != 0.0) t.equations = numerics::Equations::full;
+        }
+        ++row;
+    }
     set(t.b, b);
     set(t.c, c);
     return t;
@@ -40,7 +46,7 @@ Tableau<double> radau3() {
 
 cpu::Method newton(const Tableau<double>& tableau, int iterations = 50) {
     cpu::Method how = method(tableau, 0.0);
-    how.max_iterations = iterations;
+    how.newton = {iterations, 4.0, 0.5, 0.1};
     return how;
 }
 
@@ -81,7 +87,7 @@ void check_factors(int n) {
     }
 }
 
-void check_singular_matrices() {
+TEST_CASE("singular matrices") {
     std::vector<double> matrix = {1.0, 2.0, 2.0, 4.0};
     int pivots[2];
     CHECK(!numerics::factor<1>(2, matrix.data(), pivots));
@@ -119,7 +125,8 @@ void check_linear_problem(const cpu::KernelSet& kernels) {
     CHECK(found.outcome.accepted == 2);
     // A step costs the slope at its start, the iteration that solves a linear equation, and one that finds
     // nothing left, or rounding.
-    CHECK(found.outcome.evaluations >= 6 && found.outcome.evaluations <= 10);
+    CHECK(found.outcome.evaluations >= 6);
+    CHECK(found.outcome.evaluations <= 10);
 }
 
 // Over steps whose equations are far from having several solutions, of which Newton's method may find any.
@@ -152,27 +159,30 @@ void check_continuous_gradients(const cpu::KernelSet& kernels) {
     }
 }
 
-}  // namespace
-
-int main() {
+TEST_CASE("factors") {
     for (const int n : {1, 2, 5, 9}) {
         check_factors<1>(n);
         check_factors<8>(n);
     }
-    check_singular_matrices();
+}
+
+TEST_CASE("linear problem") { on_every_instruction_set(check_linear_problem, false); }
+
+TEST_CASE("equations that are not solved") { on_every_instruction_set(check_unsolved, false); }
+
+TEST_CASE("gradients are those of differences") {
     on_every_instruction_set(
         [](const cpu::KernelSet& kernels) {
-            check_linear_problem(kernels);
-            check_unsolved(kernels);
             for (const Tableau<double>& tableau : {trapezoid(), sdirk2(), radau3()}) {
                 check_against_differences(kernels, mixed_in_small_steps(1.0), newton(tableau));
                 check_against_differences(kernels, mixed_in_small_steps(-1.0), newton(tableau));
-                cpu::Method cubic = newton(tableau);
-                cubic.cubic = true;
+                const cpu::Method cubic = with_cubic(newton(tableau));
                 check_against_differences(kernels, mixed_in_small_steps(1.0), cubic);
             }
-            check_continuous_gradients(kernels);
         },
         false);
-    return finish();
 }
+
+TEST_CASE("continuous gradients") { on_every_instruction_set(check_continuous_gradients, false); }
+
+}  // namespace

@@ -14,6 +14,8 @@
 namespace {
 
 namespace numerics = flashode::numerics;
+using flashode::testing::hairer;
+using flashode::testing::quartic;
 using flashode::testing::Tableau;
 
 // dy/dt = t * y0 * y1, cos(y0) + p * y1, keeping the arguments of its evaluations
@@ -74,7 +76,7 @@ void step_vjp_matches_finite_differences(const Tableau<double>& tableau) {
     const double grad_mid[2] = {1.4, -2.6};
     numerics::StepCotangents<double> from;
     from.y1 = grad_y1;
-    if (tableau.adaptive) from.y_mid = grad_mid;
+    if (tableau.control == numerics::Control::error) from.y_mid = grad_mid;
     double grad_k[32];
     double grad_stage[2];
     double grad_y0[2];
@@ -87,7 +89,7 @@ void step_vjp_matches_finite_differences(const Tableau<double>& tableau) {
                 loss(tableau, y0[0] - dy0, y0[1] - dy1, t0 - ds, dt, p - dp)) /
                (2 * eps);
     };
-    if (!tableau.adaptive) {  // no midpoint: the loss above has y0 in its place
+    if (tableau.control == numerics::Control::given) {  // no midpoint: the loss above has y0 in its place
         grad_y0[0] += grad_mid[0];
         grad_y0[1] += grad_mid[1];
         const double by_dt =
@@ -101,9 +103,8 @@ void step_vjp_matches_finite_differences(const Tableau<double>& tableau) {
     CHECK(close(field.grad_p, slope(0, 0, 0, eps)));
 }
 
-void controller_never_accepts_what_is_no_number() {
-    numerics::Controller controller;
-    controller.max_step = 1.0;
+TEST_CASE("controller never accepts what is no number") {
+    numerics::Controller controller{0.0, 1.0, 0.9, 10.0, 0.2};
     const double nan = std::numeric_limits<double>::quiet_NaN();
     const double infinity = std::numeric_limits<double>::infinity();
     CHECK(numerics::accept_step(controller, 1.0, 0.1));
@@ -122,19 +123,19 @@ void controller_never_accepts_what_is_no_number() {
     CHECK(std::isnan(numerics::scaled_square(numerics::Tolerance<double>{1e-3, 1e-3}, nan, 1.0, 1.0)));
 }
 
-void first_step_follows_hairer() {
+TEST_CASE("first step follows hairer") {
     // d0 = 2, d1 = 4: h0 = 0.005; d2 = 8, order 5: h1 = (0.01 / 8)^(1/5)
-    CHECK(std::abs(numerics::initial_probe(2.0, 4.0) - 0.005) < 1e-15);
-    CHECK(numerics::initial_probe(1e-6, 4.0) == 1e-6);
-    CHECK(numerics::initial_probe(1.0, std::numeric_limits<double>::infinity()) == 1e-6);
-    CHECK(std::abs(numerics::initial_step(0.005, 4.0, 8.0, 5) - std::pow(0.00125, 0.2)) < 1e-15);
-    CHECK(numerics::initial_step(1e-6, 4.0, 8.0, 5) == 100.0 * 1e-6);
-    CHECK(numerics::initial_step(1e-6, 0.0, 0.0, 5) == 1e-6);
-    CHECK(numerics::initial_step(0.005, 4.0, std::numeric_limits<double>::quiet_NaN(), 5) == 0.005);
+    CHECK(std::abs(numerics::initial_probe(hairer(), 2.0, 4.0) - 0.005) < 1e-15);
+    CHECK(numerics::initial_probe(hairer(), 1e-6, 4.0) == 1e-6);
+    CHECK(numerics::initial_probe(hairer(), 1.0, std::numeric_limits<double>::infinity()) == 1e-6);
+    CHECK(std::abs(numerics::initial_step(hairer(), 0.005, 4.0, 8.0, 5) - std::pow(0.00125, 0.2)) < 1e-15);
+    CHECK(numerics::initial_step(hairer(), 1e-6, 4.0, 8.0, 5) == 100.0 * 1e-6);
+    CHECK(numerics::initial_step(hairer(), 1e-6, 0.0, 0.0, 5) == 1e-6);
+    CHECK(numerics::initial_step(hairer(), 0.005, 4.0, std::numeric_limits<double>::quiet_NaN(), 5) == 0.005);
 }
 
 // 0.3 + 2/3 * (0.6 - 0.3) is one half when the product is rounded, and just below it when it is not.
-void stage_times_are_rounded_operation_by_operation() {
+TEST_CASE("stage times are rounded operation by operation") {
     Tableau<double> tableau;
     tableau.stages = 4;
     tableau.c[1] = 1.0 / 3.0;
@@ -143,19 +144,23 @@ void stage_times_are_rounded_operation_by_operation() {
     const double dt = 0.6 - 0.3;
     const auto times = numerics::step_times(tableau, 0.3, dt, 0.75);
     const auto rounded = numerics::step_times(tableau, 0.3, dt, 0.75F);
-    CHECK(times.start == 0.3 && times.dt == dt && times.stages[0] == 0.3);
-    CHECK(times.stages[2] == 0.5 && std::fma(tableau.c[2], dt, 0.3) < 0.5);
-    CHECK(times.stages[3] == 0.75 && rounded.stages[3] == 0.75F);
+    CHECK(times.start == 0.3);
+    CHECK(times.dt == dt);
+    CHECK(times.stages[0] == 0.3);
+    CHECK(times.stages[2] == 0.5);
+    CHECK(std::fma(tableau.c[2], dt, 0.3) < 0.5);
+    CHECK(times.stages[3] == 0.75);
+    CHECK(rounded.stages[3] == 0.75F);
     for (int i = 0; i < 3; ++i) CHECK(rounded.stages[i] == static_cast<float>(times.stages[i]));
 }
 
 // The quartic reproduces quartics, and its derivative their slopes.
-void dense_output_is_exact_for_quartics() {
+TEST_CASE("dense output is exact for quartics") {
     const auto y = [](double x) { return 1.0 + x * (-2.0 + x * (0.5 + x * (3.0 - 1.5 * x))); };
     const auto dy = [](double x) { return -2.0 + x * (1.0 + x * (9.0 - 6.0 * x)); };
     for (const double x : {0.0, 0.25, 0.5, 0.8, 1.0}) {
-        const auto w = numerics::quartic_weights<double>(x);
-        const auto d = numerics::quartic_weights_derivative<double>(x);
+        const auto w = numerics::weights_at<double>(quartic(), x);
+        const auto d = numerics::weights_derivative_at<double>(quartic(), x);
         const auto sum = [&](const numerics::DenseWeights<double>& v) {
             return v.y0 * y(0) + v.y1 * y(1) + v.y_mid * y(0.5) + v.f0 * dy(0) + v.f1 * dy(1);
         };
@@ -164,15 +169,10 @@ void dense_output_is_exact_for_quartics() {
     }
 }
 
-}  // namespace
-
-int main() {
+TEST_CASE("step vjp matches finite differences") {
     using namespace flashode::testing;
     for (const Tableau<double>& tableau : {rk4(), bosh3(), adaptive_heun(), dopri5()})
         step_vjp_matches_finite_differences(tableau);
-    controller_never_accepts_what_is_no_number();
-    first_step_follows_hairer();
-    stage_times_are_rounded_operation_by_operation();
-    dense_output_is_exact_for_quartics();
-    return finish();
 }
+
+}  // namespace

@@ -32,7 +32,8 @@ void check_arithmetic(const measure::MultiplyAdds& work) {
     CHECK(work.run(10'000) == 2.0 * static_cast<double>(work.per_round));
     for (const int threads : {1, 3}) {
         const double rate = measure::arithmetic_rate(work, threads, 1e-3);
-        CHECK(rate > 0.0 && std::isfinite(rate));
+        CHECK(rate > 0.0);
+        CHECK(std::isfinite(rate));
     }
 }
 
@@ -48,13 +49,12 @@ void check_memory(const measure::PeakKernels& kernels) {
     CHECK(sum[SIZE] == -1.0);
     for (const int threads : {1, 3}) {
         const double rate = measure::memory_rate(kernels, threads, 3000, 1e-3);
-        CHECK(rate > 0.0 && std::isfinite(rate));
+        CHECK(rate > 0.0);
+        CHECK(std::isfinite(rate));
     }
 }
 
-}  // namespace
-
-int main() {
+TEST_CASE("peak rates") {
     for (const cpu::InstructionSet& set : cpu::instruction_sets()) {
         if (!set.supported()) continue;
         const measure::PeakKernels kernels = set.peak_kernels();
@@ -62,5 +62,6 @@ int main() {
         check_arithmetic(kernels.float64);
         check_memory(kernels);
     }
-    return finish();
 }
+
+}  // namespace

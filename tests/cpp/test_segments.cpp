@@ -2,7 +2,6 @@
 // the error norm.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <vector>
 
@@ -149,7 +148,8 @@ void check_context(const cpu::KernelSet& kernels, const cpu::Method& how, double
     check(discrete(kernels, own, how, weights), discrete(kernels, bound, how, weights));
     const Gradient a = continuous(kernels, own, how, weights);
     const Gradient b = continuous(kernels, bound, how, weights, true);
-    CHECK(a.outcome.accepted == b.outcome.accepted && a.outcome.rejected == b.outcome.rejected);
+    CHECK(a.outcome.accepted == b.outcome.accepted);
+    CHECK(a.outcome.rejected == b.outcome.rejected);
     check(a, b);
 }
 
@@ -208,11 +208,15 @@ void check_nonfinite(const cpu::KernelSet& kernels) {
     Inputs in = of_context(0.4, 0.0);
     in.y0[2 * 7 + 1] = std::numeric_limits<double>::infinity();
     cpu::Outcome outcome = solve(kernels, in, method(dopri5(), 1e-6)).outcome;
-    CHECK(outcome.status == cpu::Status::nonfinite_state && outcome.trajectory == 7 && outcome.row == 1);
+    CHECK(outcome.status == cpu::Status::nonfinite_state);
+    CHECK(outcome.trajectory == 7);
+    CHECK(outcome.row == 1);
     in = of_context(0.4, 0.0);
     in.c[2 * 4] = std::nan("");
     outcome = solve(kernels, in, method(rk4(), 0.0)).outcome;
-    CHECK(outcome.status == cpu::Status::nonfinite_field && outcome.trajectory == 4 && outcome.row == 0);
+    CHECK(outcome.status == cpu::Status::nonfinite_field);
+    CHECK(outcome.trajectory == 4);
+    CHECK(outcome.row == 0);
     Builder roots(3);
     roots.unary(UnaryFn::sqrt, VALUE_Y);
     in = with(roots.finish(), {1, 2}, {});
@@ -223,11 +227,13 @@ void check_nonfinite(const cpu::KernelSet& kernels) {
     for (const cpu::Method& how : {method(rk4(), 0.0), method(dopri5(), 1e-6)}) {
         outcome = solve(kernels, in, how).outcome;
         CHECK(outcome.status == cpu::Status::nonfinite_field);
-        CHECK(outcome.trajectory == 10 && outcome.row == 0);
+        CHECK(outcome.trajectory == 10);
+        CHECK(outcome.row == 0);
         Inputs less = in;
         less.y0[10] = 1.0;
         outcome = solve(kernels, less, how).outcome;
-        CHECK(outcome.trajectory == 3 && outcome.row == 2);
+        CHECK(outcome.trajectory == 3);
+        CHECK(outcome.row == 2);
     }
 }
 
@@ -243,32 +249,48 @@ void check_first_stage(const cpu::KernelSet& kernels) {
     in.y0[9] = 0.2;
     in.times = {0.0, 0.9};
     cpu::Outcome outcome = solve(kernels, in, method(rk4(), 0.0)).outcome;
-    CHECK(outcome.status == cpu::Status::nonfinite_field && outcome.trajectory == 9 && outcome.t == 0.0);
+    CHECK(outcome.status == cpu::Status::nonfinite_field);
+    CHECK(outcome.trajectory == 9);
+    CHECK(outcome.t == 0.0);
     cpu::Method how = method(dopri5(), 1e-6);
     how.controller.min_step = how.first_step = 0.9;
     outcome = solve(kernels, in, how).outcome;
-    CHECK(outcome.status == cpu::Status::nonfinite_field && outcome.trajectory == 9);
+    CHECK(outcome.status == cpu::Status::nonfinite_field);
+    CHECK(outcome.trajectory == 9);
 }
 
-}  // namespace
-
-int main() {
+TEST_CASE("layout") {
     on_every_instruction_set([](const cpu::KernelSet& kernels) {
         for (const cpu::Method& how : {method(rk4(), 0.0), equal_steps()}) check_layout(kernels, how);
-        check_each_segment_counts_by_itself(kernels);
+    });
+}
+
+TEST_CASE("each segment counts by itself") { on_every_instruction_set(check_each_segment_counts_by_itself); }
+
+TEST_CASE("outside the norm") {
+    on_every_instruction_set([](const cpu::KernelSet& kernels) {
         for (const double never_read : {0.3, std::nan(""), std::numeric_limits<double>::infinity()}) {
             for (const cpu::Method& how : {method(rk4(), 0.0), method(bosh3(), 1e-5), method(dopri5(), 1e-8),
                                            method(adaptive_heun(), 1e-4)}) {
                 check_context(kernels, how, never_read);
             }
         }
-        check_judged_context(kernels);
+    });
+}
+
+TEST_CASE("judged context") { on_every_instruction_set(check_judged_context); }
+
+TEST_CASE("negative zero") {
+    on_every_instruction_set([](const cpu::KernelSet& kernels) {
         for (const cpu::Method& how : {method(rk4(), 0.0), method(bosh3(), 1e-5), method(dopri5(), 1e-8),
                                        method(adaptive_heun(), 1e-4)}) {
             check_negative_zero(kernels, how);
         }
-        check_nonfinite(kernels);
-        check_first_stage(kernels);
     });
-    return finish();
 }
+
+TEST_CASE("what is not finite is named") { on_every_instruction_set(check_nonfinite); }
+
+TEST_CASE("first stage") { on_every_instruction_set(check_first_stage); }
+
+}  // namespace

@@ -1,7 +1,6 @@
 // Prescribed times, cubic output, tolerances by element and norms of the caller's.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <vector>
 
 #include "check.hpp"
@@ -61,8 +60,11 @@ void check_prescribed_times(const cpu::KernelSet& kernels) {
     for (const cpu::Step& step : solution.log.steps) ends.push_back(step.end);
     const std::vector<double> first = {0.083, 0.166, 0.249, 0.3, 0.30001};
     for (std::size_t i = 0; i < first.size(); ++i) CHECK(std::abs(ends[i] - first[i]) < 1e-15);
-    CHECK(!solution.log.steps[1].stopped && solution.log.steps[3].stopped && solution.log.steps[4].stopped);
-    CHECK(solution.log.steps[2].fresh && !solution.log.steps[4].fresh);
+    CHECK(!solution.log.steps[1].stopped);
+    CHECK(solution.log.steps[3].stopped);
+    CHECK(solution.log.steps[4].stopped);
+    CHECK(solution.log.steps[2].fresh);
+    CHECK(!solution.log.steps[4].fresh);
 }
 
 void check_gradients(const cpu::KernelSet& kernels) {
@@ -76,9 +78,7 @@ void check_gradients(const cpu::KernelSet& kernels) {
             how.jump_t = {0.45};
             check_against_differences(kernels, in, how);
         }
-        cpu::Method how = method(rk4(), 0.0);
-        how.cubic = true;
-        check_against_differences(kernels, in, how);
+        check_against_differences(kernels, in, with_cubic(method(rk4(), 0.0)));
     }
 }
 
@@ -119,8 +119,7 @@ struct GridSolve {
 
 void check_cubic_output(const cpu::KernelSet& kernels) {
     const Inputs in = mixed();
-    cpu::Method how = method(rk4(), 0.0);
-    how.cubic = true;
+    const cpu::Method how = with_cubic(method(rk4(), 0.0));
     GridSolve base;
     base.times = {0.0, 0.2, 0.35, 1.1};
     base.grid = {0.0, 0.5, 0.8, 1.1};
@@ -130,9 +129,8 @@ void check_cubic_output(const cpu::KernelSet& kernels) {
     GridSolve fine = base;
     fine.grid = {0.0, 0.1, 0.2, 0.275, 0.35, 0.6, 0.85, 1.1};
     fine.forward(kernels, in, how);
-    how.cubic = false;
     GridSolve line = base;
-    line.forward(kernels, in, how);
+    line.forward(kernels, in, method(rk4(), 0.0));
     double from_cubic = 0.0;
     double from_line = 0.0;
     for (std::size_t i = in.state_size(); i < 3 * in.state_size(); ++i) {
@@ -140,7 +138,6 @@ void check_cubic_output(const cpu::KernelSet& kernels) {
         from_line = std::max(from_line, std::abs(line.states[i] - fine.states[i]));
     }
     CHECK(from_cubic < 0.1 * from_line);
-    how.cubic = true;
 
     const std::vector<double> w = waves(run.states.size());
     std::vector<double> grad_y0(in.state_size());
@@ -183,8 +180,7 @@ void check_cubic_adjoint(const cpu::KernelSet& kernels) {
     const Inputs in = mixed();
     cpu::Method how = method(rk4(), 0.0);
     const Gradient line = continuous(kernels, in, how, weights(in));
-    cpu::Method cubic = how;
-    cubic.cubic = true;
+    const cpu::Method cubic = with_cubic(how);
     const Gradient same_steps = continuous(kernels, in, cubic, weights(in));
     CHECK(same_steps.outcome.evaluations == line.outcome.evaluations + 3);
     for (std::size_t i = 0; i < line.y0.size(); ++i) CHECK(same_steps.y0[i] == line.y0[i]);
@@ -198,17 +194,21 @@ void check_chunks(const cpu::KernelSet& kernels) {
     how.max_num_steps = 10000;
     const Solution chosen = solve(kernels, in, how);
     const std::size_t steps = chosen.log.steps.size();
-    CHECK(steps > 1000 && chosen.log.chunks.size() == chosen.checkpoints.parts.size());
-    CHECK(chosen.log.chunks.size() > 2 && chosen.log.chunks.front() == 0);
+    CHECK(steps > 1000);
+    CHECK(chosen.log.chunks.size() == chosen.checkpoints.parts.size());
+    CHECK(chosen.log.chunks.size() > 2);
+    CHECK(chosen.log.chunks.front() == 0);
     std::size_t kept = 0;
     for (const auto& part : chosen.checkpoints.parts) kept += part.size();
     const std::size_t of_step =
         chosen.checkpoints.parts.front().size() / static_cast<std::size_t>(chosen.log.chunks[1]);
     for (const auto& part : chosen.checkpoints.parts) CHECK(part.size() % of_step == 0);
-    CHECK(kept >= steps * of_step && kept <= 2 * steps * of_step + 512);
+    CHECK(kept >= steps * of_step);
+    CHECK(kept <= 2 * steps * of_step + 512);
 
     const Solution given = solve(kernels, in, method(rk4(), 0.0));
-    CHECK(given.checkpoints.parts.size() == 1 && given.log.steps.size() + 1 == in.times.size());
+    CHECK(given.checkpoints.parts.size() == 1);
+    CHECK(given.log.steps.size() + 1 == in.times.size());
     CHECK(given.checkpoints.parts[0].size() == given.log.steps.size() * of_step);
 }
 
@@ -264,18 +264,20 @@ void check_tolerances(const cpu::KernelSet& kernels) {
     CHECK(solve(kernels, in, how).outcome.evaluations == plain.outcome.evaluations);
 }
 
-}  // namespace
+TEST_CASE("jumps") { on_every_instruction_set(check_jumps); }
 
-int main() {
-    on_every_instruction_set([](const cpu::KernelSet& kernels) {
-        check_jumps(kernels);
-        check_prescribed_times(kernels);
-        check_gradients(kernels);
-        check_cubic_output(kernels);
-        check_cubic_adjoint(kernels);
-        check_adjoint_jumps(kernels);
-        check_chunks(kernels);
-        check_tolerances(kernels);
-    });
-    return finish();
-}
+TEST_CASE("prescribed times") { on_every_instruction_set(check_prescribed_times); }
+
+TEST_CASE("gradients") { on_every_instruction_set(check_gradients); }
+
+TEST_CASE("cubic output") { on_every_instruction_set(check_cubic_output); }
+
+TEST_CASE("cubic adjoint") { on_every_instruction_set(check_cubic_adjoint); }
+
+TEST_CASE("adjoint jumps") { on_every_instruction_set(check_adjoint_jumps); }
+
+TEST_CASE("chunks of checkpoints") { on_every_instruction_set(check_chunks); }
+
+TEST_CASE("tolerances") { on_every_instruction_set(check_tolerances); }
+
+}  // namespace

@@ -34,7 +34,7 @@ bool does_each_part_once(cpu::Team& team, int parts) {
     return once;
 }
 
-void check_rounds() {
+TEST_CASE("each part once") {
     for (const int size : {-1, 0, 1, 2, 3, 8}) {
         cpu::Team team(size);
         CHECK(team.size() == (size < 1 ? 1 : size));
@@ -43,7 +43,7 @@ void check_rounds() {
 }
 
 // A worker that is busy keeps its number to itself.
-void check_worker_numbers() {
+TEST_CASE("worker numbers") {
     cpu::Team team(4);
     std::vector<std::atomic<int>> busy(4);
     std::atomic<bool> alone{true};
@@ -54,7 +54,7 @@ void check_worker_numbers() {
     CHECK(alone);
 }
 
-void check_teams_at_once() {
+TEST_CASE("teams at once") {
     std::atomic<bool> right{true};
     std::vector<std::jthread> threads;
     for (int i = 0; i < 4; ++i) {
@@ -73,7 +73,7 @@ void check_teams_at_once() {
     CHECK(cpu::Team(3).size() == 3);
 }
 
-void check_waiting() {
+TEST_CASE("idle seconds") {
     cpu::Team team(2);
     std::atomic<bool> asked{false};
     std::atomic<bool> gave_up{false};
@@ -93,7 +93,7 @@ void check_waiting() {
 
 // What a job throws comes out of the round, in which every part that has begun ends; the team is whole after
 // it.
-void check_throwing() {
+TEST_CASE("exceptions pass through") {
     cpu::Team team(3);
     for (int round = 0; round < 50; ++round) {
         std::atomic<int> begun{0};
@@ -111,7 +111,8 @@ void check_throwing() {
         } catch (const std::runtime_error&) {
             caught = true;
         }
-        CHECK(caught && begun == ended);
+        CHECK(caught);
+        CHECK(begun == ended);
         CHECK(does_each_part_once(team, 10));
     }
 }
@@ -125,11 +126,11 @@ bool all_flush(cpu::Team& team) {
         tiny = tiny * 0.5F;
         if (tiny == 0.0F) ++flushed;
     });
-    CHECK(flushed == 0 || flushed == 500);
+    CHECK((flushed == 0 || flushed == 500));
     return flushed == 500;
 }
 
-void check_float_modes() {
+TEST_CASE("float modes") {
     constexpr unsigned FLUSH_TO_ZERO = 0x8000U;
     cpu::Team team(4);
     CHECK(!all_flush(team));
@@ -140,7 +141,7 @@ void check_float_modes() {
     CHECK(!all_flush(team));
 }
 #else
-void check_float_modes() {}
+TEST_CASE("float modes") {}
 #endif
 
 // The status of a child that does this.
@@ -156,7 +157,7 @@ int in_child(const Work& work) {
     return status;
 }
 
-void check_fork() {
+TEST_CASE("a fork") {
     cpu::Team team(3);
     CHECK(does_each_part_once(team, 10));
     CHECK(in_child([&] { return does_each_part_once(team, 10); }) == 0);
@@ -168,14 +169,3 @@ void check_fork() {
 }
 
 }  // namespace
-
-int main() {
-    check_rounds();
-    check_worker_numbers();
-    check_teams_at_once();
-    check_waiting();
-    check_throwing();
-    check_float_modes();
-    check_fork();
-    return finish();
-}

@@ -97,8 +97,8 @@ struct ThreadSystem {
     __device__ void locate_nonfinite_end(solve::Outcome& outcome) const { outcome.trajectory = 0; }
 
     __device__ void state_at(double x, const solve::Step& step, Real* to) const {
-        const solve::Interpolant kind = solve::interpolant(method);
-        solve::dense_output(kind, 1, solve::dense_weights<Real>(kind, x), static_cast<Real>(step.dt),
+        const solve::Interpolant kind = method.interpolant;
+        solve::dense_output(kind, 1, solve::dense_weights<Real>(method, x), static_cast<Real>(step.dt),
                             {&y0, &y1, &y_mid, k, &f1}, to);
     }
     __device__ void end_state(Real* to) const { *to = y1; }
@@ -174,7 +174,7 @@ __global__ void discrete(solve::Method method, const numerics::Tableau<Real>* ta
                          solve::DiscreteRequest<Real> request, Real* const* chunks, Index steps_per_chunk) {
     solve::ReverseSteps steps(method, log);
     const solve::TimeGradients times{request.grad_times, request.grad_grid};
-    const solve::Interpolant kind = solve::interpolant(method);
+    const solve::Interpolant kind = method.interpolant;
     Decay<Real> field;
     Real grad_y = Real(0);
     while (steps.next()) {
@@ -195,7 +195,7 @@ __global__ void discrete(solve::Method method, const numerics::Tableau<Real>* ta
             const double x = solve::fraction(steps.step(), request.times.at[j]);
             const Real* cotangent = request.grad_states + j;
             Real slope;
-            solve::dense_output_vjp(kind, 1, solve::dense_weights<Real>(kind, x), rounded.dt, cotangent,
+            solve::dense_output_vjp(kind, 1, solve::dense_weights<Real>(method, x), rounded.dt, cotangent,
                                     {&grad_y0, &grad_y, &grad_mid, &grad_f0, &grad_f1});
             steps.template add_output<Real>(j, x, 1, {&y0, &y1, &y_mid, k, k + tableau->stages - 1},
                                             cotangent, &slope, times);

@@ -44,8 +44,9 @@ struct ThreadField {
 
 template <class Real>
 __global__ void step_and_back(const numerics::Tableau<Real>* tableau, numerics::Controller controller,
-                              numerics::Tolerance<Real> tolerance, const Real* a, Real t, double dt,
-                              Real* states, Real* grads, double* next_dt, int batch) {
+                              numerics::Tolerance<Real> tolerance, numerics::InterpolantWeights quartic,
+                              const Real* a, Real t, double dt, Real* states, Real* grads, double* next_dt,
+                              int batch) {
     const int trajectory = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (trajectory >= batch) return;
     Real* y = states + trajectory * WIDTH;
@@ -78,7 +79,7 @@ __global__ void step_and_back(const numerics::Tableau<Real>* tableau, numerics::
     field.vjp(0, grad_k, grad_stage);
     const numerics::Bracket bracket{start, start + dt};
     const double x = (numerics::middle(bracket) - start) / dt;
-    const auto middle = accepted ? numerics::quartic_weights<Real>(x) : numerics::cubic_weights<Real>(x);
+    const auto middle = accepted ? numerics::weights_at<Real>(quartic, x) : numerics::cubic_weights<Real>(x);
     next_dt[trajectory] += numerics::halvings(bracket, static_cast<double>(tolerance.absolute));
     for (int d = 0; d < WIDTH; ++d) {
         grads[trajectory * WIDTH + d] = grad_y0[d] + grad_stage[d];
@@ -123,10 +124,10 @@ template __global__ void slopes<double>(numerics::UnaryFn, numerics::BinaryFn, c
                                         double*);
 
 template __global__ void step_and_back<float>(const numerics::Tableau<float>*, numerics::Controller,
-                                              numerics::Tolerance<float>, const float*, float, double, float*,
-                                              float*, double*, int);
+                                              numerics::Tolerance<float>, numerics::InterpolantWeights,
+                                              const float*, float, double, float*, float*, double*, int);
 template __global__ void step_and_back<double>(const numerics::Tableau<double>*, numerics::Controller,
-                                               numerics::Tolerance<double>, const double*, double, double,
-                                               double*, double*, double*, int);
+                                               numerics::Tolerance<double>, numerics::InterpolantWeights,
+                                               const double*, double, double, double*, double*, double*, int);
 
 }  // namespace

@@ -12,7 +12,7 @@ from differential.draws import ADAPTIVE
 from differential.profile import drawn
 from flashode.methods import TABLEAUX
 
-METHODS = [name for name, tableau in TABLEAUX.items() if tableau.implicit]
+METHODS = [name for name, tableau in TABLEAUX.items() if tableau.equations != "none"]
 
 
 @pytest.mark.parametrize("method", METHODS)

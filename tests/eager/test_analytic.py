@@ -48,7 +48,7 @@ def test_analytic(engine: str, name: str, problem: str) -> None:
     t = torch.linspace(0, 3, 7, dtype=torch.float64)
     step, allowed = BOUNDS[name]
     tolerance = allowed / 100
-    options = {"max_step" if METHODS[name].adaptive else "step_size": step, **OPTIONS.get(name, {})}
+    options = {"max_step" if METHODS[name].control == "error" else "step_size": step, **OPTIONS.get(name, {})}
     with torch.no_grad():
         y = odeint(
             analytic.field(), analytic.y0, t, rtol=tolerance, atol=tolerance, method=name, options=options

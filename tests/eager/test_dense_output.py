@@ -12,7 +12,7 @@ from flashode import odeint
 from flashode.methods import TABLEAUX
 from problems import ANALYTIC
 
-ADAPTIVE = [name for name, tableau in TABLEAUX.items() if tableau.adaptive]
+ADAPTIVE = [name for name, tableau in TABLEAUX.items() if tableau.control == "error"]
 
 
 class Polynomial(nn.Module):

@@ -113,7 +113,7 @@ def turned(angle: Tensor) -> Tensor:
 
 
 def arguments_of(method: str) -> dict[str, Any]:
-    options: dict[str, Any] = {} if METHODS[method].adaptive else {"step_size": 0.01}
+    options: dict[str, Any] = {} if METHODS[method].control == "error" else {"step_size": 0.01}
     if isinstance(METHODS[method], Adams):
         options["max_order"] = 4
     return {"method": method, "rtol": 1e-6, "atol": 1e-8, "options": options}

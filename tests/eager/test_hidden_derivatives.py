@@ -12,11 +12,10 @@ from torch import Tensor
 
 import flashode
 from flashode import METHODS, ConvergenceWarning, NonFiniteError, odeint, odeint_adjoint, use_engine
-from flashode.methods import Tableau
 
 D = torch.float64
 T = torch.linspace(0, 4, 3, dtype=D)
-IMPLICIT = [name for name, method in METHODS.items() if isinstance(method, Tableau) and method.implicit]
+IMPLICIT = [name for name, method in METHODS.items() if method.equations != "none"]
 Field = Callable[[Tensor, Any], Any]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from flashode import ConvergenceWarning, NonFiniteError, odeint, use_engine
 from flashode.methods import TABLEAUX
 from problems import ComplexRotation, Network, Pair, Scalar, values
 
-IMPLICIT = [name for name, tableau in TABLEAUX.items() if tableau.implicit]
+IMPLICIT = [name for name, tableau in TABLEAUX.items() if tableau.equations != "none"]
 # Stage by stage with one known, all at once, and stage by stage.
 KINDS = ["trbdf2", "radauIIA5", "sdirk2"]
 
@@ -63,11 +64,17 @@ STIFF = {
 }
 
 
+@cache
+def stiff_end(name: str) -> Any:
+    """The last state by SciPy, to ten digits."""
+    rate, start, end, _ = STIFF[name]
+    return solve_ivp(rate, (0, end), start, method="Radau", rtol=1e-10, atol=1e-14).y[:, -1]
+
+
 @pytest.mark.parametrize("method", ["radauIIA3", "radauIIA5", "sdirk2", "trbdf2"])
 @pytest.mark.parametrize("name", STIFF)
 def test_stiff_problems(engine: str, method: str, name: str) -> None:
     rate, start, end, steps = STIFF[name]
-    expected = solve_ivp(rate, (0, end), start, method="Radau", rtol=1e-10, atol=1e-14).y[:, -1]
     # Short steps at the start, where the fast components die out.
     grid = end * torch.linspace(0, 1, steps + 1, dtype=torch.float64) ** 6
 
@@ -80,7 +87,7 @@ def test_stiff_problems(engine: str, method: str, name: str) -> None:
         y = odeint(field, y0, grid[[0, -1]], method=method, options=options)[-1]
         with pytest.raises(NonFiniteError):
             odeint(field, y0, grid[[0, -1]], method="rk4", options=options)
-    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-7 if method == "radauIIA5" else 1e-3)
+    np.testing.assert_allclose(y.numpy(), stiff_end(name), rtol=1e-7 if method == "radauIIA5" else 1e-3)
 
 
 @pytest.mark.parametrize("method", IMPLICIT)
@@ -260,6 +267,7 @@ def test_precisions(method: str, dtype: torch.dtype) -> None:
     )
 
 
+@pytest.mark.needs("numbers in the field")
 @pytest.mark.parametrize("method", IMPLICIT)
 def test_perturbed_times(engine: str, method: str) -> None:
     """The start is seen just after it and the end just before it."""

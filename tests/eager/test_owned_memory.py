@@ -106,7 +106,7 @@ def given(method: str, options: dict[str, Any]) -> dict[str, Any] | None:
     found = METHODS[method]
     if method == "scipy_solver":
         return None if options else {"method": method, "rtol": 1e-6, "atol": 1e-8}
-    if found.adaptive:
+    if found.control == "error":
         if not options.keys() <= {"jump_t"}:
             return None
         return {"method": method, "rtol": 1e-3, "atol": 1e-3, "options": options}
@@ -279,7 +279,7 @@ def test_callbacks_that_write(method: str, kind: str) -> None:
     """What a callback leaves is what the solve goes on with; what the caller holds stays."""
     y0 = start()
     arguments = dict(given(method, {}) or {})
-    if METHODS[method].adaptive:
+    if METHODS[method].control == "error":
         arguments["options"] = {"first_step": 0.2, "min_step": 0.2, "max_step": 0.2}
     found = odeint(Followed(kind), y0, T, **arguments)
     assert torch.equal(y0, start()) and not y0.requires_grad

@@ -18,7 +18,7 @@ SIGNS = [1, -1]
 
 def settings(method: str, **more: Any) -> dict[str, Any]:
     """Arguments with which two solves take the same steps whatever their outputs are."""
-    if METHODS[method].adaptive:
+    if METHODS[method].control == "error":
         return {"method": method, "rtol": 1e-5, "atol": 1e-6, "options": {"first_step": 0.05, **more}}
     more = {"max_iters": 30, **more} if isinstance(METHODS[method], Adams) else more
     return {"method": method, "options": {"step_size": 0.17, **more}}

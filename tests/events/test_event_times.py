@@ -93,7 +93,9 @@ def test_gradcheck(
     y0 = torch.tensor([1.0, 0.2], dtype=torch.float64, requires_grad=True)
     t0 = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
     weight = Spiral().linear.weight.detach().requires_grad_()
-    assert torch.autograd.gradcheck(event, (y0, t0, weight), atol=tolerance, rtol=tolerance, eps=1e-5)
+    assert torch.autograd.gradcheck(
+        event, (y0, t0, weight), atol=tolerance, rtol=tolerance, eps=1e-5, fast_mode=method != "dopri5"
+    )
 
 
 def test_free_fall(engine: str) -> None:
@@ -233,6 +235,7 @@ def test_batched_gradients(engine: str) -> None:
 
 # torch's own first use of forward mode.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*deprecated:DeprecationWarning")
+@pytest.mark.needs("forward mode")
 def test_forward_mode(engine: str) -> None:
     """Directional derivatives are those that reverse mode gives."""
 

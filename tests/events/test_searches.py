@@ -20,7 +20,7 @@ SEARCHING = [name for name, method in METHODS.items() if not isinstance(method, 
 
 
 def options_of(method: str, step_size: float = 0.02) -> dict[str, Any]:
-    if METHODS[method].adaptive:
+    if METHODS[method].control == "error":
         return {}
     # Explicit Adams methods of high order want steps far shorter than these.
     return {"step_size": step_size, **({"max_order": 4} if method == "explicit_adams" else {})}

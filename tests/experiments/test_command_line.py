@@ -1,4 +1,4 @@
-"""The program `flashode`: what it writes, how it refuses, how it stops."""
+"""The commands of the experiments: what they write, how they refuse, how they stop."""
 
 import importlib.util
 import json
@@ -9,17 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
 import flashode
-from flashode import cli
-from flashode.experiments import cnf, commands, latent, noisy, poisson, results, spiral
+from command_line import invoke
+from flashode.experiments import cnf, latent, noisy, poisson, results, spiral
 
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(commands.app, list(arguments))
 
 
 def read_metrics(folder: Path) -> dict[str, object]:
@@ -205,19 +200,6 @@ def test_latent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = _wrote(tmp_path, "spirals.png", "errors.png")
     assert metrics["engine"] == "native"
     assert len(metrics["evidence"]) == 2  # type: ignore[arg-type]
-
-
-def test_version_and_information() -> None:
-    assert invoke("--version").output.split() == ["flashode", flashode.__version__]
-    result = invoke("info")
-    assert result.exit_code == 0
-    assert all(name in result.output for name in flashode.build_info())
-
-
-def test_missing_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "PACKAGES", ("rich", "surely_not_installed"))
-    with pytest.raises(SystemExit, match=r"surely_not_installed.*\n.*pip install 'flashode\[experiments\]'"):
-        cli.main()
 
 
 def test_metrics_that_cannot_be_written_leave_the_old_ones(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from command_line import invoke
 from flashode.experiments import cnf, latent, poisson, spiral
 from flashode.experiments.progress import Bar
 from flashode.experiments.session import Session
-from small_experiments import EXPERIMENTS, Change, invoke, make_small, read_metrics, succeed
+from small_experiments import EXPERIMENTS, Change, make_small, read_metrics, succeed
 
 # What no two runs share.
 _OF_A_RUN = {"command", "date", "seconds", "training_seconds", "best"}

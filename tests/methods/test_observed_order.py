@@ -27,7 +27,7 @@ IMPLICIT_RANGE = {
 @pytest.mark.parametrize("name", TABLEAUX)
 def test_observed_order(engine: str, name: str) -> None:
     tableau = TABLEAUX[name]
-    problem, end, counts = (IMPLICIT_RANGE if tableau.implicit else RANGE).get(tableau.order, _LOW)
+    problem, end, counts = (IMPLICIT_RANGE if tableau.equations != "none" else RANGE).get(tableau.order, _LOW)
     orders = observed(name, problem, end, counts)
     assert orders == pytest.approx([tableau.order] * len(orders), abs=0.15)
 
@@ -49,7 +49,7 @@ def observed(name: str, problem: str, end: float, counts: tuple[int, ...], **opt
     for count in counts:
         h = end / count
         adaptive = {"first_step": h, "min_step": h, "max_step": h}
-        given = adaptive if METHODS[name].adaptive else {"step_size": h, **options}
+        given = adaptive if METHODS[name].control == "error" else {"step_size": h, **options}
         field = analytic.field()
         with torch.no_grad():
             y = odeint(field, analytic.y0, t, method=name, options=given, rtol=1e-13, atol=1e-14)

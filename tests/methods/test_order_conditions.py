@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 import pytest
-from mpmath import mp, mpf
 
 from flashode.methods import TABLEAUX, Tableau
-from rooted_trees import density, stage_weights, trees
+from rooted_trees import APPROXIMATE, residuals, trees
 
 # The order of the embedded solution and of the value in the middle of the step.
 EMBEDDED = {"adaptive_heun": 1, "fehlberg2": 1, "bosh3": 2, "dopri5": 4, "tsit5": 4, "dopri8": 7}
 MIDDLE = {"adaptive_heun": 1, "fehlberg2": 1, "bosh3": 1, "dopri5": 4, "tsit5": 4, "dopri8": 5}
-
-# Published as decimals or rational approximations, or irrational: (solution and embedded, middle). All others
-# hold exactly.
-APPROXIMATE = {"tsit5": (1e-38, 1e-15), "dopri8": (1e-15, 1e-14)}
-APPROXIMATE.update(dict.fromkeys(("gl4", "gl6", "radauIIA5", "sdirk2", "trbdf2"), (1e-38, 0)))
-
-
-def residuals(tableau: Tableau, weights: tuple[Fraction, ...], order: int, x: Fraction) -> list[Any]:
-    """What is left of each order condition of that order for a solution at ``t0 + x dt``."""
-    exact = tableau.name not in APPROXIMATE
-    # Fractions of dopri8's coefficients grow to thousands of digits.
-    number: Any = Fraction if exact else lambda f: mpf(f.numerator) / f.denominator
-    with mp.workdps(60):
-        a = [[number(entry) for entry in row] for row in tableau.a]
-        w = [number(entry) for entry in weights]
-        return [
-            sum(p * q for p, q in zip(w, stage_weights(tree, a, number(Fraction(1))), strict=True))
-            - number(x**order / density(tree))
-            for tree in trees(order)
-        ]
 
 
 def check(tableau: Tableau, weights: tuple[Fraction, ...], order: int, x: Fraction, tolerance: float) -> None:
@@ -69,5 +47,5 @@ def test_middle_of_the_step(name: str) -> None:
 
 
 def test_every_adaptive_method_is_covered() -> None:
-    adaptive = {name for name, tableau in TABLEAUX.items() if tableau.adaptive}
+    adaptive = {name for name, tableau in TABLEAUX.items() if tableau.control == "error"}
     assert set(EMBEDDED) == set(MIDDLE) == adaptive

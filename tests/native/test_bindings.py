@@ -6,10 +6,15 @@ import importlib
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 import torch
+
+from flashode.methods.control import FIRST_STEP
+from flashode.methods.interpolants import LINEAR
+from flashode.methods.newton import NEWTON
 
 D = torch.float64
 BATCH, WIDTH, TIMES = 3, 2, 4
@@ -60,27 +65,31 @@ def _method(module: Any, **other: Any) -> Any:
 
 METHOD: dict[str, Any] = {
     "order": 1,
-    "adaptive": False,
+    "control": "given",
+    "equations": "none",
+    "carried": False,
     "fsal": False,
     "a": [[]],
     "b": [1.0],
     "c": [0.0],
     "b_error": [],
     "b_mid": [],
+    "interpolant": "linear",
+    "interpolant_weights": LINEAR.weights(),
     "rtol": 1e-3,
     "atol": 1e-3,
     "first_step": 0.0,
+    "automatic_first_step": asdict(FIRST_STEP),
     "min_step": 0.0,
     "max_step": 1.0,
     "safety": 0.9,
     "ifactor": 10.0,
     "dfactor": 0.2,
     "max_num_steps": 100,
+    "newton": asdict(NEWTON),
     "perturb": False,
     "step_t": [],
     "jump_t": [],
-    "cubic": False,
-    "max_iterations": 0,
 }
 
 
@@ -344,6 +353,15 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("Method", {"safety": 0.0}, "safety"),
     ("Method", {"c": [math.nan]}, "c holds"),
     ("Method", {"step_t": [math.inf]}, "step_t holds"),
+    ("Method", {"control": "joint"}, "control has no joint"),
+    ("Method", {"control": "error"}, "two stages"),
+    ("Method", {"control": "error", "equations": "full", "a": [[0.5]]}, "takes the steps it is given"),
+    ("Method", {"carried": True}, "those methods carry"),
+    ("Method", {"b_error": [0.0]}, "b_error has one weight"),
+    ("Method", {"interpolant": "quartic"}, "the quartic goes"),
+    ("Method", {"interpolant_weights": {}}, "interpolant_weights has no y0"),
+    ("Method", {"automatic_first_step": {}}, "automatic_first_step has no share"),
+    ("Method", {"newton": asdict(NEWTON) | {"max_iterations": 0}}, "max_iterations is no count"),
     ("arithmetic_rate", {"threads": 100_000}, "threads is 100000"),
     ("memory_rate", {"bytes": HUGE}, "bytes is"),
     ("dense", {"bias": -3}, "bias"),

@@ -19,13 +19,13 @@ D = torch.float64
 WAYS = [
     (method, interp)
     for method in NATIVE_METHODS
-    for interp in ([None] if flashode.METHODS[method].adaptive else ["linear", "cubic"])
+    for interp in ([None] if flashode.METHODS[method].control == "error" else ["linear", "cubic"])
 ]
 QUERIES = torch.tensor([0.1, 0.17, 0.35, 0.36, 0.79, 0.8], dtype=D)
 
 
 def _options(method: str) -> dict[str, Any]:
-    if flashode.METHODS[method].adaptive:
+    if flashode.METHODS[method].control == "error":
         return {"first_step": 0.11, "min_step": 0.11, "max_step": 0.11}
     return {"step_size": 0.11}
 
@@ -50,7 +50,7 @@ def test_every_method(method: str, interp: str | None, direction: float) -> None
         found.append((field.nfe, ys, gradients))
     (native_nfe, native, native_gradients), (eager_nfe, eager, eager_gradients) = found
     # How often Newton's method asks the field is each engine's business.
-    assert native_nfe == eager_nfe or TABLEAUX[method].implicit
+    assert native_nfe == eager_nfe or TABLEAUX[method].equations != "none"
     torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-11)
     for a, b in zip(native_gradients, eager_gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)

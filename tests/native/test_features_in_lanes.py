@@ -41,7 +41,7 @@ def _solved(
         parameter.grad = None
     start = y0.clone().requires_grad_()
     times = torch.tensor(TIMES, dtype=y0.dtype, requires_grad=True)
-    options = None if flashode.METHODS[method].adaptive else {"step_size": 0.11}
+    options = None if flashode.METHODS[method].control == "error" else {"step_size": 0.11}
     with flashode.use_engine("native"):
         states = solve(field, start, times, method=method, options=options, rtol=1e-6, atol=1e-6)
         (states.sin().sum()).backward()
@@ -63,7 +63,7 @@ def test_a_trajectory_is_the_same_alone_and_among_its_equals(
     together, shared = _solved(solve, field, y0.repeat(2, 1), method)
     # Twice the same has the same error norm, so the same steps but for rounding; all but y0 receives twice
     # the gradient. With it the norm of the adjoint equations changes, and their steps.
-    adaptive = flashode.METHODS[method].adaptive
+    adaptive = flashode.METHODS[method].control == "error"
     if adaptive and solve is flashode.odeint_adjoint:
         allowed = 1e-3
     else:

@@ -19,7 +19,7 @@ from flashode.methods import TABLEAUX, Tableau
 from problems import Counting, Network, values
 
 D = torch.float64
-IMPLICIT = [name for name, tableau in TABLEAUX.items() if tableau.implicit]
+IMPLICIT = [name for name, tableau in TABLEAUX.items() if tableau.equations != "none"]
 # Of the solution at the end of a step, where it is exact to rounding.
 CLOSE = {"rtol": 1e-13, "atol": 1e-14}
 
@@ -229,7 +229,8 @@ def test_gradcheck(method: str, batch: tuple[int, ...], direction: float, pertur
 
     y0 = values(*batch, 2, scale=0.3).requires_grad_()
     t = direction * torch.tensor([0.1, 0.35, 0.41, 0.8], dtype=D)
-    assert torch.autograd.gradcheck(solve, (y0, t.requires_grad_(), field.rate))
+    whole = batch == (3,) and direction > 0 and method in ("radauIIA5", "sdirk2", "trbdf2")
+    assert torch.autograd.gradcheck(solve, (y0, t.requires_grad_(), field.rate), fast_mode=not whole)
 
 
 @pytest.mark.parametrize("method", IMPLICIT)

@@ -13,8 +13,11 @@ import flashode
 from flashode.engines import EngineDeclined
 from flashode.engines.compiled.backend import Work
 from flashode.engines.compiled.memo import cost
+from flashode.engines.native.method import translate as compiled_method
 from flashode.engines.native.program import translate
 from flashode.engines.native.scope import refusal
+from flashode.methods import TABLEAUX
+from flashode.problem import FixedOptions, Integrator
 from flashode.program import Binary, Dense, Program, Unary
 
 D = torch.float64
@@ -91,11 +94,7 @@ def test_functions_are_weighed_by_what_they_cost(op: Unary | Binary, operations:
 
 
 def _euler(module: Any) -> Any:
-    return module.Method(
-        order=1, adaptive=False, fsal=False, a=[[]], b=[1.0], c=[0.0], b_error=[], b_mid=[], rtol=0.0,
-        atol=0.0, first_step=0.0, min_step=0.0, max_step=1.0, safety=0.9, ifactor=10.0, dfactor=0.2,
-        max_num_steps=1, perturb=False,
-    )  # fmt: skip
+    return compiled_method(Integrator(TABLEAUX["euler"], FixedOptions(), 0.0, 0.0), module.Method)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ TIMES = [0.3, 0.6, 0.71, 1.0, 1.9]
 
 
 def _options(method: str) -> dict[str, Any]:
-    if flashode.METHODS[method].adaptive:
+    if flashode.METHODS[method].control == "error":
         return {"first_step": 0.3, "min_step": 0.3, "max_step": 0.3}
     return {}
 

@@ -42,7 +42,7 @@ def _gradients(
     field = kind().double()
     y0 = torch.randn(BATCH, 2, dtype=torch.float64, requires_grad=True)
     t = torch.tensor([0.1, 0.4, 0.6], dtype=torch.float64, requires_grad=with_times)
-    options = None if flashode.METHODS[method].adaptive else {"step_size": 0.1}
+    options = None if flashode.METHODS[method].control == "error" else {"step_size": 0.1}
     with flashode.use_engine(engine):
         states = solve(field, y0, t, method=method, options=options, rtol=1e-8, atol=1e-8)
     wanted = [y0, *field.parameters(), *([t] if with_times else [])]
@@ -61,7 +61,7 @@ def test_gradients_are_those_of_plain_torch(
     own = _gradients(solve, kind, method, "native", with_times=with_times)
     expected = _gradients(solve, kind, method, "eager", with_times=with_times)
     # Sizes of adaptive steps differ by rounding, which the tolerance damps.
-    allowed = 1e-7 if flashode.METHODS[method].adaptive else 1e-10
+    allowed = 1e-7 if flashode.METHODS[method].control == "error" else 1e-10
     for mine, theirs in zip(own, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=allowed, atol=allowed)
 

@@ -43,4 +43,5 @@ def test_command_line_imports_no_package_of_the_experiments() -> None:
 
 def test_commands_import_no_matplotlib() -> None:
     pytest.importorskip("typer")
-    assert "matplotlib" not in modules_after("import flashode.experiments.commands")
+    statement = "from flashode.cli import commands; [*map(commands.load, commands.SUMMARIES)]"
+    assert "matplotlib" not in modules_after(statement)

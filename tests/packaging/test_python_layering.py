@@ -1,123 +1,116 @@
-"""Which room of the Python package may know which, as DESIGN has it, read off the import statements."""
+"""Which room of the Python package may know which: the table of ARCHITECTURE.md, by the import statements."""
 
 import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from architecture import Table, circles, disorder, parse, room_of, table
 
 PACKAGE = Path(__file__).parents[2] / "python" / "flashode"
 COMPILED = "_flashode"
 PUBLIC = "__init__"  # what a room knows that writes `import flashode` or `from flashode import odeint`
+ROOMS = table("rooms python")
 
-# Words that every room speaks: they import nothing of ours but each other.
-VOCABULARY = {
-    "blocks",
-    "declined",
-    "dispatch",
-    "errors",
-    "memory",
-    "notices",
-    "statistics",
-    "uncompiled",
-    "verify",
-    "wording",
-}
-
-# odeint, solve → problem, autograd → capture, engines → program, methods. The Problem alone is handed down to
-# the engines, so they know it; capture is given a function and a state, and does not.
-MAY_KNOW: dict[str, set[str]] = {
-    "blocks": {"notices"},
-    "declined": set(),
-    "dispatch": set(),
-    "memory": set(),
-    "notices": set(),
-    "uncompiled": set(),
-    "verify": set(),
-    "wording": set(),
-    "statistics": set(),
-    "errors": {"statistics"},
-    "methods": VOCABULARY,
-    "state": VOCABULARY,
-    "program": VOCABULARY,
-    "capture": {"program", "state"} | VOCABULARY,
-    "engines": {"capture", "program", "methods", "problem", "state"} | VOCABULARY,
-    "problem": {"methods", "state"} | VOCABULARY,
-    "autograd": {"engines", "problem"} | VOCABULARY,
-    "odeint": {"problem", "autograd", "engines", "methods", "state"} | VOCABULARY,
-    "explain": {"problem", "capture", "program", "engines"} | VOCABULARY,
-    "compat": {"odeint", "methods", "problem"} | VOCABULARY,
-    "report": {"engines", "problem"} | VOCABULARY,
-    "transforms": {"wording"},
-    "__init__": {"compat", "explain", "odeint", "report", "engines", "problem", "methods", "transforms"}
-    | VOCABULARY,
-    "bench": {PUBLIC, "engines"},
-    "experiments": {PUBLIC, "bench", "engines", "problem", "report", "transforms"} | VOCABULARY,
-    "cli": {"experiments"},
-    "__main__": {"cli"},
-}
-MAY_KNOW_COMPILED = {"engines/native/__init__.py"}
+MAY_KNOW_COMPILED = "engines/native"
 THIRD_PARTIES = {"torch", "numpy"}
-# By room, or by file.
+# By folder, or by file.
 EXTRA_PACKAGES = {
     "bench": {"diffrax", "jax", "jinja2", "matplotlib", "rich", "scipy"}
     | {"torchdiffeq", "torchdyn", "torchode", "typer"},
+    "cli": {"rich", "typer"},
     "compat": {"torchdiffeq"},
-    "engines/eager/scipy_solver.py": {"scipy"},
+    "engines/eager/scipy_solver": {"scipy"},
     "experiments": {"jinja2", "matplotlib", "rich", "scipy", "typer"},
-    "experiments/commands/spiral.py": {"torchdiffeq"},
+    "experiments/commands/spiral": {"torchdiffeq"},
 }
 
 
-def violations(package: Path) -> list[str]:
-    """Every import in the package that the tables above do not allow, one line each."""
+class Import(NamedTuple):
+    """An import statement, or a call that imports.
+
+    Attributes:
+        line: Where it stands.
+        place: The file it imports, without suffix and relative to the package; another package is `name.`.
+        for_types: Whether it is for the type checker alone.
+    """
+
+    line: int
+    place: str
+    for_types: bool
+
+
+def violations(package: Path, rooms: Table = ROOMS) -> list[str]:
+    """Every import in the package that the tables do not allow, one line each."""
     found = []
     for path in sorted(package.rglob("*.py")):
-        place = path.relative_to(package)
-        room = place.parts[0].removesuffix(".py")
-        if room not in MAY_KNOW:
-            found.append(f"{place}: the room {room} has no row in the table")
+        place = place_of(path, package)
+        room = room_of(place, rooms)
+        if room is None:
+            found.append(f"{place}.py: no room of the table has it")
             continue
-        for line, known in imports(path, package):
-            if not allowed(place, room, known):
-                found.append(f"{place}:{line}: {room} may not know {known}")
+        for line, known, _ in imports(path, package):
+            if not allowed(place, room, known, rooms):
+                found.append(f"{place}.py:{line}: {room} may not know {known}")
     return found
 
 
-def allowed(place: Path, room: str, known: str) -> bool:
-    """Whether a file may import a room (or, written `name.`, another package)."""
+def allowed(place: str, room: str, known: str, rooms: Table) -> bool:
+    """Whether a file of a room may import another file, or another package."""
     if known.endswith("."):
-        name = known[:-1]
-        extra = EXTRA_PACKAGES.get(room, set()) | EXTRA_PACKAGES.get(place.as_posix(), set())
-        return name in sys.stdlib_module_names | THIRD_PARTIES | extra
+        extra = (names for part, names in EXTRA_PACKAGES.items() if f"{place}/".startswith(f"{part}/"))
+        return known[:-1] in sys.stdlib_module_names | THIRD_PARTIES.union(*extra)
     if known == COMPILED:
-        return place.as_posix() in MAY_KNOW_COMPILED
-    return known == room or known in MAY_KNOW[room]
+        return room == MAY_KNOW_COMPILED
+    other = room_of(known, rooms)
+    return other == room or other in rooms[room].known | rooms[room].lazily
 
 
-def imports(path: Path, package: Path) -> Iterator[tuple[int, str]]:
-    """Line and imported room of each import, wherever it stands; another package is written `name.`."""
+def graph(package: Path, rooms: Table = ROOMS) -> dict[str, set[str]]:
+    """The files that each file imports, less those for types and those that the table has as lazy."""
+    edges: dict[str, set[str]] = {}
+    for path in package.rglob("*.py"):
+        place = place_of(path, package)
+        room = room_of(place, rooms)
+        lazily = rooms[room].lazily if room in rooms else frozenset()
+        edges[place] = {
+            known
+            for _, known, for_types in imports(path, package)
+            if not (for_types or known.endswith(".") or room_of(known, rooms) in lazily)
+        }
+    return edges
+
+
+def imports(path: Path, package: Path) -> Iterator[Import]:
+    """Every import of a file, wherever it stands."""
     tree = ast.parse(path.read_text())
     texts = module_texts(tree)
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, room_of(alias.name)
+            known = [imported(alias.name, package) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             module = absolute(node, path, package)
-            if module == "flashode":
-                for alias in node.names:
-                    yield node.lineno, room_of_name(alias.name, package)
-            else:
-                yield node.lineno, room_of(module)
+            known = [imported(f"{module}.{alias.name}", package) for alias in node.names]
         elif isinstance(node, ast.Call) and called_name(node) in {"import_module", "__import__"}:
             target = node.args[0]
             if within_itself(target):
                 continue
             name = texts.get(target.id) if isinstance(target, ast.Name) else text_of(target)
             # A name that is put together when it runs cannot be checked, and so is not allowed.
-            yield node.lineno, "a computed module name" if name is None else room_of(name)
+            known = ["a computed module name." if name is None else imported(name, package)]
+        else:
+            continue
+        yield from (Import(node.lineno, place, id(node) in for_types) for place in known)
 
 
 def absolute(node: ast.ImportFrom, path: Path, package: Path) -> str:
@@ -129,18 +122,24 @@ def absolute(node: ast.ImportFrom, path: Path, package: Path) -> str:
     return ".".join((*base, node.module) if node.module else base)
 
 
-def room_of(module: str) -> str:
-    """`flashode.engines.native` → `engines`, `flashode` → the public names, `torch.nn` → `torch.`."""
-    first, *rest = module.split(".")
+def place_of(path: Path, package: Path) -> str:
+    """`capture/guards` for `capture/guards.py`, `capture/__init__` for the package's own file."""
+    return path.relative_to(package).with_suffix("").as_posix()
+
+
+def imported(name: str, package: Path) -> str:
+    """The file of a module, or the one that has the name: `flashode.engines.Plan` → `engines/__init__`."""
+    first, *rest = name.split(".")
     if first != "flashode":
         return f"{first}."
-    return rest[0] if rest else PUBLIC
-
-
-def room_of_name(name: str, package: Path) -> str:
-    """What `from flashode import name` imports: a room, or a public name."""
-    is_room = name == COMPILED or (package / name).is_dir() or (package / f"{name}.py").exists()
-    return name if is_room else PUBLIC
+    while rest:
+        place = "/".join(rest)
+        if place == COMPILED or (package / f"{place}.py").exists():
+            return place
+        if (package / place).is_dir():
+            return f"{place}/__init__"
+        rest.pop()
+    return PUBLIC
 
 
 def within_itself(target: ast.expr) -> bool:
@@ -174,9 +173,20 @@ def module_texts(tree: ast.Module) -> dict[str, str]:
     }
 
 
+def test_the_table_has_an_order() -> None:
+    assert list(disorder(ROOMS)) == []
+    assert [
+        room for room in ROOMS if not (PACKAGE / room).is_dir() and not (PACKAGE / f"{room}.py").exists()
+    ] == []
+
+
 def test_package_keeps_its_layers() -> None:
     assert list(PACKAGE.rglob("*.py"))
     assert violations(PACKAGE) == []
+
+
+def test_no_files_import_each_other() -> None:
+    assert circles(graph(PACKAGE)) == []
 
 
 def test_init_holds_names_only() -> None:
@@ -189,6 +199,24 @@ def test_init_holds_names_only() -> None:
         assert is_docstring or is_name or isinstance(node, ast.ImportFrom), ast.unparse(node)
 
 
+SMALL = parse(
+    """
+    words = wording statistics
+    wording:
+    statistics:
+    methods: words
+    program: words
+    capture/guards: program words
+    capture: capture/guards program words
+    engines: capture words (lazily engines/eager engines/native)
+    engines/eager: engines methods words
+    engines/native: engines capture words
+    odeint: engines words
+    __init__: odeint
+    """
+)
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [
@@ -197,14 +225,18 @@ def test_init_holds_names_only() -> None:
         ("program/ops.py", "from flashode.capture import capture\n"),
         ("program/ops.py", "from ..capture import capture\n"),
         ("program/ops.py", "def late():\n    from .. import capture\n"),
-        ("capture/trace.py", "from flashode.problem import Problem\n"),
-        ("problem/options.py", "from flashode.engines import choose\n"),
-        ("engines/eager/step.py", "from flashode.autograd import DiscreteAdjoint\n"),
+        ("capture/guards/watch.py", "from flashode.capture import capture\n"),
+        ("capture/guards/watch.py", "from flashode.capture.cache import Cache\n"),
+        ("engines/protocol.py", "from flashode.capture.guards.watch import Guard\n"),
+        ("engines/eager/step.py", "from flashode.engines.native import engine\n"),
+        (
+            "engines/eager/step.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import flashode.odeint\n",
+        ),
         ("engines/eager/step.py", "from flashode import _flashode\n"),
         ("engines/eager/step.py", "import importlib\nimportlib.import_module('flashode._flashode')\n"),
         ("engines/eager/step.py", "import importlib\nX = 'flashode._flashode'\nimportlib.import_module(X)\n"),
         ("odeint.py", "from flashode._flashode import solve\n"),
-        ("odeint.py", "from flashode.experiments import spiral\n"),
         ("odeint.py", "import scipy.integrate\n"),
         ("engines/eager/step.py", "from scipy.integrate import solve_ivp\n"),
         ("odeint.py", "from importlib import import_module\nimport_module('flash' + 'ode.cli')\n"),
@@ -212,20 +244,57 @@ def test_init_holds_names_only() -> None:
     ],
 )
 def test_checker_sees_a_violation(tmp_path: Path, file: str, text: str) -> None:
-    for room in ("capture", "experiments"):
-        (tmp_path / room).mkdir()
-    (tmp_path / "odeint.py").touch()
-    path = tmp_path / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    found = violations(tmp_path)
+    small_house(tmp_path, {file: text})
+    found = violations(tmp_path, SMALL)
     assert len(found) == 1
     assert found[0].startswith(file)
 
 
 def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:
-    (tmp_path / "engines" / "native").mkdir(parents=True)
-    (tmp_path / "program").mkdir()
-    text = "import math\nimport torch.nn\nfrom flashode import _flashode\nfrom ...program import Program\n"
-    (tmp_path / "engines" / "native" / "__init__.py").write_text(text)
-    assert violations(tmp_path) == []
+    small_house(
+        tmp_path,
+        {
+            "engines/native/__init__.py": "import math\nimport torch.nn\nfrom flashode import _flashode\n"
+            "from ...capture import capture\nfrom flashode.engines.protocol import Plan\n",
+            "engines/__init__.py": "def load():\n    from flashode.engines import native\n",
+            "capture/guards/objects.py": "from flashode.capture.guards import watch\n",
+        },
+    )
+    assert violations(tmp_path, SMALL) == []
+    assert circles(graph(tmp_path, SMALL)) == []
+
+
+def test_checker_sees_a_circle(tmp_path: Path) -> None:
+    watch, classes = "from flashode.capture.guards import classes\n", "from . import watch\n"
+    small_house(
+        tmp_path,
+        {"capture/guards/watch.py": watch, "capture/guards/classes.py": f"def f():\n    {classes}"},
+    )
+    assert violations(tmp_path, SMALL) == []
+    assert circles(graph(tmp_path, SMALL)) == [["capture/guards/classes", "capture/guards/watch"]]
+    late = f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {classes}"
+    (tmp_path / "capture" / "guards" / "classes.py").write_text(late)
+    assert circles(graph(tmp_path, SMALL)) == []
+
+
+def test_a_table_out_of_order_is_seen() -> None:
+    assert list(disorder(SMALL)) == []
+    assert list(disorder(parse("capture: engines\nengines:"))) == [
+        "capture may not know engines: that stands no higher"
+    ]
+    assert list(disorder(parse("engines: (lazily engines/eager)"))) == [
+        "engines imports engines/eager lazily, which has no row"
+    ]
+
+
+def small_house(package: Path, files: dict[str, str]) -> None:
+    """Writes a package with the rooms of the small table, and some files in it."""
+    for place in (*SMALL, "engines/protocol", "capture/cache", "capture/guards/watch"):
+        single = place in ("methods", "odeint", "wording", "statistics", "__init__") or place not in SMALL
+        path = package / (f"{place}.py" if single else f"{place}/__init__.py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for file, text in files.items():
+        path = package / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)

@@ -27,7 +27,7 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
                           const Tape<Real>& tape, StageAccumulators<Real>& accumulators, TileGroups groups,
                           Team& team)
         : Base(request, reversed, tape, accumulators, groups, team, request.method->tableau.stages),
-          solver_(tableau_, rows_, context_, method_.max_iterations),
+          solver_(tableau_, rows_, context_, method_.newton),
           equations_(tableau_, rows_),
           matrix_(equations_.matrix_size()),
           pivots_(equations_.vector_size()),

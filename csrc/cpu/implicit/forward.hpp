@@ -33,7 +33,7 @@ class ImplicitSystem : public ForwardSystem<Real> {
     ImplicitSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, Record<Real>& record,
                    TileGroups groups, Team& team)
         : Base(request, tape, record, groups, team, request.method->tableau.stages),
-          solver_(tableau_, tiles_, context_, method_.max_iterations) {}
+          solver_(tableau_, tiles_, context_, method_.newton) {}
 
     bool fixed_step(const Step& step) {
         const auto start = implicit_start<Real>(method_, step, y0_.data(), tiles_.size());

@@ -13,47 +13,10 @@
 #include "cpu/engine.hpp"
 #include "cpu/implicit/stages.hpp"
 #include "numerics/combine.hpp"
+#include "numerics/newton.hpp"
 #include "numerics/step.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
-
-// What one iteration changed of the stages' arguments, over the whole batch: the largest change, and the
-// largest of those arguments and of the state at the start of the step.
-template <class Real>
-struct NewtonUpdate {
-    Real change = Real(0);
-    Real size = Real(0);
-    bool finite = true;
-};
-
-// Whether and how to go on after an iteration.
-template <class Real>
-class NewtonProgress {
-   public:
-    // Whether the next iteration evaluates the Jacobian anew.
-    bool fresh() const { return fresh_; }
-
-    bool converged(const NewtonUpdate<Real>& update) {
-        const Real epsilon = std::numeric_limits<Real>::epsilon();
-        if (update.change <= ROUNDINGS * epsilon * update.size) return true;
-        // With a new Jacobian a change this small is followed by one of its square, unless both are rounding
-        // errors, which cancellation between stages raises above those of the size of their sums.
-        const bool quadratic = fresh_ && last_ <= std::sqrt(epsilon) * update.size;
-        if (quadratic && update.change > Real(0.5) * last_) return true;
-        // An old Jacobian is worth keeping while every evaluation gains a digit: a new one costs as much as
-        // twice the width of the state.
-        fresh_ = update.change > Real(0.1) * last_;
-        last_ = update.change;
-        return false;
-    }
-
-   private:
-    // Changes of this many rounding errors are nothing.
-    static constexpr Real ROUNDINGS = Real(4);
-
-    bool fresh_ = true;
-    Real last_ = std::numeric_limits<Real>::infinity();
-};
 
 template <class Real>
 class StageSolver {
@@ -66,13 +29,13 @@ class StageSolver {
         numerics::StepTimes<Real> times;
     };
 
-    // `tableau`, `rows` and `context` outlive this.
+    // `tableau`, `rows`, `context` and `policy` outlive this.
     StageSolver(const numerics::Tableau<Real>& tableau, const Tiles<Real>& rows, const Context<Real>& context,
-                int max_iterations)
+                const numerics::Newton& policy)
         : tableau_(tableau),
           rows_(rows),
           context_(context),
-          max_iterations_(max_iterations),
+          policy_(policy),
           equations_(tableau, rows),
           tile_stages_(static_cast<std::size_t>(tableau.stages) * static_cast<std::size_t>(rows.size())),
           stages_(tile_stages_ * tile_count()),
@@ -132,10 +95,10 @@ class StageSolver {
 
     // Whether the stages of the range converged; they are the last iterate in any case.
     bool solve_range(TileField<Real>& field, const StageRange& range, const Start& start) {
-        NewtonProgress<Real> progress;
-        for (int iteration = 0; iteration < max_iterations_; ++iteration) {
+        numerics::NewtonProgress<Real> progress(policy_);
+        for (int iteration = 0; iteration < policy_.max_iterations; ++iteration) {
             bool regular = true;
-            NewtonUpdate<Real> update;
+            numerics::NewtonUpdate<Real> update;
             for (std::int64_t tile = 0; tile < rows_.count(); ++tile) {
                 evaluate(field, tile, range, start, update);
                 if (!progress.fresh()) continue;
@@ -160,7 +123,7 @@ class StageSolver {
 
     // unknowns = what is missing of the equations
     void evaluate(TileField<Real>& field, std::int64_t tile, const StageRange& range, const Start& start,
-                  NewtonUpdate<Real>& update) {
+                  numerics::NewtonUpdate<Real>& update) {
         const int n = rows_.size();
         const Real* from = y0(start, tile);
         const Real* k = stages(tile);
@@ -189,7 +152,7 @@ class StageSolver {
     }
 
     // Adds the solution of the linear equations to the stages.
-    void improve(std::int64_t tile, const StageRange& range, Real dt, NewtonUpdate<Real>& update) {
+    void improve(std::int64_t tile, const StageRange& range, Real dt, numerics::NewtonUpdate<Real>& update) {
         const int size = equations_.unknowns(range);
         const int one = rows_.size();
         Real* x = unknowns(tile);
@@ -202,7 +165,7 @@ class StageSolver {
         }
     }
 
-    void see_size(const Real* y, NewtonUpdate<Real>& update) {
+    void see_size(const Real* y, numerics::NewtonUpdate<Real>& update) {
         update.size = largest(rows_.size(), y, update.size, update.finite);
     }
 
@@ -224,7 +187,7 @@ class StageSolver {
     const numerics::Tableau<Real>& tableau_;
     const Tiles<Real>& rows_;
     const Context<Real>& context_;
-    int max_iterations_;
+    const numerics::Newton& policy_;
     StageEquations<Real> equations_;
     std::size_t tile_stages_;  // scalars of one tile's stages
     Rows<Real> stages_;        // (tiles, stages, width, lanes)

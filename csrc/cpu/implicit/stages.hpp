@@ -26,13 +26,11 @@ struct StageRange {
 // Stage by stage where no stage depends on a later one, else all at once.
 template <class Real>
 inline std::vector<StageRange> stage_ranges(const numerics::Tableau<Real>& tableau) {
-    const auto nonzero = [&](int i, int begin, int end) {
-        return std::any_of(tableau.a[i] + begin, tableau.a[i] + end, [](Real a) { return a != Real(0); });
-    };
+    if (tableau.equations == Equations::full) return {{0, tableau.stages, false}};
     std::vector<StageRange> ranges;
     for (int i = 0; i < tableau.stages; ++i) {
-        if (nonzero(i, i + 1, tableau.stages)) return {{0, tableau.stages, false}};
-        ranges.push_back({i, i + 1, !nonzero(i, 0, tableau.stages)});
+        const Real* row = tableau.a[i];
+        ranges.push_back({i, i + 1, std::all_of(row, row + i + 1, [](Real a) { return a == Real(0); })});
     }
     return ranges;
 }

@@ -5,9 +5,17 @@
 
 #include "cpu/engine.hpp"
 
-// What the build compiles once for each instruction set, and of it the kernels once more for the other
-// layout.
-#define FLASHODE_DECLARE(isa)                 \
+#if defined(__x86_64__)
+#define FLASHODE_NAME(isa) "x86-64-" #isa
+#define FLASHODE_SUPPORTED(isa) (__builtin_cpu_supports("x86-64-" #isa) != 0)
+#else
+#define FLASHODE_NAME(isa) #isa
+#define FLASHODE_SUPPORTED(isa) true
+#endif
+
+// The build says which there are: FLASHODE_INSTRUCTION_SETS is FLASHODE_SET(isa) for each, the plainest
+// first. Of each set the kernels are compiled twice, for both layouts.
+#define FLASHODE_SET(isa)                     \
     namespace flashode::cpu::isa {            \
     KernelSet kernels();                      \
     }                                         \
@@ -17,70 +25,52 @@
     namespace flashode::measure::isa {        \
     PeakKernels peak_kernels();               \
     }
-#define FLASHODE_SET(name, supported, isa) \
-    {name, supported, &isa::kernels, &isa##_features::kernels, &measure::isa::peak_kernels}
-
-#if defined(FLASHODE_X86_64)
-
-FLASHODE_DECLARE(v2)
-FLASHODE_DECLARE(v3)
-FLASHODE_DECLARE(v4)
+FLASHODE_INSTRUCTION_SETS
+#undef FLASHODE_SET
 
 namespace flashode::cpu {
 
 const std::vector<InstructionSet>& instruction_sets() {
-    static const std::vector<InstructionSet> sets = {
-        FLASHODE_SET(
-            "x86-64-v2", [] { return __builtin_cpu_supports("x86-64-v2") != 0; }, v2),
-        FLASHODE_SET(
-            "x86-64-v3", [] { return __builtin_cpu_supports("x86-64-v3") != 0; }, v3),
-        FLASHODE_SET("x86-64-v4", [] { return __builtin_cpu_supports("x86-64-v4") != 0; }, v4)};
+#define FLASHODE_SET(isa)                                                                                 \
+    {FLASHODE_NAME(isa), [] { return FLASHODE_SUPPORTED(isa); }, &isa::kernels, &isa##_features::kernels, \
+     &measure::isa::peak_kernels},
+    static const std::vector<InstructionSet> sets = {FLASHODE_INSTRUCTION_SETS};
+#undef FLASHODE_SET
     return sets;
 }
-
-#else
-
-FLASHODE_DECLARE(baseline)
-
-namespace flashode::cpu {
-
-const std::vector<InstructionSet>& instruction_sets() {
-    static const std::vector<InstructionSet> sets = {FLASHODE_SET("baseline", [] { return true; }, baseline)};
-    return sets;
-}
-
-#endif
 
 namespace {
 
-const InstructionSet& choose() {
-    const char* wanted = std::getenv("FLASHODE_ISA");
-    if (wanted != nullptr && *wanted != '\0') {
-        std::string known;
-        for (const InstructionSet& set : instruction_sets()) {
-            if (std::string(wanted) == set.name) {
-                if (set.supported()) return set;
-                throw std::invalid_argument(std::string("FLASHODE_ISA=") + wanted +
-                                            ": this machine lacks it");
-            }
-            known += std::string(known.empty() ? "" : ", ") + set.name;
-        }
-        throw std::invalid_argument(std::string("FLASHODE_ISA=") + wanted + " is unknown; accepted are " +
-                                    known);
-    }
-    const InstructionSet* best = nullptr;
-    for (const InstructionSet& set : instruction_sets()) {
-        if (set.supported()) best = &set;
-    }
-    if (best == nullptr)
-        throw std::invalid_argument("this machine lacks every instruction set of this build");
-    return *best;
+std::string names(const std::vector<InstructionSet>& sets) {
+    std::string all;
+    for (const InstructionSet& set : sets) all += std::string(all.empty() ? "" : ", ") + set.name;
+    return all;
 }
 
 }  // namespace
 
+const InstructionSet& choose_instruction_set(const std::vector<InstructionSet>& sets, const char* wanted) {
+    if (wanted != nullptr && *wanted != '\0') {
+        const std::string variable = std::string("FLASHODE_ISA=") + wanted;
+        for (const InstructionSet& set : sets) {
+            if (std::string(wanted) != set.name) continue;
+            if (set.supported()) return set;
+            throw std::invalid_argument(variable + ": this machine lacks it");
+        }
+        throw std::invalid_argument(variable + " is unknown; accepted are " + names(sets));
+    }
+    const InstructionSet* best = nullptr;
+    for (const InstructionSet& set : sets) {
+        if (set.supported()) best = &set;
+    }
+    if (best != nullptr) return *best;
+    throw std::invalid_argument("flashode was built for " + names(sets) +
+                                ", which this machine lacks: build it here, or install a wheel");
+}
+
 const InstructionSet& active_instruction_set() {
-    static const InstructionSet& active = choose();
+    static const InstructionSet& active =
+        choose_instruction_set(instruction_sets(), std::getenv("FLASHODE_ISA"));
     return active;
 }
 

@@ -24,7 +24,8 @@ struct GradientSums {
         }
         if (request.grad_times == nullptr) return;
         times.resize(static_cast<std::size_t>(request.times.count));
-        grid.resize(request.method->tableau.adaptive ? 1 : request.log->steps.size() + 1);
+        const bool given = request.method->tableau.control == Control::given;
+        grid.resize(given ? request.log->steps.size() + 1 : 1);
     }
 
     std::size_t bytes() const {

@@ -20,8 +20,8 @@ class ParameterQuadrature {
                         StageAccumulators<Real>& accumulators)
         : tableau_(numerics::rounded<Real>(request.method->tableau)),
           tolerance_{static_cast<Real>(request.method->rtol), static_cast<Real>(request.method->atol)},
-          // At the end of a step, the only place asked for, the cubic is the line.
-          interpolant_(tableau_.adaptive ? solve::Interpolant::quartic : solve::Interpolant::linear),
+          // At the end of a step, all that is asked of given ones, every interpolant is the line.
+          interpolant_(tableau_.carried ? request.method->interpolant : Interpolant::linear),
           tape_(&tape),
           accumulators_(&accumulators) {
         std::vector<bool> by_itself = field.wants_gradient;

@@ -115,7 +115,8 @@ class TiledSystem {
         const bool finite = finite_everywhere(0, tableau_.stages, [&](Space& own, std::int64_t i) {
             const std::size_t at = tiles_.offset(i);
             own.field(0, start, &y0_[at], own.stages.data());
-            if (method_.cubic) std::copy_n(own.stages.data(), tiles_.size(), &f0_[at]);
+            if (method_.interpolant == Interpolant::cubic)
+                std::copy_n(own.stages.data(), tiles_.size(), &f0_[at]);
             run_stages(own, i, times);
             const bool end_finite = tiles_.finite(&y1_[at]);
             if (!end_finite) note_nonfinite(i, own.stages.data());
@@ -167,7 +168,7 @@ class TiledSystem {
     void locate_nonfinite(Outcome& outcome) {
         if (locate_in(y0_, Status::nonfinite_state, outcome)) return;
         if (locate_in(f0_, Status::nonfinite_field, outcome)) return;
-        if (tableau_.adaptive) {  // of the step tried last only the stages of one tile are left
+        if (tableau_.control == Control::error) {  // of the step tried last only one tile's stages are left
             for (std::int64_t i = 0; i < tiles_.count(); ++i) {
                 Space& own = workspaces_.front();
                 own.field.enter_tile(context_.of(i));
@@ -221,7 +222,7 @@ class TiledSystem {
     // The state at dense-output weights `w`, of one tile, in scratch.
     Real* interpolate(std::int64_t tile, const numerics::DenseWeights<Real>& w, Real dt) {
         const std::size_t at = tiles_.offset(tile);
-        solve::dense_output(solve::interpolant(method_), tiles_.size(), w, dt,
+        solve::dense_output(method_.interpolant, tiles_.size(), w, dt,
                             {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]}, own().scratch.data());
         return own().scratch.data();
     }

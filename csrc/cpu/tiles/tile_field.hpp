@@ -13,7 +13,7 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 // once; one where they leave nothing. The equations of implicit methods are not solved stage by stage.
 template <class Real>
 inline int tiles_sharing(const Tape<Real>& tape, const Method& method) {
-    return method.tableau.implicit ? 1 : tape.tiles_sharing();
+    return method.tableau.equations != Equations::none ? 1 : tape.tiles_sharing();
 }
 
 // Of how many stages to keep the values, at least `needed`: of all where that saves work, or where the tiles

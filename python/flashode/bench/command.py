@@ -10,26 +10,22 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from flashode.bench import running
-from flashode.bench.comparison import ALLOWED, Comparison, compare
 from flashode.bench.contenders import contenders
 from flashode.bench.machine import usable_processors
-from flashode.bench.problems import PROBLEMS
-from flashode.bench.records import Record
-from flashode.bench.results import FILE, Results, read
+from flashode.bench.records.comparison import ALLOWED, Comparison, compare
+from flashode.bench.records.file import FILE, Results, read
+from flashode.bench.records.record import Record
 from flashode.bench.studies import Settings, studies
-from flashode.bench.workloads import WORKLOADS
+from flashode.bench.work.problems import PROBLEMS
+from flashode.bench.work.workloads import WORKLOADS
+from flashode.cli.terminal import FAILED, INTERRUPTED, console, require, say, say_error
 
-INTERRUPTED = 130
 OUT = Path("results/bench")
-
-console = Console(highlight=False)
-errors = Console(highlight=False, stderr=True)
 
 
 def bench(
@@ -58,7 +54,7 @@ def bench(
             "--compare", help=f"An earlier {FILE}: list what changed beyond noise, fail if a ratio got worse."
         ),
     ] = None,
-    given: Annotated[
+    shown: Annotated[
         Path | None, typer.Option("--from", help=f"A {FILE} to show again; nothing is measured.")
     ] = None,
     out: Annotated[
@@ -66,12 +62,13 @@ def bench(
     ] = OUT,
 ) -> None:
     """Measure flashode beside its peers: time, memory, accuracy. Wrong answers of ours fail, times never."""
+    require(("jinja2", "matplotlib"), "bench")
     # Drawing takes a second to import, which --help need not wait for; nor is it to be missed at the end.
     from flashode.bench.report import page, terminal
 
     before = None if old is None else _read(old, "--compare")
-    if given is not None:
-        results = _read(given, "--from")
+    if shown is not None:
+        results = _read(shown, "--from")
     else:
         available = usable_processors()
         if threads > available:
@@ -91,10 +88,10 @@ def bench(
         results = _measure(settings, chosen, out, _command(settings, chosen))
     terminal.show(results, console)
     try:
-        _say(f"the report: {page.write(results, out)}")
+        say(f"the report: {page.write(results, out)}")
     except OSError as error:
-        _say_error(str(error))
-        raise typer.Exit(1) from None
+        say_error(error)
+        raise typer.Exit(FAILED) from None
     regressed = False
     if before is not None:
         comparison = compare(before, results)
@@ -102,9 +99,9 @@ def bench(
         regressed = comparison.regressed
     wrong = running.wrong_answers(results)
     for record in wrong:
-        _say_error(f"{describe(record)}: {record.label}: {record.failure}")
+        say_error(f"{describe(record)}: {record.label}: {record.failure}")
     if wrong or regressed:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _measure(settings: Settings, chosen: tuple[str, ...] | None, out: Path, command: str) -> Results:
@@ -116,13 +113,13 @@ def _measure(settings: Settings, chosen: tuple[str, ...] | None, out: Path, comm
         with _progress(len(tasks)) as on_begin:
             running.measure(results, tasks, out, on_begin)
     except KeyboardInterrupt:
-        _say(f"stopped; flashode bench --from {out / FILE} shows what was measured")
+        say(f"stopped; flashode bench --from {out / FILE} shows what was measured")
         raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
-        _say_error(str(error))
-        raise typer.Exit(1) from None
+        say_error(error)
+        raise typer.Exit(FAILED) from None
     timed = sum(1 for record in results.records if record.seconds)
-    _say(f"{timed} of {len(results.records)} measurements have a time; all are in {out / FILE}")
+    say(f"{timed} of {len(results.records)} measurements have a time; all are in {out / FILE}")
     return results
 
 
@@ -150,7 +147,7 @@ def _progress(count: int) -> Iterator[Callable[[running.Task], None]]:
 
 def _show_comparison(comparison: Comparison) -> None:
     for line in comparison.differing:
-        _say(f"note: {line}")
+        say(f"note: {line}")
     changed = [change for change in comparison.changes if change.beyond_noise]
     if changed:
         table = Table(title="Ratios, peer's time by ours, that changed beyond noise")
@@ -171,9 +168,9 @@ def _show_comparison(comparison: Comparison) -> None:
             )
         console.print(table)
     for record in comparison.lost:
-        _say_error(f"timed then, not now: {describe(record)}: {record.label}: {record.failure}")
+        say_error(f"timed then, not now: {describe(record)}: {record.label}: {record.failure}")
     worse = sum(change.regression for change in comparison.changes)
-    _say(
+    say(
         f"{len(comparison.changes)} ratios compared, {len(changed)} changed beyond noise, "
         f"{worse} fell by more than {ALLOWED:.0%}; {comparison.undecided} have too few samples to say"
     )
@@ -189,13 +186,13 @@ def _names(text: str, option: str, known: Collection[str]) -> tuple[str, ...] | 
     """The names in an option; None, for all, where it is empty."""
     if not text:
         return None
-    found = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in found if name not in known]
+    names = tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise typer.BadParameter(
             f"no {', '.join(map(repr, unknown))} among {', '.join(sorted(known))}", param_hint=f"'{option}'"
         )
-    return found
+    return names
 
 
 def _check_device(device: str) -> None:
@@ -230,11 +227,3 @@ def _command(settings: Settings, chosen: tuple[str, ...] | None) -> str:
     if settings.device != "cpu":
         words += ["--device", settings.device]
     return shlex.join([*words, "--threads", str(settings.threads)])
-
-
-def _say(text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
-
-
-def _say_error(text: str) -> None:
-    errors.print(f"error: {text}", style="red", markup=False, soft_wrap=True)

@@ -22,7 +22,7 @@ _BENEATH = ("numpy", "torch")
 def machine(device: str = "cpu") -> dict[str, str | int | float]:
     """The machine, by what a reader would call it, with the device if contenders compute on one."""
     built = flashode.build_info()
-    found: dict[str, str | int | float] = {
+    facts: dict[str, str | int | float] = {
         "processor": processor(),
         "usable processors": usable_processors(),
         "memory in GiB": round(physical_memory() / 2**30, 1),
@@ -31,8 +31,8 @@ def machine(device: str = "cpu") -> dict[str, str | int | float]:
         "compiler": str(built["compiler"]),
     }
     if device == "cuda":
-        found["device"] = torch.cuda.get_device_name()
-    return found
+        facts["device"] = torch.cuda.get_device_name()
+    return facts
 
 
 def load() -> float | None:
@@ -65,13 +65,13 @@ def processor() -> str:
 def versions() -> dict[str, str]:
     """The versions of Python, of every contender that is installed, and of what they compute with."""
     wanted = {package for one in contenders() for package in one.packages} | set(_BENEATH)
-    found = {"python": platform.python_version(), "flashode": flashode.__version__}
-    for name in sorted(wanted - found.keys()):
+    installed = {"python": platform.python_version(), "flashode": flashode.__version__}
+    for name in sorted(wanted - installed.keys()):
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def commit(sources: Path = _SOURCES) -> str:
@@ -79,9 +79,9 @@ def commit(sources: Path = _SOURCES) -> str:
     # An environment may lie in some other project's checkout, whose commit says nothing.
     if not _output("git", "-C", str(sources), "ls-files", "--", "*.py"):
         return ""
-    found = _output("git", "-C", str(sources), "rev-parse", "--short=12", "HEAD")
+    head = _output("git", "-C", str(sources), "rev-parse", "--short=12", "HEAD")
     edited = _output("git", "-C", str(sources), "status", "--porcelain")
-    return f"{found}-dirty" if found and edited else found
+    return f"{head}-dirty" if head and edited else head
 
 
 def _output(*command: str) -> str:

@@ -11,8 +11,8 @@ from flashode.bench.machine import commit, load, machine, versions
 from flashode.bench.measuring.isolation import Died, isolated
 from flashode.bench.measuring.peaks import larger, peaks
 from flashode.bench.measuring.race import Effort
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 from flashode.bench.studies import Case, Settings, Study
 
 FULL = Effort()
@@ -73,9 +73,9 @@ def measure(results: Results, wanted: Sequence[Task], out: Path, on_begin: Calla
 
 def _note_load(results: Results, when: str) -> None:
     """What the machine was doing in the last minute; afterwards our contenders' own threads are in it."""
-    found = load()
-    if found is not None:
-        results.machine[f"load average {when}"] = found
+    averages = load()
+    if averages is not None:
+        results.machine[f"load average {when}"] = averages
 
 
 def wrong_answers(results: Results) -> list[Record]:

@@ -13,12 +13,12 @@ from flashode.capture.cache import Cache, Confirmation, Entry, Key
 from flashode.capture.calling.effects import Effects
 from flashode.capture.captured import Capture
 from flashode.capture.changing import unsteady
+from flashode.capture.guards.environment import kind_of, unhooked
+from flashode.capture.guards.sharing import shared
+from flashode.capture.guards.watch import watch
 from flashode.capture.making import Field, Start, compare_values, confirm, make
 from flashode.capture.refusal import Refusal, described
 from flashode.capture.steadiness import Look, Steadiness
-from flashode.capture.watching.environment import kind_of, unhooked
-from flashode.capture.watching.guards import watch
-from flashode.capture.watching.sharing import shared
 from flashode.declined import Declined, Reason
 from flashode.state import State, components
 from flashode.verify import Verify

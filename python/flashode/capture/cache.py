@@ -15,10 +15,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 
 from flashode.capture.captured import Capture
-from flashode.capture.held import while_held
+from flashode.capture.guards.environment import Kind
+from flashode.capture.guards.guard_code import Bound, Check, Owner
 from flashode.capture.lowering.lower import Lowered
-from flashode.capture.watching.environment import Kind
-from flashode.capture.watching.guard_code import Bound, Check, Owner
 from flashode.capture.weighing import weight
 from flashode.declined import Declined
 from flashode.state import Structure
@@ -129,8 +128,6 @@ class Entry:
         self.weight = weight(self.lowered, self.check)
         self.places = frozenset(place for (_, place), _ in self.numbers)
         self.confirm(self.key, Confirmation(self.compared))
-        if isinstance(self.lowered, Lowered) and self.lowered.held:
-            self.check = while_held(self.check, self.lowered.held)
 
     def serves(self, key: Key) -> bool:
         """Whether a call with this key may use the entry."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from flashode.capture.guards.guard_code import Counter
 from flashode.capture.lowering.prologue import Prologue
-from flashode.capture.watching.guard_code import Counter
 from flashode.program import Program
 
 

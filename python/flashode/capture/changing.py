@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from flashode.capture.cache import Entry, Key
+from flashode.capture.guards.guard_code import Bound, Check
+from flashode.capture.guards.watched import Watched
 from flashode.capture.lowering.lower import Lowered
-from flashode.capture.watching.guard_code import Bound, Check
-from flashode.capture.watching.watched import Watched
 from flashode.declined import Declined, Reason
 
 MAX_VALUES = 8
@@ -39,23 +39,23 @@ def unsteady(func: Any, key: Key, watched: Watched, entries: Sequence[Entry]) ->
         entries: earlier captures.
     """
     own = origin(func)
-    made = own() if own is not None else None
+    owner = own() if own is not None else None
     skeleton = watched.code.skeleton
     similar = [
         e for e in entries if e.skeleton == skeleton and e.serves(key) and isinstance(e.lowered, Lowered)
     ]
-    alike = [e for e in similar if made is not None and e.origin is not None and e.origin() is made]
+    values = [e for e in similar if owner is not None and e.origin is not None and e.origin() is owner]
     only = own
-    if len(alike) < MAX_VALUES:
-        alike = [e for e in similar if e.origin is None or e.origin() in (None, made)]
-        if not isinstance(made, types.FunctionType) or len(alike) < MAX_VALUES_AFRESH:
+    if len(values) < MAX_VALUES:
+        values = [e for e in similar if e.origin is None or e.origin() in (None, owner)]
+        if not isinstance(owner, types.FunctionType) or len(values) < MAX_VALUES_AFRESH:
             return None
         only = None
-    counters = {owner for entry in alike for owner, _ in entry.counters}
+    counters = {place for entry in values for place, _ in entry.counters}
     changed = [
-        (owner, label)
-        for owner, label in watched.numbers
-        if owner not in counters and 2 * len({e.numbers.get((owner, label)) for e in alike}) > len(alike)
+        (place, label)
+        for place, label in watched.numbers
+        if place not in counters and 2 * len({e.numbers.get((place, label)) for e in values}) > len(values)
     ]
     if not changed:
         return None
@@ -65,7 +65,7 @@ def unsteady(func: Any, key: Key, watched: Watched, entries: Sequence[Entry]) ->
         "keep it in a 0-d tensor or a buffer, which is read at every solve",
         watched.line(changed[0][1]),
     )
-    check = watched.code.compile(dropped={*watched.idle, *counters, *(owner for owner, _ in changed)})
+    check = watched.code.compile(dropped={*watched.idle, *counters, *(place for place, _ in changed)})
     check = check if only is None else _of_one(check, only)
     return Entry(key, check, Declined(reason), batched=True)
 

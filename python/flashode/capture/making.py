@@ -13,6 +13,7 @@ from torch import Tensor
 from flashode.capture.cache import Entry, Key
 from flashode.capture.calling.effects import Effects
 from flashode.capture.changing import origin
+from flashode.capture.guards.watched import Watched
 from flashode.capture.lowering.lower import Lowered, lower
 from flashode.capture.refusal import Failed, Mixing, Refusal, Singular
 from flashode.capture.tracing.carrying import guesses
@@ -20,7 +21,6 @@ from flashode.capture.tracing.pairing import pair
 from flashode.capture.tracing.trace import trace
 from flashode.capture.tracing.traced import Trace
 from flashode.capture.verify import Point, generic, perturbed, verify, verify_values
-from flashode.capture.watching.watched import Watched
 from flashode.declined import Declined, Reason
 from flashode.memory import has_memory
 from flashode.state import State, Structure, components
@@ -93,7 +93,7 @@ def make(func: Field, watched: Watched, key: Key, start: Start, compare: bool = 
         check = watched.code.compile(dropped={*effects.changed, *watched.idle})
         return Entry(key, check, refusal.declined(), batched=True, **facts)
     counters = effects.counters or {}
-    check = watched.code.compile(dropped=watched.idle, counters=counters)
+    check = watched.code.compile(dropped=watched.idle, counters=counters, held=lowered.held)
     batched = lowered.batched and not lowered.carried
     return Entry(key, check, lowered, batched, compare, tuple(counters.items()), **facts)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from flashode.capture.watching.guard_code import Check
+from flashode.capture.guards.guard_code import Check
 from flashode.capture.weighing import weight_of_check
 
 # The function's tensors, each with its version and the address of its memory, which may be exchanged.

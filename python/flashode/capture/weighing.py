@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from flashode.capture.guards.guard_code import Check
 from flashode.capture.lowering.lower import Lowered
 from flashode.capture.tracing.traced import leaves
-from flashode.capture.watching.guard_code import Check
 from flashode.declined import Declined
 from flashode.program import C, Constant, Gather, Program, SegmentSum
 

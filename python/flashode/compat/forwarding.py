@@ -1,6 +1,6 @@
-"""Functions that only call flashode's of the same name; their code can be put into torchdiffeq's functions.
+"""Functions whose code replaces that of torchdiffeq's functions: they call flashode's of the same name.
 
-So they use nothing of the module they stand in: a function keeps its own globals when it is given other code.
+A function keeps its globals when its code is replaced, so these import what they need themselves.
 """
 
 from __future__ import annotations

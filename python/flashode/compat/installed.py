@@ -27,7 +27,7 @@ def is_installed() -> bool:
 
 
 class Exchange:
-    """Has the functions of the installed torchdiffeq run flashode's, until it is undone.
+    """Makes the functions of the installed torchdiffeq call flashode's, until it is undone.
 
     Every global of a loaded module that is one of torchdiffeq's functions becomes flashode's. What holds the
     functions in another way (a closure, a partial, a default, an attribute of a class or an object) cannot
@@ -69,8 +69,8 @@ class Exchange:
 
     def _elsewhere(self, face: str, arguments: Mapping[str, Any]) -> Callable[..., Any] | None:
         """torchdiffeq's function of that name, if a method of the call is a solver that it alone has."""
-        given = {name: arguments.get(name) for name in ("method", "adjoint_method")}
-        used = {"method": DEFAULT_METHOD, **{name: m for name, m in given.items() if m is not None}}
+        named = {name: arguments.get(name) for name in ("method", "adjoint_method")}
+        used = {"method": DEFAULT_METHOD, **{name: m for name, m in named.items() if m is not None}}
         foreign = [name for name, method in used.items() if self._is_foreign(method)]
         if not foreign:
             return None
@@ -84,7 +84,7 @@ class Exchange:
         return self._originals.functions.get(face)
 
     def _is_foreign(self, method: object) -> bool:
-        """Whether the table's entry of that name is not what flashode stands for."""
+        """Whether a program has put a solver of its own into the table under that name."""
         if not isinstance(method, str) or method not in self._solvers:
             return False
         entry = self._solvers[method]
@@ -119,8 +119,10 @@ class _Originals:
         self.solvers: dict[str, Any] = dict(getattr(odeint, "SOLVERS", table))
         vars(odeint)["SOLVERS"] = table
         vars(adjoint).update(SOLVERS=table, odeint=getattr(odeint, "odeint", None))
-        found = {name: getattr(adjoint if "adjoint" in name else odeint, name, None) for name in FACES}
-        self.functions = {name: function for name, function in found.items() if function is not None}
+        modules = {name: adjoint if "adjoint" in name else odeint for name in FACES}
+        self.functions = {
+            name: getattr(module, name) for name, module in modules.items() if hasattr(module, name)
+        }
 
 
 def _second(name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""Who wants torchdiffeq to be flashode, and for how long."""
+"""Patching torchdiffeq for as long as somebody claims it."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from flashode import notices
 from flashode.declined import Declined, listed
 from flashode.engines.protocol import Plan
 from flashode.engines.registry import REGISTRY
+from flashode.engines.reported import ReportedPlan
 from flashode.engines.selection import allows
-from flashode.engines.watched import WatchedPlan
 from flashode.errors import FallbackWarning
 from flashode.problem import Gradient, Problem
 from flashode.statistics import Statistics
@@ -66,7 +66,7 @@ def choose(problem: Problem, gradient: Gradient) -> Plan:
     for name, refusal in choice.declined.items():
         if not (refusal.absent or refusal.expected or _sentence(refusal) in _said_of(problem)):
             # Not before the solve: what the user's function raises should be seen alone.
-            plan = WatchedPlan(plan, solved=partial(_warn, problem, name, refusal), reversed_=_silent)
+            plan = ReportedPlan(plan, solved=partial(_warn, problem, name, refusal), reversed_=_silent)
     for watcher in watchers:
         plan = watcher(problem, gradient, choice, plan)
     return plan
@@ -107,7 +107,7 @@ def _silent(seconds: float, cost: Statistics | None) -> None:
 
 def _own(func: object) -> object:
     """The user's own function in partial and compiled ones."""
-    from flashode.capture.watching.compiled import original
+    from flashode.capture.guards.compiled import original
 
     while True:
         made_from = original(func)

@@ -58,7 +58,7 @@ def warn_lost(problem: Problem, adjoint: Continuous, miss: float, t: float, size
         t: The solver time of it.
         size: The largest element of the states.
     """
-    if problem.method.adaptive and adjoint.method.adaptive:
+    if problem.method.control == adjoint.method.control == "error":
         rtol, atol = (
             max(map(_largest, pair)) for pair in ((problem.rtol, adjoint.rtol), (problem.atol, adjoint.atol))
         )

@@ -142,7 +142,7 @@ def max_steps(
     """Too many steps in one output interval or to an event; arguments as for :func:`non_finite`."""
     time = problem.direction * t
     if problem.event is not None:
-        more = "options={'max_num_steps': ...}" if problem.method.adaptive else "a larger step_size"
+        more = "options={'max_num_steps': ...}" if problem.method.control == "error" else "a larger step_size"
         message = (
             f"event_fn kept its sign from t = {_start(problem):.9g} to t = {time:.9g}, where the solve gave "
             f"up after {limit} steps: the event may never happen, lie on the other side of the start (the "

@@ -274,24 +274,24 @@ def train_best(training: Training[Potential], *, epochs: int) -> Iterator[list[f
         The residual at each evaluation of an epoch.
     """
     at = Collocation.of(training.model.dtype)
-    found: list[float] = []
+    residuals: list[float] = []
 
     def closure() -> float:
         training.optimizer.zero_grad()
         loss = residual(training.model, at)
         loss.backward()  # type: ignore[no-untyped-call]
-        found.append(loss.item())
-        return found[-1]
+        residuals.append(loss.item())
+        return residuals[-1]
 
     while training.epoch < epochs:
-        found = []
+        residuals = []
         # What L-BFGS calls a step is an epoch's worth of iterations.
         for _ in range(STEPS_PER_EPOCH if training.epoch < WARM_UP_EPOCHS else 1):
             training.optimizer.step(closure)
         training.epoch += 1
         if training.epoch == WARM_UP_EPOCHS:
             training.optimizer = _optimizer(training.model, training.epoch)
-        yield found
+        yield residuals
 
 
 def shown(potential: Potential) -> Tensor:
@@ -323,6 +323,6 @@ def reference(refinement: int = 8) -> Tensor:
     return torch.from_numpy(np.pad(inside, 1)[::refinement, ::refinement].copy())
 
 
-def relative_error(found: Tensor, exact: Tensor) -> float:
+def relative_error(potential: Tensor, exact: Tensor) -> float:
     """The relative L2 error on the grid."""
-    return float((found - exact).norm() / exact.norm())
+    return float((potential - exact).norm() / exact.norm())

@@ -59,14 +59,14 @@ def read(path: Path, experiment: str) -> Saved:
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("what torch.save writes is a zip archive")
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of what may be anything, it raises anything
         raise CannotRead(f"{path} is no file that torch.save wrote, or is damaged") from error
-    if not isinstance(found, Mapping) or found.get("format") != _FORMAT:
+    if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
         raise CannotRead(f"{path} is not what an experiment saved")
-    if found.get("experiment") != experiment:
-        raise CannotRead(f"{path} is of the experiment {found.get('experiment')}; accepted is {experiment}")
-    parts: dict[str, Any] = {name: found.get(name) for name in _PARTS}
+    if content.get("experiment") != experiment:
+        raise CannotRead(f"{path} is of the experiment {content.get('experiment')}; accepted is {experiment}")
+    parts: dict[str, Any] = {name: content.get(name) for name in _PARTS}
     dicts = [*parts.values(), *(parts["trainings"] or {}).values()]
     if not all(isinstance(part, dict) for part in dicts):
         raise CannotRead(f"{path} is damaged")

@@ -1,9 +1,7 @@
-"""What every experiment's command does around its training: checks, the folder, errors, and what it
-leaves."""
+"""What every experiment's command does around its training: checks, folder, errors and results."""
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 import shutil
 import time
@@ -15,22 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 
 import flashode
+from flashode.cli.terminal import FAILED, INTERRUPTED, console, require, say, say_error
 from flashode.engines import EngineDeclined
 from flashode.experiments import page, results, saved
-from flashode.experiments.engine import Engine
 from flashode.experiments.progress import Bar
-from flashode.experiments.running import INTERRUPTED
 from flashode.experiments.saved import Saved
 from flashode.experiments.training import Training
 
-console = Console(highlight=False)
-errors = Console(highlight=False, stderr=True)
-
-# What figures and the page need beside what the command line does.
+# What the extra has for figures, the page and the experiments' own needs.
 _DRAWING = ("matplotlib", "jinja2")
+_EXTRA = (*_DRAWING, "scipy")
 
 
 @dataclass(frozen=True)
@@ -47,13 +41,13 @@ class Command:
 
     words: tuple[str, ...]
     out: Path
-    engine: Engine
+    engine: str
     resume: Path | None
     settings: Mapping[str, int | float]
 
     def line(self, resume: Path | None) -> str:
         """As a line to type, to go on from a file."""
-        options: dict[str, object] = {**self.settings, "engine": self.engine.value, "out": self.out}
+        options: dict[str, object] = {**self.settings, "engine": self.engine, "out": self.out}
         if resume is not None:
             options["resume"] = resume
         words = ["flashode", *self.words]
@@ -122,7 +116,7 @@ class Session:
         )
 
     def adopt(self) -> None:
-        """Takes the file that it goes on from into its folder: with no epochs left, it writes none itself."""
+        """Copies the file of --resume into the folder, in case no epoch is left that would write one."""
         theirs, ours = self.command.resume, self.out / saved.FILE
         if theirs is not None and not (ours.exists() and ours.samefile(theirs)):
             with results.replacing(ours) as unfinished:
@@ -134,10 +128,10 @@ class Session:
         whole = Saved(self.name, dict(self.command.settings), states, dict(findings), self.metrics)
         self.kept = whole.write(self.out)
 
-    def leave(self, found: page.Page) -> None:
+    def leave(self, report: page.Page) -> None:
         """Draws the figures, writes the page, and says what was written where."""
-        with self.bar(unit="figure", total=len(found.figures), title="drawing") as bar:
-            for figure in found.figures:
+        with self.bar(unit="figure", total=len(report.figures), title="drawing") as bar:
+            for figure in report.figures:
                 figure.draw(self.out / figure.name)
                 bar.update()
         stated = {
@@ -147,8 +141,8 @@ class Session:
             "date": self.date,
             "seed": self.command.settings["seed"],
         }
-        page.write(self.out, found, self._line, {name: str(value) for name, value in stated.items()})
-        names = [figure.name for figure in found.figures]
+        page.write(self.out, report, self._line, {name: str(value) for name, value in stated.items()})
+        names = [figure.name for figure in report.figures]
         tell({"written": f"{', '.join([*names, 'metrics.json', saved.FILE, page.FILE])} in {self.out}"})
 
 
@@ -164,45 +158,37 @@ def session(
         packages: What it needs beside matplotlib, as pip names it.
         metrics: Of the run that it goes on from.
     """
-    _require((*_DRAWING, *packages))
+    require(
+        [*_DRAWING, *(name for name in packages if name in _EXTRA)],
+        "experiments",
+        [name for name in packages if name not in _EXTRA],
+    )
     _make_folder(command.out)
     own = Session(name, command, packages, metrics=dict(metrics or {}))
     try:
         own.adopt()
-        with flashode.use_engine(command.engine.value):
+        with flashode.use_engine(command.engine):
             yield own
     except KeyboardInterrupt:
         _say_stopped(own)
         raise typer.Exit(INTERRUPTED) from None
     except (flashode.SolverError, EngineDeclined, OSError) as error:
-        errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        say_error(error)
+        raise typer.Exit(FAILED) from None
 
 
 def tell(lines: Mapping[str, str]) -> None:
     """Prints lines of a name and a text."""
     for name, text in lines.items():
-        console.print(f"  {name:<11} {text}", markup=False, soft_wrap=True)
+        say(f"  {name:<11} {text}")
 
 
 def _say_stopped(own: Session) -> None:
     if own.kept is None:
-        console.print("stopped before anything was finished")
+        say("stopped before anything was finished")
         return
-    console.print(f"stopped; what was finished is in {own.out}. To go on:", markup=False, soft_wrap=True)
-    console.print(f"    {own.command.line(own.kept)}", markup=False, soft_wrap=True)
-
-
-def _require(packages: Sequence[str]) -> None:
-    """Before the training, not after it."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if not missing:
-        return
-    extra = all(name in (*_DRAWING, "scipy") for name in missing)
-    remedy = "'flashode[experiments]'" if extra else " ".join(missing)
-    errors.print(f"error: this needs {', '.join(missing)}, not installed here. Try:", style="red")
-    errors.print(f"    pip install {remedy}", markup=False, soft_wrap=True)
-    raise typer.Exit(1)
+    say(f"stopped; what was finished is in {own.out}. To go on:")
+    say(f"    {own.command.line(own.kept)}")
 
 
 def _make_folder(out: Path) -> None:

@@ -61,7 +61,7 @@ class Training(Generic[Model]):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
             DoesNotFit: If it is of another model, or incomplete.
@@ -91,11 +91,11 @@ def annealed(optimizer: Optimizer, updates: int) -> LambdaLR:
     return LambdaLR(optimizer, factor)
 
 
-def _compare(given: Mapping[str, Any], accepted: Mapping[str, Any]) -> None:
+def _compare(saved: Mapping[str, Any], accepted: Mapping[str, Any]) -> None:
     for part in ("class", "config"):
-        if given.get(part) != accepted[part]:
-            raise DoesNotFit(f"a model of {part} {given.get(part)}; accepted is {part} {accepted[part]}")
-    ours, theirs = _shapes(accepted), _shapes(given)
+        if saved.get(part) != accepted[part]:
+            raise DoesNotFit(f"a model of {part} {saved.get(part)}; accepted is {part} {accepted[part]}")
+    ours, theirs = _shapes(accepted), _shapes(saved)
     for name in {**ours, **theirs}:
         if ours.get(name) != theirs.get(name):
             raise DoesNotFit(

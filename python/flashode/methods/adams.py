@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
+from flashode.methods.control import Control
+from flashode.methods.interpolants import LINEAR, Interpolant
+from flashode.methods.newton import Equations
 from flashode.methods.tableau import Row
 
 # The most earlier slopes for which the predictor is still worth its rounding, as torchdiffeq has it.
 MAX_ORDER = 12
+# Most iterations of the implicit formula for one step.
+MAX_ITERATIONS = 4
 # With fewer earlier slopes than this a step is taken by the 3/8 rule.
 LEAST_SLOPES = 3
 
@@ -22,18 +27,17 @@ class Adams:
 
     Attributes:
         name: The name it is called by.
-        implicit: Whether the prediction is corrected by functional iteration.
+        corrects: Whether the prediction is corrected by functional iteration.
         source: Where it was published.
     """
 
     name: str
-    implicit: bool
+    corrects: bool
     source: str
-
-    @property
-    def adaptive(self) -> bool:
-        """Whether the method estimates its own error."""
-        return False
+    # As of a tableau; of no stages there are no equations.
+    control: Control = "given"
+    equations: Equations = "none"
+    interpolant: Interpolant = LINEAR
 
 
 @cache

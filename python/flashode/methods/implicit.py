@@ -1,4 +1,4 @@
-"""Implicit methods: their stages solve equations. They take the steps they are given."""
+"""Implicit methods, whose stages solve equations, on given steps."""
 
 from __future__ import annotations
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flashode.methods.control import Control
+from flashode.methods.newton import Equations
+
 
 @dataclass(frozen=True, eq=False)
 class SciPy:
@@ -16,11 +19,10 @@ class SciPy:
 
     name: str
     source: str
-
-    @property
-    def adaptive(self) -> bool:
-        """Whether the method estimates its own error."""
-        return True
+    # As of a tableau; what stages solve and what lies inside a step stays with SciPy.
+    control: Control = "error"
+    equations: Equations = "none"
+    interpolant: None = None
 
 
 SCIPY_SOLVER = SciPy("scipy_solver", "Virtanen et al., Nature Methods 17, 2020")

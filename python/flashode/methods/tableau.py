@@ -2,10 +2,9 @@
 
 Conventions. A step from ``(t0, y0)`` with size ``dt`` computes the stages
 ``k[i] = f(t0 + c[i] dt, y0 + dt * sum_j a[i][j] k[j])`` and then ``y1 = y0 + dt * sum_i b[i] k[i]``. An
-adaptive method also has ``b_error``, whose combination ``dt * sum_i b_error[i] k[i]`` is the difference
-between the solution and the embedded one, and ``b_mid``, with ``y(t0 + dt/2) ~ y0 + dt * sum_i b_mid[i]
-k[i]`` for the dense output. Adaptive methods reuse the last stage as the first of the next step, whether or
-not it was evaluated at ``y1``.
+method that chooses its steps also has ``b_error``, whose combination ``dt * sum_i b_error[i] k[i]`` is the
+difference between the solution and the embedded one. One with the quartic interpolant has ``b_mid``, with
+``y(t0 + dt/2) ~ y0 + dt * sum_i b_mid[i] k[i]``.
 
 Irrational coefficients are rational numbers that agree with them to forty digits.
 """
@@ -16,6 +15,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import isqrt
+
+from flashode.methods.control import FIRST_STEP, Control, FirstStep
+from flashode.methods.interpolants import LINEAR, QUARTIC, Interpolant
+from flashode.methods.newton import NEWTON, Equations, Newton
 
 Row = tuple[Fraction, ...]
 
@@ -31,8 +34,8 @@ class FloatTableau:
     a: tuple[tuple[float, ...], ...]
     b: tuple[float, ...]
     c: tuple[float, ...]
-    b_error: tuple[float, ...]  # empty for a fixed-step method
-    b_mid: tuple[float, ...]  # empty for a fixed-step method
+    b_error: tuple[float, ...]  # empty where the steps are given
+    b_mid: tuple[float, ...]  # empty where the interpolant knows no middle
 
 
 # Compared and hashed by identity: hashing a hundred fractions costs more than a solve.
@@ -46,9 +49,12 @@ class Tableau:
         a: Row i has i entries; in an implicit method each has as many as there are stages.
         b: Weights of the propagated solution.
         c: Abscissae.
-        b_error: Weights of the error estimate, or None for a fixed-step method.
-        b_mid: Weights of the solution at the middle of the step, or None for a fixed-step method.
+        b_error: Weights of the error estimate, or None where the steps are given.
+        b_mid: Weights of the solution at the middle of the step, or None where the interpolant knows none.
         source: Where the coefficients were published.
+        interpolant: Inside a step; between the points of a given grid, that of the default options.
+        first_step: How the size of the first step is chosen.
+        newton: How the equations of the stages are solved.
 
     Raises:
         ValueError: If the shapes do not fit or the rows of ``a`` do not sum to ``c``.
@@ -62,13 +68,16 @@ class Tableau:
     b_error: Row | None
     b_mid: Row | None
     source: str
+    interpolant: Interpolant = LINEAR
+    first_step: FirstStep = FIRST_STEP
+    newton: Newton = NEWTON
 
     def __post_init__(self) -> None:
         stages = len(self.b)
         if len(self.a) != stages or len(self.c) != stages or stages == 0:
             raise ValueError(f"tableau {self.name}: a, b and c must have the same number of stages")
         for i, (entries, c) in enumerate(zip(self.a, self.c, strict=True)):
-            count = stages if self.implicit else i
+            count = stages if self.a[0] else i
             if len(entries) != count:
                 raise ValueError(
                     f"tableau {self.name}: row {i} of a must have {count} entries, it has {len(entries)}"
@@ -77,8 +86,8 @@ class Tableau:
                 raise ValueError(f"tableau {self.name}: row {i} of a must sum to c[{i}]")
         if abs(sum(self.b, Fraction(0)) - 1) > _ROW_SUM_TOLERANCE:
             raise ValueError(f"tableau {self.name}: b must sum to 1")
-        if (self.b_error is None) != (self.b_mid is None):
-            raise ValueError(f"tableau {self.name}: b_error and b_mid go together")
+        if (self.b_mid is None) == any(self.interpolant.y_mid):
+            raise ValueError(f"tableau {self.name}: b_mid and an interpolant through the middle go together")
         for label, weights, total in (("b_error", self.b_error, 0), ("b_mid", self.b_mid, Fraction(1, 2))):
             if weights is None:
                 continue
@@ -93,19 +102,30 @@ class Tableau:
         return len(self.b)
 
     @cached_property
-    def implicit(self) -> bool:
-        """Whether stages depend on themselves or on later ones, so that equations must be solved."""
-        return len(self.a[0]) > 0
+    def equations(self) -> Equations:
+        """Which equations the stages solve."""
+        if not self.a[0]:
+            return "none"
+        coupled = any(any(row[i + 1 :]) for i, row in enumerate(self.a))
+        return "full" if coupled else "diagonal"
 
-    @property
-    def adaptive(self) -> bool:
-        """Whether the method estimates its own error."""
-        return self.b_error is not None
+    @cached_property
+    def control(self) -> Control:
+        """Who chooses the steps."""
+        return "given" if self.b_error is None else "error"
 
-    @property
+    @cached_property
     def fsal(self) -> bool:
-        """Whether the last stage is evaluated at the new solution."""
-        return self.b == (*self.a[-1], 0)
+        """Whether the first stage is evaluated at the start of the step and the last at the new solution."""
+        last = (*self.a[-1], *[Fraction(0)] * (self.stages - len(self.a[-1])))
+        return self.b == last and not any(self.a[0])
+
+    @cached_property
+    def carried(self) -> bool:
+        """Whether the last stage is the first of the next step: in methods that choose their steps, and
+        in explicit ones, as torchdiffeq has it, even if it is not evaluated at the new solution.
+        """
+        return self.control == "error" and (self.fsal or self.equations == "none")
 
     @cached_property
     def _floats(self) -> FloatTableau:
@@ -159,4 +179,5 @@ def tableau(
         b_error=None if embedded is None else minus(weights, row(embedded)),
         b_mid=b_mid,
         source=source,
+        interpolant=LINEAR if b_mid is None else QUARTIC,
     )

@@ -10,7 +10,6 @@ import torch
 from flashode.autograd import solve
 from flashode.dispatch import kept
 from flashode.engines import choose
-from flashode.methods import SciPy
 from flashode.odeint.face import face
 from flashode.odeint.transformed import refuse_mapping
 from flashode.problem import (
@@ -74,7 +73,7 @@ def odeint_dense(
     problem = make_problem(
         func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify, every_step=True
     )
-    if isinstance(problem.method, SciPy):
+    if problem.method.interpolant is None:
         raise ValueError(f"method must be one with an interpolant, got {problem.method.name!r}")
     plan = choose(problem, DISCRETE)
     states, times = solve(problem, DISCRETE, plan)

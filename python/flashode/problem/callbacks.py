@@ -47,7 +47,7 @@ def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
     found: dict[str, Callback | None] = {
         kind: getattr(func, name, None) for kind, name in zip(_KINDS, names, strict=True)
     }
-    unsupported: tuple[str, ...] = () if method.adaptive else ("accept_step", "reject_step")
+    unsupported: tuple[str, ...] = () if method.control == "error" else ("accept_step", "reject_step")
     why = "takes fixed steps"
     if isinstance(method, SciPy):
         unsupported, why = _KINDS, "is run by SciPy"

@@ -154,7 +154,7 @@ class Problem:
 
     def _spread(self, out: torch.Tensor) -> torch.Tensor:
         """The function's answer over the whole state, where that is what torchdiffeq makes of it."""
-        if self.shapes is not None or self.method.adaptive:
+        if self.shapes is not None or self.method.control == "error":
             return out
         spread = broadcast(out, self.y0.shape)
         if spread is None:

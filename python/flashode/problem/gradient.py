@@ -12,8 +12,8 @@ from flashode import notices
 from flashode.methods import Method
 from flashode.problem.callbacks import NO_CALLBACKS, Callbacks, find_callbacks
 from flashode.problem.definition import Problem
-from flashode.problem.integration import Integration, check_options, make_integration
-from flashode.problem.normalise import find_method, time_dtype
+from flashode.problem.integration import Integration, make_integration
+from flashode.problem.normalise import find_method
 from flashode.problem.options import Options
 from flashode.problem.tolerances import CheckedTolerance, Tolerance, make_tolerance
 from flashode.wording import shown
@@ -84,6 +84,8 @@ class Continuous:
 
 Gradient = Discrete | Continuous
 
+_PREFIX = "adjoint_"
+
 
 def make_continuous(
     problem: Problem,
@@ -120,23 +122,27 @@ def make_continuous(
             "does not see them"
         )
     # Of inherited options the forward solve has warned already.
-    checked = check_options(
-        used, given, -problem.direction, "adjoint_options", warn=adjoint_options is not None
+    own, direction = adjoint_options is not None, -problem.direction
+    rtol = problem.rtol if adjoint_rtol is None else adjoint_rtol
+    atol = problem.atol if adjoint_atol is None else adjoint_atol
+
+    def check_tolerance(argument: str, value: Any, dtype: torch.dtype) -> CheckedTolerance:
+        own_value = {"rtol": adjoint_rtol, "atol": adjoint_atol}[argument]
+        return _tolerance(_PREFIX + argument, own_value, value, problem, parameters, dtype)
+
+    integration = make_integration(
+        used,
+        rtol,
+        atol,
+        given,
+        direction,
+        problem.y0,
+        problem.structure,
+        check_tolerance,
+        _PREFIX,
+        warn=own,
     )
-    dtype = time_dtype(checked, problem.y0)
-    relative, absolute = (
-        _tolerance(name, own, forward, problem, parameters, dtype)
-        for name, own, forward in (
-            ("adjoint_rtol", adjoint_rtol, problem.rtol),
-            ("adjoint_atol", adjoint_atol, problem.atol),
-        )
-    )
-    return Continuous(
-        make_integration(used, checked, relative, absolute, given, -problem.direction),
-        parameters,
-        norm,
-        find_callbacks(problem.func, used, "_adjoint"),
-    )
+    return Continuous(integration, parameters, norm, find_callbacks(problem.func, used, "_adjoint"))
 
 
 def _split_norm(options: Mapping[str, Any] | None, own: bool) -> tuple[Mapping[str, Any] | None, AdjointNorm]:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import torch
 
 from flashode.problem.definition import Problem
-from flashode.problem.normalise import time_dtype
+from flashode.problem.integration import time_dtype
 from flashode.problem.options import AdaptiveOptions, FixedOptions
-
-# Where in a step the outputs of a solve for every step lie.
-ADAPTIVE_FRACTIONS = (0.25, 0.5, 0.75, 1.0)
-_FIXED_FRACTIONS = {"linear": (1.0,), "cubic": (1 / 3, 2 / 3, 1.0)}
 
 
 def fixed_grid(problem: Problem) -> torch.Tensor:
@@ -60,9 +56,9 @@ def fixed_grid(problem: Problem) -> torch.Tensor:
 
 def step_fractions(problem: Problem) -> tuple[float, ...]:
     """Where in each step the outputs of a solve for every step lie, as fractions of the step."""
-    if isinstance(problem.options, FixedOptions):
-        return _FIXED_FRACTIONS[problem.options.interp]
-    return ADAPTIVE_FRACTIONS
+    interpolant = problem.integration.integrator.interpolant
+    assert interpolant is not None
+    return interpolant.fractions
 
 
 def found_times(problem: Problem, times: torch.Tensor) -> torch.Tensor:
@@ -97,7 +93,7 @@ def _share_of_start(problem: Problem, times: torch.Tensor) -> torch.Tensor:
     """How much each output time of an adaptive solve for every step moves with the start."""
     options = problem.options
     assert isinstance(options, AdaptiveOptions)
-    fractions = times.new_tensor(ADAPTIVE_FRACTIONS)
+    fractions = times.new_tensor(step_fractions(problem))
     ends = times[:: len(fractions)]
     prescribed = times.new_tensor((*options.step_t, *options.jump_t))
     prescribed = prescribed.to(time_dtype(options, problem.y0)).double()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,9 +13,17 @@ from flashode import notices
 from flashode.dispatch import tracer
 from flashode.memory import has_memory
 from flashode.methods import Method
-from flashode.problem.options import MOST_TIMES_KEPT, FixedOptions, Options, make_options, may_be_kept
+from flashode.problem.options import (
+    MOST_TIMES_KEPT,
+    AdaptiveOptions,
+    FixedOptions,
+    Options,
+    make_options,
+    may_be_kept,
+)
 from flashode.problem.settings import Integrator
-from flashode.problem.tolerances import CheckedTolerance, scalar_tolerance
+from flashode.problem.tolerances import CheckedTolerance, plain_tolerance
+from flashode.state import Structure
 
 # (state or tuple of states) -> 0-d tensor or float
 Norm = Callable[[Any], Any]
@@ -27,8 +34,6 @@ _PLAIN = frozenset({float, int, bool, str, type(None), torch.dtype})
 _NUMBERS = frozenset({float, int})
 _FUNCTIONS = ("norm", "grid_constructor")
 _TIMES = ("step_t", "jump_t")
-# (name, type, value) of each option: some take True, and no number.
-_Items = tuple[tuple[Any, type, Any], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +44,8 @@ class Integration:
         integrator: All of it that is no tensor and no function.
         rtol: A float, or a tensor that broadcasts against the state.
         atol: Likewise.
+        rtol_by_element: Of a tensor its elements as the state's lie in memory, in its real dtype; else None.
+        atol_by_element: Likewise.
         norm: What the user measures errors with, or None.
         grid_constructor: Makes the grid of a fixed-step method, in solver time; or None.
         differentiable_step: The option ``step_size`` as a tensor that requires grad, 0-d; or None.
@@ -47,6 +54,8 @@ class Integration:
     integrator: Integrator
     rtol: float | Tensor
     atol: float | Tensor
+    rtol_by_element: Tensor | None = None
+    atol_by_element: Tensor | None = None
     norm: Norm | None = None
     grid_constructor: GridConstructor | None = None
     differentiable_step: Tensor | None = None
@@ -73,120 +82,113 @@ class Integration:
         return number if self.differentiable_step is None else self.differentiable_step
 
 
-def plain_integration(
-    method: Method, rtol: Any, atol: Any, options: Mapping[str, Any] | None, direction: float
-) -> Integration | None:
-    """How equations are integrated where only numbers and words say so, as an earlier solve found it.
-
-    It warns of options that the method does not know. None where tensors or functions have a say.
-
-    Raises:
-        TypeError: If an option has the wrong type.
-        ValueError: If an option or a tolerance has an impossible value.
-    """
-    items = _plain_items(options)
-    if items is None or type(rtol) not in _NUMBERS or type(atol) not in _NUMBERS:
-        return None
-    if items and any(value is _some_function for _, _, value in items):
-        return None
-    integration, warnings = _plain(method, float(rtol), float(atol), items, direction)
-    for message in warnings:
-        notices.warn(message)
-    return integration
-
-
-def check_options(
-    method: Method,
-    options: Mapping[str, Any] | None,
-    direction: float,
-    argument: str = "options",
-    *,
-    warn: bool = True,
-) -> Options:
-    """Check options, and warn of those that the method does not know.
-
-    Args:
-        method: The method they are for.
-        options: What the user gave.
-        direction: Solver time is this times the user's.
-        argument: What the user calls them, in messages.
-        warn: Whether to warn.
-
-    Raises:
-        TypeError: If an option has the wrong type.
-        ValueError: If an option has an impossible value.
-    """
-    items = _plain_items(options)
-    if items is None:
-        checked, warnings = make_options(method, options, direction, argument)
-    else:
-        checked, warnings = _checked(method, items, direction, argument)
-    if warn:
-        for message in warnings:
-            notices.warn(message)
-    return checked
+# (argument, what the user gave, the precision of time) -> the tolerance, checked
+CheckTolerance = Callable[[str, Any, torch.dtype], CheckedTolerance]
 
 
 def make_integration(
     method: Method,
-    options: Options,
-    rtol: CheckedTolerance,
-    atol: CheckedTolerance,
-    given: Mapping[str, Any] | None,
+    rtol: Any,
+    atol: Any,
+    options: Mapping[str, Any] | None,
     direction: float,
+    y0: Tensor,
+    structure: Structure,
+    check_tolerance: CheckTolerance,
+    prefix: str = "",
+    *,
+    warn: bool = True,
 ) -> Integration:
-    """Put together what was checked, and the tensors and functions among the options.
+    """Check options and tolerances, or find what an earlier solve found of the same ones.
 
     Args:
         method: The method.
-        options: Its checked options.
-        rtol: The relative tolerance.
-        atol: The absolute tolerance.
-        given: The options as the user gave them.
+        rtol: What the user gave as relative tolerance.
+        atol: And as absolute tolerance.
+        options: And as options.
         direction: Solver time is this times the user's.
+        y0: The state.
+        structure: What it looks like to the function.
+        check_tolerance: Checks a tolerance; numbers mean to it what they mean to others.
+        prefix: Of the names of these arguments.
+        warn: Whether to warn of options that the method does not know.
+
+    Raises:
+        TypeError: If an option or a tolerance has the wrong type.
+        ValueError: If one has an impossible value.
     """
-    make = _integrator if may_be_kept(options) else Integrator
-    integrator = make(method, options, rtol.least, atol.least)
-    if not given:
-        return Integration(integrator, rtol.value, atol.value)
+    key = _key(method, rtol, atol, options, direction, y0.dtype, structure, prefix)
+    kept = None if key is None else _kept.get(key)
+    if kept is None:
+        checked, warnings = make_options(method, options, direction, f"{prefix}options")
+        dtype = time_dtype(checked, y0)
+        relative, absolute = check_tolerance("rtol", rtol, dtype), check_tolerance("atol", atol, dtype)
+        integrator = Integrator(method, checked, relative.least, absolute.least)
+        by_element = relative.by_element, absolute.by_element
+        integration = Integration(integrator, relative.value, absolute.value, *by_element)
+        kept = integration, warnings
+        if key is not None and may_be_kept(checked):
+            if len(_kept) >= _MOST_KEPT:
+                _kept.clear()
+            _kept[key] = kept
+    integration, warnings = kept
+    if warn:
+        for message in warnings:
+            notices.warn(message)
+    return _with_functions(integration, options, direction) if options else integration
+
+
+def _with_functions(integration: Integration, given: Mapping[str, Any], direction: float) -> Integration:
+    """The integration with the functions and the tensor among the options, if there are any."""
     step = given.get("step_size")
+    differentiable = isinstance(step, Tensor) and step.requires_grad
+    options = integration.options
     norm, construct = (given[name] if getattr(options, name, False) else None for name in _FUNCTIONS)
-    return Integration(
-        integrator,
-        rtol.value,
-        atol.value,
-        norm,
-        construct if construct is None or direction > 0 else _reversed_grid(construct),
-        step.reshape(()).clone() if isinstance(step, Tensor) and step.requires_grad else None,
+    if norm is None and construct is None and not differentiable:
+        return integration
+    return replace(
+        integration,
+        norm=norm,
+        grid_constructor=construct if construct is None or direction > 0 else _reversed_grid(construct),
+        differentiable_step=step.reshape(()).clone() if differentiable and step is not None else None,
     )
 
 
-_integrator = lru_cache(maxsize=256)(Integrator)
+def time_dtype(options: Options, y0: Tensor) -> torch.dtype:
+    """The precision of time in an adaptive solve, and of tensor tolerances."""
+    chosen = options.dtype if isinstance(options, AdaptiveOptions) else torch.float64
+    return torch.promote_types(chosen, y0.dtype.to_real())
 
 
-@lru_cache(maxsize=256)
-def _plain(
-    method: Method, rtol: float, atol: float, items: _Items, direction: float
-) -> tuple[Integration, tuple[str, ...]]:
-    options, warnings = _checked(method, items, direction, "options")
-    relative, absolute = scalar_tolerance("rtol", rtol), scalar_tolerance("atol", atol)
-    return make_integration(method, options, relative, absolute, None, direction), warnings
+# Bounded, and nothing that holds on to what a user made: checking takes longer than a small solve.
+_MOST_KEPT = 128
+_kept: dict[Hashable, tuple[Integration, tuple[str, ...]]] = {}
 
 
-@lru_cache(maxsize=256)
-def _checked(
-    method: Method, items: _Items, direction: float, argument: str
-) -> tuple[Options, tuple[str, ...]]:
-    return make_options(method, {name: value for name, _, value in items}, direction, argument)
+def _key(
+    method: Method,
+    rtol: Any,
+    atol: Any,
+    options: Mapping[str, Any] | None,
+    direction: float,
+    dtype: torch.dtype,
+    structure: Structure,
+    prefix: str,
+) -> Hashable | None:
+    """All that counts of arguments; None where nobody knows what they become."""
+    items = () if options is None else _plain_items(options)
+    if items is None:
+        return None
+    if type(rtol) in _NUMBERS and type(atol) in _NUMBERS:
+        return method, rtol, atol, items, direction, dtype, prefix
+    relative, absolute = plain_tolerance(rtol), plain_tolerance(atol)
+    if relative is None or absolute is None or prefix:
+        return None
+    return method, relative, absolute, items, direction, dtype, structure
 
 
-def _plain_items(options: Mapping[str, Any] | None) -> _Items | None:
-    """The options as words and numbers, a function of ours for each of the user's; None if they are more.
-
-    Only such are kept: of others nobody knows what they become.
-    """
-    if options is None:
-        return ()
+def _plain_items(options: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...] | None:
+    """The name, type and value of each option, words, numbers and times; of functions only that they are."""
     if type(options) is not dict:
         return None
     items = []
@@ -194,23 +196,20 @@ def _plain_items(options: Mapping[str, Any] | None) -> _Items | None:
         plain = value
         if type(value) not in _PLAIN:
             if name in _FUNCTIONS and callable(value):
-                plain = _some_function
+                plain = None
             elif name not in _TIMES or (plain := _plain_times(value)) is None:
                 return None
-        items.append((name, type(plain), plain))
+        # Types too: some options take True, and no number.
+        items.append((name, type(value) if plain is value else _FUNCTIONS, plain))
     return tuple(items)
 
 
 def _plain_times(times: Any) -> tuple[float, ...] | None:
     if type(times) is Tensor and times.is_cpu and times.layout is torch.strided and times.dim() == 1:
-        few = len(times) <= MOST_TIMES_KEPT and has_memory(times) and tracer() is None
+        few = times.numel() <= MOST_TIMES_KEPT and has_memory(times) and tracer() is None
         return tuple(times.tolist()) if few else None
     few = type(times) in (list, tuple) and len(times) <= MOST_TIMES_KEPT
     return tuple(times) if few and _NUMBERS.issuperset(map(type, times)) else None
-
-
-def _some_function(*_: object) -> None:
-    raise AssertionError("this stands for a function of the user's")
 
 
 def _reversed_grid(construct: GridConstructor) -> GridConstructor:

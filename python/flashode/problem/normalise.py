@@ -7,16 +7,16 @@ from typing import Any, get_args
 
 import torch
 
-from flashode.methods import METHODS, Method, SciPy
+from flashode.methods import METHODS, Method
 from flashode.problem.callbacks import find_callbacks
 from flashode.problem.checks import check_callable, check_choice, check_dense
 from flashode.problem.definition import Problem
 from flashode.problem.event import make_event
-from flashode.problem.integration import check_options, make_integration, plain_integration
-from flashode.problem.options import AdaptiveOptions, FixedOptions, Options
+from flashode.problem.integration import make_integration
+from flashode.problem.options import FixedOptions, Options
 from flashode.problem.settings import make_settings
 from flashode.problem.times import make_times
-from flashode.problem.tolerances import make_tolerance
+from flashode.problem.tolerances import CheckedTolerance, make_tolerance
 from flashode.state import State, Structure
 from flashode.verify import Verify
 
@@ -53,21 +53,21 @@ def make_problem(
     state, structure = make_state(y0)
     solver_t, times = make_times(t, state.device)
     direction = times.direction
-    if not used.adaptive:
+    if used.control == "given":
         # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
         rtol = DEFAULT_RTOL if rtol is None else rtol
         atol = DEFAULT_ATOL if atol is None else atol
-    integration = plain_integration(used, rtol, atol, options, direction)
-    checked = check_options(used, options, direction) if integration is None else integration.options
+    shapes = structure.shapes if structure.is_tuple else None
+
+    def check_tolerance(argument: str, value: Any, dtype: torch.dtype) -> CheckedTolerance:
+        return make_tolerance(argument, value, state, shapes, dtype)
+
+    integration = make_integration(used, rtol, atol, options, direction, state, structure, check_tolerance)
     event = None
     if event_fn is not None:
-        _check_event(len(times.values), used, checked)
+        _check_event(len(times.values), used, integration.options)
         dtype = real_dtype(state)
         event = make_event(event_fn, (direction * solver_t[0]).detach().to(dtype), y0, dtype)
-    if integration is None:
-        like = state, structure.shapes if structure.is_tuple else None, time_dtype(checked, state)
-        relative, absolute = make_tolerance("rtol", rtol, *like), make_tolerance("atol", atol, *like)
-        integration = make_integration(used, checked, relative, absolute, options, direction)
     of = state.dtype, state.device, direction, integration.integrator, verify, event is not None, every_step
     settings = make_settings(structure, *of)
     return Problem(settings, func, state, solver_t, times, integration, find_callbacks(func, used), event)
@@ -79,7 +79,7 @@ def _check_event(times: int, method: Method, options: Options) -> None:
             f"t must hold two times where event_fn is given, the start and one that tells the direction, got "
             f"{times}"
         )
-    if isinstance(method, SciPy):
+    if method.interpolant is None:
         raise ValueError(f"event_fn must be None for method {method.name!r}, which finds no events")
     if isinstance(options, FixedOptions) and options.step_size is None:
         raise ValueError(
@@ -101,12 +101,6 @@ def find_method(argument: str, method: str | None) -> Method:
         raise TypeError(f"{argument} must be a string or None, got {type(method).__name__}")
     check_choice(argument, method, METHODS)
     return METHODS[method]
-
-
-def time_dtype(options: Options, y0: torch.Tensor) -> torch.dtype:
-    """The precision of time in an adaptive solve, and of tensor tolerances."""
-    chosen = options.dtype if isinstance(options, AdaptiveOptions) else torch.float64
-    return torch.promote_types(chosen, real_dtype(y0))
 
 
 def real_dtype(y0: torch.Tensor) -> torch.dtype:

@@ -11,7 +11,10 @@ from typing import Any
 import torch
 
 from flashode.methods import Adams, Method, SciPy
-from flashode.methods.adams import LEAST_SLOPES, MAX_ORDER
+from flashode.methods.adams import LEAST_SLOPES, MAX_ITERATIONS, MAX_ORDER
+from flashode.methods.control import CONTROLLER
+from flashode.methods.interpolants import BETWEEN_GIVEN, LINEAR
+from flashode.methods.newton import NEWTON
 from flashode.problem.checks import check_choice, check_dense
 from flashode.problem.switches import as_bool
 from flashode.wording import shown
@@ -42,9 +45,9 @@ class AdaptiveOptions:
     first_step: float | None = None
     min_step: float = 0.0
     max_step: float = math.inf
-    safety: float = 0.9
-    ifactor: float = 10.0
-    dfactor: float = 0.2
+    safety: float = CONTROLLER.safety
+    ifactor: float = CONTROLLER.ifactor
+    dfactor: float = CONTROLLER.dfactor
     max_num_steps: int = _MOST_STEPS
     dtype: torch.dtype = torch.float64
     norm: bool = False
@@ -67,7 +70,7 @@ class FixedOptions:
 
     step_size: float | None = None
     grid_constructor: bool = False
-    interp: str = "linear"
+    interp: str = LINEAR.name
     perturb: bool = False
     norm: bool = False
 
@@ -85,7 +88,7 @@ class ImplicitOptions(FixedOptions):
         max_iters: Most iterations of Newton's method for one step.
     """
 
-    max_iters: int = 100
+    max_iters: int = NEWTON.max_iterations
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class AdamsOptions(FixedOptions):
         max_order: The order grows up to this.
     """
 
-    max_iters: int = 4
+    max_iters: int = MAX_ITERATIONS
     max_order: int = MAX_ORDER
 
 
@@ -134,7 +137,6 @@ _DEFAULTS: dict[type[Options], Options] = {
     kind: kind() for kind in (AdaptiveOptions, FixedOptions, ImplicitOptions, AdamsOptions, SciPyOptions)
 }
 OPTION_NAMES = frozenset(each.name for kind in _DEFAULTS for each in fields(kind))
-_INTERPOLATIONS = ("linear", "cubic")
 _SCIPY_SOLVERS = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
 
@@ -190,9 +192,9 @@ def _kind(method: Method) -> type[Options]:
         return AdamsOptions
     if isinstance(method, SciPy):
         return SciPyOptions
-    if method.adaptive:
+    if method.control == "error":
         return AdaptiveOptions
-    return ImplicitOptions if method.implicit else FixedOptions
+    return FixedOptions if method.equations == "none" else ImplicitOptions
 
 
 @dataclass(frozen=True)
@@ -330,7 +332,7 @@ def _fixed(kind: type[FixedOptions], options: dict[str, Any], check: _Check) -> 
             "both were given"
         )
     if "interp" in options:
-        check_choice(check.name("interp"), options["interp"], _INTERPOLATIONS)
+        check_choice(check.name("interp"), options["interp"], tuple(BETWEEN_GIVEN))
         values["interp"] = options["interp"]
     if options.get("perturb") is not None:
         values["perturb"] = as_bool(check.name("perturb"), options["perturb"])

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from flashode.methods import Method
-from flashode.problem.options import Options, may_be_kept
+from flashode.methods.interpolants import BETWEEN_GIVEN, Interpolant
+from flashode.problem.options import FixedOptions, Options, may_be_kept
 from flashode.state import Structure
 from flashode.verify import Verify
 
@@ -29,6 +30,12 @@ class Integrator:
     options: Options
     rtol: float
     atol: float
+
+    @property
+    def interpolant(self) -> Interpolant | None:
+        """What is known of the solution inside a step."""
+        options = self.options
+        return BETWEEN_GIVEN[options.interp] if isinstance(options, FixedOptions) else self.method.interpolant
 
     def __hash__(self) -> int:
         return self._hash
@@ -52,9 +59,7 @@ class Settings:
         to_event: Whether the solve ends at an event. Then there are two times, of which only the first one
             counts, and the direction; the outputs are the start and the event.
         every_step: Whether the outputs are the start and, for each step accepted until the last time is
-            reached or passed, the states that determine its interpolant: at a quarter, half, three quarters
-            and the end of an adaptive step; at the end of a fixed step with linear interpolation, and at a
-            third, two thirds and the end with cubic.
+            reached or passed, the states that determine its interpolant, equally spaced up to its end.
     """
 
     structure: Structure

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 
+from flashode.dispatch import is_wrapped, tracer
+from flashode.memory import has_memory
 from flashode.problem.checks import check_dense
 from flashode.wording import shown
 
@@ -20,11 +22,18 @@ class CheckedTolerance(NamedTuple):
     Attributes:
         value: A float, or a tensor that broadcasts against the state.
         least: The least element.
+        by_element: Of a tensor its elements as the state's lie in memory, in its real dtype; else None.
     """
 
     value: Tolerance
     least: float
+    by_element: torch.Tensor | None = None
 
+
+# A tensor of more elements is read anew at each solve.
+_MOST_NUMBERS_KEPT = 1024
+# Those that NumPy reads as they are.
+_DTYPES = (torch.float32, torch.float64)
 
 _ACCEPTED = (
     "a number, a tensor that broadcasts to the state or, for a tuple state, one of these for each component"
@@ -48,7 +57,7 @@ def make_tolerance(
         ValueError: If it is negative or NaN, requires grad, or does not fit.
     """
     if isinstance(value, (float, int)):
-        return scalar_tolerance(name, float(value))
+        return _scalar(name, float(value))
     if value is None or isinstance(value, str):
         raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}")
     if isinstance(value, torch.Tensor):
@@ -63,21 +72,40 @@ def make_tolerance(
             )
         flat = [_tensor(name, part, shape, y0, dtype) for part, shape in zip(parts, shapes, strict=True)]
         together = torch.cat([value.reshape(-1) for value, _ in flat])
-        return CheckedTolerance(together, min(least for _, least in flat))
+        least = min(least for _, least in flat)
+        if together.shape != y0.shape:  # the augmented state's
+            return CheckedTolerance(together, least)
+        return _elementwise(together, least, y0)
     if not _is_sequence(value):
         try:
-            return scalar_tolerance(name, float(value))
+            return _scalar(name, float(value))
         except TypeError:
             raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}") from None
-    return CheckedTolerance(*_tensor(name, value, y0.shape, y0, dtype))
+    return _elementwise(*_tensor(name, value, y0.shape, y0, dtype), y0)
 
 
-def scalar_tolerance(name: str, value: float) -> CheckedTolerance:
-    """A tolerance that is a number.
+def plain_tolerance(value: Any) -> Hashable | None:
+    """All that counts of a tolerance that is a number or a small tensor; None of another."""
+    if type(value) in (float, int):
+        return value  # type: ignore[no-any-return]
+    if type(value) is not torch.Tensor or not value.is_cpu or value.layout is not torch.strided:
+        return None
+    if value.requires_grad or is_wrapped(value) or value.is_neg() or value.numel() > _MOST_NUMBERS_KEPT:
+        return None
+    if value.dtype not in _DTYPES or not has_memory(value) or tracer() is not None:
+        return None
+    if value.dim() == 1:
+        return value.dtype, tuple(value.tolist())
+    return value.dtype, value.shape, value.numpy().tobytes()
 
-    Raises:
-        ValueError: If it is negative or NaN.
-    """
+
+def _elementwise(tensor: torch.Tensor, least: float, y0: torch.Tensor) -> CheckedTolerance:
+    with torch.inference_mode(False):
+        in_state = tensor.to(y0.dtype.to_real()).expand(y0.shape)
+        return CheckedTolerance(tensor, least, in_state.clone(memory_format=torch.contiguous_format))
+
+
+def _scalar(name: str, value: float) -> CheckedTolerance:
     if not value >= 0:
         raise ValueError(f"{name} must be at least 0, got {shown(value)}")
     return CheckedTolerance(value, value)
@@ -97,7 +125,8 @@ def _tensor(
         check_dense(name, value)
     try:
         # A copy: the adjoint equations are to be solved to the tolerance as it is now.
-        tensor = torch.as_tensor(value, dtype=dtype, device=y0.device).clone()
+        with torch.inference_mode(False):
+            tensor = torch.as_tensor(value, dtype=dtype, device=y0.device).clone()
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} must be {_ACCEPTED}, got {shown(value)}") from None
     if tensor.requires_grad:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from flashode.bench.answers import Answer
-from flashode.bench.workloads import Workload
+from flashode.bench.work.answers import Answer
+from flashode.bench.work.workloads import Workload
 
 FORWARD = "forward"
 DISCRETE = "discrete"
@@ -98,8 +98,8 @@ def register(
 def contenders(mode: str | None = None) -> tuple[Contender, ...]:
     """Every contender, or those of one mode, installed or not; ours first, then by name."""
     _load()
-    found = (one for one in _registry.values() if mode is None or one.mode == mode)
-    return tuple(sorted(found, key=lambda one: (not one.library.startswith("flashode"), one.library)))
+    wanted = (one for one in _registry.values() if mode is None or one.mode == mode)
+    return tuple(sorted(wanted, key=lambda one: (not one.library.startswith("flashode"), one.library)))
 
 
 def contender(library: str, mode: str) -> Contender:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flashode.bench.answers import Answer
 from flashode.bench.contenders import FORWARD, SEMINORM, Evaluations, Prepared, Unsupported
-from flashode.bench.workloads import SEED, State, Workload
+from flashode.bench.work.answers import Answer
+from flashode.bench.work.workloads import SEED, State, Workload
 
 Solve = Callable[..., State]
 Count = Callable[[nn.Module, Callable[[], object], Callable[[], object]], Evaluations]
@@ -71,18 +71,18 @@ def prepare(
         return answer
 
     def counted() -> Evaluations:
-        made: list[Tensor] = []
+        states: list[Tensor] = []
         with settings(), torch.set_grad_enabled(mode != FORWARD):
             return count(
                 field,
-                lambda: made.append(solution()),
-                lambda: None if mode == FORWARD else reverse(made[0]),
+                lambda: states.append(solution()),
+                lambda: None if mode == FORWARD else reverse(states[0]),
             )
 
     return Prepared(run=run, read=lambda raw: Answer.of_tensors(*raw), count=counted)
 
 
-def made_once(
+def constructed_once(
     make: Callable[[nn.Module, Tensor, float, float, str], Any],
     solve: Callable[[Any, Tensor, Tensor, dict[str, Any]], Tensor],
 ) -> Solve:
@@ -92,7 +92,7 @@ def made_once(
         make: Given field, initial state, relative and absolute tolerance, and method, the object.
         solve: Given the object, initial state, times and options, the states.
     """
-    made: list[Any] = []
+    solvers: list[Any] = []
 
     def call(
         field: nn.Module,
@@ -104,9 +104,9 @@ def made_once(
         method: str,
         options: dict[str, Any],
     ) -> Tensor:
-        if not made:
-            made.append(make(field, y0, rtol, atol, method))
-        return solve(made[0], y0, times, options)
+        if not solvers:
+            solvers.append(make(field, y0, rtol, atol, method))
+        return solve(solvers[0], y0, times, options)
 
     return call
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashode.bench.answers import Answer
 from flashode.bench.contenders import (
     CONTINUOUS,
     DISCRETE,
@@ -24,7 +23,8 @@ from flashode.bench.contenders import (
     Unsupported,
     register,
 )
-from flashode.bench.workloads import Workload
+from flashode.bench.work.answers import Answer
+from flashode.bench.work.workloads import Workload
 
 _theirs = partial(register, "diffrax", packages=("diffrax", "jax"))
 

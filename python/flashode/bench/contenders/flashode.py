@@ -20,7 +20,7 @@ from flashode.bench.contenders import (
     register,
 )
 from flashode.bench.contenders.calls import prepare
-from flashode.bench.workloads import Workload
+from flashode.bench.work.workloads import Workload
 
 _compiled = partial(register, "flashode", packages=("flashode",))
 _plain = partial(register, "flashode eager", packages=("flashode",))
@@ -39,8 +39,8 @@ def _count(field: nn.Module, solve: Callable[[], object], reverse: Callable[[], 
     with flashode.record() as report:
         solve()
         reverse()
-    (made,) = report.solves
-    return Evaluations(made.evaluations, made.backward_evaluations, made.engine)
+    (solves,) = report.solves
+    return Evaluations(solves.evaluations, solves.backward_evaluations, solves.engine)
 
 
 _discrete = partial(prepare, solve=flashode.odeint, count=_count)

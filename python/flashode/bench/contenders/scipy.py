@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashode.bench.answers import Answer
 from flashode.bench.contenders import FORWARD, Evaluations, Prepared, Unsupported, register
-from flashode.bench.workloads import Workload
+from flashode.bench.work.answers import Answer
+from flashode.bench.work.workloads import Workload
 
 _METHODS = {"dopri5": "RK45", "dopri8": "DOP853", "bosh3": "RK23"}
 

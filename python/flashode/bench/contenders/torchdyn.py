@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from flashode.bench.contenders import CONTINUOUS, DISCRETE, FORWARD, Prepared, Unsupported, register
-from flashode.bench.contenders.calls import count_calls, made_once, prepare
-from flashode.bench.workloads import Workload
+from flashode.bench.contenders.calls import constructed_once, count_calls, prepare
+from flashode.bench.work.workloads import Workload
 
 _theirs = partial(register, "torchdyn", packages=("torchdyn",))
 _METHODS = ("dopri5", "tsit5", "rk4")
@@ -73,7 +73,7 @@ def _prepare(workload: Workload, mode: str, sensitivity: str) -> Prepared:
         raise Unsupported("the field jumps")
     if workload.random:
         raise Unsupported("its rk4 is another one, which draws the field's numbers at other times")
-    solve = made_once(partial(_make, sensitivity=sensitivity), _solve)
+    solve = constructed_once(partial(_make, sensitivity=sensitivity), _solve)
     return prepare(workload, mode, solve, settings=_quietly, count=count_calls)
 
 

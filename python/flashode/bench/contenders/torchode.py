@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from flashode.bench.contenders import CONTINUOUS, DISCRETE, FORWARD, Prepared, Unsupported, register
-from flashode.bench.contenders.calls import count_calls, made_once, prepare
-from flashode.bench.workloads import Workload
+from flashode.bench.contenders.calls import constructed_once, count_calls, prepare
+from flashode.bench.work.workloads import Workload
 
 _theirs = partial(register, "torchode", packages=("torchode",))
 _METHODS = {"dopri5": "Dopri5", "tsit5": "Tsit5"}
@@ -58,7 +58,7 @@ def _prepare(workload: Workload, mode: str) -> Prepared:
         raise Unsupported("torchode has no tuple states")
     if workload.jumps:
         raise Unsupported("the field jumps")
-    solve = made_once(partial(_make, joint=mode == CONTINUOUS), _solve)
+    solve = constructed_once(partial(_make, joint=mode == CONTINUOUS), _solve)
     return prepare(workload, mode, solve, count=count_calls)
 
 

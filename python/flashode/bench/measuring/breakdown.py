@@ -6,14 +6,13 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from unittest import mock
 
-from flashode.bench.comparison import OURS
 from flashode.bench.contenders import FORWARD, contender
-from flashode.bench.workloads import Workload
+from flashode.bench.records.comparison import OURS
+from flashode.bench.work.workloads import Workload
 from flashode.engines.compiled.plan import CompiledPlan
 from flashode.engines.native import evaluation_seconds
-from flashode.engines.protocol import Forward
+from flashode.recording import plans
 
 SOLVES = 9
 # Of evaluating the field by itself, in seconds.
@@ -65,19 +64,12 @@ def breakdown(workload: Workload) -> Breakdown | None:
 
 def _timed(run: Callable[[], object]) -> tuple[float, CompiledPlan] | None:
     """The seconds of a run, and the plan that ran in it; None where none of the compiled engine did."""
-    seen: list[CompiledPlan] = []
-    solve = CompiledPlan.forward
-
-    def forward(plan: CompiledPlan, *, record: bool) -> Forward:
-        seen.append(plan)
-        return solve(plan, record=record)
-
-    # Not by a watcher: solves that are watched go the long way round.
-    with mock.patch.object(CompiledPlan, "forward", forward):
+    with plans() as chosen:
         began = time.perf_counter()
         run()
         took = time.perf_counter() - began
-    return (took, seen[-1]) if seen else None
+    plan = chosen[-1] if chosen else None
+    return (took, plan) if isinstance(plan, CompiledPlan) else None
 
 
 def _enough(plan: CompiledPlan) -> int:

@@ -45,7 +45,7 @@ Name = TypeVar("Name")
 def each_or_together(
     names: Sequence[Name], measure: Callable[[Sequence[Name]], list[T]], lost: Callable[[Name, Died], T]
 ) -> list[T]:
-    """What a process measures of all names; where it dies, what one for each name does.
+    """Measures all names in one process; if that dies, each name in a process of its own.
 
     Args:
         names: What is measured.
@@ -55,13 +55,13 @@ def each_or_together(
     try:
         return measure(names)
     except Died:
-        found: list[T] = []
+        results: list[T] = []
         for name in names:
             try:
-                found += measure([name])
+                results += measure([name])
             except Died as reason:
-                found.append(lost(name, reason))
-        return found
+                results.append(lost(name, reason))
+        return results
 
 
 @cache

@@ -12,7 +12,7 @@ TRIAD_BYTES = 384 * 2**20
 
 
 def peaks(threads: int) -> dict[str, float]:
-    """What one thread and what so many threads reach, with the instruction set that our engine runs on.
+    """Peaks of one thread and of so many threads, with the instruction set that our engine runs on.
 
     To be called in a process that may use so many processors, at the begin and at the end of a run.
 
@@ -20,14 +20,14 @@ def peaks(threads: int) -> dict[str, float]:
         flop/s under "fma float32 1", byte/s under "bandwidth 1", and so on, the number that of threads.
         Nothing where this installation has no compiled engine.
     """
-    found: dict[str, float] = {}
+    best: dict[str, float] = {}
     for count in sorted({1, threads}):
         for precision in ("float32", "float64"):
             rates = [native.arithmetic_rate(precision, count, SECONDS) for _ in range(WINDOWS)]
-            found |= _best(f"fma {precision} {count}", rates)
+            best |= _best(f"fma {precision} {count}", rates)
         # A single window: the arrays are made anew for each, which takes longer than to measure.
-        found |= _best(f"bandwidth {count}", [native.memory_rate(TRIAD_BYTES, count, WINDOWS * SECONDS)])
-    return found
+        best |= _best(f"bandwidth {count}", [native.memory_rate(TRIAD_BYTES, count, WINDOWS * SECONDS)])
+    return best
 
 
 def larger(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from torch import Tensor
 
 import flashode
-from flashode.bench.answers import Answer
-from flashode.bench.comparison import OURS
 from flashode.bench.contenders import (
     CONTINUOUS,
     DISCRETE,
@@ -24,9 +22,11 @@ from flashode.bench.contenders import (
 from flashode.bench.measuring.breakdown import breakdown
 from flashode.bench.measuring.isolation import Died, each_or_together, isolated
 from flashode.bench.measuring.memory import raised
-from flashode.bench.records import Parameter, Record
-from flashode.bench.reference import excess, reference, shortcoming
-from flashode.bench.workloads import Workload
+from flashode.bench.records.comparison import OURS
+from flashode.bench.records.record import Parameter, Record
+from flashode.bench.work.answers import Answer
+from flashode.bench.work.reference import excess, reference, shortcoming
+from flashode.bench.work.workloads import Workload
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def race(
     return records
 
 
-def race_apart(
+def isolated_race(
     threads: int,
     study: str,
     workload: Workload,
@@ -132,7 +132,7 @@ def race_apart(
     effort: Effort,
     parameters: Mapping[str, Parameter] | None = None,
 ) -> list[Record]:
-    """`race` in a process of its own, on so many threads; a contender that kills it loses nobody else."""
+    """Runs `race` in a process of its own, on so many threads; if a contender kills it, each runs alone."""
 
     def lost(name: tuple[str, str], reason: Died) -> Record:
         record = Record(study, workload.name, parameters or {}, *name, contender(*name).label)
@@ -166,7 +166,7 @@ def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -
             record.failure = f"one run took {seconds:.0f} s"
             return _Entry(record, prepared, answer)
         began = time.perf_counter()
-        made = prepared.count()
+        evaluations = prepared.count()
         counted_in = time.perf_counter() - began
     except Unsupported as reason:
         record.failure = f"not supported: {reason}"
@@ -175,7 +175,8 @@ def _enter(record: Record, workload: Workload, one: Contender, effort: Effort) -
         record.failure = f"{type(error).__name__}: {error}".splitlines()[0]
         record.wrong = record.library.startswith("flashode")
         return None
-    record.evaluations, record.backward_evaluations, record.engine = made.forward, made.backward, made.engine
+    record.evaluations, record.backward_evaluations = evaluations.forward, evaluations.backward
+    record.engine = evaluations.engine
     return _Entry(record, prepared, answer, counted_in)
 
 
@@ -208,7 +209,7 @@ def _check(workload: Workload, entries: Sequence[_Entry]) -> None:
 
 
 def _standard(workload: Workload, mode: str, entries: Sequence[_Entry]) -> Answer:
-    """The answer that shows what error is usual: torchdiffeq's, or that of our engine in plain PyTorch."""
+    """The answer whose error counts as usual: torchdiffeq's, or that of our engine in plain PyTorch."""
     for entry in entries:
         if entry.record.library == "torchdiffeq":
             return entry.answer
@@ -221,8 +222,8 @@ def _standard(workload: Workload, mode: str, entries: Sequence[_Entry]) -> Answe
 def _work(workload: Workload) -> tuple[int | None, int]:
     """Arithmetic of an evaluation for the whole batch, where the field is captured; bytes of the state."""
     field, y0, times = workload.make(device="cpu")
-    found = flashode.explain(field, y0, times)
-    flops = None if found.program is None else found.program.flops(found.trajectories)
+    explanation = flashode.explain(field, y0, times)
+    flops = None if explanation.program is None else explanation.program.flops(explanation.trajectories)
     return flops, sum(part.nbytes for part in ((y0,) if isinstance(y0, Tensor) else y0))
 
 

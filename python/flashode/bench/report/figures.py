@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
-from flashode.bench.records import Record
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 from flashode.bench.report.scaling import fit, series
 from flashode.bench.report.speeds import libraries, median, speeds
-from flashode.bench.results import Results
 
 Quantity = Callable[[Record], float | None]
 Lines = Mapping[str, Mapping[float, Record]]
@@ -71,9 +71,9 @@ class Panel:
     def points(self, records: Mapping[float, Record]) -> list[tuple[float, float]]:
         """The points of a line, in the order of the number."""
         return [
-            (median(record) if self.x == SECONDS else value, found)
+            (median(record) if self.x == SECONDS else value, amount)
             for value, record in sorted(records.items())
-            if (found := self.quantity(record))
+            if (amount := self.quantity(record))
         ]
 
 
@@ -82,18 +82,18 @@ def pictures(results: Results, drawn: Sequence[Draw] | None = None) -> list[Pict
     sweeps = [partial(sweep, name=name) for name in SWEEPS]
     wanted = drawn or (speedup, *sweeps, memory, gradient_error, precision, threads)
     with matplotlib.rc_context(STYLE):
-        made = [draw(results) for draw in wanted]
-    return [picture for picture in made if picture is not None]
+        drawings = [draw(results) for draw in wanted]
+    return [picture for picture in drawings if picture is not None]
 
 
 def speedup(results: Results) -> Picture | None:
     """Bars: each peer's time by ours, for each workload, a panel for each mode."""
-    found = speeds(results)
-    modes = list(dict.fromkeys(speed.ours.mode for speed in found))
-    if not found:
+    compared = speeds(results)
+    modes = list(dict.fromkeys(speed.ours.mode for speed in compared))
+    if not compared:
         return None
-    peers = libraries(found)
-    rows = [[speed for speed in found if speed.ours.mode == mode] for mode in modes]
+    peers = libraries(compared)
+    rows = [[speed for speed in compared if speed.ours.mode == mode] for mode in modes]
     height = 1 + 0.13 * max(map(len, rows)) * (len(peers) + 1)
     figure = Figure(figsize=(3.6 * len(modes) + 1, height), layout="constrained")
     for axes, mode, shown in zip(_panels(figure, 1, len(modes)), modes, rows, strict=True):
@@ -177,14 +177,14 @@ def _cases(results: Results, study: str) -> list[str]:
 
 def _lines(results: Results, study: str, name: str, case: str | None = None) -> Lines:
     """By contender: the timed records of a study that vary in one number."""
-    found = {}
+    lines = {}
     for (of, where, varied, label), records in series(results).items():
         # A point off the sweep, such as the one of the memory target, is of another case.
         if of == study and varied == name and where == (case or name):
             timed = {value: record for value, record in records.items() if record.seconds}
             if timed:
-                found[label] = timed
-    return found
+                lines[label] = timed
+    return lines
 
 
 def _lined(results: Results, name: str, title: str, caption: str, panels: Sequence[Panel]) -> Picture | None:

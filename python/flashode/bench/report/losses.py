@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashode.bench.comparison import OURS, paired, same_work
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.comparison import OURS, paired, same_work
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 
 STUDIES = ("workloads", "adjoint")
 # Smaller differences are of pages that a process happened to have, not of what a solver keeps.
@@ -74,21 +74,21 @@ class Contest:
 
 def contests(results: Results) -> list[Contest]:
     """All there are, by quantity, those with the largest losses first."""
-    found: dict[tuple[str, str, str], Contest] = {}
+    by_key: dict[tuple[str, str, str], Contest] = {}
     for ours, peer in _pairs(results):
         for quantity, ratio in _RATIOS.items():
             value = ratio(ours, peer)
             if value is None:
                 continue
             key = quantity, ours.mode, peer.library
-            contest = found.setdefault(key, Contest(quantity, ours.mode, peer.label, 0, []))
+            contest = by_key.setdefault(key, Contest(quantity, ours.mode, peer.label, 0, []))
             contest.compared += 1
             if value > (LEAST_ERRORS if quantity == _ERROR else 1.0):
                 contest.lost.append(Pair(ours, peer, value))
-    for contest in found.values():
+    for contest in by_key.values():
         contest.lost.sort(key=lambda pair: -pair.ratio)
     order = list(_RATIOS)
-    return sorted(found.values(), key=lambda one: (order.index(one.quantity), -_worst(one)))
+    return sorted(by_key.values(), key=lambda one: (order.index(one.quantity), -_worst(one)))
 
 
 def _worst(contest: Contest) -> float:

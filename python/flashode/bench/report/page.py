@@ -7,13 +7,13 @@ from pathlib import Path
 
 import jinja2
 
+from flashode.bench.records.file import Results
 from flashode.bench.report.figures import Picture, pictures
 from flashode.bench.report.losses import contests
 from flashode.bench.report.speeds import STUDY
 from flashode.bench.report.tables import tables
-from flashode.bench.results import Results
 from flashode.bench.studies import studies
-from flashode.bench.workloads import WORKLOADS
+from flashode.bench.work.workloads import WORKLOADS
 
 FILE = "report.html"
 
@@ -44,7 +44,7 @@ def render(results: Results) -> str:
     measured = dict.fromkeys(record.case for record in results.records if record.study == STUDY)
     return environment.get_template("page.html.j2").render(
         results=results,
-        pictures=[(picture, _apart(picture)) for picture in pictures(results)],
+        pictures=[(picture, _with_own_ids(picture)) for picture in pictures(results)],
         tables=tables(results),
         compared=bool(contests(results)),
         described=[(name, WORKLOADS[name].describe()) for name in measured if name in WORKLOADS],
@@ -56,8 +56,8 @@ def _asked(results: Results, study: str) -> bool:
     return any(record.study == study for record in results.records)
 
 
-def _apart(picture: Picture) -> str:
-    """The SVG with names of its own: on one page those of several pictures would meet."""
+def _with_own_ids(picture: Picture) -> str:
+    """The SVG with its ids prefixed, so that several pictures fit on one page."""
     svg = picture.svg
     for before in ('id="', 'href="#', "url(#"):
         svg = svg.replace(before, f"{before}{picture.name}-")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashode.bench.records import Record
+from flashode.bench.records.record import Record
 
 # A reverse step computes the field again, and multiplies by its transpose for state and parameters.
 REVERSE = 3

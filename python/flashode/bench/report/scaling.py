@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 
 # Two points lie on every power law; three say something.
 FEWEST = 3
@@ -56,11 +56,11 @@ def fit(points: Mapping[float, float]) -> Fit | None:
 
 def series(results: Results) -> dict[tuple[str, str, str, str], dict[float, Record]]:
     """The records that differ in one number alone, by study, case, name of the number, and contender."""
-    found: dict[tuple[str, str, str, str], dict[float, Record]] = {}
+    sweeps: dict[tuple[str, str, str, str], dict[float, Record]] = {}
     for record in results.records:
         for name, value in record.parameters.items():
             if isinstance(value, int | float):
                 words = [str(other) for key, other in record.parameters.items() if key != name]
                 label = ", ".join((record.label, *words))
-                found.setdefault((record.study, record.case, name, label), {})[value] = record
-    return found
+                sweeps.setdefault((record.study, record.case, name, label), {})[value] = record
+    return sweeps

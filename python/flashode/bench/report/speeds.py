@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flashode.bench.comparison import OURS, same_work
-from flashode.bench.records import Record
-from flashode.bench.results import Results
+from flashode.bench.records.comparison import OURS, same_work
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 
 STUDY = "workloads"
 
@@ -40,7 +40,7 @@ def median(record: Record) -> float:
 
 def speeds(results: Results) -> list[Speed]:
     """The workloads that we and somebody else were timed with, in the order of measuring."""
-    found = []
+    compared = []
     for ours in results.records:
         if ours.study == STUDY and ours.library == OURS and ours.seconds:
             peers = tuple(
@@ -49,11 +49,11 @@ def speeds(results: Results) -> list[Speed]:
                 if one.library != OURS and one.seconds and same_work(one) == same_work(ours)
             )
             if peers:
-                found.append(Speed(ours, peers))
-    return found
+                compared.append(Speed(ours, peers))
+    return compared
 
 
-def libraries(found: Sequence[Speed]) -> list[str]:
+def libraries(compared: Sequence[Speed]) -> list[str]:
     """The peers that were timed at all, by how often, so that the first columns are the fullest."""
-    names = [peer.library for speed in found for peer in speed.peers]
+    names = [peer.library for speed in compared for peer in speed.peers]
     return sorted(set(names), key=lambda name: (-names.count(name), name))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
-from flashode.bench.comparison import OURS
 from flashode.bench.measuring.breakdown import Breakdown
-from flashode.bench.records import Record
+from flashode.bench.records.comparison import OURS
+from flashode.bench.records.file import Results
+from flashode.bench.records.record import Record
 from flashode.bench.report.losses import LEAST_BYTES, LEAST_ERRORS, contests
 from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
 from flashode.bench.report.scaling import fit, series
 from flashode.bench.report.speeds import STUDY, Speed, libraries, median, speeds
-from flashode.bench.results import Results
-from flashode.bench.workloads import WORKLOADS
+from flashode.bench.work.workloads import WORKLOADS
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Table:
 
 def tables(results: Results) -> list[Table]:
     """Every table that there is something to put into."""
-    made = (
+    every = (
         loss_table(results),
         speed_table(results),
         first_table(results),
@@ -52,7 +52,7 @@ def tables(results: Results) -> list[Table]:
         share_table(results),
         failure_table(results),
     )
-    return [table for table in made if table.rows]
+    return [table for table in every if table.rows]
 
 
 def loss_table(results: Results) -> Table:
@@ -85,11 +85,11 @@ def loss_table(results: Results) -> Table:
 
 def speed_table(results: Results) -> Table:
     """Peers' times by ours for each workload and mode."""
-    found = speeds(results)
-    peers = libraries(found)
+    compared = speeds(results)
+    peers = libraries(compared)
     table = Table("Speed: the peer's time by ours", ["workload", "mode", "ours", *peers], 2)
     table.note = "Medians. Below 1 the peer is faster."
-    for speed in found:
+    for speed in compared:
         ratios = [_ratio(speed, peer) for peer in peers]
         table.add(speed.ours.case, speed.ours.mode, seconds(median(speed.ours)), *ratios)
     return table
@@ -97,8 +97,8 @@ def speed_table(results: Results) -> Table:
 
 def first_table(results: Results) -> Table:
     """What the first run takes in a process that has imported the library."""
-    found = speeds(results)
-    peers = libraries(found)
+    compared = speeds(results)
+    peers = libraries(compared)
     table = Table(
         "First run, with whatever is captured or compiled once", ["workload", "mode", "ours", *peers], 2
     )
@@ -106,7 +106,7 @@ def first_table(results: Results) -> Table:
         "Once each, forward first, in one process a workload: what forward captures serves the other modes "
         "of ours; JAX compiles each mode anew."
     )
-    for speed in found:
+    for speed in compared:
         firsts = {peer.library: peer.first_seconds for peer in (speed.ours, *speed.peers)}
         shown = [firsts.get(name) for name in (OURS, *peers)]
         table.add(speed.ours.case, speed.ours.mode, *("" if one is None else seconds(one) for one in shown))
@@ -153,8 +153,8 @@ def scaling_table(results: Results) -> Table:
 
 def thread_table(results: Results) -> Table:
     """What more threads gain: the time on one by the time on so many."""
-    found = {key[1:]: records for key, records in series(results).items() if key[0] == key[2] == "threads"}
-    counts = sorted({count for records in found.values() for count in records if count > 1})
+    sweeps = {key[1:]: records for key, records in series(results).items() if key[0] == key[2] == "threads"}
+    counts = sorted({count for records in sweeps.values() for count in records if count > 1})
     table = Table(
         "Gain from threads", ["workload", "contender", *(f"{count:g} threads" for count in counts)], 2
     )
@@ -162,7 +162,7 @@ def thread_table(results: Results) -> Table:
         "One number of threads after another, each in a process of its own, so with more scatter than where "
         "contenders take turns: `spiral`, which no thread can share, shows how much."
     )
-    for (case, _, label), records in found.items():
+    for (case, _, label), records in sweeps.items():
         alone = records.get(1)
         if alone is not None and alone.seconds:
             shown = [records.get(count) for count in counts]

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from flashode.bench.records.file import Results
 from flashode.bench.report.tables import tables
-from flashode.bench.results import Results
 
 LOST = "red"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from flashode.bench.contenders import Contender
 from flashode.bench.measuring.race import Effort
-from flashode.bench.records import Record
+from flashode.bench.records.record import Record
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from flashode.bench.contenders import FORWARD, Contender, contenders
-from flashode.bench.fields.networks import network
 from flashode.bench.measuring.memory import physical_memory
-from flashode.bench.measuring.race import Effort, race_apart
-from flashode.bench.records import Record
+from flashode.bench.measuring.race import Effort, isolated_race
+from flashode.bench.records.record import Record
 from flashode.bench.studies import Case, Settings, register
-from flashode.bench.workloads import Start, Times, Workload
+from flashode.bench.work.fields.networks import network
+from flashode.bench.work.workloads import Start, Times, Workload
 
 NAME = "adjoint"
 # Decades: fifteen contenders at each point are minutes, and the slowest take seconds a run.
@@ -71,7 +71,7 @@ class _Sweep:
         for key, record in records.items():
             record.failure = self._hopeless(key, value)
         running = tuple(key for key, record in records.items() if record.failure is None)
-        raced = race_apart(self.threads, NAME, solved, running, self.effort, parameters)
+        raced = isolated_race(self.threads, NAME, solved, running, self.effort, parameters)
         records.update({(record.library, record.mode): record for record in raced})
         # What was passed over is judged by the last point that was measured.
         self.before.update({key: (value, records[key]) for key in running})

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from flashode.bench.answers import Answer
 from flashode.bench.contenders import FORWARD, contender, contenders
 from flashode.bench.measuring.isolation import Died, each_or_together, isolated
 from flashode.bench.measuring.race import Effort, race
-from flashode.bench.problems import PROBLEMS
-from flashode.bench.records import Parameter, Record
-from flashode.bench.reference import reference
+from flashode.bench.records.record import Parameter, Record
 from flashode.bench.studies import Case, Settings, register
-from flashode.bench.workloads import Workload
+from flashode.bench.work.answers import Answer
+from flashode.bench.work.problems import PROBLEMS
+from flashode.bench.work.reference import reference
+from flashode.bench.work.workloads import Workload
 
 NAME = "precision"
 _TIGHT = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)
@@ -86,9 +86,9 @@ def diagram(
     for tolerance in tolerances:
         solved = replace(workload, rtol=tolerance, atol=tolerance)
         parameters: dict[str, Parameter] = {"method": workload.method, "tolerance": tolerance}
-        made = race(NAME, solved, running, effort, parameters, truth)
-        records += made
-        running = tuple((one.library, one.mode) for one in made if _goes_on(one))
+        measured = race(NAME, solved, running, effort, parameters, truth)
+        records += measured
+        running = tuple((one.library, one.mode) for one in measured if _goes_on(one))
     return records
 
 

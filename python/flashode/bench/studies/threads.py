@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from flashode.bench.contenders import DISCRETE, FORWARD, contenders
-from flashode.bench.measuring.race import race_apart
+from flashode.bench.measuring.race import isolated_race
 from flashode.bench.studies import Case, Settings, register
-from flashode.bench.workloads import WORKLOADS
+from flashode.bench.work.workloads import WORKLOADS
 
 NAME = "threads"
 # Much work in each trajectory, many trajectories, and a single one, which no thread can share.
@@ -36,6 +36,6 @@ def cases(settings: Settings) -> Iterator[Case]:
             for count in counts(settings.threads):
                 parameters = {"threads": count}
                 measure = partial(
-                    race_apart, count, NAME, WORKLOADS[name], names, settings.effort, parameters
+                    isolated_race, count, NAME, WORKLOADS[name], names, settings.effort, parameters
                 )
                 yield Case(f"{name}, {mode}, threads {count}", measure)

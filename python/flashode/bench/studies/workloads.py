@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 from flashode.bench.contenders import DISCRETE, FORWARD, contenders
-from flashode.bench.measuring.race import race_apart
+from flashode.bench.measuring.race import isolated_race
 from flashode.bench.studies import Case, Settings, register
-from flashode.bench.workloads import WORKLOADS
+from flashode.bench.work.workloads import WORKLOADS
 
 QUICK = ("demo",)
 # Gradients by the adjoint equations are among those of the study of gradients, and take long to compile.
@@ -29,5 +29,5 @@ def cases(settings: Settings) -> Iterator[Case]:
             for one in contenders(mode)
             if settings.wants(one)
         )
-        measure = partial(race_apart, settings.threads, "workloads", workload, names, settings.effort)
+        measure = partial(isolated_race, settings.threads, "workloads", workload, names, settings.effort)
         yield Case(workload.name, measure)

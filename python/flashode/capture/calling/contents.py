@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flashode.capture.watching.relevance import slots_of
-from flashode.capture.watching.watched import Container
+from flashode.capture.guards.relevance import slots_of
+from flashode.capture.guards.watched import Container
 
 MISSING: Any = object()
 

@@ -16,11 +16,11 @@ import torch
 from flashode.capture.calling.contents import MISSING, Change, content, restored
 from flashode.capture.calling.settings import Settings
 from flashode.capture.calling.tensors import Content
+from flashode.capture.guards.compiled import originals_run
+from flashode.capture.guards.counting import merely_counted
+from flashode.capture.guards.guard_code import Owner
+from flashode.capture.guards.watched import Watched
 from flashode.capture.refusal import Refusal
-from flashode.capture.watching.compiled import originals_run
-from flashode.capture.watching.counting import merely_counted
-from flashode.capture.watching.guard_code import Owner
-from flashode.capture.watching.watched import Watched
 from flashode.declined import Reason
 
 T = TypeVar("T")

@@ -95,17 +95,17 @@ class ProgramBuilder:
         """Which rows are such zeros."""
         return self._is_zero("nothing", rows)
 
-    def lone_zero(self) -> Rows:
+    def zero_tangent(self) -> Rows:
         """A zero-dimensional zero, with which torch's forward mode fills a matrix that has no tangent.
 
         Most of its operations know such a matrix, which makes nothing of whatever it multiplies. Its matrix
         products do not: they fill memory and multiply.
         """
-        return self._zero("lone")
+        return self._zero("tangent")
 
     def fills(self, rows: Rows) -> bool:
         """Whether rows of a matrix are that zero, all of them, or nothing."""
-        return bool((self._is_zero("lone", rows) | self.is_nothing(rows)).all())
+        return bool((self._is_zero("tangent", rows) | self.is_nothing(rows)).all())
 
     def _zero(self, kind: str) -> Rows:
         return self.value(self._emit(("zero", kind), 1, lambda out: Constant(out, (0.0,))))

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch._C import _functorch
 from torch.overrides import TorchFunctionMode, handle_torch_function
 
+from flashode.capture.guards.trust import trusted_function, trusted_name
 from flashode.capture.refusal import described
 from flashode.capture.tracing.remedies import CUTTING, FORMAT, HISTORY, LAYOUT, MEMORY
-from flashode.capture.watching.trust import trusted_function, trusted_name
 
 READS = frozenset(
     {

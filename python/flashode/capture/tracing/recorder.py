@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from flashode.capture.guards.trust import trusted_class
+from flashode.capture.guards.watched import Watched
 from flashode.capture.places import Site, running
 from flashode.capture.refusal import EVALUATION, Computed, Failed, Refusal
 from flashode.capture.tracing.custom_backward import custom_backwards
@@ -32,8 +34,6 @@ from flashode.capture.tracing.schemas import (
 )
 from flashode.capture.tracing.stand_in import expire, stand_in
 from flashode.capture.tracing.traced import Operation, Ref, Trace, TracedValue, leaves, mapped, refs_in
-from flashode.capture.watching.trust import trusted_class
-from flashode.capture.watching.watched import Watched
 from flashode.declined import Place, Reason
 from flashode.state import Structure
 

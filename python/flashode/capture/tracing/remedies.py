@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from flashode.capture.guards.trust import trusted_class
 from flashode.capture.refusal import EVALUATION
-from flashode.capture.watching.trust import trusted_class
 
 NUMBER = "it turns a tensor into a Python number"
 OF_NUMBERS = "keep it a tensor; for a branch write torch.where(condition, a, b), which may hang on t and y"

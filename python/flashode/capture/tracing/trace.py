@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flashode.capture.guards.watched import Watched
 from flashode.capture.places import raised_at
 from flashode.capture.refusal import Failed, Refusal, Singular, described
 from flashode.capture.tracing.carrying import Carrying
 from flashode.capture.tracing.interception import Interception, parameters_of
 from flashode.capture.tracing.recorder import Recorder
 from flashode.capture.tracing.traced import Trace, leaves
-from flashode.capture.watching.watched import Watched
 from flashode.declined import Reason
 from flashode.state import State, Structure, components
 

@@ -104,13 +104,13 @@ def adjoint_grids(problem: Problem, adjoint: Continuous, times: Tensor) -> list[
         adjoint: How to solve its adjoint equations.
         times: The solver times of the outputs.
     """
-    if adjoint.method.adaptive:
+    if adjoint.method.control == "error":
         return []
     options = adjoint.options
     assert isinstance(options, FixedOptions)
-    ends = -times
     if options.on_outputs:
-        return [[start, end] for end, start in pairwise(ends.tolist())]
+        return [[-end, -start] for start, end in pairwise(times.tolist())]
+    ends = -times
     grids = []
     for i in range(len(ends) - 1):
         interval = replace(problem, t=ends[i : i + 2].flip(0), integration=adjoint.integration)

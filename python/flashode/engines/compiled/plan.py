@@ -31,10 +31,10 @@ from flashode.engines.compiled.requests import (
 )
 from flashode.engines.convergence import warn_lost, warn_unconverged
 from flashode.engines.derivatives import hides_derivative
-from flashode.engines.eager.fixed import MOST_STEPS_TO_EVENT
 from flashode.engines.failure import hidden_derivative, max_steps, non_finite, undefined_event, underflow
 from flashode.engines.protocol import Forward, Gradients
 from flashode.memory import Kind, check_memory, check_saved, plain, readable
+from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import AdaptiveOptions, Continuous, ImplicitOptions
 from flashode.state import State, components
 from flashode.statistics import Statistics
@@ -116,7 +116,7 @@ class CompiledPlan:
         self._inputs = field.inputs
         self._own = (*field.inputs, *field.carried)
         connected = not isinstance(gradient, Continuous)
-        self._grid = None if problem.method.adaptive else Grid(problem, connected)
+        self._grid = None if problem.method.control == "error" else Grid(problem, connected)
 
     @property
     def engine(self) -> str:
@@ -187,18 +187,12 @@ class CompiledPlan:
             grid,
             states,
             record,
-            self._by_element(integration.rtol) if adaptive else None,
-            self._by_element(integration.atol) if adaptive else None,
+            integration.rtol_by_element if adaptive else None,
+            integration.atol_by_element if adaptive else None,
             called_norm(problem) if adaptive and integration.norm is not None else None,
             self._requested_event(),
             problem.every_step,
         )
-
-    def _by_element(self, tolerance: float | Tensor) -> Tensor | None:
-        y0 = self._problem.y0
-        if not isinstance(tolerance, Tensor):
-            return None
-        return plain(tolerance.to(y0.dtype).expand(y0.shape))
 
     def _requested_event(self) -> EvaluatedField | CalledFunction | None:
         if isinstance(self.event, CapturedField):
@@ -296,7 +290,7 @@ class CompiledPlan:
             parameters.append(plain(parameter))
         grad_parameters = gradient_memory(parameters, wanted)
         given = problem.t.detach() if times is None else times
-        times = memory_of(given)
+        times = problem.output_times.memory if times is None else memory_of(times)
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
         grad_y0 = problem.y0.new_empty(problem.y0.shape)
         check_memory("the gradient in the solution", (grad_states,))

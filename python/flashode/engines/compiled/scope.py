@@ -32,7 +32,9 @@ def refusal(problem: Problem, gradient: Gradient, device: str) -> Declined | Non
         foreign = _foreign(integration.method)
         if foreign is not None:
             return Declined(foreign, expected=True)
-    reasons = _obstacles(problem.settings, device) + _own_obstacles(problem)
+    settings = problem.settings
+    reasons = _obstacles(settings, device) + _own_obstacles(problem)
+    reasons += _time_obstacles("option", settings.integrator.options)
     if isinstance(gradient, Continuous):
         reasons += _adjoint_obstacles(problem, gradient)
     return Declined(*reasons) if reasons else None
@@ -49,7 +51,10 @@ def _foreign(method: Method) -> str | None:
     """Why a method is no compiled engine's at all, or None."""
     if isinstance(method, SciPy):
         return "SciPy runs its solvers itself"
-    return None if isinstance(method, Tableau) else "its method is no Runge-Kutta method"
+    if not isinstance(method, Tableau):
+        return "its method is no Runge-Kutta method"
+    chooses = method.control == "error" and method.equations != "none"
+    return "its method is implicit and chooses its steps" if chooses else None
 
 
 @lru_cache(maxsize=256)
@@ -63,7 +68,7 @@ def _obstacles(settings: Settings, device: str) -> tuple[Reason, ...]:
         reasons.append(Reason(what, f"give y0.{device}()"))
     if not any(shape.numel() for shape in settings.structure.shapes):
         reasons.append(Reason("its state is empty", "give it at least one number"))
-    return (*reasons, *_time_obstacles("option", settings.integrator.options))
+    return tuple(reasons)
 
 
 def _own_obstacles(problem: Problem) -> tuple[Reason, ...]:
@@ -89,7 +94,7 @@ def _adjoint_obstacles(problem: Problem, adjoint: Continuous) -> tuple[Reason, .
         reasons.append(Reason("the function has adjoint callbacks", remedy))
     if not isinstance(adjoint.norm, str):
         reasons.append(Reason("the adjoint option norm is a function", "leave it out, or give 'seminorm'"))
-    if problem.integration.norm is not None and adjoint.method.adaptive:
+    if problem.integration.norm is not None and adjoint.method.control == "error":
         what = "the option norm is a function, which the adjoint equations are measured in as well"
         reasons.append(Reason(what, "leave the norm out, or differentiate by odeint"))
     if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):

@@ -25,7 +25,7 @@ def integrate(problem: Problem) -> Forward:
     problem = replace(problem, y0=problem.y0.clone())
     if isinstance(problem.method, SciPy):
         return solve_scipy(problem)
-    if problem.method.adaptive:
+    if problem.method.control == "error":
         return solve_adaptive(problem)
     return solve_fixed(problem)
 

@@ -66,7 +66,7 @@ class AdamsStepper:
         assert isinstance(problem.options, AdamsOptions)
         self.problem = problem
         self.statistics = statistics
-        self._implicit = problem.method.implicit
+        self._corrects = problem.method.corrects
         self._options = problem.options
         integration = problem.integration.with_integrator(method=TABLEAUX["rk4"])
         self._start = RungeKuttaStepper(replace(problem, integration=integration), statistics)
@@ -78,16 +78,18 @@ class AdamsStepper:
         """The field at one time."""
         return self._start.evaluate(t, shift, y)
 
-    def step(self, clock: Clock, y0: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    def step(
+        self, clock: Clock, y0: torch.Tensor, f0: torch.Tensor | None = None
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The slopes that were evaluated and the solution."""
-        perturb = self._options.perturb
-        start = just_after(clock.t0, self.problem.real_dtype) if perturb else clock.t0
-        f0 = self.evaluate(start, clock.shift, y0)
+        if f0 is None:
+            start = just_after(clock.t0, self.problem.real_dtype) if self._options.perturb else clock.t0
+            f0 = self.evaluate(start, clock.shift, y0)
         self._slopes.appendleft(f0)
         if len(self._slopes) < LEAST_SLOPES:
-            return self._start.stages(clock, y0, f0, ends_inside=perturb, starts_inside=perturb)
+            return self._start.step(clock, y0, f0)
         formulas = _formulas(len(self._slopes), y0.dtype, y0.device)
-        if not self._implicit:
+        if not self._corrects:
             (dy,) = self._increments(clock, y0, formulas.explicit)
             return [f0], self._add(y0, dy)
         f1, dy = self._solve(clock, y0, formulas)

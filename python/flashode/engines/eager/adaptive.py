@@ -1,4 +1,4 @@
-"""Steps whose size follows the error."""
+"""Steps whose size follows the error estimate."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from flashode.engines.eager.callbacks import notify
 from flashode.engines.eager.controller import error_ratio, first_step, measuring, next_step
 from flashode.engines.eager.dense_output import AdaptiveStep
 from flashode.engines.eager.event import find_event, is_before_event
-from flashode.engines.eager.step import Clock, Stepper, is_differentiated, just_after
+from flashode.engines.eager.implicit import runge_kutta_stepper
+from flashode.engines.eager.step import Clock, is_differentiated, just_after
 from flashode.engines.protocol import Forward
 from flashode.problem import AdaptiveOptions, Problem, step_fractions
-from flashode.problem.normalise import time_dtype
+from flashode.problem.integration import time_dtype
 from flashode.statistics import Statistics
 
 
@@ -25,13 +26,14 @@ def solve_adaptive(problem: Problem) -> Forward:
 
 
 class _Run:
-    """One adaptive solve and where it stands."""
+    """One solve and where it stands."""
 
     def __init__(self, problem: Problem) -> None:
         assert isinstance(problem.options, AdaptiveOptions)
         self.problem = problem
         self.options = problem.options
-        self.stepper = Stepper(problem, Statistics())
+        self.tableau = problem.tableau
+        self.stepper = runge_kutta_stepper(problem, Statistics())
         self.dtype = time_dtype(problem.options, problem.y0)
         self.times = tuple(map(self._rounded, problem.times))
         self.moved = None
@@ -127,7 +129,8 @@ class _Run:
         if not self._rounded(self.t + dt) > self.t:
             self._give_up(dt)
         clock, jumps = self._clock(dt)
-        k, y1 = self.stepper.stages(clock, self.y, self.f, ends_inside=True, starts_inside=False)
+        slopes, y1 = self.stepper.step(clock, self.y, self.f)
+        k = slopes[-self.tableau.stages :]
         with measuring(problem):
             ratio = error_ratio(problem, self.stepper.error_estimate(k, clock.dt), self.y, y1)
         self.poison = None if math.isfinite(ratio) else self._poison(k, y1)
@@ -142,19 +145,19 @@ class _Run:
         else:
             self._statistics.rejected += 1
             self.y = notify(problem, problem.callbacks.reject, self.dtype, self.t, self.y, clock.dt)
-        self.dt = self._clamped(next_step(options, problem.tableau.order, clock.dt, ratio))
+        self.dt = self._clamped(next_step(options, self.tableau.order, clock.dt, ratio))
 
     def _accept(self, clock: Clock, k: list[torch.Tensor], y1: torch.Tensor, jumps: bool) -> None:
         self._statistics.accepted += 1
         self.y = notify(self.problem, self.problem.callbacks.accept, self.dtype, self.t, self.y, clock.dt)
-        self.last_step = AdaptiveStep(self.problem.tableau, clock, self.y, y1, k)
+        self.last_step = AdaptiveStep(self.tableau, clock, self.y, y1, k)
         self.t, self.y, self.f = clock.t1, y1, k[-1]
         if clock.stretch is not None:
             # The step ended on a prescribed time, which depends on nothing.
             self.shift = None
-        if jumps:
-            after = just_after(self.t, self.problem.real_dtype)
-            self.f = self.stepper.evaluate(after, self.shift, self.y)
+        if jumps or not self.tableau.carried:
+            start = just_after(self.t, self.problem.real_dtype) if jumps else self.t
+            self.f = self.stepper.evaluate(start, self.shift, self.y)
 
     def _clamped(self, dt: float) -> float:
         return min(max(dt, self.options.min_step), self.options.max_step)

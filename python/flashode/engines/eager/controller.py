@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from flashode.engines.eager.step import Stepper
+from flashode.engines.eager.step import RungeKuttaStepper
 from flashode.problem import AdaptiveOptions, Problem
 
 
@@ -16,38 +16,38 @@ def measuring(problem: Problem) -> AbstractContextManager[None]:
     return torch.set_grad_enabled(torch.is_grad_enabled() and problem.integration.norm is not None)
 
 
-def first_step(stepper: Stepper, f0: torch.Tensor) -> float:
+def first_step(stepper: RungeKuttaStepper, f0: torch.Tensor) -> float:
     """A first step size, at the price of one evaluation.
 
-    Hairer, Noersett and Wanner, Solving Ordinary Differential Equations I, section II.4, with the order of
-    the method lowered by one and the arithmetic in the state's precision, as torchdiffeq has it.
+    With the order of the method lowered by one and the arithmetic in the state's precision, as torchdiffeq
+    has it.
     """
     problem = stepper.problem
-    y0 = problem.y0
+    y0, policy = problem.y0, problem.tableau.first_step
     with measuring(problem):
         scale = problem.atol + y0.abs() * problem.rtol
         d0 = problem.norm(y0 / scale).detach().abs()
         d1 = problem.norm(f0 / scale).detach().abs()
-    if d0 < 1e-5 or d1 < 1e-5:
-        h0 = torch.full((), 1e-6, dtype=problem.real_dtype, device=y0.device)
+    if d0 < policy.least_norm or d1 < policy.least_norm:
+        h0 = torch.full((), policy.least_step, dtype=problem.real_dtype, device=y0.device)
     else:
-        h0 = 0.01 * d0 / d1
+        h0 = policy.share * d0 / d1
     # On the graph, if there is one: the field may differentiate itself in a state that requires grad.
     y1 = y0 + h0.to(problem.real_dtype) * f0
     f1 = stepper.evaluate(problem.times[0] + float(h0), None, y1)
     with measuring(problem):
         d2 = (problem.norm((f1 - f0) / scale).detach() / h0).abs()
-    if d1 <= 1e-15 and d2 <= 1e-15:
-        h1 = torch.maximum(torch.full_like(h0, 1e-6), h0 * 1e-3)
+    if d1 <= policy.flat and d2 <= policy.flat:
+        h1 = torch.maximum(torch.full_like(h0, policy.least_step), h0 * policy.flat_growth)
     else:
-        h1 = (0.01 / torch.maximum(d1, d2)) ** (1.0 / problem.tableau.order)
-    step = float(torch.minimum(100 * h0, h1.to(h0.dtype)))
+        h1 = (policy.share / torch.maximum(d1, d2)) ** (1.0 / problem.tableau.order)
+    step = float(torch.minimum(policy.most_growth * h0, h1.to(h0.dtype)))
     if 0 < step < math.inf:
         return step
     # A probe that left the field's domain, or norms that overflowed, say nothing about the step but that it
     # must be smaller.
     probe = float(h0)
-    return probe if 0 < probe < math.inf else 1e-6
+    return probe if 0 < probe < math.inf else policy.least_step
 
 
 def error_ratio(problem: Problem, error: torch.Tensor, y0: torch.Tensor, y1: torch.Tensor) -> float:

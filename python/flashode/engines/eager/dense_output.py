@@ -14,20 +14,18 @@ from flashode.methods import Tableau
 
 @kept
 def _basis(tableau: Tableau, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights by powers x**1 .. x**4: of (y0, y1), shape (4, 2), and of dt k, shape (4, stages).
+    """Weights by powers x**1 .. x**degree: of (y0, y1), shape (degree, 2), and of dt k, (degree, stages).
 
-    The polynomial is ``y0`` plus these, from its five conditions solved once; the middle is eliminated
-    through the tableau's own weights, which leaves weights of order one and so no cancellation.
+    The polynomial is ``y0`` plus these; a state in the middle is eliminated through the tableau's own
+    weights, which leaves weights of order one and so no cancellation.
     """
-    middle = tableau.floats().b_mid
-    from_middle = (0.0, 16.0, -32.0, 16.0)
-    from_f0 = (1.0, -4.0, 5.0, -2.0)
-    from_f1 = (0.0, 1.0, -3.0, 2.0)
-    stages = [[m * weight for weight in middle] for m in from_middle]
-    for power in range(4):
-        stages[power][0] += from_f0[power]
-        stages[power][-1] += from_f1[power]
-    ends = ((0.0, 0.0), (5.0, -5.0), (-14.0, 14.0), (8.0, -8.0))
+    through = tableau.interpolant
+    middle = tableau.floats().b_mid or (0.0,) * tableau.stages
+    stages = [[y_mid * weight for weight in middle] for y_mid in through.y_mid[1:]]
+    for row, f0, f1 in zip(stages, through.f0[1:], through.f1[1:], strict=True):
+        row[0] += f0
+        row[-1] += f1
+    ends = [(-y1, y1) for y1 in through.y1[1:]]
     return (
         torch.tensor(ends, dtype=torch.float64, device=device),
         torch.tensor(stages, dtype=torch.float64, device=device),
@@ -36,7 +34,7 @@ def _basis(tableau: Tableau, device: torch.device) -> tuple[torch.Tensor, torch.
 
 @dataclass(frozen=True)
 class AdaptiveStep:
-    """An accepted step of an adaptive method: the quartic through both ends, both slopes and the middle.
+    """An accepted step of a method that chooses its steps.
 
     Attributes:
         tableau: The method.
@@ -88,11 +86,12 @@ class AdaptiveStep:
         clock, y0 = self.clock, self.y0
         ends, stages = _basis(self.tableau, torch.device("cpu"))
         rows = torch.cat([ends, clock.dt * stages], dim=1).to(y0.device, y0.dtype)
-        coefficients = (rows @ self._values()).t()  # (elements, 4)
+        coefficients = (rows @ self._values()).t()  # (elements, degree)
 
         def state(t: float) -> torch.Tensor:
             x = (t - clock.t0) / (clock.t1 - clock.t0)
-            powers = torch.tensor([x, x**2, x**3, x**4], dtype=y0.dtype, device=y0.device)
+            numbers = [x**power for power in range(1, len(ends) + 1)]
+            powers = torch.tensor(numbers, dtype=y0.dtype, device=y0.device)
             return torch.addmv(y0.reshape(-1), coefficients, powers).view(y0.shape)
 
         return state
@@ -100,7 +99,9 @@ class AdaptiveStep:
     def _evaluate(self, x: torch.Tensor) -> torch.Tensor:
         y0, stretch = self.y0, self.clock.stretch
         ends, stages = _basis(self.tableau, x.device)
-        powers = x[:, None] ** torch.arange(1, 5, dtype=torch.float64, device=x.device)  # (times, 4)
+        powers = x[:, None] ** torch.arange(
+            1, len(ends) + 1, dtype=torch.float64, device=x.device
+        )  # (times, degree)
         dt = self.clock.dt if stretch is None else self.clock.dt + stretch.double()
         rows = torch.cat([powers @ ends, dt * (powers @ stages)], dim=1).to(
             y0.device, y0.dtype

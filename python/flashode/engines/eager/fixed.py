@@ -12,16 +12,14 @@ from flashode.engines.eager.adams import AdamsStepper
 from flashode.engines.eager.callbacks import notify
 from flashode.engines.eager.dense_output import FixedStep
 from flashode.engines.eager.event import find_event, is_before_event
-from flashode.engines.eager.implicit import ImplicitStepper
-from flashode.engines.eager.step import Clock, FixedStepper, RungeKuttaStepper, is_differentiated
+from flashode.engines.eager.implicit import runge_kutta_stepper
+from flashode.engines.eager.step import Clock, Stepper, is_differentiated
 from flashode.engines.protocol import Forward
 from flashode.errors import NonFiniteError
 from flashode.methods import Adams
+from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import FixedOptions, Problem, as_floats, fixed_grid, step_fractions
 from flashode.statistics import Statistics
-
-# The longest search for an event, as in torchdiffeq.
-MOST_STEPS_TO_EVENT = 20000
 
 
 def solve_fixed(problem: Problem) -> Forward:
@@ -59,13 +57,11 @@ def solve_fixed(problem: Problem) -> Forward:
     return Forward(states, stepper.statistics, times=found)
 
 
-def make_stepper(problem: Problem, statistics: Statistics, *, quiet: bool = False) -> FixedStepper:
+def make_stepper(problem: Problem, statistics: Statistics, *, quiet: bool = False) -> Stepper:
     """What takes the steps of the problem's method; ``quiet``, without a word of unsolved equations."""
     if isinstance(problem.method, Adams):
         return AdamsStepper(problem, statistics, quiet)
-    if problem.tableau.implicit:
-        return ImplicitStepper(problem, statistics, quiet)
-    return RungeKuttaStepper(problem, statistics)
+    return runge_kutta_stepper(problem, statistics, quiet)
 
 
 def _clocks(grid: torch.Tensor) -> Iterator[Clock]:
@@ -80,9 +76,7 @@ def _clocks(grid: torch.Tensor) -> Iterator[Clock]:
         yield Clock(times[i], dt, times[i + 1], zeros[i], zeros[i + 1] - zeros[i])
 
 
-def _step(
-    stepper: FixedStepper, clock: Clock, y0: torch.Tensor, y1: torch.Tensor, f0: torch.Tensor
-) -> FixedStep:
+def _step(stepper: Stepper, clock: Clock, y0: torch.Tensor, y1: torch.Tensor, f0: torch.Tensor) -> FixedStep:
     """The solution inside a step. Its slope at the end, if it has one, is evaluated now.
 
     Made anew for each output, as in torchdiffeq, so that counts of evaluations agree.

@@ -11,7 +11,7 @@ import torch
 from flashode.engines import failure
 from flashode.engines.convergence import warn_unconverged
 from flashode.engines.derivatives import hides_derivative
-from flashode.engines.eager.step import Clock, Stepper, combine, just_after
+from flashode.engines.eager.step import Clock, RungeKuttaStepper, combine, just_after
 from flashode.engines.jacobian import (
     Jacobians,
     is_transformed,
@@ -23,17 +23,12 @@ from flashode.methods import Tableau
 from flashode.problem import ImplicitOptions, Problem, as_floats
 from flashode.statistics import Statistics
 
-# A Jacobian is kept as long as each iteration shrinks the correction at least this much.
-_CONTRACTION = 0.1
-# Corrections this many roundings of the state large are nothing.
-_ROUNDINGS = 4
-
 
 @lru_cache(maxsize=64)
 def groups(tableau: Tableau) -> tuple[range, ...]:
     """The stages whose equations are solved together, in order: one by one where none needs a later one."""
     stages = tableau.stages
-    if any(tableau.a[i][j] for i in range(stages) for j in range(i + 1, stages)):
+    if tableau.equations == "full":
         return (range(stages),)
     return tuple(range(i, i + 1) for i in range(stages))
 
@@ -50,7 +45,7 @@ class _Step:
     y0: torch.Tensor
 
 
-class ImplicitStepper(Stepper):
+class ImplicitStepper(RungeKuttaStepper):
     """Takes the steps of an implicit Runge-Kutta method.
 
     The slopes are tied to the graph by two Newton corrections with the exact Jacobian at the solution, which
@@ -64,23 +59,28 @@ class ImplicitStepper(Stepper):
 
     def __init__(self, problem: Problem, statistics: Statistics, quiet: bool = False) -> None:
         super().__init__(problem, statistics)
-        assert isinstance(problem.options, ImplicitOptions)
-        self._options = problem.options
+        options = problem.options
+        self._most = problem.tableau.newton.max_iterations
+        if isinstance(options, ImplicitOptions):
+            self._most = options.max_iters
         a = problem.tableau.floats().a
         self._a = torch.tensor(a, dtype=problem.real_dtype, device=problem.y0.device)
         self._jacobians = Jacobians()
         self._warned = quiet
         self._eps = torch.finfo(problem.real_dtype).eps
-        # With a new Jacobian a correction this small is followed by its square, unless both are rounding
-        # errors, which cancellation between stages raises above those of the state.
+        self._policy = problem.tableau.newton
+        # With a new Jacobian a correction this small is followed by its square.
         self._quadratic = math.sqrt(self._eps)
 
-    def step(self, clock: Clock, y0: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    def step(
+        self, clock: Clock, y0: torch.Tensor, f0: torch.Tensor | None = None
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The slope at the start and those of the stages, and the solution."""
-        tableau, perturb = self.problem.tableau, self._options.perturb
-        step = _Step(clock, self._stage_times(clock, perturb, perturb), y0)
-        start = just_after(clock.t0, self.problem.real_dtype) if perturb else clock.t0
-        f0 = self.evaluate(start, clock.shift, y0)
+        tableau = self.problem.tableau
+        step = _Step(clock, self._stage_times(clock), y0)
+        if f0 is None:
+            start = just_after(clock.t0, self.problem.real_dtype) if self._starts_inside else clock.t0
+            f0 = self.evaluate(start, clock.shift, y0)
         k = [f0] * tableau.stages
         for group in groups(tableau):
             # A stage at the start of the step has its slope already.
@@ -96,7 +96,7 @@ class ImplicitStepper(Stepper):
         """The slopes of a group, from the others and first values for them."""
         k = [x.detach() if i in group else x for i, x in enumerate(k)]
         before, renew = math.inf, True
-        for _ in range(self._options.max_iters):
+        for _ in range(self._most):
             inputs = self._inputs(step, group, k)
             exact, old = renew, k
             if renew:
@@ -107,16 +107,16 @@ class ImplicitStepper(Stepper):
             else:
                 slopes = self._rates(step, group, inputs)
             k, moved, size = self._corrected(step, group, k, slopes, inputs, factors)
-            stagnant = exact and before <= self._quadratic * size and moved > 0.5 * before
+            stagnant = exact and before <= self._quadratic * size and moved > self._policy.stagnation * before
             if not math.isfinite(moved):
                 if hides_derivative(self.problem, step.clock.t0, step.y0):
                     raise failure.hidden_derivative(
                         self.problem, step.clock.t0, self.statistics, self.problem.y0[None]
                     )
                 break
-            if moved <= _ROUNDINGS * self._eps * size or stagnant:
+            if moved <= self._policy.roundings * self._eps * size or stagnant:
                 break
-            renew, before = moved > _CONTRACTION * before, moved
+            renew, before = moved > self._policy.contraction * before, moved
         else:
             self._warn(step)
         solved = k[group.start : group.stop]
@@ -139,7 +139,8 @@ class ImplicitStepper(Stepper):
         return [*k[: group.start], *(f.detach() for f in slopes), *k[group.stop :]]
 
     def _warn(self, step: _Step) -> None:
-        if not self._warned:
+        # Where an error estimate chooses the steps, it judges these too.
+        if not self._warned and self.problem.tableau.control == "given":
             self._warned = True
             warn_unconverged(self.problem, step.clock.t0, step.y0)
 
@@ -258,6 +259,13 @@ class ImplicitStepper(Stepper):
             found = known - _divided(factors, residual.reshape(-1)).view(residual.shape)
             k[part] = [like(x, step.y0) for x in found.unbind()]
         return k[part]
+
+
+def runge_kutta_stepper(problem: Problem, statistics: Statistics, quiet: bool = False) -> RungeKuttaStepper:
+    """What takes the steps of a Runge-Kutta method; ``quiet``, without a word of unsolved equations."""
+    if problem.tableau.equations == "none":
+        return RungeKuttaStepper(problem, statistics)
+    return ImplicitStepper(problem, statistics, quiet)
 
 
 def _is_regular(factors: _Factors) -> bool:

@@ -1,4 +1,4 @@
-"""One explicit Runge-Kutta step in torch."""
+"""Single steps in torch: what takes them, and explicit Runge-Kutta ones."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def _neighbour(t: float, dtype: torch.dtype, towards: float) -> float:
     return float(torch.nextafter(x, limit))
 
 
-class FixedStepper(Protocol):
-    """Takes the steps of a fixed-step method, one after the other."""
+class Stepper(Protocol):
+    """Takes the steps of a method, one after the other."""
 
     problem: Problem
     statistics: Statistics
@@ -126,19 +126,33 @@ class FixedStepper(Protocol):
     def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
         """The field at one time, counted."""
 
-    def step(self, clock: Clock, y0: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The slopes that the step evaluated, first that at its start, and its solution."""
+    def step(
+        self, clock: Clock, y0: torch.Tensor, f0: torch.Tensor | None = None
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The slopes that the step evaluated, first that at its start, and its solution.
+
+        Args:
+            clock: The step.
+            y0: State at its start.
+            f0: The slope there if it is known, else it is evaluated.
+        """
 
 
-@dataclass
-class Stepper:
-    """Evaluates a problem's field, counting, and takes single steps."""
+class RungeKuttaStepper:
+    """Evaluates a problem's field, counting, and takes the steps of an explicit Runge-Kutta method.
 
-    problem: Problem
-    statistics: Statistics
+    Args:
+        problem: What is solved.
+        statistics: What counts evaluations.
+    """
 
-    def __post_init__(self) -> None:
-        problem = self.problem
+    def __init__(self, problem: Problem, statistics: Statistics) -> None:
+        self.problem = problem
+        self.statistics = statistics
+        # Whether stages at an end of the step see the floating-point time inside, so that a discontinuity
+        # there is not touched. The first stage is given to steps that an error estimate chooses.
+        self._starts_inside = isinstance(problem.options, FixedOptions) and problem.options.perturb
+        self._ends_inside = self._starts_inside or problem.tableau.control == "error"
         self._c = problem.tableau.floats().c
         self._weights = weights(problem.tableau, problem.y0.dtype, problem.y0.device)
         self._dtype = problem.real_dtype
@@ -153,26 +167,11 @@ class Stepper:
         time = torch.full((), t, dtype=self._dtype, device=self._device)
         return time if shift is None else time + shift.to(self._dtype)
 
-    def stages(
-        self,
-        clock: Clock,
-        y0: torch.Tensor,
-        f0: torch.Tensor | None,
-        *,
-        ends_inside: bool,
-        starts_inside: bool,
+    def step(
+        self, clock: Clock, y0: torch.Tensor, f0: torch.Tensor | None = None
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The stages of a step, and its solution.
-
-        Args:
-            clock: The step.
-            y0: State at its start.
-            f0: The first stage if it is known, else it is evaluated.
-            ends_inside: Whether stages at the end see the floating-point time before it, so that a
-                discontinuity there is not touched.
-            starts_inside: Whether an evaluated first stage sees the time after the start.
-        """
-        times = self._stage_times(clock, ends_inside, starts_inside)
+        """The stages and the solution."""
+        times = self._stage_times(clock)
         k = [self.rate(times[0], y0.clone()) if f0 is None else f0]
         y, last, fsal = y0, self.problem.tableau.stages - 1, self.problem.tableau.fsal
         for i in range(1, last + 1):
@@ -183,7 +182,7 @@ class Stepper:
         return k, y
 
     def error_estimate(self, k: list[torch.Tensor], dt: float) -> torch.Tensor:
-        """Difference between the solution and the embedded one."""
+        """Difference between the solution and the embedded one, from the stages of a step."""
         flat = torch.stack(k).view(len(k), k[0].numel())
         return torch.mv(flat.t(), self._weights.b_error).view(k[0].shape).mul_(dt)
 
@@ -192,12 +191,12 @@ class Stepper:
         self.statistics.evaluations += 1
         return self.problem.field(t, y)
 
-    def _stage_times(self, clock: Clock, ends_inside: bool, starts_inside: bool) -> tuple[torch.Tensor, ...]:
+    def _stage_times(self, clock: Clock) -> tuple[torch.Tensor, ...]:
         times = [clock.t1 if c == 1 else clock.t0 + c * clock.dt for c in self._c]
-        if ends_inside:
+        if self._ends_inside:
             end = just_before(clock.t1, self._dtype)
             times = [end if c == 1 else t for c, t in zip(self._c, times, strict=True)]
-        if starts_inside and self._c[0] == 0:
+        if self._starts_inside and self._c[0] == 0:
             times[0] = just_after(clock.t0, self._dtype)
         if len(times) == 1 and (clock.stretch is None or self._c == (0.0,)):
             return (self.time(times[0], clock.shift),)
@@ -207,16 +206,6 @@ class Stepper:
         if clock.stretch is not None:
             stacked = torch.addcmul(stacked, self._weights.c, clock.stretch.to(self._dtype))
         return stacked.unbind()
-
-
-class RungeKuttaStepper(Stepper):
-    """Takes the steps of an explicit fixed-step Runge-Kutta method."""
-
-    def step(self, clock: Clock, y0: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The stages and the solution."""
-        options = self.problem.options
-        assert isinstance(options, FixedOptions)
-        return self.stages(clock, y0, None, ends_inside=options.perturb, starts_inside=options.perturb)
 
 
 def combine(y0: torch.Tensor, k: Sequence[torch.Tensor], row: Row, clock: Clock) -> torch.Tensor:

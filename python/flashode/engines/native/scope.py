@@ -42,7 +42,7 @@ def refusal(work: Work, most_rows: int, most_elements: int) -> str | None:
 
 def _unknowns(method: Method, rows: int) -> int:
     """Equations that a method solves at a time for a state of so many rows."""
-    if not isinstance(method, Tableau) or not method.implicit:
+    if not isinstance(method, Tableau) or method.equations == "none":
         return 0
     coupled = any(a != 0 for i, entries in enumerate(method.a) for a in entries[i + 1 :])
     return rows * (method.stages if coupled else 1)
@@ -71,7 +71,7 @@ def alone(batch: int, methods: Iterable[Method]) -> bool:
         methods: Of the solve, and of its adjoint equations if there are any.
     """
     # Implicit methods are not compiled for that.
-    return batch == 1 and not any(isinstance(m, Tableau) and m.implicit for m in methods)
+    return batch == 1 and not any(m.equations != "none" for m in methods)
 
 
 # What `python -m benchmarks.engines` shows. A tile is 64 bytes of trajectories wide, and a lane without one

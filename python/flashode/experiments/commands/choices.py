@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from flashode.experiments.engine import Engine
+from flashode.cli.terminal import engine_option
 
-EngineOption = Annotated[Engine, typer.Option(help="Which engine solves.")]
+ENGINE = "auto"
+EngineOption = Annotated[str, engine_option("Which engine solves.")]
 SEED = 0
 SeedOption = Annotated[
     int | None,

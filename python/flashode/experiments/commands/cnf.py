@@ -12,8 +12,14 @@ import typer
 
 from flashode.experiments import cnf, page, results
 from flashode.experiments.commands import resuming
-from flashode.experiments.commands.choices import SEED, EngineOption, OutOption, ResumeOption, SeedOption
-from flashode.experiments.engine import Engine
+from flashode.experiments.commands.choices import (
+    ENGINE,
+    SEED,
+    EngineOption,
+    OutOption,
+    ResumeOption,
+    SeedOption,
+)
 from flashode.experiments.session import Command, Session, session, tell
 from flashode.experiments.training import Training
 
@@ -21,7 +27,7 @@ _DENSITY = "density"  # the training's name in the file
 
 
 def run(
-    engine: EngineOption = Engine.auto,
+    engine: EngineOption = ENGINE,
     epochs: Annotated[
         int | None,
         typer.Option(

@@ -14,7 +14,6 @@ import flashode
 from flashode.experiments import noisy, page, results, spiral
 from flashode.experiments.commands import resuming
 from flashode.experiments.commands.choices import SEED
-from flashode.experiments.engine import Engine
 from flashode.experiments.noisy import Trial, Way
 from flashode.experiments.published import CITATION
 from flashode.experiments.session import Command, Session, session, tell
@@ -24,7 +23,7 @@ _Trainings = dict[str, Training[nn.Module]]
 
 
 @dataclass
-class Found:
+class Findings:
     """What has been found so far, which a next run need not find again.
 
     Attributes:
@@ -49,25 +48,25 @@ class Found:
         }
 
     @staticmethod
-    def of(plain: dict[str, Any], *, alike: bool) -> Found:
+    def of(plain: dict[str, Any], *, whole: bool) -> Findings:
         """What `plain` gave; of what was trained for other epochs than are to be now, nothing.
 
         Args:
             plain: May be empty.
-            alike: Whether the epochs are to be as many.
+            whole: Whether trials and errors are taken too: they are of as many epochs.
         """
-        found = Found()
+        findings = Findings()
         for name, history in plain.get("epochs", {}).items():
-            found.epochs[name] = [spiral.Epoch(**epoch) for epoch in history]
-        found.ways = [Way(**way) for way in plain.get("ways", [])]
-        if alike:
-            found.trials = [Trial(**trial) for trial in plain.get("trials", [])]
-            found.errors = plain.get("errors", {})
-        return found
+            findings.epochs[name] = [spiral.Epoch(**epoch) for epoch in history]
+        findings.ways = [Way(**way) for way in plain.get("ways", [])]
+        if whole:
+            findings.trials = [Trial(**trial) for trial in plain.get("trials", [])]
+            findings.errors = plain.get("errors", {})
+        return findings
 
 
 def run_noisy(
-    engine: Engine, epochs: int | None, noise: float | None, out: Path, seed: int | None, resume: Path | None
+    engine: str, epochs: int | None, noise: float | None, out: Path, seed: int | None, resume: Path | None
 ) -> None:
     """Trains both fields of one seed for the panels, then every variant over ten seeds."""
     earlier = resuming.Earlier.at(resume, "noisy spiral")
@@ -78,19 +77,19 @@ def run_noisy(
     trainings = {name: noisy.begin(name, setting, seed) for name in noisy.FIELDS}
     for name, training in trainings.items():
         earlier.restore(name, training)
-    found = earlier.found(partial(Found.of, alike=earlier.saved.settings.get("epochs") == epochs))
+    findings = earlier.restored(partial(Findings.of, whole=earlier.saved.settings.get("epochs") == epochs))
     settings = {"epochs": epochs, "noise": noise, "seed": seed}
     command = Command(("spiral", "--noisy"), out, engine, resume, settings)
     with session("noisy spiral", command, metrics=earlier.saved.metrics) as own:
-        study = _Study(own, trainings, found, epochs, noise)
+        study = _Study(own, trainings, findings, epochs, noise)
         observations = spiral.observe(setting, seed)
         study.train(observations, setting)
         study.try_seeds()
         study.follow_ways()
         study.try_tolerances()
         own.note(bound_of_an_entry=noise * float(noisy.information().bounds[-1]))
-        _report(own, found.trials, epochs)
-        own.leave(_page(found, observations, epochs, noise))
+        _report(own, findings.trials, epochs)
+        own.leave(_page(findings, observations, epochs, noise))
 
 
 @dataclass(frozen=True)
@@ -100,28 +99,28 @@ class _Study:
     Attributes:
         own: The session.
         trainings: Of the seed that is drawn, by model.
-        found: What has been found so far.
+        findings: What has been found so far.
         epochs: Of everything but the ways.
         noise: Of the observations.
     """
 
     own: Session
     trainings: _Trainings
-    found: Found
+    findings: Findings
     epochs: int
     noise: float
 
     def keep(self, **metrics: object) -> None:
         """Writes both files."""
         self.own.note(**metrics)
-        self.own.keep(self.trainings, self.found.plain())
+        self.own.keep(self.trainings, self.findings.plain())
 
     def train(self, observations: spiral.Observations, setting: spiral.Setting) -> None:
         """Both models, of the seed that is drawn."""
         for name, training in self.trainings.items():
             used = results.engine_of(training.model, observations.states[0], observations.times)
             self.own.note(engine=used, learning_rate=setting.learning_rate, published={"source": CITATION})
-            history = self.found.epochs.setdefault(name, [])
+            history = self.findings.epochs.setdefault(name, [])
             with self.own.bar(
                 unit="epoch",
                 total=self.epochs,
@@ -140,14 +139,14 @@ class _Study:
                 ):
                     history.append(epoch)
                     losses = {
-                        one: [past.loss for past in epochs] for one, epochs in self.found.epochs.items()
+                        one: [past.loss for past in epochs] for one, epochs in self.findings.epochs.items()
                     }
                     self.keep(loss=losses)
 
     def try_seeds(self) -> None:
         """Every variant from every seed."""
         for name, rate in noisy.VARIANTS:
-            had = len(_of(self.found.trials, name, rate))
+            had = len(_of(self.findings.trials, name, rate))
             with self.own.bar(
                 unit="seed",
                 total=len(noisy.SEEDS),
@@ -160,13 +159,13 @@ class _Study:
                     trial = noisy.trial(
                         name, rate, seed, noise=self.noise, epochs=self.epochs, on_update=bar.update
                     )
-                    self.found.trials.append(trial)
-                    self.keep(trials=[vars(one) | {"arrived": one.arrived} for one in self.found.trials])
+                    self.findings.trials.append(trial)
+                    self.keep(trials=[vars(one) | {"arrived": one.arrived} for one in self.findings.trials])
 
     def follow_ways(self) -> None:
         """The layer's ways to the true matrix, at both rates, under the noise and under none."""
         wanted = [(rate, level) for rate in noisy.RATES for level in dict.fromkeys((self.noise, 0.0))]
-        ways = self.found.ways
+        ways = self.findings.ways
         with self.own.bar(
             unit="way",
             total=len(wanted),
@@ -182,7 +181,7 @@ class _Study:
     def try_tolerances(self) -> None:
         """The layer's error where training solves to other tolerances."""
         wanted = [(rate, rtol) for rate in noisy.RATES for rtol in noisy.TOLERANCES]
-        errors = self.found.errors
+        errors = self.findings.errors
         had = sum(map(len, errors.values()))
         with self.own.bar(
             unit="run",
@@ -199,22 +198,22 @@ class _Study:
                 self.keep(error_by_rate_and_relative_tolerance=errors)
 
 
-def _of(found: list[Trial], field: str, rate: float) -> list[Trial]:
-    return [one for one in found if (one.field, one.rate) == (field, rate)]
+def _of(trials: list[Trial], field: str, rate: float) -> list[Trial]:
+    return [one for one in trials if (one.field, one.rate) == (field, rate)]
 
 
 def _median(some: list[Trial]) -> float:
     return statistics.median(one.losses[-1] for one in some)
 
 
-def _conclusion(found: Found, epochs: int) -> str:
+def _conclusion(findings: Findings, epochs: int) -> str:
     """What was found, in words."""
     each = []
     for name, rate in noisy.VARIANTS:
-        some = _of(found.trials, name, rate)
+        some = _of(findings.trials, name, rate)
         arrived = sum(one.arrived for one in some)
         each.append(f"{arrived} of {len(some)} seeds of the {name} at learning rate {rate:g}")
-    slow = found.ways[0]
+    slow = findings.ways[0]
     way = ", ".join(
         f"{slow.distances[epoch]:.2g} after {epoch} epochs" for epoch in (noisy.EPOCHS, noisy.LONG)
     )
@@ -224,21 +223,21 @@ def _conclusion(found: Found, epochs: int) -> str:
     )
 
 
-def _report(own: Session, found: list[Trial], epochs: int) -> None:
+def _report(own: Session, trials: list[Trial], epochs: int) -> None:
     tell({"engine": str(own.metrics["engine"])})
     for name, rate in noisy.VARIANTS:
-        some = _of(found, name, rate)
+        some = _of(trials, name, rate)
         arrived = f"{sum(one.arrived for one in some)} of {len(some)} seeds have the spiral"
         error = f"median error {_median(some):.1e} after {epochs} epochs"
         tell({name: f"learning rate {rate:g}: {arrived}, {error}"})
 
 
-def _page(found: Found, observations: spiral.Observations, epochs: int, noise: float) -> page.Page:
+def _page(findings: Findings, observations: spiral.Observations, epochs: int, noise: float) -> page.Page:
     from flashode.experiments.figures import noisy as figures  # matplotlib takes half a second to import
 
     rows = []
     for name, rate in noisy.VARIANTS:
-        some = _of(found.trials, name, rate)
+        some = _of(findings.trials, name, rate)
         arrived = f"{sum(one.arrived for one in some)} of {len(some)}"
         rows.append((f"{name}, learning rate {rate:g}", arrived, f"{_median(some):.1e}"))
     pictures = [
@@ -248,17 +247,17 @@ def _page(found: Found, observations: spiral.Observations, epochs: int, noise: f
             f"The {name} at learning rate {noisy.SETTING.learning_rate:g}, after each epoch, or nine of "
             f"{epochs}.",
         )
-        for file, (name, history) in zip(("layer", "perceptron"), found.epochs.items(), strict=True)
+        for file, (name, history) in zip(("layer", "perceptron"), findings.epochs.items(), strict=True)
     ]
     pictures += [
         page.Figure(
             "seeds.png",
-            partial(figures.draw_seeds, found.trials),
+            partial(figures.draw_seeds, findings.trials),
             "Error of the whole trajectory, without noise, after each epoch: ten seeds and their median.",
         ),
         page.Figure(
             "reasons.png",
-            partial(figures.draw_reasons, noise, found.ways, found.errors),
+            partial(figures.draw_reasons, noise, findings.ways, findings.errors),
             "Reasons. How much each observation tells about A; how well all of them determine an entry at "
             "best; the layer's way to A at both rates, with noise and without, over more epochs; and its "
             "error by the tolerance of the solver.",
@@ -268,7 +267,7 @@ def _page(found: Found, observations: spiral.Observations, epochs: int, noise: f
         "A spiral under noise",
         f"Dynamics of which a fortieth is left after a fifth of the time observed, and noise of {noise:g} on "
         f"every observation, at the learning rate {noisy.SETTING.learning_rate:g}: {CITATION}, has a "
-        f"perceptron that learns it and a 2×2 layer that does not. {_conclusion(found, epochs)} By Cramér "
+        f"perceptron that learns it and a 2×2 layer that does not. {_conclusion(findings, epochs)} By Cramér "
         "and Rao no unbiased estimate of an entry of A from these observations has a standard deviation "
         f"below {noise * float(noisy.information().bounds[-1]):.1g}.",
         page.Table(("", "seeds that have the spiral", "median squared error"), tuple(rows)),

@@ -16,8 +16,14 @@ from torch import Tensor
 
 from flashode.experiments import page, poisson, results
 from flashode.experiments.commands import resuming
-from flashode.experiments.commands.choices import SEED, EngineOption, OutOption, ResumeOption, SeedOption
-from flashode.experiments.engine import Engine
+from flashode.experiments.commands.choices import (
+    ENGINE,
+    SEED,
+    EngineOption,
+    OutOption,
+    ResumeOption,
+    SeedOption,
+)
 from flashode.experiments.poisson import Potential, Step
 from flashode.experiments.published import CITATION
 from flashode.experiments.session import Command, Session, session, tell
@@ -33,7 +39,7 @@ _BEST_RECIPE = (
 
 
 @dataclass
-class Found:
+class Findings:
     """What has been found so far, which a next run need not find again.
 
     Attributes:
@@ -55,17 +61,17 @@ class Found:
         return {**vars(self), "histories": histories}
 
     @staticmethod
-    def of(plain: dict[str, Any]) -> Found:
+    def of(plain: dict[str, Any]) -> Findings:
         """What `plain` gave; nothing of nothing."""
         histories = {
             name: [[Step(**step) for step in history] for history in histories]
             for name, histories in plain.get("histories", {}).items()
         }
-        return Found(histories, plain.get("panels", {}), plain.get("residuals", []))
+        return Findings(histories, plain.get("panels", {}), plain.get("residuals", []))
 
 
 def run(
-    engine: EngineOption = Engine.auto,
+    engine: EngineOption = ENGINE,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -85,7 +91,7 @@ def run(
     epochs = earlier.epochs(epochs, poisson.EPOCHS)
     training = poisson.begin_best(seed, earlier.epoch)
     earlier.restore(_BEST, training)
-    found = earlier.found(Found.of)
+    findings = earlier.restored(Findings.of)
     command = Command(("poisson",), out, engine, resume, {"epochs": epochs, "seed": seed})
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     with session("poisson", command, ("scipy",), earlier.saved.metrics) as own:
@@ -100,20 +106,22 @@ def run(
             },
         )
         for recipe in poisson.RECIPES:
-            _as_published(own, recipe, training, found, seed)
-        _best(own, training, found, epochs)
+            _as_published(own, recipe, training, findings, seed)
+        _best(own, training, findings, epochs)
         with own.bar(unit="grid", total=1, title="finite differences") as bar:
             exact = poisson.reference()
             bar.update()
         best = poisson.shown(training.model)
-        _conclude(own, found, best, exact)
-        own.leave(_page(own, found, best, exact))
+        _conclude(own, findings, best, exact)
+        own.leave(_page(own, findings, best, exact))
 
 
-def _as_published(own: Session, recipe: str, training: Training[Potential], found: Found, seed: int) -> None:
+def _as_published(
+    own: Session, recipe: str, training: Training[Potential], findings: Findings, seed: int
+) -> None:
     """Sixty steps from each seed that is not there yet."""
-    histories = found.histories.setdefault(recipe, [])
-    panels = found.panels.setdefault(recipe, [])
+    histories = findings.histories.setdefault(recipe, [])
+    panels = findings.panels.setdefault(recipe, [])
     seeds = [seed + start for start in poisson.SEEDS]
     with own.bar(
         unit="seed",
@@ -134,33 +142,33 @@ def _as_published(own: Session, recipe: str, training: Training[Potential], foun
                     shown[step.number] = poisson.shown(potential)
             histories.append(history)
             panels.append(shown)
-            own.keep({_BEST: training}, found.plain())
+            own.keep({_BEST: training}, findings.plain())
 
 
-def _best(own: Session, training: Training[Potential], found: Found, epochs: int) -> None:
+def _best(own: Session, training: Training[Potential], findings: Findings, epochs: int) -> None:
     seconds = own.metrics.get("best", {}).get("seconds", 0.0) - time.perf_counter()
     with own.bar(unit="epoch", total=epochs, done=training.epoch, title=_BEST) as bar:
         for residuals in poisson.train_best(training, epochs=epochs):
-            found.residuals += residuals
+            findings.residuals += residuals
             bar.update(residuals[-1])
             own.note(
                 best={
                     "recipe": _BEST_RECIPE,
                     "epochs": training.epoch,
                     "seconds": seconds + time.perf_counter(),
-                    "evaluations": len(found.residuals),
-                    "residual": found.residuals[-1],
+                    "evaluations": len(findings.residuals),
+                    "residual": findings.residuals[-1],
                 }
             )
-            own.keep({_BEST: training}, found.plain())
+            own.keep({_BEST: training}, findings.plain())
 
 
-def _conclude(own: Session, found: Found, best: Tensor, exact: Tensor) -> None:
+def _conclude(own: Session, findings: Findings, best: Tensor, exact: Tensor) -> None:
     """Notes what all of it comes to, and tells it."""
     recipes = {}
     for recipe, gain in poisson.RECIPES.items():
-        ends = [history[-1] for history in found.histories[recipe]]
-        errors = [poisson.relative_error(shown[ends[0].number], exact) for shown in found.panels[recipe]]
+        ends = [history[-1] for history in findings.histories[recipe]]
+        errors = [poisson.relative_error(shown[ends[0].number], exact) for shown in findings.panels[recipe]]
         recipes[recipe] = {"gain": gain} | _all("relative_error", errors)
         for part in ("boundary", "residual"):
             recipes[recipe] |= _all(part, [getattr(end, part) for end in ends])
@@ -207,10 +215,12 @@ def _middle(histories: list[list[Step]]) -> int:
     return losses.index(statistics.median_low(losses))
 
 
-def _page(own: Session, found: Found, best: Tensor, exact: Tensor) -> page.Page:
+def _page(own: Session, findings: Findings, best: Tensor, exact: Tensor) -> page.Page:
     from flashode.experiments.figures import poisson as figures  # matplotlib takes half a second to import
 
-    panels = {recipe: found.panels[recipe][_middle(found.histories[recipe])] for recipe in poisson.RECIPES}
+    panels = {
+        recipe: findings.panels[recipe][_middle(findings.histories[recipe])] for recipe in poisson.RECIPES
+    }
     plain, scaled = poisson.RECIPES
     return page.Page(
         "Poisson's equation by a physics-informed neural ODE",
@@ -233,7 +243,7 @@ def _page(own: Session, found: Found, best: Tensor, exact: Tensor) -> page.Page:
             ),
             page.Figure(
                 "convergence.png",
-                partial(figures.draw_convergence, found.histories, found.residuals),
+                partial(figures.draw_convergence, findings.histories, findings.residuals),
                 "Both losses of both recipes from five seeds, with the published ends, and of the best "
                 "recipe.",
             ),

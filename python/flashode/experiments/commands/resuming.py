@@ -15,7 +15,7 @@ from flashode.experiments.session import tell
 from flashode.experiments.training import DoesNotFit, Training
 
 _Value = TypeVar("_Value", int, float, bool)
-_Found = TypeVar("_Found")
+_Findings = TypeVar("_Findings")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Earlier:
         """How many epochs it had, of the training that had the most."""
         return max((int(state.get("epoch", 0)) for state in self.saved.trainings.values()), default=0)
 
-    def settled(self, name: str, given: _Value | None, default: _Value) -> _Value:
+    def settled(self, name: str, typed: _Value | None, default: _Value) -> _Value:
         """The value of an option that may not change on the way.
 
         Args:
@@ -60,21 +60,21 @@ class Earlier:
         Raises:
             typer.BadParameter: If what was typed is not what the file has.
         """
-        had: _Value = self.saved.settings.get(name, default if given is None else given)
-        if given is not None and given != had:
+        had: _Value = self.saved.settings.get(name, default if typed is None else typed)
+        if typed is not None and typed != had:
             raise typer.BadParameter(
-                f"got {given}, but {self.path} was trained with {had}: leave it out", param_hint=f"'--{name}'"
+                f"got {typed}, but {self.path} was trained with {had}: leave it out", param_hint=f"'--{name}'"
             )
         return had
 
-    def epochs(self, given: int | None, default: int) -> int:
+    def epochs(self, typed: int | None, default: int) -> int:
         """How many epochs there are to be, those of the file included.
 
         Raises:
             typer.BadParameter: If the file has had more.
         """
         had = self.epoch
-        wanted = int(self.saved.settings.get("epochs", default)) if given is None else given
+        wanted = int(self.saved.settings.get("epochs", default)) if typed is None else typed
         if wanted < had:
             raise typer.BadParameter(
                 f"got {wanted}, but {self.path} has had {had} epochs, which count: accepted is {had} or more",
@@ -99,7 +99,7 @@ class Earlier:
         except DoesNotFit as error:
             raise typer.BadParameter(f"{self.path} has {error}", param_hint="'--resume'") from error
 
-    def found(self, of: Callable[[dict[str, Any]], _Found]) -> _Found:
+    def restored(self, of: Callable[[dict[str, Any]], _Findings]) -> _Findings:
         """What the file has found, as `of` makes it of the findings; there are none without a file.
 
         Raises:
@@ -112,13 +112,13 @@ class Earlier:
                 f"{self.path} is damaged: its findings ({error})", param_hint="'--resume'"
             ) from error
 
-    def history(self, of: Callable[..., _Found]) -> list[_Found]:
+    def history(self, of: Callable[..., _Findings]) -> list[_Findings]:
         """Each epoch, made by its class; none without a file."""
 
-        def epochs(findings: dict[str, Any]) -> list[_Found]:
+        def epochs(findings: dict[str, Any]) -> list[_Findings]:
             history = [of(**epoch) for epoch in findings.get("epochs", [])]
             if self.path is not None and len(history) != self.epoch + 1:
                 raise ValueError(f"{len(history)} entries of {self.epoch} epochs and the start")
             return history
 
-        return self.found(epochs)
+        return self.restored(epochs)

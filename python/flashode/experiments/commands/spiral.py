@@ -14,9 +14,15 @@ from torch import nn
 import flashode
 from flashode.experiments import noisy, page, results, spiral
 from flashode.experiments.commands import resuming
-from flashode.experiments.commands.choices import SEED, AdjointOption, EngineOption, ResumeOption, SeedOption
+from flashode.experiments.commands.choices import (
+    ENGINE,
+    SEED,
+    AdjointOption,
+    EngineOption,
+    ResumeOption,
+    SeedOption,
+)
 from flashode.experiments.commands.noisy import run_noisy
-from flashode.experiments.engine import Engine
 from flashode.experiments.progress import Bar
 from flashode.experiments.published import CITATION
 from flashode.experiments.session import Command, Session, session, tell
@@ -28,7 +34,7 @@ _FIELD = "field"  # the training's name in the file
 
 
 def run(
-    engine: EngineOption = Engine.auto,
+    engine: EngineOption = ENGINE,
     epochs: Annotated[
         int | None,
         typer.Option(

@@ -91,14 +91,16 @@ def draw_reasons(
 
 
 def _draw_each(axes: Axes) -> None:
-    found = noisy.information()
-    axes.semilogy(found.times.numpy()[1:], found.each.numpy()[1:], ".-", color=TRUTH, markersize=3)
+    information = noisy.information()
+    axes.semilogy(
+        information.times.numpy()[1:], information.each.numpy()[1:], ".-", color=TRUTH, markersize=3
+    )
     axes.set_title("what each observation tells about A", loc="left")
     axes.set(xlabel="time of the observation", ylabel="‖∂z(t)/∂A‖")
     axes.text(
         0.98,
         0.92,
-        f"of all: condition {found.condition:.0f}",
+        f"of all: condition {information.condition:.0f}",
         transform=axes.transAxes,
         ha="right",
         color=QUIET,
@@ -108,12 +110,12 @@ def _draw_each(axes: Axes) -> None:
 
 def _draw_bounds(axes: Axes, noise: float) -> None:
     for end, color in ((25.0, PREDICTION), (5.0, TRUTH)):
-        found = noisy.information(end)
+        information = noisy.information(end)
         for level, line in ((noise, "-"), (1.0, "--")):
             if level > 0.0:
                 axes.semilogy(
-                    range(1, len(found.times) + 1),
-                    (level * found.bounds).numpy(),
+                    range(1, len(information.times) + 1),
+                    (level * information.bounds).numpy(),
                     line,
                     color=color,
                     label=f"100 times in [0, {end:g}], noise {level:g}",

@@ -46,16 +46,16 @@ def draw_panels(panels: Mapping[str, Mapping[int, Tensor]], exact: Tensor, path:
         return save(figure, path)
 
 
-def draw_error(found: Tensor, exact: Tensor, path: Path) -> Path:
+def draw_error(potential: Tensor, exact: Tensor, path: Path) -> Path:
     """The potential and the reference on one scale of colours, and their difference on its own."""
-    difference = found - exact
+    difference = potential - exact
     with style():
         figure = Figure(figsize=(7.4, 2.3))
         grid = figure.subplots(1, 3, sharex=True, sharey=True)
-        _draw(grid[0], found, "neural ODE", _scale(exact))
+        _draw(grid[0], potential, "neural ODE", _scale(exact))
         image = _draw(grid[1], exact, "finite differences", _scale(exact))
         figure.colorbar(image, ax=grid[:2], shrink=0.85, aspect=20, pad=0.02).set_label("Φ", rotation=0)
-        error = poisson.relative_error(found, exact)
+        error = poisson.relative_error(potential, exact)
         image = _draw(grid[2], difference, f"difference, {error:.2%} in L2", float(difference.abs().max()))
         powers = ScalarFormatter(useMathText=True)
         figure.colorbar(

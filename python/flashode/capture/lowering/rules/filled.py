@@ -32,7 +32,7 @@ def _zeros(low: Lowering, call: Call) -> View:
     if call.shape or not by_torch:
         rows = low.program.constant(np.zeros(()))
         return low.new(np.broadcast_to(rows, call.shape), call.axis, call.dtypes[0])
-    return low.new(low.program.lone_zero().reshape(()), None, call.dtypes[0])
+    return low.new(low.program.zero_tangent().reshape(()), None, call.dtypes[0])
 
 
 def _nothing(low: Lowering, call: Call) -> View:

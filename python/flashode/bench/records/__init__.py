@@ -1,0 +1,1 @@
+"""What was measured: records, their file, and how two files compare."""

@@ -1,0 +1,1 @@
+"""What is solved in the benchmarks, and what the right answers are."""

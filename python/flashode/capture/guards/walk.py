@@ -1,0 +1,248 @@
+"""The state of a walk from a function, and what every step of it does."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from flashode.capture.guards.bytecode import CATCHES
+from flashode.capture.guards.guard_code import GuardCode
+from flashode.capture.guards.relevance import (
+    CALLED,
+    DESCRIPTIONS,
+    GRAD_MODE_QUERIES,
+    ITERATION,
+    REFLECTION,
+    Obstacle,
+    looks_into,
+)
+from flashode.capture.guards.trust import library_of
+from flashode.capture.guards.watched import Container, Watched, described
+from flashode.capture.refusal import PLAIN, Refusal
+from flashode.capture.refusal import described as error_in_words
+from flashode.declined import MAX_REASONS, Reason
+
+# Adds the checks for one value: the walk, what leads to it, the value, what it is called, how deep it lies.
+Visit = Callable[["Walk", str, Any, str, int], None]
+
+# Values looked at after the first that cannot be watched: a foreign library may lie behind it.
+MAX_FURTHER = 256
+# Stands for the number of an object's attributes.
+ATTRIBUTES = "attributes"
+# Characters of the longest name that is written out.
+_LONGEST = 80
+# What is inside of those kinds that hold functions. What a cached property has cached is among the attributes
+# of the object.
+_PARTS: dict[type, tuple[str, ...]] = {
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    property: ("fget", "fset"),
+    functools.cached_property: ("func", "attrname"),
+}
+
+
+class Enough(Exception):
+    """The reasons found so far have to do."""
+
+
+class Walk:
+    """One walk from a function, for code that uses certain names.
+
+    Attributes:
+        watched: what was found so far.
+        code: the checks so far.
+        names: the names.
+        implied: names of attributes of trusted classes that the code may come to without naming them.
+        beside: whether the function is not to be captured; see ``watch``.
+        everything: whether attributes may be reached without being named.
+        every_submodule: whether submodules and parameters may be.
+        reasons: what cannot be watched, and what the walk calls it.
+        bases: trusted classes, with the variables of their attributes.
+        spaces: trusted classes, and the dictionaries of trusted modules, by their variables; with a name.
+        followed: trusted functions that were looked into.
+        met: objects already met, by their id: their variable, and the object itself so that no other gets
+            its id.
+    """
+
+    def __init__(
+        self, visit: Visit, names: frozenset[str], implied: frozenset[str], beside: bool = False
+    ) -> None:
+        """Starts with nothing met; ``visit`` adds the checks for one value of any kind."""
+        self._visit = visit
+        self.watched = Watched(GuardCode())
+        self.code = self.watched.code
+        self.names = names
+        self.implied = implied
+        self.beside = beside
+        self.everything = not names.isdisjoint(REFLECTION)
+        self.every_submodule = self.everything or not names.isdisjoint(ITERATION)
+        self.reasons: dict[Reason, str] = {}
+        self._inside: dict[Reason, str] = {}
+        self._further = 0
+        self.met: dict[int, tuple[str, Any]] = {}
+        self.constructed: set[int] = set()
+        self.bases: dict[type, str] = {}
+        self.spaces: dict[str, tuple[Any, str]] = {}
+        self.known: set[tuple[Any, str | None]] = set()
+        self.followed: set[types.FunctionType] = set()
+
+    @contextmanager
+    def counted(self, variable: str) -> Iterator[None]:
+        """Checks added meanwhile fail for more than what is looked at."""
+        counts = variable, ATTRIBUTES
+        self.watched.counts.add(counts)
+        with self.code.owned_by(counts):
+            yield
+
+    def value(self, expression: str, value: Any, label: str, depth: int = 0) -> None:
+        """Adds the checks for one value, or notes why there are none.
+
+        Args:
+            expression: leads to it.
+            value: the value.
+            label: what it is called.
+            depth: how many containers it is in.
+        """
+        if self.reasons:
+            self._further += 1
+            if self._further > MAX_FURTHER:
+                raise Enough
+        known = len(self.reasons)
+        try:
+            self._visit(self, expression, value, label, depth)
+        except Refusal as refusal:
+            module = described(value, label) if issubclass(type(value), nn.Module) else ""
+            for reason in refusal.within(None, module):
+                self.note(reason, label)
+        except Enough:
+            raise
+        except Exception as error:
+            # Whatever an object does that is looked at.
+            shown = label if len(label) <= _LONGEST else f"{label[:_LONGEST]}…"
+            self.note(Reason(f"looking at {shown} raised {error_in_words(error)}", PLAIN), label)
+        finally:
+            if len(self.reasons) > known:
+                self._summarise(known, value, label)
+
+    def _summarise(self, known: int, value: Any, label: str) -> None:
+        """Makes one reason of those after the first ``known``, if they lie in a library's own code."""
+        reasons = list(self.reasons.items())
+        first, name = reasons[known]
+        library = None if name == label else library_of(value)
+        if library is not None:
+            inside = self._inside.get(first, first.what)
+            summary = Reason(f"{label} leads into {library}, where {inside}", first.remedy)
+            self._inside[summary] = inside
+            self.reasons = dict([*reasons[:known], (summary, label)])
+
+    def note_obstacle(self, obstacle: Obstacle, label: str) -> None:
+        """Remembers what is read beside arguments; see ``note``."""
+        if not self.beside:
+            self.note(Reason(f"it {obstacle.what}", obstacle.remedy), label)
+
+    def concerning(self, names: Set[str]) -> Set[str]:
+        """Of names those that may stand in the way."""
+        return names - GRAD_MODE_QUERIES if self.beside else names
+
+    def note(self, reason: Reason, name: str) -> None:
+        """Remembers what cannot be watched, to say all of it; the checks are of no use any more.
+
+        Args:
+            reason: what the user reads.
+            name: what the code calls it, or the walk, for the line that is shown.
+        """
+        self.reasons.setdefault(reason, name)
+        if len(self.reasons) >= MAX_REASONS:
+            raise Enough
+
+    def note_taking(self, value: Any) -> None:
+        """Notes that the code has at hand what may look into any module."""
+        name = looks_into(value)
+        if name is not None:
+            self.watched.reached.add(name)
+
+    def seen(self, expression: str, value: Any) -> str | None:
+        """The variable for a value met for the first time; checks identity for one met before."""
+        known = self.met.get(id(value))
+        if known is not None:
+            self.code.same(expression, known[0])
+            self.watched.shared.add(id(value))
+            return None
+        variable = self.code.object(expression)
+        self.met[id(value)] = variable, value
+        return variable
+
+    def attributes(
+        self,
+        own: str,
+        owned: dict[str, Any],
+        label: str,
+        skipped: Iterable[str],
+        wanted: frozenset[str] | None,
+    ) -> None:
+        """Adds the checks for an object's attributes.
+
+        Args:
+            own: the variable of the object's dictionary.
+            owned: the dictionary.
+            label: what the object is called.
+            skipped: attributes that do not matter.
+            wanted: attributes that do, beside those that every call looks for; None for all.
+        """
+        for key, attribute in list(owned.items()):
+            needed = wanted is None or key in wanted or key in CALLED
+            if needed and key not in skipped:
+                with self.code.owned_by((own, key)):
+                    self.value(f"{own}[{key!r}]", attribute, f"{label}.{key}")
+
+    def dictionary(
+        self,
+        expression: str,
+        dictionary: dict[str, Any],
+        label: str,
+        ordered: bool | None = False,
+        by_name: bool = True,
+    ) -> str:
+        """Adds the checks for an object's own dictionary.
+
+        Args:
+            expression: leads to it.
+            dictionary: the dictionary.
+            label: what the object is called.
+            ordered: whether the keys are checked in their order; if not, their number is; None for neither.
+            by_name: whether only code that names an attribute reads it.
+
+        Returns:
+            its variable.
+        """
+        variable = self.code.variable(expression)
+        if (ordered or self.everything or CATCHES in self.names) and dictionary:
+            self.code.keys(variable, dictionary)
+        elif ordered is not None:
+            with self.counted(variable):
+                self.code.length(variable, len(dictionary))
+        container = Container(label, dictionary, self.code.owner, variable, of_object=by_name)
+        self.watched.containers.append(container)
+        return variable
+
+    def descriptions(self, variable: str, value: Any, label: str) -> None:
+        """Adds the checks for what code asks a function or a class about itself."""
+        for name in sorted(self.names.intersection(DESCRIPTIONS)):
+            with self.code.owned_by((variable, name)):
+                self.value(f"{variable}.{name}", getattr(value, name), f"{label}.{name}")
+
+    def descriptor(self, expression: str, attribute: Any, label: str) -> None:
+        """Adds the checks for what a class holds, which is bound when it is taken from an object."""
+        kind = type(attribute)
+        parts = _PARTS.get(kind)
+        if parts is None:
+            self.value(expression, attribute, label)
+            return
+        self.code.identical(f"type({expression})", kind)
+        for part in parts:
+            self.value(f"{expression}.{part}", getattr(attribute, part), label)

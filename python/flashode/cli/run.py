@@ -1,0 +1,93 @@
+"""The command `flashode run`: somebody's program, unchanged, with flashode in torchdiffeq's place."""
+
+import atexit
+import sys
+from contextlib import ExitStack
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import flashode
+from flashode.cli import main_module
+from flashode.cli.terminal import FAILED, INTERRUPTED, WRONG_USE, engine_option, errors, say_error
+from flashode.recording.report import HEADINGS, WORD_COLUMNS
+
+_WIDTH = 200  # of the table where it goes to a file, which has no width of its own
+
+
+def run(
+    program: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCRIPT",
+            help="The program: a file, or with -m a module.",
+            show_default=False,
+        ),
+    ],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGS", help="Its own arguments, options included.", show_default=False),
+    ] = None,
+    module: Annotated[
+        bool, typer.Option("-m", help="SCRIPT is the name of a module, as of python -m.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Print a table of its solves to stderr at the end.")
+    ] = False,
+    engine: Annotated[str, engine_option("Which engine solves, in its main thread.")] = "auto",
+) -> None:
+    """Run a program written for torchdiffeq with flashode in its place.
+
+    The program is not changed, and torchdiffeq need not be installed.
+
+    Options of flashode come before SCRIPT; what follows it is the program's.
+
+    The status is the program's: 1 after an exception, 130 after Ctrl-C, else what it exits with.
+
+    Worker processes that are spawned use torchdiffeq itself; solves of forked ones are not in the table.
+    """
+    # For good, and undone by exit handlers registered before the program's and so called after them: threads
+    # and exit handlers of the program outlive its last line, and their solves count.
+    flashode.patch_torchdiffeq()
+    process = ExitStack()
+    atexit.register(process.close)
+    process.enter_context(flashode.use_engine(engine))
+    if report:
+        atexit.register(_print_report, process.enter_context(flashode.record()))
+    try:
+        main_module.start(program, arguments or [], module=module)
+    except SystemExit:
+        raise
+    except main_module.CannotStart as error:
+        atexit.unregister(_print_report)
+        say_error(error)
+        raise typer.Exit(WRONG_USE) from None
+    except BaseException as error:
+        _end(error)
+
+
+def _end(error: BaseException) -> NoReturn:
+    """Shows what ended the program, as the interpreter would."""
+    error.__traceback__ = main_module.within_program(error.__traceback__)
+    sys.excepthook(type(error), error, error.__traceback__)
+    raise typer.Exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED) from None
+
+
+def _print_report(solves: flashode.Report) -> None:
+    sys.stdout.flush()
+    console = errors if errors.is_terminal else Console(highlight=False, stderr=True, width=_WIDTH)
+    rows = solves.rows()
+    if not rows:
+        console.print("flashode: no solves")
+        return
+    table = Table(box=None, pad_edge=False, title="flashode: solves", title_justify="left")
+    for i, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if i < WORD_COLUMNS else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+    for note in solves.notes():
+        console.print(note, markup=False, soft_wrap=True)
