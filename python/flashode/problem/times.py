@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from flashode import notices
 from flashode.dispatch import is_wrapped
@@ -66,7 +67,8 @@ def make_times(t: Any, device: torch.device) -> tuple[Tensor, OutputTimes]:
         ValueError: If it is no sequence of ordered times.
     """
     times = _ordinary_times(t)
-    if times is not None and not t.requires_grad and device == t.device:
+    differentiated = t.requires_grad or forward_ad._current_level >= 0
+    if times is not None and not differentiated and device == t.device:
         return times.tensor(t.dtype, device), times
     if times is None:
         times = _other_times(t)
