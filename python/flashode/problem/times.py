@@ -84,7 +84,9 @@ def _ordinary_times(t: Any) -> OutputTimes | None:
     """Times that can be read at once, found among those of earlier solves; None of any others."""
     if type(t) not in _ORDINARY or t.dtype not in _DTYPES or not t.is_cpu or t.layout is not torch.strided:
         return None
-    if is_wrapped(t) or t.dim() != 1 or t.is_neg() or not has_memory(t) or t.numel() > _MOST_NUMBERS_KEPT:
+    if is_wrapped(t) or t.dim() != 1 or t.is_neg() or t._is_zerotensor() or not has_memory(t):
+        return None
+    if t.numel() > _MOST_NUMBERS_KEPT:
         return None
     # By all their bits: zeros of both signs are different times.
     values = t.tolist()

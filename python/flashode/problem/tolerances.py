@@ -90,9 +90,11 @@ def plain_tolerance(value: Any) -> Hashable | None:
         return value  # type: ignore[no-any-return]
     if type(value) is not torch.Tensor or not value.is_cpu or value.layout is not torch.strided:
         return None
-    if value.requires_grad or is_wrapped(value) or value.is_neg() or value.numel() > _MOST_NUMBERS_KEPT:
+    if value.dtype not in _DTYPES or value.numel() > _MOST_NUMBERS_KEPT or value.requires_grad:
         return None
-    if value.dtype not in _DTYPES or not has_memory(value) or tracer() is not None:
+    if is_wrapped(value) or value.is_neg() or value._is_zerotensor() or not has_memory(value):
+        return None
+    if tracer() is not None:
         return None
     if value.dim() == 1:
         return value.dtype, tuple(value.tolist())
