@@ -17,7 +17,7 @@ from flashode.engines.native.method import translate as compiled_method
 from flashode.engines.native.program import translate
 from flashode.engines.native.scope import refusal
 from flashode.methods import TABLEAUX
-from flashode.problem import FixedOptions, Integrator
+from flashode.problem import DISCRETE, FixedOptions, Integrator, make_problem
 from flashode.program import Binary, Dense, Program, Unary
 
 D = torch.float64
@@ -48,7 +48,9 @@ def _negation(width: int, *parameter_shapes: tuple[int, ...]) -> Program:
 )
 def test_the_engine_declines_what_the_module_refuses(program: Program, reason: str | None) -> None:
     module = _module()
-    work = Work(program, cost(program), 1, 2, 8, (flashode.METHODS["euler"],))
+    t = torch.tensor([0.0, 1.0])
+    problem = make_problem(lambda t, y: y, torch.ones(2), t, rtol=0, atol=0, method="euler", options=None)
+    work = Work(program, cost(program), 1, problem.settings, DISCRETE)
     assert refusal(work, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS) == reason
     if reason is None:
         translate(program, module.ProgramBuilder)

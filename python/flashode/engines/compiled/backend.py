@@ -10,6 +10,7 @@ from flashode.engines.compiled.outcome import ForwardResult, Outcome
 from flashode.engines.compiled.requests import ContinuousRequest, DiscreteRequest, ForwardRequest
 from flashode.engines.compiled.scope import Demand
 from flashode.methods import Method
+from flashode.problem import Continuous, Gradient, Settings
 from flashode.program import Program
 
 
@@ -21,17 +22,26 @@ class Work:
         program: The captured field.
         cost: Arithmetic operations of one evaluation of one trajectory.
         batch: Trajectories.
-        rows: Numbers in the state of one trajectory.
-        element_size: Bytes of each.
-        methods: Of the solve, and of its adjoint equations if there are any.
+        settings: Of the solve.
+        gradient: How it may be differentiated.
     """
 
     program: Program
     cost: int
     batch: int
-    rows: int
-    element_size: int
-    methods: tuple[Method, ...]
+    settings: Settings
+    gradient: Gradient
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Of the solve, and of its adjoint equations if there are any."""
+        method = self.settings.integrator.method
+        return (method, self.gradient.method) if isinstance(self.gradient, Continuous) else (method,)
+
+    @property
+    def rows(self) -> int:
+        """Numbers in the state of one trajectory."""
+        return sum(shape.numel() for shape in self.settings.structure.shapes) // self.batch
 
 
 class Backend(Protocol):

@@ -113,7 +113,7 @@ def make_field(
             memo.keep(key, setup)
     if not (setup.pays or insists(backend.name)):
         slower = backend.pays(
-            _work(problem, gradient, capture, setup.shape.cost, setup.layout),
+            Work(capture.program, setup.shape.cost, setup.layout.batch, problem.settings, gradient),
             Demand.of(problem, gradient, capture.slots),
         )
         if slower is not None:
@@ -132,7 +132,7 @@ def _make_setup(
     # The continuous adjoint asks for gradients in all that is learned, and has zeros where there is none.
     connected = isinstance(gradient, Discrete) and not of_event
     layout = Layout(problem.structure, capture.batched)
-    work = _work(problem, gradient, capture, memo.cost, layout)
+    work = Work(program, memo.cost, layout.batch, problem.settings, gradient)
     refusal = backend.accepts(work)
     if refusal is not None:
         return refusal
@@ -149,8 +149,3 @@ def _make_setup(
     return Setup(
         layout, shape, memo.reach, connected and not reaches_all, backend.pays(work, LEAST_DEMAND) is None
     )
-
-
-def _work(problem: Problem, gradient: Gradient, capture: Capture, cost: int, layout: Layout) -> Work:
-    methods = tuple([each.method for each in integrations(problem, gradient)])
-    return Work(capture.program, cost, layout.batch, sum(layout.segments), problem.y0.element_size(), methods)

@@ -93,7 +93,7 @@ _MOST_GRADIENTS_ONCE = 100_000
 def slower_than_torch(work: Work, demand: Demand) -> str | None:
     """Whether plain torch is faster, in words, or None."""
     program, operations, batch = work.program, work.cost, work.batch
-    lanes = _TILE_BYTES // work.element_size
+    lanes = _TILE_BYTES // work.settings.dtype.itemsize
     if alone(batch, work.methods):
         if operations > _MOST_OPERATIONS_ALONE:
             return (
