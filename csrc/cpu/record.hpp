@@ -65,18 +65,18 @@ class Record {
     }
 
    private:
-    // One chunk for all steps where these are known, else as much again as there is, within bounds: most
-    // solves fit into the first, and none of a long one's waits for as much as it will need.
+    // As much again as there is, within bounds: most solves fit into the first, and none of a long one's
+    // waits for as much as it will need. No more than the steps to come where these are known.
     static constexpr std::size_t LEAST_BYTES = std::size_t{4} << 10;
     static constexpr std::size_t MOST_BYTES = std::size_t{8} << 20;
 
     void add_chunk() {
         const std::size_t bytes = checkpoint_size_ * sizeof(Real);
-        left_ = steps_to_come_;
-        if (left_ == 0) {
-            const std::size_t kept = log_->steps.size() * bytes;
-            left_ = std::max<std::size_t>(std::clamp(kept, LEAST_BYTES, MOST_BYTES) / bytes, 1);
-        }
+        const std::size_t kept = log_->steps.size();
+        const std::size_t wanted =
+            steps_to_come_ > 0 ? MOST_BYTES : std::clamp(kept * bytes, LEAST_BYTES, MOST_BYTES);
+        left_ = std::max<std::size_t>(wanted / bytes, 1);
+        if (steps_to_come_ > 0) left_ = std::min(left_, steps_to_come_ - kept);
         log_->chunks.push_back(static_cast<std::int64_t>(log_->steps.size()));
         next_ = (*storage_)(left_ * checkpoint_size_);
     }

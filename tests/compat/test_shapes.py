@@ -82,16 +82,16 @@ def test_fixed_step_methods_warn_once(method: str, engine: str) -> None:
         warnings.simplefilter("always")
         for _ in range(2):
             odeint(func, torch.ones(5, 2), T, method=method)
-    (warning,) = caught
-    assert warning.filename == __file__
-    if warning.category is FallbackWarning:
-        words = "(5, 2), as y0 has, got (); are its arguments (t, y), in that order?"
-        assert words in str(warning.message)
-    else:
-        assert str(warning.message) == (
-            "func returned a tensor of shape () where y0 has (5, 2): fixed-step methods broadcast it, "
-            "adaptive ones refuse it; are its arguments (t, y), in that order?"
-        )
+    warning, *slower = caught
+    assert str(warning.message) == (
+        "func returned a tensor of shape () where y0 has (5, 2): fixed-step methods broadcast it, "
+        "adaptive ones refuse it; are its arguments (t, y), in that order?"
+    )
+    # Beside it, once too, why the function does not run compiled.
+    assert [each.category for each in slower] in ([], [FallbackWarning])
+    for each in slower:
+        assert "(5, 2), as y0 has, got (); are its arguments (t, y), in that order?" in str(each.message)
+    assert all(each.filename == __file__ for each in caught)
 
 
 @pytest.mark.parametrize("method", ["dopri5", "rk4", "gl4", "explicit_adams"])
