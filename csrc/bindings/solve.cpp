@@ -123,7 +123,7 @@ struct Extras {
     void add_storage(const py::function& given, cpu::ForwardRequest<Real>& request) {
         storage = [&given](std::size_t count) {
             const py::gil_scoped_acquire held;
-            py::object address = given(count);
+            const py::object address = given(count);
             if (!py::isinstance<py::int_>(address)) throw py::type_error("storage gave no address");
             const auto chunk = py::cast<Address>(address);
             require_address("what storage gave", chunk);
@@ -291,6 +291,7 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
         request.transposes.push_back({parameter, of, rows, columns});
     }
     std::vector<solve::Times> intervals;
+    intervals.reserve(grids.size());
     for (const std::vector<double>& grid : grids) intervals.push_back(view(grid));
     request.times = {pointer<const double>(times), time_count};
     request.grids = intervals.data();

@@ -102,7 +102,8 @@ class DiscreteAdjoint {
     }
 
     std::size_t kept_size() const {
-        return static_cast<std::size_t>(2 * tiles_.size() + context_.tiles().size());
+        return 2 * static_cast<std::size_t>(tiles_.size()) +
+               static_cast<std::size_t>(context_.tiles().size());
     }
 
     // Takes up a tile where the step behind the one at hand has left it.

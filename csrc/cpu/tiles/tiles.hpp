@@ -64,7 +64,7 @@ struct Tiles {
         for (const Segment& segment : segments) {
             for (int l = 0; l < used_lanes(tile); ++l) {
                 Real* row = memory + (tile * LANES<Real> + l) * segment.rows();
-                for (int d = segment.begin; d < segment.end; ++d) *row++ = from[d * LANES<Real> + l];
+                for (int d = 0; d < segment.rows(); ++d) row[d] = from[(segment.begin + d) * LANES<Real> + l];
             }
             memory += batch * segment.rows();
         }
