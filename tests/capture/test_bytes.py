@@ -72,7 +72,7 @@ def test_numbers_of_a_program_are_no_objects() -> None:
                 assert numbers.nbytes == 4 * len(numbers)  # type: ignore[attr-defined]
             case Constant(values=values):
                 assert values.nbytes == 8 * len(values)  # type: ignore[attr-defined]
-    assert len(program.reach().rows) == 1500
+    assert isinstance(program.reach().rows, bytes)
 
 
 class Net(nn.Module):

@@ -237,7 +237,7 @@ def _refused(path: Path, says: str, out: Path) -> None:
     assert result.exit_code == 2, result.output
     text = _unwrapped(result.output)
     assert "--resume" in text
-    assert says in text
+    assert says.replace(" ", "") in text.replace(" ", "")  # long paths are broken anywhere
     assert not out.exists()
 
 
@@ -264,7 +264,7 @@ def test_options_that_may_not_change(
     assert result.exit_code == 2, result.output
     text = _unwrapped(result.output)
     assert changed[0] in text
-    assert says in text
+    assert says.replace(" ", "") in text.replace(" ", "")  # long paths are broken anywhere
     assert not (tmp_path / "new").exists()
     assert path.read_bytes() == before
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import flashode
 import flashode.capture
+from capture.agreement import captured_at
 from fields import (
     activations,
     detached,
@@ -118,7 +119,7 @@ def test_another_batch_size_is_the_same_capture(case: Case) -> None:
 
 
 def _captured(func: Field, t: Tensor, y0: State) -> flashode.capture.Capture:
-    found = flashode.capture.capture(func, t, y0)
+    found = captured_at(func, t, y0)
     assert isinstance(found, flashode.capture.Capture), found.reason
     return found
 
