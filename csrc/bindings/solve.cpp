@@ -106,6 +106,7 @@ struct BoundEvent {
 
     explicit BoundEvent(BoundField field) : of(std::move(field)) {
         if (of.program->context_width() > 0) throw std::invalid_argument("an event sees the state alone");
+        if (of.field.batch != 1) throw std::invalid_argument("an event is of one trajectory");
     }
 };
 
@@ -139,8 +140,8 @@ struct Extras {
         }
         if (py::isinstance<BoundEvent>(given)) {
             event.field = &given.cast<const BoundEvent&>().of.field;
-            if (state_size(*event.field) != state_size(*request.field)) {
-                throw std::invalid_argument("an event of a state of another size");
+            if (state_size(*event.field) < state_size(*request.field)) {
+                throw std::invalid_argument("an event of a smaller state");
             }
         } else {
             asked_event.emplace("event", given);

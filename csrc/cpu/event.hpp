@@ -1,8 +1,11 @@
-// The value of an event, as solve/goals.hpp watches it: what a program gives on its first trajectory, or the
-// answer of a function.
+// The value of an event, as solve/goals.hpp watches it: of what a program gives on its only trajectory the
+// least, each number times its sign at the first time asked about; or the answer of a function.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <limits>
 #include <optional>
 
 #include "cpu/engine.hpp"
@@ -19,7 +22,8 @@ class ProgramValue {
           tape_(*field.program, field.parameters.data(), field.wants_gradient),
           tiles_(field.batch, field.segments),
           field_(field, tape_, 1),
-          state_(state_size),
+          state_(std::max(state_size, static_cast<std::size_t>(tiles_.width))),
+          signs_(static_cast<std::size_t>(tiles_.width)),
           y_(static_cast<std::size_t>(tiles_.size())),
           rate_(y_.size()) {}
     ProgramValue(const ProgramValue&) = delete;
@@ -29,7 +33,16 @@ class ProgramValue {
     double operator()(double t) {
         tiles_.load(0, state_.data(), y_.data());
         field_(0, static_cast<Real>(t), y_.data(), rate_.data());
-        return static_cast<double>(direction_ * rate_[0]);
+        Real least = std::numeric_limits<Real>::infinity();
+        for (int d = 0; d < tiles_.width; ++d) {
+            const Real value = direction_ * rate_[static_cast<std::size_t>(d) * LANES<Real>];
+            if (std::isnan(value)) return std::numeric_limits<double>::quiet_NaN();
+            Real& sign = signs_[static_cast<std::size_t>(d)];
+            if (!asked_) sign = value > Real(0) ? Real(1) : value < Real(0) ? Real(-1) : Real(0);
+            least = std::min(least, sign * value);
+        }
+        asked_ = true;
+        return static_cast<double>(least);
     }
 
    private:
@@ -37,8 +50,10 @@ class ProgramValue {
     Tape<Real> tape_;
     Tiles<Real> tiles_;
     TileField<Real> field_;
-    Rows<Real> state_;  // (state)
-    Rows<Real> y_;      // (width, lanes)
+    Rows<Real> state_;  // (state) and what the program has beside it, zeros
+    Rows<Real> signs_;  // (width)
+    bool asked_ = false;
+    Rows<Real> y_;  // (width, lanes)
     Rows<Real> rate_;
 };
 

@@ -175,6 +175,8 @@ def explain(
 
 
 def _explained(problem: Problem, gradient: Gradient) -> Explanation:
+    if problem.event is not None:
+        _ = problem.event.signs  # what the event function raises is for the caller
     choice = consider(problem, gradient)
     captured = _captured(problem)
     called = None if choice.plan is None else choice.plan.event_called

@@ -8,33 +8,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashode.state import State
+# An event function may give more numbers than a state has: so many more.
+SPARE = 16
+
+EventField = Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 def event_field(
-    function: Callable[..., Any],
-    as_numbers: Callable[[Tensor, torch.dtype], Tensor],
-    signs: Tensor,
-    y0: State,
-) -> Callable[[Tensor, Any], State]:
-    """A field whose every element is the event's value: the least output times its sign at the start.
+    function: Callable[..., Any], as_numbers: Callable[[Tensor, torch.dtype], Tensor], is_tuple: bool
+) -> EventField:
+    """A field of the components of a state and of ``SPARE`` elements, whose rates are the event's outputs.
 
-    Made afresh for each solve, it leads to the user's function, which is watched as any other. Nothing is
+    The outputs come first; where they are fewer than the elements, the first of them fills the rest. Made
+    afresh for each solve, it leads to the user's function, which is watched as any other. Nothing is
     differentiated through it.
 
     Args:
         function: the user's function of time and state; returns a tensor.
         as_numbers: makes floating-point numbers of that, of a dtype if they are none.
-        signs: of its outputs at the start.
-        y0: a state.
+        is_tuple: whether the function takes a tuple.
     """
 
-    def of_tensor(t: Tensor, y: Tensor) -> Tensor:
-        least: Tensor = (as_numbers(function(t, y).detach(), signs.dtype) * signs).min()
-        return least.expand(y.shape)
+    def field(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        *parts, spare = state
+        outputs = function(t, tuple(parts) if is_tuple else parts[0]).detach()
+        outputs = as_numbers(outputs, spare.dtype).reshape(-1)
+        sizes = [part.numel() for part in state]
+        if outputs.numel() > sum(sizes):
+            raise ValueError(f"it returns {outputs.numel()} numbers, more than are watched by compiled code")
+        filled = torch.cat([outputs, outputs[:1].expand(sum(sizes) - outputs.numel())])
+        pieces = torch.split(filled, sizes)
+        return tuple([piece.view(part.shape) for piece, part in zip(pieces, state, strict=True)])
 
-    def of_tuple(t: Tensor, y: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        least: Tensor = (as_numbers(function(t, y).detach(), signs.dtype) * signs).min()
-        return tuple([least.expand(part.shape) for part in y])
-
-    return of_tensor if isinstance(y0, Tensor) else of_tuple
+    return field

@@ -25,6 +25,10 @@ def differentiable_event(
         t: Solver time of the event, 0-d; a constant so far.
         y: The state there.
     """
+    assert problem.event is not None
+    _ = (
+        problem.event.signs
+    )  # asked for now: the initial state may be another by the time of the backward pass
     time, state = EventTime.apply(problem, unchanged, t, y)  # type: ignore[no-untyped-call]
     return time, state
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from flashode.errors import NonFiniteError
-from flashode.problem.checks import check_callable
 from flashode.state import Structure, components
 from flashode.wording import misfit
 
@@ -21,12 +21,34 @@ class Event:
 
     Attributes:
         function: Of the user's time and state; returns a real tensor of any shape but an empty one.
-        signs: Signs of its outputs at the start, in its shape and dtype (in the state's real dtype where its
-            own is no floating-point one); without a gradient. An output that starts as zero is there already.
+        start: Gives the user's first time, 0-d, and initial state.
+        dtype: The state's real dtype.
     """
 
     function: Callable[..., Any]
-    signs: torch.Tensor
+    start: Callable[[], tuple[torch.Tensor, Any]]
+    dtype: torch.dtype
+
+    @cached_property
+    def signs(self) -> torch.Tensor:
+        """Signs of its outputs at the start, in its shape and dtype, or ``dtype`` where its own is no float.
+
+        They have no gradient. An output that starts as zero is there already. Asked for the first time before
+        the state may change.
+
+        Raises:
+            TypeError: If the function returns no real tensor.
+            ValueError: If what it returns is empty.
+            NonFiniteError: If it is NaN.
+        """
+        t0, state = self.start()
+        with torch.no_grad():
+            # The function may write on what it gets.
+            own = Structure.of(state).join([part.clone() for part in components(state)])
+            signs = _outputs(self.function, t0, own, self.dtype).sign()
+        if bool(torch.isnan(signs).any()):
+            raise _undefined(t0)
+        return signs
 
     def outputs(self, t: torch.Tensor, state: Any) -> torch.Tensor:
         """Its outputs times their signs at the start: each is positive until it crosses.
@@ -48,30 +70,6 @@ class Event:
         if math.isnan(outputs.min().item()):
             raise _undefined(t)
         return outputs
-
-
-def make_event(function: Any, t0: torch.Tensor, state: Any, dtype: torch.dtype) -> Event:
-    """Ask the event function for the signs of its outputs at the start.
-
-    Args:
-        function: What the user gave as ``event_fn``.
-        t0: 0-d, the user's first time; the function may write on it.
-        state: The user's initial state.
-        dtype: The state's real dtype.
-
-    Raises:
-        TypeError: If it is no function or returns no real tensor.
-        ValueError: If what it returns is empty.
-        NonFiniteError: If it is NaN.
-    """
-    check_callable("event_fn", function, "a callable of (t, y) or None")
-    with torch.no_grad():
-        # The function may write on what it gets.
-        own = Structure.of(state).join([part.clone() for part in components(state)])
-        signs = _outputs(function, t0, own, dtype).sign()
-    if bool(torch.isnan(signs).any()):
-        raise _undefined(t0)
-    return Event(function, signs)
 
 
 def _outputs(function: Callable[..., Any], t: torch.Tensor, state: Any, dtype: torch.dtype) -> torch.Tensor:

@@ -11,7 +11,7 @@ from flashode.methods import METHODS, Method
 from flashode.problem.callbacks import find_callbacks
 from flashode.problem.checks import check_callable, check_choice, check_dense
 from flashode.problem.definition import Problem
-from flashode.problem.event import make_event
+from flashode.problem.event import Event
 from flashode.problem.integration import make_integration
 from flashode.problem.options import FixedOptions, Options
 from flashode.problem.settings import make_settings
@@ -41,8 +41,6 @@ def make_problem(
 ) -> Problem:
     """Check the arguments of a solve and bring them to one form.
 
-    An event function is asked for its signs at the start.
-
     Raises:
         TypeError: If an argument has the wrong type; the message says what was given and what is accepted.
         ValueError: If an argument has an impossible value; likewise.
@@ -66,8 +64,9 @@ def make_problem(
     event = None
     if event_fn is not None:
         _check_event(len(times.values), used, integration.options)
+        check_callable("event_fn", event_fn, "a callable of (t, y) or None")
         dtype = real_dtype(state)
-        event = make_event(event_fn, (direction * solver_t[0]).detach().to(dtype), y0, dtype)
+        event = Event(event_fn, lambda: ((direction * solver_t[0]).detach().to(dtype), y0), dtype)
     of = state.dtype, state.device, direction, integration.integrator, verify, event is not None, every_step
     settings = make_settings(structure, *of)
     return Problem(settings, func, state, solver_t, times, integration, find_callbacks(func, used), event)

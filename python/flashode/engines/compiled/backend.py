@@ -24,6 +24,7 @@ class Work:
         batch: Trajectories.
         settings: Of the solve.
         gradient: How it may be differentiated.
+        of_event: Whether that is the value of an event, which is evaluated alone.
     """
 
     program: Program
@@ -31,6 +32,7 @@ class Work:
     batch: int
     settings: Settings
     gradient: Gradient
+    of_event: bool = False
 
     @property
     def methods(self) -> tuple[Method, ...]:

@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from flashode.capture import capture, obstacle_beside
-from flashode.capture.events import event_field
+import torch
+
+from flashode.capture import Start, capture, obstacle_beside
+from flashode.capture.events import SPARE, event_field
 from flashode.declined import Declined, Reason
+from flashode.dispatch import kept
 from flashode.engines.compiled.backend import Backend
 from flashode.engines.compiled.field import CapturedField, make_field
 from flashode.engines.compiled.start import start_of
 from flashode.problem import DISCRETE, AdaptiveOptions, Problem, as_numbers
+from flashode.state import Structure, components
 
 
 def make_event(backend: Backend, problem: Problem) -> CapturedField | Declined | None:
@@ -20,9 +24,15 @@ def make_event(backend: Backend, problem: Problem) -> CapturedField | Declined |
     event = problem.event
     if event is None:
         return None
-    y0 = problem.unflatten(problem.y0)
-    function = event_field(event.function, as_numbers, event.signs, y0)
-    captured = capture(function, y0, lambda: start_of(problem), problem.settings.verify)
+    structure, spare = problem.structure, _spare(problem.y0.dtype)
+
+    def start() -> Start:
+        at = start_of(problem)
+        return at._replace(y=(*components(at.y), spare))
+
+    state = (*components(problem.unflatten(problem.y0)), spare)
+    function = event_field(event.function, as_numbers, structure.is_tuple)
+    captured = capture(function, state, start, problem.settings.verify)
     if isinstance(captured, Declined):
         return captured
     if captured.counters:
@@ -31,7 +41,12 @@ def make_event(backend: Backend, problem: Problem) -> CapturedField | Declined |
     if captured.carried:
         what = "each trajectory reads its own part of a tensor of the function's"
         return Declined(Reason(what, "make that tensor a part of y0, with zero rates"))
-    return make_field(backend, problem, DISCRETE, captured, of_event=True)
+    return make_field(backend, problem, DISCRETE, captured, Structure.of(state))
+
+
+@kept
+def _spare(dtype: torch.dtype) -> torch.Tensor:
+    return torch.zeros(SPARE, dtype=dtype)
 
 
 def call_obstacle(

@@ -19,6 +19,7 @@ from flashode.engines.selection import insists
 from flashode.memory import check_memory, plain
 from flashode.problem import Discrete, Gradient, Problem, may_be_kept
 from flashode.program import Reach
+from flashode.state import Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,11 @@ class CapturedField:
 
 
 def make_field(
-    backend: Backend, problem: Problem, gradient: Gradient, capture: Capture, *, of_event: bool = False
+    backend: Backend,
+    problem: Problem,
+    gradient: Gradient,
+    capture: Capture,
+    event_state: Structure | None = None,
 ) -> CapturedField | Declined:
     """Lays a captured function out for a backend, or says why that, or plain torch, is no use.
 
@@ -99,13 +104,14 @@ def make_field(
         problem: The problem whose states it is evaluated at.
         gradient: How it may be differentiated.
         capture: The function.
-        of_event: Whether that is the problem's event function; nothing is differentiated through it.
+        event_state: What the problem's event function is evaluated at, if it is that: nothing is
+            differentiated through it.
     """
-    key = backend.name, problem.settings, gradient.settings, of_event
+    key = backend.name, problem.settings, gradient.settings, event_state
     memo = memo_of(capture.program)
     setup = memo.setups.get(key)
     if setup is None:
-        made = _make_setup(backend, problem, gradient, capture, of_event)
+        made = _make_setup(backend, problem, gradient, capture, event_state)
         if isinstance(made, Declined):
             return made
         setup = made
@@ -122,7 +128,7 @@ def make_field(
 
 
 def _make_setup(
-    backend: Backend, problem: Problem, gradient: Gradient, capture: Capture, of_event: bool
+    backend: Backend, problem: Problem, gradient: Gradient, capture: Capture, event_state: Structure | None
 ) -> Setup | Declined:
     if any(slot.layout is not torch.strided or slot.is_nested for slot in capture.slots):
         what = "a tensor that it reads is sparse, nested or of another layout than a dense one"
@@ -130,9 +136,9 @@ def _make_setup(
     program = capture.program
     memo = memo_of(program)
     # The continuous adjoint asks for gradients in all that is learned, and has zeros where there is none.
-    connected = isinstance(gradient, Discrete) and not of_event
-    layout = Layout(problem.structure, capture.batched)
-    work = Work(program, memo.cost, layout.batch, problem.settings, gradient)
+    connected = isinstance(gradient, Discrete) and event_state is None
+    layout = Layout(event_state or problem.structure, capture.batched)
+    work = Work(program, memo.cost, layout.batch, problem.settings, gradient, event_state is not None)
     refusal = backend.accepts(work)
     if refusal is not None:
         return refusal

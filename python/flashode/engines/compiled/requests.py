@@ -80,8 +80,8 @@ class ForwardRequest(NamedTuple):
         rtol: Relative tolerance of each element of the state, or None for the integrator's.
         atol: Absolute tolerance, likewise.
         norm: What errors are measured by; None is the root mean square, of several segments the largest.
-        event: What ends the solve when it is not positive any more: a field, by the first row of its first
-            trajectory, or a function.
+        event: What ends the solve: a function, when it is not positive any more; or a field of one
+            trajectory, the state and more, when one of its rates has another sign than at the start.
         every_step: Whether every step has outputs.
     """
 

@@ -30,7 +30,7 @@ def refusal(work: Work, most_rows: int, most_elements: int) -> str | None:
     elements = sum(math.prod(shape) for shape in work.program.parameter_shapes)
     if elements > most_elements:
         return f"its parameters have {elements:,} elements, more than {most_elements:,}"
-    for method in work.methods:
+    for method in () if work.of_event else work.methods:
         unknowns = _unknowns(method, work.rows)
         if unknowns > _MOST_UNKNOWNS:
             return (
