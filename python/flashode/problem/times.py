@@ -67,11 +67,10 @@ def make_times(t: Any, device: torch.device) -> tuple[Tensor, OutputTimes]:
         ValueError: If it is no sequence of ordered times.
     """
     times = _ordinary_times(t)
-    differentiated = t.requires_grad or forward_ad._current_level >= 0
-    if times is not None and not differentiated and device == t.device:
-        return times.tensor(t.dtype, device), times
     if times is None:
         times = _other_times(t)
+    elif not t.requires_grad and forward_ad._current_level < 0 and device == t.device:
+        return times.tensor(t.dtype, device), times
     # A copy: what is solved and differentiated later is to have the times as they are now.
     own = t.clone()
     if own.device != device:
