@@ -205,4 +205,7 @@ def _answer(problem: Problem, states: torch.Tensor, times: torch.Tensor | None) 
     solution = problem.unflatten(states)
     if times is None:
         return solution
-    return (problem.direction * times[1]).to(problem.t), solution
+    if times.requires_grad:
+        return (problem.direction * times[1]).to(problem.t), solution
+    event_t = problem.direction * times.tolist()[1]
+    return torch.tensor(event_t, dtype=problem.t.dtype, device=problem.t.device), solution

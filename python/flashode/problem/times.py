@@ -45,6 +45,11 @@ class OutputTimes:
         """The times as a tensor, float64 on the CPU; nobody writes on it."""
         return self.tensor(torch.float64, torch.device("cpu"))
 
+    @cached_property
+    def first(self) -> Tensor:
+        """The first of them alone, likewise."""
+        return self.memory[:1]
+
     def tensor(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """The times as a tensor, apart from any graph; nobody writes on it."""
         tensor = self._tensors.get((dtype, device))

@@ -163,7 +163,7 @@ class CompiledPlan:
             raise self._failure(outcome, statistics, reached, problem.integration)
         found, points = None, grid.numel()
         if problem.event is not None:
-            found = times = times.new_tensor([problem.times[0], outcome.event_t])
+            found = times = torch.tensor([problem.times[0], outcome.event_t], dtype=torch.float64)
             points = solved.steps + 1 if record and self._grid is not None else 1
         elif solved.nodes is not None:
             found = times = solved.nodes[0]
@@ -183,7 +183,7 @@ class CompiledPlan:
             field,
             integration.integrator,
             plain(problem.y0),
-            times if problem.event is None else times[:1],
+            times if problem.event is None else problem.output_times.first,
             grid,
             states,
             record,
