@@ -33,11 +33,16 @@ def event_field(
         *parts, spare = state
         outputs = function(t, tuple(parts) if is_tuple else parts[0]).detach()
         outputs = as_numbers(outputs, spare.dtype).reshape(-1)
-        sizes = [part.numel() for part in state]
-        if outputs.numel() > sum(sizes):
+        room = sum([part.numel() for part in state])
+        if outputs.numel() > room:
             raise ValueError(f"it returns {outputs.numel()} numbers, more than are watched by compiled code")
-        filled = torch.cat([outputs, outputs[:1].expand(sum(sizes) - outputs.numel())])
-        pieces = torch.split(filled, sizes)
-        return tuple([piece.view(part.shape) for piece, part in zip(pieces, state, strict=True)])
+        filled = torch.cat([outputs, outputs[:1].expand(room - outputs.numel())])
+        # Not torch.split, which is Python code that might look into whatever the user's function holds.
+        rates, start = [], 0
+        for part in state:
+            end = start + part.numel()
+            rates.append(filled[start:end].view(part.shape))
+            start = end
+        return tuple(rates)
 
     return field

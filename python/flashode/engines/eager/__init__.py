@@ -21,6 +21,8 @@ from flashode.statistics import Statistics
 
 def integrate(problem: Problem) -> Forward:
     """Solve, recording for autograd if grad mode is on."""
+    if problem.event is not None:
+        _ = problem.event.signs
     # The function may hold the tensor that the solve starts from, and write on it.
     problem = replace(problem, y0=problem.y0.clone())
     if isinstance(problem.method, SciPy):
