@@ -6,9 +6,9 @@ from functools import cache
 import pytest
 
 from flashode.bench.contenders import FORWARD, contender
-from flashode.bench.work.answers import Answer
-from flashode.bench.work.reference import reference, shortcoming
-from flashode.bench.work.workloads import WORKLOADS
+from flashode.bench.tasks.answers import Answer
+from flashode.bench.tasks.reference import reference, shortcoming
+from flashode.bench.tasks.workloads import WORKLOADS
 
 Judge = Callable[[str, str, Answer], str | None]
 

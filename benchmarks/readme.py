@@ -16,7 +16,7 @@ from flashode.bench.report.speeds import STUDY, Speed, libraries, median, speeds
 from flashode.bench.report.tables import loss_table, seconds, times
 from flashode.bench.running import FULL
 from flashode.bench.studies.adjoint import NAME
-from flashode.bench.work.workloads import WORKLOADS
+from flashode.bench.tasks.workloads import WORKLOADS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -134,7 +134,7 @@ def _conditions(results: Results) -> str:
         f"load average {machine.get('load average before', '?')} before and "
         f"{machine.get('load average after', '?')} after, "
         f"{machine.get('system', 'an unknown system')}; {versions}; commit {results.commit or 'unknown'}. "
-        "Workloads are float32 (SciPy: float64) and seed 0 unless `python/flashode/bench/work/workloads.py` "
+        "Workloads are float32 (SciPy: float64) and seed 0 unless `python/flashode/bench/tasks/workloads.py` "
         "says otherwise, which has the tolerances. Times are medians, in the first table of "
         f"{_samples(results, STUDY)} samples, in the gradient sweeps of {_samples(results, NAME)}; a sample "
         f"is the mean of as many runs as take {seconds(FULL.shortest)}; memory is of one run. "

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from flashode.bench.contenders import Contender, Unsupported, contenders
-from flashode.bench.work.answers import Answer
-from flashode.bench.work.workloads import WORKLOADS, Workload
+from flashode.bench.tasks.answers import Answer
+from flashode.bench.tasks.workloads import WORKLOADS, Workload
 
 # What peers warn of is theirs to mend, and says nothing about an answer.
 pytestmark = pytest.mark.filterwarnings("default")

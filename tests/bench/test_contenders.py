@@ -18,9 +18,9 @@ from flashode.bench.contenders import (
 from flashode.bench.measuring.isolation import isolated
 from flashode.bench.measuring.race import Effort, race
 from flashode.bench.records.record import Record
-from flashode.bench.work.fields.networks import network
-from flashode.bench.work.problems import PROBLEMS
-from flashode.bench.work.workloads import Start, Times, Workload
+from flashode.bench.tasks.fields.networks import network
+from flashode.bench.tasks.problems import PROBLEMS
+from flashode.bench.tasks.workloads import Start, Times, Workload
 
 SMALL = Workload(
     name="small",

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from flashode.bench.work.problems import PROBLEMS
-from flashode.bench.work.workloads import WORKLOADS, Workload
+from flashode.bench.tasks.problems import PROBLEMS
+from flashode.bench.tasks.workloads import WORKLOADS, Workload
 
 IN_NUMPY = {
     name: row

@@ -7,8 +7,8 @@ import pytest
 from flashode.bench.measuring.race import Effort
 from flashode.bench.studies import Settings, studies
 from flashode.bench.studies.precision import QUICK, TOLERANCES, diagram, true_states
-from flashode.bench.work.answers import Answer
-from flashode.bench.work.problems import NEURAL, PROBLEMS
+from flashode.bench.tasks.answers import Answer
+from flashode.bench.tasks.problems import NEURAL, PROBLEMS
 
 SHORT = Effort(samples=1, shortest=1e-4, budget=0.1)
 PLAIN = ("flashode eager", "forward")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flashode.bench.studies.precision import true_states
-from flashode.bench.work.problems import END, NEURAL, PROBLEMS
+from flashode.bench.tasks.problems import END, NEURAL, PROBLEMS
 
 integrate = pytest.importorskip("scipy.integrate")
 special = pytest.importorskip("scipy.special")

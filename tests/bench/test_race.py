@@ -10,7 +10,7 @@ from flashode.bench.contenders import Prepared, contender
 from flashode.bench.measuring import race as module
 from flashode.bench.measuring.race import Effort, race
 from flashode.bench.studies.adjoint import workload
-from flashode.bench.work.workloads import Workload
+from flashode.bench.tasks.workloads import Workload
 
 EAGER = ("flashode eager", "discrete")
 SMALL = workload("steps", 10)

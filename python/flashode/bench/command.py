@@ -21,8 +21,8 @@ from flashode.bench.records.comparison import ALLOWED, Comparison, compare
 from flashode.bench.records.file import FILE, Results, read
 from flashode.bench.records.record import Record
 from flashode.bench.studies import Settings, studies
-from flashode.bench.work.problems import PROBLEMS
-from flashode.bench.work.workloads import WORKLOADS
+from flashode.bench.tasks.problems import PROBLEMS
+from flashode.bench.tasks.workloads import WORKLOADS
 from flashode.cli.terminal import FAILED, INTERRUPTED, console, require, say, say_error
 
 OUT = Path("results/bench")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from flashode.bench.work.answers import Answer
-from flashode.bench.work.workloads import Workload
+from flashode.bench.tasks.answers import Answer
+from flashode.bench.tasks.workloads import Workload
 
 FORWARD = "forward"
 DISCRETE = "discrete"

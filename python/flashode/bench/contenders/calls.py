@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from flashode.bench.contenders import FORWARD, SEMINORM, Evaluations, Prepared, Unsupported
-from flashode.bench.work.answers import Answer
-from flashode.bench.work.workloads import SEED, State, Workload
+from flashode.bench.tasks.answers import Answer
+from flashode.bench.tasks.workloads import SEED, State, Workload
 
 Solve = Callable[..., State]
 Count = Callable[[nn.Module, Callable[[], object], Callable[[], object]], Evaluations]

@@ -23,8 +23,8 @@ from flashode.bench.contenders import (
     Unsupported,
     register,
 )
-from flashode.bench.work.answers import Answer
-from flashode.bench.work.workloads import Workload
+from flashode.bench.tasks.answers import Answer
+from flashode.bench.tasks.workloads import Workload
 
 _theirs = partial(register, "diffrax", packages=("diffrax", "jax"))
 

@@ -20,7 +20,7 @@ from flashode.bench.contenders import (
     register,
 )
 from flashode.bench.contenders.calls import prepare
-from flashode.bench.work.workloads import Workload
+from flashode.bench.tasks.workloads import Workload
 
 _compiled = partial(register, "flashode", packages=("flashode",))
 _plain = partial(register, "flashode eager", packages=("flashode",))

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from flashode.bench.contenders import FORWARD, Evaluations, Prepared, Unsupported, register
-from flashode.bench.work.answers import Answer
-from flashode.bench.work.workloads import Workload
+from flashode.bench.tasks.answers import Answer
+from flashode.bench.tasks.workloads import Workload
 
 _METHODS = {"dopri5": "RK45", "dopri8": "DOP853", "bosh3": "RK23"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flashode.bench.contenders import CONTINUOUS, DISCRETE, FORWARD, SEMINORM, Prepared, register
 from flashode.bench.contenders.calls import count_calls, prepare
-from flashode.bench.work.workloads import Workload
+from flashode.bench.tasks.workloads import Workload
 
 _theirs = partial(register, "torchdiffeq", packages=("torchdiffeq",))
 

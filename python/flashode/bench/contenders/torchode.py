@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from flashode.bench.contenders import CONTINUOUS, DISCRETE, FORWARD, Prepared, Unsupported, register
 from flashode.bench.contenders.calls import constructed_once, count_calls, prepare
-from flashode.bench.work.workloads import Workload
+from flashode.bench.tasks.workloads import Workload
 
 _theirs = partial(register, "torchode", packages=("torchode",))
 _METHODS = {"dopri5": "Dopri5", "tsit5": "Tsit5"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from flashode.bench.contenders import FORWARD, contender
 from flashode.bench.records.comparison import OURS
-from flashode.bench.work.workloads import Workload
+from flashode.bench.tasks.workloads import Workload
 from flashode.engines.compiled.plan import CompiledPlan
 from flashode.engines.native import evaluation_seconds
 from flashode.recording import plans

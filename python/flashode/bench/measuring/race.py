@@ -24,9 +24,9 @@ from flashode.bench.measuring.isolation import Died, each_or_together, isolated
 from flashode.bench.measuring.memory import raised
 from flashode.bench.records.comparison import OURS
 from flashode.bench.records.record import Parameter, Record
-from flashode.bench.work.answers import Answer
-from flashode.bench.work.reference import excess, reference, shortcoming
-from flashode.bench.work.workloads import Workload
+from flashode.bench.tasks.answers import Answer
+from flashode.bench.tasks.reference import excess, reference, shortcoming
+from flashode.bench.tasks.workloads import Workload
 
 
 @dataclass(frozen=True)

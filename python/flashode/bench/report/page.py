@@ -13,7 +13,7 @@ from flashode.bench.report.losses import contests
 from flashode.bench.report.speeds import STUDY
 from flashode.bench.report.tables import tables
 from flashode.bench.studies import studies
-from flashode.bench.work.workloads import WORKLOADS
+from flashode.bench.tasks.workloads import WORKLOADS
 
 FILE = "report.html"
 

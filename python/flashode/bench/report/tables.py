@@ -13,7 +13,7 @@ from flashode.bench.report.losses import LEAST_BYTES, LEAST_ERRORS, contests
 from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
 from flashode.bench.report.scaling import fit, series
 from flashode.bench.report.speeds import STUDY, Speed, libraries, median, speeds
-from flashode.bench.work.workloads import WORKLOADS
+from flashode.bench.tasks.workloads import WORKLOADS
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from flashode.bench.measuring.memory import physical_memory
 from flashode.bench.measuring.race import Effort, isolated_race
 from flashode.bench.records.record import Record
 from flashode.bench.studies import Case, Settings, register
-from flashode.bench.work.fields.networks import network
-from flashode.bench.work.workloads import Start, Times, Workload
+from flashode.bench.tasks.fields.networks import network
+from flashode.bench.tasks.workloads import Start, Times, Workload
 
 NAME = "adjoint"
 # Decades: fifteen contenders at each point are minutes, and the slowest take seconds a run.

@@ -11,10 +11,10 @@ from flashode.bench.measuring.isolation import Died, each_or_together, isolated
 from flashode.bench.measuring.race import Effort, race
 from flashode.bench.records.record import Parameter, Record
 from flashode.bench.studies import Case, Settings, register
-from flashode.bench.work.answers import Answer
-from flashode.bench.work.problems import PROBLEMS
-from flashode.bench.work.reference import reference
-from flashode.bench.work.workloads import Workload
+from flashode.bench.tasks.answers import Answer
+from flashode.bench.tasks.problems import PROBLEMS
+from flashode.bench.tasks.reference import reference
+from flashode.bench.tasks.workloads import Workload
 
 NAME = "precision"
 _TIGHT = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)

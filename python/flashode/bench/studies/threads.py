@@ -8,7 +8,7 @@ from functools import partial
 from flashode.bench.contenders import DISCRETE, FORWARD, contenders
 from flashode.bench.measuring.race import isolated_race
 from flashode.bench.studies import Case, Settings, register
-from flashode.bench.work.workloads import WORKLOADS
+from flashode.bench.tasks.workloads import WORKLOADS
 
 NAME = "threads"
 # Much work in each trajectory, many trajectories, and a single one, which no thread can share.

@@ -9,7 +9,7 @@ from functools import partial
 from flashode.bench.contenders import DISCRETE, FORWARD, contenders
 from flashode.bench.measuring.race import isolated_race
 from flashode.bench.studies import Case, Settings, register
-from flashode.bench.work.workloads import WORKLOADS
+from flashode.bench.tasks.workloads import WORKLOADS
 
 QUICK = ("demo",)
 # Gradients by the adjoint equations are among those of the study of gradients, and take long to compile.

@@ -126,7 +126,7 @@ def _clocks_without_end(problem: Problem) -> Iterator[Clock]:
     """The steps that torchdiffeq takes to an event: each starts where the one before it ended."""
     size = problem.integration.step_size
     assert size is not None
-    dt, t0 = float(size), problem.times[0]
+    dt, t0 = float(size.detach() if isinstance(size, torch.Tensor) else size), problem.times[0]
     shift = stretch = None
     if is_differentiated(problem.t) or (isinstance(size, torch.Tensor) and is_differentiated(size)):
         shift = problem.t[0] - problem.t[0].detach()

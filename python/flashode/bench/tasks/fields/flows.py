@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flashode.bench.work.fields import ArrayField, Field
+from flashode.bench.tasks.fields import ArrayField, Field
 
 
 class PlanarFlow(nn.Module):

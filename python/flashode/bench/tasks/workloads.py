@@ -14,11 +14,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from flashode.bench.work.fields import Field
-from flashode.bench.work.fields.flows import planar_flow
-from flashode.bench.work.fields.networks import SPIRAL, linear, network
-from flashode.bench.work.fields.physics import LORENZ
-from flashode.bench.work.fields.uncaptured import BRANCH, CONVOLUTION, DROPOUT
+from flashode.bench.tasks.fields import Field
+from flashode.bench.tasks.fields.flows import planar_flow
+from flashode.bench.tasks.fields.networks import SPIRAL, linear, network
+from flashode.bench.tasks.fields.physics import LORENZ
+from flashode.bench.tasks.fields.uncaptured import BRANCH, CONVOLUTION, DROPOUT
 
 SEED = 0
 State = Tensor | tuple[Tensor, ...]

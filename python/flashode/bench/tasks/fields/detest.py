@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flashode.bench.work.fields import ArrayField, Field
+from flashode.bench.tasks.fields import ArrayField, Field
 
 # (torch, numpy or jax.numpy; t; the numbers of the state) → their rates of change.
 Rates = Callable[[Any, Any, Sequence[Any]], Sequence[Any]]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flashode.bench.work.fields import ArrayField, Field
+from flashode.bench.tasks.fields import ArrayField, Field
 
 SIGMA, BETA = 10.0, 8.0 / 3.0
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from flashode.bench.work.fields.detest import (
+from flashode.bench.tasks.fields.detest import (
     Rates,
     bessel,
     decay_chain,
@@ -17,7 +17,7 @@ from flashode.bench.work.fields.detest import (
     rigid_body,
     van_der_pol,
 )
-from flashode.bench.work.workloads import WORKLOADS, Start, Times, Workload
+from flashode.bench.tasks.workloads import WORKLOADS, Start, Times, Workload
 
 # Of every problem of the test set.
 END = 20.0

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flashode.bench.work.fields import ArrayField, Field
+from flashode.bench.tasks.fields import ArrayField, Field
 
 SPIRAL = ((-0.1, -1.0), (1.0, -0.1))
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from flashode.bench.work.fields import Field
+from flashode.bench.tasks.fields import Field
 
 
 class ConvolutionalField(nn.Module):

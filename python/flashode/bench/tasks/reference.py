@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 import flashode
-from flashode.bench.work.answers import Answer
-from flashode.bench.work.workloads import State, Workload
+from flashode.bench.tasks.answers import Answer
+from flashode.bench.tasks.workloads import State, Workload
 
 # Below what a solver of the contenders' precision and usual tolerances can show: two orders for float32, and
 # for float64, whose sums over a trajectory round to some 1e-13, as tight as that allows.
