@@ -66,7 +66,7 @@ def has_memory(tensor: Tensor) -> bool:
     """Whether a dense tensor has all of its memory; others have none that could be taken away."""
     try:
         held = tensor.untyped_storage().nbytes()
-    except (NotImplementedError, RuntimeError):
+    except RuntimeError:  # it has no storage: it is sparse, or stands for another one
         return True
     # Asking a contiguous tensor takes half the time.
     if tensor.is_contiguous():

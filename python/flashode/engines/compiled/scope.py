@@ -72,13 +72,14 @@ def _obstacles(settings: Settings, device: str) -> tuple[Reason, ...]:
 
 
 def _own_obstacles(problem: Problem) -> tuple[Reason, ...]:
+    reasons = []
     if problem.callbacks:
         remedy = "ask for the times to look at (t, or odeint_dense) in place of callbacks"
-        return (Reason("the function has callbacks", remedy),)
+        reasons.append(Reason("the function has callbacks", remedy))
     if problem.integration.differentiable_step is not None and problem.event is not None:
         what = "the option step_size requires grad, and steps are taken until an event"
-        return (Reason(what, "give it as a number"),)
-    return ()
+        reasons.append(Reason(what, "give it as a number"))
+    return tuple(reasons)
 
 
 def _time_obstacles(name: str, options: Options) -> tuple[Reason, ...]:
