@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from flashode.dispatch import tracer
+from flashode.dispatch import is_wrapped, tracer
+
+_PLAIN_TYPES = (Tensor, nn.Parameter)
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -77,6 +79,16 @@ def has_memory(tensor: Tensor) -> bool:
     return held >= _end(tensor)
 
 
+def is_plain(tensor: object) -> TypeGuard[Tensor]:
+    """Whether it is an ordinary tensor on the CPU whose numbers can be read at once, as they lie there."""
+    if type(tensor) not in _PLAIN_TYPES:
+        return False
+    assert isinstance(tensor, Tensor)
+    if not tensor.is_cpu or tensor.layout is not torch.strided or is_wrapped(tensor):
+        return False
+    return not (tensor.is_neg() or tensor._is_zerotensor()) and has_memory(tensor)
+
+
 def _end(tensor: Tensor) -> int:
     """How many bytes of its storage reach to the end of its last element."""
     extent = tensor.storage_offset() + 1
@@ -85,20 +97,13 @@ def _end(tensor: Tensor) -> int:
     return int(extent * tensor.element_size())
 
 
-class Kind(NamedTuple):
-    """What a tensor that autograd keeps has to be when it comes back."""
+# What a tensor that autograd keeps has to be when it comes back.
+Kind = tuple[torch.Size, torch.dtype, torch.device]
 
-    shape: torch.Size
-    dtype: torch.dtype
-    device: torch.device
 
-    @staticmethod
-    def of(tensor: Tensor) -> Kind:
-        """The kind of a tensor."""
-        return Kind(tensor.shape, tensor.dtype, tensor.device)
-
-    def __str__(self) -> str:
-        return f"{tuple(self.shape)}, {self.dtype} on {self.device}"
+def kind_of(tensor: Tensor) -> Kind:
+    """The kind of a tensor."""
+    return tensor.shape, tensor.dtype, tensor.device
 
 
 def check_saved(tensor: Tensor | None, kind: Kind | None) -> None:
@@ -114,15 +119,18 @@ def check_saved(tensor: Tensor | None, kind: Kind | None) -> None:
     if tensor is None and kind is None:
         return
     # Of a nested tensor nobody may ask for the shape.
-    found = Kind.of(tensor) if tensor is not None and _is_strided(tensor) else None
-    if found is None or found != kind:
-        got = "nothing" if tensor is None else found or "one that is not dense"
+    back = kind_of(tensor) if tensor is not None and _is_strided(tensor) else None
+    if tensor is None or back is None or back != kind:
+        got = "one that is not dense" if tensor is not None and back is None else _shown(back)
         raise RuntimeError(
-            f"a tensor came back from autograd as another one: {kind or 'nothing'} was saved, {got} came "
+            f"a tensor came back from autograd as another one: {_shown(kind)} was saved, {got} came "
             "back; unpack hooks of torch.autograd.graph.saved_tensors_hooks must return what was packed"
         )
-    assert tensor is not None
     check_memory("a tensor that was saved for the backward pass", (tensor,))
+
+
+def _shown(kind: Kind | None) -> str:
+    return "nothing" if kind is None else f"{tuple(kind[0])}, {kind[1]} on {kind[2]}"
 
 
 def _is_strided(tensor: Tensor) -> bool:

@@ -8,7 +8,7 @@ import torch
 
 from flashode.autograd.graph import is_batched, outputs
 from flashode.engines.protocol import Plan
-from flashode.memory import Kind, check_saved, dense
+from flashode.memory import check_saved, dense, kind_of
 from flashode.uncompiled import uncompiled
 
 
@@ -26,7 +26,7 @@ class DiscreteAdjoint(torch.autograd.Function):
         ctx.constants = [None if p.requires_grad else p.detach().clone() for p in parameters]
         # Checkpoints are saved here and not in the record, so that they are freed with the graph.
         inputs = (t, y0, *[p for p in parameters if p.requires_grad])
-        ctx.kinds = list(map(Kind.of, inputs))
+        ctx.kinds = list(map(kind_of, inputs))
         ctx.save_for_backward(*inputs, *solved.checkpoints)
         return outputs(ctx, solved)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from flashode.declined import Declined
 from flashode.engines.protocol import Engine
 
 
+@cache
 def _native() -> Engine | Declined:
     from flashode.engines import native
 
     return native.engine()
 
 
+@cache
 def _eager() -> Engine:
     from flashode.engines import eager
 

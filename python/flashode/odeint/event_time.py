@@ -9,7 +9,7 @@ import torch
 
 from flashode.autograd.graph import once
 from flashode.engines.unchanged import Unchanged
-from flashode.memory import Kind, check_saved
+from flashode.memory import check_saved, kind_of
 from flashode.problem import DEFAULT_ATOL, Problem
 from flashode.uncompiled import uncompiled
 
@@ -46,7 +46,7 @@ class EventTime(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.problem = problem
         ctx.unchanged = unchanged
-        ctx.kinds = (Kind.of(t), Kind.of(y))
+        ctx.kinds = (kind_of(t), kind_of(y))
         ctx.save_for_backward(t, y)
         ctx.save_for_forward(t, y)
         return t.detach().clone(), y.detach().clone()

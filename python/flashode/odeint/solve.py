@@ -208,4 +208,4 @@ def _answer(problem: Problem, states: torch.Tensor, times: torch.Tensor | None) 
     if times.requires_grad:
         return (problem.direction * times[1]).to(problem.t), solution
     event_t = problem.direction * times.tolist()[1]
-    return torch.tensor(event_t, dtype=problem.t.dtype, device=problem.t.device), solution
+    return torch.full((), event_t, dtype=problem.t.dtype, device=problem.t.device), solution

@@ -64,14 +64,11 @@ def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
 def _may_have(func: object, names: tuple[str, ...]) -> bool:
     """Whether a function has such attributes; asked for what it has not, a module takes microseconds."""
     kind: Any = type(func)
-    holder: object = func
-    if isinstance(func, nn.Module) and kind.__getattr__ is nn.Module.__getattr__:
-        holder = kind
-        for place in (func.__dict__, func._parameters, func._buffers, func._modules):
-            if not place.keys().isdisjoint(names):
-                return True
+    if not (isinstance(func, nn.Module) and kind.__getattr__ is nn.Module.__getattr__):
+        return any(hasattr(func, name) for name in names)
+    own, parameters, buffers, modules = func.__dict__, func._parameters, func._buffers, func._modules
     # No generator: this is asked at every solve.
-    for name in names:  # noqa: SIM110
-        if hasattr(holder, name):
+    for name in names:
+        if name in own or name in parameters or name in buffers or name in modules or hasattr(kind, name):
             return True
     return False

@@ -193,7 +193,8 @@ class Problem:
 
     def unflatten(self, ys: torch.Tensor) -> Any:
         """The user's structure for ``ys``, of shape ``(*leading, *state)``: itself, or a tuple of views."""
-        return ys if self.shapes is None else self.structure.split(ys)
+        structure = self.settings.structure
+        return structure.split(ys) if structure.is_tuple else ys
 
     def flat(self) -> Problem:
         """The same problem for a function of a flat state, where its own is a tuple."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -15,6 +15,7 @@ from flashode.problem.definition import Problem
 from flashode.problem.integration import Integration, make_integration
 from flashode.problem.normalise import find_method
 from flashode.problem.options import Options
+from flashode.problem.settings import Integrator
 from flashode.problem.tolerances import CheckedTolerance, Tolerance, make_tolerance
 from flashode.wording import shown
 
@@ -25,10 +26,8 @@ AdjointNorm = Literal["joint", "seminorm"] | Callable[[Any], Any]
 class Discrete:
     """The exact reverse of the discrete solve."""
 
-    @property
-    def settings(self) -> Hashable:
-        """What of it is no tensor and no function."""
-        return None
+    # What of it is no tensor and no function.
+    settings: ClassVar[None] = None
 
 
 DISCRETE = Discrete()
@@ -57,7 +56,7 @@ class Continuous:
     callbacks: Callbacks = NO_CALLBACKS
 
     @property
-    def settings(self) -> Hashable:
+    def settings(self) -> tuple[Integrator, str]:
         """What of it is no tensor and no function."""
         return self.integration.integrator, self.norm if isinstance(self.norm, str) else "function"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from flashode import notices
 from flashode.dispatch import tracer
-from flashode.memory import has_memory
+from flashode.memory import is_plain
 from flashode.methods import Method
 from flashode.problem.options import (
     MOST_TIMES_KEPT,
@@ -60,12 +61,13 @@ class Integration:
     grid_constructor: GridConstructor | None = None
     differentiable_step: Tensor | None = None
 
-    @property
+    # Both are asked for many times a solve.
+    @cached_property
     def method(self) -> Method:
         """The method."""
         return self.integrator.method
 
-    @property
+    @cached_property
     def options(self) -> Options:
         """Its options, less their tensors and functions."""
         return self.integrator.options
@@ -140,10 +142,13 @@ def make_integration(
 
 def _with_functions(integration: Integration, given: Mapping[str, Any], direction: float) -> Integration:
     """The integration with the functions and the tensor among the options, if there are any."""
-    step = given.get("step_size")
-    differentiable = isinstance(step, Tensor) and step.requires_grad
     options = integration.options
-    norm, construct = (given[name] if getattr(options, name, False) else None for name in _FUNCTIONS)
+    norm = given["norm"] if options.norm else None
+    construct = step = None
+    if isinstance(options, FixedOptions):
+        construct = given["grid_constructor"] if options.grid_constructor else None
+        step = given.get("step_size")
+    differentiable = isinstance(step, Tensor) and step.requires_grad
     if norm is None and construct is None and not differentiable:
         return integration
     return replace(
@@ -181,8 +186,10 @@ def _key(
         return None
     if type(rtol) in _NUMBERS and type(atol) in _NUMBERS:
         return method, rtol, atol, items, direction, dtype, prefix
+    if prefix or tracer() is not None:
+        return None
     relative, absolute = plain_tolerance(rtol), plain_tolerance(atol)
-    if relative is None or absolute is None or prefix:
+    if relative is None or absolute is None:
         return None
     return method, relative, absolute, items, direction, dtype, structure
 
@@ -205,9 +212,8 @@ def _plain_items(options: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...] | No
 
 
 def _plain_times(times: Any) -> tuple[float, ...] | None:
-    if type(times) is Tensor and times.is_cpu and times.layout is torch.strided and times.dim() == 1:
-        few = times.numel() <= MOST_TIMES_KEPT and has_memory(times) and tracer() is None
-        return tuple(times.tolist()) if few else None
+    if is_plain(times) and times.ndim == 1 and tracer() is None:
+        return tuple(times.tolist()) if times.numel() <= MOST_TIMES_KEPT else None
     few = type(times) in (list, tuple) and len(times) <= MOST_TIMES_KEPT
     return tuple(times) if few and _NUMBERS.issuperset(map(type, times)) else None
 

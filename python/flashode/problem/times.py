@@ -11,12 +11,11 @@ from operator import lt
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from flashode import notices
-from flashode.dispatch import is_wrapped
-from flashode.memory import has_memory
+from flashode.memory import is_plain
 from flashode.problem.checks import check_dense
 from flashode.problem.moments import as_floats
 
@@ -24,7 +23,6 @@ from flashode.problem.moments import as_floats
 _MOST_KEPT = 32
 _MOST_NUMBERS_KEPT = 4096
 _kept: dict[bytes, OutputTimes] = {}
-_ORDINARY = (Tensor, nn.Parameter)
 _DTYPES = (torch.float32, torch.float64)
 
 
@@ -86,11 +84,7 @@ def make_times(t: Any, device: torch.device) -> tuple[Tensor, OutputTimes]:
 
 def _ordinary_times(t: Any) -> OutputTimes | None:
     """Times that can be read at once, found among those of earlier solves; None of any others."""
-    if type(t) not in _ORDINARY or t.dtype not in _DTYPES or not t.is_cpu or t.layout is not torch.strided:
-        return None
-    if is_wrapped(t) or t.dim() != 1 or t.is_neg() or t._is_zerotensor() or not has_memory(t):
-        return None
-    if t.numel() > _MOST_NUMBERS_KEPT:
+    if not is_plain(t) or t.dtype not in _DTYPES or t.ndim != 1 or t.numel() > _MOST_NUMBERS_KEPT:
         return None
     # By all their bits: zeros of both signs are different times.
     values = t.tolist()

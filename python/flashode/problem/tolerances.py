@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from flashode.dispatch import is_wrapped, tracer
-from flashode.memory import has_memory
+from flashode.memory import is_plain
 from flashode.problem.checks import check_dense
 from flashode.wording import shown
 
@@ -88,16 +87,10 @@ def plain_tolerance(value: Any) -> Hashable | None:
     """All that counts of a tolerance that is a number or a small tensor; None of another."""
     if type(value) in (float, int):
         return value  # type: ignore[no-any-return]
-    if type(value) is not torch.Tensor or not value.is_cpu or value.layout is not torch.strided:
+    if not is_plain(value) or value.dtype not in _DTYPES or value.requires_grad:
         return None
-    if value.dtype not in _DTYPES or value.numel() > _MOST_NUMBERS_KEPT or value.requires_grad:
+    if value.numel() > _MOST_NUMBERS_KEPT:
         return None
-    if is_wrapped(value) or value.is_neg() or value._is_zerotensor() or not has_memory(value):
-        return None
-    if tracer() is not None:
-        return None
-    if value.dim() == 1:
-        return value.dtype, tuple(value.tolist())
     return value.dtype, value.shape, value.numpy().tobytes()
 
 

@@ -37,7 +37,7 @@ class CompiledEngine:
         field = make_field(backend, problem, gradient, captured)
         if isinstance(field, Declined):
             return field
-        event = make_event(backend, problem)
+        event = None if problem.event is None else make_event(backend, problem, problem.event)
         obstacle = call_obstacle(problem, event, field)
         if obstacle is not None:
             return obstacle

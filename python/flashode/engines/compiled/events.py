@@ -15,15 +15,12 @@ from flashode.dispatch import kept
 from flashode.engines.compiled.backend import Backend
 from flashode.engines.compiled.field import CapturedField, make_field
 from flashode.engines.compiled.start import start_of
-from flashode.problem import DISCRETE, AdaptiveOptions, Problem, as_numbers
+from flashode.problem import DISCRETE, AdaptiveOptions, Event, Problem, as_numbers
 from flashode.state import Structure, components
 
 
-def make_event(backend: Backend, problem: Problem) -> CapturedField | Declined | None:
-    """The problem's event function, captured; why it is called instead; or None where there is none."""
-    event = problem.event
-    if event is None:
-        return None
+def make_event(backend: Backend, problem: Problem, event: Event) -> CapturedField | Declined:
+    """The problem's event function, captured, or why it is called instead."""
     structure, spare = problem.structure, _spare(problem.y0.dtype)
 
     def start() -> Start:
@@ -41,7 +38,7 @@ def make_event(backend: Backend, problem: Problem) -> CapturedField | Declined |
     if captured.carried:
         what = "each trajectory reads its own part of a tensor of the function's"
         return Declined(Reason(what, "make that tensor a part of y0, with zero rates"))
-    return make_field(backend, problem, DISCRETE, captured, Structure.of(state))
+    return make_field(backend, problem, DISCRETE, captured, Structure((*structure.shapes, spare.shape), True))
 
 
 @kept

@@ -68,8 +68,7 @@ class CapturedField:
 
     def context(self) -> Tensor | None:
         """A copy of what belongs to trajectories, as it is now."""
-        c = context(self.carried)
-        return None if c is None else plain(c)
+        return plain(context(self.carried)) if self.carried else None
 
     def evaluated(
         self, parameters: tuple[Tensor, ...], c: Tensor | None, wanted: tuple[bool, ...] = ()

@@ -21,6 +21,9 @@ class Grid:
 
     What it is made from, which may be anything that a user's function reads, gets its gradient from
     autograd: the grid itself is an input of the solve.
+
+    Attributes:
+        on_outputs: Whether it is the output times themselves.
     """
 
     def __init__(self, problem: Problem, connected: bool) -> None:
@@ -30,16 +33,12 @@ class Grid:
             problem: A problem whose method steps on a grid.
             connected: Whether its gradient may be wanted.
         """
+        options = problem.integration.options
+        assert isinstance(options, FixedOptions)
+        self.on_outputs = options.on_outputs
         self._problem = problem
         self._connected = connected
         self._values: Tensor | None = None
-
-    @property
-    def is_given(self) -> bool:
-        """Whether it is the output times themselves."""
-        options = self._problem.options
-        assert isinstance(options, FixedOptions)
-        return options.on_outputs
 
     @property
     def values(self) -> Tensor:
@@ -52,7 +51,7 @@ class Grid:
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """The grid, if gradients go through it to something else than the output times as they are."""
-        if self.is_given or self._problem.event is not None:
+        if self.on_outputs or self._problem.event is not None:
             return ()
         return (self.values,) if self.values.requires_grad else ()
 
@@ -91,7 +90,7 @@ def time_gradients(
     if problem.every_step:
         # Nodes lie at fractions of the steps, whose ends are all that they depend on.
         grad_times = grad_points.new_zeros(len(t))
-    if grid is None or grid.is_given:
+    if grid is None or grid.on_outputs:
         grad_times = grad_times + grad_points
     return grad_times.to(t.dtype), () if grid is None else tuple(grad_points.to(g.dtype) for g in grid.inputs)
 

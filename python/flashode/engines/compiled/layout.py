@@ -52,9 +52,9 @@ class Layout:
         return None
 
 
-def context(carried: Sequence[Tensor]) -> Tensor | None:
-    """What belongs to each trajectory, ``(batch, rows)``, of tensors ``(batch, ...)``; None of none."""
-    return torch.cat([tensor.reshape(len(tensor), -1) for tensor in carried], 1) if carried else None
+def context(carried: Sequence[Tensor]) -> Tensor:
+    """What belongs to each trajectory, ``(batch, rows)``, of tensors ``(batch, ...)``."""
+    return torch.cat([tensor.reshape(len(tensor), -1) for tensor in carried], 1)
 
 
 def context_ranges(carried: Sequence[Tensor]) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,7 +34,7 @@ from flashode.engines.convergence import warn_lost, warn_unconverged
 from flashode.engines.derivatives import hides_derivative
 from flashode.engines.failure import hidden_derivative, max_steps, non_finite, undefined_event, underflow
 from flashode.engines.protocol import Forward, Gradients
-from flashode.memory import Kind, check_memory, check_saved, plain, readable
+from flashode.memory import Kind, check_memory, check_saved, kind_of, plain, readable
 from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import AdaptiveOptions, Continuous, ImplicitOptions
 from flashode.state import State, components
@@ -142,11 +143,11 @@ class CompiledPlan:
         """Solve without autograd."""
         if record and isinstance(self._gradient, Continuous):
             return self._forward_of_adjoint()
-        problem = self._problem
+        problem, settings = self._problem, self._problem.settings
         times = problem.output_times.memory
         grid = times
         # Until an event equal steps go on from the start: most of a grid to the last time would be in vain.
-        if problem.event is None and self._grid is not None and not self._grid.is_given:
+        if problem.event is None and self._grid is not None and not self._grid.on_outputs:
             grid = memory_of(self._grid.values)
         parameters = tuple(
             [plain(p) if p.requires_grad else p.detach().clone() for p in self._inputs]
@@ -154,7 +155,8 @@ class CompiledPlan:
             else [readable(p) for p in self._inputs]
         )
         field = self.field.evaluated(parameters, self.field.context())
-        states = problem.y0.new_empty((0 if problem.every_step else times.numel(), *problem.y0.shape))
+        count = 0 if settings.every_step else len(problem.output_times.values)
+        states = problem.y0.new_empty((count, *problem.y0.shape))
         solved = self._backend.forward(self._request(field, times, grid, states, record))
         self.outcome = outcome = solved.outcome
         statistics = self.statistics = self._count(outcome, problem.integration)
@@ -163,7 +165,8 @@ class CompiledPlan:
             raise self._failure(outcome, statistics, reached, problem.integration)
         found, points = None, grid.numel()
         if problem.event is not None:
-            found = times = torch.tensor([problem.times[0], outcome.event_t], dtype=torch.float64)
+            ends = array("d", (problem.times[0], outcome.event_t))
+            found = times = torch.frombuffer(ends, dtype=torch.float64)
             points = solved.steps + 1 if record and self._grid is not None else 1
         elif solved.nodes is not None:
             found = times = solved.nodes[0]
@@ -171,14 +174,19 @@ class CompiledPlan:
         if not record:
             return Forward(states, statistics, times=found)
         checkpoints = solved.checkpoints if field.c is None else (*solved.checkpoints, field.c)
-        kept = Record(solved.log, parameters, times, points, tuple(map(Kind.of, checkpoints)))
+        kept = Record(solved.log, parameters, times, points, tuple(map(kind_of, checkpoints)))
         return Forward(states, statistics, kept, checkpoints, found)
 
     def _request(
         self, field: EvaluatedField, times: Tensor, grid: Tensor, states: Tensor, record: bool
     ) -> ForwardRequest:
-        problem, integration = self._problem, self._problem.integration
-        adaptive = isinstance(problem.options, AdaptiveOptions)
+        problem, integration, event = self._problem, self._problem.integration, self.event
+        adaptive = isinstance(integration.options, AdaptiveOptions)
+        ends: EvaluatedField | CalledFunction | None = None
+        if isinstance(event, CapturedField):
+            ends = event.evaluated(tuple(map(plain, event.inputs)), None)
+        elif event is not None:
+            ends = called_event(problem)
         return ForwardRequest(
             field,
             integration.integrator,
@@ -190,14 +198,9 @@ class CompiledPlan:
             integration.rtol_by_element if adaptive else None,
             integration.atol_by_element if adaptive else None,
             called_norm(problem) if adaptive and integration.norm is not None else None,
-            self._requested_event(),
-            problem.every_step,
+            ends,
+            problem.settings.every_step,
         )
-
-    def _requested_event(self) -> EvaluatedField | CalledFunction | None:
-        if isinstance(self.event, CapturedField):
-            return self.event.evaluated(tuple(map(plain, self.event.inputs)), None)
-        return None if self.event is None else called_event(self._problem)
 
     def _forward_of_adjoint(self) -> Forward:
         """The solve, and its field as it is now: the tensors with a gradient are for autograd to watch."""
@@ -279,13 +282,13 @@ class CompiledPlan:
             )
         assert isinstance(record, Held)
         carried, c = self.field.carried, record.context
-        check_saved(states, Kind(grad_states.shape, problem.y0.dtype, problem.y0.device))
+        check_saved(states, (grad_states.shape, problem.y0.dtype, problem.y0.device))
         watched = iter(checkpoints)
         wanted = reached_from(self._inputs, adjoint.parameters)
         parameters = []
         for kept, own in zip(record.constants, self._inputs, strict=True):
             parameter = next(watched) if kept is None else kept
-            check_saved(parameter, Kind.of(own))
+            check_saved(parameter, kind_of(own))
             assert parameter is not None
             parameters.append(plain(parameter))
         grad_parameters = gradient_memory(parameters, wanted)
@@ -332,7 +335,8 @@ class CompiledPlan:
         problem, program, batch = self._problem, self.field.capture.program, self._layout.batch
         structure = problem.structure
         inputs = parameters[: len(self._inputs)]
-        c = context(parameters[len(self._inputs) : len(self._own)])
+        carried = parameters[len(self._inputs) : len(self._own)]
+        c = context(carried) if carried else None
 
         def field(time: Tensor, y: State) -> State:
             rows = structure.to_rows(components(y), batch)
@@ -344,7 +348,8 @@ class CompiledPlan:
         return solved.states, solved.times
 
     def _count(self, outcome: Outcome, integration: Integration) -> Statistics:
-        self.field.capture.count(outcome.evaluations)
+        if self.field.capture.counters:
+            self.field.capture.count(outcome.evaluations)
         if outcome.unconverged:
             problem = replace(self._problem, integration=integration)
             warn_unconverged(problem, outcome.unconverged_t, problem.y0)

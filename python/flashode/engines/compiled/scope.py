@@ -18,7 +18,7 @@ from flashode.problem import (
     FixedOptions,
     Gradient,
     Integration,
-    Options,
+    Integrator,
     Problem,
     Settings,
 )
@@ -28,13 +28,16 @@ DTYPES = (torch.float32, torch.float64)
 
 def refusal(problem: Problem, gradient: Gradient, device: str) -> Declined | None:
     """Why an engine on that sort of device does not run a problem, whatever its function; None if it may."""
-    for integration in integrations(problem, gradient):
-        foreign = _foreign(integration.method)
-        if foreign is not None:
-            return Declined(foreign, expected=True)
-    settings = problem.settings
-    reasons = _obstacles(settings, device) + _own_obstacles(problem)
-    reasons += _time_obstacles("option", settings.integrator.options)
+    declined = _refused_settings(problem.settings, gradient.settings, device)
+    if declined is not None and declined.expected:
+        return declined
+    reasons = () if declined is None else declined.reasons
+    if problem.callbacks:
+        remedy = "ask for the times to look at (t, or odeint_dense) in place of callbacks"
+        reasons += (Reason("the function has callbacks", remedy),)
+    if problem.integration.differentiable_step is not None and problem.event is not None:
+        what = "the option step_size requires grad, and steps are taken until an event"
+        reasons += (Reason(what, "give it as a number"),)
     if isinstance(gradient, Continuous):
         reasons += _adjoint_obstacles(problem, gradient)
     return Declined(*reasons) if reasons else None
@@ -47,18 +50,16 @@ def integrations(problem: Problem, gradient: Gradient) -> tuple[Integration, ...
     return (problem.integration,)
 
 
-def _foreign(method: Method) -> str | None:
-    """Why a method is no compiled engine's at all, or None."""
-    if isinstance(method, SciPy):
-        return "SciPy runs its solvers itself"
-    if not isinstance(method, Tableau):
-        return "its method is no Runge-Kutta method"
-    chooses = method.control == "error" and method.equations != "none"
-    return "its method is implicit and chooses its steps" if chooses else None
-
-
 @lru_cache(maxsize=256)
-def _obstacles(settings: Settings, device: str) -> tuple[Reason, ...]:
+def _refused_settings(
+    settings: Settings, adjoint: tuple[Integrator, str] | None, device: str
+) -> Declined | None:
+    """Why no function is solved with such settings; expected where no compiled engine is meant to."""
+    integrators = (settings.integrator,) if adjoint is None else (settings.integrator, adjoint[0])
+    for integrator in integrators:
+        foreign = _foreign(integrator.method)
+        if foreign is not None:
+            return Declined(foreign, expected=True)
     reasons = []
     if settings.dtype not in DTYPES:
         what = f"its state is {settings.dtype}, not float32 or float64"
@@ -68,24 +69,22 @@ def _obstacles(settings: Settings, device: str) -> tuple[Reason, ...]:
         reasons.append(Reason(what, f"give y0.{device}()"))
     if not any(shape.numel() for shape in settings.structure.shapes):
         reasons.append(Reason("its state is empty", "give it at least one number"))
-    return tuple(reasons)
+    for name, integrator in zip(("option", "adjoint option"), integrators, strict=False):
+        options = integrator.options
+        if isinstance(options, AdaptiveOptions) and options.dtype != torch.float64:
+            what = f"the {name} dtype is {options.dtype}, not torch.float64"
+            reasons.append(Reason(what, "leave dtype out"))
+    return Declined(*reasons) if reasons else None
 
 
-def _own_obstacles(problem: Problem) -> tuple[Reason, ...]:
-    reasons = []
-    if problem.callbacks:
-        remedy = "ask for the times to look at (t, or odeint_dense) in place of callbacks"
-        reasons.append(Reason("the function has callbacks", remedy))
-    if problem.integration.differentiable_step is not None and problem.event is not None:
-        what = "the option step_size requires grad, and steps are taken until an event"
-        reasons.append(Reason(what, "give it as a number"))
-    return tuple(reasons)
-
-
-def _time_obstacles(name: str, options: Options) -> tuple[Reason, ...]:
-    if not isinstance(options, AdaptiveOptions) or options.dtype == torch.float64:
-        return ()
-    return (Reason(f"the {name} dtype is {options.dtype}, not torch.float64", "leave dtype out"),)
+def _foreign(method: Method) -> str | None:
+    """Why a method is no compiled engine's at all, or None."""
+    if isinstance(method, SciPy):
+        return "SciPy runs its solvers itself"
+    if not isinstance(method, Tableau):
+        return "its method is no Runge-Kutta method"
+    chooses = method.control == "error" and method.equations != "none"
+    return "its method is implicit and chooses its steps" if chooses else None
 
 
 def _adjoint_obstacles(problem: Problem, adjoint: Continuous) -> tuple[Reason, ...]:
@@ -104,7 +103,7 @@ def _adjoint_obstacles(problem: Problem, adjoint: Continuous) -> tuple[Reason, .
     if adjoint.integration.grid_constructor is not None:
         what = "the adjoint option grid_constructor is a function, which is given the adjoint state"
         reasons.append(Reason(what, "give step_size in adjoint_options"))
-    return (*reasons, *_time_obstacles("adjoint option", adjoint.options))
+    return tuple(reasons)
 
 
 # With so few evaluations what a solve costs beside them counts.

@@ -24,8 +24,8 @@ from flashode.engines.native.scope import alone, refusal, slower_than_torch, use
 from flashode.memory import address
 from flashode.problem import FixedOptions, Integrator
 
-# Forms that the compiled module gives a field are kept: a training step takes two, with the same memory.
-_MOST_BOUND = 8
+# Forms that the compiled module gives fields and methods: a training step takes two, with the same memory.
+_MOST_KEPT = 8
 
 
 class _Functions(NamedTuple):
@@ -84,7 +84,7 @@ class NativeBackend:
         checkpoints: list[Tensor] = []
 
         def storage(size: int) -> int:
-            checkpoints.append(torch.empty(size, dtype=y0.dtype, device="cpu"))
+            checkpoints.append(y0.new_empty(size))
             return checkpoints[-1].data_ptr()
 
         outcome, log, times, states = self._functions[y0.dtype].forward(
@@ -153,15 +153,14 @@ class NativeBackend:
 
     def _field(self, field: EvaluatedField) -> Any:
         """The module's form of a field, kept with the settings."""
-        shape = field.shape
-        bound: dict[Any, Any] = shape.kept.setdefault("fields", {})
+        shape, kept = field.shape, field.shape.kept
         threads = useful_threads(shape.cost * shape.batch, self._module.MAX_THREADS)
         key = tuple(map(address, field.parameters)), field.wanted, threads
-        kept = bound.get(key)
-        if kept is None:
-            if len(bound) >= _MOST_BOUND:
-                bound.clear()
-            kept = bound[key] = self._module.Field(
+        bound = kept.get(key)
+        if bound is None:
+            if len(kept) >= _MOST_KEPT:
+                kept.clear()
+            bound = kept[key] = self._module.Field(
                 program=self._program(field),
                 parameters=key[0],
                 wants_gradient=field.wanted or (False,) * len(field.parameters),
@@ -171,7 +170,7 @@ class NativeBackend:
                 threads=threads,
                 features_in_lanes=alone(shape.batch, shape.methods),
             )
-        return kept
+        return bound
 
     def _program(self, field: EvaluatedField) -> Any:
         kept = field.shape.kept_with_program
