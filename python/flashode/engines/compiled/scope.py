@@ -28,16 +28,16 @@ DTYPES = (torch.float32, torch.float64)
 
 def refusal(problem: Problem, gradient: Gradient, device: str) -> Declined | None:
     """Why an engine on that sort of device does not run a problem, whatever its function; None if it may."""
-    declined = _refused_settings(problem.settings, gradient.settings, device)
-    if declined is not None and declined.expected:
-        return declined
-    reasons = () if declined is None else declined.reasons
+    foreign, reasons, of_options = _settings_obstacles(problem.settings, gradient.settings, device)
+    if foreign is not None:
+        return Declined(foreign, expected=True)
     if problem.callbacks:
         remedy = "ask for the times to look at (t, or odeint_dense) in place of callbacks"
         reasons += (Reason("the function has callbacks", remedy),)
     if problem.integration.differentiable_step is not None and problem.event is not None:
         what = "the option step_size requires grad, and steps are taken until an event"
         reasons += (Reason(what, "give it as a number"),)
+    reasons += of_options
     if isinstance(gradient, Continuous):
         reasons += _adjoint_obstacles(problem, gradient)
     return Declined(*reasons) if reasons else None
@@ -51,15 +51,12 @@ def integrations(problem: Problem, gradient: Gradient) -> tuple[Integration, ...
 
 
 @lru_cache(maxsize=256)
-def _refused_settings(
+def _settings_obstacles(
     settings: Settings, adjoint: tuple[Integrator, str] | None, device: str
-) -> Declined | None:
-    """Why no function is solved with such settings; expected where no compiled engine is meant to."""
+) -> tuple[str | None, tuple[Reason, ...], tuple[Reason, ...]]:
+    """Why a method is no compiled engine's at all, what is against the state, and against the options."""
     integrators = (settings.integrator,) if adjoint is None else (settings.integrator, adjoint[0])
-    for integrator in integrators:
-        foreign = _foreign(integrator.method)
-        if foreign is not None:
-            return Declined(foreign, expected=True)
+    foreign = next(filter(None, (_foreign(integrator.method) for integrator in integrators)), None)
     reasons = []
     if settings.dtype not in DTYPES:
         what = f"its state is {settings.dtype}, not float32 or float64"
@@ -69,12 +66,13 @@ def _refused_settings(
         reasons.append(Reason(what, f"give y0.{device}()"))
     if not any(shape.numel() for shape in settings.structure.shapes):
         reasons.append(Reason("its state is empty", "give it at least one number"))
+    of_options = []
     for name, integrator in zip(("option", "adjoint option"), integrators, strict=False):
         options = integrator.options
         if isinstance(options, AdaptiveOptions) and options.dtype != torch.float64:
             what = f"the {name} dtype is {options.dtype}, not torch.float64"
-            reasons.append(Reason(what, "leave dtype out"))
-    return Declined(*reasons) if reasons else None
+            of_options.append(Reason(what, "leave dtype out"))
+    return foreign, tuple(reasons), tuple(of_options)
 
 
 def _foreign(method: Method) -> str | None:
