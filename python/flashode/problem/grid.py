@@ -7,6 +7,7 @@ import torch
 from flashode.problem.definition import Problem
 from flashode.problem.integration import time_dtype
 from flashode.problem.options import AdaptiveOptions, FixedOptions
+from flashode.problem.times import equal_steps
 
 
 def fixed_grid(problem: Problem) -> torch.Tensor:
@@ -23,9 +24,9 @@ def fixed_grid(problem: Problem) -> torch.Tensor:
         return t
     step_size, construct = problem.integration.step_size, problem.integration.grid_constructor
     if step_size is not None:
-        steps = torch.ceil((t[-1] - t[0]).detach() / _detached(step_size) + 1)
-        grid = torch.arange(0, int(steps), dtype=t.dtype, device=t.device) * step_size + t[0]
-        return torch.cat([grid[:-1], t[-1:]])
+        if isinstance(step_size, torch.Tensor):
+            return equal_steps(t, step_size)
+        return problem.output_times.grid(t, step_size)
     assert construct is not None
 
     def field(time: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -102,7 +103,3 @@ def _share_of_start(problem: Problem, times: torch.Tensor) -> torch.Tensor:
     share = (ends < first).double()
     inside = share[:-1, None] + (share[1:] - share[:-1])[:, None] * fractions
     return torch.cat([share[:1], inside.reshape(-1)])
-
-
-def _detached(x: float | torch.Tensor) -> float | torch.Tensor:
-    return x.detach() if isinstance(x, torch.Tensor) else x

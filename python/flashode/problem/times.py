@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from flashode import notices
+from flashode.dispatch import tracer
 from flashode.memory import is_plain
 from flashode.problem.checks import check_dense
 from flashode.problem.moments import as_floats
@@ -22,6 +23,7 @@ from flashode.problem.moments import as_floats
 # Reading and checking times takes longer than a small solve, and most solves have those of an earlier one.
 _MOST_KEPT = 32
 _MOST_NUMBERS_KEPT = 4096
+_MOST_GRIDS_KEPT = 8
 _kept: dict[bytes, OutputTimes] = {}
 _DTYPES = (torch.float32, torch.float64)
 
@@ -54,12 +56,41 @@ class OutputTimes:
         if tensor is None:
             with torch.inference_mode(False):
                 tensor = torch.tensor(self.values, dtype=dtype, device=device)
-            self._tensors[dtype, device] = tensor
+            # What is made while a tracer is at work belongs to the tracer.
+            if tracer() is None:
+                self._tensors[dtype, device] = tensor
         return tensor
+
+    def grid(self, t: Tensor, step_size: float) -> Tensor:
+        """The grid of equal steps over ``t``, which are these times; nobody writes on it."""
+        if t is not self._tensors.get((t.dtype, t.device)):
+            return equal_steps(t, step_size)
+        key = step_size, t.dtype, t.device
+        grid = self._grids.get(key)
+        if grid is None:
+            with torch.inference_mode(False):
+                grid = equal_steps(t, step_size)
+            if len(self._grids) >= _MOST_GRIDS_KEPT:
+                self._grids.clear()
+            if grid.numel() <= _MOST_NUMBERS_KEPT and tracer() is None:
+                self._grids[key] = grid
+        return grid
 
     @cached_property
     def _tensors(self) -> dict[tuple[torch.dtype, torch.device], Tensor]:
         return {}
+
+    @cached_property
+    def _grids(self) -> dict[tuple[float, torch.dtype, torch.device], Tensor]:
+        return {}
+
+
+def equal_steps(t: Tensor, step_size: float | Tensor) -> Tensor:
+    """From the first of some times to the last, steps of one size, of which the last may be shorter."""
+    size = step_size.detach() if isinstance(step_size, Tensor) else step_size
+    steps = torch.ceil((t[-1] - t[0]).detach() / size + 1)
+    grid = torch.arange(0, int(steps), dtype=t.dtype, device=t.device) * step_size + t[0]
+    return torch.cat([grid[:-1], t[-1:]])
 
 
 def make_times(t: Any, device: torch.device) -> tuple[Tensor, OutputTimes]:

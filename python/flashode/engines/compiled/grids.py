@@ -13,7 +13,8 @@ from flashode.problem import Continuous, FixedOptions, Problem, fixed_grid
 
 def memory_of(times: Tensor) -> Tensor:
     """A copy of times, whose owner may change them, as memory that the compiled module reads."""
-    return times.detach().to("cpu", torch.float64).clone(memory_format=torch.contiguous_format)
+    own = times.detach()
+    return own.to("cpu", torch.float64, copy=True, memory_format=torch.contiguous_format)
 
 
 class Grid:
