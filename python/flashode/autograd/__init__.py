@@ -17,33 +17,23 @@ Solved = tuple[torch.Tensor, torch.Tensor | None]
 
 def solve(problem: Problem, gradient: Gradient, plan: Plan) -> Solved:
     """Run a plan; where gradients are wanted, its solution has them by the gradient mode."""
+    discrete = not isinstance(gradient, Continuous)
+    if discrete and not plan.reversible:
+        return plan.differentiable(problem.t, problem.y0, plan.parameters)
+    if discrete and len(problem.times) == 1:
+        # Nothing depends on the parameters: their gradients are none, rather than zeros.
+        plan.forward(record=False)
+        return problem.y0[None].clone(), None
+    parameters = plan.parameters if torch.is_grad_enabled() else ()
+    inputs = problem.t, problem.y0, *parameters
+    if not (torch.is_grad_enabled() and any(x.requires_grad for x in inputs)):
+        solved = plan.forward(record=False)
+        return solved.states, solved.times
+    outputs: Any
     if isinstance(gradient, Continuous):
-        parameters = plan.parameters
-        if _wants_gradients(problem.t, problem.y0, *parameters):
-            inputs = problem, gradient, problem.t, problem.y0, *parameters
-            return _pair(problem, ContinuousAdjoint.apply(plan, *inputs))  # type: ignore[no-untyped-call]
+        outputs = ContinuousAdjoint.apply(plan, problem, gradient, *inputs)  # type: ignore[no-untyped-call]
     else:
-        if not plan.reversible:
-            return plan.differentiable(problem.t, problem.y0, plan.parameters)
-        if len(problem.times) == 1:
-            # Nothing depends on the parameters: their gradients are none, rather than zeros.
-            plan.forward(record=False)
-            return problem.y0[None].clone(), None
-        parameters = plan.parameters
-        if _wants_gradients(problem.t, problem.y0, *parameters):
-            # A copy of the state: its gradients read it, and its owner may change it before that.
-            inputs = problem.t, problem.y0.clone(), *parameters
-            return _pair(problem, DiscreteAdjoint.apply(plan, *inputs))  # type: ignore[no-untyped-call]
-    solved = plan.forward(record=False)
-    return solved.states, solved.times
-
-
-def _wants_gradients(*tensors: torch.Tensor) -> bool:
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-
-def _pair(problem: Problem, outputs: Any) -> Solved:
-    if problem.finds_times:
-        states, times = outputs
-        return states, times
-    return outputs, None
+        # A copy of the state: its gradients read it, and its owner may change it before that.
+        inputs = problem.t, problem.y0.clone(), *parameters
+        outputs = DiscreteAdjoint.apply(plan, *inputs)  # type: ignore[no-untyped-call]
+    return outputs if problem.finds_times else (outputs, None)

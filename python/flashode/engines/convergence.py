@@ -58,9 +58,10 @@ def warn_lost(problem: Problem, adjoint: Continuous, miss: float, t: float, size
         t: The solver time of it.
         size: The largest element of the states.
     """
-    if problem.method.control == adjoint.method.control == "error":
+    if problem.method.control == adjoint.integration.method.control == "error":
         rtol, atol = (
-            max(map(_largest, pair)) for pair in ((problem.rtol, adjoint.rtol), (problem.atol, adjoint.atol))
+            max(map(_largest, pair))
+            for pair in ((problem.rtol, adjoint.integration.rtol), (problem.atol, adjoint.integration.atol))
         )
         tolerance = atol + rtol * size
         most = max(_MOST_TOLERANCES * tolerance, _LEAST_SHARE * size)

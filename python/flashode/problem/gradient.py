@@ -9,12 +9,10 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from flashode import notices
-from flashode.methods import Method
 from flashode.problem.callbacks import NO_CALLBACKS, Callbacks, find_callbacks
 from flashode.problem.definition import Problem
 from flashode.problem.integration import Integration, make_integration
 from flashode.problem.normalise import find_method
-from flashode.problem.options import Options
 from flashode.problem.settings import Integrator
 from flashode.problem.tolerances import CheckedTolerance, Tolerance, make_tolerance
 from flashode.wording import shown
@@ -59,26 +57,6 @@ class Continuous:
     def settings(self) -> tuple[Integrator, str]:
         """What of it is no tensor and no function."""
         return self.integration.integrator, self.norm if isinstance(self.norm, str) else "function"
-
-    @property
-    def method(self) -> Method:
-        """The method."""
-        return self.integration.method
-
-    @property
-    def options(self) -> Options:
-        """Its checked options."""
-        return self.integration.options
-
-    @property
-    def rtol(self) -> Tolerance:
-        """A float, or a tensor of one tolerance for each element of the augmented state."""
-        return self.integration.rtol
-
-    @property
-    def atol(self) -> Tolerance:
-        """Likewise."""
-        return self.integration.atol
 
 
 Gradient = Discrete | Continuous

@@ -38,7 +38,9 @@ class Work:
     def methods(self) -> tuple[Method, ...]:
         """Of the solve, and of its adjoint equations if there are any."""
         method = self.settings.integrator.method
-        return (method, self.gradient.method) if isinstance(self.gradient, Continuous) else (method,)
+        return (
+            (method, self.gradient.integration.method) if isinstance(self.gradient, Continuous) else (method,)
+        )
 
     @property
     def rows(self) -> int:

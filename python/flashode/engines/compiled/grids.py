@@ -104,9 +104,9 @@ def adjoint_grids(problem: Problem, adjoint: Continuous, times: Tensor) -> list[
         adjoint: How to solve its adjoint equations.
         times: The solver times of the outputs.
     """
-    if adjoint.method.control == "error":
+    if adjoint.integration.method.control == "error":
         return []
-    options = adjoint.options
+    options = adjoint.integration.options
     assert isinstance(options, FixedOptions)
     if options.on_outputs:
         return [[-end, -start] for start, end in pairwise(times.tolist())]

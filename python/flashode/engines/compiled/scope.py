@@ -92,10 +92,10 @@ def _adjoint_obstacles(problem: Problem, adjoint: Continuous) -> tuple[Reason, .
         reasons.append(Reason("the function has adjoint callbacks", remedy))
     if not isinstance(adjoint.norm, str):
         reasons.append(Reason("the adjoint option norm is a function", "leave it out, or give 'seminorm'"))
-    if problem.integration.norm is not None and adjoint.method.control == "error":
+    if problem.integration.norm is not None and adjoint.integration.method.control == "error":
         what = "the option norm is a function, which the adjoint equations are measured in as well"
         reasons.append(Reason(what, "leave the norm out, or differentiate by odeint"))
-    if isinstance(adjoint.rtol, Tensor) or isinstance(adjoint.atol, Tensor):
+    if isinstance(adjoint.integration.rtol, Tensor) or isinstance(adjoint.integration.atol, Tensor):
         what = "adjoint_rtol or adjoint_atol differ between elements"
         reasons.append(Reason(what, "give adjoint_rtol and adjoint_atol as numbers"))
     if adjoint.integration.grid_constructor is not None:

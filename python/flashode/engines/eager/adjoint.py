@@ -120,7 +120,7 @@ class _Reverse:
         shapes = torch.Size(()), shape, shape, *gradient_shapes(problem.y0, adjoint.parameters)
         self.structure = Structure(shapes, True)
         self.integration = adjoint.integration
-        if isinstance(adjoint.options, AdaptiveOptions):
+        if isinstance(adjoint.integration.options, AdaptiveOptions):
             self.integration = replace(adjoint.integration, norm=adjoint_norm(problem, adjoint))
         self.callbacks = adjoint.callbacks if problem.direction > 0 else _in_user_time(adjoint.callbacks)
 
