@@ -1,4 +1,4 @@
-"""What answers are held against: made once for each workload, however many contenders solve it."""
+"""The right answers: one for each workload, however many contenders solve it."""
 
 from collections.abc import Callable
 from functools import cache

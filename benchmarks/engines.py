@@ -9,7 +9,6 @@ python -m benchmarks.engines
 from __future__ import annotations
 
 import sys
-import timeit
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,11 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import flashode
+from benchmarks.timing import least_seconds
 
 Field = Callable[[Tensor, Tensor], Tensor]
 LEAST_RATIO = 0.9
-REPEATS = 7
-SECONDS = 0.03
 # One step, in which what a solve costs beside its steps counts most, and ten.
 STEPS = {"1 euler": ("euler", [0.0, 0.1]), "10 rk4": ("rk4", [0.1 * i for i in range(11)])}
 
@@ -126,8 +124,10 @@ def others() -> Iterator[Case]:
             return lambda t, y: layers(y)
 
         def hypernetwork(width: int = width) -> Field:
-            made = net(1, 16, width * 2)
-            return lambda t, y: torch.tanh(y * made(t.view(1, 1))[:, :width]) + made(t.view(1, 1))[:, width:]
+            hyper = net(1, 16, width * 2)
+            return lambda t, y: (
+                torch.tanh(y * hyper(t.view(1, 1))[:, :width]) + hyper(t.view(1, 1))[:, width:]
+            )
 
         def skewed(width: int = width) -> Field:
             a = weight(width, width)
@@ -165,14 +165,6 @@ def work(field: Field, y0: Tensor, steps: str, train: bool) -> Callable[[], obje
     return training if train else forward
 
 
-def least(run: Callable[[], object]) -> float:
-    """The least seconds that it takes."""
-    timer = timeit.Timer(run)
-    timer.timeit(1)
-    count = max(1, int(SECONDS / max(timer.timeit(2) / 2, 1e-6)))
-    return min(timer.repeat(REPEATS, count)) / count
-
-
 def ratio(case: Case, steps: str, train: bool) -> float | None:
     """How many times as long plain torch takes; None where the compiled engine cannot have it."""
     torch.manual_seed(0)
@@ -181,7 +173,7 @@ def ratio(case: Case, steps: str, train: bool) -> float | None:
     for engine in ("native", "eager"):
         with flashode.use_engine(engine):
             try:
-                times.append(least(work(field, y0, steps, train)))
+                times.append(least_seconds(work(field, y0, steps, train)))
             except ValueError:
                 return None
     return times[1] / times[0]

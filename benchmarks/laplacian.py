@@ -10,7 +10,6 @@ python -m benchmarks.laplacian [--threads N]
 from __future__ import annotations
 
 import argparse
-import timeit
 from collections.abc import Callable
 from functools import cache, partial
 
@@ -19,13 +18,13 @@ import torchdiffeq
 from torch import Tensor
 
 import flashode
+from benchmarks.timing import least_seconds
 from flashode.experiments import poisson
 from flashode.experiments.poisson import Collocation, Potential
 from flashode.transforms import with_laplacian
 
 Parts = tuple[Tensor, Tensor, Tensor]
 Way = Callable[[Potential, Tensor], Parts]
-REPEATS = 7
 
 
 def nested(potential: Potential, points: Tensor) -> Parts:
@@ -75,20 +74,14 @@ def loss(parts: Parts) -> Tensor:
 def check() -> float:
     """The largest relative difference of values, gradients, Laplacians and gradients of parameters, in
     float64."""
-    found = []
+    results = []
     for way in (nested, together):
         potential = poisson.make_potential(0, torch.float64)
         parts = way(potential, Collocation.of(torch.float64).inside)
         loss(parts).backward()  # type: ignore[no-untyped-call]
-        found.append([*parts, *(p.grad for p in potential.parameters() if p.grad is not None)])
-    pairs = zip(*found, strict=True)
+        results.append([*parts, *(p.grad for p in potential.parameters() if p.grad is not None)])
+    pairs = zip(*results, strict=True)
     return max(float(((mine - theirs).norm() / theirs.norm()).detach()) for theirs, mine in pairs)
-
-
-def least(run: Callable[[], object]) -> float:
-    """The least milliseconds that it takes."""
-    run()
-    return min(timeit.repeat(run, number=3, repeat=REPEATS)) / 3 * 1e3
 
 
 def main() -> None:
@@ -110,7 +103,7 @@ def main() -> None:
         ("value, gradient, Laplacian", evaluate),
         ("the same, and a backward pass", train),
     ):
-        ours, theirs = (least(partial(run, way)) for way in (together, nested))
+        ours, theirs = (least_seconds(partial(run, way)) * 1e3 for way in (together, nested))
         print(f"{name}: {ours:.3f} ms, nested {theirs:.1f} ms: {theirs / ours:.0f} times as fast")
 
 

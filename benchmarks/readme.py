@@ -35,10 +35,10 @@ DRAWN = (speedup, memory, gradient_error)
 
 def section(results: Results, drawn: Sequence[Picture]) -> str:
     """The performance section in Markdown, without the markers."""
-    found = speeds(results)
+    measured = speeds(results)
     parts = [
         *(f"![{one.title}](benchmarks/results/{one.name}.svg)\n\n{one.caption}" for one in drawn),
-        "\n".join(_table(found)),
+        "\n".join(_table(measured)),
         "Ratios are the peer's median time by ours. Where it is below 1, in bold, the peer is faster. "
         "`flashode eager` is our own engine in plain PyTorch, which runs the workloads marked so in both "
         "columns: there the ratio is noise, and what it costs to find that they cannot be compiled.",
@@ -77,12 +77,12 @@ def origin(results: Results) -> str:
     return f"<!-- {results.started}, commit {results.commit} -->"
 
 
-def _table(found: list[Speed]) -> Iterator[str]:
-    peers = libraries(found)
+def _table(measured: list[Speed]) -> Iterator[str]:
+    peers = libraries(measured)
     yield "| workload | mode | ours | " + " | ".join(peers) + " |"
     yield "|---|---|--:|" + "--:|" * len(peers)
     named = ""
-    for speed in found:
+    for speed in measured:
         ours = speed.ours
         name = "" if ours.case == named else _described(ours.case)
         named = ours.case

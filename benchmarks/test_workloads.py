@@ -1,7 +1,7 @@
 """Every workload in every mode by every contender, its answer checked and then timed by pytest-benchmark.
 
 pytest benchmarks/ -k 'demo and forward'
-pytest benchmarks/ --benchmark-disable      # checks the answers alone
+pytest benchmarks/ --benchmark-disable      # only checks the answers
 """
 
 from collections.abc import Callable, Iterator

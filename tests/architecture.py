@@ -57,7 +57,7 @@ def parse(text: str) -> Table:
 
 
 def disorder(rooms: Table) -> Iterator[str]:
-    """What is wrong with a table: a room may know those above it alone, so that they form no circle."""
+    """What is wrong with a table: a room may know only those above it, so that they form no circle."""
     above: set[str] = set()
     for name, room in rooms.items():
         yield from (f"{name} may not know {other}: that stands no higher" for other in room.known - above)
@@ -82,11 +82,11 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def _reach(start: str, graph: dict[str, set[str]]) -> set[str]:
-    found: set[str] = set()
+    reached: set[str] = set()
     waiting = list(graph[start])
     while waiting:
         node = waiting.pop()
-        if node not in found:
-            found.add(node)
+        if node not in reached:
+            reached.add(node)
             waiting += graph.get(node, ())
-    return found
+    return reached

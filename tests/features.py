@@ -42,8 +42,8 @@ def call_of(error: BaseException) -> Call:
     for frame in reversed(frames):
         name = frame.f_code.co_name
         if name in _SOLVE and frame.f_globals["__name__"].startswith("flashode."):
-            names, _, _, found = inspect.getargvalues(frame)
-            return {"face": name, **{key: found[key] for key in names}}
+            names, _, _, variables = inspect.getargvalues(frame)
+            return {"face": name, **{key: variables[key] for key in names}}
     raise AssertionError("no solve raised it") from error
 
 
@@ -66,13 +66,13 @@ def _solve(face: Any = flashode.odeint, func: Any = None, y0: Any = None, **othe
 
 def _gradients(face: Any, func: Any = None, y0: Any = None, order: int = 1, **others: Any) -> Solution:
     func, y0 = func or Network(), values(4, 3).requires_grad_() if y0 is None else y0
-    found = _solve(face, func, y0, **others)
+    derivatives = _solve(face, func, y0, **others)
     candidates = [y0, others.get("t", _T), *func.parameters(), *others.get("options", {}).values()]
     tensors = [x for x in candidates if isinstance(x, Tensor) and x.requires_grad]
     for left in reversed(range(order)):
-        loss = sum(x.square().sum() for x in found)
-        found = torch.autograd.grad(loss, tensors, create_graph=left > 0)  # type: ignore[arg-type]
-    return found
+        loss = sum(x.square().sum() for x in derivatives)
+        derivatives = torch.autograd.grad(loss, tensors, create_graph=left > 0)  # type: ignore[arg-type]
+    return derivatives
 
 
 def _options(call: Call, name: str = "options") -> Mapping[str, Any]:

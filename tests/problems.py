@@ -17,11 +17,11 @@ def values(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
 
 def layer(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer with weights of order one, the same at each call."""
-    made = nn.Linear(inputs, outputs, dtype=torch.float64)
+    linear = nn.Linear(inputs, outputs, dtype=torch.float64)
     with torch.no_grad():
-        for i, p in enumerate(made.parameters()):
+        for i, p in enumerate(linear.parameters()):
             p.copy_(0.6 * values(*p.shape, seed=17 + i))
-    return made
+    return linear
 
 
 def parts(state: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -85,10 +85,10 @@ class Writer:
         return self.choose(reversed(self.values))
 
     def write(self, expression: str, shape: Shape) -> Value:
-        made = Value(f"v{len(self.lines)}", shape)
-        self.lines.append(f"{made.name} = {expression}")
-        self.values.append(made)
-        return made
+        new_value = Value(f"v{len(self.lines)}", shape)
+        self.lines.append(f"{new_value.name} = {expression}")
+        self.values.append(new_value)
+        return new_value
 
     def matrix(self) -> Value:
         """A value of two dimensions, made of a vector where there is none."""
@@ -282,8 +282,8 @@ def context(w: Writer) -> None:
     if w.batch is not None and len(v.shape) == 1:
         w.contexts = True
         form, width = w.choose((("torch.cat([{v}, {c}], -1)", 2), ("{v} * torch.sin({c})", v.shape[0])))
-        made = form.format(v=v.name, c=w.parameter(w.batch, width))
-        w.write(made, (v.shape[0] + (width if "cat" in form else 0),))
+        expression = form.format(v=v.name, c=w.parameter(w.batch, width))
+        w.write(expression, (v.shape[0] + (width if "cat" in form else 0),))
 
 
 def mixing(w: Writer) -> None:
@@ -293,9 +293,9 @@ def mixing(w: Writer) -> None:
 
 def in_place(w: Writer) -> None:
     v = w.value()
-    made = w.write(f"torch.zeros_like({v.name})", v.shape)
-    w.lines.append(f"{made.name}[..., 0] = torch.sin({v.name}[..., -1])")
-    w.lines.append(f"{made.name} += 0.5 * {v.name}")
+    new_value = w.write(f"torch.zeros_like({v.name})", v.shape)
+    w.lines.append(f"{new_value.name}[..., 0] = torch.sin({v.name}[..., -1])")
+    w.lines.append(f"{new_value.name} += 0.5 * {v.name}")
 
 
 RULES = (

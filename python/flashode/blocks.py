@@ -1,16 +1,15 @@
-"""Context managers that warn where they are made and never entered."""
+"""Context managers that warn if they are never entered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ContextDecorator
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from flashode import notices
 
 Value = TypeVar("Value")
-Entered = TypeVar("Entered", bound=Callable[..., object])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class Block(ContextDecorator, Generic[Value]):
@@ -18,7 +17,7 @@ class Block(ContextDecorator, Generic[Value]):
 
     Args:
         make: Makes the context manager of one ``with`` statement.
-        call: The call that made this one, as the user wrote it.
+        call: The user's call that returned this one, as text.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Value]], call: str) -> None:
@@ -34,16 +33,11 @@ class Block(ContextDecorator, Generic[Value]):
         self._managers.append(manager)
         return value
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return self._managers.pop().__exit__(kind, error, traceback)
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._managers.pop().__exit__(*error)
 
-    def __call__(self, func: Entered) -> Entered:
-        """The function, each call of which is within a block of its own."""
+    def __call__(self, func: Function) -> Function:
+        """The function, with each call in a block of its own."""
         self._used = True
         return super().__call__(func)
 

@@ -1,4 +1,4 @@
-"""The answer of a stage that will not do something, with the reasons a user can read."""
+"""The answer of a stage that declines, with reasons that a user can read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_REASONS = 10
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that stands in the way; ``str`` says all of it in a line.
+    """One reason to decline; ``str`` says all of it in a line.
 
     Attributes:
         what: a sentence, in which "it" is the user's function.
@@ -46,10 +46,10 @@ class Declined:
     """A refusal.
 
     Attributes:
-        reasons: what stands in the way, the first met first, no more than ``MAX_REASONS``.
-        absent: whether the stage is not part of this installation; nothing a user wrote could change that.
+        reasons: what stands in the way, no more than ``MAX_REASONS``.
+        absent: whether the stage is not part of this installation.
         raised: whether the only reason is that the user's function raised an exception.
-        expected: whether nothing is amiss: another stage is faster, or is what the user asked for.
+        expected: whether nothing is wrong: another stage is faster, or is what the user asked for.
     """
 
     reasons: tuple[Reason, ...]
@@ -60,10 +60,10 @@ class Declined:
     def __init__(
         self, *reasons: Reason | str, absent: bool = False, raised: bool = False, expected: bool = False
     ) -> None:
-        given = (Reason(reason) if isinstance(reason, str) else reason for reason in reasons)
-        # Assigning is what a frozen dataclass forbids.
+        distinct = dict.fromkeys(Reason(reason) if isinstance(reason, str) else reason for reason in reasons)
+        # A frozen dataclass forbids assignments.
         vars(self).update(
-            reasons=tuple(dict.fromkeys(given))[:MAX_REASONS],
+            reasons=tuple(distinct)[:MAX_REASONS],
             absent=absent,
             raised=raised,
             expected=expected,

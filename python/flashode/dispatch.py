@@ -1,4 +1,4 @@
-"""What torch's dispatcher is at work for, when it does more than to compute."""
+"""What torch's dispatcher does beside computing: tracing, transforming, modes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import torch
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
-# The keys that it may look at at any time; tracers, modes and transforms add theirs while they are at work.
+# The dispatch keys of ordinary code; tracers, modes and transforms add theirs while they are active.
 _USUAL_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.BackendSelect) | torch._C.DispatchKeySet(
     torch._C.DispatchKey.ADInplaceOrView
 )
-# Asking these is most of what is asked at every solve.
+# Every solve asks these, so they are looked up once.
 _AT_REST = _USUAL_KEYS.raw_repr()
 _jit_trace = torch._C._get_tracing_state
 _transform = torch._C._functorch.maybe_current_level
@@ -41,21 +41,21 @@ def tracer() -> str | None:
 is_wrapped: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
 
 
-def kept(make: Callable[..., Made]) -> Callable[..., Made]:
-    """Keeps what a function makes of constants: tensors that later solves may use, whatever mode they are in.
+def cached(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Caches the tensors that a function returns for constants: later solves may use them in any mode.
 
-    What is made while a tracer is at work belongs to the tracer, and is made for the one call. A tensor made
-    in inference mode could not be saved for a backward pass.
+    Tensors that are computed while a tracer is at work belong to the tracer, and are not cached. One that is
+    computed in inference mode could not be saved for a backward pass.
     """
 
-    def made(*given: object) -> Made:
+    def compute(*arguments: object) -> Result:
         with torch.inference_mode(False):
-            return make(*given)
+            return function(*arguments)
 
-    keeping = lru_cache(maxsize=64)(made)
+    compute_once = lru_cache(maxsize=64)(compute)
 
-    @wraps(make)
-    def kept_or_made(*given: object) -> Made:
-        return keeping(*given) if tracer() is None else made(*given)
+    @wraps(function)
+    def look_up(*arguments: object) -> Result:
+        return compute_once(*arguments) if tracer() is None else compute(*arguments)
 
-    return kept_or_made
+    return look_up

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -57,12 +57,9 @@ class NonFiniteError(SolverError):
         *,
         trajectory: tuple[int, ...] | None = None,
         origin: str = "state",
-        statistics: Statistics | None = None,
-        t: float | None = None,
-        times: torch.Tensor | None = None,
-        partial: torch.Tensor | tuple[torch.Tensor, ...] | None = None,
+        **reached: Any,
     ) -> None:
-        super().__init__(message, statistics=statistics, t=t, times=times, partial=partial)
+        super().__init__(message, **reached)
         self.trajectory = trajectory
         self.origin = origin
 
@@ -74,17 +71,8 @@ class StepSizeUnderflow(SolverError):
         dt: The step that was too small.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        dt: float | None = None,
-        statistics: Statistics | None = None,
-        t: float | None = None,
-        times: torch.Tensor | None = None,
-        partial: torch.Tensor | tuple[torch.Tensor, ...] | None = None,
-    ) -> None:
-        super().__init__(message, statistics=statistics, t=t, times=times, partial=partial)
+    def __init__(self, message: str, *, dt: float | None = None, **reached: Any) -> None:
+        super().__init__(message, **reached)
         self.dt = dt
 
 

@@ -1,4 +1,4 @@
-"""Tensors as memory that the compiled module reads from an address on, checked to be there."""
+"""Tensors as memory that the compiled module reads by address."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _PLAIN_TYPES = (Tensor, nn.Parameter)
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """The tensor's values as memory that can be read from its address on, apart from any graph."""
+    """The tensor's values as contiguous memory, detached from any graph."""
     return readable(tensor.detach() if tensor.requires_grad else tensor)
 
 
 def readable(tensor: Tensor) -> Tensor:
-    """The same, but the tensor itself where that can be, graph and all: to be read and let go."""
-    # Asking is faster than having nothing done.
+    """The tensor's values as contiguous memory: the tensor itself where it is, else a copy."""
+    # Asking is faster than a call that changes nothing.
     if tensor.is_contiguous() and not (tensor.is_neg() or tensor._is_zerotensor()):
         return tensor
     return tensor.clone(memory_format=torch.contiguous_format)
@@ -39,21 +39,21 @@ def address(tensor: Tensor | None) -> int:
     """
     if tensor is None:
         return 0
-    found = tensor.data_ptr()
-    if not found and tensor.numel():
+    pointer = tensor.data_ptr()
+    if not pointer and tensor.numel():
         raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} that a solve reads has no memory")
-    return found
+    return pointer
 
 
 def check_memory(name: str, tensors: Iterable[Tensor]) -> None:
-    """Sees to it that dense tensors have their memory, which torch reads without asking, and a kernel, too.
+    """Checks that dense tensors have their memory, which torch and kernels read without a check.
 
     Args:
         name: What the user calls them.
         tensors: The tensors.
 
     Raises:
-        RuntimeError: Somebody has taken it away: ``untyped_storage().resize_()`` does.
+        RuntimeError: It was freed, as by ``untyped_storage().resize_()``.
     """
     for tensor in tensors:
         if not has_memory(tensor):
@@ -65,7 +65,7 @@ def check_memory(name: str, tensors: Iterable[Tensor]) -> None:
 
 
 def has_memory(tensor: Tensor) -> bool:
-    """Whether a dense tensor has all of its memory; others have none that could be taken away."""
+    """Whether a dense tensor has all of its memory; others have none that could be freed."""
     try:
         held = tensor.untyped_storage().nbytes()
     except RuntimeError:  # it has no storage: it is sparse, or stands for another one
@@ -97,7 +97,7 @@ def _end(tensor: Tensor) -> int:
     return int(extent * tensor.element_size())
 
 
-# What a tensor that autograd keeps has to be when it comes back.
+# Shape, dtype and device of a tensor that is saved for a backward pass.
 Kind = tuple[torch.Size, torch.dtype, torch.device]
 
 
@@ -107,18 +107,18 @@ def kind_of(tensor: Tensor) -> Kind:
 
 
 def check_saved(tensor: Tensor | None, kind: Kind | None) -> None:
-    """Sees to it that what autograd hands back is of the kind that was saved, and has its memory.
+    """Checks that a tensor from autograd is of the kind that was saved, and has its memory.
 
     Args:
-        tensor: What it hands back.
-        kind: Of what was saved, None where that was nothing.
+        tensor: The tensor that autograd returns.
+        kind: Of the tensor that was saved, or None.
 
     Raises:
-        RuntimeError: It is of another kind: a hook has put something else in its place.
+        RuntimeError: It is of another kind: a hook has replaced it.
     """
     if tensor is None and kind is None:
         return
-    # Of a nested tensor nobody may ask for the shape.
+    # A nested tensor has no shape to ask for.
     back = kind_of(tensor) if tensor is not None and _is_strided(tensor) else None
     if tensor is None or back is None or back != kind:
         got = "one that is not dense" if tensor is not None and back is None else _shown(back)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import threading
 import warnings
 import weakref
 from functools import partial
@@ -14,35 +13,28 @@ from pathlib import Path
 import torch
 from torch import nn
 
-# Torch too: between a reverse pass and who asked for it there is autograd.
+# Torch's too: a reverse pass is called through autograd.
 _PASSED = tuple(str(Path(file).parent) + os.sep for file in (__file__, torch.__file__))
-_counter = threading.local()
 _said: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warns of the line that called into this package or had torch do so, however deep below it this is."""
+    """Warns at the user's line that called into this package, directly or through torch."""
     level = 2
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PASSED):
         frame = frame.f_back
         level += 1
-    _counter.given = given() + 1
     warnings.warn(message, category, stacklevel=level)
 
 
-def given() -> int:
-    """How many this thread has given, those among them that a filter hid."""
-    return getattr(_counter, "given", 0)
-
-
 def said_of(func: object) -> set[str]:
-    """What was warned of about a user's function so far, for the caller to read and to add to."""
+    """The warnings about a user's function so far; whoever warns adds to it."""
     return _said.setdefault(_identity(func), set())
 
 
 def _identity(func: object) -> object:
-    """A key of a function, the same where a lambda, method, partial or object is made anew for each solve."""
+    """A key of a function, the same for a lambda, method, partial or object that each solve makes anew."""
     while isinstance(func, partial):
         func = func.func
     func = getattr(func, "__func__", func)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 State = Tensor | tuple[Tensor, ...]
 
-# What to ask of a function whose answer has another shape than the state.
+# The hint for a function whose result has another shape than the state.
 ORDER_OF_ARGUMENTS = "are its arguments (t, y), in that order?"
 
 
@@ -41,7 +41,7 @@ class Structure(NamedTuple):
     def batch(self) -> int | None:
         """The size of the front axis, if it may count trajectories: all components share it.
 
-        States of one axis alone have none: each such axis may hold features as well.
+        States of one axis have none: each such axis may hold features as well.
         """
         sizes = {shape[0] if shape else None for shape in self.shapes}
         if len(sizes) != 1 or max(map(len, self.shapes)) < 2:
@@ -56,7 +56,7 @@ class Structure(NamedTuple):
 
     def split(self, ys: Tensor) -> tuple[Tensor, ...]:
         """Views of the components of ``(*leading, elements)``, each of them ``(*leading, *shape)``."""
-        # One by one: autograd lets nobody change in place what torch.split returns.
+        # One by one: autograd forbids to change in place what torch.split returns.
         parts: list[Tensor] = []
         start = 0
         for shape in self.shapes:
@@ -87,10 +87,10 @@ class Structure(NamedTuple):
     def fit(self, out: Any, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """The components of what the function returned, with the state's shapes and dtype.
 
-        Axes of one element may lead the shapes or be missing there, in a tuple's components anywhere.
+        Leading axes of one element may be missing or added; in a tuple's components, such axes anywhere.
 
         Raises:
-            TypeError: It is something else than the state's kind.
+            TypeError: It is no tensor, or no tuple of tensors, as the state is.
             ValueError: It does not fit the state's shapes.
         """
         shapes = self.shapes

@@ -1,9 +1,9 @@
 """Fields of augmented states: a solution together with its derivatives or its density.
 
 Each function here makes the field of a tuple state from the field of its first component. One solve of it
-gives what nested automatic differentiation of a solve would: the derivatives obey differential equations of
-their own, which forward-mode rules derive from the field. Solves of such fields are captured, compiled and
-differentiated like any other's, once more to train what they depend on.
+gives the same as nested automatic differentiation of a solve: the derivatives obey differential equations of
+their own, which forward-mode rules derive from the field. Such solves are captured, compiled and
+differentiated like any others.
 
 With f the field, v a direction and φ the flow, y = φ(y₀):
 
@@ -43,8 +43,8 @@ def with_jvp(func: Field) -> Callable[[Tensor, Pair], Pair]:
 
     Args:
         func: ``func(t, y) -> dy/dt`` for y of shape (B, D), in which trajectories do not depend on each
-            other, made of operations whose derivatives ``torch.func.jvp`` and autograd through it have right
-            (of ``layer_norm``, torch 2.13 has not).
+            other, of operations that ``torch.func.jvp``, and autograd through it, differentiate correctly
+            (torch 2.13 does not for ``layer_norm``).
 
     Returns:
         A function of a time and of the tuple ``(y, v)``, both of shape (B, D) and one dtype, that returns
@@ -57,7 +57,7 @@ def with_jvp(func: Field) -> Callable[[Tensor, Pair], Pair]:
             one dtype, or ``func`` returns no tensor.
         ValueError: From the function, if their shapes, or that of what ``func`` returns, do not fit.
     """
-    return _Jvp(func) if isinstance(func, nn.Module) else partial(_rate_with_jvp, _called(func))
+    return _augmented(_Jvp, func)
 
 
 def with_divergence(
@@ -69,8 +69,8 @@ def with_divergence(
         func: As for :func:`with_jvp`; a divergence of trajectories that depend on each other means nothing.
         estimator: ``"exact"`` takes D derivatives along the axes, for D of a few; ``"hutchinson"`` one, along
             ``probe``: its estimate is right on average over probes of mean zero and unit covariance.
-        probe: The direction, of shape (B, D) or (D,) in the dtype of y, kept for the whole solve as Grathwohl
-            et al., *FFJORD* (ICLR 2019), have it; random signs or normal numbers, anew for each solve. Only
+        probe: The direction, of shape (B, D) or (D,) in the dtype of y: random signs or normal numbers, the
+            same during a solve as Grathwohl et al., *FFJORD* (ICLR 2019), have it, new ones for each. Only
             with ``"hutchinson"``.
 
     Returns:
@@ -95,9 +95,7 @@ def with_divergence(
         if probe is None:
             raise ValueError("probe must be given with estimator 'hutchinson': a direction of shape (B, D)")
         raise TypeError(f"probe must be a tensor of shape (B, D) or (D,), got {type(probe).__name__}")
-    if isinstance(func, nn.Module):
-        return _Divergence(func, probe)
-    return partial(_rate_with_divergence, _called(func), probe)
+    return _augmented(_Divergence, func, probe)
 
 
 def with_laplacian(func: Field) -> Callable[[Tensor, Triple], Triple]:
@@ -121,49 +119,10 @@ def with_laplacian(func: Field) -> Callable[[Tensor, Triple], Triple]:
             of one dtype, or ``func`` returns no tensor.
         ValueError: From the function, if their shapes, or that of what ``func`` returns, do not fit.
     """
-    return _Laplacian(func) if isinstance(func, nn.Module) else partial(_rate_with_laplacian, _called(func))
+    return _augmented(_Laplacian, func)
 
 
-class _Jvp(nn.Module):
-    """What ``with_jvp`` makes of a Module."""
-
-    def __init__(self, func: nn.Module) -> None:
-        super().__init__()
-        self.func = func
-
-    def forward(self, t: Tensor, state: Pair) -> Pair:
-        """The rates of ``(y, v)``."""
-        return _rate_with_jvp(self.func, t, state)
-
-
-class _Divergence(nn.Module):
-    """What ``with_divergence`` makes of a Module."""
-
-    probe: Tensor | None
-
-    def __init__(self, func: nn.Module, probe: Tensor | None) -> None:
-        super().__init__()
-        self.func = func
-        self.register_buffer("probe", probe, persistent=False)
-
-    def forward(self, t: Tensor, state: Pair) -> Pair:
-        """The rates of ``(y, logp)``."""
-        return _rate_with_divergence(self.func, self.probe, t, state)
-
-
-class _Laplacian(nn.Module):
-    """What ``with_laplacian`` makes of a Module."""
-
-    def __init__(self, func: nn.Module) -> None:
-        super().__init__()
-        self.func = func
-
-    def forward(self, t: Tensor, state: Triple) -> Triple:
-        """The rates of ``(y, J, L)``."""
-        return _rate_with_laplacian(self.func, t, state)
-
-
-def _rate_with_jvp(func: Field, t: Tensor, state: Pair) -> Pair:
+def _rate_with_jvp(func: Field, probe: None, t: Tensor, state: Pair) -> Pair:
     y, v = _parts("with_jvp", state, ("y", "v"))
     _fits("with_jvp", "v", v, y, y.shape)
     return _along(func, t, y, v)
@@ -176,7 +135,7 @@ def _rate_with_divergence(func: Field, probe: Tensor | None, t: Tensor, state: P
     return dy, -divergence
 
 
-def _rate_with_laplacian(func: Field, t: Tensor, state: Triple) -> Triple:
+def _rate_with_laplacian(func: Field, probe: None, t: Tensor, state: Triple) -> Triple:
     y, jacobian, second = _parts("with_laplacian", state, ("y", "J", "L"))
     if jacobian.dim() != 3 or jacobian.shape[1] < 1:
         raise ValueError(
@@ -192,6 +151,42 @@ def _rate_with_laplacian(func: Field, t: Tensor, state: Triple) -> Triple:
         first.append(along)
         total = total + curvature
     return dy, torch.stack(first, 1), total
+
+
+class _Augmented(nn.Module):
+    """A field of an augmented state, with the parameters of the Module that it is made from."""
+
+    rate: Callable[..., Any]
+    probe: Tensor | None
+
+    def __init__(self, func: nn.Module, probe: Tensor | None) -> None:
+        super().__init__()
+        self.func = func
+        self.register_buffer("probe", probe, persistent=False)
+
+    def forward(self, t: Tensor, state: Any) -> Any:
+        """The rates of the components."""
+        return self.rate(self.func, self.probe, t, state)
+
+
+class _Jvp(_Augmented):
+    rate = staticmethod(_rate_with_jvp)
+
+
+class _Divergence(_Augmented):
+    rate = staticmethod(_rate_with_divergence)
+
+
+class _Laplacian(_Augmented):
+    rate = staticmethod(_rate_with_laplacian)
+
+
+def _augmented(kind: type[_Augmented], func: Field, probe: Tensor | None = None) -> Callable[..., Any]:
+    if isinstance(func, nn.Module):
+        return kind(func, probe)
+    if not callable(func):
+        raise TypeError(f"func must be a callable of (t, y), got {type(func).__name__}")
+    return partial(kind.rate, func, probe)
 
 
 def _along(func: Field, t: Tensor, y: Tensor, v: Tensor) -> Pair:
@@ -246,12 +241,6 @@ def _estimate(func: Field, t: Tensor, y: Tensor, probe: Tensor) -> Pair:
     v = probe.expand_as(y)
     dy, dv = _along(func, t, y, v)
     return dy, (v * dv).sum(1, keepdim=True)
-
-
-def _called(func: Field) -> Field:
-    if not callable(func):
-        raise TypeError(f"func must be a callable of (t, y), got {type(func).__name__}")
-    return func
 
 
 def _parts(name: str, state: Any, names: tuple[str, ...]) -> tuple[Tensor, ...]:

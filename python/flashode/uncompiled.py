@@ -1,4 +1,4 @@
-"""Calls that ``torch.compile`` leaves alone.
+"""Functions that ``torch.compile`` does not compile.
 
 A solve runs in a kernel of its own, which Dynamo cannot see into; it would try to compile, frame by frame,
 the checks that lead there. ``torch.compiler.disable`` says so as well, but imports dynamo, which takes
@@ -14,7 +14,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def uncompiled(func: Function) -> Function:
-    """Has ``torch.compile`` leave a function alone, and all that it calls."""
+    """Keeps ``torch.compile`` from compiling a function, and all that it calls."""
     try:
         # Not public; where they are missing dynamo does as it likes.
         from torch._C._dynamo.eval_frame import (

@@ -1,4 +1,4 @@
-"""Values and functions of users, as messages show them: shortened."""
+"""Users' values and functions, shortened for messages."""
 
 from __future__ import annotations
 

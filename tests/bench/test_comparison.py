@@ -13,11 +13,11 @@ SCATTER = (0.98, 1.0, 1.01, 0.99, 1.02, 1.0, 0.97, 1.03, 1.0)
 
 def results(ours: Sequence[float], theirs: Sequence[float], mode: str = "forward") -> Results:
     """A run of one workload, timed by us and by a peer."""
-    made = Results("", "", "", quick=False, threads=2)
+    written = Results("", "", "", quick=False, threads=2)
     for library, seconds in (("flashode", ours), ("torchdiffeq", theirs)):
         record = Record("workloads", "wide", {}, library, mode, library, seconds=list(seconds))
-        made.records.append(record)
-    return made
+        written.records.append(record)
+    return written
 
 
 def scattered(median: float, scatter: Sequence[float] = SCATTER) -> list[float]:

@@ -32,10 +32,10 @@ def test_commit_names_the_sources_and_their_edits(tmp_path: Path) -> None:
 
 
 def test_machine_and_versions_are_those_that_run() -> None:
-    found = machine()
-    assert found["usable processors"] == usable_processors() >= 1
-    assert float(found["memory in GiB"]) > 0
-    assert found["processor"]
+    description = machine()
+    assert description["usable processors"] == usable_processors() >= 1
+    assert float(description["memory in GiB"]) > 0
+    assert description["processor"]
     known = versions()
     assert known["torch"] == str(torch.__version__)
     assert list(known)[:2] == ["python", "flashode"]

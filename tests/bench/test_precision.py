@@ -70,5 +70,5 @@ def test_a_quick_case_measures_in_processes_of_its_own():
     assert len(records) == 2 * len(QUICK["dopri5"])
     assert all(record.study == "precision" and record.case == "D3" for record in records)
     assert all(record.failure is None and record.seconds for record in records)
-    # The tightest tolerance: at the loosest nobody follows this orbit to its end.
+    # The tightest tolerance: at the loosest no solver follows this orbit to its end.
     assert all(record.error < 1e-5 for record in records[-2:])

@@ -68,8 +68,8 @@ def test_the_module_and_the_array_function_have_the_solution_of_scipy(name):
 def test_what_a_predator_prey_system_keeps():
     states = true_states(PROBLEMS["B1"]).states
     prey, predators = states[:, 0], states[:, 1]
-    kept = prey + 2 * predators - np.log(prey) - 2 * np.log(predators)
-    assert kept[-1] == pytest.approx(kept[0], rel=1e-11)
+    invariant = prey + 2 * predators - np.log(prey) - 2 * np.log(predators)
+    assert invariant[-1] == pytest.approx(invariant[0], rel=1e-11)
 
 
 def test_every_class_of_the_test_set_is_there():

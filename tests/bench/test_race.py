@@ -25,19 +25,19 @@ class _Watched:
         self.now, self.runs, self.counts = 0.0, 0, 0
 
     def prepare(self, solved: Workload) -> Prepared:
-        made = self.one.prepare(solved)
+        prepared = self.one.prepare(solved)
 
         def run() -> object:
             self.runs += 1
             self.now += self.seconds + (self.compiling if self.runs == 1 else 0.0)
-            return made.run()
+            return prepared.run()
 
         def count() -> object:
             self.counts += 1
             self.now += self.seconds
-            return made.count()
+            return prepared.count()
 
-        return dataclasses.replace(made, run=run, count=count)
+        return dataclasses.replace(prepared, run=run, count=count)
 
     def race(self, effort: Effort):
         stand_in = dataclasses.replace(self.one, prepare=self.prepare)

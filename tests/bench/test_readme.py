@@ -10,7 +10,7 @@ pytest.importorskip("matplotlib", reason="matplotlib draws: pip install 'flashod
 
 from flashode.bench.records.file import FILE, Results, read
 from flashode.bench.report.figures import pictures
-from made_results import made_results
+from sample_results import sample_results
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "readme.py"
 
@@ -26,7 +26,7 @@ def readme() -> ModuleType:
 
 @pytest.fixture
 def results() -> Results:
-    return made_results()
+    return sample_results()
 
 
 def test_section_has_ratios_losses_machine_versions_and_command(readme: ModuleType, results: Results) -> None:

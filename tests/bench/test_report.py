@@ -18,12 +18,12 @@ from flashode.bench.report.losses import contests
 from flashode.bench.report.roofline import arithmetic_share, bandwidth_share
 from flashode.bench.report.speeds import speeds
 from flashode.bench.report.tables import seconds, size, tables
-from made_results import made_results, timed
+from sample_results import sample_results, timed
 
 
 @pytest.fixture
 def results() -> Results:
-    return made_results()
+    return sample_results()
 
 
 def test_losses_are_where_a_peer_is_faster(results: Results) -> None:
@@ -55,8 +55,8 @@ def test_losses_in_memory_and_accuracy_count_beyond_noise(results: Results) -> N
     assert (error.quantity, error.compared) == ("gradient error", 3)
     assert [lost.ratio for lost in error.lost] == [pytest.approx(100), pytest.approx(10)]
     assert error.lost[0].time == pytest.approx(10)
-    found = {table.title: table for table in tables(results)}["Where we lose"].rows
-    assert [cell.text for cell in found[-1]] == [
+    rows = {table.title: table for table in tables(results)}["Where we lose"].rows
+    assert [cell.text for cell in rows[-1]] == [
         *("gradient error", "discrete", "torchdiffeq discrete", "steps 10", "100×", "10×", "2", "3")
     ]
 
@@ -88,17 +88,17 @@ def test_shares_of_the_processor_are_not_given_for_a_device(results: Results) ->
 
 
 def test_tables_have_ratios_exponents_shares_and_reasons(results: Results) -> None:
-    found = {table.title.partition(":")[0]: table for table in tables(results)}
-    (speed,) = found["Speed"].rows
-    cells = dict(zip(found["Speed"].headings, speed, strict=True))
+    by_title = {table.title.partition(":")[0]: table for table in tables(results)}
+    (speed,) = by_title["Speed"].rows
+    cells = dict(zip(by_title["Speed"].headings, speed, strict=True))
     assert (cells["ours"].text, cells["torchdiffeq"].text, cells["diffrax"].text) == ("1 ms", "50×", "0.4×")
     assert [cells[name].lost for name in ("torchdiffeq", "diffrax")] == [False, True]
-    growth = {row[2].text: row[3].text for row in found["Scaling"].rows}
+    growth = {row[2].text: row[3].text for row in by_title["Scaling"].rows}
     assert growth == {"flashode discrete": "1.00", "torchdiffeq discrete": "2.00"}
-    assert [cell.text for cell in found["Gradients"].rows[0]][4:] == ["10 kB", "100 + 7", "1.0e-06"]
-    (shares,) = found["Shares of what the machine can do"].rows
+    assert [cell.text for cell in by_title["Gradients"].rows[0]][4:] == ["10 kB", "100 + 7", "1.0e-06"]
+    (shares,) = by_title["Shares of what the machine can do"].rows
     assert [cell.text for cell in shares[2:]] == ["10.0%", "5.0%", "16.0%"]
-    (failure,) = found["Not measured, and why"].rows
+    (failure,) = by_title["Not measured, and why"].rows
     assert failure[1].text == "torchode <is> missing"
 
 
@@ -111,12 +111,12 @@ def test_shares_count_the_reverse_of_exact_gradients_alone(results: Results) -> 
 
 
 def test_every_picture_is_whole_and_the_same_again(results: Results) -> None:
-    made = pictures(results)
-    assert {one.name for one in made} == {"speedup", "sweep_steps", "memory", "precision", "threads"}
-    assert [one.svg for one in made] == [one.svg for one in pictures(results)]
-    for one in made:
+    drawn = pictures(results)
+    assert {one.name for one in drawn} == {"speedup", "sweep_steps", "memory", "precision", "threads"}
+    assert [one.svg for one in drawn] == [one.svg for one in pictures(results)]
+    for one in drawn:
         assert ElementTree.fromstring(one.svg).tag.endswith("svg")
-    assert "> 2.00</text>" in next(one.svg for one in made if one.name == "sweep_steps")
+    assert "> 2.00</text>" in next(one.svg for one in drawn if one.name == "sweep_steps")
 
 
 def test_page_needs_nothing_else_and_leaves_nothing_out(results: Results, tmp_path: Path) -> None:

@@ -10,18 +10,18 @@ from flashode.bench.report.scaling import fit
 
 
 def test_a_power_law_is_found_exactly() -> None:
-    found = fit({n: 3.0 * n**1.5 for n in (1.0, 10.0, 100.0, 1000.0)})
-    assert found is not None
-    assert found.exponent == pytest.approx(1.5)
-    assert found.factor == pytest.approx(3.0)
-    assert (found.first, found.last, found.count) == (1.0, 1000.0, 4)
+    curve = fit({n: 3.0 * n**1.5 for n in (1.0, 10.0, 100.0, 1000.0)})
+    assert curve is not None
+    assert curve.exponent == pytest.approx(1.5)
+    assert curve.factor == pytest.approx(3.0)
+    assert (curve.first, curve.last, curve.count) == (1.0, 1000.0, 4)
 
 
 def test_a_fixed_cost_at_the_small_end_is_left_out() -> None:
-    found = fit({n: 100.0 + n for n in (1.0, 10.0, 1e4, 1e5, 1e6)})
-    assert found is not None
-    assert found.exponent == pytest.approx(1.0, abs=0.01)
-    assert (found.first, found.count) == (1e4, 3)
+    curve = fit({n: 100.0 + n for n in (1.0, 10.0, 1e4, 1e5, 1e6)})
+    assert curve is not None
+    assert curve.exponent == pytest.approx(1.0, abs=0.01)
+    assert (curve.first, curve.count) == (1e4, 3)
 
 
 def test_no_law_is_made_up() -> None:

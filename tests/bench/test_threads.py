@@ -44,10 +44,10 @@ def test_a_record_bears_its_number_of_threads():
 
 def test_peaks_have_a_name_for_each_number_of_threads(compiled):
     with patch.multiple(module, WINDOWS=1, SECONDS=1e-3, TRIAD_BYTES=3 * 2**13):
-        found = peaks(2)
+        rates = peaks(2)
     kinds = ("fma float32", "fma float64", "bandwidth")
-    assert found.keys() == {f"{kind} {count}" for kind in kinds for count in (1, 2)}
-    assert all(rate > 0 for rate in found.values())
+    assert rates.keys() == {f"{kind} {count}" for kind in kinds for count in (1, 2)}
+    assert all(rate > 0 for rate in rates.values())
 
 
 def test_the_best_window_counts():

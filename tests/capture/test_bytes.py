@@ -96,7 +96,7 @@ def test_what_was_unused_for_longest_is_dropped(monkeypatch: pytest.MonkeyPatch)
     assert made(fields[0], y).program is programs[0]
     monkeypatch.setattr(cache, "MAX_BYTES", weight() + 1000)
     last = made(fields[3], y).program
-    # Of code and of a class alike: the second was used before the first.
+    # Of code as of a class: the second was used before the first.
     assert [made(fields[i], y).program is programs[i] for i in (0, 2)] == [True, True]
     assert made(fields[3], y).program is last
     traces = []

@@ -65,7 +65,7 @@ def test_derivative_of_a_layer(name: str) -> None:
 
 
 def test_the_derivative_in_the_weights_of_a_layer_norm() -> None:
-    """Of a norm in time alone, where no trajectory has a part in it."""
+    """Of a norm of time only, which no trajectory enters."""
     weight, bias = random(3).requires_grad_(), random(3, seed=1).requires_grad_()
 
     def func(t: Tensor, y: Tensor) -> Tensor:

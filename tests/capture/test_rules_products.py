@@ -40,7 +40,7 @@ VECTORS: dict[str, Field] = {
     "outer by einsum": lambda t, y: torch.einsum("bi,bj->bij", y, y.sin()).mean(1),
     "cross": lambda t, y: torch.linalg.cross(y, y.sin()) + torch.cross(y, W[0].expand_as(y), dim=-1),
     "baddbmm": lambda t, y: torch.baddbmm(y[:, :, None], matrices(y), y[:, :, None], beta=0.3)[:, :, 0],
-    "parameters alone": lambda t, y: y @ (W @ W.T) + torch.einsum("ij,ij->i", W, W),
+    "only parameters": lambda t, y: y @ (W @ W.T) + torch.einsum("ij,ij->i", W, W),
     "tensordot": lambda t, y: torch.tensordot(y, W, dims=1),
     "linear of time": lambda t, y: torch.nn.functional.linear(y, rotation(t), rotation(t)[1]),
     "outer of time": lambda t, y: y @ torch.outer(rotation(t)[0], W[1]),

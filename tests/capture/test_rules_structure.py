@@ -71,7 +71,7 @@ MATRICES: dict[str, Field] = {
     "tril": lambda t, y: y.tril() - 2 * y.triu(1) + y.tril(-1).triu(-1),
     "pad": lambda t, y: F.pad(y, (1, 0, 0, 1))[:, 1:, 1:] * y,
     "index": lambda t, y: y[:, [0, 1, 2], [2, 1, 0]][:, None] * y,
-    "index apart": lambda t, y: y.flip(1) * y[:, torch.tensor([[0, 2], [1, 1]])].sum(2)[:, :1],
+    "index between": lambda t, y: y.flip(1) * y[:, torch.tensor([[0, 2], [1, 1]])].sum(2)[:, :1],
     "antisymmetric": lambda t, y: y - y.mT,
     "block matrix": lambda t, y: torch.cat([torch.cat([y[:, :2, :2], y[:, :2, 2:]], 2), y[:, 2:]], 1),
 }

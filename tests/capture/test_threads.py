@@ -88,7 +88,7 @@ def test_global_state_is_left_alone() -> None:
     finally:
         flashode.capture.making._compare = real
     assert seen == [streams]
-    # What somebody else draws meanwhile stays drawn.
+    # What another thread draws meanwhile stays drawn.
     assert not torch.equal(torch.get_rng_state(), generator)
 
 

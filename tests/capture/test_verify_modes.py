@@ -141,7 +141,7 @@ def test_a_batch_size_is_traced_in_any_case(compared: Compared, first: Verify) -
         assert isinstance(captured_at(branching, T, torch.randn(size, 3), "never"), kind)
         assert compared.since() == (0, 0)
     if first == "first":
-        # Once it is known, nobody gets it any more, not even where the values agree.
+        # Once it is known, no solve uses the capture, not even where the values agree.
         modes: tuple[Verify, ...] = ("always", "always", "first", "never")
         for verify in modes:
             assert isinstance(captured_at(branching, 0 * T, torch.randn(12, 3), verify), Declined)

@@ -116,11 +116,11 @@ def test_the_precision_is_the_module_s() -> None:
 
 
 def test_the_module_sees_no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = ["flashode", "explain", "reading:f", "--shape", "2"]
-    monkeypatch.setattr(sys, "argv", given)
-    result = invoke(*given[2:])
+    argv = ["flashode", "explain", "reading:f", "--shape", "2"]
+    monkeypatch.setattr(sys, "argv", argv)
+    result = invoke(*argv[2:])
     assert result.exit_code == 0, result.output
-    assert sys.argv is given
+    assert sys.argv is argv
 
 
 def test_a_tuple_state() -> None:

@@ -1,4 +1,4 @@
-"""The calls that are made to torchdiffeq and to flashode alike."""
+"""The calls of both torchdiffeq and flashode."""
 
 from __future__ import annotations
 

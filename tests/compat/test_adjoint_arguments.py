@@ -59,9 +59,9 @@ ACCEPTED: dict[str, dict[str, Any]] = {
 def test_same_as_torchdiffeq(engine: str, name: str) -> None:
     arguments = {"rtol": 1e-5, "atol": 1e-6, **ACCEPTED[name]}
     expected = count_and_gradients(torchdiffeq, Network(), Y0, **arguments)
-    found = count_and_gradients(flashode, Network(), Y0, **arguments)
-    assert found[0] == expected[0]
-    for x, y in zip(found[1], expected[1], strict=True):
+    actual = count_and_gradients(flashode, Network(), Y0, **arguments)
+    assert actual[0] == expected[0]
+    for x, y in zip(actual[1], expected[1], strict=True):
         torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-5 * float(y.abs().max()))
 
 
@@ -77,9 +77,9 @@ def test_tuple_state_same_as_torchdiffeq(name: str) -> None:
     arguments = {"rtol": 1e-5, "atol": 1e-6, **TUPLE[name]}
     with flashode.use_engine("eager"):
         expected = count_and_gradients(torchdiffeq, Pair(), PAIR, **arguments)
-        found = count_and_gradients(flashode, Pair(), PAIR, **arguments)
-    assert found[0] == expected[0]
-    for x, y in zip(found[1], expected[1], strict=True):
+        actual = count_and_gradients(flashode, Pair(), PAIR, **arguments)
+    assert actual[0] == expected[0]
+    for x, y in zip(actual[1], expected[1], strict=True):
         torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-5 * float(y.abs().max()))
 
 
@@ -128,9 +128,9 @@ def test_function_needs_parameters(engine: str) -> None:
     with pytest.raises(ValueError, match=r"func must be a torch\.nn\.Module.*adjoint_params"):
         odeint_adjoint(func, Y0, T)
     y = odeint_adjoint(func, Y0, T, adjoint_params=(w for w in (weight,)))
-    (found,) = torch.autograd.grad(y.sum(), weight)
+    (gradient,) = torch.autograd.grad(y.sum(), weight)
     (expected,) = torch.autograd.grad(odeint(func, Y0, T).sum(), weight)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-7)
     assert not odeint_adjoint(func, Y0, T, adjoint_params=()).requires_grad
 
 

@@ -32,9 +32,9 @@ def record(func: Any, names: tuple[str, ...] = NAMES) -> list[tuple[str, Any, An
     return calls
 
 
-def same(found: list[tuple[str, Any, Any, Any]], expected: list[tuple[str, Any, Any, Any]]) -> None:
-    assert [call[0] for call in found] == [call[0] for call in expected]
-    for ours, theirs in zip(found, expected, strict=True):
+def same(actual: list[tuple[str, Any, Any, Any]], expected: list[tuple[str, Any, Any, Any]]) -> None:
+    assert [call[0] for call in actual] == [call[0] for call in expected]
+    for ours, theirs in zip(actual, expected, strict=True):
         assert ours[1].dtype == theirs[1].dtype
         assert ours[1].shape == ours[3].shape == ()
         torch.testing.assert_close((ours[1], ours[3]), (theirs[1], theirs[3]), rtol=1e-6, atol=1e-12)
@@ -55,11 +55,11 @@ def test_forward(method: str, direction: str, kind: str) -> None:
         with flashode.use_engine("eager"):
             library.odeint(func, y0, t, method=method, options=OPTIONS[method])
         results.append(calls)
-    expected, found = results
-    same(found, expected)
-    assert {call[0] for call in found} == set(names)
-    assert all(call[3] > 0 for call in found)
-    assert float(found[0][1]) == t[0]
+    expected, actual = results
+    same(actual, expected)
+    assert {call[0] for call in actual} == set(names)
+    assert all(call[3] > 0 for call in actual)
+    assert float(actual[0][1]) == t[0]
 
 
 @pytest.mark.parametrize("method", OPTIONS)
@@ -74,10 +74,10 @@ def test_adjoint(method: str) -> None:
             assert calls == []
             solution.sum().backward()
         results.append(calls)
-    expected, found = results
-    same(found, expected)
-    assert {call[0] for call in found} == set(names)
-    assert all(isinstance(call[2], tuple) and len(call[2]) == 7 for call in found)
+    expected, actual = results
+    same(actual, expected)
+    assert {call[0] for call in actual} == set(names)
+    assert all(isinstance(call[2], tuple) and len(call[2]) == 7 for call in actual)
 
 
 def test_adjoint_gets_the_users_time() -> None:

@@ -49,9 +49,9 @@ def nothing(field: Field, *_: Any) -> None:
     pass
 
 
-def calling(field: Field, *given: Any) -> None:
-    if len(given) == 3:
-        func, y0, t = given
+def calling(field: Field, *arguments: Any) -> None:
+    if len(arguments) == 3:
+        func, y0, t = arguments
         func(t[0], y0)
 
 
@@ -76,13 +76,13 @@ def with_a_grid(field: Field, does: Callable[..., None]) -> dict[str, Any]:
 def test_it_finds_what_it_would_find_in_torchdiffeq(
     asked: Callable[..., dict[str, Any]], does: Callable[..., None]
 ) -> None:
-    found = []
+    results = []
     for library in (flashode, torchdiffeq):
         field = Field()
         settings = asked(field, does)
         ends = [library.odeint(field, Y, T, **settings)[-1] for _ in range(3)]
-        found.append((ends, field.nfe, field.seen, field.rate))
-    ours, theirs = found
+        results.append((ends, field.nfe, field.seen, field.rate))
+    ours, theirs = results
     assert ours[1:] == theirs[1:]
     for end, expected in zip(ours[0], theirs[0], strict=True):
         torch.testing.assert_close(end, expected, rtol=1e-5, atol=1e-5)
@@ -124,10 +124,10 @@ def test_one_that_has_nothing_in_common_with_the_field_is_called_from_the_engine
 
 def node(end: Tensor) -> Any:
     """The solve in the graph behind one of its states."""
-    found: Any = end.grad_fn
-    while not hasattr(found, "adjoint_options"):
-        found = found.next_functions[0][0]
-    return found
+    grad_fn: Any = end.grad_fn
+    while not hasattr(grad_fn, "adjoint_options"):
+        grad_fn = grad_fn.next_functions[0][0]
+    return grad_fn
 
 
 def adjoint_options(field: Field, does: Callable[..., None]) -> dict[str, Any]:
@@ -141,17 +141,17 @@ def adjoint_options(field: Field, does: Callable[..., None]) -> dict[str, Any]:
 @pytest.mark.parametrize("replaced", [False, True])
 @pytest.mark.parametrize("does", [nothing, reading])
 def test_the_norm_of_the_adjoint_equations(does: Callable[..., None], replaced: bool) -> None:
-    found = []
+    results = []
     for library in (flashode, torchdiffeq):
         field = Field()
         y0 = Y.clone().requires_grad_()
         options = adjoint_options(field, does)
-        given = {} if replaced else {"adjoint_options": options}
-        end = library.odeint_adjoint(field, y0, T, method="dopri5", adjoint_params=(), **given)[-1]
+        arguments = {} if replaced else {"adjoint_options": options}
+        end = library.odeint_adjoint(field, y0, T, method="dopri5", adjoint_params=(), **arguments)[-1]
         if replaced:
             node(end).adjoint_options["norm"] = options["norm"]
         (gradient,) = torch.autograd.grad(end.sum(), y0)
-        found.append((gradient, field.nfe, field.seen))
-    ours, theirs = found
+        results.append((gradient, field.nfe, field.seen))
+    ours, theirs = results
     assert ours[1:] == theirs[1:]
     torch.testing.assert_close(ours[0], theirs[0], rtol=1e-5, atol=1e-5)

@@ -61,7 +61,7 @@ CHANGES: dict[str, Callable[[Decay], object]] = {
     "a submodule": _replaced,
     "a context, in place": lambda f: _filled(f.context),
     "loaded": lambda f: f.load_state_dict({k: 3 * v for k, v in f.state_dict().items()}),
-    "a hook": lambda f: f.register_forward_hook(lambda module, given, out: 3 * out),
+    "a hook": lambda f: f.register_forward_hook(lambda module, inputs, out: 3 * out),
     "the method": lambda f: setattr(f, "forward", lambda t, y: -3 * y),
 }
 

@@ -76,7 +76,7 @@ SEARCHES: dict[str, Search] = {
         Pair, (values(4, 3), values(4, 1)), lambda t, state: state[0].sum() - 0.9 * t - 1.2, (1.2, 0.1)
     ),
     "decreasing, several outputs": Search(Spiral, SPIRAL, three, (0.2, -0.8)),
-    "time alone": Search(Spiral, SPIRAL, lambda t, y: 1.37 - t),
+    "time only": Search(Spiral, SPIRAL, lambda t, y: 1.37 - t),
 }
 CUBIC = Search(Spiral, SPIRAL, crossing, fixed={"step_size": 0.23, "interp": "cubic"})
 PERTURBED = Search(Spiral, SPIRAL, crossing, fixed={"step_size": 0.11, "perturb": True})
@@ -168,16 +168,16 @@ def reference(name: str, method: str, mode: str) -> Found:
     return search(name, method, through(torchdiffeq, mode))
 
 
-def check(found: Found, expected: Found, tolerance: float) -> None:
-    assert found.t.shape == ()
-    assert found.t.dtype == expected.t.dtype
-    torch.testing.assert_close(found.t, expected.t, rtol=0, atol=tolerance)
-    for x, y in zip(found.states, expected.states, strict=True):
+def check(actual: Found, expected: Found, tolerance: float) -> None:
+    assert actual.t.shape == ()
+    assert actual.t.dtype == expected.t.dtype
+    torch.testing.assert_close(actual.t, expected.t, rtol=0, atol=tolerance)
+    for x, y in zip(actual.states, expected.states, strict=True):
         assert x.dtype == y.dtype
         torch.testing.assert_close(x, y, rtol=0, atol=tolerance)
-    for x, y in zip(found.gradients, expected.gradients, strict=True):
+    for x, y in zip(actual.gradients, expected.gradients, strict=True):
         torch.testing.assert_close(x, y, rtol=0, atol=10 * tolerance * max(1.0, float(y.abs().max())))
-    assert found.counts == expected.counts
+    assert actual.counts == expected.counts
 
 
 def tolerance_of(name: str, method: str) -> float:
@@ -188,41 +188,41 @@ def tolerance_of(name: str, method: str) -> float:
 
 @pytest.mark.parametrize(("name", "method"), PAIRS)
 def test_odeint(engine: str, name: str, method: str) -> None:
-    found = search(name, method, through(flashode, "odeint"))
-    check(found, reference(name, method, "odeint"), tolerance_of(name, method))
+    answer = search(name, method, through(flashode, "odeint"))
+    check(answer, reference(name, method, "odeint"), tolerance_of(name, method))
 
 
 @pytest.mark.parametrize(("name", "method"), FEW)
 def test_odeint_adjoint(engine: str, name: str, method: str) -> None:
-    found = search(name, method, through(flashode, "odeint_adjoint"))
-    check(found, reference(name, method, "odeint_adjoint"), tolerance_of(name, method))
+    answer = search(name, method, through(flashode, "odeint_adjoint"))
+    check(answer, reference(name, method, "odeint_adjoint"), tolerance_of(name, method))
 
 
 @pytest.mark.parametrize("mode", ["odeint", "odeint_adjoint"])
 @pytest.mark.parametrize(("name", "method"), FEW)
 def test_odeint_event(engine: str, name: str, method: str, mode: str) -> None:
-    found = search(name, method, through_time(flashode, getattr(flashode, mode)))
-    check(found, reference(name, method, f"event by {mode}"), tolerance_of(name, method))
+    answer = search(name, method, through_time(flashode, getattr(flashode, mode)))
+    check(answer, reference(name, method, f"event by {mode}"), tolerance_of(name, method))
 
 
 @pytest.mark.parametrize("mode", ["odeint", "odeint_adjoint"])
 def test_odeint_event_over_interfaces_of_torchdiffeq(mode: str) -> None:
     interface = partial(getattr(torchdiffeq, mode))
-    found = search("tuple", "dopri5", through_time(flashode, interface))
-    check(found, reference("tuple", "dopri5", f"event by {mode}"), 1e-12)
+    answer = search("tuple", "dopri5", through_time(flashode, interface))
+    check(answer, reference("tuple", "dopri5", f"event by {mode}"), 1e-12)
 
 
 @pytest.mark.parametrize("method", ["dopri5", "rk4"])
 @pytest.mark.parametrize("mode", ["odeint", "odeint_adjoint"])
 def test_times_without_gradient(engine: str, mode: str, method: str) -> None:
-    found = search("batch", method, through(flashode, mode), with_time=False)
+    answer = search("batch", method, through(flashode, mode), with_time=False)
     expected = search("batch", method, through(torchdiffeq, mode), with_time=False)
-    check(found, expected, tolerance_of("batch", method))
+    check(answer, expected, tolerance_of("batch", method))
 
 
 @pytest.mark.parametrize("method", ["dopri5", "rk4"])
 def test_single_precision(engine: str, method: str) -> None:
-    """States and times in float32; events are found as closely as they can be told apart there."""
+    """States and times in float32; events are as close as float32 can tell."""
     results = []
     for library in (torchdiffeq, flashode):
         func = Spiral(dtype=torch.float32)

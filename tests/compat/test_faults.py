@@ -69,7 +69,7 @@ def test_abscissae_of_gl4() -> None:
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_landing_exactly_on_a_step_t(sign: float) -> None:
     """Theirs takes no further step_t into account."""
-    given = {
+    arguments = {
         "rtol": 1e-2,
         "atol": 1e-2,
         "options": {
@@ -81,8 +81,8 @@ def test_landing_exactly_on_a_step_t(sign: float) -> None:
     t = sign * torch.tensor([0.0, 1.0], dtype=D)
     ours, theirs = Noting(), Noting()
     with use_engine("eager"):
-        odeint(ours, ONES, t, **given)
-    torchdiffeq.odeint(theirs, ONES, t, **given)
+        odeint(ours, ONES, t, **arguments)
+    torchdiffeq.odeint(theirs, ONES, t, **arguments)
     assert ours.saw(sign * 0.25)
     assert theirs.saw(sign * 0.25)
     assert ours.saw(sign * 0.61)
@@ -138,14 +138,14 @@ def test_an_event_that_is_zero_at_the_start(method: str, face: str) -> None:
                 raise Enough
             return -y
 
-        given = {
+        arguments = {
             "method": method,
             "event_fn": lambda t, y: y[0] - 1,
             "options": None if method == "dopri5" else {"step_size": 0.1},
         }
         if face == "odeint":
-            return library.odeint(func, ONES, T[:2], **given)
-        return library.odeint_event(func, ONES, T[0], **given)
+            return library.odeint(func, ONES, T[:2], **arguments)
+        return library.odeint_event(func, ONES, T[0], **arguments)
 
     if method == "dopri5":
         solve(torchdiffeq)
@@ -160,12 +160,12 @@ def test_an_event_that_is_zero_at_the_start(method: str, face: str) -> None:
 
 def test_no_min_step_for_scipys_solvers_unless_given() -> None:
     """Theirs hands one to all of them, and those that know none warn."""
-    given: dict[str, Any] = {"method": "scipy_solver", "options": {"solver": "RK45"}}
+    arguments: dict[str, Any] = {"method": "scipy_solver", "options": {"solver": "RK45"}}
     with pytest.warns(UserWarning, match="no effect.*min_step"):
-        torchdiffeq.odeint(Network(), values(3), T, **given)
+        torchdiffeq.odeint(Network(), values(3), T, **arguments)
     with use_engine("eager"), warnings.catch_warnings():
         warnings.simplefilter("error")
-        odeint(Network(), values(3), T, **given)
+        odeint(Network(), values(3), T, **arguments)
 
 
 def test_times_in_double_precision_for_scipys_solvers() -> None:
@@ -226,8 +226,8 @@ def test_complex_states_in_the_adjoint(engine: str) -> None:
 
     with pytest.raises(RuntimeError, match="isFloatingType"):
         gradients(torchdiffeq.odeint_adjoint)
-    for found, expected in zip(gradients(odeint_adjoint), gradients(odeint), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
+    for actual, expected in zip(gradients(odeint_adjoint), gradients(odeint), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-7, atol=1e-9)
 
 
 def test_event_times_of_complex_states() -> None:
@@ -235,7 +235,7 @@ def test_event_times_of_complex_states() -> None:
     rotation = torch.tensor(0.3 + 1.0j, dtype=torch.complex128)
 
     def event_t(library: Any, y0: Tensor) -> Tensor:
-        found: tuple[Tensor, Any] = library.odeint_event(
+        solution: tuple[Tensor, Any] = library.odeint_event(
             lambda t, y: rotation * y,
             y0,
             torch.zeros((), dtype=D),
@@ -243,7 +243,7 @@ def test_event_times_of_complex_states() -> None:
             rtol=1e-10,
             atol=1e-12,
         )
-        return found[0]
+        return solution[0]
 
     y0 = torch.tensor([1.0 + 0.2j], dtype=torch.complex128)
     step = 1e-5

@@ -71,17 +71,17 @@ def reference(mode: str, name: str, method: str) -> Result:
     return gradients(getattr(torchdiffeq, mode), CASES[name], method)
 
 
-def check(found: list[Tensor], expected: list[Tensor]) -> None:
-    for x, y in zip(found, expected, strict=True):
+def check(actual: list[Tensor], expected: list[Tensor]) -> None:
+    for x, y in zip(actual, expected, strict=True):
         assert x.dtype == y.dtype
         torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-5 * float(y.abs().max()))
 
 
 @pytest.mark.parametrize(("name", "method"), PAIRS)
 def test_odeint(engine: str, name: str, method: str) -> None:
-    found, _, evaluations = gradients(flashode.odeint, CASES[name], method)
+    actual, _, evaluations = gradients(flashode.odeint, CASES[name], method)
     expected, _, their_evaluations = reference("odeint", name, method)
-    check(found, expected)
+    check(actual, expected)
     assert evaluations == their_evaluations
 
 
@@ -91,9 +91,9 @@ def test_odeint(engine: str, name: str, method: str) -> None:
     [(name, method) for name, method in PAIRS if not isinstance(CASES[name].rtol, Tensor)],
 )
 def test_odeint_adjoint(engine: str, name: str, method: str) -> None:
-    found, *evaluations = gradients(flashode.odeint_adjoint, CASES[name], method)
+    actual, *evaluations = gradients(flashode.odeint_adjoint, CASES[name], method)
     expected, *their_evaluations = reference("odeint_adjoint", name, method)
-    check(found, expected)
+    check(actual, expected)
     assert evaluations == their_evaluations
 
 
@@ -111,6 +111,6 @@ def test_times_without_gradient(engine: str, mode: str, method: str) -> None:
             arguments["options"] = FIRST_STEP
         loss = getattr(library, mode)(func, y0, case.t, **arguments).square().sum()
         results.append((list(torch.autograd.grad(loss, [y0, *func.parameters()])), func.nfe))
-    (expected, their_evaluations), (found, evaluations) = results
-    check(found, expected)
+    (expected, their_evaluations), (actual, evaluations) = results
+    check(actual, expected)
     assert evaluations == their_evaluations

@@ -64,10 +64,10 @@ def _parameters(odeint: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
     return solve
 
 
-@pytest.mark.parametrize("made", [_state_and_times, _shortened_step, _grid, _parameters])
-def test_same_as_torchdiffeq(engine: str, made: Callable[..., Callable[[Tensor], Tensor]]) -> None:
+@pytest.mark.parametrize("make", [_state_and_times, _shortened_step, _grid, _parameters])
+def test_same_as_torchdiffeq(engine: str, make: Callable[..., Callable[[Tensor], Tensor]]) -> None:
     leaf = torch.tensor(0.7, dtype=D)
-    found = _first_and_second(made(flashode.odeint), leaf)
-    expected = _first_and_second(made(torchdiffeq.odeint), leaf)
-    for x, y in zip(found, expected, strict=True):
+    actual = _first_and_second(make(flashode.odeint), leaf)
+    expected = _first_and_second(make(torchdiffeq.odeint), leaf)
+    for x, y in zip(actual, expected, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-10)

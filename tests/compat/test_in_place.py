@@ -41,5 +41,5 @@ def _gradient(solver: Any, name: str) -> Tensor:
 @pytest.mark.parametrize("engine", ["eager", "auto"])
 def test_a_solution_may_be_changed_in_place(engine: Any, name: str) -> None:
     with use_engine(engine):
-        found = _gradient(flashode.odeint, name)
-    torch.testing.assert_close(found, _gradient(torchdiffeq.odeint, name))
+        actual = _gradient(flashode.odeint, name)
+    torch.testing.assert_close(actual, _gradient(torchdiffeq.odeint, name))

@@ -244,9 +244,9 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
 @pytest.mark.parametrize("solve", [odeint, odeint_adjoint])
 @pytest.mark.parametrize("name", BAD)
 def test_bad_argument(solve: Callable[..., Any], name: str) -> None:
-    given, kind, words = BAD[name]
-    arguments = {"func": Network(), "y0": Y0, "t": T, **given}
-    if solve is odeint_adjoint and "func" not in given:
+    bad, kind, words = BAD[name]
+    arguments = {"func": Network(), "y0": Y0, "t": T, **bad}
+    if solve is odeint_adjoint and "func" not in bad:
         arguments["adjoint_params"] = ()
     with use_engine("eager"), pytest.raises(kind) as caught:
         solve(arguments.pop("func"), arguments.pop("y0"), arguments.pop("t"), **arguments)
@@ -313,12 +313,12 @@ def test_whole_numbers_may_be_floats() -> None:
 
 
 def test_min_step_is_for_lsoda_alone() -> None:
-    given: dict[str, Any] = {"method": "scipy_solver"}
+    arguments: dict[str, Any] = {"method": "scipy_solver"}
     options = {"solver": "RK45", "min_step": 1e-3}
     with pytest.warns(UserWarning, match=r"options\['min_step'\] is left out: .*'LSODA'.*'RK45'") as caught:
-        y = odeint(lambda t, y: -y, Y0, T, options=options, **given)
+        y = odeint(lambda t, y: -y, Y0, T, options=options, **arguments)
     assert len(caught) == 1
-    assert torch.equal(y, odeint(lambda t, y: -y, Y0, T, options={"solver": "RK45"}, **given))
+    assert torch.equal(y, odeint(lambda t, y: -y, Y0, T, options={"solver": "RK45"}, **arguments))
 
 
 def test_another_dtype_and_missing_axes_of_one_fit() -> None:
@@ -351,10 +351,10 @@ def test_an_option_of_none_is_not_given() -> None:
 
 def test_options_are_left_alone() -> None:
     options = {"norm": torch.amax, "first_step": 0.1}
-    given = dict(options)
+    arguments = dict(options)
     with use_engine("eager"):
         odeint_adjoint(Network(), Y0, T, options=options)
-    assert options == given
+    assert options == arguments
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (4, 0)])

@@ -82,13 +82,13 @@ def _adjoint(library: Any, field: Field, y0: Tensor, t: Tensor, **settings: Any)
 
 
 FACES: dict[str, Callable[..., Tensor]] = {
-    "odeint": lambda library, *given, **settings: library.odeint(*given, **settings),
+    "odeint": lambda library, *arguments, **settings: library.odeint(*arguments, **settings),
     "odeint_adjoint": _adjoint,
     "tuple": _tuple,
     "odeint_dense": _dense,
-    "odeint_event": lambda library, *given, **settings: _event(library, False, *given, **settings),
-    "odeint_event of odeint_adjoint": lambda library, *given, **settings: _event(
-        library, True, *given, **settings
+    "odeint_event": lambda library, *arguments, **settings: _event(library, False, *arguments, **settings),
+    "odeint_event of odeint_adjoint": lambda library, *arguments, **settings: _event(
+        library, True, *arguments, **settings
     ),
 }
 PATTERNS: dict[str, tuple[str, ...]] = {
@@ -127,25 +127,27 @@ def change(tensor: Tensor) -> None:
     tensor.mul_(3.0).add_(0.1)
 
 
-def gradients(given: Solved, higher: bool = False) -> list[Tensor | None]:
-    weights = torch.linspace(-1, 1, given.states.numel(), dtype=D).reshape(given.states.shape)
+def gradients(solution: Solved, higher: bool = False) -> list[Tensor | None]:
+    weights = torch.linspace(-1, 1, solution.states.numel(), dtype=D).reshape(solution.states.shape)
     # The solution itself, whose content may have been changed, is no part of the loss's derivative.
-    total = torch.autograd.grad(given.states, given.learned, weights, allow_unused=True, create_graph=higher)
+    total = torch.autograd.grad(
+        solution.states, solution.learned, weights, allow_unused=True, create_graph=higher
+    )
     if higher:
         loss = sum((x.square().sum() for x in total if x is not None), torch.zeros((), dtype=D))
-        total = torch.autograd.grad(loss, given.learned, allow_unused=True)
+        total = torch.autograd.grad(loss, solution.learned, allow_unused=True)
     return list(total)
 
 
-def assert_right(found: list[Tensor | None], right: list[Tensor | None]) -> None:
-    for one, other in zip(found, right, strict=True):
+def assert_right(actual: list[Tensor | None], right: list[Tensor | None]) -> None:
+    for one, other in zip(actual, right, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
-def attempted(given: Solved) -> tuple[list[Tensor | None], bool]:
+def attempted(solution: Solved) -> tuple[list[Tensor | None], bool]:
     """The gradients, and whether they were refused because something had been changed."""
     try:
-        return gradients(given), False
+        return gradients(solution), False
     except RuntimeError as error:
         if re.search(REFUSED, str(error)):
             return [], True
@@ -169,9 +171,9 @@ def test_a_change_before_the_backward_pass(engine: str, face: str, method: str, 
         first = solved(face, method, learned)
         right = gradients(first)
         for name in first.tensors:
-            given = solved(face, method, learned)
-            change(given.tensors[name])
-            found, refused = attempted(given)
+            solution = solved(face, method, learned)
+            change(solution.tensors[name])
+            actual, refused = attempted(solution)
             if refused:
                 # A function that is called again in the backward pass has to be what it was.
                 called = engine == "eager" or "event" in face
@@ -180,7 +182,7 @@ def test_a_change_before_the_backward_pass(engine: str, face: str, method: str, 
                 read = {"solution"} if "adjoint" in face else set()
                 assert not kinder or name in {*learned, *read} - {"context"}, name
             else:
-                assert_right(found, right)
+                assert_right(actual, right)
 
 
 @pytest.mark.parametrize("name", ["t", "y0", "scale", "fixed", "solution", "step_size"])
@@ -189,9 +191,9 @@ def test_a_change_before_gradients_of_gradients(pattern: str, name: str) -> None
     learned = PATTERNS[pattern]
     with flashode.use_engine("native"):
         right = gradients(solved("odeint", "rk4", learned), higher=True)
-        given = solved("odeint", "rk4", learned)
-        change(given.tensors[name])
-        assert_right(gradients(given, higher=True), right)
+        solution = solved("odeint", "rk4", learned)
+        change(solution.tensors[name])
+        assert_right(gradients(solution, higher=True), right)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -202,9 +204,9 @@ def test_no_more_refusals_than_torchdiffeq(face: str, pattern: str) -> None:
     for name in solved(face, "rk4", learned).tensors:
         refused = []
         for library in (torchdiffeq, flashode):
-            given = solved(face, "rk4", learned, library)
-            change(given.tensors[name])
-            if attempted(given)[1]:
+            solution = solved(face, "rk4", learned, library)
+            change(solution.tensors[name])
+            if attempted(solution)[1]:
                 refused.append(library)
         assert refused != [flashode] or name in ("b", "frozen"), name
 
@@ -212,9 +214,9 @@ def test_no_more_refusals_than_torchdiffeq(face: str, pattern: str) -> None:
 @pytest.mark.parametrize("engine", ["native", "eager"])
 def test_a_replaced_norm_reads_the_parameters(engine: str) -> None:
     with flashode.use_engine(engine):
-        given = solved("odeint_adjoint", "rk4", PATTERNS["layer"])
-        assert given.states.grad_fn is not None
-        given.states.grad_fn.adjoint_options["norm"] = lambda x: x[1].abs().max()  # type: ignore[attr-defined]
-        change(given.tensors["w"])
+        solution = solved("odeint_adjoint", "rk4", PATTERNS["layer"])
+        assert solution.states.grad_fn is not None
+        solution.states.grad_fn.adjoint_options["norm"] = lambda x: x[1].abs().max()  # type: ignore[attr-defined]
+        change(solution.tensors["w"])
         with pytest.raises(RuntimeError, match=REFUSED):
-            gradients(given)
+            gradients(solution)

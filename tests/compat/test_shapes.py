@@ -63,11 +63,11 @@ def test_adaptive_methods_refuse(func: Field, method: str, engine: str) -> None:
     y0 = torch.ones(5, 2)
     with use_engine(engine):
         for solve in (odeint, odeint_adjoint):
-            given: dict[str, Any] = {} if solve is odeint else {"adjoint_params": ()}
+            arguments: dict[str, Any] = {} if solve is odeint else {"adjoint_params": ()}
             with pytest.raises(
                 ValueError, match=r"\(5, 2\), as y0 has, got \((2,)?\); are its arguments \(t, y\)"
             ):
-                solve(func, y0, T, method=method, **given)
+                solve(func, y0, T, method=method, **arguments)
 
 
 @pytest.mark.parametrize("engine", ["auto", "eager"])

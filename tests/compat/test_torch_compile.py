@@ -40,13 +40,13 @@ def test_a_compiled_loss_is_the_same(solve: Callable[..., Tensor], captured: boo
     if captured:
         loss(y0)
     compiled = torch.compile(loss, backend="eager")
-    found = compiled(y0)
-    found.backward()
+    actual = compiled(y0)
+    actual.backward()
     own = net.layer.weight.grad.clone()
     net.zero_grad()
     expected = loss(y0)
     expected.backward()
-    assert torch.equal(found, expected)
+    assert torch.equal(actual, expected)
     assert torch.equal(own, net.layer.weight.grad)
 
 

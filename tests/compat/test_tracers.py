@@ -70,16 +70,16 @@ def test_jit_trace(method: str, captured_before: bool, solve: Callable[..., Tens
 
 
 def test_explaining_in_a_trace() -> None:
-    found = []
+    results = []
 
     class Explaining(nn.Module):
         def forward(self, y: Tensor) -> Tensor:
-            found.append(flashode.explain(Decay(), y))
+            results.append(flashode.explain(Decay(), y))
             return y * 2
 
     torch.jit.trace(Explaining(), (torch.ones(3, 2),), check_trace=False)
-    assert found[0].engine == "eager"
-    assert "torch.jit is tracing" in found[0].declined["native"]
+    assert results[0].engine == "eager"
+    assert "torch.jit is tracing" in results[0].declined["native"]
 
 
 def test_events_in_a_trace() -> None:
@@ -146,8 +146,8 @@ def test_fake_tensors_leave_nothing_behind(method: str) -> None:
     for allowed in (False, True):
         mode = FakeTensorMode(allow_non_fake_inputs=allowed)
         with mode, contextlib.suppress(Exception):
-            found = model(mode.from_tensor(torch.ones(3, 2)))
-            assert type(found) is not Tensor
+            output = model(mode.from_tensor(torch.ones(3, 2)))
+            assert type(output) is not Tensor
         check(model)
 
 

@@ -32,12 +32,12 @@ def test_values_and_evaluations(engine: str, name: str, method: str) -> None:
     arguments = case.arguments(method)
     func = case.make()
     with torch.no_grad():
-        found = odeint(func, case.y0, case.t, **arguments)
+        solution = odeint(func, case.y0, case.t, **arguments)
     expected, evaluations = reference(name, method)
-    assert isinstance(found, tuple) == isinstance(expected, tuple)
+    assert isinstance(solution, tuple) == isinstance(expected, tuple)
     single = torch.float32 in (parts(case.y0)[0].dtype, case.t.dtype)
     rounding = 1e-5 if single else 1e-12
-    for i, (x, y) in enumerate(zip(parts(found), parts(expected), strict=True)):
+    for i, (x, y) in enumerate(zip(parts(solution), parts(expected), strict=True)):
         assert x.dtype == parts(case.y0)[i].dtype
         rtol, atol = (rounding, rounding)
         if method in ADAPTIVE:

@@ -63,9 +63,9 @@ def test_messages_are_short_whatever_is_given(name: str) -> None:
     calls += [{"method": "rk4", "options": {"grid_constructor": lambda f, y, t: large}}]
     calls += [{"func": lambda t, y: large}]
     refused = 0
-    for given in calls:
-        arguments = {"func": lambda t, y: -y, "y0": Y0, "t": T, **given}
-        solve = odeint_adjoint if any(key.startswith("adjoint") for key in given) else odeint
+    for changed in calls:
+        arguments = {"func": lambda t, y: -y, "y0": Y0, "t": T, **changed}
+        solve = odeint_adjoint if any(key.startswith("adjoint") for key in changed) else odeint
         message = ""
         try:
             with use_engine("eager"):
@@ -73,7 +73,7 @@ def test_messages_are_short_whatever_is_given(name: str) -> None:
         except (TypeError, ValueError, SolverError) as error:
             message = str(error)
         refused += bool(message)
-        assert len(message) < 420, given
+        assert len(message) < 420, changed
     assert refused > len(calls) / 2
 
 
@@ -155,9 +155,9 @@ def test_a_layout_after_a_dense_state_of_the_same_shape(engine: str) -> None:
     net, y0 = Network(), Y0
     odeint(net, y0, T)
     odeint(net, y0, T)
-    for given, times in ((y0.to_sparse(), T), (y0.to_sparse_csr(), T), (y0, T.to_sparse())):
+    for state, times in ((y0.to_sparse(), T), (y0.to_sparse_csr(), T), (y0, T.to_sparse())):
         with pytest.raises(TypeError, match="must be a dense tensor, got the layout"):
-            odeint(net, given, times)
+            odeint(net, state, times)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -19,8 +19,8 @@ WEAK = {"W", "V", "u"}
 
 def level(object_file: str) -> int:
     """Of the instruction set that an object is compiled for; 0 is the compiler's own default."""
-    found = re.search(r"flashode_kernels_v(\d)", object_file)
-    return int(found[1]) if found else 0
+    version = re.search(r"flashode_kernels_v(\d)", object_file)
+    return int(version[1]) if version else 0
 
 
 def misplaced(objects: Iterable[tuple[int, Iterable[str]]]) -> Iterator[str]:

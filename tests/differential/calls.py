@@ -1,4 +1,4 @@
-"""A call of a solver that can be made to torchdiffeq and to flashode alike, and what comes of it."""
+"""A call of a solver of either torchdiffeq or flashode, and its outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Call:
         rtol: As given.
         atol: As given.
         options: As given, or None.
-        adjoint: The arguments of ``odeint_adjoint`` alone, without ``adjoint_params``.
+        adjoint: The arguments only of ``odeint_adjoint``, without ``adjoint_params``.
         gradients: Whether gradients are asked for.
         time_gradients: Whether also in the times.
         second: Whether also those of the gradients' squares.

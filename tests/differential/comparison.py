@@ -12,7 +12,7 @@ from differential.calls import Call, Outcome, perform
 from differential.draws import ADAMS, ADAPTIVE
 from differential.shaking import shaken
 
-# What rounding alone may change, in parts of the largest number: in values, and in gradients.
+# What rounding may change, in parts of the largest number: in values, and in gradients.
 ROUNDING = {torch.float64: (1e-9, 1e-9), torch.float32: (3e-5, 3e-4)}
 # How far the steps of shaken solves may differ, where rounding decides nothing of importance.
 STEPS = 0.02

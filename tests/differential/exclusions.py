@@ -58,7 +58,7 @@ _REASONS: dict[str, Callable[[Call], bool]] = {
     "their fixed-step methods call no callbacks on the way to an event": (
         lambda call: call.event is not None and call.method not in ADAPTIVE and bool(call.callbacks)
     ),
-    "from one time to itself they step through a grid whose points are all alike": (
+    "from one time to itself they step through a grid whose points are all the same": (
         lambda call: len(call.times) == 1 and _given(call, "grid_constructor")
     ),
 }

@@ -1,4 +1,4 @@
-"""The functions that both libraries are given: made afresh for each call, alike to the last bit."""
+"""The functions for both libraries: new ones for each call, the same to the last bit."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ def test_warns_where_torchdiffeq_does_but_once(tolerance: float, max_iters: int)
         expected = torchdiffeq.odeint(field, values(3), T, **arguments)
     with use_engine("eager"), warnings.catch_warnings(record=True) as ours:
         warnings.simplefilter("always")
-        found = odeint(field, values(3), T, **arguments)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        solution = odeint(field, values(3), T, **arguments)
+    torch.testing.assert_close(solution, expected, rtol=1e-12, atol=1e-12)
     assert [w.category for w in ours] == [ConvergenceWarning] * bool(theirs)
 
 
@@ -89,8 +89,8 @@ def test_low_orders_reduce_to_the_start(method: str) -> None:
         expected = odeint(Network(), values(2, 3), T, method="rk4")
         for order in (1, 2, 3):
             with pytest.warns(UserWarning, match="max_order.*below 4.*rk4"):
-                found = odeint(Network(), values(2, 3), T, method=method, options={"max_order": order})
-            assert torch.equal(found, expected)
+                solution = odeint(Network(), values(2, 3), T, method=method, options={"max_order": order})
+            assert torch.equal(solution, expected)
 
 
 def test_a_field_that_is_not_finite_raises_and_does_not_warn() -> None:

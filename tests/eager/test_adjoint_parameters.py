@@ -66,10 +66,10 @@ def test_dtypes(dtype: torch.dtype, state: torch.dtype, name: str) -> None:
     arguments = METHODS[name]
     if name == "dopri5":
         arguments = {"method": "dopri5", "rtol": max(1e-9, coarse), "atol": max(1e-10, coarse)}
-    found = gradients(Mixed(dtype), odeint_adjoint, state, **arguments)
+    actual = gradients(Mixed(dtype), odeint_adjoint, state, **arguments)
     right = gradients(Mixed(dtype), odeint, state, **arguments)
     precision = max(5e3 * coarse if coarse < 1e-6 else 10 * coarse, 1e-5)
-    for one, other in zip(found, right, strict=True):
+    for one, other in zip(actual, right, strict=True):
         assert one.dtype == other.dtype
         torch.testing.assert_close(one, other, rtol=precision, atol=precision)
 
@@ -91,13 +91,13 @@ def test_norms_of_complex_parameters(norm: str) -> None:
     if norm == "replaced":
         more = {}
 
-        def solver(*given: Any, **arguments: Any) -> Any:
-            states = odeint_adjoint(*given, **arguments)
+        def solver(*positional: Any, **arguments: Any) -> Any:
+            states = odeint_adjoint(*positional, **arguments)
             states.grad_fn.adjoint_options["norm"] = largest
             return states
 
-    found = gradients(func, solver, D, **METHODS["dopri5"], **more)
-    for one, other in zip(found, gradients(func, odeint, D, **METHODS["dopri5"]), strict=True):
+    actual = gradients(func, solver, D, **METHODS["dopri5"], **more)
+    for one, other in zip(actual, gradients(func, odeint, D, **METHODS["dopri5"]), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
     if seen:
         shapes = [tuple(part.shape) for part in seen[0]]
@@ -111,7 +111,7 @@ def test_norms_of_complex_parameters(norm: str) -> None:
 def test_frozen_before_the_backward_pass(dtype: torch.dtype, frozen: str, name: str) -> None:
     """It gets no gradient; y0 and the others get theirs, as by autograd through the solve."""
 
-    def found(solver: Any) -> dict[str, Tensor | None]:
+    def gradient_of(solver: Any) -> dict[str, Tensor | None]:
         func = Mixed(dtype)
         y0 = torch.tensor([1.0, 2.0], dtype=D, requires_grad=True)
         loss = solver(func, y0, T, **METHODS[name])[-1].square().sum()
@@ -119,7 +119,7 @@ def test_frozen_before_the_backward_pass(dtype: torch.dtype, frozen: str, name: 
         loss.backward()
         return {"y0": y0.grad, **{name: p.grad for name, p in func.named_parameters()}}
 
-    ours, right = found(odeint_adjoint), found(odeint)
+    ours, right = gradient_of(odeint_adjoint), gradient_of(odeint)
     for part in right:
         if part == "unused":
             # The adjoint has zeros for what is not used.

@@ -37,7 +37,7 @@ BOUNDS = {
     "scipy_solver": (0.05, 1e-5),
 }
 
-# Of the order that it grows to by itself it is stable for tiny steps alone.
+# Of its default order it is stable only for tiny steps.
 OPTIONS = {"explicit_adams": {"max_order": 5}}
 
 

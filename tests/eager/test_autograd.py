@@ -51,13 +51,13 @@ def test_gradient_penalty(engine: str) -> None:
     """The gradient of a gradient reaches the parameters, as in gradient penalties."""
     func = Network()
     y0 = values(4, 3).requires_grad_()
-    found = []
+    results = []
     for name in (engine, "eager"):
         with use_engine(name):
             y = odeint(func, y0, T, options={"first_step": 0.1})
             (slope,) = torch.autograd.grad(y[-1].sum(), y0, create_graph=True)
-            found.append(torch.autograd.grad(slope.square().sum(), list(func.parameters())[:3]))
-    for x, y in zip(*found, strict=True):
+            results.append(torch.autograd.grad(slope.square().sum(), list(func.parameters())[:3]))
+    for x, y in zip(*results, strict=True):
         assert x.abs().sum() > 0
         torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-9)
 
@@ -110,10 +110,10 @@ def test_adjoint_through_a_graph_made_before() -> None:
         y = odeint_adjoint(
             lambda t, y: -(y @ (weight + inner)), values(2, 3), T, adjoint_params=(weight,), **tight
         )
-        (found,) = torch.autograd.grad(y.sum(), raw, retain_graph=True)
+        (gradient,) = torch.autograd.grad(y.sum(), raw, retain_graph=True)
         y = odeint(lambda t, y: -(y @ (weight + inner)), values(2, 3), T, **tight)
         (expected,) = torch.autograd.grad(y.sum(), raw)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("method", ["dopri5", "rk4"])
@@ -131,16 +131,16 @@ def test_complex_state(method: str, solve: object) -> None:
         z = (odeint if solve is odeint else odeint_adjoint)(func, z0, t, **arguments)[-1]
     exact = z0 * torch.exp(torch.complex(-func.damping, func.frequency) * (t[1] - t[0]))
     weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
-    found = torch.autograd.grad((z.real * weights + z.imag * weights.flip(0)).sum(), inputs)
+    gradients = torch.autograd.grad((z.real * weights + z.imag * weights.flip(0)).sum(), inputs)
     expected = torch.autograd.grad((exact.real * weights + exact.imag * weights.flip(0)).sum(), inputs)
-    for x, y in zip(found, expected, strict=True):
+    for x, y in zip(gradients, expected, strict=True):
         assert x.dtype == y.dtype
         torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-7)
 
 
 def test_automatic_first_step_carries_no_gradient(engine: str) -> None:
     """The gradient is that of the solve with its step sizes as numbers."""
-    found = []
+    results = []
     y0 = values(4, 3)
     size: list[float] = []
 
@@ -153,8 +153,8 @@ def test_automatic_first_step_carries_no_gradient(engine: str) -> None:
     for options in ({}, {"first_step": size[0]}):
         start = y0.clone().requires_grad_()
         y = odeint(Network(), start, T, rtol=1e-3, atol=1e-3, options=options)
-        found.append(torch.autograd.grad(y.sum(), start)[0])
-    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
+        results.append(torch.autograd.grad(y.sum(), start)[0])
+    torch.testing.assert_close(results[0], results[1], rtol=1e-12, atol=1e-12)
 
 
 def test_differentiable_step_size() -> None:

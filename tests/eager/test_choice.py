@@ -192,7 +192,7 @@ def test_each_reason_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
         warnings.simplefilter("always")
         for _ in reasons:
             odeint(func, Y0, T)
-    # A batch size alone is no other reason.
+    # Another batch size is no other reason.
     warned = [str(w.message).partition(" because ")[2].partition(";")[0] for w in caught]
     assert warned == ["it is too long", "it is too short", "its batch is 3"]
 

@@ -21,8 +21,8 @@ THIRD_ORDER = ((1 - W) / 3, W + Fraction(1, 3), (1 - root(2) / 2) / 3)
 
 
 def embedded() -> Tableau:
-    given = TABLEAUX["trbdf2"]
-    return replace(given, b_error=minus(given.b, THIRD_ORDER), interpolant=CUBIC)
+    published = TABLEAUX["trbdf2"]
+    return replace(published, b_error=minus(published.b, THIRD_ORDER), interpolant=CUBIC)
 
 
 @pytest.fixture

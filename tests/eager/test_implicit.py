@@ -45,8 +45,8 @@ def test_a_step_solves_its_equations(engine: str, method: str) -> None:
         return torch.stack([torch.sin(t) - y[..., 0] * y[..., 1], y[..., 0] - y[..., 1] ** 3], -1)
 
     t = torch.tensor([t0, t0 + h], dtype=torch.float64)
-    found = odeint(field, torch.from_numpy(y0), t, method=method)[-1]
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-11)
+    solution = odeint(field, torch.from_numpy(y0), t, method=method)[-1]
+    np.testing.assert_allclose(solution.numpy(), expected, rtol=1e-11)
 
 
 def van_der_pol(t: Any, y: Any) -> tuple[Any, Any]:
@@ -162,15 +162,15 @@ def test_adjoint_is_the_gradient(method: str, kind: type[nn.Module]) -> None:
         Scalar: values(),
     }
     t = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
-    found = []
+    results = []
     for solve in (odeint, flashode.odeint_adjoint):
         func = kind()
         with use_engine("eager"):
             y = solve(func, starts[kind], t, method=method, options={"step_size": 0.05})
         loss = sum(torch.view_as_real(part[-1] + 0j).sum() for part in (y if isinstance(y, tuple) else (y,)))
         assert isinstance(loss, Tensor)
-        found.append(torch.autograd.grad(loss, list(func.parameters())))
-    for x, y in zip(*found, strict=True):
+        results.append(torch.autograd.grad(loss, list(func.parameters())))
+    for x, y in zip(*results, strict=True):
         torch.testing.assert_close(x, y, rtol=5e-3, atol=5e-3 * float(x.abs().max()))
 
 
@@ -236,9 +236,9 @@ class Unbatched(torch.autograd.Function):
 def test_fields_whose_reverse_cannot_be_batched(method: str) -> None:
     t = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
     with use_engine("eager"):
-        found = odeint(lambda t, y: Unbatched.apply(y), values(3), t, method=method)  # type: ignore[no-untyped-call]
+        solution = odeint(lambda t, y: Unbatched.apply(y), values(3), t, method=method)  # type: ignore[no-untyped-call]
         expected = odeint(lambda t, y: -torch.sin(y), values(3), t, method=method)
-    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(solution, expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("method", KINDS)
@@ -246,11 +246,11 @@ def test_fields_that_autograd_cannot_see(method: str) -> None:
     """Without a Jacobian Newton's method is functional iteration."""
     t = torch.linspace(0, 1, 6, dtype=torch.float64)
     with use_engine("eager"):
-        found = odeint(
+        solution = odeint(
             lambda t, y: -torch.from_numpy(np.sin(y.detach().numpy())), values(3), t, method=method
         )
         expected = odeint(lambda t, y: -torch.sin(y), values(3), t, method=method)
-    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(solution, expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -39,7 +39,7 @@ class Rate:
     def __init__(self, a: Tensor | float, y0: Tensor) -> None:
         self.a, self.y0 = a, y0
         self.buffer = torch.zeros(2, dtype=D)
-        self.kept: list[Tensor] = []
+        self.earlier: list[Tensor] = []
 
     def pure(self, t: Tensor, y: Tensor) -> Tensor:
         return self.a * torch.stack([y[1], -y[0]]) + torch.sin(t)
@@ -71,11 +71,11 @@ class Rate:
     def returns_the_state(self, t: Tensor, y: Tensor) -> Tensor:
         return y.copy_(self.pure(t, y.clone()))
 
-    def writes_on_a_state_kept(self, t: Tensor, y: Tensor) -> Tensor:
+    def writes_on_an_earlier_state(self, t: Tensor, y: Tensor) -> Tensor:
         rate = self.pure(t, y)
-        for kept in self.kept:
-            kept.data.zero_()
-        self.kept = [y]
+        for earlier in self.earlier:
+            earlier.data.zero_()
+        self.earlier = [y]
         return rate
 
     def writes_on_time(self, t: Tensor, y: Tensor) -> Tensor:
@@ -101,12 +101,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def given(method: str, options: dict[str, Any]) -> dict[str, Any] | None:
+def method_arguments(method: str, options: dict[str, Any]) -> dict[str, Any] | None:
     """Arguments of the method with these options, or None where it has none of them."""
-    found = METHODS[method]
+    chosen = METHODS[method]
     if method == "scipy_solver":
         return None if options else {"method": method, "rtol": 1e-6, "atol": 1e-8}
-    if found.control == "error":
+    if chosen.control == "error":
         if not options.keys() <= {"jump_t"}:
             return None
         return {"method": method, "rtol": 1e-3, "atol": 1e-3, "options": options}
@@ -115,9 +115,9 @@ def given(method: str, options: dict[str, Any]) -> dict[str, Any] | None:
     return {"method": method, "options": {"step_size": 0.15, **options}}
 
 
-def same(found: Tensor, right: Tensor) -> None:
+def same(actual: Tensor, right: Tensor) -> None:
     """Nothing but rounding between them: implicit methods go on once more from slopes on a graph."""
-    torch.testing.assert_close(found.detach(), right.detach(), rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(actual.detach(), right.detach(), rtol=1e-13, atol=1e-13)
 
 
 def solve(name: str, t: Tensor, arguments: dict[str, Any]) -> Tensor:
@@ -136,7 +136,7 @@ def solve(name: str, t: Tensor, arguments: dict[str, Any]) -> Tensor:
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("method", METHODS)
 def test_solution(method: str, options: str) -> None:
-    arguments = given(method, OPTIONS[options])
+    arguments = method_arguments(method, OPTIONS[options])
     if arguments is None:
         return
     for t in (T, -T):
@@ -155,7 +155,7 @@ def test_memory_of_numpy(method: str) -> None:
         array[:] = rate.pure(t, y).numpy()
         return torch.from_numpy(array)
 
-    arguments = given(method, {}) or {}
+    arguments = method_arguments(method, {}) or {}
     same(odeint(field, start(), T, **arguments), solve("pure", T, arguments))
 
 
@@ -171,11 +171,11 @@ SHARING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 @pytest.mark.parametrize("method", METHODS)
 def test_results_that_share_memory(method: str, name: str) -> None:
     y0 = torch.tensor([[1.0, 0.5], [-0.2, 0.3]], dtype=D)
-    arguments = given(method, {}) or {}
-    found = odeint(SHARING[name], y0, T, **arguments)
+    arguments = method_arguments(method, {}) or {}
+    solution = odeint(SHARING[name], y0, T, **arguments)
     right = odeint(lambda t, y: SHARING[name](t, y) + torch.zeros_like(y), y0, T, **arguments)
-    same(found, right)
-    same(found[0], y0)
+    same(solution, right)
+    same(solution[0], y0)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -192,10 +192,10 @@ def test_tuples(method: str) -> None:
     def pure(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return state[1], -state[0]
 
-    arguments = given(method, {}) or {}
+    arguments = method_arguments(method, {}) or {}
     y0 = (torch.ones(1, dtype=D), torch.zeros(1, dtype=D))
-    found = odeint(careless, y0, T, **arguments)
-    for part, right in zip(found, odeint(pure, y0, T, **arguments), strict=True):
+    solution = odeint(careless, y0, T, **arguments)
+    for part, right in zip(solution, odeint(pure, y0, T, **arguments), strict=True):
         same(part, right)
     assert not any(part.requires_grad for part in y0)
     assert float(y0[0]) == 1 and float(y0[1]) == 0
@@ -210,24 +210,24 @@ def test_gradients(method: str, solver: Any, name: str) -> None:
         y0 = start().requires_grad_()
         more = {"adjoint_params": (a,)} if solver is odeint_adjoint else {}
         rate = Rate(a, start())
-        states = solver(getattr(rate, name), y0, t, **given(method, {}), **more)
+        states = solver(getattr(rate, name), y0, t, **method_arguments(method, {}), **more)
         before = states.detach().clone()
-        found = torch.autograd.grad(states[1:].square().sum(), (a, y0, t))
+        grads = torch.autograd.grad(states[1:].square().sum(), (a, y0, t))
         assert torch.equal(states, before)
-        return found
+        return grads
 
-    for found, right in zip(gradients(name), gradients("pure"), strict=True):
-        torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
+    for grads, right in zip(gradients(name), gradients("pure"), strict=True):
+        torch.testing.assert_close(grads, right, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CARELESS)
 @pytest.mark.parametrize("method", EACH)
 def test_dense_output(method: str, name: str) -> None:
     times = torch.linspace(0, 1, 7, dtype=D)
-    arguments = given(method, {})
+    arguments = method_arguments(method, {})
     y0 = start()
-    found = odeint_dense(getattr(Rate(0.7, y0), name), y0, 0.0, 1.0, **arguments)(times)
-    same(found, odeint_dense(Rate(0.7, y0).pure, start(), 0.0, 1.0, **arguments)(times))
+    solution = odeint_dense(getattr(Rate(0.7, y0), name), y0, 0.0, 1.0, **arguments)(times)
+    same(solution, odeint_dense(Rate(0.7, y0).pure, start(), 0.0, 1.0, **arguments)(times))
 
 
 @pytest.mark.parametrize("name", CARELESS)
@@ -235,7 +235,7 @@ def test_dense_output(method: str, name: str) -> None:
 def test_events(method: str, name: str) -> None:
     """The event function is as careless as the field."""
 
-    def found(name: str) -> tuple[Tensor, Tensor]:
+    def event_of(name: str) -> tuple[Tensor, Tensor]:
         y0, t0 = start(), torch.zeros((), dtype=D)
 
         def event(t: Tensor, y: Tensor) -> Tensor:
@@ -246,12 +246,14 @@ def test_events(method: str, name: str) -> None:
                 t.data.add_(1)
             return left
 
-        t, solution = odeint_event(getattr(Rate(1.0, y0), name), y0, t0, event_fn=event, **given(method, {}))
+        t, solution = odeint_event(
+            getattr(Rate(1.0, y0), name), y0, t0, event_fn=event, **method_arguments(method, {})
+        )
         assert not y0.requires_grad and float(t0) == 0 and not t0.requires_grad
         assert name == "start_as_buffer" or torch.equal(y0, start())
         return t, solution
 
-    for one, right in zip(found(name), found("pure"), strict=True):
+    for one, right in zip(event_of(name), event_of("pure"), strict=True):
         same(one, right)
 
 
@@ -278,13 +280,13 @@ class Followed(torch.nn.Module):
 def test_callbacks_that_write(method: str, kind: str) -> None:
     """What a callback leaves is what the solve goes on with; what the caller holds stays."""
     y0 = start()
-    arguments = dict(given(method, {}) or {})
+    arguments = dict(method_arguments(method, {}) or {})
     if METHODS[method].control == "error":
         arguments["options"] = {"first_step": 0.2, "min_step": 0.2, "max_step": 0.2}
-    found = odeint(Followed(kind), y0, T, **arguments)
+    solution = odeint(Followed(kind), y0, T, **arguments)
     assert torch.equal(y0, start()) and not y0.requires_grad
-    assert torch.equal(found[0], start())
-    same(found, torchdiffeq.odeint(Followed(kind), start(), T, **arguments))
+    assert torch.equal(solution[0], start())
+    same(solution, torchdiffeq.odeint(Followed(kind), start(), T, **arguments))
 
 
 def test_grid_constructors_that_write() -> None:
@@ -298,11 +300,11 @@ def test_grid_constructors_that_write() -> None:
         return grid
 
     options = {"grid_constructor": constructor}
-    found = odeint(Rate(0.7, y0).writes_on_the_state, y0, t, method="rk4", options=options).detach()
+    solution = odeint(Rate(0.7, y0).writes_on_the_state, y0, t, method="rk4", options=options).detach()
     assert torch.equal(y0, start()) and torch.equal(t, T)
     assert not y0.requires_grad and not t.requires_grad
     grid = torch.tensor([0.0, 0.2, 0.4, 1.0], dtype=D)
-    assert torch.equal(found, odeint(Rate(0.7, y0).pure, y0, grid, method="rk4")[[0, 2, 3]])
+    assert torch.equal(solution, odeint(Rate(0.7, y0).pure, y0, grid, method="rk4")[[0, 2, 3]])
 
 
 def test_norms_that_write() -> None:
@@ -312,18 +314,18 @@ def test_norms_that_write() -> None:
         return size
 
     arguments = {"rtol": 1e-5, "atol": 1e-5}
-    found = odeint(Rate(0.7, start()).pure, start(), T, options={"norm": norm}, **arguments)
+    solution = odeint(Rate(0.7, start()).pure, start(), T, options={"norm": norm}, **arguments)
     right = odeint(
         Rate(0.7, start()).pure, start(), T, options={"norm": lambda x: x.abs().max()}, **arguments
     )
-    assert torch.equal(found, right)
+    assert torch.equal(solution, right)
 
 
 @pytest.mark.parametrize("name", ["pure", "one_buffer", "writes_on_the_state", "returns_the_state"])
 def test_gradients_of_event_times(name: str) -> None:
     """On the way back the field is asked once more, before the event function is, at the same state."""
 
-    def found(name: str) -> tuple[Tensor, ...]:
+    def gradients_of(name: str) -> tuple[Tensor, ...]:
         a = torch.tensor(1.0, dtype=D, requires_grad=True)
         y0 = start().requires_grad_()
         t, solution = odeint_event(
@@ -338,5 +340,5 @@ def test_gradients_of_event_times(name: str) -> None:
         assert torch.equal(solution, before)
         return gradients
 
-    for one, right in zip(found(name), found("pure"), strict=True):
+    for one, right in zip(gradients_of(name), gradients_of("pure"), strict=True):
         torch.testing.assert_close(one, right, rtol=1e-12, atol=1e-12)

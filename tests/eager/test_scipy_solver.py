@@ -42,9 +42,9 @@ def test_same_as_torchdiffeq(solver: str, reverse: bool, dtype: torch.dtype) -> 
     ):
         ours: Counting = make(dtype=dtype)
         theirs: Counting = make(dtype=dtype)
-        found = odeint(ours, y0, t, **arguments(solver))
+        solution = odeint(ours, y0, t, **arguments(solver))
         expected = torchdiffeq.odeint(theirs, y0, t, **arguments(solver))
-        for x, y in zip(*(s if isinstance(s, tuple) else (s,) for s in (found, expected)), strict=True):
+        for x, y in zip(*(s if isinstance(s, tuple) else (s,) for s in (solution, expected)), strict=True):
             assert x.dtype == dtype
             assert not x.requires_grad
             torch.testing.assert_close(x, y)
@@ -61,9 +61,9 @@ def test_time_keeps_its_precision() -> None:
 
 def test_complex_state() -> None:
     y0 = torch.complex(values(3), values(3, seed=1))
-    found = odeint(ComplexRotation(), y0, T, **arguments("RK45"))
+    solution = odeint(ComplexRotation(), y0, T, **arguments("RK45"))
     exact = y0 * torch.exp(torch.complex(-0.2 * (T - T[0]), 1.3 * (T - T[0])))[:, None]
-    torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(solution, exact, rtol=1e-4, atol=1e-5)
 
 
 def test_tolerance_of_each_element() -> None:
@@ -79,18 +79,20 @@ def test_one_time() -> None:
 
 @pytest.mark.parametrize("adjoint", [{}, {"adjoint_method": "dopri5", "adjoint_options": {}}])
 def test_adjoint(adjoint: dict[str, Any]) -> None:
-    found = []
-    for given in ({**arguments("RK45"), **adjoint}, {"method": "dopri5", "rtol": 1e-8, "atol": 1e-8}):
+    results = []
+    for settings in ({**arguments("RK45"), **adjoint}, {"method": "dopri5", "rtol": 1e-8, "atol": 1e-8}):
         func = Network()
-        odeint_adjoint(func, values(2, 3), T, **given).square().sum().backward()
-        found.append([p.grad for p in func.parameters()])
-    for x, y in zip(*found, strict=True):
+        odeint_adjoint(func, values(2, 3), T, **settings).square().sum().backward()
+        results.append([p.grad for p in func.parameters()])
+    for x, y in zip(*results, strict=True):
         assert x is not None
         torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("given", [{}, {"min_step": 1e-3}], ids=str)
-def test_min_step_is_handed_over_when_given(monkeypatch: pytest.MonkeyPatch, given: dict[str, float]) -> None:
+@pytest.mark.parametrize("options", [{}, {"min_step": 1e-3}], ids=str)
+def test_min_step_is_handed_over_when_given(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, float]
+) -> None:
     solve = scipy.integrate.solve_ivp
     seen = []
 
@@ -99,8 +101,8 @@ def test_min_step_is_handed_over_when_given(monkeypatch: pytest.MonkeyPatch, giv
         return solve(*args, **named)
 
     monkeypatch.setattr("scipy.integrate.solve_ivp", spied)
-    odeint(Network(), values(2, 3), T, **arguments("LSODA", **given))
-    assert seen == [given]
+    odeint(Network(), values(2, 3), T, **arguments("LSODA", **options))
+    assert seen == [options]
 
 
 def test_a_solve_that_fails_says_what_it_reached() -> None:

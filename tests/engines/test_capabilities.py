@@ -28,8 +28,8 @@ def check_cell(engine: str, feature: str) -> None:
     if feature not in LACKS[engine]:
         with use_engine("eager"):
             expected = row.solve()
-        found = row.solve()
-        for ours, theirs in zip(found, expected, strict=True):
+        solution = row.solve()
+        for ours, theirs in zip(solution, expected, strict=True):
             precise = ours.dtype in (torch.float64, torch.complex128)
             torch.testing.assert_close(
                 ours, theirs, rtol=1e-5 if precise else 2e-3, atol=1e-6 if precise else 2e-3

@@ -1,4 +1,4 @@
-"""Event functions without a derivative, alone and beside others that have one."""
+"""Event functions without a derivative, by themselves and beside others that have one."""
 
 from __future__ import annotations
 

@@ -40,13 +40,13 @@ def check(func: Any, y0: Any, sign: float, arguments: dict[str, Any], tolerance:
             solution = output(t)
         else:
             solution = odeint(func, state, t, **arguments)
-        found = parts(solution)
+        components = parts(solution)
         loss = sum(
             (part * torch.cos(torch.arange(part.numel()).reshape(part.shape))).abs().square().sum()
-            for part in found
+            for part in components
         )
         gradients = torch.autograd.grad(loss, [*start, t, *func.parameters()])
-        results.append([*(part.detach() for part in found), *gradients])
+        results.append([*(part.detach() for part in components), *gradients])
     for x, y in zip(*results, strict=True):
         assert x.shape == y.shape
         assert x.dtype == y.dtype
@@ -95,10 +95,10 @@ def test_single_precision(engine: str) -> None:
     t = torch.linspace(0.1, 2, 7)
     arguments = settings("dopri5")
     output = odeint_dense(Spiral(dtype=torch.float32), y0, t[0], t[-1], **arguments)
-    found = output(t)
-    assert found.dtype == torch.float32
+    actual = output(t)
+    assert actual.dtype == torch.float32
     expected = odeint(Spiral(dtype=torch.float32), y0, t, **arguments)
-    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=2e-6)
 
 
 def test_shapes_of_times(engine: str) -> None:
@@ -216,9 +216,11 @@ def test_times_outside(engine: str, sign: int) -> None:
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
-    given = {"t0": 0.0, "t1": 1.0, **arguments}
+    keywords = {"t0": 0.0, "t1": 1.0, **arguments}
     with pytest.raises(error, match=message):
-        odeint_dense(Spiral(), torch.ones(2, dtype=torch.float64), given.pop("t0"), given.pop("t1"), **given)
+        odeint_dense(
+            Spiral(), torch.ones(2, dtype=torch.float64), keywords.pop("t0"), keywords.pop("t1"), **keywords
+        )
 
 
 @pytest.mark.parametrize("t", ["0.5", torch.tensor(0.5j), torch.tensor(True), [0.1, 0.2]])
@@ -229,7 +231,7 @@ def test_bad_times(engine: str, t: Any) -> None:
 
 
 def test_errors_of_the_solve(engine: str) -> None:
-    """What was reached is the start: nobody asked for the nodes."""
+    """The solution so far is only the start: the nodes were not asked for."""
     y0 = torch.ones(1, dtype=torch.float64)
     with pytest.raises(StepSizeUnderflow) as raised:
         odeint_dense(lambda t, y: y * y, y0, 0.0, 2.0)

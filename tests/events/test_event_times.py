@@ -1,4 +1,4 @@
-"""odeint_event: the event's time as a differentiable function, alone and in chains."""
+"""odeint_event: the event's time as a differentiable function, once and in chains."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def slanted(t: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize("reverse", [1, torch.tensor(True), torch.tensor([True])], ids=str)
 def test_reverse_time_may_be_a_tensor(engine: str, reverse: Any) -> None:
     y0 = torch.ones(1, dtype=torch.float64)
-    found = [
+    times = [
         odeint_event(lambda t, y: -y, y0, 0.0, event_fn=lambda t, y: y - 2, reverse_time=value)[0]
         for value in (reverse, True)
     ]
-    assert found[0] < 0
-    assert torch.equal(*found)
+    assert times[0] < 0
+    assert torch.equal(*times)
 
 
 @pytest.mark.parametrize(
@@ -109,15 +109,15 @@ def test_free_fall(engine: str) -> None:
     assert float(velocities[-1].detach()) == pytest.approx(-float(root.detach()), abs=1e-7)
     assert float(heights[-1].detach()) == pytest.approx(0, abs=1e-8)
     inputs = (h, v, t0, fall.gravity)
-    found = torch.autograd.grad(event_t, inputs, retain_graph=True)
+    gradients = torch.autograd.grad(event_t, inputs, retain_graph=True)
     g = fall.gravity
     expected = torch.autograd.grad((t0 + (v + (v**2 + 2 * g * h).sqrt()) / g).sum(), inputs)
-    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
-    found = torch.autograd.grad(velocities[-1], inputs, allow_unused=True, materialize_grads=True)
+    torch.testing.assert_close(gradients, expected, rtol=1e-7, atol=1e-9)
+    gradients = torch.autograd.grad(velocities[-1], inputs, allow_unused=True, materialize_grads=True)
     expected = torch.autograd.grad(
         -(v**2 + 2 * g * h).sqrt().sum(), inputs, allow_unused=True, materialize_grads=True
     )
-    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-8)
+    torch.testing.assert_close(gradients, expected, rtol=1e-7, atol=1e-8)
 
 
 def bounces(count: int, solve: Callable[..., Any]) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
@@ -125,16 +125,16 @@ def bounces(count: int, solve: Callable[..., Any]) -> Callable[[Tensor, Tensor, 
 
     def times(h: Tensor, v: Tensor, share: Tensor) -> tuple[Tensor, ...]:
         t = torch.tensor(0.0, dtype=torch.float64)
-        found = []
+        results = []
         state = (h, v)
         for _ in range(count):
             t, (heights, velocities) = odeint_event(
                 Fall(), state, t, event_fn=height, odeint_interface=solve, atol=1e-12, rtol=1e-10
             )
-            found.append(t)
+            results.append(t)
             # A little off the floor, from where it would not be seen to leave.
             state = (heights[-1] + 1e-7, -share * velocities[-1])
-        return tuple(found)
+        return tuple(results)
 
     return times
 
@@ -143,7 +143,7 @@ def bounces(count: int, solve: Callable[..., Any]) -> Callable[[Tensor, Tensor, 
 def test_bouncing_ball(engine: str, interface: Any) -> None:
     """Bounce n comes at sum of the flights before, each shorter by the same share."""
     h, v, share = numbers(3.0, 0.0, 0.8)
-    found = bounces(4, interface)(h, v, share)
+    actual = bounces(4, interface)(h, v, share)
 
     def exact(h: Tensor, v: Tensor, share: Tensor) -> Tensor:
         speed = (v**2 + 2 * GRAVITY * h).sqrt()
@@ -151,8 +151,8 @@ def test_bouncing_ball(engine: str, interface: Any) -> None:
         return torch.cat(flights).cumsum(0)
 
     expected = exact(h, v, share)
-    torch.testing.assert_close(torch.stack(found), expected, rtol=0, atol=1e-6)
-    gradients = torch.autograd.grad(found[-1], (h, v, share))
+    torch.testing.assert_close(torch.stack(actual), expected, rtol=0, atol=1e-6)
+    gradients = torch.autograd.grad(actual[-1], (h, v, share))
     torch.testing.assert_close(
         gradients, torch.autograd.grad(expected[-1], (h, v, share)), rtol=1e-6, atol=1e-6
     )
@@ -303,10 +303,10 @@ def test_newton_steps_have_derivatives_of_higher_order(engine: str) -> None:
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
-    given = {"t0": torch.tensor(0.0), "event_fn": slanted, **arguments}
+    keywords = {"t0": torch.tensor(0.0), "event_fn": slanted, **arguments}
     y0 = torch.tensor([1.0, 0.2], dtype=torch.float64)
     with pytest.raises(error, match=message):
-        odeint_event(Spiral(), y0, given.pop("t0"), **given)
+        odeint_event(Spiral(), y0, keywords.pop("t0"), **keywords)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -346,8 +346,8 @@ def test_the_time_that_the_adjoint_finds_of_a_tuple_state(engine: str) -> None:
     event_t, _ = odeint_adjoint(fall, (h, v), torch.tensor([0.5, 1.0]), event_fn=height, rtol=1e-10)
     g = fall.gravity
     expected = torch.autograd.grad(((v + (v**2 + 2 * g * h).sqrt()) / g).sum(), (h, v, g))
-    found = torch.autograd.grad(event_t, (h, v, g), retain_graph=True)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
+    gradients = torch.autograd.grad(event_t, (h, v, g), retain_graph=True)
+    torch.testing.assert_close(gradients, expected, rtol=1e-6, atol=1e-8)
     event_t.backward()
     torch.testing.assert_close(g.grad, expected[2], rtol=1e-6, atol=1e-8)
 

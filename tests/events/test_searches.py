@@ -226,6 +226,6 @@ def test_errors_of_the_event_function_come_through(engine: str) -> None:
 def test_bad_arguments(
     solve: Callable[..., Any], arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    given = {"t": T, "event_fn": never, **arguments}
+    keywords = {"t": T, "event_fn": never, **arguments}
     with pytest.raises(error, match=message):
-        solve(Turn(), EAST, given.pop("t"), **given)
+        solve(Turn(), EAST, keywords.pop("t"), **keywords)

@@ -67,10 +67,10 @@ def under_flashode(script: str, arguments: list[str]) -> tuple[str, flashode.Rep
     return result.stdout, report
 
 
-def assert_same_numbers(found: str, expected: str, tolerance: float) -> None:
+def assert_same_numbers(actual: str, expected: str, tolerance: float) -> None:
     """Two texts with the same words, and numbers that agree; whole numbers exactly."""
-    assert len(found.splitlines()) == len(expected.splitlines()) > 0
-    for ours, theirs in zip(found.splitlines(), expected.splitlines(), strict=True):
+    assert len(actual.splitlines()) == len(expected.splitlines()) > 0
+    for ours, theirs in zip(actual.splitlines(), expected.splitlines(), strict=True):
         for one, other in zip(ours.split(), theirs.split(), strict=True):
             if one != other:
                 assert "." in other, f"{ours!r} where torchdiffeq gives {theirs!r}"
@@ -85,8 +85,8 @@ def test_a_program_prints_the_same_numbers(
     script = str(PROGRAMS / name)
     expected = under_torchdiffeq(script, arguments, monkeypatch)
     torch.set_default_dtype(torch.float32)
-    found, report = under_flashode(script, arguments)
-    assert_same_numbers(found, expected, tolerance)
+    actual, report = under_flashode(script, arguments)
+    assert_same_numbers(actual, expected, tolerance)
     assert report.solves
 
 

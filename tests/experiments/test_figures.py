@@ -22,15 +22,15 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Every figure that is saved while the test runs, of few pixels."""
     monkeypatch.setattr(cnf_figures, "_PIXELS", 8)
     monkeypatch.setattr(cnf_figures, "_POINTS", 8)
-    kept: list[Figure] = []
+    argv: list[Figure] = []
     save = Figure.savefig
 
     def keep(figure: Figure, *args: object, **kwargs: object) -> None:
-        kept.append(figure)
+        argv.append(figure)
         save(figure, *args, **kwargs, dpi=20)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Figure, "savefig", keep)
-    return kept
+    return argv
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_drawing_leaves_settings_alone(tmp_path: Path, observations: spiral.Obse
 def test_the_truth_is_a_curve(
     tmp_path: Path, drawn: list[Figure], observations: spiral.Observations, picture: str
 ) -> None:
-    """A line through the observations alone would be a polygon."""
+    """A line through only the observations would be a polygon."""
     if picture == "plain":
         figures.draw_trajectories(history(5, observations), observations, tmp_path / "panels.png")
         expected = 3  # of the plane, of both coordinates

@@ -36,10 +36,10 @@ def test_the_bound_is_that_of_a_model_that_knows_everything() -> None:
     model = latent.make_model(0)
     model.encode = lambda seen: (torch.zeros(100, 4), torch.zeros(100, 4))  # type: ignore[method-assign]
     model.decode = lambda z, times: spirals.truth[:, : latent.SEEN].transpose(0, 1)  # type: ignore[method-assign]
-    found = latent.evidence(model, spirals, torch.arange(100), torch.Generator().manual_seed(0))
+    bound = latent.evidence(model, spirals, torch.arange(100), torch.Generator().manual_seed(0))
     numbers = 2 * latent.SEEN
     expected = -numbers * (0.5 + math.log(latent.NOISE * math.sqrt(2 * math.pi)))
-    assert float(found) == pytest.approx(expected, abs=0.03 * numbers)
+    assert float(bound) == pytest.approx(expected, abs=0.03 * numbers)
 
 
 def test_training_raises_the_evidence(monkeypatch: pytest.MonkeyPatch) -> None:

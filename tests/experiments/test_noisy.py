@@ -21,11 +21,11 @@ def test_noise_has_the_deviation_asked_for() -> None:
 
 def test_information_is_that_of_least_squares() -> None:
     """The bound is what least squares attain under little noise, over many draws."""
-    found = noisy.information(5.0, 20)
-    assert bool((found.bounds[5:].diff() <= 1e-12).all())
-    assert math.isinf(float(found.bounds[0]))
-    assert found.condition > 1.0
-    times, start = found.times, torch.tensor(spiral.START, dtype=torch.float64)
+    information = noisy.information(5.0, 20)
+    assert bool((information.bounds[5:].diff() <= 1e-12).all())
+    assert math.isinf(float(information.bounds[0]))
+    assert information.condition > 1.0
+    times, start = information.times, torch.tensor(spiral.START, dtype=torch.float64)
 
     def states(entries: torch.Tensor) -> torch.Tensor:
         return (torch.matrix_exp(entries.reshape(2, 2) * times[:, None, None]) @ start).reshape(-1)
@@ -35,12 +35,12 @@ def test_information_is_that_of_least_squares() -> None:
     random = torch.Generator().manual_seed(0)
     noise = torch.randn(4000, len(jacobian), dtype=torch.float64, generator=random)
     errors = noise @ torch.linalg.pinv(jacobian).mT
-    assert float(errors.square().mean().sqrt()) == pytest.approx(float(found.bounds[-1]), rel=0.05)
+    assert float(errors.square().mean().sqrt()) == pytest.approx(float(information.bounds[-1]), rel=0.05)
 
 
 def test_late_observations_tell_nothing() -> None:
-    found = noisy.information()
-    assert float(found.each[20:].square().sum()) < 0.05 * float(found.each.square().sum())
+    information = noisy.information()
+    assert float(information.each[20:].square().sum()) < 0.05 * float(information.each.square().sum())
 
 
 @pytest.mark.parametrize("field", list(noisy.FIELDS))

@@ -26,8 +26,8 @@ def test_the_reference_solves_the_equation() -> None:
     along = torch.linspace(0.0, 1.0, poisson.SHOWN, dtype=torch.float64)[1:-1]
     charge = poisson.charge(torch.cartesian_prod(along, along)).reshape(inside.shape)
     far = slice(0, 24)
-    found = (neighbours - 4.0 * inside) / cell**2
-    torch.testing.assert_close(found[far, far], charge[far, far], rtol=0.0, atol=5e-3)
+    laplacian = (neighbours - 4.0 * inside) / cell**2
+    torch.testing.assert_close(laplacian[far, far], charge[far, far], rtol=0.0, atol=5e-3)
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -36,11 +36,11 @@ def test_the_laplacian_is_that_of_nested_autograd(engine: str, held: bool) -> No
     potential = poisson.make_potential(0, torch.float64, held=held)
     at = poisson.Collocation.of(torch.float64).inside[::10].clone().requires_grad_()
     with flashode.use_engine(engine):
-        found = potential.laplacian(at.detach())
+        actual = potential.laplacian(at.detach())
     with flashode.use_engine("eager"):
         (gradient,) = torch.autograd.grad(potential(at).sum(), at, create_graph=True)
         second = [torch.autograd.grad(gradient[:, k].sum(), at, retain_graph=True)[0][:, k] for k in range(2)]
-    torch.testing.assert_close(found, second[0] + second[1], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(actual, second[0] + second[1], rtol=1e-10, atol=1e-10)
 
 
 def test_points_are_inside_and_on_all_four_edges() -> None:

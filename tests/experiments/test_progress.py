@@ -23,15 +23,15 @@ def text_of(bar: Bar) -> str:
 @pytest.fixture
 def bars(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
     """Every bar of the test, in turn."""
-    kept: list[Bar] = []
+    argv: list[Bar] = []
     enter = Bar.__enter__
 
     def keep(bar: Bar) -> Bar:
-        kept.append(bar)
+        argv.append(bar)
         return enter(bar)
 
     monkeypatch.setattr(Bar, "__enter__", keep)
-    return kept
+    return argv
 
 
 def test_units_are_counted_from_one_to_the_last() -> None:
@@ -101,7 +101,7 @@ def test_no_solve_is_outside_a_bar(
 ) -> None:
     """But for a few: the truth, the engine's name, a model's last prediction."""
     make_small(monkeypatch)
-    monkeypatch.setattr(Session, "leave", lambda own, found: None)
+    monkeypatch.setattr(Session, "leave", lambda own, findings: None)
     open_bars, outside = 0, 0
     enter, leave = Bar.__enter__, Bar.__exit__
 

@@ -23,7 +23,7 @@ _OF_A_RUN = {"command", "date", "seconds", "training_seconds", "best"}
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """And without their figures, which take the longest."""
     make_small(monkeypatch)
-    monkeypatch.setattr(Session, "leave", lambda own, found: None)
+    monkeypatch.setattr(Session, "leave", lambda own, findings: None)
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +118,8 @@ def test_the_model_is_made_again_from_the_file(trained: Path) -> None:
     density.load_state_dict(state["state_dict"])
     points = cnf.held_out(0)
     with torch.no_grad():
-        found = float(density.log_density(points).mean())
-    assert found == read_metrics(trained.parent)["log_likelihood"][-1]
+        likelihood = float(density.log_density(points).mean())
+    assert likelihood == read_metrics(trained.parent)["log_likelihood"][-1]
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_the_model_is_made_again_from_the_file(trained: Path) -> None:
 def test_the_config_is_what_the_class_takes(begin: Callable[[], Any], make: Callable[..., Any]) -> None:
     training = begin()
     assert type(training.model) is make
-    made = make(**training.config)
-    made.load_state_dict(training.model.state_dict())
+    rebuilt = make(**training.config)
+    rebuilt.load_state_dict(training.model.state_dict())
 
 
 def test_all_epochs_had_the_rest_is_done_again(tmp_path: Path, trained: Path) -> None:

@@ -278,7 +278,7 @@ def picking_by_state(t: Tensor, y: Tensor) -> Tensor:
 
 def _hooked() -> nn.Module:
     layer = nn.Linear(WIDTH, WIDTH)
-    layer.register_forward_hook(lambda module, given, found: found * 0.5)
+    layer.register_forward_hook(lambda module, arguments, output: output * 0.5)
     return layer
 
 

@@ -28,10 +28,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def reasons(func: Callable[..., Any], y0: Any = Y0) -> tuple[Reason, ...]:
-    found = explain(func, y0)
-    assert found.engine == "eager"
-    assert found.error is None
-    return found.reasons["native"]
+    explanation = explain(func, y0)
+    assert explanation.engine == "eager"
+    assert explanation.error is None
+    return explanation.reasons["native"]
 
 
 @pytest.mark.parametrize("name", DECLINING)
@@ -48,23 +48,23 @@ def test_each_says_what_to_write_instead_and_where(name: str) -> None:
 
 @pytest.mark.parametrize("name", DECLINING)
 def test_none_tells_of_how_it_was_found_out(name: str) -> None:
-    found = explain(DECLINING[name].make(), Y0)
-    for reason in found.reasons["native"]:
+    explanation = explain(DECLINING[name].make(), Y0)
+    for reason in explanation.reasons["native"]:
         assert not PROBES.search(reason.sentence)
-    assert not PROBES.search(re.sub(r"^ *at .*$", "", str(found), flags=re.MULTILINE))
+    assert not PROBES.search(re.sub(r"^ *at .*$", "", str(explanation), flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", DECLINING)
 def test_nothing_of_it_is_left(name: str) -> None:
     """Whatever a reason is looked for in, what the function reads stays as it was."""
     func = DECLINING[name].make()
-    kept = [RATE, *(func.state_dict(keep_vars=True).values() if isinstance(func, nn.Module) else ())]
-    kept = [tensor for tensor in kept if not isinstance(tensor, nn.UninitializedParameter)]
-    before = [(tensor.detach().clone(), tensor._version, tensor.requires_grad) for tensor in kept]
+    argv = [RATE, *(func.state_dict(keep_vars=True).values() if isinstance(func, nn.Module) else ())]
+    argv = [tensor for tensor in argv if not isinstance(tensor, nn.UninitializedParameter)]
+    before = [(tensor.detach().clone(), tensor._version, tensor.requires_grad) for tensor in argv]
     state = torch.get_rng_state()
     explain(func, Y0)
     assert torch.equal(torch.get_rng_state(), state)
-    for tensor, (content, version, tracked) in zip(kept, before, strict=True):
+    for tensor, (content, version, tracked) in zip(argv, before, strict=True):
         assert torch.equal(tensor.detach(), content)
         assert (tensor._version, tensor.requires_grad, tensor.grad_fn) == (version, tracked, None)
 
@@ -86,10 +86,10 @@ class Several(nn.Module):
 
 
 def test_all_reasons_of_a_call_are_given() -> None:
-    found = reasons(Several())
+    all_reasons = reasons(Several())
     words = ["drop Dropout", "norm BatchNorm1d", "random numbers", "history", "aten.sort", "aten.i0"]
-    assert len(found) == len(words)
-    for word, reason in zip(words, found, strict=True):
+    assert len(all_reasons) == len(words)
+    for word, reason in zip(words, all_reasons, strict=True):
         assert word in reason.sentence
 
 
@@ -110,10 +110,10 @@ def test_all_that_cannot_be_watched_is_given() -> None:
         print(t)
         return net(t, y) * deep[0][0][0][0][0][0] * len(things) * int(torch.is_grad_enabled())
 
-    found = reasons(field)
+    all_reasons = reasons(field)
     words = ["is_grad_enabled", "'deep'", "net.0 LSTM", "net.1 Linear", "'things'"]
-    assert all(any(word in reason.sentence for reason in found) for word in words)
-    assert all(reason.remedy and reason.where for reason in found)
+    assert all(any(word in reason.sentence for reason in all_reasons) for word in words)
+    assert all(reason.remedy and reason.where for reason in all_reasons)
 
 
 def test_no_more_than_ten_reasons_are_given() -> None:
@@ -135,7 +135,7 @@ def test_what_matters_only_to_one_trajectory_is_said_to() -> None:
     first, second = reasons(lambda t, y: y - y.mean(0), torch.randn(2000, 200))
     assert "compute each row of y's first axis" in first.remedy
     assert second.what.startswith("taken as one trajectory, ")
-    # Alone it would be captured, as one trajectory.
+    # By itself it would be captured, as one trajectory.
     assert [reason.what for reason in reasons(lambda t, y: y.sort(-1)[0] - y.mean(0))] == [
         "aten.sort is not supported"
     ]
@@ -146,12 +146,12 @@ def test_an_engine_s_own_reasons_come_with_the_function_s() -> None:
         def callback_step(self, t: Tensor, y: Tensor, dt: Tensor) -> None:
             pass
 
-    found = explain(Called(), Y0, options={"dtype": torch.float32}).reasons["native"]
-    assert [reason.what for reason in found[:2]] == [
+    explanation = explain(Called(), Y0, options={"dtype": torch.float32}).reasons["native"]
+    assert [reason.what for reason in explanation[:2]] == [
         "the function has callbacks",
         "the option dtype is torch.float32, not torch.float64",
     ]
-    assert any("sort" in reason.what for reason in found)
+    assert any("sort" in reason.what for reason in explanation)
 
 
 def test_the_text_has_each_reason_with_its_line() -> None:

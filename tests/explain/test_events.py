@@ -27,25 +27,25 @@ def branching(t: Tensor, y: Tensor) -> Tensor:
 
 
 def test_no_event() -> None:
-    found = explain(field, Y0)
-    assert (found.event, found.event_called) == (None, None)
-    assert "event " not in str(found)
+    explanation = explain(field, Y0)
+    assert (explanation.event, explanation.event_called) == (None, None)
+    assert "event " not in str(explanation)
 
 
 def test_a_captured_event_function() -> None:
-    found = explain(field, Y0, event_fn=crossing)
-    assert (found.engine, found.event, found.event_called) == ("native", "crossing", None)
-    assert "event       crossing, captured" in str(found).splitlines()
+    explanation = explain(field, Y0, event_fn=crossing)
+    assert (explanation.engine, explanation.event, explanation.event_called) == ("native", "crossing", None)
+    assert "event       crossing, captured" in str(explanation).splitlines()
 
 
 @pytest.mark.parametrize("adjoint", [False, True])
 def test_one_that_is_called_shows_the_line(adjoint: bool) -> None:
     asked: dict[str, Any] = {"adjoint_params": ()} if adjoint else {}
-    found = explain(field, Y0, event_fn=branching, **asked)
-    assert (found.engine, dict(found.declined), found.event) == ("native", {}, "branching")
-    assert found.event_called is not None
-    assert found.event_called.startswith("it turns a tensor into a Python number")
-    lines = [line.strip() for line in str(found).splitlines()]
+    explanation = explain(field, Y0, event_fn=branching, **asked)
+    assert (explanation.engine, dict(explanation.declined), explanation.event) == ("native", {}, "branching")
+    assert explanation.event_called is not None
+    assert explanation.event_called.startswith("it turns a tensor into a Python number")
+    lines = [line.strip() for line in str(explanation).splitlines()]
     at = lines.index("return y[0, 0] + 0.5 if float(t) >= 0 else y[0, 0]")
     assert lines[at - 1].endswith(f"test_events.py:{branching.__code__.co_firstlineno + 1}")
     assert any(line.startswith("event       branching is called from Python at each step") for line in lines)
@@ -53,9 +53,9 @@ def test_one_that_is_called_shows_the_line(adjoint: bool) -> None:
 
 def test_in_the_eager_engine_everything_is_called() -> None:
     with use_engine("eager"):
-        found = explain(field, Y0, event_fn=branching)
-    assert (found.engine, found.event, found.event_called) == ("eager", "branching", None)
-    assert "event       branching" in str(found).splitlines()
+        explanation = explain(field, Y0, event_fn=branching)
+    assert (explanation.engine, explanation.event, explanation.event_called) == ("eager", "branching", None)
+    assert "event       branching" in str(explanation).splitlines()
 
 
 def test_a_fixed_step_method_needs_a_step_size_as_in_a_solve() -> None:
@@ -96,8 +96,8 @@ def test_it_is_what_a_solve_does() -> None:
 
 
 def test_scipy_gives_no_gradients() -> None:
-    found = explain(field, Y0, method="scipy_solver")
-    assert found.gradients == "no gradients"
-    assert "solve       scipy_solver, no gradients" in str(found).splitlines()
+    explanation = explain(field, Y0, method="scipy_solver")
+    assert explanation.gradients == "no gradients"
+    assert "solve       scipy_solver, no gradients" in str(explanation).splitlines()
     asked: dict[str, Any] = {"method": "scipy_solver", "adjoint_params": ()}
     assert explain(field, Y0, **asked).gradients == "continuous adjoint"

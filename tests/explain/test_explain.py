@@ -41,17 +41,17 @@ def mixing(t: Tensor, y: Tensor) -> Tensor:
 
 def test_a_captured_field() -> None:
     field = Field()
-    found = explain(field, Y0)
-    assert (found.function, found.engine, dict(found.declined)) == ("Field", "native", {})
-    assert found.error is None
-    assert (found.batched, found.trajectories) == (True, 20)
-    assert found.program is not None
-    assert found.program.widths[1] == 2
-    made = dict(zip(found.parameters, found.program.parameter_shapes, strict=True))
-    assert made["net.0.weight"] == (5, 2)
-    assert made["net.2.bias"] == (2,)
-    assert any("sub(skew, mT(skew))" in name for name in made)
-    assert found.counters == {"nfe": 1}
+    explanation = explain(field, Y0)
+    assert (explanation.function, explanation.engine, dict(explanation.declined)) == ("Field", "native", {})
+    assert explanation.error is None
+    assert (explanation.batched, explanation.trajectories) == (True, 20)
+    assert explanation.program is not None
+    assert explanation.program.widths[1] == 2
+    arguments = dict(zip(explanation.parameters, explanation.program.parameter_shapes, strict=True))
+    assert arguments["net.0.weight"] == (5, 2)
+    assert arguments["net.2.bias"] == (2,)
+    assert any("sub(skew, mT(skew))" in name for name in arguments)
+    assert explanation.counters == {"nfe": 1}
     assert field.nfe == 0
 
 
@@ -67,16 +67,16 @@ def test_its_text() -> None:
     (tanh,) = (line for line in lines if "tanh" in line)
     assert tanh.split("]")[0].endswith("[5")
     assert all(line == line.rstrip() for line in lines)
-    found = explain(Field(), Y0)
-    assert repr(found) == str(found)
+    explanation = explain(Field(), Y0)
+    assert repr(explanation) == str(explanation)
 
 
 def test_a_field_that_cannot_be_captured_shows_the_line() -> None:
-    found = explain(branching, Y0)
-    assert found.engine == "eager"
-    assert list(found.declined) == ["native"]
-    assert found.program is None
-    lines = [line.strip() for line in str(found).splitlines()]
+    explanation = explain(branching, Y0)
+    assert explanation.engine == "eager"
+    assert list(explanation.declined) == ["native"]
+    assert explanation.program is None
+    lines = [line.strip() for line in str(explanation).splitlines()]
     assert lines[0] == "branching runs in the eager engine: plain PyTorch, a step at a time."
     assert lines[2].startswith("native      declines because it turns a tensor into a Python number")
     shown = lines.index("if float(y.sum()) > 0:")
@@ -86,9 +86,9 @@ def test_a_field_that_cannot_be_captured_shows_the_line() -> None:
 
 
 def test_trajectories_that_depend_on_each_other() -> None:
-    found = explain(mixing, Y0)
-    assert (found.batched, found.trajectories) == (False, 1)
-    assert "one trajectory of 40 numbers" in str(found)
+    explanation = explain(mixing, Y0)
+    assert (explanation.batched, explanation.trajectories) == (False, 1)
+    assert "one trajectory of 40 numbers" in str(explanation)
 
 
 def test_a_single_trajectory() -> None:
@@ -96,18 +96,18 @@ def test_a_single_trajectory() -> None:
 
 
 def test_a_tuple_state() -> None:
-    found = explain(lambda t, state: (state[1], -state[0]), (Y0, Y0 + 1))
-    assert found.engine == "native"
-    assert "((20, 2), (20, 2)) float32, 20 independent trajectories of 4 numbers" in str(found)
+    explanation = explain(lambda t, state: (state[1], -state[0]), (Y0, Y0 + 1))
+    assert explanation.engine == "native"
+    assert "((20, 2), (20, 2)) float32, 20 independent trajectories of 4 numbers" in str(explanation)
 
 
 def test_a_tensor_of_which_each_trajectory_reads_its_slice() -> None:
     context = torch.linspace(0, 1, 60).view(20, 3)
-    found = explain(lambda t, y: y * context.sum(-1, keepdim=True), Y0)
-    assert found.engine == "native"
-    assert found.carried == ((20, 3),)
-    assert "20 independent trajectories of 2 numbers" in str(found)
-    assert "a tensor of shape (20, 3): each trajectory reads its own slice" in str(found)
+    explanation = explain(lambda t, y: y * context.sum(-1, keepdim=True), Y0)
+    assert explanation.engine == "native"
+    assert explanation.carried == ((20, 3),)
+    assert "20 independent trajectories of 2 numbers" in str(explanation)
+    assert "a tensor of shape (20, 3): each trajectory reads its own slice" in str(explanation)
 
 
 def test_names_of_tensors_from_everywhere() -> None:
@@ -116,27 +116,27 @@ def test_names_of_tensors_from_everywhere() -> None:
     def inner(y: Tensor) -> Tensor:
         return net(y) * scale
 
-    found = explain(lambda t, y: inner(y), Y0)
-    assert set(found.parameters) == {"net.weight", "net.bias", "scale"}
+    explanation = explain(lambda t, y: inner(y), Y0)
+    assert set(explanation.parameters) == {"net.weight", "net.bias", "scale"}
     assert set(explain(Field().forward, Y0).parameters) >= {"net.0.weight", "net.0.bias"}
     (name,) = explain(partial(lambda w, t, y: w * y, scale), Y0).parameters
     assert "argument" in name
 
 
 def test_a_problem_that_the_engine_does_not_take_still_shows_the_program() -> None:
-    found = explain(Field(), Y0, options={"dtype": torch.float32})
-    assert found.engine == "eager"
-    assert "dtype" in found.declined["native"]
-    assert found.program is not None
-    assert "flops" in str(found)
+    explanation = explain(Field(), Y0, options={"dtype": torch.float32})
+    assert explanation.engine == "eager"
+    assert "dtype" in explanation.declined["native"]
+    assert explanation.program is not None
+    assert "flops" in str(explanation)
 
 
 def test_the_adjoint_s_arguments_are_looked_at() -> None:
     assert explain(Field(), Y0).gradients == "discrete adjoint"
     assert explain(Field(), Y0, adjoint=True).gradients == "continuous adjoint"
     assert explain(branching, Y0, adjoint_params=()).gradients == "continuous adjoint"
-    found = explain(Field(), Y0, adjoint_options={"norm": lambda state: state[0].abs().max()})
-    assert "adjoint option norm" in found.declined["native"]
+    explanation = explain(Field(), Y0, adjoint_options={"norm": lambda state: state[0].abs().max()})
+    assert "adjoint option norm" in explanation.declined["native"]
     with pytest.raises(ValueError, match="adjoint_params must be given"):
         explain(branching, Y0, adjoint=True)
 
@@ -148,21 +148,21 @@ def test_times(t: Any) -> None:
 
 def test_under_use_engine() -> None:
     with use_engine("eager"):
-        found = explain(Field(), Y0)
-    assert found.engine == "eager"
-    assert "as use_engine asks" in str(found)
+        explanation = explain(Field(), Y0)
+    assert explanation.engine == "eager"
+    assert "as use_engine asks" in str(explanation)
     with use_engine("native"):
-        found = explain(branching, Y0)
-    assert found.engine is None
-    assert "use_engine insists on the native engine, which declines" in str(found)
+        explanation = explain(branching, Y0)
+    assert explanation.engine is None
+    assert "use_engine insists on the native engine, which declines" in str(explanation)
 
 
 def test_an_installation_without_the_compiled_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flashode.engines.native._backend", None)
-    found = explain(Field(), Y0)
-    assert found.engine == "eager"
-    assert "no compiled module" in found.declined["native"]
-    assert found.program is not None
+    explanation = explain(Field(), Y0)
+    assert explanation.engine == "eager"
+    assert "no compiled module" in explanation.declined["native"]
+    assert explanation.program is not None
 
 
 class Broken(nn.Module):
@@ -178,20 +178,20 @@ class Broken(nn.Module):
 
 def test_a_field_that_raises_shows_its_own_error() -> None:
     field = Broken()
-    found = explain(field, Y0)
-    assert isinstance(found.error, RuntimeError)
-    lines = [line.strip() for line in str(found).splitlines()]
+    explanation = explain(field, Y0)
+    assert isinstance(explanation.error, RuntimeError)
+    lines = [line.strip() for line in str(explanation).splitlines()]
     assert lines[0] == "Broken does not run: calling it raises RuntimeError."
     assert lines[2].startswith("error       RuntimeError: mat1 and mat2 shapes cannot be multiplied")
     assert "return self.net(y)" in lines
-    assert "tracing" not in str(found)
+    assert "tracing" not in str(explanation)
     assert field.nfe == 0
 
 
 def test_a_field_that_returns_the_wrong_shape() -> None:
-    found = explain(lambda t, y: y[:, :1].expand(20, 3), Y0)
-    assert isinstance(found.error, ValueError)
-    assert "must return a tensor of shape (20, 2)" in str(found)
+    explanation = explain(lambda t, y: y[:, :1].expand(20, 3), Y0)
+    assert isinstance(explanation.error, ValueError)
+    assert "must return a tensor of shape (20, 2)" in str(explanation)
 
 
 @pytest.mark.parametrize(
@@ -240,14 +240,14 @@ def test_without_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return -y
 
-    def deceived(*given: Any) -> Any:
-        return torch.neg(evaluated(*given))
+    def deceived(*arguments: Any) -> Any:
+        return torch.neg(evaluated(*arguments))
 
     evaluated: Any = making.evaluated
     monkeypatch.setattr(making, "evaluated", deceived)
-    found = explain(field, Y0, verify="never")
-    assert found.engine == "native"
-    assert found.program is not None
+    explanation = explain(field, Y0, verify="never")
+    assert explanation.engine == "native"
+    assert explanation.program is not None
     # Nothing that this found stands in the way of the same again.
     assert explain(field, Y0, verify="never").engine == "native"
     assert "differs" in explain(field, Y0).declined["native"]
@@ -266,9 +266,9 @@ def test_places_are_the_function_s_own() -> None:
         torch.set_grad_enabled(False)
         return -y
 
-    found = explain(switching, Y0)
-    assert "it leaves gradients switched off" in str(found)
-    assert __file__ not in found.declined["native"]
+    explanation = explain(switching, Y0)
+    assert "it leaves gradients switched off" in str(explanation)
+    assert __file__ not in explanation.declined["native"]
 
 
 def test_an_error_at_another_batch_size_is_said_to_be_one() -> None:
@@ -282,9 +282,9 @@ def test_an_error_at_another_batch_size_is_said_to_be_one() -> None:
             raise ValueError("twenty at a time")
         return torch.fft.fft(y).real
 
-    found = explain(sized, Y0)
-    assert found.error is None
-    first = found.reasons["native"][0]
+    explanation = explain(sized, Y0)
+    assert explanation.error is None
+    first = explanation.reasons["native"][0]
     assert first.what == "it works for a batch of 20 alone"
     assert first.where == (__file__, sized.__code__.co_firstlineno + 2)
     assert "Python number" in explain(particular, Y0).reasons["native"][0].what
@@ -304,25 +304,25 @@ def test_articles() -> None:
 
 
 def test_explanations_can_be_kept_in_sets() -> None:
-    found = explain(Field(), Y0)
-    assert found in {found, explain(Field(), Y0)}
+    explanation = explain(Field(), Y0)
+    assert explanation in {explanation, explain(Field(), Y0)}
 
 
 def test_under_other_grad_modes() -> None:
     for mode in (torch.no_grad(), torch.inference_mode()):
         with mode:
-            found = explain(Field(), Y0.clone())
-            assert (found.engine, found.error) == ("native", None)
+            explanation = explain(Field(), Y0.clone())
+            assert (explanation.engine, explanation.error) == ("native", None)
             assert explain(branching, Y0.clone()).error is None
 
 
 @pytest.mark.parametrize("func", [Field(), branching, mixing], ids=["captured", "declined", "mixing"])
 def test_it_is_what_a_solve_does(func: Any) -> None:
-    found = explain(func, Y0)
+    explanation = explain(func, Y0)
     with use_engine("native"):
-        if found.engine == "native":
+        if explanation.engine == "native":
             flashode.odeint(func, Y0, torch.linspace(0, 1, 3))
         else:
             with pytest.raises(EngineDeclined, match="because") as caught:
                 flashode.odeint(func, Y0, torch.linspace(0, 1, 3))
-            assert found.declined["native"] in str(caught.value)
+            assert explanation.declined["native"] in str(caught.value)

@@ -79,8 +79,8 @@ def test_memory_is_not_written_behind_torch_s_back(
             raise RuntimeError("too late")
 
     field = Writing(written)
-    found = explain(field, Y0)
-    assert (found.engine, found.error) == ("eager", None)
+    explanation = explain(field, Y0)
+    assert (explanation.engine, explanation.error) == ("eager", None)
     assert float(field.n) == 0
 
 
@@ -138,7 +138,7 @@ def test_a_field_that_raises_when_it_is_watched_runs() -> None:
         return -y
 
     before = torch.get_rng_state()
-    found = explain(shy, Y0)
-    assert (found.engine, found.error) == ("eager", None)
+    explanation = explain(shy, Y0)
+    assert (explanation.engine, explanation.error) == ("eager", None)
     assert torch.equal(mean, torch.zeros(2))
     assert torch.equal(torch.get_rng_state(), before)

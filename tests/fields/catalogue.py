@@ -24,9 +24,9 @@ class Case:
         written: the field's code; see ``Catalogue.add``.
         y0: the state to start from, float64.
         batched: whether the states along the first dimension are independent trajectories.
-        resizable: whether there may be another number of them, one apart, which torch broadcasts.
+        resizable: whether there may be another number of them, other than one, which torch broadcasts.
         span: the length of the time interval to solve over.
-        tolerance: how far, relative to the largest element, engines may be apart.
+        tolerance: the largest difference of engines, relative to the largest element.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Fields that keep gradients from flowing: detach, no_grad, and derivatives of first order alone."""
+"""Fields that keep gradients from flowing: detach, no_grad, and derivatives of only first order."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ def test_order(weights: Callable[[int], Row], latest: int, slopes: int) -> None:
     assert len(row) == slopes
     nodes = range(latest, latest - slopes, -1)
     for degree in range(slopes + 1):
-        found = sum((w * x**degree for w, x in zip(row, nodes, strict=True)), Fraction(0))
-        assert (found == Fraction(1, degree + 1)) == (degree < slopes)
+        integral = sum((w * x**degree for w, x in zip(row, nodes, strict=True)), Fraction(0))
+        assert (integral == Fraction(1, degree + 1)) == (degree < slopes)
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,10 @@ def observed(name: str, problem: str, end: float, counts: tuple[int, ...], **opt
     for count in counts:
         h = end / count
         adaptive = {"first_step": h, "min_step": h, "max_step": h}
-        given = adaptive if METHODS[name].control == "error" else {"step_size": h, **options}
+        arguments = adaptive if METHODS[name].control == "error" else {"step_size": h, **options}
         field = analytic.field()
         with torch.no_grad():
-            y = odeint(field, analytic.y0, t, method=name, options=given, rtol=1e-13, atol=1e-14)
+            y = odeint(field, analytic.y0, t, method=name, options=arguments, rtol=1e-13, atol=1e-14)
         errors.append(float((y[-1] - analytic.solution(t)[-1]).norm()))
     return [
         math.log(e1 / e2) / math.log(n2 / n1)

@@ -60,10 +60,10 @@ UNCHANGED = {"least step": CHANGED["least norm"], "flat growth": CHANGED["flat"]
 UNCHANGED["stagnation"] = replace(GL4, newton=UNENDING)
 
 
-def solved(engine: str, method: str, given: dict[str, Any]) -> tuple[torch.Tensor, int]:
+def solved(engine: str, method: str, arguments: dict[str, Any]) -> tuple[torch.Tensor, int]:
     """The states, and how often the field was evaluated."""
     with flashode.use_engine(engine), flashode.record() as report, torch.no_grad():
-        states = flashode.odeint(Network(), values(4, 3, seed=2), T, method=method, **given)
+        states = flashode.odeint(Network(), values(4, 3, seed=2), T, method=method, **arguments)
     (entry,) = report.solves
     return states, entry.evaluations
 
@@ -74,11 +74,11 @@ def test_a_change_changes_every_engine_alike(
 ) -> None:
     method = CHANGED[change]
     chooses = method.control == "error"
-    given = {"rtol": 1e-4, "atol": 1e-5} if chooses else {"options": {"step_size": 0.5}}
+    arguments = {"rtol": 1e-4, "atol": 1e-5} if chooses else {"options": {"step_size": 0.5}}
     before, after = {}, {}
-    for found, used in ((before, UNCHANGED.get(change, METHODS[method.name])), (after, method)):
+    for actual, used in ((before, UNCHANGED.get(change, METHODS[method.name])), (after, method)):
         monkeypatch.setitem(METHODS, method.name, used)
-        found.update({engine: solved(engine, method.name, given) for engine in ("eager", "native")})
+        actual.update({engine: solved(engine, method.name, arguments) for engine in ("eager", "native")})
     for engine in ("eager", "native"):
         assert before[engine][1] != after[engine][1] or not torch.allclose(
             before[engine][0], after[engine][0], rtol=1e-10, atol=0

@@ -59,7 +59,7 @@ def test_a_trajectory_is_the_same_alone_and_among_its_equals(
     torch.manual_seed(width)
     field = Mixed(width, dtype)
     y0 = torch.randn(1, width, dtype=dtype)
-    alone, own = _solved(solve, field, y0, method)
+    single, own = _solved(solve, field, y0, method)
     together, shared = _solved(solve, field, y0.repeat(2, 1), method)
     # Twice the same has the same error norm, so the same steps but for rounding; all but y0 receives twice
     # the gradient. With it the norm of the adjoint equations changes, and their steps.
@@ -70,7 +70,7 @@ def test_a_trajectory_is_the_same_alone_and_among_its_equals(
         allowed = (1e8 if adaptive else 1e4) * torch.finfo(torch.float64).eps
     allowed = max(allowed, 1e4 * torch.finfo(dtype).eps)
     close = {"rtol": allowed, "atol": allowed}
-    torch.testing.assert_close(alone, together[:, :1], **close)
+    torch.testing.assert_close(single, together[:, :1], **close)
     torch.testing.assert_close(own[0], shared[0][:1], **close)
     for mine, ours in zip(own[1:], shared[1:], strict=True):
         torch.testing.assert_close(2 * mine, ours, **close)

@@ -115,7 +115,7 @@ def _spread(x: Tensor) -> Tensor:
 
 
 # The same numbers, as other memory.
-ALIKE: dict[str, Callable[[Tensor], Tensor]] = {
+EQUAL: dict[str, Callable[[Tensor], Tensor]] = {
     "copied": lambda x: x.clone(),
     "spread": _spread,
     "negated": lambda x: torch._neg_view(-x),
@@ -193,14 +193,14 @@ def test_hooks_that_return_something_else(method: str, face: str, unpack: str) -
         states.sum().backward()
 
 
-@pytest.mark.parametrize("same", ALIKE)
+@pytest.mark.parametrize("same", EQUAL)
 @pytest.mark.parametrize(
     ("method", "face"),
     [*METHODS_AND_FACES, ("implicit_euler", "odeint"), ("implicit_euler", "odeint_adjoint")],
 )
 def test_hooks_that_return_the_same_elsewhere(method: str, face: str, same: str) -> None:
     found = []
-    for unpack in (lambda x: x, lambda x: ALIKE[same](x) if x.is_floating_point() else x):
+    for unpack in (lambda x: x, lambda x: EQUAL[same](x) if x.is_floating_point() else x):
         field, y0, t = given()
         with saved_tensors_hooks(lambda x: x, unpack):
             states = FACES[face](field, y0, t.requires_grad_(), method=method)
@@ -218,13 +218,13 @@ def test_hooks_before_gradients_of_gradients(unpack: str) -> None:
         torch.autograd.grad(states.sum(), y0, create_graph=True)
 
 
-@pytest.mark.parametrize("alike", ALIKE)
+@pytest.mark.parametrize("equal", EQUAL)
 @pytest.mark.parametrize("name", ["y0", "t", "weight", "bias", "shift", "cotangent"])
 @pytest.mark.parametrize("solve", SOLVES)
 @pytest.mark.parametrize("again", [False, True])
-def test_the_same_numbers_elsewhere(solve: Callable[..., Tensor], name: str, alike: str, again: bool) -> None:
+def test_the_same_numbers_elsewhere(solve: Callable[..., Tensor], name: str, equal: str, again: bool) -> None:
     found = []
-    for change in (lambda x: x, ALIKE[alike]):
+    for change in (lambda x: x, EQUAL[equal]):
         field, y0, t = given()
         y0, cotangent = y0.detach(), torch.linspace(-1, 1, 24).reshape(4, 3, 2)
         if again:

@@ -1,4 +1,4 @@
-"""What is found out about a solve serves later ones that differ in content alone, and no others."""
+"""Data of a solve serves later ones that differ only in content, and no others."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def _plain(text: str) -> str:
 
 def differences(module: dict[str, Any], stub: dict[str, Any]) -> Iterator[str]:
     """What a stub says otherwise than a module."""
-    yield from (f"{name} is on one side alone" for name in module.keys() ^ stub.keys())
+    yield from (f"{name} is on only one side" for name in module.keys() ^ stub.keys())
     for name in module.keys() & stub.keys():
         own, said = module[name], stub[name]
         if isinstance(own, dict):

@@ -68,7 +68,7 @@ class MixedRanks(Counting):
 
 
 class Scales(Counting):
-    """Components of very different size and stiffness: their errors count apart."""
+    """Components of very different size and stiffness: their errors count separately."""
 
     def forward(self, t: Tensor, state: State) -> State:
         self.nfe += 1

@@ -1,4 +1,4 @@
-"""Values of time and parameters alone: computed, and their gradients handed on, once for many tiles."""
+"""Values of only time and parameters: they and their gradients are computed once for many tiles."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_threads_do_not_matter(solve: Callable[..., Tensor]) -> None:
             found.append(_wide_gradients(solve))
     finally:
         torch.set_num_threads(before)
-    for alone, together in zip(*found, strict=True):
-        assert torch.equal(alone, together)
+    for single, several in zip(*found, strict=True):
+        assert torch.equal(single, several)
 
 
 def _wide_gradients(solve: Callable[..., Tensor]) -> list[Tensor]:

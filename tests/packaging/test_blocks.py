@@ -60,14 +60,14 @@ def test_one_that_is_used_says_nothing() -> None:
 
 def test_a_decorated_function_in_overlapping_calls() -> None:
     barrier = Barrier(2)
-    found: list[str] = []
+    results: list[str] = []
 
     @flashode.use_engine("eager")
     def deep(depth: int) -> None:
         if depth:
             deep(depth - 1)
         barrier.wait(timeout=60)
-        found.append(engine_without_recording())
+        results.append(engine_without_recording())
 
     def engine_without_recording() -> str:
         plan = flashode.explain(lambda t, y: -y, torch.ones(2)).engine
@@ -79,7 +79,7 @@ def test_a_decorated_function_in_overlapping_calls() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == ["eager"] * 4
+    assert results == ["eager"] * 4
     assert engine() == "native"
 
 

@@ -39,15 +39,15 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"(?P<own>[^"]+)"|<(?P<system>[^>]+)>
 
 def violations(sources: Path) -> list[str]:
     """Every include that the tables do not allow, one line each."""
-    found = []
+    results = []
     for path in files(sources):
         place = path.relative_to(sources)
         room = room_of(place.with_suffix("").as_posix(), ROOMS)
         if room is None:
-            found.append(f"{place}: no room of the table has it")
+            results.append(f"{place}: no room of the table has it")
             continue
-        found += [f"{place}:{line}: {why}" for line, why in complaints(room, path.read_text())]
-    return found
+        results += [f"{place}:{line}: {why}" for line, why in complaints(room, path.read_text())]
+    return results
 
 
 def files(sources: Path) -> list[Path]:
@@ -117,9 +117,9 @@ def test_checker_sees_a_violation(tmp_path: Path, file: str, text: str) -> None:
     path = tmp_path / file
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    found = violations(tmp_path)
-    assert len(found) == 1
-    assert found[0].startswith(file)
+    problems = violations(tmp_path)
+    assert len(problems) == 1
+    assert problems[0].startswith(file)
 
 
 def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class Import(NamedTuple):
     Attributes:
         line: Where it stands.
         place: The file it imports, without suffix and relative to the package; another package is `name.`.
-        for_types: Whether it is for the type checker alone.
+        for_types: Whether it is only for the type checker.
     """
 
     line: int
@@ -45,17 +45,17 @@ class Import(NamedTuple):
 
 def violations(package: Path, rooms: Table = ROOMS) -> list[str]:
     """Every import in the package that the tables do not allow, one line each."""
-    found = []
+    results = []
     for path in sorted(package.rglob("*.py")):
         place = place_of(path, package)
         room = room_of(place, rooms)
         if room is None:
-            found.append(f"{place}.py: no room of the table has it")
+            results.append(f"{place}.py: no room of the table has it")
             continue
         for line, known, _ in imports(path, package):
             if not allowed(place, room, known, rooms):
-                found.append(f"{place}.py:{line}: {room} may not know {known}")
-    return found
+                results.append(f"{place}.py:{line}: {room} may not know {known}")
+    return results
 
 
 def allowed(place: str, room: str, known: str, rooms: Table) -> bool:
@@ -245,9 +245,9 @@ SMALL = parse(
 )
 def test_checker_sees_a_violation(tmp_path: Path, file: str, text: str) -> None:
     small_house(tmp_path, {file: text})
-    found = violations(tmp_path, SMALL)
-    assert len(found) == 1
-    assert found[0].startswith(file)
+    problems = violations(tmp_path, SMALL)
+    assert len(problems) == 1
+    assert problems[0].startswith(file)
 
 
 def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ def test_every_name_of_an_installed_one_is_there_or_said_to_be_missing() -> None
                 exec(statement, names)
             except ImportError as error:
                 names[node.name] = error
-            found = names[node.name]
-            assert not isinstance(found, ImportError) or re.match(SAYS, str(found)), statement
+            value = names[node.name]
+            assert not isinstance(value, ImportError) or re.match(SAYS, str(value)), statement
 
 
 def test_a_name_that_is_missing_can_be_asked_for() -> None:

@@ -54,13 +54,13 @@ def decay(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def identities() -> dict[str, int]:
     """Every global of torchdiffeq's modules, and the code of its functions."""
-    found = {}
+    ids = {}
     for module in [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "torchdiffeq"]:
         for name, value in vars(module).items():
-            found[f"{module.__name__}:{name}"] = id(value)
+            ids[f"{module.__name__}:{name}"] = id(value)
             if inspect.isfunction(value):
-                found[f"{module.__name__}:{name}()"] = id(value.__code__)
-    return found
+                ids[f"{module.__name__}:{name}()"] = id(value.__code__)
+    return ids
 
 
 def is_ours(solve: Any) -> bool:
@@ -102,7 +102,7 @@ def test_unpatching_restores_every_name_and_every_code() -> None:
 
 
 @pytest.mark.parametrize(
-    "found",
+    "access",
     [
         lambda module: module.odeint,
         lambda module: module.Solver.solve,
@@ -115,11 +115,11 @@ def test_unpatching_restores_every_name_and_every_code() -> None:
     ],
     ids=["global", "class", "instance", "default", "dict", "partial", "closure", "other name"],
 )
-def test_what_was_imported_before_is_reached_and_released(holding: ModuleType, found: Any) -> None:
-    assert not is_ours(found(holding))
+def test_what_was_imported_before_is_reached_and_released(holding: ModuleType, access: Any) -> None:
+    assert not is_ours(access(holding))
     with flashode.patch_torchdiffeq():
-        assert is_ours(found(holding))
-    assert not is_ours(found(holding))
+        assert is_ours(access(holding))
+    assert not is_ours(access(holding))
 
 
 def test_warnings_point_at_the_caller_of_what_was_imported_before(holding: ModuleType) -> None:
@@ -185,8 +185,8 @@ def test_a_graph_made_before_is_reversed_under_the_patch() -> None:
     states = torchdiffeq.odeint_adjoint(decay, y0, times, adjoint_params=())
     (expected,) = torch.autograd.grad(states.sum(), y0, retain_graph=True)
     with flashode.patch_torchdiffeq():
-        (found,) = torch.autograd.grad(states.sum(), y0)
-    torch.testing.assert_close(found, expected, rtol=1e-7, atol=0)
+        (gradient,) = torch.autograd.grad(states.sum(), y0)
+    torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=0)
 
 
 def test_arguments_are_by_keyword_as_theirs() -> None:

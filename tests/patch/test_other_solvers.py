@@ -59,17 +59,17 @@ def event(t: Tensor, y: Tensor) -> Tensor:
 def answers(method: str | None, adjoint_method: str | None = None) -> dict[str, Callable[[], Any]]:
     """Calls of every face, by name."""
 
-    def gradients(solve: Callable[..., Any], **given: Any) -> list[Tensor]:
+    def gradients(solve: Callable[..., Any], **settings: Any) -> list[Tensor]:
         field, y0 = Decay(), Y0.clone().requires_grad_()
-        solve(field, y0, T, method=method, **given)[-1].sum().backward()
+        solve(field, y0, T, method=method, **settings)[-1].sum().backward()
         assert y0.grad is not None
         assert field.rate.grad is not None
         return [y0.grad, field.rate.grad]
 
     def at_event(interface: Callable[..., Any]) -> Any:
-        y0, given = Y0.clone().requires_grad_(), {"method": method, "options": {"step_size": 0.01}}
+        y0, settings = Y0.clone().requires_grad_(), {"method": method, "options": {"step_size": 0.01}}
         time, states = torchdiffeq.odeint_event(
-            Decay(), y0, T[0], event_fn=event, odeint_interface=interface, atol=1e-12, **given
+            Decay(), y0, T[0], event_fn=event, odeint_interface=interface, atol=1e-12, **settings
         )
         (gradient,) = torch.autograd.grad(time, y0)
         return [time.detach(), states.detach(), gradient]
@@ -183,7 +183,7 @@ def test_nested_patches_and_what_follows_them(solvers: dict[str, Any]) -> None:
 def test_what_holds_their_function_gets_there_too(solvers: dict[str, Any]) -> None:
     held = [
         partial(torchdiffeq.odeint, method="mine"),
-        lambda *given: torchdiffeq.odeint(*given, method="mine"),
+        lambda *arguments: torchdiffeq.odeint(*arguments, method="mine"),
     ]
     solvers["mine"] = half_step()
     expected = torchdiffeq.odeint(Decay(), Y0, T, method="mine")

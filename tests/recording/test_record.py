@@ -12,7 +12,8 @@ from torch import nn
 
 import flashode
 from flashode.engines import watchers
-from flashode.recording import plans
+from flashode.engines.protocol import Plan
+from flashode.recording import watching
 from flashode.recording.report import HEADINGS
 
 TIMES = torch.linspace(0.0, 1.0, 3, dtype=torch.float64)
@@ -53,12 +54,12 @@ def test_counts_are_those_of_the_field(engine: str) -> None:
     with flashode.record() as report:
         for _ in range(3):
             flashode.odeint(field, start(), TIMES)
-    found = only(report)
-    assert (found.field, found.mode, found.method, found.engine) == ("Field", "odeint", "dopri5", engine)
-    assert found.reason is None
-    assert (found.calls, found.evaluations) == (3, field.nfe)
-    assert found.seconds > 0
-    assert (found.backward_evaluations, found.backward_seconds) == (None, None)
+    entry = only(report)
+    assert (entry.field, entry.mode, entry.method, entry.engine) == ("Field", "odeint", "dopri5", engine)
+    assert entry.reason is None
+    assert (entry.calls, entry.evaluations) == (3, field.nfe)
+    assert entry.seconds > 0
+    assert (entry.backward_evaluations, entry.backward_seconds) == (None, None)
 
 
 def test_evaluations_of_a_differentiated_solve(engine: str) -> None:
@@ -79,12 +80,12 @@ def test_the_adjoint_s_reverse_solve_counts(engine: str, with_time: bool) -> Non
         states = flashode.odeint_adjoint(field, start(), TIMES.clone().requires_grad_(with_time))
     forward = field.nfe
     states.sum().backward()
-    found = only(report)
-    assert found.mode == "odeint_adjoint"
-    assert (found.calls, found.evaluations) == (1, forward)
-    assert found.backward_evaluations == field.nfe - forward
-    assert found.backward_seconds is not None
-    assert found.total_seconds == found.seconds + found.backward_seconds
+    entry = only(report)
+    assert entry.mode == "odeint_adjoint"
+    assert (entry.calls, entry.evaluations) == (1, forward)
+    assert entry.backward_evaluations == field.nfe - forward
+    assert entry.backward_seconds is not None
+    assert entry.total_seconds == entry.seconds + entry.backward_seconds
 
 
 @pytest.mark.usefixtures("compiled")
@@ -94,9 +95,9 @@ def test_a_second_derivative_belongs_to_the_reverse_pass() -> None:
         states = flashode.odeint(bursting, 0.5 * y0, TIMES)
         (first,) = torch.autograd.grad(states.sum(), y0, create_graph=True)
         first.sum().backward()
-    found = only(report)
-    assert (found.calls, found.backward_evaluations) == (1, None)
-    assert found.backward_seconds is not None
+    entry = only(report)
+    assert (entry.calls, entry.backward_evaluations) == (1, None)
+    assert entry.backward_seconds is not None
 
 
 def test_modes() -> None:
@@ -141,10 +142,10 @@ def test_one_reason_for_all_batch_sizes() -> None:
     with flashode.record() as report:
         for batch in (3, 4, 50):
             flashode.odeint(branching, start(batch), TIMES, method="rk4")
-    found = only(report)
-    assert (found.engine, found.calls) == ("eager", 3)
-    assert found.reason is not None
-    assert report.notes() == [f"{found.field} runs in the eager engine because {found.reason}."]
+    entry = only(report)
+    assert (entry.engine, entry.calls) == ("eager", 3)
+    assert entry.reason is not None
+    assert report.notes() == [f"{entry.field} runs in the eager engine because {entry.reason}."]
 
 
 def test_a_failed_solve_is_a_call(engine: str) -> None:
@@ -208,8 +209,14 @@ def test_blocks_nest_and_leave_nothing() -> None:
 
 
 @pytest.mark.usefixtures("compiled")
-def test_plans_of_a_block() -> None:
-    with plans() as chosen:
+def test_a_watcher_sees_the_plans_of_a_block() -> None:
+    chosen: list[Plan] = []
+
+    def note(problem: object, gradient: object, choice: object, plan: Plan) -> Plan:
+        chosen.append(plan)
+        return plan
+
+    with watching(note):
         with flashode.record() as report:
             flashode.odeint(decay, start(), TIMES)
         with flashode.use_engine("eager"):

@@ -107,22 +107,22 @@ def check(function: Function, generic: Tensor, points: Tensor, atol: float, seco
     read = _derivatives(lambda z: z + program.interpret(t[0], z, parameters), state, width, second)
     for engine, found in (("compiled", solved), ("interpreted", read)):
         for order, values in enumerate(found):
-            wrong = [i for i, alike in enumerate(_alike(values, wanted[order], atol)) if not alike]
-            # Torch's kernels treat what is left of a vector apart, and differently here and there.
-            lone = {i: torchs(state[i : i + 1])[order] for i in wrong}
-            wrong = [i for i in wrong if not _alike(values[i : i + 1], lone[i], atol)]
+            wrong = [i for i, same in enumerate(_same(values, wanted[order], atol)) if not same]
+            # Torch's kernels treat the remainder of a vector by other code, with other rounding.
+            single = {i: torchs(state[i : i + 1])[order] for i in wrong}
+            wrong = [i for i in wrong if not _same(values[i : i + 1], single[i], atol)]
             assert not wrong, "\n".join(
                 [
                     f"{engine}, derivative {order}, wrong at {len(wrong)} of {len(points)}",
                     *(
-                        f"{points[i].tolist()}: {values[i].tolist()}, not {lone[i].tolist()}"
+                        f"{points[i].tolist()}: {values[i].tolist()}, not {single[i].tolist()}"
                         for i in wrong[:5]
                     ),
                 ]
             )
 
 
-def _alike(found: Tensor, wanted: Tensor, atol: float) -> Tensor:
+def _same(found: Tensor, wanted: Tensor, atol: float) -> Tensor:
     return torch.isclose(found, wanted, rtol=_RELATIVE[found.dtype], atol=atol, equal_nan=True).all(-1)
 
 

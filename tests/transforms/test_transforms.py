@@ -89,15 +89,15 @@ def test_estimates_over_all_axes_are_the_trace(engine: str, shape: tuple[int, ..
     net, y = _net(), _random(B, D)
     t = torch.tensor([0.0, 0.01], dtype=torch.float64)
     start = torch.zeros(B, 1, dtype=torch.float64)
-    found = []
+    results = []
     with flashode.use_engine(engine):
         for i in range(D):
             probe = torch.zeros(shape, dtype=torch.float64)
             probe[..., i] = D**0.5
             estimate = with_divergence(net, "hutchinson", probe)
-            found.append(flashode.odeint(estimate, (y, start), t, method="euler")[1][-1])
+            results.append(flashode.odeint(estimate, (y, start), t, method="euler")[1][-1])
         exact = flashode.odeint(with_divergence(net), (y, start), t, method="euler")[1][-1]
-    torch.testing.assert_close(torch.stack(found).mean(0), exact)
+    torch.testing.assert_close(torch.stack(results).mean(0), exact)
 
 
 class Lifted(nn.Module):
@@ -142,10 +142,10 @@ def test_value_gradient_and_laplacian_come_from_one_solve_and_train(
 
     expected = model.nested(x)
     with flashode.use_engine(engine):
-        found = model.solved(x, solve)
-        loss(found).backward()
+        actual = model.solved(x, solve)
+        loss(actual).backward()
     own = [p.grad.clone() for p in model.parameters()]
-    for mine, theirs in zip(found, expected, strict=True):
+    for mine, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
     model.zero_grad()
     loss(expected).backward()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 # By name; the same as the first paragraph of the function's docstring, which is imported only to be run.
 SUMMARIES = {
     "info": "Show the version, the instruction sets, the threads, and whether a GPU can be used.",
-    "explain": "Show which engine would run a function, and what stands in the way of the compiled one.",
+    "explain": "Show which engine would run a function, and why not a faster one.",
     "bench": "Measure flashode beside its peers: time, memory, accuracy. Wrong answers of ours fail, times "
     "never.",
     "run": "Run a program written for torchdiffeq with flashode in its place.",

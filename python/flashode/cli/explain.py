@@ -5,8 +5,7 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +15,9 @@ import typer
 from torch import nn
 
 import flashode
+from flashode.cli.main_module import is_part
 from flashode.cli.terminal import FAILED, WRONG_USE, console, say, say_error
-from flashode.engines import REGISTRY
+from flashode.engines import FALLBACK
 from flashode.problem import DEFAULT_METHOD
 
 
@@ -61,7 +61,7 @@ def explain(
         bool, typer.Option("--adjoint", help="Explain odeint_adjoint rather than odeint.")
     ] = False,
 ) -> None:
-    """Show which engine would run a function, and what stands in the way of the compiled one."""
+    """Show which engine would run a function, and why not a faster one."""
     try:
         field = load(target)
         y0 = draw(shape, _precision(field) if dtype is None else getattr(torch, dtype.value))
@@ -77,7 +77,7 @@ def explain(
         say_error(error)
         raise typer.Exit(WRONG_USE) from None
     headline, _, rest = str(explanation).partition("\n")
-    fast = explanation.engine in [*REGISTRY][:-1] and explanation.error is None
+    fast = explanation.error is None and explanation.engine not in (None, FALLBACK)
     console.print(headline, style="bold green" if fast else "bold yellow", markup=False, soft_wrap=True)
     say(rest)
     console.print("\ny0 was drawn from a standard normal distribution (seed 0).", style="dim")
@@ -141,20 +141,13 @@ def _is_dotted(name: str) -> bool:
 
 
 def _attribute(place: str, name: str) -> Any:
+    # Hides our arguments from a module that reads the command line while it is imported.
+    arguments, sys.argv = sys.argv, [place]
     try:
-        with _arguments_of(place):
-            if place.endswith(".py"):
-                return pkgutil.resolve_name(f"{_executed(Path(place))}:{name}")
-            sys.path.insert(0, os.getcwd())
-            return pkgutil.resolve_name(f"{place}:{name}")
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
-            raise WrongUse(f"importing {place} raised {type(error).__name__}: {error}") from error
-        raise WrongUse(f"there is no module {error.name!r} here or among the installed packages") from None
-    except AttributeError as error:
-        if getattr(error, "obj", None) is None or error.name not in name.split("."):
-            raise WrongUse(f"importing {place} raised {type(error).__name__}: {error}") from error
-        raise WrongUse(f"{place} has no {name!r}") from None
+        if place.endswith(".py"):
+            return pkgutil.resolve_name(f"{_executed(Path(place))}:{name}")
+        sys.path.insert(0, os.getcwd())
+        return pkgutil.resolve_name(f"{place}:{name}")
     except WrongUse:
         raise
     except SystemExit as stop:
@@ -163,18 +156,15 @@ def _attribute(place: str, name: str) -> Any:
             'if __name__ == "__main__":'
         ) from None
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and is_part(error.name, place):
+            raise WrongUse(
+                f"there is no module {error.name!r} here or among the installed packages"
+            ) from None
+        if isinstance(error, AttributeError) and error.obj is not None and error.name in name.split("."):
+            raise WrongUse(f"{place} has no {name!r}") from None
         raise WrongUse(f"importing {place} raised {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def _arguments_of(place: str) -> Iterator[None]:
-    """Hides our arguments from a module that reads the command line while it is imported."""
-    before = sys.argv
-    sys.argv = [place]
-    try:
-        yield
     finally:
-        sys.argv = before
+        sys.argv = arguments
 
 
 def _executed(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The program of a command line as the module `__main__`, found and started as the interpreter would."""
+"""The program of a command line as the module `__main__`, started as the interpreter would."""
 
 import builtins
 import importlib.util
@@ -8,21 +8,18 @@ import sys
 from importlib.machinery import ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
-from typing import NamedTuple
+from typing import Any
 
 # Where programs are looked for and started; the interpreter's own parts in it are named "<frozen …>".
 _STARTING = (os.path.dirname(__file__), os.path.dirname(importlib.util.__file__))
 
 
+# Its code, its loader, and its spec; None of a script.
+_Loaded = tuple[CodeType | None, Any, ModuleSpec | None]
+
+
 class CannotStart(Exception):
     """There is no such program, or it cannot be read: nothing of it has run."""
-
-
-class _Program(NamedTuple):
-    """What is to run, and the attributes that the interpreter gives its module."""
-
-    code: CodeType
-    attributes: dict[str, object]
 
 
 def start(program: str, arguments: list[str], *, module: bool) -> None:
@@ -44,13 +41,21 @@ def start(program: str, arguments: list[str], *, module: bool) -> None:
     sys.modules["__main__"] = main
     sys.argv = ["-m" if module else program, *arguments]
     try:
-        loaded = _module(program) if module else _path(program)
+        code, loader, spec = _module(program) if module else _path(program)
     except (ImportError, OSError, ValueError) as error:
         if within_program(error.__traceback__) is None:
             raise CannotStart(str(error)) from error
         raise  # by a package that the module is in
-    vars(main).update(loaded.attributes, __builtins__=builtins)
-    exec(loaded.code, vars(main))
+    vars(main).update(
+        __builtins__=builtins,
+        __file__=loader.path if spec is None else spec.origin,
+        __loader__=loader,
+        __spec__=spec,
+        __package__=spec and spec.parent,
+        __cached__=spec and spec.cached,
+    )
+    assert code is not None, "only a builtin module has none"
+    exec(code, vars(main))
 
 
 def within_program(traceback: TracebackType | None) -> TracebackType | None:
@@ -63,14 +68,23 @@ def within_program(traceback: TracebackType | None) -> TracebackType | None:
     return traceback
 
 
-def _path(program: str) -> _Program:
+def is_part(missing: str | None, name: str) -> bool:
+    """Whether the module that an import misses is the named one or a package that it is in."""
+    return missing is not None and f"{name}.".startswith(f"{missing}.")
+
+
+def _path(program: str) -> _Loaded:
     if not Path(program).exists():
         raise CannotStart(f"there is no file {program}")
     absolute = os.path.join(os.getcwd(), program)
     finder = pkgutil.get_importer(absolute)
     if finder is None:
         sys.path[:1] = [str(Path(program).resolve().parent)]
-        return _file(absolute)
+        if absolute.endswith(".pyc"):
+            compiled = SourcelessFileLoader("__main__", absolute)
+            return compiled.get_code("__main__"), compiled, None
+        script = SourceFileLoader("__main__", absolute)
+        return script.source_to_code(script.get_data(absolute), absolute), script, None
     sys.path[:1] = [absolute]
     spec = finder.find_spec("__main__", None)
     if spec is None:
@@ -78,23 +92,7 @@ def _path(program: str) -> _Program:
     return _specified(spec)
 
 
-def _file(path: str) -> _Program:
-    loader: SourceFileLoader | SourcelessFileLoader
-    code: CodeType | None
-    if path.endswith(".pyc"):
-        loader = SourcelessFileLoader("__main__", path)
-        code = loader.get_code("__main__")
-    else:
-        loader = SourceFileLoader("__main__", path)
-        code = loader.source_to_code(loader.get_data(path), path)
-    assert code is not None, "of these loaders only a builtin module's gives none"
-    return _Program(
-        code,
-        {"__file__": path, "__loader__": loader, "__package__": None, "__spec__": None, "__cached__": None},
-    )
-
-
-def _module(name: str) -> _Program:
+def _module(name: str) -> _Loaded:
     sys.path[:1] = [os.getcwd()]
     spec = _find(name)
     if spec.submodule_search_locations is not None:
@@ -107,8 +105,8 @@ def _find(name: str) -> ModuleSpec:
     try:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError as error:
-        # A package of the name, or what is no package; else an import of theirs failed.
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+        # Else it has a package whose own imports failed.
+        if not is_part(error.name, name):
             raise
         spec = None
     if spec is None:
@@ -116,18 +114,9 @@ def _find(name: str) -> ModuleSpec:
     return spec
 
 
-def _specified(spec: ModuleSpec) -> _Program:
+def _specified(spec: ModuleSpec) -> _Loaded:
     get_code = getattr(spec.loader, "get_code", None)
     code = None if get_code is None else get_code(spec.name)
     if code is None:
         raise CannotStart(f"{spec.name} is no module that can be run: it has no Python code")
-    return _Program(
-        code,
-        {
-            "__file__": spec.origin,
-            "__loader__": spec.loader,
-            "__package__": spec.parent,
-            "__spec__": spec,
-            "__cached__": spec.cached,
-        },
-    )
+    return code, spec.loader, spec

@@ -1,4 +1,4 @@
-"""The command `flashode run`: somebody's program, unchanged, with flashode in torchdiffeq's place."""
+"""The command `flashode run`: a user's program, unchanged, with flashode in torchdiffeq's place."""
 
 import atexit
 import sys
@@ -6,16 +6,10 @@ from contextlib import ExitStack
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 import flashode
 from flashode.cli import main_module
-from flashode.cli.terminal import FAILED, INTERRUPTED, WRONG_USE, engine_option, errors, say_error
-from flashode.recording.report import HEADINGS, WORD_COLUMNS
-
-_WIDTH = 200  # of the table where it goes to a file, which has no width of its own
+from flashode.cli.terminal import FAILED, INTERRUPTED, WRONG_USE, engine_option, say_error
 
 
 def run(
@@ -78,16 +72,5 @@ def _end(error: BaseException) -> NoReturn:
 
 def _print_report(solves: flashode.Report) -> None:
     sys.stdout.flush()
-    console = errors if errors.is_terminal else Console(highlight=False, stderr=True, width=_WIDTH)
-    rows = solves.rows()
-    if not rows:
-        console.print("flashode: no solves")
-        return
-    table = Table(box=None, pad_edge=False, title="flashode: solves", title_justify="left")
-    for i, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if i < WORD_COLUMNS else "right")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
-    for note in solves.notes():
-        console.print(note, markup=False, soft_wrap=True)
+    title = "flashode: solves\n" if solves.solves else "flashode: "
+    print(f"{title}{solves}", file=sys.stderr)

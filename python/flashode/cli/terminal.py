@@ -1,4 +1,4 @@
-"""What the commands share: how they print and end, and the engines that can be asked for."""
+"""What commands share: printing, exit statuses, the option of an engine."""
 
 import importlib.util
 from collections.abc import Sequence

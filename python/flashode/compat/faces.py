@@ -8,8 +8,5 @@ from typing import Any
 from flashode.odeint import odeint, odeint_adjoint, odeint_dense, odeint_event
 
 FACES: dict[str, Callable[..., Any]] = {
-    "odeint": odeint,
-    "odeint_adjoint": odeint_adjoint,
-    "odeint_event": odeint_event,
-    "odeint_dense": odeint_dense,
+    face.__name__: face for face in (odeint, odeint_adjoint, odeint_event, odeint_dense)
 }

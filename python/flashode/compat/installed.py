@@ -31,7 +31,7 @@ class Exchange:
 
     Every global of a loaded module that is one of torchdiffeq's functions becomes flashode's. What holds the
     functions in another way (a closure, a partial, a default, an attribute of a class or an object) cannot
-    be found; so the functions themselves are given code that calls flashode's.
+    be found; so the functions themselves get code that calls flashode's.
 
     Calls for a solver that a program has put into torchdiffeq's table go to torchdiffeq's functions.
     """
@@ -59,7 +59,7 @@ class Exchange:
         ]
         for module, name, _, ours in self._globals:
             vars(module)[name] = ours
-        # The table itself is filled up rather than exchanged, for their own classes must be found in it.
+        # Our methods are added to the table, which must still have their own classes.
         solvers: dict[str, Any] = getattr(sys.modules.get(_TABLE), "SOLVERS", {})
         self._solvers = solvers
         self._originals = _Originals(solvers)
@@ -68,7 +68,7 @@ class Exchange:
         send_elsewhere(self._elsewhere)
 
     def _elsewhere(self, face: str, arguments: Mapping[str, Any]) -> Callable[..., Any] | None:
-        """torchdiffeq's function of that name, if a method of the call is a solver that it alone has."""
+        """torchdiffeq's function of that name, if a method of the call is a solver that only it has."""
         named = {name: arguments.get(name) for name in ("method", "adjoint_method")}
         used = {"method": DEFAULT_METHOD, **{name: m for name, m in named.items() if m is not None}}
         foreign = [name for name, method in used.items() if self._is_foreign(method)]
@@ -92,7 +92,7 @@ class Exchange:
         return method not in METHODS or not any(entry is each for each in known)
 
     def undo(self) -> None:
-        """Puts back what was there; what somebody else has exchanged since stays."""
+        """Puts back what was there; names that other code has assigned since stay."""
         send_elsewhere(None)
         for name, method in self._added.items():
             if self._solvers.get(name) is method:

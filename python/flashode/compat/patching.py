@@ -1,16 +1,15 @@
-"""Patching torchdiffeq for as long as somebody claims it."""
+"""Patching torchdiffeq for as long as a caller asks for it."""
 
 from __future__ import annotations
 
 from threading import RLock
-from types import TracebackType
 from typing import Self
 
 from flashode.compat.installed import Exchange, is_installed
 from flashode.compat.stand_ins import StandIns
 
 _lock = RLock()
-_claims: set[Patch] = set()
+_active: set[Patch] = set()
 _done: Exchange | StandIns | None = None
 
 
@@ -18,18 +17,13 @@ class Patch:
     """What :func:`patch_torchdiffeq` returns: ``with`` it, the patch ends with the block."""
 
     def __enter__(self) -> Self:
-        _claim(self)
+        _activate(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with _lock:
-            _claims.discard(self)
-            if not _claims:
+            _active.discard(self)
+            if not _active:
                 _undo()
 
 
@@ -66,23 +60,23 @@ def patch_torchdiffeq() -> Patch:
         ImportError: If torchdiffeq is installed and cannot be imported.
     """
     patch = Patch()
-    _claim(patch)
+    _activate(patch)
     return patch
 
 
 def unpatch_torchdiffeq() -> None:
     """Undo :func:`patch_torchdiffeq`, also inside its ``with`` blocks; without a patch this does nothing."""
     with _lock:
-        _claims.clear()
+        _active.clear()
         _undo()
 
 
-def _claim(patch: Patch) -> None:
+def _activate(patch: Patch) -> None:
     global _done
     with _lock:
         if _done is None:
             _done = Exchange() if is_installed() else StandIns()
-        _claims.add(patch)
+        _active.add(patch)
 
 
 def _undo() -> None:

@@ -1,4 +1,4 @@
-"""Modules named as torchdiffeq's where that is not installed, found by the ordinary import."""
+"""Modules named as torchdiffeq's where that is not installed, for the ordinary import."""
 
 from __future__ import annotations
 

@@ -8,10 +8,11 @@ from flashode.engines.choice import (
     name_of,
     watchers,
 )
-from flashode.engines.registry import REGISTRY
+from flashode.engines.registry import FALLBACK, REGISTRY
 from flashode.engines.selection import use_engine
 
 __all__ = [
+    "FALLBACK",
     "REGISTRY",
     "Choice",
     "EngineDeclined",

@@ -1,4 +1,4 @@
-"""What is said of equations that were not solved, or not well. Shared by the engines."""
+"""Warnings of equations that were not solved, or not well. Shared by the engines."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def warn_unconverged(problem: Problem, t: float, y: torch.Tensor) -> None:
     )
 
 
-# Errors that a reverse solve may pick up on its way, in tolerances: where equations are not stiff they stay
-# below a few hundred. Beyond this, and a good part of the state, gradients are off by far more than they ask.
+# The error of a reverse solve, in tolerances: where equations are not stiff it stays below a few hundred.
+# Beyond this, and beyond a share of the state, gradients are wrong by far more than the tolerances allow.
 _MOST_TOLERANCES = 1000
 _LEAST_SHARE = 0.1
-# Without tolerances, in states: long steps may lose the state and have a gradient that is as good as theirs.
+# Without tolerances, in states: long steps may lose the state, with a gradient as good as their solution.
 _MOST_STATES = 10
 
 
 def warn_lost(problem: Problem, adjoint: Continuous, miss: float, t: float, size: float) -> None:
-    """Warn if a reverse solve came back to other states than those of the forward solve.
+    """Warn if a reverse solve ended at other states than those of the forward solve.
 
     Args:
         problem: What was solved.

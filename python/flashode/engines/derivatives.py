@@ -12,16 +12,16 @@ HIDDEN_DERIVATIVE = (
     "need: numpy, detach(), .data, .item() and no_grad hide it. Compute it from y by torch operations, or "
     "take an explicit method"
 )
-# How far from a state a derivative is looked for, in its size and one.
+# The distance from a state to the derivative, relative to the state's size plus one.
 _AWAY = 0.01
 
 
 def hides_derivative(problem: Problem, t: float, y: torch.Tensor) -> bool:
     """Whether rates change with the state while autograd sees no derivative of them in it.
 
-    To be asked where an implicit method failed: the field is evaluated three times. It is asked at some
-    distance from the state, where derivatives may vanish, as that of y**2 at zero does; of a field that gives
-    other values at each call nothing is said.
+    For use where an implicit method failed: it evaluates the field three times, near the state and not at it,
+    where derivatives may vanish, as that of y**2 does at zero. A field whose values differ from call to call
+    is not judged.
 
     Args:
         problem: What is being solved.

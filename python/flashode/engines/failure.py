@@ -1,12 +1,11 @@
-"""The errors of a solve, with what was reached before them. Shared by the engines."""
+"""The errors of a solve, with the solution up to them. Shared by the engines."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
@@ -48,30 +47,28 @@ def non_finite(
         problem: What was being solved.
         t: Solver time.
         origin: ``"field"`` or ``"state"``.
-        culprit: The state-shaped tensor that is not finite, or what of it is not, None where nobody knows.
+        culprit: The state-shaped tensor that is not finite, or where in it, None where unknown.
         statistics: Counts so far.
         states: Solution at the first output times, as far as it was reached.
         start: The state that the step started from; None where only those are known.
     """
-    time = problem.direction * t
+    time = _time(problem, t)
     where, trajectory = _locate(problem, culprit)
     largest = _largest(states[-1:] if start is None else start)
     if largest * _MARGIN > torch.finfo(problem.y0.dtype).max:
         origin = "state"
         what = (
-            f"the state overflows {problem.y0.dtype} near t = {time:.9g}{where}: it was as large as "
+            f"the state overflows {problem.y0.dtype} near {time}{where}: it was as large as "
             f"{largest:.3g}; other units or a wider dtype may help"
         )
     elif origin == "field":
-        what = (
-            f"func returned a value that is not finite at t = {time:.9g}{where}, where the state was finite"
-        )
+        what = f"func returned a value that is not finite at {time}{where}, where the state was finite"
         what += _reason(problem.func)
     else:
-        what = f"the state is not finite at t = {time:.9g}{where}"
+        what = f"the state is not finite at {time}{where}"
     what += _search(problem)
     return NonFiniteError(
-        what, trajectory=trajectory, origin=origin, **_reached(problem, time, statistics, states)
+        what, trajectory=trajectory, origin=origin, **_reached(problem, t, statistics, states)
     )
 
 
@@ -89,14 +86,14 @@ def non_finite_gradient(
     for i, gradient in enumerate(grad_states):
         where, trajectory = _locate(problem, gradient)
         if where or not bool(torch.isfinite(gradient).all()):
-            time = problem.direction * float(times[i])
+            t = float(times[i])
             return NonFiniteError(
-                f"the gradient in output {i} (t = {time:.9g}) that came into the backward pass is not "
+                f"the gradient in output {i} ({_time(problem, t)}) that came into the backward pass is not "
                 f"finite{where}: the loss, or what lies between it and the solution, made it so",
                 trajectory=trajectory,
                 origin="gradient",
                 statistics=statistics,
-                t=time,
+                t=problem.direction * t,
             )
     return None
 
@@ -105,80 +102,78 @@ def hidden_derivative(
     problem: Problem, t: float, statistics: Statistics, states: torch.Tensor
 ) -> NonFiniteError:
     """An implicit step that diverged for want of a derivative; arguments as for :func:`non_finite`."""
-    time = problem.direction * t
     message = (
-        f"the equations of the implicit step at t = {time:.9g} have no solution that could be found: "
+        f"the equations of the implicit step at {_time(problem, t)} have no solution that could be found: "
         f"{HIDDEN_DERIVATIVE}{_search(problem)}"
     )
-    return NonFiniteError(message, origin="field", **_reached(problem, time, statistics, states))
+    return NonFiniteError(message, origin="field", **_reached(problem, t, statistics, states))
 
 
 def undefined_event(
     problem: Problem, t: float, statistics: Statistics, states: torch.Tensor
 ) -> NonFiniteError:
     """An event function that gives NaN; arguments as for :func:`non_finite`."""
-    time = problem.direction * t
-    message = f"event_fn returned NaN at t = {time:.9g}"
-    return NonFiniteError(message, origin="event", **_reached(problem, time, statistics, states))
+    message = f"event_fn returned NaN at {_time(problem, t)}"
+    return NonFiniteError(message, origin="event", **_reached(problem, t, statistics, states))
 
 
 def underflow(
     problem: Problem, t: float, dt: float, statistics: Statistics, states: torch.Tensor
 ) -> StepSizeUnderflow:
     """A step too small to advance time; arguments as for :func:`non_finite`."""
-    time = problem.direction * t
     message = (
-        f"the step size fell to {dt:.3g} at t = {time:.9g}, too small to advance time: the problem may be "
-        "stiff or singular there, or the tolerances too tight for its precision. Larger rtol and atol, a "
+        f"the step size fell to {dt:.3g} at {_time(problem, t)}, too small to advance time: the problem may "
+        "be stiff or singular there, or the tolerances too tight for its precision. Larger rtol and atol, a "
         "float64 state, or options={'min_step': ...}, which accepts steps that small whatever their error, "
         f"may help{_search(problem)}"
     )
-    return StepSizeUnderflow(message, dt=dt, **_reached(problem, time, statistics, states))
+    return StepSizeUnderflow(message, dt=dt, **_reached(problem, t, statistics, states))
 
 
 def max_steps(
     problem: Problem, t: float, statistics: Statistics, states: torch.Tensor, limit: int
 ) -> MaxStepsExceeded:
     """Too many steps in one output interval or to an event; arguments as for :func:`non_finite`."""
-    time = problem.direction * t
+    time = _time(problem, t)
     if problem.event is not None:
         more = "options={'max_num_steps': ...}" if problem.method.control == "error" else "a larger step_size"
         message = (
-            f"event_fn kept its sign from t = {_start(problem):.9g} to t = {time:.9g}, where the solve gave "
-            f"up after {limit} steps: the event may never happen, lie on the other side of the start (the "
+            f"event_fn kept its sign from {_time(problem)} to {time}, where the solve gave up "
+            f"after {limit} steps: the event may never happen, lie on the other side of the start (the "
             "order of t, or reverse_time, says which way time goes), or be a zero that event_fn touches "
             f"without crossing; where it is only far away, {more} reaches it"
         )
-        return MaxStepsExceeded(message, **_reached(problem, time, statistics, states))
-    message = (
-        f"max_num_steps exceeded: {limit} steps did not reach the next output time; the solve stands at "
-        f"t = {time:.9g}"
-    )
-    return MaxStepsExceeded(message, **_reached(problem, time, statistics, states))
+    else:
+        message = (
+            f"max_num_steps exceeded: {limit} steps did not reach the next output time; the solve stands at "
+            f"{time}"
+        )
+    return MaxStepsExceeded(message, **_reached(problem, t, statistics, states))
 
 
-def _start(problem: Problem) -> float:
-    return problem.direction * problem.times[0]
+def _time(problem: Problem, t: float | None = None) -> str:
+    """A solver time, or the start, in the user's own time."""
+    return f"t = {problem.direction * (problem.times[0] if t is None else t):.9g}"
 
 
 def _search(problem: Problem) -> str:
-    """Words for a solve that went on because its event did not come."""
+    """Words for a solve that went on because its event did not happen."""
     if problem.event is None:
         return ""
     return (
-        f"; event_fn kept its sign from t = {_start(problem):.9g} to there: the event may never happen, or "
+        f"; event_fn kept its sign from {_time(problem)} to there: the event may never happen, or "
         "lie on the other side of the start"
     )
 
 
 def _reached(problem: Problem, t: float, statistics: Statistics, states: torch.Tensor) -> dict[str, Any]:
     if problem.every_step:
-        # Of outputs that nobody asked for only the start means something to the user.
+        # The outputs of every step mean nothing to the user, but for the start.
         states = problem.y0[None]
     count = len(states)
     return {
         "statistics": statistics,
-        "t": t,
+        "t": problem.direction * t,
         "times": problem.direction * problem.t[:count].detach(),
         "partial": problem.unflatten(states.detach()),
     }
@@ -186,13 +181,14 @@ def _reached(problem: Problem, t: float, statistics: Statistics, states: torch.T
 
 def _locate(problem: Problem, culprit: torch.Tensor | Culprit | None) -> tuple[str, tuple[int, ...] | None]:
     """Words for, and index of, the first trajectory with a value that is not finite."""
-    found = _first(problem, culprit) if isinstance(culprit, torch.Tensor) else culprit
-    if found is None:
+    if isinstance(culprit, torch.Tensor):
+        culprit = _first(problem, culprit)
+    if culprit is None:
         return "", None
-    component = "" if problem.shapes is None else f" in component {found.component} of the state"
-    if found.trajectory is None:
+    component = "" if problem.shapes is None else f" in component {culprit.component} of the state"
+    if culprit.trajectory is None:
         return component, None
-    return f"{component} (trajectory {found.trajectory})", found.trajectory
+    return f"{component} (trajectory {culprit.trajectory})", culprit.trajectory
 
 
 def _first(problem: Problem, state: torch.Tensor) -> Culprit | None:
@@ -226,24 +222,15 @@ def _tensors(func: object) -> Iterator[tuple[str, torch.Tensor]]:
     owner = getattr(func, "__self__", func)
     if isinstance(owner, nn.Module):
         yield from _of_module(owner, "")
-    for name, value in _variables(func).items():
+    try:
+        read = inspect.getclosurevars(func)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # it is no Python function, or a variable is not bound
+        return
+    for name, value in {**read.globals, **read.nonlocals}.items():
         if isinstance(value, torch.Tensor):
             yield f"the variable {name!r}", value
         elif isinstance(value, nn.Module):
             yield from _of_module(value, f"{name}.")
-
-
-def _variables(func: object) -> dict[str, object]:
-    """What a Python function reads by name, of its closure and of its globals."""
-    func = getattr(func, "__func__", func)
-    if not isinstance(func, FunctionType):
-        return {}
-    scope = func.__globals__
-    found: dict[str, object] = {name: scope[name] for name in func.__code__.co_names if name in scope}
-    for name, cell in zip(func.__code__.co_freevars, func.__closure__ or (), strict=True):
-        with suppress(ValueError):  # one that is not bound
-            found[name] = cell.cell_contents
-    return found
 
 
 def _of_module(module: nn.Module, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:

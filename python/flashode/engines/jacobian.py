@@ -51,7 +51,7 @@ class Jacobians:
         self._batched = True
 
     def of(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The Jacobian of ``real(f)`` in ``real(y)``, read off the graph between them, which is kept.
+        """The Jacobian of ``real(f)`` in ``real(y)``, read off the graph between them, which is retained.
 
         Args:
             f: Shape and dtype of ``y``.
@@ -73,7 +73,7 @@ class Jacobians:
         while start < n:
             cotangents = unit[start : start + rows]
             try:
-                found = self._rows(numbers, y, cotangents)
+                block = self._rows(numbers, y, cotangents)
             except RuntimeError:
                 if not self._batched:
                     raise
@@ -81,9 +81,9 @@ class Jacobians:
                 self._batched = False
                 rows = 1
                 continue
-            if found is None:
+            if block is None:
                 break
-            matrix[start : start + rows] = found
+            matrix[start : start + rows] = block
             start += rows
         return matrix
 
@@ -91,7 +91,7 @@ class Jacobians:
         """Rows of the Jacobian, or None if nothing depends on y."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop")
-            found: torch.Tensor | None = torch.autograd.grad(
+            vjps: torch.Tensor | None = torch.autograd.grad(
                 numbers,
                 y,
                 cotangents if self._batched else cotangents[0],
@@ -99,7 +99,7 @@ class Jacobians:
                 allow_unused=True,
                 is_grads_batched=self._batched,
             )[0]
-        if found is None:
+        if vjps is None:
             return None
-        parts = torch.view_as_real(found.resolve_conj()) if found.is_complex() else found
+        parts = torch.view_as_real(vjps.resolve_conj()) if vjps.is_complex() else vjps
         return parts.reshape(len(cotangents), cotangents.shape[1])

@@ -20,8 +20,11 @@ def _native() -> Engine | Declined:
 def _eager() -> Engine:
     from flashode.engines import eager
 
-    return eager.engine()
+    return eager.EagerEngine()
 
 
 # Each gives the engine, imported when it is first asked for, or says why this installation has none.
 REGISTRY: dict[str, Callable[[], Engine | Declined]] = {"native": _native, "eager": _eager}
+
+# The engine that takes every problem, a step at a time in plain PyTorch.
+FALLBACK = [*REGISTRY][-1]

@@ -20,7 +20,7 @@ def use_engine(name: str) -> Block[None]:
 
     Args:
         name: ``"auto"`` takes the fastest engine that can run the function and warns once where that is not
-            the fastest of all, unless PyTorch is faster; ``"native"`` and ``"eager"`` insist.
+            the fastest of all, unless PyTorch is faster; the name of an engine, such as ``"eager"``, insists.
 
     Raises:
         ValueError: If there is no engine of that name, or, from a solve inside the block, if the engine

@@ -26,7 +26,7 @@ BATCH = 256
 HELD_OUT_POINTS = 4096
 UPDATES_PER_EPOCH = 100
 EPOCHS = 15
-# Of the seed of what no training sees: of its low 32 bits, which alone torch looks at.
+# XORed into the seed of data that no training sees: into its low 32 bits, as torch ignores the others.
 HELD_OUT = 0x9E3779B9
 LEARNING_RATE = 3e-3
 TOLERANCE = 1e-5
@@ -62,7 +62,7 @@ class Density(nn.Module):
         self._augmented = with_divergence(self.velocity)
 
     def log_density(self, points: Tensor, time: float = 1.0) -> Tensor:
-        """The logarithm of the density that the flow has made by a time, at points (B, 2), of shape (B,)."""
+        """The logarithm of the density of the flow at a time, at points (B, 2), of shape (B,)."""
         if time == 0.0:
             return log_normal(points)
         start = (points, points.new_zeros(len(points), 1))
@@ -160,7 +160,7 @@ def train(
         training: Of the density; one that has had epochs goes on.
         test: Points held out.
         epochs: How many times 100 updates there are to be, with those that it has had.
-        on_update: Called after each update with the loss that it was made from, minus the mean
+        on_update: Called after each update with the loss before it, minus the mean
             log-likelihood.
     """
     density = training.model

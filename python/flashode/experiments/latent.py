@@ -34,7 +34,7 @@ MEMORY = 25  # of the recurrent network
 BATCH = 250
 UPDATES_PER_EPOCH = 50
 EPOCHS = 20
-# Of the seed of what no training sees: of its low 32 bits, which alone torch looks at.
+# XORed into the seed of data that no training sees: into its low 32 bits, as torch ignores the others.
 HELD_OUT = 0x9E3779B9
 LEARNING_RATE = 0.01
 TOLERANCE = 1e-5
@@ -205,7 +205,7 @@ def train(
         spirals: What it is trained on.
         test: Spirals held out.
         epochs: How many times 50 updates there are to be, with those that it has had.
-        on_update: Called after each update with the loss that it was made from, minus the evidence.
+        on_update: Called after each update with the loss before it, minus the evidence.
     """
     model, random = training.model, training.random
     if training.epoch == 0:

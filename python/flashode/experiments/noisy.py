@@ -3,7 +3,7 @@
 The report is `published.CITATION`.
 
 A = [[-1, -1], [1, -1/2]] has the eigenvalues -3/4 ± 0.97 i: after five of the 25 units of time a fortieth of
-the start is left, so that most of the 100 observations see noise alone.
+the start is left, so that most of the 100 observations see only noise.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Information:
 
     Attributes:
         times: Of the observations, (n,).
-        each: What each tells alone: the Frobenius norm of the derivative of z(t) in A, (n,).
+        each: What each tells by itself: the Frobenius norm of the derivative of z(t) in A, (n,).
         bounds: For the first k observations, the least standard deviation that an unbiased estimate of an
             entry can have, by Cramér and Rao, the root mean square over the entries, times the noise's; (n,),
             infinite where k are too few.

@@ -1,4 +1,4 @@
-"""What an experiment found, as one page that needs nothing else: report.html."""
+"""The results of an experiment, as one page that needs no other file: report.html."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Page:
     Attributes:
         title: Of the page.
         summary: A paragraph: what was learned from what, and whether it was.
-        table: The figures found, beside those published.
+        table: Our figures beside those published.
         figures: The pictures.
     """
 
@@ -59,7 +59,7 @@ def write(folder: Path, page: Page, command: str, conditions: Mapping[str, str])
         folder: Where.
         page: What it says.
         command: What makes it again.
-        conditions: What its numbers depend on, and when they were found.
+        conditions: What its numbers depend on, and their date.
     """
     import jinja2  # not needed by the commands that only print
 

@@ -264,7 +264,7 @@ def _optimizer(potential: Potential, epoch: int) -> torch.optim.Optimizer:
 
 
 def train_best(training: Training[Potential], *, epochs: int) -> Iterator[list[float]]:
-    """Adam, then L-BFGS, on the residual alone, of a potential that is held at zero on the boundary.
+    """Adam, then L-BFGS, on only the residual, of a potential that is held at zero on the boundary.
 
     Args:
         training: Of the potential; one that has had epochs goes on.

@@ -1,4 +1,4 @@
-"""The file model.pt: what an experiment has trained and found, to be used, and to go on from."""
+"""The file model.pt: the trained models and findings of an experiment, to use and to go on from."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Saved:
         experiment: Its name.
         settings: The options that its numbers depend on.
         trainings: By name, the `state` of each training: model, optimizer, random numbers.
-        findings: What else it has found so far; plain values and tensors.
+        findings: Its other results so far; plain values and tensors.
         metrics: What `metrics.json` held.
     """
 

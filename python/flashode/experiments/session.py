@@ -70,7 +70,7 @@ class Session:
         began: When, by the clock for differences.
         date: When, by the calendar.
         metrics: What `metrics.json` holds beside what every run's does.
-        kept: The file to go on from, if there is one.
+        saved: The file to go on from, if there is one.
     """
 
     name: str
@@ -79,10 +79,10 @@ class Session:
     began: float = field(default_factory=time.perf_counter)
     date: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
     metrics: dict[str, Any] = field(default_factory=dict)
-    kept: Path | None = field(init=False)
+    saved: Path | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.kept = self.command.resume
+        self.saved = self.command.resume
         self._conditions = results.conditions(self.packages)
         self._line = self.command.line(self.command.resume)
 
@@ -126,7 +126,7 @@ class Session:
         """Writes what a next run may go on from."""
         states = {name: training.state() for name, training in trainings.items()}
         whole = Saved(self.name, dict(self.command.settings), states, dict(findings), self.metrics)
-        self.kept = whole.write(self.out)
+        self.saved = whole.write(self.out)
 
     def leave(self, report: page.Page) -> None:
         """Draws the figures, writes the page, and says what was written where."""
@@ -184,11 +184,11 @@ def tell(lines: Mapping[str, str]) -> None:
 
 
 def _say_stopped(own: Session) -> None:
-    if own.kept is None:
+    if own.saved is None:
         say("stopped before anything was finished")
         return
     say(f"stopped; what was finished is in {own.out}. To go on:")
-    say(f"    {own.command.line(own.kept)}")
+    say(f"    {own.command.line(own.saved)}")
 
 
 def _make_folder(out: Path) -> None:

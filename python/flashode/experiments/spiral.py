@@ -165,7 +165,7 @@ def train(
         epochs: How many there are to be, with those that it has had.
         solve: Called as `solve(field, y0, t)`, differentiable in the field's parameters.
         setting: How it is trained.
-        on_update: Called after each update with the loss that the update was made from.
+        on_update: Called after each update with the loss before it.
     """
     field = training.model
     if training.epoch == 0:

@@ -81,7 +81,7 @@ class Training(Generic[Model]):
 def annealed(optimizer: Optimizer, updates: int) -> LambdaLR:
     """Lowers the rate along half a cosine to a hundredth within so many updates; there it stays.
 
-    The rate of an update depends on its number alone, not on how many are to follow: a training that goes on
+    The rate of an update depends only on its number, not on how many are to follow: a training that goes on
     is then the longer training.
     """
 

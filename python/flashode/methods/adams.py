@@ -21,19 +21,11 @@ LEAST_SLOPES = 3
 
 @dataclass(frozen=True, eq=False)
 class Adams:
-    """An Adams method whose order grows with the steps taken; it takes the steps it is given.
-
-    The formulas are those for equal steps, whatever the grid.
-
-    Attributes:
-        name: The name it is called by.
-        corrects: Whether the prediction is corrected by functional iteration.
-        source: Where it was published.
-    """
+    """An Adams method, whose order grows with the steps on a grid; its formulas are those for equal steps."""
 
     name: str
-    corrects: bool
-    source: str
+    corrects: bool  # the prediction, by functional iteration
+    source: str  # where it was published
     # As of a tableau; of no stages there are no equations.
     control: Control = "given"
     equations: Equations = "none"

@@ -76,7 +76,7 @@ _TSIT5_B = (
 
 
 def _tsit5_mid() -> Row:
-    """The paper's fourth-order interpolant, given there in factored form, at the middle of the step."""
+    """The paper's fourth-order interpolant, there in factored form, at the middle of the step."""
     x = Fraction(1, 2)
     scale, root, p, q = row("-1.0530884977290216 1.3299890189751412 -1.4364028541716351 0.7139816917074209")
     first = scale * x * (x - root) * (x**2 + p * x + q)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# The steps are given by a grid, or an estimate of the error chooses them. Whether all trajectories of a batch
-# share their steps is a setting of the solve.
+# A grid gives the steps, or an estimate of the error chooses them. Whether all trajectories of a batch share
+# their steps is a setting of the solve.
 Control = Literal["given", "error"]
 
-# The longest search for an event by given steps, as in torchdiffeq.
+# The longest search for an event by steps of one size, as in torchdiffeq.
 MOST_STEPS_TO_EVENT = 20000
 
 
@@ -17,10 +17,8 @@ MOST_STEPS_TO_EVENT = 20000
 class Controller:
     """The elementary controller: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4.
 
-    Attributes:
-        safety: Aims below the tolerance by this factor.
-        ifactor: A step grows by at most this.
-        dfactor: A step shrinks by at most this, and not at all after one that was accepted.
+    It aims below the tolerance by ``safety``. A step grows by at most ``ifactor``, and shrinks by at most
+    ``dfactor``, but not after one that was accepted.
     """
 
     safety: float = 0.9

@@ -1,4 +1,4 @@
-"""Interpolants: the solution inside a step, from what the step leaves at hand."""
+"""Interpolants: the solution inside a step, from its states and slopes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ Polynomial = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Interpolant:
-    """A polynomial in ``x = (t - t0) / dt`` that is linear in what it goes through.
+    """A polynomial in ``x = (t - t0) / dt``: weights of the states and of ``dt`` times the slopes of a step.
 
-    Attributes:
-        name: What it is called.
-        y0, y1, y_mid: Weights of the states at the start, at the end and in the middle.
-        f0, f1: Weights of ``dt`` times the slopes at the start and at the end.
+    The states are those at its start, its end and its middle, the slopes those at its start and its end.
     """
 
     name: str
@@ -38,7 +35,7 @@ class Interpolant:
 
 
 LINEAR = Interpolant("linear", (1, -1), (0, 1), (0, 0), (0, 0), (0, 0))
-# Hermite's. Between given steps engines evaluate it factored: expanded it rounds otherwise than torchdiffeq.
+# Hermite's. On a grid engines evaluate it factored: expanded it rounds otherwise than torchdiffeq.
 CUBIC = Interpolant("cubic", (1, 0, -3, 2), (0, 0, 3, -2), (0, 0, 0, 0), (0, 1, -2, 1), (0, 0, -1, 1))
 # Shampine, Some Practical Runge-Kutta Formulas, Mathematics of Computation 46, 1986.
 QUARTIC = Interpolant(

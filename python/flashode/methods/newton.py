@@ -11,15 +11,17 @@ Equations = Literal["none", "diagonal", "full"]
 
 @dataclass(frozen=True, eq=False)
 class Newton:
-    """When to stop, which is where rounding does since gradients take the stages for exact, and when to
-    evaluate the Jacobian anew. A correction is the largest change of a stage's state.
+    """When to stop, and when to evaluate a new Jacobian.
+
+    Iterations go on down to rounding, since gradients take the stages for exact. A correction is the largest
+    change of a stage's state.
 
     Attributes:
         max_iterations: Most iterations for one system of equations.
         roundings: Corrections of this many rounding errors of the state are nothing.
         stagnation: With a new Jacobian a correction below the root of a rounding error is followed by its
             square; one larger than this share of it is rounding, which cancellation between stages raises.
-        contraction: A Jacobian is kept while each correction is no larger share of the one before: while
+        contraction: A Jacobian serves while each correction is no larger share of the one before: while
             every evaluation gains a digit. A new one costs twice the width of the state.
     """
 

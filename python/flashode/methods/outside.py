@@ -10,15 +10,10 @@ from flashode.methods.newton import Equations
 
 @dataclass(frozen=True, eq=False)
 class SciPy:
-    """One of the solvers of ``scipy.integrate.solve_ivp``, which the option ``solver`` names.
-
-    Attributes:
-        name: The name it is called by.
-        source: Where it was published.
-    """
+    """One of the solvers of ``scipy.integrate.solve_ivp``, which the option ``solver`` names."""
 
     name: str
-    source: str
+    source: str  # where it was published
     # As of a tableau; what stages solve and what lies inside a step stays with SciPy.
     control: Control = "error"
     equations: Equations = "none"

@@ -1,7 +1,7 @@
 """Butcher tableaux: what one is, and how one is written.
 
 Conventions. A step from ``(t0, y0)`` with size ``dt`` computes the stages
-``k[i] = f(t0 + c[i] dt, y0 + dt * sum_j a[i][j] k[j])`` and then ``y1 = y0 + dt * sum_i b[i] k[i]``. An
+``k[i] = f(t0 + c[i] dt, y0 + dt * sum_j a[i][j] k[j])`` and then ``y1 = y0 + dt * sum_i b[i] k[i]``. A
 method that chooses its steps also has ``b_error``, whose combination ``dt * sum_i b_error[i] k[i]`` is the
 difference between the solution and the embedded one. One with the quartic interpolant has ``b_mid``, with
 ``y(t0 + dt/2) ~ y0 + dt * sum_i b_mid[i] k[i]``.
@@ -34,7 +34,7 @@ class FloatTableau:
     a: tuple[tuple[float, ...], ...]
     b: tuple[float, ...]
     c: tuple[float, ...]
-    b_error: tuple[float, ...]  # empty where the steps are given
+    b_error: tuple[float, ...]  # empty where a grid gives the steps
     b_mid: tuple[float, ...]  # empty where the interpolant knows no middle
 
 
@@ -49,10 +49,10 @@ class Tableau:
         a: Row i has i entries; in an implicit method each has as many as there are stages.
         b: Weights of the propagated solution.
         c: Abscissae.
-        b_error: Weights of the error estimate, or None where the steps are given.
+        b_error: Weights of the error estimate, or None where a grid gives the steps.
         b_mid: Weights of the solution at the middle of the step, or None where the interpolant knows none.
         source: Where the coefficients were published.
-        interpolant: Inside a step; between the points of a given grid, that of the default options.
+        interpolant: Inside a step; between the points of a grid, that of the default options.
         first_step: How the size of the first step is chosen.
         newton: How the equations of the stages are solved.
 
@@ -74,26 +74,18 @@ class Tableau:
 
     def __post_init__(self) -> None:
         stages = len(self.b)
-        if len(self.a) != stages or len(self.c) != stages or stages == 0:
+        if not len(self.a) == len(self.c) == stages > 0:
             raise ValueError(f"tableau {self.name}: a, b and c must have the same number of stages")
-        for i, (entries, c) in enumerate(zip(self.a, self.c, strict=True)):
-            count = stages if self.a[0] else i
-            if len(entries) != count:
-                raise ValueError(
-                    f"tableau {self.name}: row {i} of a must have {count} entries, it has {len(entries)}"
-                )
-            if abs(sum(entries, Fraction(0)) - c) > _ROW_SUM_TOLERANCE:
-                raise ValueError(f"tableau {self.name}: row {i} of a must sum to c[{i}]")
-        if abs(sum(self.b, Fraction(0)) - 1) > _ROW_SUM_TOLERANCE:
-            raise ValueError(f"tableau {self.name}: b must sum to 1")
         if (self.b_mid is None) == any(self.interpolant.y_mid):
             raise ValueError(f"tableau {self.name}: b_mid and an interpolant through the middle go together")
-        for label, weights, total in (("b_error", self.b_error, 0), ("b_mid", self.b_mid, Fraction(1, 2))):
-            if weights is None:
-                continue
-            if len(weights) != stages:
-                raise ValueError(f"tableau {self.name}: {label} must have {stages} entries")
-            if abs(sum(weights, Fraction(0)) - total) > _ROW_SUM_TOLERANCE:
+        sums = (("b", self.b, "1"), ("b_error", self.b_error, "0"), ("b_mid", self.b_mid, "1/2"))
+        rows = [(name, entries, stages, Fraction(to)) for name, entries, to in sums if entries is not None]
+        for i, (entries, c) in enumerate(zip(self.a, self.c, strict=True)):
+            rows.append((f"row {i} of a", entries, stages if self.a[0] else i, c))
+        for label, entries, count, total in rows:
+            if len(entries) != count:
+                raise ValueError(f"tableau {self.name}: {label} must have {count} entries")
+            if abs(sum(entries, Fraction(0)) - total) > _ROW_SUM_TOLERANCE:
                 raise ValueError(f"tableau {self.name}: {label} must sum to {total}")
 
     @property
@@ -167,7 +159,7 @@ def tableau(
     b_mid: Row | None = None,
     c: str | None = None,
 ) -> Tableau:
-    """A tableau from its rows, written as :func:`row` reads them; ``c`` is their sums if it is not given."""
+    """A tableau from its rows, written as :func:`row` reads them; ``c`` defaults to their sums."""
     a = tuple(row(written) if isinstance(written, str) else written for written in rows)
     weights = row(b) if isinstance(b, str) else b
     return Tableau(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from flashode.autograd import solve
-from flashode.dispatch import kept
+from flashode.dispatch import cached
 from flashode.engines import choose
 from flashode.odeint.face import face
 from flashode.odeint.transformed import refuse_mapping
@@ -176,7 +176,7 @@ def _ends(t0: Any, t1: Any, y0: Any) -> torch.Tensor:
     return t
 
 
-@kept
+@cached
 def _lagrange(count: int, device: torch.device) -> torch.Tensor:
     """From powers x**0 .. x**(count - 1) to the weights of values at equally spaced points from 0 to 1."""
     points = torch.linspace(0, 1, count, dtype=torch.float64)

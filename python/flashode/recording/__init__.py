@@ -1,6 +1,6 @@
 """What solves a program makes and what they cost."""
 
-from flashode.recording.recorder import plans, record
+from flashode.recording.recorder import record, watching
 from flashode.recording.report import Report, Solves
 
-__all__ = ["Report", "Solves", "plans", "record"]
+__all__ = ["Report", "Solves", "record", "watching"]

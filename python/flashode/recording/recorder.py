@@ -1,4 +1,4 @@
-"""Watching the plans that engines choose: ``record`` counts their solves, ``plans`` lists them."""
+"""Watching the plans of solves: ``record`` counts what they do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def record() -> Block[Report]:
         print(report)
 
     Returns:
-        A context manager of a :class:`Report`, which fills as solves are made.
+        A context manager of a :class:`Report`, which fills with each solve.
     """
     return Block(_recording, "record()")
 
@@ -43,28 +43,17 @@ def _recording() -> Iterator[Report]:
         entry = report.entry(_solves(problem, gradient, choice, plan))
         return ReportedPlan(plan, solved=entry.add_solve, reversed_=entry.add_reverse)
 
-    with _watching(recorded):
+    with watching(recorded):
         yield report
 
 
 @contextmanager
-def plans() -> Iterator[list[Plan]]:
-    """The plans of the solves that this process starts in the ``with`` block, in all its threads.
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Calls a watcher of the plan for each solve that this process starts in the block, in all threads.
 
-    A plan of the compiled engine says what its solve took, and repeats the evaluations of the field alone.
+    Args:
+        watcher: Returns the plan that runs in its place.
     """
-    chosen: list[Plan] = []
-
-    def kept(problem: Problem, gradient: Gradient, choice: Choice, plan: Plan) -> Plan:
-        chosen.append(plan)
-        return plan
-
-    with _watching(kept):
-        yield chosen
-
-
-@contextmanager
-def _watching(watcher: Watcher) -> Iterator[None]:
     watchers.append(watcher)
     try:
         yield

@@ -26,7 +26,7 @@ class Solves:
         calls: How many there were, failed ones included.
         evaluations: Calls of the field in them, until they failed where they did.
         backward_evaluations: Calls of the field in reverse passes, as far as known; None where nothing is: in
-            the eager engine autograd goes back through each operation of a solve by ``odeint``.
+            the eager engine autograd reverses each operation of a solve by ``odeint``.
         seconds: Time they took, without that of capturing the field.
         backward_seconds: Time of reverse passes, or None likewise.
     """
@@ -65,18 +65,9 @@ class Solves:
 
 
 _lock = Lock()
-HEADINGS = (
-    "field",
-    "mode",
-    "method",
-    "engine",
-    "calls",
-    "evaluations",
-    "… backward",
-    "seconds",
-    "… backward",
-)
-WORD_COLUMNS = 4  # the first ones; the others hold numbers
+_BACKWARD = "… backward"
+HEADINGS = ("field", "mode", "method", "engine", "calls", "evaluations", _BACKWARD, "seconds", _BACKWARD)
+_WORD_COLUMNS = 4  # the first ones; the others hold numbers
 
 
 class Report:
@@ -139,7 +130,7 @@ def _row(entry: Solves) -> tuple[str, ...]:
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
     texts = [
-        text.ljust(width) if i < WORD_COLUMNS else text.rjust(width)
+        text.ljust(width) if i < _WORD_COLUMNS else text.rjust(width)
         for i, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(texts).rstrip()

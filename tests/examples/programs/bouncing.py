@@ -74,7 +74,7 @@ def fall(t, state):
     return torch.stack([state[1], -gravity])
 
 
-found, _ = odeint_event(
+event_time, _ = odeint_event(
     fall,
     torch.stack([height, torch.zeros(())]),
     torch.tensor(0.0),
@@ -82,5 +82,5 @@ found, _ = odeint_event(
     atol=1e-10,
     rtol=1e-10,
 )
-for kind, time in (("closed form", first_collision(height, gravity)), ("solved", found)):
+for kind, time in (("closed form", first_collision(height, gravity)), ("solved", event_time)):
     print(kind, time.item(), *(g.item() for g in torch.autograd.grad(time, [height, gravity])))

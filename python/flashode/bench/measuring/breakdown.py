@@ -12,7 +12,8 @@ from flashode.bench.records.comparison import OURS
 from flashode.bench.tasks.workloads import Workload
 from flashode.engines.compiled.plan import CompiledPlan
 from flashode.engines.native import evaluation_seconds
-from flashode.recording import plans
+from flashode.engines.protocol import Plan
+from flashode.recording import watching
 
 SOLVES = 9
 # Of evaluating the field by itself, in seconds.
@@ -26,7 +27,7 @@ class Breakdown:
 
     Attributes:
         python: Before and after the compiled module: capture's checks, autograd, making tensors.
-        field: Evaluations of the field, by as many of it alone.
+        field: Evaluations of the field, by as many without steps.
         steps: What remains: stages, error norms, outputs, and what these do to the caches of the field.
         waiting: The calling thread's for the others at the end of each step.
     """
@@ -64,7 +65,13 @@ def breakdown(workload: Workload) -> Breakdown | None:
 
 def _timed(run: Callable[[], object]) -> tuple[float, CompiledPlan] | None:
     """The seconds of a run, and the plan that ran in it; None where none of the compiled engine did."""
-    with plans() as chosen:
+    chosen: list[Plan] = []
+
+    def note(problem: object, gradient: object, choice: object, plan: Plan) -> Plan:
+        chosen.append(plan)
+        return plan
+
+    with watching(note):
         began = time.perf_counter()
         run()
         took = time.perf_counter() - began

@@ -132,7 +132,7 @@ def isolated_race(
     effort: Effort,
     parameters: Mapping[str, Parameter] | None = None,
 ) -> list[Record]:
-    """Runs `race` in a process of its own, on so many threads; if a contender kills it, each runs alone."""
+    """Runs `race` in a process of its own, on so many threads; if a contender kills it, one by one."""
 
     def lost(name: tuple[str, str], reason: Died) -> Record:
         record = Record(study, workload.name, parameters or {}, *name, contender(*name).label)

@@ -55,7 +55,7 @@ def fit(points: Mapping[float, float]) -> Fit | None:
 
 
 def series(results: Results) -> dict[tuple[str, str, str, str], dict[float, Record]]:
-    """The records that differ in one number alone, by study, case, name of the number, and contender."""
+    """The records that differ in only one number, by study, case, name of the number, and contender."""
     sweeps: dict[tuple[str, str, str, str], dict[float, Record]] = {}
     for record in results.records:
         for name, value in record.parameters.items():

@@ -163,11 +163,11 @@ def thread_table(results: Results) -> Table:
         "contenders take turns: `spiral`, which no thread can share, shows how much."
     )
     for (case, _, label), records in sweeps.items():
-        alone = records.get(1)
-        if alone is not None and alone.seconds:
+        single = records.get(1)
+        if single is not None and single.seconds:
             shown = [records.get(count) for count in counts]
             gains = [
-                "" if one is None or not one.seconds else times(median(alone) / median(one)) for one in shown
+                "" if one is None or not one.seconds else times(median(single) / median(one)) for one in shown
             ]
             if any(gains):
                 table.add(case, label, *gains)

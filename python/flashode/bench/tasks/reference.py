@@ -53,8 +53,8 @@ def reference(workload: Workload, *, gradients: bool, tolerance: float | None = 
                 (share * joined.abs().mean()).backward()  # type: ignore[no-untyped-call]
         states.append(joined.detach())
     whole = torch.cat(states, 1) if len(states) > 1 else states[0]
-    kept = [parameter.grad for parameter in field.parameters() if parameter.grad is not None]
-    return Answer.of_tensors(whole, kept)
+    parameter_gradients = [parameter.grad for parameter in field.parameters() if parameter.grad is not None]
+    return Answer.of_tensors(whole, parameter_gradients)
 
 
 def _size(state: State) -> int:

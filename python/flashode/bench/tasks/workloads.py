@@ -1,7 +1,7 @@
 """The workloads by which speed, memory and accuracy are judged, one row of the table each.
 
-A field and its state are made afresh from seed 0. One step size serves the whole batch, as in torchdiffeq;
-torchode alone knows no other way than to give each trajectory its own.
+A field and its state are drawn from seed 0. One step size serves the whole batch, as in torchdiffeq; only
+torchode gives each trajectory its own, and has no other way.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 from flashode.capture import Start, capture, obstacle_beside
 from flashode.capture.events import SPARE, event_field
 from flashode.declined import Declined, Reason
-from flashode.dispatch import kept
+from flashode.dispatch import cached
 from flashode.engines.compiled.backend import Backend
 from flashode.engines.compiled.field import CapturedField, make_field
 from flashode.engines.compiled.start import start_of
@@ -41,7 +41,7 @@ def make_event(backend: Backend, problem: Problem, event: Event) -> CapturedFiel
     return make_field(backend, problem, DISCRETE, captured, Structure((*structure.shapes, spare.shape), True))
 
 
-@kept
+@cached
 def _spare(dtype: torch.dtype) -> torch.Tensor:
     return torch.zeros(SPARE, dtype=dtype)
 

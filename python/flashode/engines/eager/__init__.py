@@ -114,8 +114,3 @@ class EagerEngine:
     def plan(self, problem: Problem, gradient: Gradient) -> EagerPlan:
         """A plan; never declined."""
         return EagerPlan(problem, gradient)
-
-
-def engine() -> EagerEngine:
-    """The eager engine."""
-    return EagerEngine()

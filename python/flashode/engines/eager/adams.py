@@ -7,14 +7,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from flashode.dispatch import kept
+from flashode.dispatch import cached
 from flashode.engines.convergence import warn_unconverged
-from flashode.engines.eager.step import (
-    Clock,
-    RungeKuttaStepper,
-    just_after,
-    just_before,
-)
+from flashode.engines.eager.step import Clock, RungeKuttaStepper, just_after, just_before
 from flashode.methods import TABLEAUX, Adams
 from flashode.methods.adams import LEAST_SLOPES, bashforth, moulton
 from flashode.problem import AdamsOptions, Problem
@@ -23,20 +18,14 @@ from flashode.statistics import Statistics
 
 @dataclass(frozen=True)
 class _Formulas:
-    """Both formulas for one number of known slopes.
+    """Weights of a number of known slopes, and of the new slope in the implicit formula."""
 
-    Attributes:
-        explicit: Weights of the known slopes, (1, slopes).
-        new: The weight of the new slope in the implicit one.
-        both: The weights of the known slopes in both formulas, (2, slopes).
-    """
-
-    explicit: torch.Tensor
+    explicit: torch.Tensor  # (1, slopes)
     new: float
-    both: torch.Tensor
+    both: torch.Tensor  # (2, slopes): of the explicit and of the implicit formula
 
 
-@kept
+@cached
 def _formulas(slopes: int, dtype: torch.dtype, device: torch.device) -> _Formulas:
     """The formulas for states of this dtype, in double precision at least.
 
@@ -46,20 +35,12 @@ def _formulas(slopes: int, dtype: torch.dtype, device: torch.device) -> _Formula
     new, *known = map(float, moulton(slopes + 1))
     rows = [[float(weight) for weight in bashforth(slopes)], known]
     wide = torch.promote_types(dtype, torch.float64)
-    # A tensor made in inference mode could not be saved for a later backward.
-    with torch.inference_mode(False):
-        both = torch.tensor(rows, dtype=wide, device=device)
-        return _Formulas(both[:1], new, both)
+    both = torch.tensor(rows, dtype=wide, device=device)
+    return _Formulas(both[:1], new, both)
 
 
 class AdamsStepper:
-    """Takes the steps of an Adams method.
-
-    Args:
-        problem: What is solved.
-        statistics: What counts evaluations.
-        quiet: Whether to say nothing of equations that are not solved.
-    """
+    """Takes the steps of an Adams method; ``quiet``, without a warning of unsolved equations."""
 
     def __init__(self, problem: Problem, statistics: Statistics, quiet: bool = False) -> None:
         assert isinstance(problem.method, Adams)

@@ -12,6 +12,7 @@ from flashode.engines.eager.callbacks import notify
 from flashode.engines.eager.controller import error_ratio, first_step, measuring, next_step
 from flashode.engines.eager.dense_output import AdaptiveStep
 from flashode.engines.eager.event import find_event, is_before_event
+from flashode.engines.eager.finite import first_not_finite, is_finite, require_finite
 from flashode.engines.eager.implicit import runge_kutta_stepper
 from flashode.engines.eager.step import Clock, is_differentiated, just_after
 from flashode.engines.protocol import Forward
@@ -26,7 +27,7 @@ def solve_adaptive(problem: Problem) -> Forward:
 
 
 class _Run:
-    """One solve and where it stands."""
+    """One solve, with its present time, state and slope."""
 
     def __init__(self, problem: Problem) -> None:
         assert isinstance(problem.options, AdaptiveOptions)
@@ -47,7 +48,8 @@ class _Run:
         self.outputs = [problem.y0[None]]
         self.step_t = tuple(map(self._rounded, self.options.step_t))
         self.jump_t = tuple(map(self._rounded, self.options.jump_t))
-        self.poison: tuple[str, torch.Tensor] | None = None  # origin and value of the latest rejection's NaN
+        # The first value of the last step that was not finite, and its origin.
+        self.not_finite: tuple[str, torch.Tensor] | None = None
 
     def solve(self) -> Forward:
         self.f = self.stepper.evaluate(self.t, self.shift, self.y)
@@ -61,9 +63,9 @@ class _Run:
             times = self.times
             self._through_outputs()
         states = torch.cat(self.outputs)
-        self._require_finite(states, times)
-        found = torch.tensor(times, dtype=torch.float64) if self.problem.finds_times else None
-        return Forward(states, self._statistics, times=found)
+        require_finite(self.problem, states, times, self._statistics)
+        own_times = torch.tensor(times, dtype=torch.float64) if self.problem.finds_times else None
+        return Forward(states, self._statistics, times=own_times)
 
     def _through_outputs(self) -> None:
         i = 1
@@ -116,14 +118,10 @@ class _Run:
         return t if self.dtype == torch.float64 else float(torch.tensor(t, dtype=self.dtype, device="cpu"))
 
     def _step(self, steps: int) -> None:
-        """Try one step, if no more than the most allowed have been tried."""
-        if steps >= self.options.max_num_steps:
-            raise failure.max_steps(self.problem, self.t, self._statistics, self._reached(), steps)
-        self._attempt()
-
-    def _attempt(self) -> None:
-        """Try one step and accept or reject it."""
+        """Try one step after so many others, and accept or reject it."""
         options, problem = self.options, self.problem
+        if steps >= options.max_num_steps:
+            raise failure.max_steps(problem, self.t, self._statistics, self._reached(), steps)
         dt = self._clamped(self.dt)
         self.y = notify(problem, problem.callbacks.step, self.dtype, self.t, self.y, dt)
         if not self._rounded(self.t + dt) > self.t:
@@ -133,11 +131,11 @@ class _Run:
         k = slopes[-self.tableau.stages :]
         with measuring(problem):
             ratio = error_ratio(problem, self.stepper.error_estimate(k, clock.dt), self.y, y1)
-        self.poison = None if math.isfinite(ratio) else self._poison(k, y1)
+        self.not_finite = None if math.isfinite(ratio) else self._first_not_finite(k, y1)
         accept = ratio <= 1
         if clock.dt <= options.min_step:
             # A forced step may be inaccurate, but it must not bring NaN into the state.
-            if self.poison is not None:
+            if self.not_finite is not None:
                 self._give_up(clock.dt)
             accept = True
         if accept:
@@ -165,8 +163,8 @@ class _Run:
     def _clock(self, dt: float) -> tuple[Clock, bool]:
         """The step, shortened to end on the first prescribed time in it, and whether that is a jump.
 
-        Prescribed times are found by where the solve stands, not by a count of those stepped on: a step that
-        happens to end on one must not hide the later ones.
+        The next prescribed time follows from the present time, not from a count of those stepped on: a step
+        that happens to end on one must not hide the later ones.
         """
         t1 = self._rounded(self.t + dt)
         stop = min((self._next(times) for times in (self.step_t, self.jump_t)), default=math.inf)
@@ -187,40 +185,24 @@ class _Run:
     def _reached(self) -> torch.Tensor:
         return torch.cat([part.detach() for part in self.outputs])
 
-    def _poison(self, k: list[torch.Tensor], y1: torch.Tensor) -> tuple[str, torch.Tensor] | None:
-        """The first value of a step that is not finite, and where it came from.
+    def _first_not_finite(self, k: list[torch.Tensor], y1: torch.Tensor) -> tuple[str, torch.Tensor] | None:
+        """The first value of a step that is not finite, and its origin.
 
-        Raises at once if the accepted state or its slope has it, because then no step can be small enough.
+        Raises at once if the accepted state or its slope is not finite, because then no step is small enough.
         """
-        if not _finite(self.y):
+        if not is_finite(self.y):
             self._fail("state", self.y)
-        if not _finite(self.f):
+        if not is_finite(self.f):
             self._fail("field", self.f)
-        for stage in k:
-            if not _finite(stage):
-                return "field", stage
-        return None if _finite(y1) else ("state", y1)
+        return first_not_finite(k, y1)
 
     def _give_up(self, dt: float) -> None:
         """Raise for a step that cannot get smaller."""
-        if self.poison is not None:
-            self._fail(*self.poison)
+        if self.not_finite is not None:
+            self._fail(*self.not_finite)
         raise failure.underflow(self.problem, self.t, dt, self._statistics, self._reached())
 
     def _fail(self, origin: str, culprit: torch.Tensor) -> None:
         raise failure.non_finite(
             self.problem, self.t, origin, culprit, self._statistics, self._reached(), self.y
         )
-
-    def _require_finite(self, states: torch.Tensor, times: tuple[float, ...]) -> None:
-        finite = torch.isfinite(states.detach())
-        if bool(finite.all()):
-            return
-        first = int((~finite).view(len(times), -1).any(dim=1).nonzero()[0])
-        raise failure.non_finite(
-            self.problem, times[first], "state", states[first], self._statistics, states[:first]
-        )
-
-
-def _finite(x: torch.Tensor) -> bool:
-    return bool(torch.isfinite(x.detach()).all())

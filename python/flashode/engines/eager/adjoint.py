@@ -51,7 +51,7 @@ def solve_adjoint(
         grad_states: Gradient in it.
         integrate: Solves a problem.
         times: The solver times of the start and of the event, for a solve that ended at one: a constant of
-            differentiation, so that the gradient in ``t`` is that in the start alone.
+            differentiation, so that ``t`` has a gradient only in the start.
 
     Returns:
         Gradients in y0, in the problem's ``t`` if that requires grad, and in the adjoint's parameters (zeros
@@ -175,7 +175,7 @@ class _Reverse:
         return gradient
 
     def _coupled(self, state: torch.Tensor) -> slice:
-        """Where y and a stand in the real numbers of the augmented state."""
+        """The slice of y and a in the real numbers of the augmented state."""
         parts = 2 if state.is_complex() else 1
         return slice(parts, parts * (1 + 2 * self.problem.y0.numel()))
 
@@ -207,7 +207,7 @@ class _Reverse:
         """Time and state as leaves of a new graph, and the field at them."""
         with torch.enable_grad():
             y = y.detach().to(self.problem.y0.dtype).requires_grad_()
-            # Also where nobody asks for the gradient in t: torchdiffeq's step control sees it all the same.
+            # Also where no gradient in t is asked for: torchdiffeq's step control sees it all the same.
             t = t.detach().requires_grad_()
             return t, y, self.problem.field(t, y.clone())
 
@@ -217,11 +217,11 @@ class _Reverse:
         inputs = (t, y, *self.adjoint.parameters)
         # A parameter may have been frozen since the solve.
         wanted = [x for x in inputs if x.requires_grad]
-        found: Iterator[torch.Tensor | None] = itertools.repeat(None)
+        vjps: Iterator[torch.Tensor | None] = itertools.repeat(None)
         if f.requires_grad:
-            # Parameters may share a graph that was made before the solve: it must outlive this evaluation.
-            found = iter(torch.autograd.grad(f, wanted, -a.to(f.dtype), allow_unused=True, retain_graph=True))
-        gradients = [next(found) if x.requires_grad else None for x in inputs]
+            # Parameters may share a graph from before the solve: it must outlive this evaluation.
+            vjps = iter(torch.autograd.grad(f, wanted, -a.to(f.dtype), allow_unused=True, retain_graph=True))
+        gradients = [next(vjps) if x.requires_grad else None for x in inputs]
         vjp_t, vjp_y, *vjp_parameters = (
             torch.zeros_like(x) if g is None else g for g, x in zip(gradients, inputs, strict=True)
         )

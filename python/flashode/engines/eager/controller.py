@@ -12,12 +12,12 @@ from flashode.problem import AdaptiveOptions, Problem
 
 
 def measuring(problem: Problem) -> AbstractContextManager[None]:
-    """Where norms are taken: in the caller's grad mode for a norm of the user's, which may differentiate."""
+    """The grad mode for norms: the caller's for a norm function of the user, which may differentiate."""
     return torch.set_grad_enabled(torch.is_grad_enabled() and problem.integration.norm is not None)
 
 
 def first_step(stepper: RungeKuttaStepper, f0: torch.Tensor) -> float:
-    """A first step size, at the price of one evaluation.
+    """A first step size; it takes one evaluation.
 
     With the order of the method lowered by one and the arithmetic in the state's precision, as torchdiffeq
     has it.
@@ -44,8 +44,7 @@ def first_step(stepper: RungeKuttaStepper, f0: torch.Tensor) -> float:
     step = float(torch.minimum(policy.most_growth * h0, h1.to(h0.dtype)))
     if 0 < step < math.inf:
         return step
-    # A probe that left the field's domain, or norms that overflowed, say nothing about the step but that it
-    # must be smaller.
+    # A probe that left the field's domain, or norms that overflowed, only tell that the step must be smaller.
     probe = float(h0)
     return probe if 0 < probe < math.inf else policy.least_step
 

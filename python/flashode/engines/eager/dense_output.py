@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from flashode.dispatch import kept
+from flashode.dispatch import cached
 from flashode.engines.eager.step import Clock
 from flashode.methods import Tableau
 
 
-@kept
+@cached
 def _basis(tableau: Tableau, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights by powers x**1 .. x**degree: of (y0, y1), shape (degree, 2), and of dt k, (degree, stages).
 
@@ -34,15 +34,7 @@ def _basis(tableau: Tableau, device: torch.device) -> tuple[torch.Tensor, torch.
 
 @dataclass(frozen=True)
 class AdaptiveStep:
-    """An accepted step of a method that chooses its steps.
-
-    Attributes:
-        tableau: The method.
-        clock: Where the step lies.
-        y0: State at its start, shape ``(*state)``.
-        y1: State at its end.
-        k: Its stages.
-    """
+    """An accepted step of a method that chooses its steps, from y0 to y1, shape ``(*state)``, by stages k."""
 
     tableau: Tableau
     clock: Clock
@@ -99,14 +91,11 @@ class AdaptiveStep:
     def _evaluate(self, x: torch.Tensor) -> torch.Tensor:
         y0, stretch = self.y0, self.clock.stretch
         ends, stages = _basis(self.tableau, x.device)
-        powers = x[:, None] ** torch.arange(
-            1, len(ends) + 1, dtype=torch.float64, device=x.device
-        )  # (times, degree)
+        exponents = torch.arange(1, len(ends) + 1, dtype=torch.float64, device=x.device)
+        powers = x[:, None] ** exponents  # (times, degree)
         dt = self.clock.dt if stretch is None else self.clock.dt + stretch.double()
-        rows = torch.cat([powers @ ends, dt * (powers @ stages)], dim=1).to(
-            y0.device, y0.dtype
-        )  # (times, 2 + stages)
-        return (y0.reshape(-1) + rows @ self._values()).view(len(x), *y0.shape)
+        rows = torch.cat([powers @ ends, dt * (powers @ stages)], dim=1)  # (times, 2 + stages)
+        return (y0.reshape(-1) + rows.to(y0.device, y0.dtype) @ self._values()).view(len(x), *y0.shape)
 
     def _values(self) -> torch.Tensor:
         k = self.k
@@ -115,14 +104,7 @@ class AdaptiveStep:
 
 @dataclass(frozen=True)
 class FixedStep:
-    """A step of a fixed-step method: the line through both ends, or the cubic with their slopes.
-
-    Attributes:
-        clock: Where the step lies.
-        y0: State at its start, shape ``(*state)``.
-        y1: State at its end.
-        slopes: At its start and at its end, or None for the line.
-    """
+    """A step on a grid, from y0 to y1, shape ``(*state)``: the line, or with slopes at both the cubic."""
 
     clock: Clock
     y0: torch.Tensor

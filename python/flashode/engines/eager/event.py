@@ -24,7 +24,7 @@ def is_before_event(problem: Problem, t: float, y: torch.Tensor) -> bool:
 
 @torch.no_grad()
 def find_event(problem: Problem, state: Callable[[float], torch.Tensor], t0: float, t1: float) -> float:
-    """The event's time in a step that starts before it and ends after it, found by bisection.
+    """The event's time in a step that starts before it and ends after it, by bisection.
 
     Args:
         problem: What is being solved.

@@ -12,6 +12,7 @@ from flashode.engines.eager.adams import AdamsStepper
 from flashode.engines.eager.callbacks import notify
 from flashode.engines.eager.dense_output import FixedStep
 from flashode.engines.eager.event import find_event, is_before_event
+from flashode.engines.eager.finite import first_not_finite, first_output, is_finite
 from flashode.engines.eager.implicit import runge_kutta_stepper
 from flashode.engines.eager.step import Clock, Stepper, is_differentiated
 from flashode.engines.protocol import Forward
@@ -51,14 +52,14 @@ def solve_fixed(problem: Problem) -> Forward:
                 outputs.append(_step(stepper, clock, y, y1, k[0]).at(problem.times[i], moved))
         y = y1
     states = torch.stack(outputs)
-    if not _finite(states):
+    if not is_finite(states):
         _locate(problem, grid, states, stepper.statistics)
-    found = torch.tensor(times, dtype=torch.float64) if problem.every_step else None
-    return Forward(states, stepper.statistics, times=found)
+    own_times = torch.tensor(times, dtype=torch.float64) if problem.every_step else None
+    return Forward(states, stepper.statistics, times=own_times)
 
 
 def make_stepper(problem: Problem, statistics: Statistics, *, quiet: bool = False) -> Stepper:
-    """What takes the steps of the problem's method; ``quiet``, without a word of unsolved equations."""
+    """The stepper of the problem's method; ``quiet``, without a warning of unsolved equations."""
     if isinstance(problem.method, Adams):
         return AdamsStepper(problem, statistics, quiet)
     return runge_kutta_stepper(problem, statistics, quiet)
@@ -79,7 +80,7 @@ def _clocks(grid: torch.Tensor) -> Iterator[Clock]:
 def _step(stepper: Stepper, clock: Clock, y0: torch.Tensor, y1: torch.Tensor, f0: torch.Tensor) -> FixedStep:
     """The solution inside a step. Its slope at the end, if it has one, is evaluated now.
 
-    Made anew for each output, as in torchdiffeq, so that counts of evaluations agree.
+    A new one for each output, as in torchdiffeq, so that counts of evaluations agree.
     """
     options = stepper.problem.options
     assert isinstance(options, FixedOptions)
@@ -140,10 +141,6 @@ def _clocks_without_end(problem: Problem) -> Iterator[Clock]:
         t0 = t1
 
 
-def _finite(x: torch.Tensor) -> bool:
-    return bool(torch.isfinite(x.detach()).all())
-
-
 def _require_finite(
     problem: Problem,
     clock: Clock,
@@ -153,23 +150,22 @@ def _require_finite(
     reached: torch.Tensor,
     start: torch.Tensor,
 ) -> None:
-    """Raise if a step brought a value that is not finite."""
-    if _finite(y1):
-        return
-    for stage in k:
-        if not _finite(stage):
-            raise failure.non_finite(problem, clock.t0, "field", stage, statistics, reached, start)
-    raise failure.non_finite(problem, clock.t1, "state", y1, statistics, reached, start)
+    """Raise if the solution of a step is not finite."""
+    bad = None if is_finite(y1) else first_not_finite(k, y1)
+    if bad is not None:
+        origin, culprit = bad
+        t = clock.t0 if origin == "field" else clock.t1
+        raise failure.non_finite(problem, t, origin, culprit, statistics, reached, start)
 
 
 def _locate(problem: Problem, grid: torch.Tensor, states: torch.Tensor, statistics: Statistics) -> None:
     """Step again, looking this time, and raise where the first value that is not finite turns up."""
     # Of equations that are not solved the first solve has warned.
     stepper = make_stepper(problem, Statistics(), quiet=True)
-    first = int((~torch.isfinite(states)).view(len(states), -1).any(dim=1).nonzero()[0])
+    first = first_output(states)
     reached = states[:first]
     y = problem.y0
-    if not _finite(y):
+    if not is_finite(y):
         raise failure.non_finite(problem, problem.times[0], "state", y, statistics, reached)
     for clock in _clocks(grid):
         k, y1 = stepper.step(clock, y)

@@ -12,13 +12,7 @@ from flashode.engines import failure
 from flashode.engines.convergence import warn_unconverged
 from flashode.engines.derivatives import hides_derivative
 from flashode.engines.eager.step import Clock, RungeKuttaStepper, combine, just_after
-from flashode.engines.jacobian import (
-    Jacobians,
-    is_transformed,
-    like,
-    real,
-    transformed_jacobian,
-)
+from flashode.engines.jacobian import Jacobians, is_transformed, like, real, transformed_jacobian
 from flashode.methods import Tableau
 from flashode.problem import ImplicitOptions, Problem, as_floats
 from flashode.statistics import Statistics
@@ -38,7 +32,7 @@ _Factors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # LU, pivots, and wh
 
 @dataclass(frozen=True)
 class _Step:
-    """What the equations of a step are made of."""
+    """The data of a step's equations."""
 
     clock: Clock
     times: tuple[torch.Tensor, ...]
@@ -49,12 +43,7 @@ class ImplicitStepper(RungeKuttaStepper):
     """Takes the steps of an implicit Runge-Kutta method.
 
     The slopes are tied to the graph by two Newton corrections with the exact Jacobian at the solution, which
-    makes their first and second derivatives exact.
-
-    Args:
-        problem: What is solved.
-        statistics: What counts evaluations.
-        quiet: Whether to say nothing of equations that are not solved.
+    makes their first and second derivatives exact. ``quiet``, without a warning of unsolved equations.
     """
 
     def __init__(self, problem: Problem, statistics: Statistics, quiet: bool = False) -> None:
@@ -124,7 +113,7 @@ class ImplicitStepper(RungeKuttaStepper):
             return self._attached(step, group, old, inputs, slopes) or solved
         if not torch.is_grad_enabled():
             return solved
-        # What a Jacobian was read off may depend on the inputs only because of that.
+        # Slopes that a Jacobian was read off may depend on the inputs for that reason only.
         known = slopes if not exact or inputs[0].requires_grad else None
         return self._attached(step, group, old, inputs, known) or solved
 
@@ -135,7 +124,7 @@ class ImplicitStepper(RungeKuttaStepper):
         if all(bool(torch.isfinite(f).all()) for f in slopes):
             self._warn(step)
             return k
-        # For the solve to stop at.
+        # The solve stops at values that are not finite.
         return [*k[: group.start], *(f.detach() for f in slopes), *k[group.stop :]]
 
     def _warn(self, step: _Step) -> None:
@@ -145,7 +134,7 @@ class ImplicitStepper(RungeKuttaStepper):
             warn_unconverged(self.problem, step.clock.t0, step.y0)
 
     def _again(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The field at a time and a state that it will be asked about once more."""
+        """The field at copies of a time and a state that are used again."""
         return self.rate(t.clone(), y.clone())
 
     def _rates(self, step: _Step, group: range, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -203,24 +192,25 @@ class ImplicitStepper(RungeKuttaStepper):
         """The slopes after one iteration, the largest change of a stage's state, and the largest state."""
         part = slice(group.start, group.stop)
         known = torch.stack([real(x) for x in k[part]])
-        found = torch.stack([real(x) for x in slopes])
+        rates = torch.stack([real(x) for x in slopes])
         coupled = self.problem.coupled
-        residual = known - found
+        residual = known - rates
         if coupled is not None:
             residual = residual[:, coupled]
         change = _divided(factors, residual.reshape(-1)).view(residual.shape)
         if coupled is None:
-            found = known - change
+            corrected = known - change
         else:
             # The other rates follow from these.
-            found[:, coupled] = known[:, coupled] - change
+            corrected = rates
+            corrected[:, coupled] = known[:, coupled] - change
         moved = (self._a[part, part] * step.clock.dt) @ change
         states = torch.stack([real(y) for y in (step.y0, *inputs)])
         if coupled is not None:
             states = states[:, coupled]
         sizes = as_floats(torch.stack([_largest(moved), _largest(states)]))
         new = [*k]
-        new[part] = [like(x, step.y0) for x in found]
+        new[part] = [like(x, step.y0) for x in corrected]
         return new, sizes[0], sizes[1]
 
     def _attached(
@@ -238,7 +228,7 @@ class ImplicitStepper(RungeKuttaStepper):
             group: The stages.
             k: Slopes that solve the equations to rounding, those of the group outside of the graph.
             inputs: The states that they give.
-            slopes: What the field gives there, if it is known and depends on nothing that is not given.
+            slopes: The rates there, if they are known and depend on nothing but the arguments.
         """
         if slopes is None:
             slopes = self._rates(step, group, inputs)
@@ -256,13 +246,13 @@ class ImplicitStepper(RungeKuttaStepper):
                 slopes = self._rates(step, group, self._inputs(step, group, k))
             known = torch.stack([real(x) for x in k[part]])
             residual = known - torch.stack([real(f) for f in slopes])
-            found = known - _divided(factors, residual.reshape(-1)).view(residual.shape)
-            k[part] = [like(x, step.y0) for x in found.unbind()]
+            corrected = known - _divided(factors, residual.reshape(-1)).view(residual.shape)
+            k[part] = [like(x, step.y0) for x in corrected.unbind()]
         return k[part]
 
 
 def runge_kutta_stepper(problem: Problem, statistics: Statistics, quiet: bool = False) -> RungeKuttaStepper:
-    """What takes the steps of a Runge-Kutta method; ``quiet``, without a word of unsolved equations."""
+    """The stepper of a Runge-Kutta method; ``quiet``, without a warning of unsolved equations."""
     if problem.tableau.equations == "none":
         return RungeKuttaStepper(problem, statistics)
     return ImplicitStepper(problem, statistics, quiet)
@@ -273,7 +263,7 @@ def _is_regular(factors: _Factors) -> bool:
 
 
 def _divided(factors: _Factors, numbers: torch.Tensor) -> torch.Tensor:
-    """What a matrix with these factors makes the numbers of."""
+    """The solution of the linear equations with these factors and right-hand side."""
     solution: torch.Tensor = torch.linalg.lu_solve(*factors[:2], numbers.to(factors[0].dtype)[:, None])
     return solution[:, 0].to(numbers.dtype)
 

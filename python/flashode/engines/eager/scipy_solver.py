@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from flashode.engines import failure
+from flashode.engines.eager.finite import require_finite
 from flashode.engines.protocol import Forward
 from flashode.errors import SolverError
 from flashode.problem import Problem, SciPyOptions
@@ -35,7 +35,7 @@ def solve_scipy(problem: Problem) -> Forward:
     known: dict[str, Any] = {"max_step": options.max_step}
     if options.min_step is not None:
         known["min_step"] = options.min_step
-    found = _solve_ivp()(
+    solution = _solve_ivp()(
         _field(problem, statistics),
         (problem.times[0], problem.times[-1]),
         _numbers(y0),
@@ -45,24 +45,19 @@ def solve_scipy(problem: Problem) -> Forward:
         atol=_tolerance(problem.atol, y0),
         **known,
     )
-    reached = len(found.t)
-    states = torch.from_numpy(found.y.T.copy()).to(y0.device, y0.dtype).view(reached, *y0.shape)
-    if not found.success:
-        t = problem.direction * (float(found.t[-1]) if reached else problem.times[0])
+    reached = len(solution.t)
+    states = torch.from_numpy(solution.y.T.copy()).to(y0.device, y0.dtype).view(reached, *y0.shape)
+    if not solution.success:
+        t = problem.direction * (float(solution.t[-1]) if reached else problem.times[0])
         raise SolverError(
             f"SciPy's solver {options.solver} reached {reached} of {len(problem.times)} output times, the "
-            f"last of them t = {t:.9g}: {found.message}",
+            f"last of them t = {t:.9g}: {solution.message}",
             statistics=statistics,
             t=t,
             times=problem.direction * problem.t[:reached].detach(),
             partial=problem.unflatten(states),
         )
-    finite = torch.isfinite(states).view(reached, -1).all(dim=1)
-    if not bool(finite.all()):
-        first = int((~finite).nonzero()[0])
-        raise failure.non_finite(
-            problem, problem.times[first], "state", states[first], statistics, states[:first]
-        )
+    require_finite(problem, states, problem.times, statistics)
     return Forward(states, statistics)
 
 

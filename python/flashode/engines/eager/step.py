@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch.autograd import forward_ad
 
-from flashode.dispatch import kept
+from flashode.dispatch import cached
 from flashode.methods import Tableau
 from flashode.problem import FixedOptions, Problem
 from flashode.statistics import Statistics
@@ -22,19 +22,14 @@ _FEW = 6
 
 @dataclass(frozen=True)
 class Row:
-    """Weights of slopes.
-
-    Attributes:
-        terms: Index and weight of those that are not zero.
-        vector: All of them, in the state's dtype and on its device.
-    """
+    """Weights of slopes: index and weight of each that is not zero, and all of them as a tensor."""
 
     terms: tuple[tuple[int, float], ...]
     vector: torch.Tensor
 
 
 def make_row(numbers: Sequence[float], dtype: torch.dtype, device: torch.device) -> Row:
-    """A row for states of this kind; cheap enough to be made once a solve, not once a step."""
+    """A row for states of this kind; cheap enough for once a solve, not for once a step."""
     vector = torch.tensor(numbers, dtype=dtype, device=device)
     return Row(tuple((i, weight) for i, weight in enumerate(numbers) if weight), vector)
 
@@ -49,7 +44,7 @@ class Weights:
     c: torch.Tensor  # real
 
 
-@kept
+@cached
 def weights(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> Weights:
     """The tableau's rows for states of this kind."""
     floats = tableau.floats()
@@ -65,21 +60,14 @@ def weights(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> Weigh
 class Clock:
     """Where a step lies in solver time.
 
-    Time is computed in floats. What autograd must know of it is carried by tensors whose value is zero.
-
-    Attributes:
-        t0: Start.
-        dt: Size.
-        t1: End.
-        shift: 0-d zero connected to what ``t0`` depends on, or None.
-        stretch: 0-d zero connected to what ``dt`` depends on, or None.
+    Time is computed in floats. What autograd must know of it is carried by 0-d tensors whose value is zero.
     """
 
     t0: float
     dt: float
     t1: float
-    shift: torch.Tensor | None = None
-    stretch: torch.Tensor | None = None
+    shift: torch.Tensor | None = None  # connected to what t0 depends on
+    stretch: torch.Tensor | None = None  # connected to what dt depends on
 
     @cached_property
     def moving_dt(self) -> torch.Tensor:
@@ -96,7 +84,7 @@ class Clock:
 
 
 def is_differentiated(times: torch.Tensor) -> bool:
-    """Whether somebody may ask for derivatives in these times, backward or forward."""
+    """Whether derivatives in these times may be asked for, backward or forward."""
     return (times.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0
 
 
@@ -139,18 +127,13 @@ class Stepper(Protocol):
 
 
 class RungeKuttaStepper:
-    """Evaluates a problem's field, counting, and takes the steps of an explicit Runge-Kutta method.
-
-    Args:
-        problem: What is solved.
-        statistics: What counts evaluations.
-    """
+    """Evaluates a problem's field, counting, and takes the steps of an explicit Runge-Kutta method."""
 
     def __init__(self, problem: Problem, statistics: Statistics) -> None:
         self.problem = problem
         self.statistics = statistics
         # Whether stages at an end of the step see the floating-point time inside, so that a discontinuity
-        # there is not touched. The first stage is given to steps that an error estimate chooses.
+        # there is not touched. Steps that an error estimate chooses know their first stage.
         self._starts_inside = isinstance(problem.options, FixedOptions) and problem.options.perturb
         self._ends_inside = self._starts_inside or problem.tableau.control == "error"
         self._c = problem.tableau.floats().c
@@ -187,7 +170,7 @@ class RungeKuttaStepper:
         return torch.mv(flat.t(), self._weights.b_error).view(k[0].shape).mul_(dt)
 
     def rate(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The field at a time that :meth:`time` made and a state, both of which it may write on."""
+        """The field at a tensor of :meth:`time` and a state, both of which it may write on."""
         self.statistics.evaluations += 1
         return self.problem.field(t, y)
 

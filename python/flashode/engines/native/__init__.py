@@ -22,11 +22,13 @@ _flashode: Any = None if importlib.util.find_spec(_NAME) is None else importlib.
 _backend = None if _flashode is None else NativeBackend(_flashode)
 
 
-def engine() -> CompiledEngine | Declined:
-    """The engine, or why this installation has none."""
+def engine(*, features_in_lanes: bool | None = None) -> CompiledEngine | Declined:
+    """The engine, or why this installation has none; ``features_in_lanes`` as for its backend."""
     if _backend is None:
         return Declined("this installation has no compiled module", absent=True)
-    return CompiledEngine(_backend)
+    if features_in_lanes is None:
+        return CompiledEngine(_backend)
+    return CompiledEngine(NativeBackend(_flashode, features_in_lanes=features_in_lanes))
 
 
 def build_info() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from flashode.engines.compiled.requests import (
 from flashode.engines.compiled.scope import Demand
 from flashode.engines.native import program
 from flashode.engines.native.method import translate
-from flashode.engines.native.scope import alone, refusal, slower_than_torch, useful_threads
+from flashode.engines.native.scope import features_in_lanes, refusal, slower_than_torch, useful_threads
 from flashode.memory import address
 from flashode.problem import FixedOptions, Integrator
 
@@ -42,13 +42,20 @@ class _Functions(NamedTuple):
 
 
 class NativeBackend:
-    """Tiles of trajectories on the CPU."""
+    """Tiles of trajectories on the CPU.
+
+    Args:
+        module: The compiled module.
+        features_in_lanes: Whether features, not trajectories, fill the vectors' lanes, for measurements of
+            both; None lets the batch and the methods decide.
+    """
 
     name = "native"
     device = "cpu"
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, *, features_in_lanes: bool | None = None) -> None:
         self._module = module
+        self._features_in_lanes = features_in_lanes
         self._functions = {
             torch.float32: _Functions.of(module, "float32"),
             torch.float64: _Functions.of(module, "float64"),
@@ -168,7 +175,11 @@ class NativeBackend:
                 batch=shape.batch,
                 direction=shape.direction,
                 threads=threads,
-                features_in_lanes=alone(shape.batch, shape.methods),
+                features_in_lanes=(
+                    features_in_lanes(shape.batch, shape.methods)
+                    if self._features_in_lanes is None
+                    else self._features_in_lanes
+                ),
             )
         return bound
 

@@ -57,13 +57,13 @@ def useful_threads(operations: int, most: int) -> int:
     return min(torch.get_num_threads(), most) if operations >= _LEAST_SHARED_OPERATIONS else 1
 
 
-# Of a trajectory by itself, whose products of a matrix and a vector read each weight for one use. With more
+# Of a single trajectory, whose products of a matrix and a vector read each weight for one use. With more
 # operations plain torch is as fast, and has all threads; with as many in products of two matrices, which a
 # function of a whole batch consists of, it is faster.
-_MOST_OPERATIONS_ALONE = 2_000_000
+_MOST_OPERATIONS_OF_ONE = 2_000_000
 
 
-def alone(batch: int, methods: Iterable[Method]) -> bool:
+def features_in_lanes(batch: int, methods: Iterable[Method]) -> bool:
     """Whether the features of a single trajectory, not trajectories, fill the vectors' lanes.
 
     Args:
@@ -94,8 +94,8 @@ def slower_than_torch(work: Work, demand: Demand) -> str | None:
     """Whether plain torch is faster, in words, or None."""
     program, operations, batch = work.program, work.cost, work.batch
     lanes = _TILE_BYTES // work.settings.dtype.itemsize
-    if alone(batch, work.methods):
-        if operations > _MOST_OPERATIONS_ALONE:
+    if features_in_lanes(batch, work.methods):
+        if operations > _MOST_OPERATIONS_OF_ONE:
             return (
                 f"a function of {operations:,} operations of one trajectory, or of a batch whose "
                 "trajectories depend on each other, is large enough for plain torch to be faster"

@@ -24,7 +24,7 @@ _Trainings = dict[str, Training[nn.Module]]
 
 @dataclass
 class Findings:
-    """What has been found so far, which a next run need not find again.
+    """The results so far, with which a next run goes on.
 
     Attributes:
         epochs: By model, each epoch of the seed that is drawn.
@@ -94,12 +94,12 @@ def run_noisy(
 
 @dataclass(frozen=True)
 class _Study:
-    """The phases, each of which adds to what has been found and keeps it.
+    """The phases, each of which adds its results to the findings and saves them.
 
     Attributes:
         own: The session.
         trainings: Of the seed that is drawn, by model.
-        findings: What has been found so far.
+        findings: The results so far.
         epochs: Of everything but the ways.
         noise: Of the observations.
     """
@@ -207,7 +207,7 @@ def _median(some: list[Trial]) -> float:
 
 
 def _conclusion(findings: Findings, epochs: int) -> str:
-    """What was found, in words."""
+    """The results, in words."""
     each = []
     for name, rate in noisy.VARIANTS:
         some = _of(findings.trials, name, rate)

@@ -40,7 +40,7 @@ _BEST_RECIPE = (
 
 @dataclass
 class Findings:
-    """What has been found so far, which a next run need not find again.
+    """The results so far, with which a next run goes on.
 
     Attributes:
         histories: By recipe, each seed's steps.

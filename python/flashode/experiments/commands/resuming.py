@@ -54,7 +54,7 @@ class Earlier:
 
         Args:
             name: Of the option, without dashes.
-            given: What was typed, if it was.
+            typed: The user's value, or None.
             default: Its value where neither was it typed nor does the file have one.
 
         Raises:
@@ -100,7 +100,7 @@ class Earlier:
             raise typer.BadParameter(f"{self.path} has {error}", param_hint="'--resume'") from error
 
     def restored(self, of: Callable[[dict[str, Any]], _Findings]) -> _Findings:
-        """What the file has found, as `of` makes it of the findings; there are none without a file.
+        """The findings of the file, converted by `of`; there are none without a file.
 
         Raises:
             typer.BadParameter: If it cannot.
@@ -113,7 +113,7 @@ class Earlier:
             ) from error
 
     def history(self, of: Callable[..., _Findings]) -> list[_Findings]:
-        """Each epoch, made by its class; none without a file."""
+        """Each epoch, as an object of its class; none without a file."""
 
         def epochs(findings: dict[str, Any]) -> list[_Findings]:
             history = [of(**epoch) for epoch in findings.get("epochs", [])]

@@ -70,7 +70,7 @@ def run(
     if noise is not None and not math.isfinite(noise):
         raise typer.BadParameter(f"must be a finite number, got {noise}", param_hint="'--noise'")
     if noise is not None and not noisy_:
-        raise typer.BadParameter("goes with --noisy alone", param_hint="'--noise'")
+        raise typer.BadParameter("goes with --noisy only", param_hint="'--noise'")
     if noisy_ and (compare or adjoint):
         raise typer.BadParameter("does not go with --compare or --adjoint", param_hint="'--noisy'")
     if noisy_:
@@ -133,7 +133,7 @@ def _bar(own: Session, epochs: int, *, title: str = "", done: int = 0) -> Bar:
 
 
 def _compare(own: Session, epochs: int, adjoint: bool, seed: int) -> None:
-    """Trains alike with both libraries, and notes how long each took after an epoch that warms it up."""
+    """Trains with both libraries in the same way, and times each after an epoch that warms it up."""
     import torchdiffeq
 
     name = "odeint_adjoint" if adjoint else "odeint"

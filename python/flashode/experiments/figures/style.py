@@ -39,13 +39,13 @@ _SETTINGS = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Applies the look within the block and leaves the caller's matplotlib settings alone."""
+    """Applies the look within the block and restores the caller's matplotlib settings."""
     with matplotlib.rc_context(_SETTINGS):  # type: ignore[arg-type]
         yield
 
 
 def decades(axis: Axis, most: int = 7) -> None:
-    """Ticks of a logarithmic axis at decades alone, and not more of them than can be read."""
+    """Ticks of a logarithmic axis only at decades, and not more of them than can be read."""
     axis.set_major_locator(LogLocator(numticks=most))
     axis.set_minor_locator(NullLocator())
 

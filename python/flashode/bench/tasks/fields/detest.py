@@ -2,7 +2,7 @@
 
 Hull, Enright, Fellen and Sedgwick, "Comparing Numerical Methods for Ordinary Differential Equations", SIAM
 Journal on Numerical Analysis 9 (1972): single equations (A), small systems (B), moderate systems (C), orbits
-(D) and equations of higher order (E). Each is written once, for torch, numpy and jax.numpy alike.
+(D) and equations of higher order (E). Each is written once, for torch, numpy and jax.numpy.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,32 +1,32 @@
-"""One trajectory after another, with its features in the vectors' lanes, or side by side, or in plain torch.
+"""Vectors whose lanes hold the features of one trajectory, or several trajectories; and plain torch.
 
-The rule in `flashode.engines.native.scope` rests on what this prints.
+The rule `features_in_lanes` in `flashode.engines.native.scope` rests on what this prints.
 
-python -m benchmarks.alone
+python -m benchmarks.lanes
 """
 
 from __future__ import annotations
 
-import timeit
 import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 import flashode
-from flashode.engines.native import backend
+from benchmarks.timing import least_seconds
+from flashode.engines import REGISTRY, native
 
 WIDTHS = ((2, 50), (8, 64), (64, 256), (256, 512), (256, 1024), (512, 2048))
 BATCHES = (1, 2, 4, 8)
 MIXED = ((64, 2, 16), (64, 16, 64), (256, 8, 32), (512, 16, 64))
 STEPS: dict[str, Any] = {"method": "rk4", "options": {"step_size": 0.1}}
 TIMES = (0.0, 1.0)
-REPEATS = 5
-SECONDS = 0.05
+# Engines by the heads of their columns; the native one is registered once more for each layout.
+LAYOUTS = {"features": True, "trajectories": False}
+ENGINES = (*LAYOUTS, "eager")
 
 
 class Perceptron(nn.Module):
@@ -63,36 +63,28 @@ def work(field: nn.Module, y0: Tensor) -> dict[str, Callable[[], object]]:
     return {"forward": forward, "train": train}
 
 
-def least(run: Callable[[], object]) -> float:
-    """The least microseconds that it takes."""
-    timer = timeit.Timer(run)
-    count = max(1, int(SECONDS / max(timer.timeit(2) / 2, 1e-6)))
-    return min(timer.repeat(REPEATS, count)) / count * 1e6
-
-
 def line(name: str, field: Callable[[], nn.Module], y0: Tensor) -> None:
     """Prints the times of one case."""
     texts = []
     for mode in ("forward", "train"):
         times = []
-        for engine, alone in (("native", True), ("native", False), ("eager", False)):
-            # A field of its own: what is found out about one is kept with it.
-            made = work(field(), y0)[mode]
-            with (
-                flashode.use_engine(engine),
-                mock.patch.object(backend, "alone", return_value=alone),
-            ):
-                times.append(least(made))
-        texts.append("  ".join(f"{time:9.0f}" for time in times))
+        for engine in ENGINES:
+            # A new field for each, whose capture remembers nothing of another engine.
+            run = work(field(), y0)[mode]
+            with flashode.use_engine(engine):
+                times.append(least_seconds(run) * 1e6)
+        texts.append("  ".join(f"{time:12.0f}" for time in times))
     print(f"{name:<28}{'    '.join(texts)}", flush=True)
 
 
 def main() -> None:
-    """Prints microseconds: one by one, side by side, in plain torch; of a solve, and of a training step."""
+    """Prints the microseconds in each engine, of a solve and of a training step."""
+    for name, features_in_lanes in LAYOUTS.items():
+        REGISTRY[name] = partial(native.engine, features_in_lanes=features_in_lanes)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     warnings.simplefilter("ignore", flashode.FallbackWarning)
-    heads = "  ".join(f"{name:>9}" for name in ("alone", "together", "torch"))
+    heads = "  ".join(f"{name:>12}" for name in ENGINES)
     print(f"{'microseconds':<28}{heads}    {heads}")
     for width, hidden in WIDTHS:
         for batch in BATCHES:

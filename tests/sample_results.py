@@ -1,4 +1,4 @@
-"""Results of a run that never was, small enough to know every number that is to come of them."""
+"""Invented results of a run, small enough to know every number that reports make of them."""
 
 from flashode.bench.records.file import Results
 from flashode.bench.records.record import Record
@@ -16,12 +16,12 @@ def gradient(library: str, steps: float, exponent: float) -> Record:
     return record
 
 
-def made_results() -> Results:
+def sample_results() -> Results:
     """A run with a loss, a failure, and a sweep of known exponents."""
-    made = Results("2026-01-02T03:04:05+00:00", "flashode bench <again>", "abc", quick=False, threads=2)
-    made.machine, made.versions = {"processor": "a <fast> one"}, {"torch": "2.13.0"}
-    made.peaks = {"fma float32 1": 1e10, "fma float32 2": 2e10, "bandwidth 2": 1e9}
-    made.records = [
+    results = Results("2026-01-02T03:04:05+00:00", "flashode bench <again>", "abc", quick=False, threads=2)
+    results.machine, results.versions = {"processor": "a <fast> one"}, {"torch": "2.13.0"}
+    results.peaks = {"fma float32 1": 1e10, "fma float32 2": 2e10, "bandwidth 2": 1e9}
+    results.records = [
         timed("workloads", "demo", "flashode", "forward", 1e-3),
         timed("workloads", "demo", "torchdiffeq", "forward", 0.05),
         timed("workloads", "demo", "diffrax", "forward", 4e-4),
@@ -31,5 +31,5 @@ def made_results() -> Results:
         timed("threads", "wide", "flashode", "forward", 1e-3, threads=1),
         Record("workloads", "demo", {}, "torchode", "forward", "torchode", failure="torchode <is> missing"),
     ]
-    made.records[-3].error = 1e-4
-    return made
+    results.records[-3].error = 1e-4
+    return results
