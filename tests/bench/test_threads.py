@@ -61,7 +61,7 @@ def test_the_best_window_counts():
 
 
 def test_without_the_compiled_engine_there_are_no_peaks():
-    with patch.object(native, "_flashode", None):
+    with patch.object(native, "_backend", None):
         assert peaks(2) == {}
 
 

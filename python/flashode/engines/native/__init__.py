@@ -1,10 +1,9 @@
-"""The native engine: whole solves in the compiled module, which only this file imports."""
+"""The native engine: whole solves in the compiled module, which only this room imports."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,14 +11,17 @@ from flashode.declined import Declined
 from flashode.engines.build import VERSION
 from flashode.engines.compiled.engine import CompiledEngine
 from flashode.engines.compiled.plan import CompiledPlan
-from flashode.engines.native.backend import NativeBackend
+
+if TYPE_CHECKING:
+    from flashode.engines.native.backend import NativeBackend
 
 # An absent module selects the next engine; one that is there but broken raises here and is not hidden.
-_NAME = "flashode._flashode"
-_flashode: Any = None if importlib.util.find_spec(_NAME) is None else importlib.import_module(_NAME)
+_backend: NativeBackend | None = None
+if importlib.util.find_spec("flashode._flashode") is not None:
+    from flashode import _flashode
+    from flashode.engines.native.backend import NativeBackend
 
-
-_backend = None if _flashode is None else NativeBackend(_flashode)
+    _backend = NativeBackend()
 
 
 def engine(*, features_in_lanes: bool | None = None) -> CompiledEngine | Declined:
@@ -28,39 +30,36 @@ def engine(*, features_in_lanes: bool | None = None) -> CompiledEngine | Decline
         return Declined("this installation has no compiled module", absent=True)
     if features_in_lanes is None:
         return CompiledEngine(_backend)
-    return CompiledEngine(NativeBackend(_flashode, features_in_lanes=features_in_lanes))
+    return CompiledEngine(NativeBackend(features_in_lanes=features_in_lanes))
 
 
 def build_info() -> dict[str, Any]:
     """What the compiled module is and what it would run on; see ``flashode.build_info``."""
+    compiled = _backend is not None
     return {
         "version": VERSION,
-        "compiled": _flashode is not None,
-        "compiler": None if _flashode is None else _flashode.compiler,
-        "instruction_sets": () if _flashode is None else tuple(_flashode.instruction_sets()),
-        "instruction_set": None if _flashode is None else _flashode.active_instruction_set(),
+        "compiled": compiled,
+        "compiler": _flashode.compiler if compiled else None,
+        "instruction_sets": tuple(_flashode.instruction_sets()) if compiled else (),
+        "instruction_set": _flashode.active_instruction_set() if compiled else None,
         "threads": torch.get_num_threads(),
-        "cuda_built": _flashode is not None and _flashode.cuda_built,
+        "cuda_built": compiled and _flashode.cuda_built,
         "cuda_available": torch.cuda.is_available(),
     }
 
 
 def arithmetic_rate(precision: str, threads: int, seconds: float) -> float | None:
     """Operations a second of so many threads, in registers alone; None without the compiled module."""
-    return (
-        None
-        if _flashode is None
-        else float(_flashode.arithmetic_rate(precision=precision, threads=threads, seconds=seconds))
-    )
+    if _backend is None:
+        return None
+    return _flashode.arithmetic_rate(precision=precision, threads=threads, seconds=seconds)
 
 
 def memory_rate(size: int, threads: int, seconds: float) -> float | None:
     """Triads on arrays of so many bytes together: bytes a second; None without the compiled module."""
-    return (
-        None
-        if _flashode is None
-        else float(_flashode.memory_rate(bytes=size, threads=threads, seconds=seconds))
-    )
+    if _backend is None:
+        return None
+    return _flashode.memory_rate(bytes=size, threads=threads, seconds=seconds)
 
 
 def evaluation_seconds(plan: CompiledPlan, steps: int) -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from flashode import _flashode
 from flashode.declined import Declined
 from flashode.engines.compiled.backend import Work
 from flashode.engines.compiled.outcome import ForwardResult, Outcome
@@ -28,24 +28,20 @@ from flashode.problem import FixedOptions, Integrator
 _MOST_KEPT = 8
 
 
-class _Functions(NamedTuple):
-    """The compiled module's functions for states of one dtype."""
-
-    forward: Callable[..., Any]
-    discrete_vjp: Callable[..., Any]
-    continuous_vjp: Callable[..., Any]
-    evaluate: Callable[..., Any]
-
-    @staticmethod
-    def of(module: Any, precision: str) -> _Functions:
-        return _Functions(*(getattr(module, f"{name}_{precision}") for name in _Functions._fields))
+# The compiled module's functions for states of each dtype.
+_FORWARD = {torch.float32: _flashode.forward_float32, torch.float64: _flashode.forward_float64}
+_DISCRETE_VJP = {torch.float32: _flashode.discrete_vjp_float32, torch.float64: _flashode.discrete_vjp_float64}
+_CONTINUOUS_VJP = {
+    torch.float32: _flashode.continuous_vjp_float32,
+    torch.float64: _flashode.continuous_vjp_float64,
+}
+_EVALUATE = {torch.float32: _flashode.evaluate_float32, torch.float64: _flashode.evaluate_float64}
 
 
 class NativeBackend:
     """Tiles of trajectories on the CPU.
 
     Args:
-        module: The compiled module.
         features_in_lanes: Whether features, not trajectories, fill the vectors' lanes, for measurements of
             both; None lets the batch and the methods decide.
     """
@@ -53,17 +49,12 @@ class NativeBackend:
     name = "native"
     device = "cpu"
 
-    def __init__(self, module: Any, *, features_in_lanes: bool | None = None) -> None:
-        self._module = module
+    def __init__(self, *, features_in_lanes: bool | None = None) -> None:
         self._features_in_lanes = features_in_lanes
-        self._functions = {
-            torch.float32: _Functions.of(module, "float32"),
-            torch.float64: _Functions.of(module, "float64"),
-        }
 
     def accepts(self, work: Work) -> Declined | None:
         """Why the module would refuse it."""
-        reason = refusal(work, self._module.MAX_ROWS, self._module.MAX_PARAMETER_ELEMENTS)
+        reason = refusal(work, _flashode.MAX_ROWS, _flashode.MAX_PARAMETER_ELEMENTS)
         return None if reason is None else Declined(reason)
 
     def pays(self, work: Work, demand: Demand) -> Declined | None:
@@ -82,7 +73,7 @@ class NativeBackend:
         if norm is not None:
             asked["norm"] = norm.function, address(norm.state)
         if isinstance(event, EvaluatedField):
-            asked["event"] = self._module.Event(field=self._field(event))
+            asked["event"] = _flashode.Event(field=self._field(event))
         elif event is not None:
             asked["event"] = event.function, address(event.state)
         options = request.integrator.options
@@ -94,7 +85,7 @@ class NativeBackend:
             checkpoints.append(y0.new_empty(size))
             return checkpoints[-1].data_ptr()
 
-        outcome, log, times, states = self._functions[y0.dtype].forward(
+        outcome, log, times, states = _FORWARD[y0.dtype](
             field=self._field(request.field),
             method=self._method(request.field, request.integrator),
             y0=address(y0),
@@ -109,12 +100,12 @@ class NativeBackend:
             **asked,
         )
         nodes = (torch.from_numpy(times), torch.from_numpy(states)) if request.every_step else None
-        steps = log.steps if request.record else 0
+        steps = 0 if log is None else log.steps
         return ForwardResult(outcome, log, steps, tuple(checkpoints), nodes)
 
     def discrete_vjp(self, request: DiscreteRequest) -> None:
         """Reverse a recorded solve."""
-        self._functions[request.grad_states.dtype].discrete_vjp(
+        _DISCRETE_VJP[request.grad_states.dtype](
             field=self._field(request.field),
             method=self._method(request.field, request.integrator),
             log=request.log,
@@ -132,7 +123,7 @@ class NativeBackend:
 
     def continuous_vjp(self, request: ContinuousRequest) -> Outcome:
         """Integrate the adjoint equations backwards."""
-        outcome: Outcome = self._functions[request.grad_states.dtype].continuous_vjp(
+        return _CONTINUOUS_VJP[request.grad_states.dtype](
             field=self._field(request.field),
             method=self._method(request.field, request.integrator),
             seminorm=request.seminorm,
@@ -149,25 +140,23 @@ class NativeBackend:
             judged_c=request.judged_c,
             transposes=request.transposes,
         )
-        return outcome
 
     def evaluate(self, field: EvaluatedField, y: Tensor, t: float, steps: int, stages: int) -> Outcome:
         """Evaluate a field alone, at one time and state, as often as so many steps of so many stages do."""
-        outcome: Outcome = self._functions[y.dtype].evaluate(
+        return _EVALUATE[y.dtype](
             field=self._field(field), y=address(y), c=address(field.c), t=t, steps=steps, stages=stages
         )
-        return outcome
 
-    def _field(self, field: EvaluatedField) -> Any:
+    def _field(self, field: EvaluatedField) -> _flashode.Field:
         """The module's form of a field, kept with the settings."""
         shape, kept = field.shape, field.shape.kept
-        threads = useful_threads(shape.cost * shape.batch, self._module.MAX_THREADS)
+        threads = useful_threads(shape.cost * shape.batch, _flashode.MAX_THREADS)
         key = tuple(map(address, field.parameters)), field.wanted, threads
-        bound = kept.get(key)
+        bound: _flashode.Field | None = kept.get(key)
         if bound is None:
             if len(kept) >= _MOST_KEPT:
                 kept.clear()
-            bound = kept[key] = self._module.Field(
+            bound = kept[key] = _flashode.Field(
                 program=self._program(field),
                 parameters=key[0],
                 wants_gradient=field.wanted or (False,) * len(field.parameters),
@@ -183,15 +172,16 @@ class NativeBackend:
             )
         return bound
 
-    def _program(self, field: EvaluatedField) -> Any:
+    def _program(self, field: EvaluatedField) -> _flashode.Program:
         kept = field.shape.kept_with_program
-        if "program" not in kept:
-            kept["program"] = program.translate(field.program, self._module.ProgramBuilder)
-        return kept["program"]
+        compiled: _flashode.Program | None = kept.get("program")
+        if compiled is None:
+            compiled = kept["program"] = program.translate(field.program, _flashode.ProgramBuilder)
+        return compiled
 
-    def _method(self, field: EvaluatedField, integrator: Integrator) -> Any:
+    def _method(self, field: EvaluatedField, integrator: Integrator) -> _flashode.Method:
         kept = field.shape.kept
-        method = kept.get(integrator)
+        method: _flashode.Method | None = kept.get(integrator)
         if method is None:
-            method = kept[integrator] = translate(integrator, self._module.Method)
+            method = kept[integrator] = translate(integrator, _flashode.Method)
         return method

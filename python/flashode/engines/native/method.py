@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 from flashode.methods import Tableau
 from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import AdaptiveOptions, FixedOptions, ImplicitOptions, Integrator
 
+if TYPE_CHECKING:
+    from flashode._flashode import Method
+
 _NO_OPTIONS = AdaptiveOptions(max_num_steps=MOST_STEPS_TO_EVENT)
 
 
-def translate(integrator: Integrator, method_type: Any) -> Any:
+def translate(integrator: Integrator, method_type: type[Method]) -> Method:
     """The compiled module's form of a method with its settings, made by its ``Method``."""
     tableau, options, interpolant = integrator.method, integrator.options, integrator.interpolant
     assert isinstance(tableau, Tableau) and interpolant is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,8 +20,12 @@ from flashode.program import (
     Unary,
 )
 
+if TYPE_CHECKING:
+    from flashode import _flashode
+    from flashode._flashode import ProgramBuilder
 
-def translate(program: Program, builder_type: Any) -> Any:
+
+def translate(program: Program, builder_type: type[ProgramBuilder]) -> _flashode.Program:
     """The compiled module's form of a Program, made by its ``ProgramBuilder``."""
     sizes = [torch.Size(shape).numel() for shape in program.parameter_shapes]
     builder = builder_type(widths=program.widths, parameter_sizes=sizes, shared=program.shared)
@@ -30,7 +34,7 @@ def translate(program: Program, builder_type: Any) -> Any:
     return builder.finish(output=program.output)
 
 
-def _add(builder: Any, op: Op, program: Program) -> None:
+def _add(builder: ProgramBuilder, op: Op, program: Program) -> None:
     match op:
         case Dense(out, x, weight, bias, repeats):
             features_out, features_in = program.parameter_shapes[weight]
