@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import types
 import weakref
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +24,8 @@ from flashode.state import Structure
 MAX_CODES = 256
 MAX_ENTRIES = 32
 MAX_SIZES = 256
+# Entries so far at the front of their list need not be brought there: the blocks of a network take turns.
+NEAR = 8
 # Of all that one cache keeps together. A single capture that takes more is kept, and nothing beside it: to
 # make it afresh at every solve would cost more than its memory.
 MAX_BYTES = 128 * 2**20
@@ -33,24 +34,17 @@ _WRAPPERS = (partial, types.MethodType)
 _ref = weakref.ref
 
 # One each time that something kept is used.
-_moments = count(1)
+moments = count(1)
 
 
 class Weighed(Protocol):
-    """Something that a cache keeps.
-
-    Attributes:
-        weight: about how many bytes it takes.
-        used: when it was last; the greater, the later.
-    """
+    """Something of so many bytes that a cache keeps; the later it was used, the greater ``used``."""
 
     weight: int
     used: int
 
 
 Kept = TypeVar("Kept", bound=Weighed)
-
-
 # What a capture presumes besides the function: the state's shape, or those of its components, and its kind.
 Key = tuple[torch.Size | tuple[torch.Size, ...], Kind]
 
@@ -74,12 +68,7 @@ def _structure(key: Key) -> Structure:
 
 
 class Confirmation(NamedTuple):
-    """What was found when a capture was tried for a key.
-
-    Attributes:
-        compared: whether it was compared with the function there.
-        declined: why it does not hold there; None where it does.
-    """
+    """Whether a capture was compared with its function for a key, and why it does not hold there, if so."""
 
     compared: bool
     declined: Declined | None = None
@@ -100,12 +89,8 @@ class Entry:
         numbers: the Python numbers that it presumes; see ``Watched``.
         names: what a user calls the tensors that the checks return.
         origin: weakly, the function or object that it was made for.
-        attempt: which of several it is, the first one being 1, if its reason may be another thread's doing,
-            so that it is to be made again; else 0.
-        confirmations: by key.
+        attempt: whether its reason may be another thread's doing, so that it is to be made again.
         places: of the numbers in what holds them.
-        weight: as of all that is kept.
-        used: likewise.
     """
 
     key: Key
@@ -118,28 +103,20 @@ class Entry:
     numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     origin: weakref.ref[Any] | None = None
-    attempt: int = 0
+    attempt: bool = False
     confirmations: dict[Key, Confirmation] = field(default_factory=dict)
     places: frozenset[Any] = field(init=False)
     weight: int = field(init=False)
     used: int = 0
 
     def __post_init__(self) -> None:
-        self.weight = weight(self.lowered, self.check)
+        self.weight = weight(self.check, self.lowered)
         self.places = frozenset(place for (_, place), _ in self.numbers)
-        self.confirm(self.key, Confirmation(self.compared))
 
     def serves(self, key: Key) -> bool:
         """Whether a call with this key may use the entry."""
-        if self.attempt:
-            return False
-        return self.key == key or (self.batched and differ_in_batch(self.key, key))
-
-    def number_attempt(self, attempt: int) -> None:
-        """Says which of several attempts it is; 0 for the only one, or the last."""
-        self.attempt = attempt
-        if attempt:
-            self.confirmations.clear()
+        same = self.key == key or (self.batched and differ_in_batch(self.key, key))
+        return same and not self.attempt
 
     def confirm(self, key: Key, confirmation: Confirmation) -> None:
         """Remembers what was found for a key."""
@@ -147,62 +124,49 @@ class Entry:
             self.confirmations.clear()
         self.confirmations[key] = confirmation
 
-    def bind(self, bound: Bound) -> Capture | Declined:
+    def bind(self, bound: Bound) -> Capture:
         """The capture for a function that passed the checks."""
-        self.used = next(_moments)
-        lowered = self.lowered
-        if isinstance(lowered, Declined):
-            return lowered
-        tensors, counters = bound
+        lowered, (tensors, counters) = self.lowered, bound
+        assert isinstance(lowered, Lowered)
         carried = lowered.carry(tensors) if lowered.carried else ()
-        return Capture(
-            lowered.program,
-            lowered.batched,
-            lowered.prologue,
-            tensors,
-            counters,
-            self.names,
-            carried,
-            self.places,
-        )
+        program, batched, prologue = lowered.program, lowered.batched, lowered.prologue
+        return Capture(program, batched, prologue, tensors, counters, self.names, carried, self.places)
 
 
 class Cache(Generic[Kept]):
     """Entries by what a function is made of.
 
     Functions are found by their code, so that a lambda made afresh finds its predecessor's entry, and objects
-    by their class. Classes are held weakly, codes in order of use up to a limit. Of what takes more than
+    by their class. Classes are held weakly, codes up to a limit. Of what are too many, or take more than
     ``MAX_BYTES`` together, what has been unused for longest is dropped.
     """
 
     def __init__(self) -> None:
-        self._by_code: OrderedDict[types.CodeType, list[Kept]] = OrderedDict()
+        self._by_code: dict[types.CodeType, list[Kept]] = {}
         self._by_class: dict[weakref.ref[type], list[Kept]] = {}
         self._lock = threading.Lock()
 
     def entries(self, func: Any) -> list[Kept]:
         """The entries that may hold for ``func``, the latest used first; the list itself."""
-        found = self._by_class.get(_ref(type(func)))
-        if found is not None:
-            return found
-        while isinstance(func, _WRAPPERS):
-            func = func.func if isinstance(func, partial) else func.__func__
-        if not isinstance(func, types.FunctionType):
-            with self._lock:
-                return self._by_class.setdefault(weakref.ref(type(func), self._forget), [])
-        code = func.__code__
-        try:
-            self._by_code.move_to_end(code)
-            return self._by_code[code]
-        except KeyError:
-            return self._new_code(code)
+        if type(func) is not types.FunctionType:
+            entries = self._by_class.get(_ref(type(func)))
+            if entries is not None:
+                return entries
+            while isinstance(func, _WRAPPERS):
+                func = func.func if isinstance(func, partial) else func.__func__
+            if not isinstance(func, types.FunctionType):
+                with self._lock:
+                    return self._by_class.setdefault(weakref.ref(type(func), self._forget), [])
+        # A code hashes all of its instructions: it is looked for once.
+        entries = self._by_code.get(func.__code__)
+        return self._new_code(func.__code__) if entries is None else entries
 
     def _new_code(self, code: types.CodeType) -> list[Kept]:
         with self._lock:
-            entries = self._by_code.setdefault(code, [])
-            if len(self._by_code) > MAX_CODES:
-                self._by_code.popitem(last=False)
-            return entries
+            if len(self._by_code) >= MAX_CODES:
+                used = {old: max((e.used for e in held), default=0) for old, held in self._by_code.items()}
+                del self._by_code[min(used, key=used.__getitem__)]
+            return self._by_code.setdefault(code, [])
 
     def _forget(self, kind: weakref.ref[type]) -> None:
         # No lock: it may be held by the code that this interrupts.
@@ -210,7 +174,7 @@ class Cache(Generic[Kept]):
 
     def use(self, entries: list[Kept], entry: Kept) -> None:
         """Makes an entry the latest used, and drops the one unused for longest when there are too many."""
-        entry.used = next(_moments)
+        entry.used = next(moments)
         with self._lock:
             others = [other for other in entries if other is not entry]
             added = len(others) == len(entries)

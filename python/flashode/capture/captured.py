@@ -39,13 +39,9 @@ class Capture:
     numbers: frozenset[Any] = frozenset()
 
     def parameters(self) -> list[Tensor]:
-        """The Program's parameters as they are now.
+        """The Program's parameters as they are now, contiguous and of the state's dtype, with autograd on.
 
-        What the field computes from its own tensors alone is computed here with autograd on. Tensors that
-        need no preparation are the function's own objects.
-
-        Returns:
-            contiguous tensors of the state's dtype, one for each of ``program.parameter_shapes``.
+        Tensors that need no preparation are the function's own objects.
         """
         return self.prologue.run(self.slots)
 

@@ -30,14 +30,7 @@ def origin(func: Any) -> weakref.ref[Any] | None:
 
 
 def unsteady(func: Any, key: Key, watched: Watched, entries: Sequence[Entry]) -> Entry | None:
-    """An entry that declines a field, whatever the values of its numbers, if it was traced for many values.
-
-    Args:
-        func: the field.
-        key: of this solve.
-        watched: what the field hangs on.
-        entries: earlier captures.
-    """
+    """An entry that declines a field whatever the values of its numbers, if it was traced for many values."""
     own = origin(func)
     owner = own() if own is not None else None
     skeleton = watched.code.skeleton

@@ -24,9 +24,9 @@ def event_field(
     differentiated through it.
 
     Args:
-        function: the user's function of time and state; returns a tensor.
-        as_numbers: makes floating-point numbers of that, of a dtype if they are none.
-        is_tuple: whether the function takes a tuple.
+        function: the user's function, of time and of a state that is a tuple if ``is_tuple``.
+        as_numbers: makes floating-point numbers of what it returns, of a dtype if they are none.
+        is_tuple: see above.
     """
 
     def field(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

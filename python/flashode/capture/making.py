@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -33,13 +34,7 @@ _SIZES = "write y.shape[0] or -1 in the place of a fixed batch size"
 
 
 class Start(NamedTuple):
-    """Where a solve starts, and what for.
-
-    Attributes:
-        t: the user's first time, 0-d, in the state's dtype.
-        y: the state there.
-        end: the last time that the field is wanted for, if that is known.
-    """
+    """Where a solve starts: the first time, 0-d, of the state's dtype; and the last time, if known."""
 
     t: Tensor
     y: State
@@ -50,107 +45,76 @@ class Start(NamedTuple):
         y = [part.detach().clone() for part in components(self.y)]
         return Start(self.t.detach().clone(), Structure.of(self.y).join(y), self.end)
 
-    def generic_points(self) -> Iterator[Point]:
-        """Other times and states to compare a field at."""
-        return generic(self.t, self.y, self.end)
-
 
 def make(func: Field, watched: Watched, key: Key, start: Start, compare: bool = True) -> Entry:
-    """Captures a function, or records why it cannot be.
+    """Captures a function, and compares the two, or records why it cannot be.
 
-    Args:
-        func: the user's function.
-        watched: what its behaviour hangs on.
-        key: of the solve.
-        start: where it starts.
-        compare: whether to compare the capture with the function.
-
-    Raises:
-        Singular: a matrix is, at these numbers.
-        Refusal: a tensor has no memory at this moment.
+    Refuses for this once where a matrix is singular at these numbers, or a tensor has lost its memory.
     """
     effects = Effects(watched)
     if not all(map(has_memory, watched.tensors)):
         # Not to be remembered: frameworks that free weights bring them back.
         lost = "a tensor that it may read has lost its memory"
         raise Refusal(lost, remedy="give it back before the solve, by untyped_storage().resize_()")
-    facts: dict[str, Any] = {
-        "skeleton": watched.code.skeleton,
-        "numbers": watched.numbers,
-        "names": watched.tensor_names,
-        "origin": origin(func),
-    }
-    t, y = start.t, start.y
+    entry = partial(
+        Entry,
+        key,
+        skeleton=watched.code.skeleton,
+        numbers=watched.numbers,
+        names=watched.tensor_names,
+        origin=origin(func),
+    )
     try:
-        lowered = _lowered(func, watched, effects, t, y)
+        lowered = _lowered(func, watched, effects, start.t, start.y)
         if compare:
-            near = cast(Tensor, perturbed(t)), perturbed(y)
-            _compare(func, lowered, effects, watched.tensors, [(t, y), near], start.generic_points())
+            near = cast(Tensor, perturbed(start.t)), perturbed(start.y)
+            _compare(func, lowered, effects, watched.tensors, start, near)
     except Singular:
         raise
     except Refusal as refusal:
         # Whatever a call changes must not make the refusal look outdated.
         check = watched.code.compile(dropped={*effects.changed, *watched.idle})
-        return Entry(key, check, refusal.declined(), batched=True, **facts)
+        return entry(check, refusal.declined(), batched=True)
     counters = effects.counters or {}
     check = watched.code.compile(dropped=watched.idle, counters=counters, held=lowered.held)
     batched = lowered.batched and not lowered.carried
-    return Entry(key, check, lowered, batched, compare, tuple(counters.items()), **facts)
+    return entry(check, lowered, batched, compare, tuple(counters.items()))
 
 
 def confirm(
     func: Field, watched: Watched, entry: Entry, start: Start, compare: bool = True
 ) -> Declined | None:
-    """Sees whether a capture is its function's at a batch size that it was not made at.
+    """Why a capture does not hold at a batch size that it was not made at; None if it does.
 
     Two batch sizes cannot show that a function does not branch on the batch size: it is traced at this one as
     well, and has to do the same. Numbers alone, compared where a solve starts, would not tell: there a
     difference may vanish.
-
-    Returns:
-        None if they agree, else the reason to decline this batch size.
-
-    Raises:
-        Singular: a matrix is, at these numbers.
     """
-    lowered, (t, y, _) = entry.lowered, start
+    lowered, size = entry.lowered, Structure.of(start.y).batch
     assert isinstance(lowered, Lowered)
-    size = Structure.of(y).batch
     assert size is not None
     try:
         effects = Effects(watched)
-        traced = effects.undone(lambda: trace(func, t, perturbed(y), watched))
+        traced = effects.undone(lambda: trace(func, start.t, perturbed(start.y), watched))
         if traced.reasons:
             raise Refusal(*traced.reasons)
         pair(lowered.graph, traced, (None, size))
         if compare:
-            _compare(func, lowered, effects, watched.tensors, [(t, y)], start.generic_points())
+            _compare(func, lowered, effects, watched.tensors, start)
         if (effects.counters or {}) != dict(entry.counters):
-            raise Mixing(
-                "its counters grow unevenly, depending on the batch size",
-                remedy="count calls, not trajectories",
-            )
+            what = "its counters grow unevenly, depending on the batch size"
+            raise Mixing(what, remedy="count calls, not trajectories")
     except Singular:
         raise
     except Refusal as refusal:
-        return Declined(
-            *(replace(each, what=f"with a batch of {size} {each.what}") for each in refusal.reasons)
-        )
+        return Declined(*_prefixed(refusal.reasons, f"with a batch of {size}"))
     return None
 
 
 def compare_values(func: Field, watched: Watched, entry: Entry, start: Start) -> Declined | None:
-    """Compares a capture with its function at the first time and state, in values alone.
-
-    Returns:
-        None if they agree, else the reason to decline this call.
-    """
-    lowered = entry.lowered
-    assert isinstance(lowered, Lowered)
-
-    def program(t: Tensor, y: State) -> State:
-        return evaluated(lowered, t, y, watched.tensors)
-
+    """Why the values of a capture are not its function's where a solve starts; None if they are."""
+    assert isinstance(entry.lowered, Lowered)
+    program = _field(entry.lowered, watched.tensors)
     try:
         Effects(watched).undone(lambda: verify_values(func, program, start.t, start.y))
     except Refusal as refusal:
@@ -172,9 +136,13 @@ def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: Stat
     def row_wise(size: int, carried: Sequence[int] = ()) -> Lowered:
         other = size + 1 if size > 1 else 3
         rows = torch.arange(other, device=like.device) % size
-        slices = {slot: _slices(tensors[slot], rows) for slot in carried}
-        start = traced(t, y, {slot: tensors[slot] for slot in carried}) if carried else first
-        second = traced(later, perturbed(_taken(y, rows)), slices)
+        owned = {slot: tensors[slot] for slot in carried}
+        start = traced(t, y, owned) if carried else first
+        slices = {
+            slot: owned[slot].detach()[rows].requires_grad_(owned[slot].requires_grad) for slot in owned
+        }
+        taken = Structure.of(y).join([part[rows] for part in components(y)])
+        second = traced(later, perturbed(taken), slices)
         return _paired(start, second, (size, other), like, tensors)
 
     first = traced(t, y, {})
@@ -195,12 +163,17 @@ def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: Stat
         fixed = isinstance(obstacle, Failed)
         if obstacle is None or (fixed and first.reasons) or set(refusal.reasons) <= set(obstacle.reasons):
             raise
-        batched = _of_size(obstacle, size) if fixed else obstacle.reasons
+        batched = obstacle.reasons
+        if fixed:
+            # It fails at a batch size that the user did not give.
+            what = Reason(f"it works for a batch of {size} alone", _SIZES, batched[-1].where)
+            batched = (*batched[:-1], what)
         alone = (reason for reason in refusal.reasons if reason not in batched)
-        raise Refusal(
-            *batched,
-            *(replace(reason, what=f"taken as one trajectory, {reason.what}") for reason in alone),
-        ) from None
+        raise Refusal(*batched, *_prefixed(alone, "taken as one trajectory,")) from None
+
+
+def _prefixed(reasons: Iterable[Reason], prefix: str) -> list[Reason]:
+    return [replace(reason, what=f"{prefix} {reason.what}") for reason in reasons]
 
 
 def _paired(
@@ -217,50 +190,28 @@ def _paired(
     return lowered
 
 
-def _of_size(obstacle: Refusal, size: int | None) -> tuple[Reason, ...]:
-    """What is to be said of a function that fails at a batch size that the user did not give."""
-    *before, raised = obstacle.reasons
-    return *before, Reason(f"it works for a batch of {size} alone", _SIZES, raised.where)
-
-
-def _slices(tensor: Tensor, rows: Tensor) -> Tensor:
-    return tensor.detach()[rows].requires_grad_(tensor.requires_grad)
-
-
-def _taken(y: State, rows: Tensor) -> State:
-    return Structure.of(y).join([part[rows] for part in components(y)])
-
-
 def _compare(
     func: Field,
     lowered: Lowered,
     effects: Effects,
     tensors: Sequence[Tensor],
-    points: Sequence[Point],
-    candidates: Iterable[Point],
+    start: Start,
+    *near: Point,
 ) -> None:
-    """Compares a field with its function.
+    """Compares a field with its function where a solve starts, near there, and where it may be undefined.
 
-    Args:
-        func: the function.
-        lowered: the field.
-        effects: undoes what calls of the function change.
-        tensors: the tensors that the function owns.
-        points: where it has to be defined.
-        candidates: where it may not be. They are tried until the comparisons at enough points have told
-            something: where all is zero, it may be so of another function as well.
+    Such points are tried until the comparisons at enough of them have told something: where all is zero, it
+    may be so of another function as well.
     """
-
-    def program(t: Tensor, y: State) -> State:
-        return evaluated(lowered, t, y, tensors)
+    program = _field(lowered, tensors)
 
     def told(point: Point, away: bool) -> bool:
         return effects.undone(lambda: verify(func, program, *point, tensors, away))
 
-    for point in points:
+    for point in ((start.t, start.y), *near):
         told(point, away=False)
     enough = 0
-    for point in candidates:
+    for point in generic(*start):
         # Outside of where it is defined it may raise.
         with suppress(Failed):
             enough += told(point, away=True)
@@ -268,15 +219,12 @@ def _compare(
             break
 
 
-def evaluated(lowered: Lowered, t: Tensor, y: State, tensors: Sequence[Tensor]) -> State:
-    """The captured field, interpreted.
+def _field(lowered: Lowered, tensors: Sequence[Tensor]) -> Callable[[Tensor, State], State]:
+    return lambda t, y: evaluated(lowered, t, y, tensors)
 
-    Args:
-        lowered: the Program and its prologue.
-        t: time, 0-d.
-        y: the state.
-        tensors: the tensors that the function owns.
-    """
+
+def evaluated(lowered: Lowered, t: Tensor, y: State, tensors: Sequence[Tensor]) -> State:
+    """The captured field, interpreted; ``tensors`` are those that the function owns."""
     structure = Structure.of(y)
     batch = structure.batch if lowered.batched else None
     rows = structure.to_rows(components(y), batch or 1)

@@ -20,12 +20,7 @@ _CALLING = os.path.join(os.path.dirname(__file__), "tracing", "trace.py")
 
 
 class Site(NamedTuple):
-    """What is being run.
-
-    Attributes:
-        line: the line of the user's function; None once it has returned.
-        module: the innermost module that is being called, torch's own or the user's.
-    """
+    """What is being run: the line of the user's function, and the innermost module, torch's or the user's."""
 
     line: Place | None
     module: nn.Module | None

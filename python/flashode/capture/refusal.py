@@ -16,11 +16,9 @@ PLAIN = (
 
 
 class Refusal(Exception):
-    """Raised by any step of a capture, with what stands in its way.
+    """Raised by any step of a capture, with the reasons that a user reads.
 
-    Attributes:
-        reasons: What the user reads, the first met first.
-        remedy: What to write instead, where the one who raises it does not say.
+    Each kind has a remedy, for reasons that say none.
     """
 
     remedy = ""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from flashode.capture.refusal import Failed, Refusal, Singular, described
-from flashode.capture.tracing.custom_backward import custom_backwards
+from flashode.capture.tracing.schemas import custom_backwards
 from flashode.state import State, Structure, components
 
 # Torch's own rules are not all exact: in float64 its gradient of celu is wrong in the eighth digit.
@@ -42,7 +42,7 @@ def verify(
     tensors: Sequence[Tensor],
     away: bool = False,
 ) -> bool:
-    """Compares a captured field with its function at one point.
+    """Compares a captured field with its function at one point, in values and gradients.
 
     Args:
         func: the user's function.
@@ -57,16 +57,12 @@ def verify(
         be as well.
 
     Raises:
-        Singular: a matrix is, at these numbers.
-        Failed: the function raises an exception.
-        Refusal: values or gradients differ.
+        Refusal: they differ; Failed or Singular where the function raises an exception.
     """
     # Those on the meta device have no numbers; what computed with them would raise.
     owned = [tensor for tensor in tensors if tensor.requires_grad and not tensor.is_meta]
-    expected = _expected(lambda: _evaluated(func, t, y, owned, users=True))
-    found = _captured(lambda: _evaluated(program, t, y, owned, users=False))
-    # Noise in what cancels out is as large as rounding in the rest.
-    noise = _NOISE[components(y)[0].dtype] * max(map(_scale, expected))
+    expected = _result(Failed, lambda: _evaluated(func, t, y, owned, users=True))
+    captured = _result(Refusal, lambda: _evaluated(program, t, y, owned, users=False))
     count = len(components(y))
     what = [
         *["value"] * count,
@@ -74,100 +70,77 @@ def verify(
         *["gradient in y"] * count,
         *["gradient in a tensor that it owns"] * len(owned),
     ]
-    floors = _FLOOR_AWAY if away else _FLOOR
-    undefined = any(bool(value.isnan().any()) for value in expected[:count])
-    for i, (label, a, b) in enumerate(zip(what, expected, found, strict=True)):
-        if not _agree(a, b, noise, floors, beyond=undefined and i >= count):
-            raise Refusal(
-                f"the captured {label} differs from autograd's, so something in it is invisible to tracing"
-            )
+    where = _first_difference(expected, captured, count, _FLOOR_AWAY if away else _FLOOR)
+    if where is not None:
+        raise Refusal(
+            f"the captured {what[where]} differs from autograd's, so something in it is invisible to tracing"
+        )
     return any(_scale(part) > 0 for part in expected)
 
 
 def verify_values(
     func: Callable[[Tensor, Any], Any], program: Callable[[Tensor, Any], Any], t: Tensor, y: State
 ) -> None:
-    """Compares the values of a captured field with its function's at one point; arguments as above.
-
-    Raises:
-        Singular: a matrix is, at these numbers.
-        Failed: the function raises an exception.
-        Refusal: they differ.
-    """
+    """Compares the values alone, as above."""
     structure = Structure.of(y)
 
-    def value() -> tuple[Tensor, ...]:
+    def values(field: Callable[[Tensor, Any], Any]) -> tuple[Tensor, ...]:
         with torch.enable_grad():
-            return structure.fit(func(t, y), t.dtype)
+            return structure.fit(field(t, y), t.dtype)
 
-    expected = _expected(value)
-    found = _captured(lambda: structure.fit(program(t, y), t.dtype))
-    noise = _NOISE[t.dtype] * max(map(_scale, expected))
-    for a, b in zip(expected, found, strict=True):
-        if not _agree(a, b, noise, _FLOOR):
-            raise Refusal("the captured value differs from the function's at the first time and state")
+    expected = _result(Failed, lambda: values(func))
+    captured = _result(Refusal, lambda: values(program))
+    if _first_difference(expected, captured, len(expected), _FLOOR) is not None:
+        raise Refusal("the captured value differs from the function's at the first time and state")
 
 
-def _expected(evaluate: Callable[[], T]) -> T:
-    """What the user's function gives."""
+def _result(kind: type[Refusal], evaluate: Callable[[], T]) -> T:
+    """What a call gives; what it raises is of a kind."""
     try:
         return evaluate()
     except Refusal:
         raise
     except Exception as error:
-        kind = Singular if Singular.caused(error) else Failed
-        raise kind(_raised(error)) from error
+        kind = Singular if Singular.caused(error) else kind
+        raise kind(f"comparing it with its capture raised {described(error)}") from error
 
 
-def _captured(evaluate: Callable[[], T]) -> T:
-    """What its capture gives."""
-    try:
-        return evaluate()
-    except Exception as error:
-        kind = Singular if Singular.caused(error) else Refusal
-        raise kind(_raised(error)) from error
-
-
-def _raised(error: Exception) -> str:
-    return f"comparing it with its capture raised {described(error)}"
+def _first_difference(
+    expected: Sequence[Tensor], captured: Sequence[Tensor], values: int, floors: Mapping[torch.dtype, float]
+) -> int | None:
+    """The first place where two results differ, of which the first so many are values."""
+    # Noise in what cancels out is as large as rounding in the rest.
+    noise = _NOISE[expected[0].dtype] * max(map(_scale, expected))
+    undefined = any(bool(value.isnan().any()) for value in expected[:values])
+    for place, (a, b) in enumerate(zip(expected, captured, strict=True)):
+        if not _agree(a, b, noise, floors, beyond=undefined and place >= values):
+            return place
+    return None
 
 
 def generic(t: Tensor, y: State, end: float | None) -> Iterator[Point]:
-    """Times and states at which a difference shows that vanishes where a solve starts.
-
-    Args:
-        t: the first time, 0-d.
-        y: the first state.
-        end: the last time, None where that is not known.
-    """
+    """Times, up to the last one if it is known, and states at which differences show that vanish at first."""
     parts = components(y)
     length = 1.0 if end is None or end == float(t) else end - float(t)
     size = max(1.0, *map(_scale, parts))
-    for seed, (fraction, distance) in enumerate(_GENERIC):
-        moved = [
-            part + distance * size * noise
-            for part, noise in zip(parts, _cotangents(parts, _SEED + 1 + seed), strict=True)
-        ]
+    for seed, (fraction, distance) in enumerate(_GENERIC, _SEED + 1):
+        moved = [p + distance * size * noise for p, noise in _with_noise(parts, seed)]
         yield t + fraction * length, Structure.of(y).join(moved)
 
 
 def perturbed(y: State) -> State:
     """A state near ``y``, the same each time; differs where ``y`` holds the zeros that hide gradients."""
-    parts = components(y)
-    near = tuple(
-        part + (0.01 * part.abs() + 0.01) * noise
-        for part, noise in zip(parts, _cotangents(parts), strict=True)
-    )
+    near = [part + (0.01 * part.abs() + 0.01) * noise for part, noise in _with_noise(components(y))]
     return Structure.of(y).join(near)
 
 
-def _cotangents(parts: Sequence[Tensor], seed: int = _SEED) -> list[Tensor]:
+def _with_noise(parts: Sequence[Tensor], seed: int = _SEED) -> Iterator[tuple[Tensor, Tensor]]:
+    """Tensors, each with random numbers of its kind."""
     # A generator of its own, so that the user's random numbers stay as they are.
     generator = torch.Generator("cpu").manual_seed(seed)
-    return [
-        torch.randn(part.shape, generator=generator, dtype=torch.float64, device="cpu").to(part)
-        for part in parts
-    ]
+    for part in parts:
+        noise = torch.randn(part.shape, generator=generator, dtype=torch.float64, device="cpu")
+        yield part, noise.to(part)
 
 
 def _evaluated(
@@ -188,8 +161,8 @@ def _evaluated(
                 raise Refusal(f"it uses a custom autograd.Function ({name})")
         # Of a scalar, because grad_outputs would make torch import sympy. The graph is retained, because it
         # may reach into one that the user still needs.
-        products = zip(values, _cotangents(values), strict=True)
-        scalar = torch.stack([(value * cotangent).sum() for value, cotangent in products]).sum()
+        products = [(value * cotangent).sum() for value, cotangent in _with_noise(values)]
+        scalar = torch.stack(products).sum()
         gradients = torch.autograd.grad(scalar, inputs, retain_graph=True, materialize_grads=True)
     return [*(value.detach() for value in values), *gradients]
 
@@ -207,19 +180,19 @@ def _scale(tensor: Tensor) -> float:
 
 def _agree(
     expected: Tensor,
-    found: Tensor,
+    captured: Tensor,
     noise: float,
     floors: Mapping[torch.dtype, float],
     beyond: bool = False,
 ) -> bool:
     """Whether two tensors do; ``beyond`` its domain a function may have gradients that are no numbers."""
-    if expected.shape != found.shape or expected.dtype != found.dtype:
+    if expected.shape != captured.shape or expected.dtype != captured.dtype:
         return False
-    kind = found.dtype.to_real() if found.is_complex() else found.dtype
+    kind = captured.dtype.to_real() if captured.is_complex() else captured.dtype
     rounding = 8 * torch.finfo(kind).eps if kind not in _TOLERANCE else 0.0
     floor = noise + (rounding or floors[kind]) * _scale(expected)
-    expected, found = _numbers(expected), _numbers(found)
+    expected, captured = _numbers(expected), _numbers(captured)
     if beyond:
         # Those of logit; those of the logarithm that it is made of are some.
-        found = torch.where(expected.isnan(), expected, found)
-    return torch.allclose(found, expected, rtol=rounding or _TOLERANCE[kind], atol=floor, equal_nan=True)
+        captured = torch.where(expected.isnan(), expected, captured)
+    return torch.allclose(captured, expected, rtol=rounding or _TOLERANCE[kind], atol=floor, equal_nan=True)

@@ -8,7 +8,8 @@ from flashode.capture.guards.guard_code import Check
 from flashode.capture.lowering.lower import Lowered
 from flashode.capture.tracing.traced import leaves
 from flashode.declined import Declined
-from flashode.program import C, Constant, Gather, Program, SegmentSum
+from flashode.program import C
+from flashode.program.packed import Packed
 
 # Measured, of networks of 1 to 60 layers: what every capture takes, with the short way to it; what is small
 # and many, such as an operation, a value and a step of a prologue; and what stands beside each byte of a
@@ -18,10 +19,10 @@ _OBJECT = 512
 _BESIDE_CODE = 4
 
 
-def weight(lowered: Lowered | Declined, check: Check) -> int:
-    """Of what was made of a function and of the checks that find it again."""
-    total = weight_of_check(check)
-    if isinstance(lowered, Declined):
+def weight(check: Check, lowered: Lowered | Declined | None = None) -> int:
+    """Of the checks on a function and of what was made of it."""
+    total = _OBJECT + _BESIDE_CODE * len(check.__code__.co_code)
+    if not isinstance(lowered, Lowered):
         return total
     graph, steps = lowered.graph, lowered.prologue.steps
     objects = len(lowered.program.ops) + len(graph.operations) + len(graph.values) + len(steps)
@@ -30,23 +31,8 @@ def weight(lowered: Lowered | Declined, check: Check) -> int:
     for operation in graph.operations:
         tensors += leaves((operation.args, operation.kwargs))
     tensors += lowered.held.values()
+    packed = [part for op in lowered.program.ops for part in vars(op).values() if isinstance(part, Packed)]
+    # The compiled module has the Program's numbers once more; what says which rows of c a gradient reaches.
+    numbers = 2 * (sum(part.nbytes for part in packed) + lowered.program.widths[C])
     distinct = {id(tensor): tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor)}
-    # The compiled module has the Program's numbers once more.
-    return total + _CAPTURE + _OBJECT * objects + sum(distinct.values()) + 2 * _numbers(lowered.program)
-
-
-def weight_of_check(check: Check) -> int:
-    """Of compiled checks."""
-    return _OBJECT + _BESIDE_CODE * len(check.__code__.co_code)
-
-
-def _numbers(program: Program) -> int:
-    """Bytes of the indices and literals in a Program, and of what says which rows a gradient reaches."""
-    total = program.widths[C]
-    for op in program.ops:
-        match op:
-            case Gather(index=numbers) | SegmentSum(segment=numbers):
-                total += 4 * len(numbers)
-            case Constant(values=values):
-                total += 8 * len(values)
-    return total
+    return total + _CAPTURE + _OBJECT * objects + sum(distinct.values()) + numbers

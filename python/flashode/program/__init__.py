@@ -25,6 +25,7 @@ from flashode.program.ops import (
     Unary,
     Y,
     operands,
+    renumbered,
 )
 from flashode.program.packed import floats, integers
 from flashode.program.printing import format_body, format_program
@@ -55,6 +56,7 @@ __all__ = [
     "format_body",
     "integers",
     "operands",
+    "renumbered",
 ]
 
 

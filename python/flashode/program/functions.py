@@ -15,12 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class UnaryFunction:
-    """An element-wise function of one row.
-
-    Attributes:
-        constants: names of the literal numbers it takes, in order.
-        evaluate: ``evaluate(x, *constants)`` in torch, differentiable.
-    """
+    """An element-wise function of one row, and the names of the literal numbers that it takes."""
 
     constants: tuple[str, ...]
     evaluate: Callable[..., Tensor]
@@ -40,14 +35,6 @@ def _elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
 
 def _gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
-
-
-def _hardtanh(x: Tensor, low: float, high: float) -> Tensor:
-    return F.hardtanh(x, low, high)
-
-
-def _clamp(x: Tensor, low: float, high: float) -> Tensor:
-    return torch.clamp(x, low, high)
 
 
 def _logit(x: Tensor, eps: float) -> Tensor:
@@ -111,8 +98,8 @@ UNARY: dict[str, UnaryFunction] = {
     "silu": _plain(F.silu),
     "mish": _plain(F.mish),
     # The same values, but not the same gradient on the boundary: hardtanh's is zero there, clamp's is one.
-    "hardtanh": UnaryFunction(("min", "max"), _hardtanh),
-    "clamp": UnaryFunction(("min", "max"), _clamp),
+    "hardtanh": UnaryFunction(("min", "max"), F.hardtanh),
+    "clamp": UnaryFunction(("min", "max"), torch.clamp),
     "hardsigmoid": _plain(F.hardsigmoid),
     "hardswish": _plain(F.hardswish),
     "logsigmoid": _plain(F.logsigmoid),

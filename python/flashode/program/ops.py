@@ -6,8 +6,9 @@ one row for each trajectory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from flashode.program.packed import floats, integers
 
@@ -20,12 +21,8 @@ INPUTS = 3
 class Dense:
     """``out[r] = weight @ x[r] + bias`` for each of ``repeats`` consecutive groups ``r`` of ``x``.
 
-    Attributes:
-        out: value written, width ``repeats * out_features``.
-        x: value read, width ``repeats * in_features``.
-        weight: parameter index of a contiguous ``(out_features, in_features)`` tensor.
-        bias: parameter index of an ``(out_features,)`` tensor, or None.
-        repeats: how many groups share the weight.
+    ``weight`` is the index of a contiguous ``(out_features, in_features)`` parameter, ``bias`` of an
+    ``(out_features,)`` one, or None.
     """
 
     out: int
@@ -37,14 +34,9 @@ class Dense:
 
 @dataclass(frozen=True)
 class DenseDynamic:
-    """``out[b, r] = weight[b] @ x[b, r]``: products with matrices that are computed themselves.
+    """``out[b, r] = weight[b] @ x[b, r]``: products with ``blocks`` matrices that are computed themselves.
 
-    Attributes:
-        out: value written, width ``blocks * repeats * out_features``.
-        x: value read, width ``blocks * repeats * in_features``.
-        weight: value read, width ``blocks * out_features * in_features``.
-        blocks: how many matrices there are.
-        repeats: how many consecutive groups of ``x`` share a matrix.
+    Widths: ``x`` blocks * repeats * in_features, ``weight`` blocks * out_features * in_features.
     """
 
     out: int
@@ -130,18 +122,38 @@ class Constant:
 Op = Dense | DenseDynamic | Gather | Unary | Binary | Select | SegmentSum | Parameter | Constant
 
 
+# Of each kind of operation, the fields that name values and those that name parameters.
+_VALUES: dict[type, tuple[str, ...]] = {
+    Dense: ("x",),
+    DenseDynamic: ("x", "weight"),
+    Unary: ("x",),
+    Binary: ("a", "b"),
+    Select: ("condition", "a", "b"),
+    SegmentSum: ("x",),
+}
+_PARAMETERS: dict[type, tuple[str, ...]] = {Dense: ("weight", "bias"), Parameter: ("parameter",)}
+
+
 def operands(op: Op) -> tuple[int, ...]:
     """The values that ``op`` reads."""
-    match op:
-        case Dense(x=x) | Unary(x=x) | SegmentSum(x=x):
-            return (x,)
-        case DenseDynamic(x=x, weight=weight):
-            return (x, weight)
-        case Binary(a=a, b=b):
-            return (a, b)
-        case Select(condition=condition, a=a, b=b):
-            return (condition, a, b)
-        case Gather(inputs=inputs):
-            return inputs
-        case Parameter() | Constant():
-            return ()
+    if isinstance(op, Gather):
+        return op.inputs
+    return tuple([getattr(op, name) for name in _VALUES.get(type(op), ())])
+
+
+def parameters(op: Op) -> tuple[int, ...]:
+    """The parameters that ``op`` reads."""
+    indices = [getattr(op, name) for name in _PARAMETERS.get(type(op), ())]
+    return tuple([index for index in indices if index is not None])
+
+
+def renumbered(op: Op, value: Callable[[int], int], parameter: Callable[[int], int]) -> Op:
+    """The same operation on values and parameters of other numbers."""
+    fields: dict[str, Any] = {"out": value(op.out)}
+    for names, number in ((_VALUES, value), (_PARAMETERS, parameter)):
+        for name in names.get(type(op), ()):
+            index = getattr(op, name)
+            fields[name] = None if index is None else number(index)
+    if isinstance(op, Gather):
+        fields["inputs"] = tuple(map(value, op.inputs))
+    return replace(op, **fields)

@@ -12,11 +12,7 @@ Number = TypeVar("Number", int, float)
 
 
 class Packed(Sequence[Number]):
-    """Immutable, hashable, and compared by the bits of its numbers: 0.0 is not -0.0, and NaN is itself.
-
-    Attributes:
-        array: the numbers, read-only.
-    """
+    """Immutable, hashable, and compared by the bits of its numbers: 0.0 is not -0.0, and NaN is itself."""
 
     __slots__ = ("array",)
 
@@ -37,8 +33,8 @@ class Packed(Sequence[Number]):
     @overload
     def __getitem__(self, at: slice) -> tuple[Number, ...]: ...
     def __getitem__(self, at: int | slice) -> Number | tuple[Number, ...]:
-        found = self.array[at].tolist()
-        return tuple(found) if isinstance(at, slice) else found
+        numbers = self.array[at].tolist()
+        return tuple(numbers) if isinstance(at, slice) else numbers
 
     def __iter__(self) -> Iterator[Number]:
         return iter(self.array.tolist())

@@ -58,9 +58,9 @@ def format_op(op: Op) -> str:
         case Gather(inputs=inputs, index=index):
             return f"({', '.join(map(name, inputs))})[{_indices(index)}]"
         case Unary(x=x, fn=fn, constants=constants):
-            given = zip(UNARY[fn].constants, constants, strict=True)
+            numbers = zip(UNARY[fn].constants, constants, strict=True)
             # What adds nothing at all is -0.0.
-            shown = (f"{key}={value:g}" for key, value in given if (key, str(value)) != ("shift", "-0.0"))
+            shown = (f"{key}={value:g}" for key, value in numbers if (key, str(value)) != ("shift", "-0.0"))
             return f"{fn}({', '.join([name(x), *shown])})"
         case Binary(a=a, b=b, fn=fn):
             return f"{fn}({name(a)}, {name(b)})"

@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from flashode.program.functions import SEVERING
-from flashode.program.ops import Binary, C, Dense, Gather, Op, Parameter, Select, Unary, operands
+from flashode.program.ops import Binary, C, Gather, Op, Select, Unary, operands, parameters
 
 if TYPE_CHECKING:
     from flashode.program import Program
 
 
 class Reach(NamedTuple):
-    """What a gradient in dy/dt reaches.
-
-    Attributes:
-        parameters: Indices of parameters.
-        rows: For each row of c whether it does, a byte each.
-    """
+    """What a gradient in dy/dt reaches: indices of parameters, and a byte for each row of c."""
 
     parameters: frozenset[int]
     rows: bytes
@@ -27,27 +22,23 @@ class Reach(NamedTuple):
 def reach(program: Program) -> Reach:
     """Follows gradients from the output; see ``Program.reach``."""
     reached = {program.output}
-    parameters: set[int] = set()
+    found: set[int] = set()
     width = program.widths[C]
     rows = bytearray(width)
     for op in reversed(program.ops):
         if op.out not in reached:
             continue
-        match op:
-            case Dense(weight=weight, bias=bias):
-                parameters |= {weight} if bias is None else {weight, bias}
-            case Parameter(parameter=parameter):
-                parameters.add(parameter)
-            case Gather(inputs=inputs, index=index):
-                for row in _rows_of_c(inputs, index, program.widths):
-                    rows[row] = True
+        found.update(parameters(op))
+        if isinstance(op, Gather):
+            for row in _rows_of_c(op.inputs, op.index, program.widths):
+                rows[row] = True
         passed_to = _passed_to(op)
         reached.update(passed_to)
         if C in passed_to and not isinstance(op, Gather):
             rows = bytearray(b"\1") * width
     if program.output == C:
         rows = bytearray(b"\1") * width
-    return Reach(frozenset(parameters), bytes(rows))
+    return Reach(frozenset(found), bytes(rows))
 
 
 def _passed_to(op: Op) -> tuple[int, ...]:

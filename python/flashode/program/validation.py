@@ -24,16 +24,7 @@ Shapes = Sequence[tuple[int, ...]]
 
 
 def check_op(op: Op, widths: Sequence[int], parameter_shapes: Shapes) -> None:
-    """Checks one operation.
-
-    Args:
-        op: the operation; ``widths[op.out]`` is its declared width.
-        widths: the widths of all values.
-        parameter_shapes: the shapes of all parameters.
-
-    Raises:
-        ValueError: naming the operation and what is wrong with it.
-    """
+    """Raises ValueError for a malformed operation; ``widths`` are those of all values, its own among them."""
     for operand in operands(op):
         if not 0 <= operand < op.out:
             raise ValueError(f"{op} reads value {operand}, which is not written before it")

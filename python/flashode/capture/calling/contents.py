@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from flashode.capture.guards.relevance import slots_of
 from flashode.capture.guards.watched import Container
@@ -14,13 +16,9 @@ MISSING: Any = object()
 
 
 class Change(NamedTuple):
-    """What a call changed in a container.
+    """What a call changed at a place in a container; the key is None if that cannot be told.
 
-    Attributes:
-        container: where.
-        key: the place in it; None if it changed otherwise than in single places.
-        old: what was there; ``MISSING`` for nothing.
-        new: what was there after the call.
+    What was there before, or is there after the call, is ``MISSING`` where there is nothing.
     """
 
     container: Container
@@ -32,13 +30,10 @@ class Change(NamedTuple):
 def content(container: Container) -> Any:
     """What a container holds now, to be given to ``restored``."""
     held = container.held
-    if isinstance(held, dict) and container.places is not None:
-        return {key: held[key] for key in container.places if key in held}
-    if isinstance(held, (dict, list, set, np.ndarray)):
-        return held.copy()
-    if isinstance(held, type) and container.places is not None:
-        return {name: held.__dict__[name] for name in container.places if name in held.__dict__}
-    return _places(held)
+    if container.places is not None:
+        space = held.__dict__ if isinstance(held, type) else held
+        return {key: space[key] for key in container.places if key in space}
+    return held.copy() if isinstance(held, (dict, list, set, np.ndarray)) else _places(held)
 
 
 def restored(container: Container, before: Any) -> list[Change]:
@@ -56,7 +51,11 @@ def restored(container: Container, before: Any) -> list[Change]:
         held.update(before)
         return [Change(container, None)]
     if isinstance(held, list):
-        return _list_restored(container, held, before)
+        now, held[:] = held.copy(), before
+        if len(now) != len(before):
+            return [Change(container, None)]
+        pairs = enumerate(zip(before, now, strict=True))
+        return [Change(container, key, old, new) for key, (old, new) in pairs if old is not new]
     now = content(container)
     changes = [
         Change(container, key, before.get(key, MISSING), now.get(key, MISSING))
@@ -73,28 +72,18 @@ def restored(container: Container, before: Any) -> list[Change]:
     return changes
 
 
-def _list_restored(container: Container, held: list[Any], before: list[Any]) -> list[Change]:
-    if len(held) != len(before):
-        held[:] = before
-        return [Change(container, None)]
-    pairs = enumerate(zip(before, held, strict=True))
-    changes = [Change(container, key, old, new) for key, (old, new) in pairs if old is not new]
-    held[:] = before
-    return changes
-
-
 def _places(held: Any) -> dict[Any, Any]:
     if isinstance(held, types.CellType):
         return {} if held == types.CellType() else {"cell_contents": held.cell_contents}
     if isinstance(held, type):
         return dict(held.__dict__)
-    found = {}
+    places = {}
     for name in slots_of(type(held)):
         try:
-            found[name] = object.__getattribute__(held, name)
+            places[name] = object.__getattribute__(held, name)
         except AttributeError:
             continue
-    return found
+    return places
 
 
 def _put_back(held: Any, key: Any, old: Any) -> None:
@@ -110,3 +99,40 @@ def _put_back(held: Any, key: Any, old: Any) -> None:
     else:
         # Whatever the class does when attributes are set.
         object.__setattr__(held, key, old)
+
+
+class TensorContent:
+    """The memory that a tensor names and what autograd keeps with it, as they are now.
+
+    Its numbers are not copied: who writes into them is found out, and has to be kept from it by others.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+        # Another name of the same memory, which thereby is not freed and used again.
+        self._memory = tensor.data
+        self._version = tensor._version
+        self._tracked = tensor.requires_grad
+        self._gradient = tensor.grad if tensor.is_leaf else None
+
+    def restored(self) -> Iterator[str]:
+        """Puts back what has been changed since, as far as that is possible; says what it was."""
+        tensor = self._tensor
+        moved = _place(tensor) != _place(self._memory)
+        if moved:
+            tensor.data = self._memory
+            yield "it puts other memory behind a tensor that it owns"
+        if tensor.requires_grad is not self._tracked:
+            tensor.requires_grad_(self._tracked)
+            yield "it changes requires_grad of a tensor that it owns"
+        if tensor.is_leaf and tensor.grad is not self._gradient:
+            tensor.grad = self._gradient
+            yield "it changes the .grad of a tensor that it owns"
+        if tensor._version != self._version:
+            yield "it changes a tensor that it owns in place"
+
+
+def _place(tensor: Tensor) -> Any:
+    """What tells the memory that a tensor names from any other."""
+    memory = tensor.untyped_storage()._cdata
+    return memory, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype

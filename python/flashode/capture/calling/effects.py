@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-from flashode.capture.calling.contents import MISSING, Change, content, restored
-from flashode.capture.calling.settings import Settings
-from flashode.capture.calling.tensors import Content
+from flashode.capture.calling.contents import MISSING, Change, TensorContent, content, restored
 from flashode.capture.guards.compiled import originals_run
 from flashode.capture.guards.counting import merely_counted
 from flashode.capture.guards.guard_code import Owner
@@ -30,12 +28,19 @@ _COUNT = "count in whole steps (self.nfe += 1) and read the count outside of fun
 _LEAVE = "leave it as it is, or change it before the solve"
 
 
+# Settings of torch that outlast a call which changes them: how to read them, and how to set them.
+_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "whether torch computes gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
+}
+
+
 class Effects:
     """Runs calls of one function and undoes what they change.
 
     Attributes:
-        counters: the counters found, ``(their holder, their place in it) -> amount for each call``; None
-            before the first call.
+        counters: places, as the checks name them, and amounts for each call; None before the first call.
         changed: where something changed, as the checks name it.
     """
 
@@ -48,22 +53,14 @@ class Effects:
         }.values()
 
     def undone(self, call: Callable[[], T]) -> T:
-        """The result of ``call``, whose effects are undone.
-
-        Raises:
-            Refusal: the call changed something that is not a counter.
-        """
+        """The result of ``call``, whose effects are undone; refused if one is more than a counter's."""
         result, reasons = self.called(call)
         if reasons:
             raise Refusal(*reasons)
         return result
 
     def untraced(self, call: Callable[[], object]) -> None:
-        """Makes a call that nothing looks on at, and undoes what a trace would have kept from happening.
-
-        Raises:
-            Refusal: as ``undone``.
-        """
+        """As ``undone`` for a call that is not traced; undoes what a trace would have kept from happening."""
         numbers = torch.get_rng_state()
         before = [(tensor, tensor._version, tensor.detach().clone()) for tensor in self._watched.tensors]
         try:
@@ -77,8 +74,8 @@ class Effects:
     def called(self, call: Callable[[], T]) -> tuple[T, tuple[Reason, ...]]:
         """The result of ``call``, whose effects are undone, and what it changed that is not a counter."""
         before = [content(container) for container in self._containers]
-        tensors = list(map(Content, self._watched.tensors))
-        settings = Settings()
+        tensors = list(map(TensorContent, self._watched.tensors))
+        settings = {name: read() for name, (read, _) in _SETTINGS.items()}
         try:
             with warnings.catch_warnings(), originals_run(self._watched.compiles):
                 # Ignored ones leave no mark, so that the user still gets to see each when it is due.
@@ -92,7 +89,10 @@ class Effects:
             ]
             self._note(changes)
             changed = [what for tensor in tensors for what in tensor.restored()]
-            changed += [f"it changes {setting}" for setting in settings.restored()]
+            for name, (read, write) in _SETTINGS.items():
+                if read() != settings[name]:
+                    write(settings[name])
+                    changed.append(f"it changes {name}")
         # Not among what is done finally: an interrupt or a refusal on its way must not be replaced.
         left = (Reason(what, _LEAVE) for what in changed)
         reasons = dict.fromkeys([*self._settled(changes), *left])
@@ -101,7 +101,9 @@ class Effects:
     def _note(self, changes: list[Change]) -> None:
         for container, key, old, new in changes:
             stays = old is not MISSING and new is not MISSING
-            if container.variable is not None and (stays or container.of_object):
+            # Of the user's classes the checks do not name the places one by one.
+            by_place = container.places is not None or not isinstance(container.held, type)
+            if by_place and (stays or container.of_object):
                 self.changed.add((container.variable, key))
             elif container.owner is not None:
                 self.changed.add(container.owner)
@@ -116,7 +118,7 @@ class Effects:
             label = f"{container.label}.{key}" if named else container.label
             where = self._watched.line(label)
             held_by_class = isinstance(container.held, type)
-            if container.variable is None or held_by_class or type(old) is not int or type(new) is not int:
+            if held_by_class or type(old) is not int or type(new) is not int:
                 reasons.append(Reason(f"it changes {label}", _COMPUTE, where))
                 continue
             counters[container.variable, key] = new - old

@@ -8,6 +8,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 
 from flashode.declined import Place
 
@@ -99,13 +100,17 @@ def read(code: types.CodeType) -> CodeNames:
     special: set[str] = set()
     for part in nested(code):
         listed = instructions(part)
-        names.update(_read_names(part, listed))
+        # To switch it on for the state does not depend on whether it was.
+        asked = any(i.argval == "requires_grad" and i.opname != "STORE_ATTR" for i in listed)
+        names.update(set(part.co_names) - (set() if asked else {"requires_grad"}))
         for position, instruction in enumerate(listed):
             special.update(_special(instruction))
             if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 loaded.add((instruction.argval, _chain(listed[position + 1 :])))
             elif instruction.opname == "IMPORT_NAME":
-                imports.add("." * _level(listed, position) + instruction.argval)
+                # How many packages above the code's own it starts.
+                level = listed[position - 2].argval if position >= 2 else 0
+                imports.add("." * (level if isinstance(level, int) else 0) + instruction.argval)
             elif instruction.opname in ("STORE_ATTR", "DELETE_ATTR"):
                 attributes.add(instruction.argval)
             elif instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
@@ -157,12 +162,6 @@ def names_in(constant: object) -> Iterator[str]:
         yield from _NAME.findall(constant)
 
 
-def _level(listed: list[dis.Instruction], position: int) -> int:
-    """How many packages above the code's own an import starts."""
-    level = listed[position - 2].argval if position >= 2 else 0
-    return level if isinstance(level, int) else 0
-
-
 def line_of(code: types.CodeType, name: str) -> Place | None:
     """The first line of code where a thing of this name is used, best where it is assigned."""
     uses = [
@@ -186,12 +185,6 @@ def nested(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from nested(constant)
 
 
-def _read_names(code: types.CodeType, listed: list[dis.Instruction]) -> set[str]:
-    # To switch it on for the state does not depend on whether it was.
-    asked = any(i.argval == "requires_grad" and i.opname != "STORE_ATTR" for i in listed)
-    return set(code.co_names) - (set() if asked else {"requires_grad"})
-
-
 def instructions(code: types.CodeType) -> list[dis.Instruction]:
     """The instructions that do something."""
     return [
@@ -200,9 +193,5 @@ def instructions(code: types.CodeType) -> list[dis.Instruction]:
 
 
 def _chain(following: list[dis.Instruction]) -> tuple[str, ...]:
-    chain: list[str] = []
-    for instruction in following:
-        if instruction.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
-            break
-        chain.append(instruction.argval)
-    return tuple(chain)
+    loads = takewhile(lambda instruction: instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"), following)
+    return tuple(instruction.argval for instruction in loads)

@@ -27,15 +27,7 @@ def class_of(walk: Walk, variable: str, kind: type, label: str) -> None:
 
 
 def class_(walk: Walk, expression: str, kind: type, label: str, constructed: bool = False) -> None:
-    """Adds the checks for a class.
-
-    Args:
-        walk: the walk.
-        expression: leads to the class.
-        kind: the class.
-        label: what it is called.
-        constructed: whether the code has the class itself at hand, to make instances of it.
-    """
+    """Adds the checks for a class, of which the code makes instances if it has the class itself at hand."""
     known = walk.met.get(id(kind))
     if known is not None:
         walk.code.same(expression, known[0])
@@ -50,7 +42,7 @@ def class_(walk: Walk, expression: str, kind: type, label: str, constructed: boo
     variable = walk.code.variable(expression)
     walk.code.identical(variable, weakref.ref(kind), weak=True)
     walk.met[id(kind)] = variable, kind
-    walk.watched.containers.append(Container(kind.__qualname__, kind, walk.code.owner))
+    walk.watched.containers.append(Container(kind.__qualname__, kind, walk.code.owner, variable))
     # Trusted code reads attributes that the user's code does not name.
     everything = walk.everything or inherits_trusted(kind)
     walk.descriptions(variable, kind, label)

@@ -35,7 +35,7 @@ def container(walk: Walk, expression: str, value: Any, label: str, depth: int) -
     """Adds the checks for a container and what is in it."""
     if depth >= MAX_DEPTH or len(value) > MAX_ITEMS:
         if walk.beside and all(map(_is_data, leaves := list(_leaves(value, MAX_DEPTH)))):
-            walk.watched.tensors.extend(leaf for leaf in leaves if isinstance(leaf, Tensor))
+            walk.watched.unwatched += [value, *leaves]
             return
         raise Refusal(
             f"{label} is a deep or large container, which cannot be watched cheaply", remedy=_TENSOR
@@ -98,7 +98,7 @@ def array(walk: Walk, expression: str, value: np.ndarray[Any, Any], label: str) 
     if variable is None:
         return
     walk.code.identical(f"type({variable})", np.ndarray)
-    walk.watched.containers.append(Container(label, value, walk.code.owner))
+    walk.watched.containers.append(Container(label, value, walk.code.owner, variable))
     for part in ("dtype", "shape", "strides"):
         walk.code.holds(f"{variable}.{part} == {walk.code.constant(getattr(value, part))}")
     walk.code.holds(f"{variable}.tobytes() == {walk.code.constant(value.tobytes())}")

@@ -67,7 +67,7 @@ def only_counts_item(code: types.CodeType, name: str, key: Any) -> bool:
 
 def _uses(code: types.CodeType, name: str) -> list[list[dis.Instruction]]:
     """What follows each load of a thing of this name."""
-    found = []
+    uses = []
     for part in nested(code):
         listed = instructions(part)
         for position, instruction in enumerate(listed):
@@ -77,8 +77,8 @@ def _uses(code: types.CodeType, name: str) -> list[list[dis.Instruction]]:
             )
             if loads and named:
                 # As a constant it may be the name that something is asked for by.
-                found.append([] if instruction.opname == "LOAD_CONST" else listed[position + 1 :])
-    return found
+                uses.append([] if instruction.opname == "LOAD_CONST" else listed[position + 1 :])
+    return uses
 
 
 def _is_step(following: list[dis.Instruction], name: str) -> bool:

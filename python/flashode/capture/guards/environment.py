@@ -55,7 +55,7 @@ def kind_of(y0: State) -> Kind | Reason:
         or _backward_pre_hooks
         or _modes()
         or forward_ad._current_level >= 0
-        or _operators.count != len(_implementations)
+        or _operators.harmless != len(_implementations)
     ):
         for kind, same in _usual:
             if kind[0] is _default_dtype() and kind[1] == number and same(*parts):
@@ -98,19 +98,16 @@ def _obstacle(parts: Sequence[Tensor]) -> Reason | None:
 
 
 class _Operators:
-    """The operators of torch's, which may be given other implementations in Python.
+    """The operators of torch's, which may be given other implementations in Python."""
 
-    Attributes:
-        count: how many such implementations there were when no operator that fields are made of had one.
-    """
-
-    count = -1
+    # How many there were when there was none of an operator that fields are made of.
+    harmless = -1
 
     def replaced(self) -> bool:
         """Whether any that fields are made of is not as torch brings it."""
         keys = (key.split("/") for key in _implementations)
         replaced = any(key[0] == "aten" and key[-1] in _KEYS for key in keys)
-        self.count = -1 if replaced else len(_implementations)
+        self.harmless = -1 if replaced else len(_implementations)
         return replaced
 
 

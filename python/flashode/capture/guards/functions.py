@@ -11,7 +11,7 @@ import torch
 from flashode.capture.guards import classes, namespaces
 from flashode.capture.guards.bytecode import CATCHES, CodeNames, read
 from flashode.capture.guards.counting import only_counts
-from flashode.capture.guards.relevance import code_obstacle
+from flashode.capture.guards.relevance import name_obstacle
 from flashode.capture.guards.trust import (
     FORBIDDEN_BUILTINS,
     innermost,
@@ -35,29 +35,31 @@ _CHANGING = {
 
 
 def function(walk: Walk, expression: str, value: types.FunctionType, label: str) -> None:
-    """Adds the checks for a function."""
-    if trusted_function(value):
-        if value.__closure__ is None:
-            namespaces.trusted(walk, expression, value, label)
-        else:
-            _trusted_wrapper(walk, expression, value, label)
+    """Adds the checks for a function; a trusted one with a closure may wrap one of the user's."""
+    trusted = trusted_function(value)
+    if trusted and value.__closure__ is None:
+        namespaces.trusted(walk, expression, value, label)
         return
     variable = walk.seen(expression, value)
     if variable is None:
         return
     walk.code.identical(f"type({variable})", types.FunctionType)
     walk.code.simple(f"{variable}.__code__", value.__code__)
-    names = _noted(walk, value.__code__, label)
     walk.descriptions(variable, value, label)
+    _own_attributes(walk, variable, value, label)
+    cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+    for position, (name, cell) in enumerate(cells):
+        inside = f"{variable}.__closure__[{position}]"
+        if not trusted:
+            _cell(walk, inside, cell, name, f"{name!r}, closed over by {label},")
+        elif not _context(walk, f"{inside}.cell_contents", cell.cell_contents, label):
+            _cell(walk, inside, cell, name, label)
+    if trusted:
+        return
     for attribute in ("__defaults__", "__kwdefaults__"):
         with walk.code.owned_by((variable, attribute)):
             walk.value(f"{variable}.{attribute}", getattr(value, attribute), f"a default of {label}")
-    cells = value.__closure__ or ()
-    for position, (name, cell) in enumerate(zip(value.__code__.co_freevars, cells, strict=True)):
-        inside, inner = f"{variable}.__closure__[{position}]", f"{name!r}, closed over by {label},"
-        _cell(walk, inside, cell, name, inner)
-    _own_attributes(walk, variable, value, label)
-    _globals(walk, variable, value, names)
+    _globals(walk, variable, value, _noted(walk, value.__code__, label))
 
 
 def _own_attributes(walk: Walk, variable: str, value: Any, label: str) -> None:
@@ -89,43 +91,30 @@ def partial_function(walk: Walk, expression: str, value: partial[Any], label: st
     _own_attributes(walk, variable, value, label)
 
 
-def _trusted_wrapper(walk: Walk, expression: str, value: types.FunctionType, label: str) -> None:
-    variable = walk.seen(expression, value)
-    if variable is None:
-        return
-    walk.code.identical(f"type({variable})", types.FunctionType)
-    walk.code.simple(f"{variable}.__code__", value.__code__)
-    walk.descriptions(variable, value, label)
-    _own_attributes(walk, variable, value, label)
-    for position, (name, cell) in enumerate(
-        zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-    ):
-        inside = f"{variable}.__closure__[{position}]"
-        content = cell.cell_contents
-        owner = content.__self__ if type(content) is types.MethodType else None
-        if isinstance(owner, _CONTEXT) and trusted_class(type(owner)):
-            # The grad mode or the like that decorates a user's function.
-            _context(walk, f"{inside}.cell_contents", content, owner, label)
-        else:
-            _cell(walk, inside, cell, name, label)
-
-
-def _context(walk: Walk, expression: str, makes: types.MethodType, owner: Any, label: str) -> None:
-    walk.code.identical(f"{expression}.__func__", makes.__func__)
+def _context(walk: Walk, expression: str, content: Any, label: str) -> bool:
+    """Adds the checks for the grad mode or the like that decorates a user's function; whether it is one."""
+    owner = content.__self__ if type(content) is types.MethodType else None
+    if not isinstance(owner, _CONTEXT) or not trusted_class(type(owner)):
+        return False
+    walk.code.identical(f"{expression}.__func__", content.__func__)
     context = walk.code.variable(f"{expression}.__self__")
     walk.code.identical(f"type({context})", type(owner))
     own = walk.dictionary(f"{context}.__dict__", owner.__dict__, label, ordered=True)
     # The last is where it puts the mode that it found.
     walk.attributes(own, owner.__dict__, label, ("prev",), None)
+    return True
 
 
 def _noted(walk: Walk, code: types.CodeType, label: str) -> CodeNames:
     names = read(code)
     walk.watched.codes[code] = names
-    counted = {name for name in names.assigned_globals if only_counts(code, name)}
-    obstacle = code_obstacle(names, names.assigned_globals - counted, walk.concerning(names.names))
+    assigned = [name for name in sorted(names.assigned_globals) if not only_counts(code, name)]
+    obstacle = name_obstacle(walk.concerning(names.names))
     if obstacle is not None:
-        walk.note(Reason(f"{label} {obstacle.what}", obstacle.remedy), obstacle.name)
+        walk.note(obstacle.of(label), obstacle.name)
+    elif assigned:
+        what = f"{label} assigns the global {assigned[0]!r}"
+        walk.note(Reason(what, "return what func computes, and assign nothing"), assigned[0])
     for module in sorted(names.imports):
         namespaces.imported(walk, module)
     return names

@@ -20,8 +20,8 @@ from flashode.capture.guards.kinds import Kinds
 
 # A dictionary, list or cell that holds a counter, the counter's place in it, and its amount for each call.
 Counter = tuple[Any, Any, int]
-# What the compiled function returns: the function's tensors and its counters.
-Bound = tuple[tuple[Tensor, ...], tuple[Counter, ...]]
+# What the compiled function returns: the function's tensors and its counters, or what else was asked for.
+Bound = tuple[tuple[Tensor, ...], tuple[Any, ...]]
 # Takes a function.
 Check = Callable[[Any], "Bound | None"]
 
@@ -97,13 +97,13 @@ class GuardCode:
 
     def keys(self, variable: str, keys: Iterable[Any]) -> None:
         """A dictionary has these keys, in this order."""
-        given = tuple(keys)
-        if not all(type(key) is str for key in given):
-            self._fail(f"_differs(tuple({variable}), {self.constant(given)})")
-        elif len(given) == 1:
-            self._fail(f"len({variable}) != 1 or {given[0]!r} not in {variable}")
+        names = tuple(keys)
+        if not all(type(key) is str for key in names):
+            self._fail(f"_differs(tuple({variable}), {self.constant(names)})")
+        elif len(names) == 1:
+            self._fail(f"len({variable}) != 1 or {names[0]!r} not in {variable}")
         else:
-            self._fail(f"[*{variable}] != {self.constant(list(given))}")
+            self._fail(f"[*{variable}] != {self.constant(list(names))}")
 
     def lengths(self, spaces: Sequence[Mapping[str, Any]]) -> None:
         """These dictionaries have so many entries as they have."""
@@ -158,6 +158,7 @@ class GuardCode:
         counters: Mapping[Owner, int] | None = None,
         held: Mapping[int, Tensor] | None = None,
         kinds: bool = True,
+        returned: Sequence[str] = (),
     ) -> Check:
         """Compiles the checks.
 
@@ -166,9 +167,7 @@ class GuardCode:
             counters: owners that are left out as well and returned, with their amounts.
             held: what some of the tensors have to contain, by their place among them.
             kinds: whether tensors have to be of the kinds that they were; if not, they are only returned.
-
-        Returns:
-            a function that takes a field and returns its tensors and counters, or None where a check fails.
+            returned: expressions that are returned in the place of counters.
         """
         counters = counters or {}
         free = {*dropped, *counters}
@@ -192,8 +191,8 @@ class GuardCode:
         for slot, content in (held or {}).items():
             namespace[f"_held{slot}"] = content
             lines.append(f"if not _equal({tensors[slot][0]}, _held{slot}): return None")
-        returned = "".join(f"({owner}, {place!r}, {n}), " for (owner, place), n in counters.items())
-        lines.append(f"return ({names}), ({returned})")
+        returned = [*returned, *(f"({owner}, {place!r}, {n})" for (owner, place), n in counters.items())]
+        lines.append(f"return ({names}), ({''.join(f'{each}, ' for each in returned)})")
         body = "\n".join(f"        {line}" for line in lines)
         source = f"{_HEAD}{body}{_TAIL}"
         exec(compile(source, "<flashode guard>", "exec"), namespace)

@@ -29,12 +29,7 @@ class Kinds:
         self.same: Callable[..., bool] = _no
 
     def learn(self, *tensors: Tensor, any_size: bool = False) -> None:
-        """Remembers these tensors' kinds in the place of earlier ones.
-
-        Args:
-            tensors: the tensors.
-            any_size: whether their sizes and strides do not matter, only how many of these there are.
-        """
+        """Remembers these tensors' kinds for earlier ones, their sizes only if not ``any_size``."""
         if _GUARDS is not None:
             free = [[None] * tensor.ndim for tensor in tensors] if any_size else None
             self.same = _GUARDS(*tensors, dynamic_dims_sizes=free, dynamic_dims_strides=free).check
@@ -71,21 +66,13 @@ def _tells_apart(guards: Any) -> bool:
         torch.zeros(2, 3, device="meta"),
     ]
     accepts = like(torch.ones(2, 3)) and like_both(torch.ones(2, 3), nn.Parameter(torch.ones(2, 3)))
-    sizes = [of_any_size(other) for other in others] == [False] * 3 + [True, False, True, False]
-    with torch.no_grad():
-        apart = not any(map(like, others))
-    with torch.inference_mode():
-        modes = not like(tensor)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        modes = modes and not like(tensor)
-    return (
-        bool(accepts)
-        and sizes
-        and apart
-        and modes
-        and not any(map(like, others))
-        and not like_both(tensor, tensor)
-    )
+    accepts = accepts and not like_both(tensor, tensor) and not any(map(like, others))
+    accepts = accepts and [of_any_size(other) for other in others] == [False] * 3 + [True, False, True, False]
+    for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)):
+        with mode:
+            tells = not any(map(like, others)) and like(tensor) == isinstance(mode, torch.no_grad)
+        accepts = accepts and tells
+    return bool(accepts)
 
 
 _GUARDS = _tensor_guards()

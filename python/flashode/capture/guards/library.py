@@ -57,38 +57,37 @@ def _along(walk: Walk, space: dict[str, Any], path: tuple[str, ...]) -> None:
     for name in path:
         if name not in space:
             return
-        found = space[name]
+        value = space[name]
         home = space_of(walk, space, space["__name__"])
-        if (space["__name__"], name) not in walk.known:
-            walk.known.add((space["__name__"], name))
-            if simple(found):
+        if walk.first(space["__name__"], name):
+            if simple(value):
                 # A setting of torch's may be another in the backward pass: a cache that is on and off again.
                 walk.watched.counts.add((home, name))
             with walk.code.owned_by((home, name)):
-                _taken(walk, f"{home}[{name!r}]", found, name)
-        if not issubclass(type(found), types.ModuleType) or not opaque(found):
+                _taken(walk, f"{home}[{name!r}]", value, name)
+        if not issubclass(type(value), types.ModuleType) or not opaque(value):
             return
-        space = found.__dict__
+        space = value.__dict__
 
 
-def _taken(walk: Walk, expression: str, found: Any, name: str) -> None:
-    if simple(found):
-        walk.code.simple(expression, found)
-    elif put(found) and callable(found):
-        walk.value(expression, found, name)
+def _taken(walk: Walk, expression: str, value: Any, name: str) -> None:
+    if simple(value):
+        walk.code.simple(expression, value)
+    elif put(value) and callable(value):
+        walk.value(expression, value, name)
     else:
-        walk.code.identical(expression, found)
-        followed(walk, found)
+        walk.code.identical(expression, value)
+        followed(walk, value)
 
 
-def put(found: Any) -> bool:
+def put(value: Any) -> bool:
     """Whether something in a trusted module or class may be none of what is there by itself."""
-    kind = type(found)
+    kind = type(value)
     if kind in (property, staticmethod, classmethod):
-        return homemade(found)
+        return homemade(value)
     if kind is types.FunctionType:
-        return homemade(found) and library_of(found) not in sys.stdlib_module_names
+        return homemade(value) and library_of(value) not in sys.stdlib_module_names
     if kind in (int, float):
         return True
-    made = kind.__module__.partition(".")[0] not in sys.stdlib_module_names and not trusted_class(kind)
-    return made and not issubclass(kind, (type, types.ModuleType))
+    foreign = kind.__module__.partition(".")[0] not in sys.stdlib_module_names and not trusted_class(kind)
+    return foreign and not issubclass(kind, (type, types.ModuleType))

@@ -35,7 +35,7 @@ def trusted(walk: Walk, expression: str, value: Any, label: str) -> None:
     name = getattr(value, "__name__", "")
     obstacle = name_obstacle(walk.concerning({name}))
     if obstacle is not None:
-        raise Refusal(f"{label} {obstacle.what}", remedy=obstacle.remedy)
+        raise Refusal(obstacle.of(label))
     walk.watched.reached.add(name)
     if issubclass(type(value), type):
         trusted_bases(walk, value)
@@ -56,8 +56,7 @@ def trusted_bases(walk: Walk, kind: type) -> None:
     seen: set[type] = set()
     for base in trusted:
         _space(walk, base)
-        if base not in seen and (base, None) not in walk.known:
-            walk.known.add((base, None))
+        if base not in seen and walk.first(base):
             _attributes(walk, base)
         # What is taken from it is taken from these as well.
         seen.update(base.__mro__)
@@ -112,9 +111,8 @@ def tensors(walk: Walk) -> None:
 
 def module(walk: Walk, value: types.ModuleType) -> None:
     """Adds the checks for what code may take from a trusted module that it has at hand."""
-    if (value, None) in walk.known:
+    if not walk.first(value):
         return
-    walk.known.add((value, None))
     for name in sorted(walk.names):
         taken(walk, value, name)
     if walk.everything:
@@ -128,9 +126,8 @@ def module(walk: Walk, value: types.ModuleType) -> None:
 
 def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
     """Adds the check for one thing that code takes from a trusted module: it may have been replaced."""
-    if (value, name) in walk.known:
+    if not walk.first(value, name):
         return
-    walk.known.add((value, name))
     obstacle = setting_obstacle(value, name)
     if obstacle is not None:
         walk.note_obstacle(obstacle, name)
@@ -139,12 +136,12 @@ def taken(walk: Walk, value: types.ModuleType, name: str) -> None:
         if walk.everything or CATCHES in walk.names:
             walk.code.absent(space, name)
         return
-    found = value.__dict__[name]
-    if forbidden(found):
+    held = value.__dict__[name]
+    if forbidden(held):
         note_call(walk, name, name)
     with walk.code.owned_by((space, name)):
-        _held(walk, f"{space}[{name!r}]", found, f"{value.__name__}.{name}")
-    walk.note_taking(found)
+        _held(walk, f"{space}[{name!r}]", held, f"{value.__name__}.{name}")
+    walk.note_taking(held)
 
 
 def note_call(walk: Walk, name: str, label: str) -> None:
@@ -162,8 +159,7 @@ def imported(walk: Walk, name: str) -> None:
     found = sys.modules.get(name)
     if not isinstance(found, types.ModuleType) or not opaque(found):
         raise Refusal(f"imports {name!r} when called", remedy="import it at the top of the file")
-    if ("import", name) not in walk.known:
-        walk.known.add(("import", name))
+    if walk.first("import", name):
         modules = walk.code.constant(sys.modules)
         walk.code.identical(f"{modules}.get({name!r})", found)
         module(walk, found)
@@ -172,21 +168,13 @@ def imported(walk: Walk, name: str) -> None:
 
 
 def builtin(walk: Walk, function: str, value: Any, name: str) -> None:
-    """Adds the check for a builtin that a function uses: there may be others of that name.
-
-    Args:
-        walk: the walk.
-        function: the variable of the function.
-        value: the function.
-        name: of the builtin.
-    """
+    """Adds the check for a builtin that a function uses: there may be others of that name."""
     space: dict[str, Any] = value.__builtins__
     known = walk.met.get(id(space))
     variable = known[0] if known else walk.code.variable(f"{function}.__builtins__")
     walk.met[id(space)] = variable, space
-    if (variable, name) in walk.known:
+    if not walk.first(variable, name):
         return
-    walk.known.add((variable, name))
     walk.spaces[variable] = space, "builtins"
     if name in space:
         with walk.code.owned_by((variable, name)):

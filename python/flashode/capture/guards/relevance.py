@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _python_dispatch, dlpack
 
-from flashode.capture.guards.bytecode import CodeNames
 from flashode.capture.guards.trust import trusted_class
 from flashode.capture.refusal import with_article
+from flashode.declined import Reason
 
 # Whether gradients are recorded differs between a trace and a solve, and between solves.
 GRAD_MODE_QUERIES = frozenset(
@@ -93,7 +93,7 @@ _HARMLESS_BASES = (object, nn.Module, abc.ABC, typing.Generic, typing.Protocol)
 # Stands among the names for code of torch's that reads attributes of torch's modules.
 LOOKS_INTO = "looks into"
 # Where torch keeps functions of modules.
-_TOOLS = ("torch.nn.utils", "torch.nn.init", "torch._functorch", "torch.func", "torch.ao")
+TOOLS = ("torch.nn.utils", "torch.nn.init", "torch._functorch", "torch.func", "torch.ao")
 CONSTRUCTORS = frozenset(["__init__", "__new__", "__post_init__"])
 # Code that has a class at hand without naming it.
 CLASS_QUERIES = frozenset(["type", "__class__", "cls"])
@@ -109,27 +109,8 @@ _UNUSED_SPECIAL_METHODS = frozenset(
 )
 
 
-def looks_into(value: Any) -> str | None:
-    """Whether a trusted function may read attributes of modules that it is handed.
-
-    Returns:
-        what stands among the names for that: of torch's modules alone, or of all; None if it does not.
-    """
-    home = getattr(value, "__module__", None)
-    if not isinstance(value, types.FunctionType) or not isinstance(home, str) or not home.startswith(_TOOLS):
-        return None
-    return LOOKS_INTO if value is torch.func.functional_call else "modules"
-
-
 def class_attribute_matters(name: str, attribute: Any, names: frozenset[str], everything: bool) -> bool:
-    """Whether code that uses ``names`` may reach this attribute of a class.
-
-    Args:
-        name: the attribute's name.
-        attribute: what the class's dictionary holds.
-        names: the names in all code that may run.
-        everything: whether attributes may be reached without being named.
-    """
+    """Whether code that uses ``names``, or may reach everything, may reach this attribute of a class."""
     if name in _FORMATTERS:
         return not names.isdisjoint(FORMATTING) and callable(attribute)
     if name in CONSTRUCTORS:
@@ -144,42 +125,23 @@ def class_attribute_matters(name: str, attribute: Any, names: frozenset[str], ev
 
 
 class Obstacle(NamedTuple):
-    """What stands in the way.
-
-    Attributes:
-        name: what code calls it.
-        what: a predicate.
-        remedy: what to write instead.
-    """
+    """What stands in the way: what code calls it, a predicate, and what to write instead."""
 
     name: str
     what: str
     remedy: str
 
+    def of(self, subject: str) -> Reason:
+        """What is to be said of something that it stands in the way of."""
+        return Reason(f"{subject} {self.what}", self.remedy)
+
 
 def name_obstacle(names: Set[str]) -> Obstacle | None:
     """What stands in the way among names of functions and attributes."""
     for obstacles, what, remedy in _OBSTACLES:
-        found = names & obstacles
-        if found:
-            return Obstacle(min(found), what.format(min(found)), remedy)
-    return None
-
-
-def code_obstacle(code: CodeNames, assigned: Set[str], names: Set[str]) -> Obstacle | None:
-    """What in code keeps it from being captured, whatever it is called with.
-
-    Args:
-        code: the names in it.
-        assigned: globals that it assigns otherwise than by counting in them.
-        names: of its names those that matter.
-    """
-    obstacle = name_obstacle(names)
-    if obstacle is not None:
-        return obstacle
-    if assigned:
-        name = min(assigned)
-        return Obstacle(name, f"assigns the global {name!r}", "return what func computes, and assign nothing")
+        named = names & obstacles
+        if named:
+            return Obstacle(min(named), what.format(min(named)), remedy)
     return None
 
 

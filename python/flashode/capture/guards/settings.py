@@ -37,12 +37,7 @@ _FILES = frozenset(
 
 
 def setting_obstacle(module: types.ModuleType, name: str) -> Obstacle | None:
-    """What stands in the way of code that takes a thing of this name from a trusted module.
-
-    Args:
-        module: the module.
-        name: the name.
-    """
+    """What stands in the way of code that takes a thing of this name from a trusted module."""
     home = module.__name__
     if home.partition(".")[0] not in _LIBRARIES or name in _HARMLESS:
         return None

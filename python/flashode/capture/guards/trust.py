@@ -214,11 +214,11 @@ def _space(module: str) -> dict[str, Any]:
 def _found(module: str, path: str) -> Any:
     """What a module holds under a dotted name; asks no code."""
     space: Any = _space(module)
-    found = None
+    value = None
     for part in path.split("."):
-        found = space.get(part)
-        space = getattr(found, "__dict__", {})
-    return found
+        value = space.get(part)
+        space = getattr(value, "__dict__", {})
+    return value
 
 
 def opaque(value: Any) -> bool:

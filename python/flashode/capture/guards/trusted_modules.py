@@ -19,15 +19,12 @@ _CALLING = ("__call__", "_call_impl", "_wrapped_call_impl", "__getattr__", "__ge
 def attributes_read(
     kind: type[Any], forward: types.FunctionType, names: frozenset[str] = frozenset()
 ) -> frozenset[str] | None:
-    """The attributes that the use of a module of torch's own class may read.
+    """The attributes that the use of a module of torch's own class may read; None if that cannot be told.
 
     Args:
         kind: the class.
         forward: its method of that name, which may be replaced.
         names: what the code that uses it names besides; of these, methods of the class count.
-
-    Returns:
-        their names, or None if that cannot be told.
     """
     if not all(map(trusted_class, kind.__mro__)) or not trusted_function(forward):
         return None

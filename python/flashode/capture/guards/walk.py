@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from flashode.capture.guards.bytecode import CATCHES
@@ -17,9 +18,10 @@ from flashode.capture.guards.relevance import (
     DESCRIPTIONS,
     GRAD_MODE_QUERIES,
     ITERATION,
+    LOOKS_INTO,
     REFLECTION,
+    TOOLS,
     Obstacle,
-    looks_into,
 )
 from flashode.capture.guards.trust import library_of
 from flashode.capture.guards.watched import Container, Watched, described
@@ -51,22 +53,16 @@ class Enough(Exception):
 
 
 class Walk:
-    """One walk from a function, for code that uses certain names.
+    """One walk from a function, for code that uses certain names, and reaches others in trusted code.
 
     Attributes:
-        watched: what was found so far.
-        code: the checks so far.
-        names: the names.
-        implied: names of attributes of trusted classes that the code may come to without naming them.
-        beside: whether the function is not to be captured; see ``watch``.
         everything: whether attributes may be reached without being named.
         every_submodule: whether submodules and parameters may be.
         reasons: what cannot be watched, and what the walk calls it.
         bases: trusted classes, with the variables of their attributes.
         spaces: trusted classes, and the dictionaries of trusted modules, by their variables; with a name.
         followed: trusted functions that were looked into.
-        met: objects already met, by their id: their variable, and the object itself so that no other gets
-            its id.
+        met: objects met, by id: their variable, and the object itself so that no other gets its id.
     """
 
     def __init__(
@@ -91,6 +87,13 @@ class Walk:
         self.known: set[tuple[Any, str | None]] = set()
         self.followed: set[types.FunctionType] = set()
 
+    def first(self, thing: Any, name: str | None = None) -> bool:
+        """Whether what code takes under a name from something trusted, or all of it, was not met yet."""
+        if (thing, name) in self.known:
+            return False
+        self.known.add((thing, name))
+        return True
+
     @contextmanager
     def counted(self, variable: str) -> Iterator[None]:
         """Checks added meanwhile fail for more than what is looked at."""
@@ -100,14 +103,7 @@ class Walk:
             yield
 
     def value(self, expression: str, value: Any, label: str, depth: int = 0) -> None:
-        """Adds the checks for one value, or notes why there are none.
-
-        Args:
-            expression: leads to it.
-            value: the value.
-            label: what it is called.
-            depth: how many containers it is in.
-        """
+        """Adds the checks for a value that lies in so many containers, or notes why there are none."""
         if self.reasons:
             self._further += 1
             if self._further > MAX_FURTHER:
@@ -143,7 +139,7 @@ class Walk:
     def note_obstacle(self, obstacle: Obstacle, label: str) -> None:
         """Remembers what is read beside arguments; see ``note``."""
         if not self.beside:
-            self.note(Reason(f"it {obstacle.what}", obstacle.remedy), label)
+            self.note(obstacle.of("it"), label)
 
     def concerning(self, names: Set[str]) -> Set[str]:
         """Of names those that may stand in the way."""
@@ -152,19 +148,18 @@ class Walk:
     def note(self, reason: Reason, name: str) -> None:
         """Remembers what cannot be watched, to say all of it; the checks are of no use any more.
 
-        Args:
-            reason: what the user reads.
-            name: what the code calls it, or the walk, for the line that is shown.
+        The line that is shown is one with the name, by which the code or the walk calls it.
         """
         self.reasons.setdefault(reason, name)
         if len(self.reasons) >= MAX_REASONS:
             raise Enough
 
     def note_taking(self, value: Any) -> None:
-        """Notes that the code has at hand what may look into any module."""
-        name = looks_into(value)
-        if name is not None:
-            self.watched.reached.add(name)
+        """Notes that the code has at hand what may look into any module, or any of torch's."""
+        home = getattr(value, "__module__", None)
+        if isinstance(value, types.FunctionType) and isinstance(home, str) and home.startswith(TOOLS):
+            of_torch = value is torch.func.functional_call
+            self.watched.reached.add(LOOKS_INTO if of_torch else "modules")
 
     def seen(self, expression: str, value: Any) -> str | None:
         """The variable for a value met for the first time; checks identity for one met before."""
@@ -185,14 +180,9 @@ class Walk:
         skipped: Iterable[str],
         wanted: frozenset[str] | None,
     ) -> None:
-        """Adds the checks for an object's attributes.
+        """Adds the checks for the attributes in an object's dictionary but those ``skipped``.
 
-        Args:
-            own: the variable of the object's dictionary.
-            owned: the dictionary.
-            label: what the object is called.
-            skipped: attributes that do not matter.
-            wanted: attributes that do, beside those that every call looks for; None for all.
+        Those that are looked for at every call matter, and those ``wanted``; None for all.
         """
         for key, attribute in list(owned.items()):
             needed = wanted is None or key in wanted or key in CALLED
@@ -208,17 +198,11 @@ class Walk:
         ordered: bool | None = False,
         by_name: bool = True,
     ) -> str:
-        """Adds the checks for an object's own dictionary.
+        """Adds the checks for an object's own dictionary; returns its variable.
 
         Args:
-            expression: leads to it.
-            dictionary: the dictionary.
-            label: what the object is called.
             ordered: whether the keys are checked in their order; if not, their number is; None for neither.
             by_name: whether only code that names an attribute reads it.
-
-        Returns:
-            its variable.
         """
         variable = self.code.variable(expression)
         if (ordered or self.everything or CATCHES in self.names) and dictionary:

@@ -33,7 +33,6 @@ from flashode.capture.guards.trust import forbidden, opaque, simple
 from flashode.capture.guards.walk import Enough, Walk
 from flashode.capture.guards.watched import Container, Watched
 from flashode.capture.refusal import PLAIN, Refusal, with_article
-from flashode.declined import Reason
 
 # Asks what classes an object is of, which can be registered; a pattern that names a class asks as well.
 _INSTANCE_QUERIES = frozenset(
@@ -42,16 +41,11 @@ _INSTANCE_QUERIES = frozenset(
 
 
 def watch(func: Callable[..., Any], *, beside: bool = False) -> Watched:
-    """Walks everything that the behaviour of ``func`` hangs on.
+    """Walks everything that the behaviour of ``func`` hangs on, or refuses, and names what cannot be watched.
 
-    Args:
-        func: a function.
-        beside: whether it is called beside a captured function, and not to be captured: containers of plain
-            data that are too deep or large are passed by, and what it reads of torch's state does not matter.
-            The checks are then incomplete, but all code is found.
-
-    Raises:
-        Refusal: some things cannot be watched; names them.
+    ``beside`` a captured function, for one that is only called: containers of plain data that are too deep or
+    large are passed by, and what it reads of torch's state does not matter. The checks are then incomplete,
+    but all code is found.
     """
     names: frozenset[str] = frozenset()
     implied: frozenset[str] = frozenset()
@@ -91,7 +85,7 @@ def _names_in_strings(walk: Walk) -> None:
     """Notes what code may ask for by strings, and must not."""
     obstacle = name_obstacle(walk.concerning(walk.watched.names_in_strings))
     if obstacle is not None:
-        walk.note(Reason(f"it {obstacle.what}", obstacle.remedy), obstacle.name)
+        walk.note(obstacle.of("it"), obstacle.name)
 
 
 def _registrations(walk: Walk) -> None:
@@ -168,7 +162,7 @@ def _compiled(walk: Walk, expression: str, value: Any, label: str, made_from: An
 def _tensor(walk: Walk, expression: str, tensor: Tensor, label: str) -> None:
     obstacle = tensor_obstacle(tensor)
     if obstacle is not None:
-        raise Refusal(f"{label} {obstacle.what}", remedy=obstacle.remedy)
+        raise Refusal(obstacle.of(label))
     variable = walk.seen(expression, tensor)
     if variable is None:
         return

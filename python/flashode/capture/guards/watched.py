@@ -33,13 +33,12 @@ def described(module: nn.Module, label: str) -> str:
 
 @dataclass(frozen=True)
 class Container:
-    """Something mutable that a walk met.
+    """Something mutable that a walk met: a dictionary, list, set, array, cell, class or object with slots.
 
     Attributes:
         label: a readable name.
-        held: the dictionary, list, set, array, cell, class or object with slots.
         owner: where the walk found it, as the checks name it.
-        variable: its variable in the checks, where they name the places in it one by one.
+        variable: leads to it in the checks.
         of_object: whether it is an object's own dictionary, so that its places are attributes.
         name: what code calls the content of a cell.
         places: the only places in it that are looked at; None for all.
@@ -48,7 +47,7 @@ class Container:
     label: str
     held: Any
     owner: Owner | None
-    variable: str | None = None
+    variable: str
     of_object: bool = False
     name: str = ""
     places: frozenset[str] | None = None
@@ -77,6 +76,7 @@ class Watched:
         shared: ids of what was met more than once.
         spaces: the variables of the globals met.
         compiles: whether something in it is under ``torch.compile``.
+        unwatched: data that was passed by; see ``watch``.
     """
 
     code: GuardCode
@@ -95,6 +95,7 @@ class Watched:
     shared: set[int] = field(default_factory=set)
     spaces: set[str] = field(default_factory=set)
     compiles: bool = False
+    unwatched: list[Any] = field(default_factory=list)
 
     @property
     def tensor_names(self) -> tuple[str, ...]:

@@ -14,8 +14,7 @@ from torch import Tensor
 from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules import FILLED
 from flashode.capture.lowering.rules.context import Lowering, View
-from flashode.capture.tracing.pairing import Graph
-from flashode.capture.tracing.traced import Operation, Ref, refs_in
+from flashode.capture.tracing.traced import Operation, Ref, Trace, refs_in
 from flashode.program import C, T
 
 _CUT = "aten::detach_copy"
@@ -31,7 +30,7 @@ def reads(operation: Operation) -> list[Ref]:
 
 def connected(
     low: Lowering,
-    graph: Graph,
+    graph: Trace,
     operations: Sequence[Operation],
     views: Mapping[int, View],
     slots: Sequence[Tensor],
@@ -66,31 +65,28 @@ def _with_edges(low: Lowering, output: Rows, sources: Rows) -> Rows:
     result = output.copy()
     while sources.size:
         count = min(len(sources), len(result))
-        given, sources = sources[:count], sources[count:]
-        result[:count] = low.program.select(np.repeat(never, count), given, result[:count])
+        chosen, sources = sources[:count], sources[count:]
+        result[:count] = low.program.select(np.repeat(never, count), chosen, result[:count])
     return result
 
 
-def _behind(graph: Graph, operations: Sequence[Operation], views: Mapping[int, View]) -> set[int]:
+def _behind(graph: Trace, operations: Sequence[Operation], views: Mapping[int, View]) -> set[int]:
     """The values that autograd has an edge to from what the field returns."""
-    found = {output for output in graph.outputs if output in views}
+    behind = {output for output in graph.outputs if output in views}
     # What is written into memory that several values show is seen in all of them.
-    memory = {id(views[index].storage) for index in found}
+    memory = {id(views[index].storage) for index in behind}
     for operation in reversed(operations):
         outputs = [
             index
             for index in operation.outputs
             if index in views and graph.values[index].dtype.is_floating_point
         ]
-        if _cuts(operation) or memory.isdisjoint(id(views[index].storage) for index in outputs):
+        name = operation.op._schema.name
+        cuts = name == _CUT or (name in _NORMS and operation.args[1:2] == (0,))
+        if cuts or memory.isdisjoint(id(views[index].storage) for index in outputs):
             continue
         for ref in reads(operation):
             if graph.values[ref.index].dtype.is_floating_point:
-                found.add(ref.index)
+                behind.add(ref.index)
                 memory.add(id(views[ref.index].storage))
-    return found
-
-
-def _cuts(operation: Operation) -> bool:
-    name = operation.op._schema.name
-    return name == _CUT or (name in _NORMS and operation.args[1:2] == (0,))
+    return behind

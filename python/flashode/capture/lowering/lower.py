@@ -19,8 +19,7 @@ from flashode.capture.lowering.rules import FILLED, INDEXING, POINTWISE, RULES, 
 from flashode.capture.lowering.rules.context import Call, Lowering, View, batch_axis, per_trajectory
 from flashode.capture.lowering.rules.structure import RESHAPES, write
 from flashode.capture.refusal import Computed, Mixing, Refusal, TooLarge, Typed, Unsupported
-from flashode.capture.tracing.pairing import Batch, Graph, GraphValue
-from flashode.capture.tracing.traced import Operation, Ref, refs_in
+from flashode.capture.tracing.traced import Batch, Operation, Ref, Trace, TracedValue, leaves, mapped, refs_in
 from flashode.declined import Reason
 from flashode.program import C, Program, T, Y
 
@@ -30,16 +29,12 @@ MAX_LITERAL_ROWS = 4096
 
 @dataclass(frozen=True)
 class Lowered:
-    """A Program and what makes its parameters.
+    """A Program, what makes its parameters, and the trace that it was made of.
 
     Attributes:
-        program: the field of one trajectory.
-        prologue: makes the Program's parameters.
         batched: whether the state holds several trajectories.
         carried: the field's tensors of which each trajectory reads its own slice, which are the Program's c.
-        dtype: the state's.
         held: contents that the Program presumes of the field's tensors, by slot: indices.
-        graph: what it was made of: the operations of a call, which are to be the same at every batch size.
     """
 
     program: Program
@@ -48,7 +43,7 @@ class Lowered:
     carried: tuple[int, ...]
     dtype: torch.dtype
     held: Mapping[int, Tensor]
-    graph: Graph
+    graph: Trace
 
     def carry(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The field's tensors that are c, in the state's dtype; with autograd on."""
@@ -58,16 +53,13 @@ class Lowered:
             return tuple(tensors[slot].to(self.dtype) for slot in self.carried)
 
 
-def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
-    """Lowers a graph.
+def lower(graph: Trace, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
+    """Lowers what two traces gave, or refuses, and names all operations that cannot be lowered.
 
     Args:
         graph: the field; the components of its ``y`` have a batch axis at the front, or none.
         y: a component of a state, for its dtype and device.
         slots: the tensors that the field owns.
-
-    Raises:
-        Refusal: operations have no row-wise meaning or are not known; names them and the user's lines.
     """
     operations = _needed(graph)
     inputs = [index for index, value in enumerate(graph.values) if value.origin == "y"]
@@ -85,8 +77,8 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
         if 0 in per_trajectory(shape):
             continue
         if views[output].shape != shape:
-            made = [operation for operation in operations if output in operation.outputs]
-            where = made[-1].where if made else None
+            makers = [operation for operation in operations if output in operation.outputs]
+            where = makers[-1].where if makers else None
             raise Refusal(*Mixing("the value it returns does not keep the batch axis of y").within(where))
         results.append(views[output].rows.ravel())
     rates = connected(low, graph, operations, views, slots, np.concatenate(results))
@@ -97,13 +89,9 @@ def lower(graph: Graph, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
 
 
 def _lower_operations(
-    low: Lowering, graph: Graph, operations: Sequence[Operation], views: dict[int, View]
+    low: Lowering, graph: Trace, operations: Sequence[Operation], views: dict[int, View]
 ) -> None:
-    """Lowers operations; past those that it cannot, to find all of them.
-
-    Raises:
-        Refusal: there are such operations, or the trace had to end before the function did.
-    """
+    """Lowers operations; past those that it cannot, to refuse with all of them."""
     reasons: list[Reason] = []
     unknown: set[int] = set()
     for operation in operations:
@@ -129,13 +117,13 @@ def _lower_operations(
         raise Refusal(*reasons)
 
 
-def _placeholder(low: Lowering, value: GraphValue) -> View:
+def _placeholder(low: Lowering, value: TracedValue) -> View:
     """Something that depends on time, in the place of what cannot be computed."""
     rows = np.broadcast_to(low.program.value(T).reshape(()), per_trajectory(value.shape))
     return low.new(rows, batch_axis(value.shape), value.dtype)
 
 
-def _carried(graph: Graph, operations: Sequence[Operation]) -> dict[int, int]:
+def _carried(graph: Trace, operations: Sequence[Operation]) -> dict[int, int]:
     """The values that are tensors of the field with a slice for each trajectory, and their slots."""
     read = {ref.index for operation in operations for ref in refs_in((operation.args, operation.kwargs))}
     read.update(graph.outputs)
@@ -146,7 +134,7 @@ def _carried(graph: Graph, operations: Sequence[Operation]) -> dict[int, int]:
     }
 
 
-def _sources(low: Lowering, graph: Graph, rows: dict[int, Rows]) -> dict[int, View]:
+def _sources(low: Lowering, graph: Trace, rows: dict[int, Rows]) -> dict[int, View]:
     """What operations start from: the inputs at their ``rows``, and what is not made by an operation."""
     views: dict[int, View] = {}
     for index, value in enumerate(graph.values):
@@ -155,7 +143,7 @@ def _sources(low: Lowering, graph: Graph, rows: dict[int, Rows]) -> dict[int, Vi
     return views
 
 
-def _source(low: Lowering, value: GraphValue, rows: Rows | None) -> View:
+def _source(low: Lowering, value: TracedValue, rows: Rows | None) -> View:
     shape, axis = per_trajectory(value.shape), batch_axis(value.shape)
     if rows is not None:
         return low.new(rows.reshape(shape), axis, value.dtype)
@@ -176,7 +164,7 @@ def _literal(low: Lowering, tensor: Tensor) -> View:
     return low.new(low.program.constant(tensor.double().cpu().numpy()), None, tensor.dtype)
 
 
-def _needed(graph: Graph) -> list[Operation]:
+def _needed(graph: Trace) -> list[Operation]:
     """The operations that the output depends on, and those that write in place or do nothing but check."""
     if not graph.outputs:
         # Its trace had to end: what the rest would have needed is not known.
@@ -191,7 +179,7 @@ def _needed(graph: Graph) -> list[Operation]:
     return kept[::-1]
 
 
-def _lower_operation(low: Lowering, graph: Graph, operation: Operation, views: dict[int, View]) -> None:
+def _lower_operation(low: Lowering, graph: Trace, operation: Operation, views: dict[int, View]) -> None:
     schema = operation.op._schema
     name = schema.name.removeprefix("aten::")
     if schema.is_mutable:
@@ -221,8 +209,8 @@ def _results(
             for x in (*operands, *results):
                 x.storage.shown = call.name
     elif call.name in RULES:
-        made = RULES[call.name](low, call)
-        results = [made] if isinstance(made, View) else list(made)
+        result = RULES[call.name](low, call)
+        results = [result] if isinstance(result, View) else list(result)
     else:
         raise Unsupported(f"aten.{call.name} is not supported")
     writes = op._schema.name.endswith("_") and torch.Tag.inplace_view not in op.tags
@@ -285,24 +273,24 @@ def _evaluated_before(
 ) -> Sequence[View]:
     """An operation on the field's own tensors: torch's at each solve, or done now if all are literals."""
     function = _functional(operation.op, call.name)
-    references = list(dict.fromkeys(refs_in((operation.args, operation.kwargs))))
-    if any(isinstance(item, Batch) for item in _leaves((operation.args, operation.kwargs))):
+    indices = list(dict.fromkeys(ref.index for ref in refs_in((operation.args, operation.kwargs))))
+    if any(isinstance(item, Batch) for item in leaves((operation.args, operation.kwargs))):
         raise Mixing(f"aten.{call.name} uses the batch size as a number")
 
     def evaluate(*tensors: Tensor) -> Any:
-        given = dict(zip(references, tensors, strict=True))
-        return function(*_replace(operation.args, given), **_replace(operation.kwargs, given))
+        args, kwargs = _filled((operation.args, operation.kwargs), dict(zip(indices, tensors, strict=True)))
+        return function(*args, **kwargs)
 
-    literals = [low.program.literal(views[ref.index].rows) for ref in references]
+    read = [views[index] for index in indices]
+    literals = [low.program.literal(x.rows) for x in read]
     if all(literal is not None for literal in literals):
-        dtypes = [views[ref.index].dtype for ref in references]
-        tensors = [torch.tensor(literal, dtype=d) for literal, d in zip(literals, dtypes, strict=True)]
-        made = [_literal(low, result) for result in _listed(evaluate(*tensors))]
-        return [view.showing(view.positions, call.axis) for view in made]
-    inputs = [low.register(views[ref.index].rows, views[ref.index].dtype) for ref in references]
+        tensors = [torch.tensor(literal, dtype=x.dtype) for literal, x in zip(literals, read, strict=True)]
+        literal_views = [_literal(low, result) for result in _listed(evaluate(*tensors))]
+        return [view.showing(view.positions, call.axis) for view in literal_views]
+    inputs = [low.register(x.rows, x.dtype) for x in read]
     if not call.shapes:
         low.prologue.check(evaluate, inputs)
-    what = _described(operation, references)
+    what = _described(operation, indices)
     results = []
     for position, (shape, dtype) in enumerate(zip(call.shapes, call.dtypes, strict=True)):
 
@@ -316,14 +304,14 @@ def _evaluated_before(
     return results
 
 
-def _described(operation: Operation, references: Sequence[Ref]) -> str | None:
+def _described(operation: Operation, indices: Sequence[int]) -> str | None:
     """What an operation does to its tensors, which are left out; None where words do not say it all."""
-    places = {reference: f"tensor {place}" for place, reference in enumerate(references)}
-    given = (_replace(operation.args, places), _replace(operation.kwargs, places))
+    places = {index: f"tensor {place}" for place, index in enumerate(indices)}
+    arguments = _filled((operation.args, operation.kwargs), places)
     # Not all of a tensor is in its description.
-    if any(isinstance(leaf, Tensor) for leaf in _leaves(given)):
+    if any(isinstance(leaf, Tensor) for leaf in leaves(arguments)):
         return None
-    return f"{operation.op} {given}"
+    return f"{operation.op} {arguments}"
 
 
 def _functional(op: torch._ops.OpOverload, name: str) -> Any:
@@ -340,36 +328,27 @@ def _bind(operation: Operation, views: dict[int, View]) -> dict[str, Any]:
     bound: dict[str, Any] = {}
     for position, argument in enumerate(operation.op._schema.arguments):
         if position < len(operation.args):
-            given = operation.args[position]
+            value = operation.args[position]
         elif argument.name in operation.kwargs:
-            given = operation.kwargs[argument.name]
+            value = operation.kwargs[argument.name]
         else:
-            given = argument.default_value if argument.has_default_value() else None
-        if not isinstance(given, Ref) or reads(operation):
-            bound[argument.name] = _replace(given, views, by_index=True)
+            value = argument.default_value if argument.has_default_value() else None
+        if not isinstance(value, Ref) or reads(operation):
+            bound[argument.name] = _filled(value, views)
     return bound
 
 
-def _replace(item: Any, given: dict[Any, Any], by_index: bool = False) -> Any:
-    """``item`` with every ``Ref`` replaced by what is given for it."""
-    if isinstance(item, Ref):
-        key = item.index if by_index else item
-        if key not in given:
+def _filled(item: Any, given: Mapping[int, Any]) -> Any:
+    """``item`` with every ``Ref`` replaced by what is given for its index."""
+
+    def filled(leaf: Any) -> Any:
+        if not isinstance(leaf, Ref):
+            return leaf
+        if leaf.index not in given:
             raise Unsupported("it uses a secondary result of an operation")
-        return given[key]
-    if isinstance(item, (list, tuple)):
-        return type(item)([_replace(entry, given, by_index) for entry in item])
-    if isinstance(item, dict):
-        return {name: _replace(entry, given, by_index) for name, entry in item.items()}
-    return item
+        return given[leaf.index]
 
-
-def _leaves(item: Any) -> Sequence[Any]:
-    if isinstance(item, (list, tuple)):
-        return [leaf for entry in item for leaf in _leaves(entry)]
-    if isinstance(item, dict):
-        return _leaves(list(item.values()))
-    return [item]
+    return mapped(filled, item)
 
 
 def _listed(result: Any) -> list[Tensor]:

@@ -24,11 +24,7 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Step:
-    """Makes one register from earlier ones; without a function it is a tensor that the field owns.
-
-    Attributes:
-        held: tensors of the function's own.
-    """
+    """Makes one register from earlier ones and ``held`` tensors; one of the field's without a function."""
 
     inputs: tuple[int, ...]
     function: Function | None = None
@@ -52,14 +48,7 @@ class Prologue:
     direct: tuple[int, ...] | None
 
     def run(self, slots: Sequence[Tensor]) -> list[Tensor]:
-        """Evaluates it with autograd on.
-
-        Args:
-            slots: the field's tensors, read afresh.
-
-        Returns:
-            contiguous tensors of the state's dtype; those that need no change are the field's own objects.
-        """
+        """The outputs from the field's tensors as they are now, contiguous and in the state's dtype."""
         if self.direct is not None:
             return [slots[slot] for slot in self.direct]
         registers: list[Tensor] = []
@@ -86,11 +75,7 @@ class Prologue:
         return step.inputs[0] if step.name == _PREPARE else register
 
     def describe(self, names: Sequence[str]) -> list[str]:
-        """How each output is made: the name of a tensor, or an expression such as ``sub(a, mT(a))``.
-
-        Args:
-            names: what a user calls the field's tensors.
-        """
+        """How each output is made: the name of a tensor, or an expression such as ``sub(a, mT(a))``."""
         expressions: list[str] = []
         for step in self.steps:
             if step.function is None:
@@ -98,8 +83,8 @@ class Prologue:
             elif step.name == _PREPARE:
                 expressions.append(expressions[step.inputs[0]])
             else:
-                given = ", ".join(expressions[i] for i in step.inputs)
-                shown = given if len(given) <= _LONGEST else "…"
+                arguments = ", ".join(expressions[i] for i in step.inputs)
+                shown = arguments if len(arguments) <= _LONGEST else "…"
                 expressions.append(f"{step.name}({shown})" if step.inputs else step.name)
         return [expressions[output] for output in self.outputs]
 

@@ -37,6 +37,7 @@ from flashode.program import (
     floats,
     integers,
     operands,
+    renumbered,
 )
 
 Rows = npt.NDArray[np.int64]  # references to rows, of any shape
@@ -105,7 +106,7 @@ class ProgramBuilder:
 
     def fills(self, rows: Rows) -> bool:
         """Whether rows of a matrix are that zero, all of them, or nothing."""
-        return bool((self._is_zero("tangent", rows) | self.is_nothing(rows)).all())
+        return bool((self._is_zero("tangent", rows) | self._is_zero("nothing", rows)).all())
 
     def _zero(self, kind: str) -> Rows:
         return self.value(self._emit(("zero", kind), 1, lambda out: Constant(out, (0.0,))))
@@ -172,15 +173,7 @@ class ProgramBuilder:
         return self.value(out)[inverse].reshape(a.shape)
 
     def dense_dynamic(self, x: Rows, weight: Rows) -> Rows:
-        """Applies computed matrices.
-
-        Args:
-            x: (blocks, repeats, in_features).
-            weight: (blocks, out_features, in_features).
-
-        Returns:
-            (blocks, repeats, out_features)
-        """
+        """(blocks, repeats, in_features) times computed matrices (blocks, out_features, in_features)."""
         (blocks, repeats, _), features = x.shape, weight.shape[1]
         vectors, matrices = self._gathered(x.ravel()), self._gathered(weight.ravel())
         key = ("dense_dynamic", vectors, matrices, blocks, repeats)
@@ -215,11 +208,9 @@ class ProgramBuilder:
         return self.value(out).reshape(repeats, features)
 
     def shared_factor(self, x: Rows) -> tuple[Rows, Rows] | None:
-        """Whether sums over the last dimension of ``x`` (sums, terms) are a matrix times a vector.
+        """The vector (terms,) and matrix whose product sums over the last axis of ``x`` (sums, terms) are.
 
-        Returns:
-            the vector (terms,) and the matrix (sums, terms), if all terms are products and all sums have one
-            factor in common; else None.
+        None unless all terms are products and all sums have one factor in common.
         """
         op = self.owner(x)
         if not isinstance(op, Binary) or op.fn != "mul":
@@ -296,14 +287,18 @@ class ProgramBuilder:
         for op in reversed(self._ops):
             if op.out in needed:
                 needed.update(operands(op))
-        kept = [op for op in self._ops if op.out in needed]
-        shared = _shared(kept)
+        ops_needed = [op for op in self._ops if op.out in needed]
+        shared = _shared(ops_needed)
         renumber = {value: value for value in range(INPUTS)}
         parameters: dict[int, int] = {}
+
+        def parameter(index: int) -> int:
+            return parameters.setdefault(index, len(parameters))
+
         ops: list[Op] = []
-        for op in sorted(kept, key=lambda op: op.out not in shared):
+        for op in sorted(ops_needed, key=lambda op: op.out not in shared):
             renumber[op.out] = len(renumber)
-            ops.append(_renumbered(op, renumber, parameters))
+            ops.append(renumbered(op, renumber.__getitem__, parameter))
         widths = tuple(self._widths[value] for value in renumber)
         shapes = tuple(self._parameter_shapes[index] for index in parameters)
         return Program(widths, tuple(ops), renumber[result], shapes, len(shared)), list(parameters)
@@ -357,30 +352,3 @@ def _shared(ops: Sequence[Op]) -> set[int]:
             own.add(op.out)
     computed = [op for op in ops if operands(op) and op.out not in own]
     return {op.out for op in computed}.union(*map(operands, computed)) - {T}
-
-
-def _renumbered(op: Op, values: dict[int, int], parameters: dict[int, int]) -> Op:
-    def parameter(index: int) -> int:
-        return parameters.setdefault(index, len(parameters))
-
-    out = values[op.out]
-    match op:
-        case Dense(x=x, weight=weight, bias=bias, repeats=repeats):
-            renumbered = parameter(weight)
-            return Dense(out, values[x], renumbered, None if bias is None else parameter(bias), repeats)
-        case DenseDynamic(x=x, weight=matrices, blocks=blocks, repeats=repeats):
-            return DenseDynamic(out, values[x], values[matrices], blocks, repeats)
-        case Gather(inputs=inputs, index=index):
-            return Gather(out, tuple(values[value] for value in inputs), index)
-        case Unary(x=x, fn=fn, constants=constants):
-            return Unary(out, values[x], fn, constants)
-        case Binary(a=a, b=b, fn=fn):
-            return Binary(out, values[a], values[b], fn)
-        case Select(condition=condition, a=a, b=b):
-            return Select(out, values[condition], values[a], values[b])
-        case SegmentSum(x=x, segment=segment):
-            return SegmentSum(out, values[x], segment)
-        case Parameter(parameter=index_):
-            return Parameter(out, parameter(index_))
-        case Constant(values=literals):
-            return Constant(out, literals)

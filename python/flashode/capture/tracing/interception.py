@@ -7,15 +7,17 @@ import sys
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
 from torch import Tensor, nn
-from torch._C import _functorch
 from torch.overrides import TorchFunctionMode, handle_torch_function
 
 from flashode.capture.guards.trust import trusted_function, trusted_name
 from flashode.capture.refusal import described
-from flashode.capture.tracing.remedies import CUTTING, FORMAT, HISTORY, LAYOUT, MEMORY
+from flashode.capture.tracing.recorder import Recorder
+from flashode.capture.tracing.remedies import FORMAT, HISTORY
+from flashode.capture.tracing.schemas import differentiable
+from flashode.capture.tracing.traced import leaves
 
 READS = frozenset(
     {
@@ -51,22 +53,6 @@ _TRACKING = frozenset(
 _TRACKING_METHODS = frozenset({"is_inference", "retain_grad", "backward"})
 
 
-class Recorder(Protocol):
-    """What records the operations below."""
-
-    detaching: bool
-    calls: int
-
-    def refuse(self, what: str, remedy: str) -> NoReturn:
-        """Raises what a Program cannot repeat, and what to write instead."""
-
-    def owns(self, tensor: Tensor) -> bool:
-        """Whether a tensor is there before and after the call."""
-
-    def depends(self, tensor: Tensor) -> bool:
-        """Whether a tensor stands for a value that depends on t or y."""
-
-
 class Interception(TorchFunctionMode):
     """Refuses reads of memory and most ways to cut off a gradient; tells the recorder about ``detach``.
 
@@ -90,25 +76,23 @@ class Interception(TorchFunctionMode):
         self._refuse_unseen(name, attribute, args, kwargs)
         inner = inspect.unwrap(func)
         if isinstance(inner, types.FunctionType) and not trusted_function(inner):
-            self._recorder.refuse(
-                f"it calls {name} by __torch_function__, where tracing does not see what it does",
-                "call it directly",
-            )
+            what = f"it calls {name} by __torch_function__, where tracing does not see what it does"
+            self._recorder.refuse(what, "call it directly")
         reads_data = attribute is _DATA
         if name in _CUTS or reads_data:
             # What new_tensor belongs to lends it no more than a dtype.
-            given = args[1:] if name == "new_tensor" else args
-            if any(map(differentiable, (*given, *kwargs.values()))):
-                self._recorder.refuse(f"it cuts a gradient off (.{'data' if reads_data else name})", CUTTING)
+            arguments = args[1:] if name == "new_tensor" else args
+            if any(map(differentiable, (*arguments, *kwargs.values()))):
+                what = f"it cuts a gradient off (.{'data' if reads_data else name})"
+                self._recorder.refuse(what, "use detach(), which is recorded")
         if name == "requires_grad_" or (name == "__set__" and attribute is _TRACKED):
             wanted = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
             if wanted == args[0].requires_grad:
                 # Asked of torch, it could raise, because the state of a trace is no leaf.
                 return args[0]
             if self._recorder.owns(args[0]):
-                self._recorder.refuse(
-                    "it changes requires_grad of a tensor that it owns", "change it before the solve"
-                )
+                what = "it changes requires_grad of a tensor that it owns"
+                self._recorder.refuse(what, "change it before the solve")
         self._recorder.calls += 1
         try:
             if name == "detach" and differentiable(args[0]):
@@ -124,14 +108,16 @@ class Interception(TorchFunctionMode):
     def _refuse_unseen(self, name: str, attribute: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Refuses what reads or changes more than the dispatcher tells."""
         refuse = self._recorder.refuse
+        asks = f"it asks for {name} of a tensor, which differs from solve to solve"
         if name in READS:
-            refuse(f"it reads a tensor's memory from Python (.{name})", MEMORY)
+            what = f"it reads a tensor's memory from Python (.{name})"
+            refuse(what, "compute with torch's functions, on the tensor itself")
         if name in _PRINTS:
             refuse("it prints or formats a tensor", FORMAT)
         if name in _ARRANGEMENT and (self._recorder.owns(args[0]) or not _asked_by_torch()):
-            refuse(f"it asks for {name} of a tensor, which differs from solve to solve", HISTORY)
+            refuse(asks, HISTORY)
         if name in _LAYOUT and self._recorder.depends(args[0]) and not _asked_by_torch():
-            refuse(f"it asks for {name} of a tensor, which differs from solve to solve", LAYOUT)
+            refuse(asks, "call contiguous(), whatever the tensor is")
         if name in _HOOKS:
             refuse(f"it calls {name} of a tensor", "scale gradients after backward()")
         if attribute is _DATA and name == "__set__":
@@ -142,21 +128,17 @@ class Interception(TorchFunctionMode):
         if read in _HISTORY or (tracking and not _asked_by_torch()):
             refuse(f"it uses .{read or name} of a tensor, which differs from solve to solve", HISTORY)
         if name in _FROM_NUMBERS:
-            given = (*args, *kwargs.values())
-            split = name == "tensor_split" and any(isinstance(item, Tensor) for item in given[1:])
-            if split or any(isinstance(item, Tensor) for item in _among_numbers(given)):
-                refuse(
-                    f"it reads the values of a tensor among the arguments of {name}",
-                    "join tensors with torch.stack or torch.cat",
-                )
+            arguments = (*args, *kwargs.values())
+            split = name == "tensor_split" and any(isinstance(item, Tensor) for item in arguments[1:])
+            if split or any(isinstance(item, Tensor) for item in _among_numbers(arguments)):
+                what = f"it reads the values of a tensor among the arguments of {name}"
+                refuse(what, "join tensors with torch.stack or torch.cat")
         if name in _INDEXES:
             # Of a tuple, each is an index of its own.
             index = args[1] if isinstance(args[1], tuple) else (args[1],)
             if any(isinstance(item, Tensor) for item in _among_numbers(index)):
-                refuse(
-                    "it indexes with a list that holds a tensor",
-                    "index with one tensor (torch.stack makes it), or with numbers alone",
-                )
+                remedy = "index with one tensor (torch.stack makes it), or with numbers alone"
+                refuse("it indexes with a list that holds a tensor", remedy)
 
 
 def detached(recorder: Recorder, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -168,25 +150,9 @@ def detached(recorder: Recorder, func: Any, args: Sequence[Any], kwargs: dict[st
         recorder.detaching = False
 
 
-def _among_numbers(given: Iterable[Any]) -> Iterator[Any]:
+def _among_numbers(arguments: Iterable[Any]) -> Iterator[Any]:
     """What lists and tuples among arguments hold, however deep."""
-    for item in given:
-        if isinstance(item, (list, tuple)):
-            yield from item
-            yield from _among_numbers(item)
-
-
-def differentiable(item: Any) -> bool:
-    """Whether autograd, or a transform of ``torch.func`` that is under way, tracks a tensor."""
-    return isinstance(item, Tensor) and any(tensor.requires_grad for tensor in _layers(item))
-
-
-def _layers(tensor: Tensor) -> Iterator[Tensor]:
-    """A tensor and what the transforms wrapped in it."""
-    yield tensor
-    while _functorch.is_functorch_wrapped_tensor(tensor):
-        tensor = _functorch.get_unwrapped(tensor)
-        yield tensor
+    return leaves([item for item in arguments if isinstance(item, (list, tuple))])
 
 
 def _asked_by_torch(depth: int = 3) -> bool:
@@ -209,9 +175,9 @@ def parameters_of(recorder: Recorder) -> Iterator[None]:
     def make(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
         if not recorder.depends(data):
             return original(cls, data, requires_grad)
-        made = detached(recorder, Tensor.detach, (data,), {})
-        made.__class__ = cls
-        return made.requires_grad_(requires_grad)
+        parameter = detached(recorder, Tensor.detach, (data,), {})
+        parameter.__class__ = cls
+        return parameter.requires_grad_(requires_grad)
 
     _PARAMETER.__new__ = staticmethod(make)
     try:

@@ -1,4 +1,4 @@
-"""From two traces at different batch sizes to one graph that holds for every batch size.
+"""From two traces at different batch sizes to one that holds for every batch size.
 
 Nothing marks the batch axis in a trace. Calling the function at two batch sizes does: whatever grows in
 proportion is a multiple of the batch, and whatever else differs shows that the function is not row-wise.
@@ -6,44 +6,14 @@ proportion is a multiple of the batch, and whatever else differs shows that the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from flashode.capture.refusal import Mixing, Refusal, Unsteady
-from flashode.capture.tracing.traced import Operation, Trace, TracedValue
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The number ``multiple * batch size``."""
-
-    multiple: int
-
-
-Shape = tuple[int | Batch, ...]
-
-
-@dataclass(frozen=True)
-class GraphValue:
-    """A tensor of the graph; see ``TracedValue`` for the fields they share."""
-
-    shape: Shape
-    dtype: torch.dtype
-    origin: str
-    slot: int | None
-    literal: Tensor | None
-
-
-@dataclass(frozen=True)
-class Graph:
-    """Operations whose integer literals and shapes may be ``Batch`` multiples."""
-
-    values: tuple[GraphValue, ...]
-    operations: tuple[Operation, ...]
-    outputs: tuple[int, ...]
+from flashode.capture.tracing.traced import Batch, Operation, Shape, Trace, TracedValue
 
 
 @dataclass(frozen=True)
@@ -56,7 +26,7 @@ class _Pairing:
         also = "" if self.sizes is None else ", or with the batch size"
         return f"its operations change from call to call{also}"
 
-    def number(self, a: int | Batch, b: int) -> int | Batch:
+    def number(self, a: int | Batch, b: int | Batch) -> int | Batch:
         if a == b:
             return a
         if self.sizes is not None:
@@ -69,7 +39,7 @@ class _Pairing:
                 return Batch(multiple)
         raise Mixing(f"the number {b} in it changes with the batch size in an unknown way")
 
-    def shape(self, a: Shape, b: tuple[int, ...]) -> Shape:
+    def shape(self, a: Shape, b: Shape) -> Shape:
         if len(a) != len(b):
             raise Mixing("the number of dimensions changes with the batch size")
         shape = tuple(map(self.number, a, b))
@@ -77,13 +47,13 @@ class _Pairing:
             raise Mixing("a tensor in it has two batch dimensions")
         return shape
 
-    def value(self, a: TracedValue | GraphValue, b: TracedValue) -> GraphValue:
+    def value(self, a: TracedValue, b: TracedValue) -> TracedValue:
         shape = self.shape(a.shape, b.shape)
         if (a.dtype, a.origin, a.slot) != (b.dtype, b.origin, b.slot):
             raise Unsteady(self.changing)
         if not _same(a.literal, b.literal):
             raise Unsteady("a tensor that it makes from Python numbers changes from call to call")
-        return GraphValue(shape, a.dtype, a.origin, a.slot, a.literal)
+        return replace(a, shape=shape)
 
     def literal(self, a: Any, b: Any) -> Any:
         if isinstance(a, Batch) and type(b) is int:
@@ -112,7 +82,7 @@ class _Pairing:
             args, kwargs = self.literal(a.args, b.args), self.literal(a.kwargs, b.kwargs)
         except Refusal as refusal:
             raise Refusal(*refusal.within(a.where, a.module)) from None
-        return Operation(a.op, args, kwargs, a.outputs, a.where, a.module, a.refused)
+        return replace(a, args=args, kwargs=kwargs)
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -125,17 +95,11 @@ def _bytes(tensor: Tensor) -> Tensor:
     return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
-def pair(first: Trace | Graph, second: Trace, sizes: tuple[int | None, int] | None) -> Graph:
-    """Merges two traces of one function, or confirms that a third is of the graph that two have made.
+def pair(first: Trace, second: Trace, sizes: tuple[int | None, int] | None) -> Trace:
+    """Merges two traces at different values of ``t`` and ``y``, or refuses what differs but in batch size.
 
-    Args:
-        first: a trace, or the graph.
-        second: another, at other values of ``t`` and ``y``.
-        sizes: the batch sizes of the two, of a graph None; or None if they have the same shape and no batch
-            axis.
-
-    Raises:
-        Refusal: the traces differ in something other than the batch size.
+    The first may be of two traces already. Sizes are those of the batch, None for what two have made; None
+    altogether if there is no batch axis.
     """
     pairing = _Pairing(sizes)
     if len(first.operations) != len(second.operations) or len(first.values) != len(second.values):
@@ -143,4 +107,4 @@ def pair(first: Trace | Graph, second: Trace, sizes: tuple[int | None, int] | No
     if first.outputs != second.outputs:
         raise Unsteady(pairing.changing)
     operations = tuple(map(pairing.operation, first.operations, second.operations))
-    return Graph(tuple(map(pairing.value, first.values, second.values)), operations, first.outputs)
+    return Trace(tuple(map(pairing.value, first.values, second.values)), operations, first.outputs)

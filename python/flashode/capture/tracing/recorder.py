@@ -14,10 +14,7 @@ from flashode.capture.guards.trust import trusted_class
 from flashode.capture.guards.watched import Watched
 from flashode.capture.places import Site, running
 from flashode.capture.refusal import EVALUATION, Computed, Failed, Refusal
-from flashode.capture.tracing.custom_backward import custom_backwards
-from flashode.capture.tracing.interception import differentiable
 from flashode.capture.tracing.remedies import (
-    GRADIENTS,
     NUMBER,
     OF_NUMBERS,
     WRITING,
@@ -25,6 +22,8 @@ from flashode.capture.tracing.remedies import (
     of_training,
 )
 from flashode.capture.tracing.schemas import (
+    custom_backwards,
+    differentiable,
     draws,
     name_of,
     shared_argument,
@@ -43,12 +42,7 @@ _CHECKS = frozenset({"aten::_linalg_check_errors"})
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records operations, and notes those that a Program cannot repeat.
-
-    Attributes:
-        reasons: what it noted.
-        ended: whether the call could not be followed to its end.
-    """
+    """Records operations; notes those that a Program cannot repeat, and whether one ended the trace."""
 
     def __init__(self, watched: Watched, slots: Mapping[int, int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -117,16 +111,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """A stand-in for an argument of the function, or for a tensor that it owns."""
         index = self._add(TracedValue(tuple(value.shape), value.dtype, origin, slot))
         self._dependent_roots.add(index)
-        made = self._stand_in(value, index)
+        tensor = self._stand_in(value, index)
         # As in a comparison, and because torch.autograd.functional detaches what requires none.
-        made.requires_grad_(requires_grad)
-        return made
+        tensor.requires_grad_(requires_grad)
+        return tensor
 
     def computed(self, leaf: Tensor) -> Tensor:
         """An input that is no leaf of autograd's, which would raise where writing into it is refused here."""
-        made = leaf.clone()
-        self._places[id(made)] = self._places[id(leaf)]
-        return made
+        tensor = leaf.clone()
+        self._places[id(tensor)] = self._places[id(leaf)]
+        return tensor
 
     def finish(self, result: Any, structure: Structure, dtype: torch.dtype) -> Trace:
         """The trace of a call that returned ``result``."""
@@ -136,13 +130,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         except (TypeError, ValueError) as error:
             raise Failed(*self.reasons, str(error)) from error
         for name in custom_backwards(fitted):
-            self.reasons.append(
-                Reason(
-                    f"it uses a custom autograd.Function ({name})",
-                    "write it with torch's own operations, and detach() where no gradient is to flow",
-                    self._watched.line(name.removesuffix("Backward")),
-                )
-            )
+            what = f"it uses a custom autograd.Function ({name})"
+            remedy = "write it with torch's own operations, and detach() where no gradient is to flow"
+            self.reasons.append(Reason(what, remedy, self._watched.line(name.removesuffix("Backward"))))
         return self.trace(tuple(map(self._find, fitted)))
 
     def restore(self) -> None:
@@ -169,12 +159,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._check_tags(func, refs, roots)
         written = self._written(func, args)
         if cuts and (written is not None or torch.is_inference_mode_enabled()):
-            self.refuse(f"it writes or infers with gradients off ({name_of(func)})", GRADIENTS)
-        given = mapped(self._inner, args), mapped(self._inner, kwargs)
+            remedy = "use detach() in place of torch.no_grad(), and no inference mode"
+            self.refuse(f"it writes or infers with gradients off ({name_of(func)})", remedy)
+        values = mapped(self._inner, args), mapped(self._inner, kwargs)
         if written is not None and self._values[self._root[self._find(written)]].origin == "slot":
             connected = any(map(differentiable, leaves((args, kwargs))))
             return self._unwritten(func, written, site, connected)
-        result, refused = self._performed(func, refs, given, site)
+        result, refused = self._performed(func, refs, values, site)
         where, module = site.line, self._name(site.module)
         if written is not None:
             return self._rewrite(func, written, roots, (refs, ref_kwargs), (where, module, refused))
@@ -212,9 +203,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._cut(filter(_has_derivatives, leaves(wrapped)), root, (where, module))
         return wrapped
 
-    def _performed(self, func: Any, refs: tuple[Any, ...], given: Any, site: Site) -> tuple[Any, bool]:
+    def _performed(self, func: Any, refs: tuple[Any, ...], values: Any, site: Site) -> tuple[Any, bool]:
         """What an operation gives, and whether a Program cannot repeat it; nothing of the user's changes."""
-        args, kwargs = given
+        args, kwargs = values
         if draws(func, refs):
             self.note(f"it draws random numbers ({name_of(func)})", of_drawing(func, site.module), site)
             return undrawn(func, args, kwargs), True
@@ -342,9 +333,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return tensor
 
     def _stand_in(self, value: Tensor, index: int) -> Tensor:
-        made = self._remember(stand_in(value), index)
-        self._inside[id(made)] = value
-        return made
+        tensor = self._remember(stand_in(value), index)
+        self._inside[id(tensor)] = value
+        return tensor
 
     def _inner(self, item: Any) -> Any:
         return self._inside.get(id(item), item)

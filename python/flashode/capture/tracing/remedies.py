@@ -11,12 +11,8 @@ from flashode.capture.refusal import EVALUATION
 
 NUMBER = "it turns a tensor into a Python number"
 OF_NUMBERS = "keep it a tensor; for a branch write torch.where(condition, a, b), which may hang on t and y"
-MEMORY = "compute with torch's functions, on the tensor itself"
 WRITING = "compute a new tensor, or write into a clone() of it"
 FORMAT = "print after the solve"
-GRADIENTS = "use detach() in place of torch.no_grad(), and no inference mode"
-LAYOUT = "call contiguous(), whatever the tensor is"
-CUTTING = "use detach(), which is recorded"
 HISTORY = "leave it out: what func returns may hang on t, y and the contents of its tensors"
 
 

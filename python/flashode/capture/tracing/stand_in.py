@@ -37,7 +37,7 @@ def stand_in(value: Tensor) -> Tensor:
     """
     # What is asked of the value here is not what the function asks.
     with torch._C.DisableTorchFunction():
-        made: Tensor = Tensor._make_wrapper_subclass(
+        tensor: Tensor = Tensor._make_wrapper_subclass(
             Expired,
             value.size(),
             strides=value.stride(),
@@ -47,8 +47,8 @@ def stand_in(value: Tensor) -> Tensor:
             device=value.device,
             requires_grad=False,
         )
-    made.__class__ = Tensor
-    return made
+    tensor.__class__ = Tensor
+    return tensor
 
 
 def expire(tensor: Tensor) -> None:

@@ -33,7 +33,7 @@ def trace(
     watched: Watched,
     carried: Mapping[int, Tensor] | None = None,
 ) -> Trace:
-    """Calls ``func(t, y)`` once and records what it does.
+    """Calls ``func(t, y)`` once and records what it does; Failed or Singular if it raises.
 
     Args:
         func: the user's function.
@@ -41,9 +41,6 @@ def trace(
         y: the state.
         watched: what the function hangs on, the tensors that it owns among it.
         carried: what to give the function in the place of some of them, by slot.
-
-    Raises:
-        Failed: the function raises an exception of its own; ``Singular`` for a matrix that is.
     """
     carried, slots = carried or {}, watched.slots
     recorder = Recorder(watched, {key: slot for key, slot in slots.items() if slot not in carried})
@@ -58,12 +55,12 @@ def trace(
     carrying, interception = Carrying(places), Interception(recorder)
     try:
         with torch.enable_grad(), recorder, carrying, interception, parameters_of(recorder):
-            given = recorder.computed(time), structure.join(list(map(recorder.computed, parts)))
-            result = carrying.placed(func(*given))
+            arguments = recorder.computed(time), structure.join(list(map(recorder.computed, parts)))
+            result = carrying.placed(func(*arguments))
             if interception.raised:
                 what = f"it catches an exception of torch's ({interception.raised})"
                 recorder.refuse(what, "find out before the call whether it can be made")
-            if any(map(vars, leaves(given))):
+            if any(map(vars, leaves(arguments))):
                 recorder.refuse("it sets an attribute of t or y", "keep it in a variable")
             if not torch.is_grad_enabled():
                 recorder.refuse("it leaves gradients switched off", "use torch.no_grad() as a context")

@@ -20,6 +20,16 @@ class Ref:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """The number ``multiple * batch size``."""
+
+    multiple: int
+
+
+Shape = tuple[int | Batch, ...]
+
+
+@dataclass(frozen=True)
 class TracedValue:
     """A tensor that tracing met.
 
@@ -30,7 +40,7 @@ class TracedValue:
         literal: a copy of its content, for a literal.
     """
 
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: torch.dtype
     origin: str
     slot: int | None = None
@@ -58,7 +68,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Trace:
-    """What one call of the function did.
+    """What one call of the function did, or two; of two, numbers and shapes may be ``Batch`` multiples.
 
     Attributes:
         outputs: the values that it returned, by component; none where the trace had to end before.
@@ -73,14 +83,7 @@ class Trace:
 
 def refs_in(item: Any) -> Iterator[Ref]:
     """Every ``Ref`` in nested arguments."""
-    if isinstance(item, Ref):
-        yield item
-    elif isinstance(item, dict):
-        for value in item.values():
-            yield from refs_in(value)
-    elif isinstance(item, (list, tuple)):
-        for value in item:
-            yield from refs_in(value)
+    return (leaf for leaf in leaves(item) if isinstance(leaf, Ref))
 
 
 def leaves(item: Any) -> Iterator[Any]:

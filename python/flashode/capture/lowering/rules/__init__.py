@@ -39,6 +39,6 @@ RULES: dict[str, Rule] = {
 }
 
 # An element of the result depends on the elements that face it alone.
-POINTWISE = frozenset({*ELEMENTWISE, *ROUNDING, *COMPARISONS, *ACTIVATIONS}) - {"any", "all", "glu"}
+POINTWISE = frozenset({*ELEMENTWISE, *ROUNDING, *COMPARISONS, *ACTIVATIONS}) - {"glu"}
 
 __all__ = ["FILLED", "INDEXING", "POINTWISE", "RULES", "STRUCTURE"]

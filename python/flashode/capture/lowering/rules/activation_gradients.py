@@ -7,10 +7,11 @@ which its own derivative is finite, because zero times an infinite derivative is
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from flashode.capture.lowering.rules.activations import halves
+from flashode.capture.lowering.rules.activations import halves, mean_slope
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 
 
@@ -18,14 +19,17 @@ def _where_at_most(low: Lowering, x: View, bound: float, a: View, b: View) -> Vi
     return low.select(low.compared("le", x, bound), a, b)
 
 
-def _tanh(low: Lowering, call: Call) -> View:
-    y = call["output"]
-    return low.mul(call["grad_output"], low.scaled(low.mul(y, y), -1.0, 1.0))
+def _times(slope: Callable[[Lowering, View], View], of: str = "self") -> Rule:
+    """The gradient in the result times a slope."""
+    return lambda low, call: low.mul(call["grad_output"], slope(low, call[of]))
 
 
-def _sigmoid(low: Lowering, call: Call) -> View:
-    y = call["output"]
-    return low.mul(call["grad_output"], low.mul(y, low.scaled(y, -1.0, 1.0)))
+def _tanh(low: Lowering, y: View) -> View:
+    return low.scaled(low.mul(y, y), -1.0, 1.0)
+
+
+def _sigmoid(low: Lowering, y: View) -> View:
+    return low.mul(y, low.scaled(y, -1.0, 1.0))
 
 
 def _threshold(low: Lowering, call: Call) -> View:
@@ -46,17 +50,13 @@ def _elu(low: Lowering, call: Call) -> View:
     return _where_at_most(low, x, 0.0, low.mul(gradient, slope), low.scaled(gradient, scale))
 
 
-def _leaky_relu(low: Lowering, call: Call) -> View:
-    gradient = call["grad_output"]
-    positive = low.compared("lt", low.constant(0.0), call["self"])
-    return low.select(positive, gradient, low.scaled(gradient, call.number("negative_slope")))
+def _leaky(slope: Callable[[Call], float]) -> Rule:
+    def rule(low: Lowering, call: Call) -> View:
+        gradient = call["grad_output"]
+        positive = low.compared("lt", low.constant(0.0), call["self"])
+        return low.select(positive, gradient, low.scaled(gradient, slope(call)))
 
-
-def _rrelu(low: Lowering, call: Call) -> View:
-    gradient = call["grad_output"]
-    slope = (call.number("lower") + call.number("upper")) / 2
-    positive = low.compared("lt", low.constant(0.0), call["self"])
-    return low.select(positive, gradient, low.scaled(gradient, slope))
+    return rule
 
 
 def _prelu(low: Lowering, call: Call) -> list[View]:
@@ -89,8 +89,8 @@ def _shrink(low: Lowering, call: Call) -> View:
     return low.select(small, low.constant(0.0), gradient)
 
 
-def _log_sigmoid(low: Lowering, call: Call) -> View:
-    return low.mul(call["grad_output"], low.unary("sigmoid", low.scaled(call["self"], -1.0)))
+def _log_sigmoid(low: Lowering, x: View) -> View:
+    return low.unary("sigmoid", low.scaled(x, -1.0))
 
 
 def _softplus(low: Lowering, call: Call) -> View:
@@ -103,18 +103,15 @@ def _softplus(low: Lowering, call: Call) -> View:
     return low.select(linear, gradient, low.mul(gradient, low.unary("sigmoid", curved)))
 
 
-def _silu(low: Lowering, call: Call) -> View:
-    x = call["self"]
+def _silu(low: Lowering, x: View) -> View:
     gate = low.unary("sigmoid", x)
     rest = low.mul(x, low.scaled(gate, -1.0, 1.0))
-    return low.mul(call["grad_output"], low.mul(gate, low.scaled(rest, 1.0, 1.0)))
+    return low.mul(gate, low.scaled(rest, 1.0, 1.0))
 
 
-def _mish(low: Lowering, call: Call) -> View:
-    x = call["self"]
+def _mish(low: Lowering, x: View) -> View:
     soft = low.unary("tanh", low.unary("softplus", x, 1.0, 20.0))
-    slope = low.mul(low.unary("sigmoid", x), low.scaled(low.mul(soft, soft), -1.0, 1.0))
-    return low.mul(call["grad_output"], low.add(soft, low.mul(x, slope)))
+    return low.add(soft, low.mul(x, low.mul(low.unary("sigmoid", x), _tanh(low, soft))))
 
 
 def _gelu(low: Lowering, call: Call) -> View:
@@ -132,9 +129,7 @@ def _gelu_tanh_slope(low: Lowering, x: View) -> View:
     square = low.mul(x, x)
     inner = low.mul(x, low.scaled(square, factor * cubic, factor))
     gate = low.unary("tanh", inner)
-    slope = low.mul(
-        low.scaled(low.mul(gate, gate), -1.0, 1.0), low.scaled(square, 3 * factor * cubic, factor)
-    )
+    slope = low.mul(_tanh(low, gate), low.scaled(square, 3 * factor * cubic, factor))
     return low.add(low.scaled(gate, 0.5, 0.5), low.scaled(low.mul(x, slope), 0.5))
 
 
@@ -148,21 +143,21 @@ def _glu(low: Lowering, call: Call) -> View:
 
 
 ACTIVATION_GRADIENTS: dict[str, Rule] = {
-    "tanh_backward": _tanh,
-    "sigmoid_backward": _sigmoid,
+    "tanh_backward": _times(_tanh, of="output"),
+    "sigmoid_backward": _times(_sigmoid, of="output"),
     "threshold_backward": _threshold,
     "elu_backward": _elu,
-    "leaky_relu_backward": _leaky_relu,
-    "rrelu_with_noise_backward": _rrelu,
+    "leaky_relu_backward": _leaky(lambda call: call.number("negative_slope")),
+    "rrelu_with_noise_backward": _leaky(mean_slope),
     "_prelu_kernel_backward": _prelu,
     "hardtanh_backward": _hardtanh,
     "hardswish_backward": _hardswish,
     "softshrink_backward": _shrink,
     "hardshrink_backward": _shrink,
-    "log_sigmoid_backward": _log_sigmoid,
+    "log_sigmoid_backward": _times(_log_sigmoid),
     "softplus_backward": _softplus,
-    "silu_backward": _silu,
-    "mish_backward": _mish,
+    "silu_backward": _times(_silu),
+    "mish_backward": _times(_mish),
     "gelu_backward": _gelu,
     "glu_backward": _glu,
 }

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
-from flashode.capture.lowering.rules.elementwise import same
+from flashode.capture.lowering.rules.elementwise import pairwise, same
 from flashode.capture.refusal import EVALUATION, Refusal
 
 _SAME_NAME = "sigmoid relu silu mish hardsigmoid hardswish"
-
-
-def _hardtanh(low: Lowering, call: Call) -> View:
-    return low.unary("hardtanh", call["self"], call.number("min_val"), call.number("max_val"))
-
-
-def _elu(low: Lowering, call: Call) -> View:
-    constants = (call.number(name) for name in ("alpha", "scale", "input_scale"))
-    return low.unary("elu", call["self"], *constants)
 
 
 def _celu(low: Lowering, call: Call) -> View:
@@ -23,22 +16,15 @@ def _celu(low: Lowering, call: Call) -> View:
     return low.unary("elu", call["self"], alpha, 1.0, 1.0 / alpha)
 
 
-def _leaky_relu(low: Lowering, call: Call) -> View:
-    return low.unary("leaky_relu", call["self"], call.number("negative_slope"))
+def mean_slope(call: Call) -> float:
+    """The slope below zero of a randomised leaky relu that draws nothing."""
+    return (call.number("lower") + call.number("upper")) / 2
 
 
 def _rrelu(low: Lowering, call: Call) -> View:
     if call["training"]:
         raise Refusal("rrelu draws random numbers", remedy=EVALUATION)
-    return low.unary("leaky_relu", call["self"], (call.number("lower") + call.number("upper")) / 2)
-
-
-def _prelu(low: Lowering, call: Call) -> View:
-    return low.binary("prelu", call["self"], call["weight"])
-
-
-def _softplus(low: Lowering, call: Call) -> View:
-    return low.unary("softplus", call["self"], call.number("beta"), call.number("threshold"))
+    return low.unary("leaky_relu", call["self"], mean_slope(call))
 
 
 def _gelu(low: Lowering, call: Call) -> View:
@@ -74,10 +60,8 @@ def _threshold(low: Lowering, call: Call) -> View:
 def halves(call: Call, x: View) -> tuple[View, View]:
     """A tensor cut in two along the dimension of a gated linear unit."""
     dim = call.dim(x)
-    half = x.positions.shape[dim] // 2
-    ahead = (slice(None),) * dim
-    value = x.showing(x.positions[(*ahead, slice(0, half))], x.axis)
-    return value, x.showing(x.positions[(*ahead, slice(half, None))], x.axis)
+    value, gate = np.split(x.positions, 2, dim)
+    return x.showing(value, x.axis), x.showing(gate, x.axis)
 
 
 def _glu(low: Lowering, call: Call) -> View:
@@ -87,13 +71,13 @@ def _glu(low: Lowering, call: Call) -> View:
 
 ACTIVATIONS: dict[str, Rule] = {
     **{name: same(name) for name in _SAME_NAME.split()},
-    "hardtanh": _hardtanh,
-    "elu": _elu,
+    "hardtanh": same("hardtanh", "min_val", "max_val"),
+    "elu": same("elu", "alpha", "scale", "input_scale"),
     "celu": _celu,
-    "leaky_relu": _leaky_relu,
+    "leaky_relu": same("leaky_relu", "negative_slope"),
     "rrelu_with_noise": _rrelu,
-    "_prelu_kernel": _prelu,
-    "softplus": _softplus,
+    "_prelu_kernel": pairwise("prelu", "weight"),
+    "softplus": same("softplus", "beta", "threshold"),
     "gelu": _gelu,
     "log_sigmoid_forward": _log_sigmoid,
     "softshrink": _softshrink,

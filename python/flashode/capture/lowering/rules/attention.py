@@ -32,17 +32,14 @@ def _weights(low: Lowering, call: Call) -> tuple[View, float]:
     scale = call.arguments.get("scale")
     factor = 1.0 / math.sqrt(query.positions.shape[-1]) if scale is None else call.number("scale")
     scores = low.scaled(_matmul(low, query, _swapped(key)), factor)
+    last, mask = query.positions.ndim - 1, call.arguments.get("attn_mask")
     if call["is_causal"]:
         below = np.tril(np.ones(scores.positions.shape[-2:], bool))
         blocked = low.program.constant(np.array(-math.inf))
-        return softmax(
-            low, low.new(np.where(below, scores.rows, blocked), scores.axis), query.positions.ndim - 1
-        ), factor
-    mask = call.arguments.get("attn_mask")
-    if mask is None:
-        return softmax(low, scores, query.positions.ndim - 1), factor
-    scores = low.add(scores, mask)
-    return safe_softmax(low, scores, query.positions.ndim - 1), factor
+        scores = low.new(np.where(below, scores.rows, blocked), scores.axis)
+    elif mask is not None:
+        return safe_softmax(low, low.add(scores, mask), last), factor
+    return softmax(low, scores, last), factor
 
 
 def _flash(low: Lowering, call: Call) -> list[View]:

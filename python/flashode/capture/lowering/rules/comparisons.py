@@ -33,51 +33,17 @@ def truth(low: Lowering, x: View) -> View:
     return x if x.dtype == torch.bool else low.compared("ne", x, 0.0)
 
 
-def _logical(join: Callable[[Lowering, View, View], View], bits: bool = False) -> Rule:
+def _logical(join: Callable[..., View], *names: str) -> Rule:
     def rule(low: Lowering, call: Call) -> View:
-        operands = operand(low, call, "self"), operand(low, call, "other")
-        if bits and call.dtypes[0] != torch.bool:
+        if call.name.startswith("bitwise") and call.dtypes[0] != torch.bool:
             raise Typed(f"{call.name} of integers is not supported")
-        return join(low, *(truth(low, x) for x in operands))
+        return join(low, *(truth(low, operand(low, call, name)) for name in names))
 
     return rule
 
 
-def _not(low: Lowering, call: Call) -> View:
-    if call.name == "bitwise_not" and call.dtypes[0] != torch.bool:
-        raise Typed("bitwise_not of integers is not supported")
-    return low.inverted(truth(low, call["self"]))
-
-
 def _differ(low: Lowering, a: View, b: View) -> View:
     return low.compared("ne", a, b)
-
-
-def _isnan(low: Lowering, call: Call) -> View:
-    return low.compared("ne", call["self"], call["self"])
-
-
-def _isinf(low: Lowering, call: Call) -> View:
-    return low.compared("eq", low.unary("abs", call["self"]), math.inf)
-
-
-def _is(number: float) -> Rule:
-    return lambda low, call: low.compared("eq", call["self"], number)
-
-
-def _any(low: Lowering, call: Call) -> View:
-    x = truth(low, call["self"])
-    return low.compared("ne", _count(low, call, x), 0.0)
-
-
-def _all(low: Lowering, call: Call) -> View:
-    missing = low.inverted(truth(low, call["self"]))
-    return low.compared("eq", _count(low, call, missing), 0.0)
-
-
-def _count(low: Lowering, call: Call, x: View) -> View:
-    summed = low.sum(x, call.dims(x))
-    return summed.showing(summed.positions.reshape(call.shape), call.axis)
 
 
 def _where(low: Lowering, call: Call) -> View:
@@ -88,10 +54,6 @@ def _where(low: Lowering, call: Call) -> View:
 def _masked_fill(low: Lowering, call: Call) -> View:
     value = converted(low, operand(low, call, "value"), call.dtypes[0])
     return low.select(call["mask"], value, call["self"], call.dtypes[0])
-
-
-def _converted(low: Lowering, call: Call) -> View:
-    return converted(low, call["self"], call.dtypes[0])
 
 
 def converted(low: Lowering, x: View, dtype: torch.dtype) -> View:
@@ -119,21 +81,15 @@ COMPARISONS: dict[str, Rule] = {
     "ge": _compared("le", swapped=True),
     "eq": _compared("eq"),
     "ne": _compared("ne"),
-    "logical_and": _logical(Lowering.both),
-    "logical_or": _logical(Lowering.either),
-    "logical_xor": _logical(_differ),
-    "logical_not": _not,
-    "bitwise_and": _logical(Lowering.both, bits=True),
-    "bitwise_or": _logical(Lowering.either, bits=True),
-    "bitwise_xor": _logical(_differ, bits=True),
-    "bitwise_not": _not,
-    "isnan": _isnan,
-    "isinf": _isinf,
-    "isposinf": _is(math.inf),
-    "isneginf": _is(-math.inf),
-    "any": _any,
-    "all": _all,
+    **dict.fromkeys(["logical_and", "bitwise_and"], _logical(Lowering.both, "self", "other")),
+    **dict.fromkeys(["logical_or", "bitwise_or"], _logical(Lowering.either, "self", "other")),
+    **dict.fromkeys(["logical_xor", "bitwise_xor"], _logical(_differ, "self", "other")),
+    **dict.fromkeys(["logical_not", "bitwise_not"], _logical(Lowering.inverted, "self")),
+    "isnan": lambda low, call: low.compared("ne", call["self"], call["self"]),
+    "isinf": lambda low, call: low.compared("eq", low.unary("abs", call["self"]), math.inf),
+    "isposinf": lambda low, call: low.compared("eq", call["self"], math.inf),
+    "isneginf": lambda low, call: low.compared("eq", call["self"], -math.inf),
     "where": _where,
     "masked_fill": _masked_fill,
-    "_to_copy": _converted,
+    "_to_copy": lambda low, call: converted(low, call["self"], call.dtypes[0]),
 }

@@ -15,7 +15,7 @@ from torch import Tensor
 from flashode.capture.lowering.prologue import PrologueBuilder
 from flashode.capture.lowering.rows import ProgramBuilder, Rows, distinct, negative_zero
 from flashode.capture.refusal import Mixing, Unsupported
-from flashode.capture.tracing.pairing import Batch, Shape
+from flashode.capture.tracing.traced import Batch, Shape
 from flashode.program import Constant, Parameter
 
 
@@ -32,11 +32,9 @@ class View:
     """A lowered tensor, seen from one trajectory.
 
     Attributes:
-        storage: the memory that it looks at.
         positions: which elements of the storage it shows, in the tensor's shape. Along the batch axis it
             holds the elements of one trajectory; trajectories follow one another along that axis.
         axis: the batch axis, or None for a tensor that is the same for all trajectories.
-        dtype: the tensor's dtype.
         outer: how many times the batch axis runs through all trajectories: more than once where an axis
             before the batch was merged with it. What acts on other axes leaves it as it is.
     """
@@ -64,14 +62,7 @@ class View:
 
 @dataclass(frozen=True)
 class Call:
-    """One operation to lower, its arguments bound to their names.
-
-    Attributes:
-        name: the operation's name without namespace, overload or the underscore of in-place forms.
-        arguments: by the schema's names, defaults filled in, tensors as Views.
-        shapes: of the results.
-        dtypes: of the results.
-    """
+    """One operation to lower: its name as a function, arguments by their names, and its results' kinds."""
 
     name: str
     arguments: dict[str, Any]
@@ -100,11 +91,11 @@ class Call:
 
     def dims(self, x: View, name: str = "dim") -> tuple[int, ...]:
         """An argument that names dimensions of ``x`` (none means all), not the batch axis among them."""
-        given = self.arguments.get(name)
-        if given is None or (isinstance(given, list) and not given):
+        argument = self.arguments.get(name)
+        if argument is None or (isinstance(argument, list) and not argument):
             dims = tuple(range(x.positions.ndim))
         else:
-            listed = given if isinstance(given, list) else [given]
+            listed = argument if isinstance(argument, list) else [argument]
             dims = tuple(int(dim) % max(x.positions.ndim, 1) for dim in listed)
         if x.axis in dims:
             raise Mixing(f"{self.name} acts on the batch axis")
@@ -132,6 +123,11 @@ def per_trajectory(shape: Shape) -> tuple[int, ...]:
 def batch_axis(shape: Shape) -> int | None:
     """Where the shape is a multiple of the batch size."""
     return next((axis for axis, dim in enumerate(shape) if isinstance(dim, Batch)), None)
+
+
+def at(dim: int, index: Any) -> tuple[Any, ...]:
+    """The numpy index of an index of one dimension."""
+    return (*((slice(None),) * dim), index)
 
 
 class Lowering:
@@ -214,26 +210,22 @@ class Lowering:
     def add(self, a: View, b: View) -> View:
         """``a + b``; a literal joins as the shift of an affine function."""
         for x, other in ((a, b), (b, a)):
-            number = self.number(other)
-            if number is not None:
+            if (number := self.number(other)) is not None:
                 return self.spread(self.scaled(x, 1.0, number), other)
         return self.binary("add", a, b)
 
     def mul(self, a: View, b: View) -> View:
         """``a * b``; a literal joins as the scale of an affine function."""
         for x, other in ((a, b), (b, a)):
-            number = self.number(other)
-            if number is not None:
+            if (number := self.number(other)) is not None:
                 return self.spread(self.scaled(x, number), other)
         return self.binary("mul", a, b)
 
     def sub(self, a: View, b: View) -> View:
         """``a - b``."""
-        number = self.number(b)
-        if number is not None:
+        if (number := self.number(b)) is not None:
             return self.spread(self.scaled(a, 1.0, -number), b)
-        number = self.number(a)
-        if number is not None:
+        if (number := self.number(a)) is not None:
             return self.spread(self.scaled(b, -1.0, number), a)
         return self.binary("sub", a, b)
 
@@ -285,10 +277,10 @@ class Lowering:
         """The rows with ``dims`` merged into a last dimension, and where the batch axis is then."""
         if x.axis in dims:
             raise Mixing("it sums over the batch")
-        kept = [dim for dim in range(x.positions.ndim) if dim not in dims]
-        moved = x.rows.transpose([*kept, *dims])
-        axis = None if x.axis is None else kept.index(x.axis)
-        return moved.reshape(*(x.positions.shape[dim] for dim in kept), -1), axis
+        others = [dim for dim in range(x.positions.ndim) if dim not in dims]
+        moved = x.rows.transpose([*others, *dims])
+        axis = None if x.axis is None else others.index(x.axis)
+        return moved.reshape(*(x.positions.shape[dim] for dim in others), -1), axis
 
     def is_static(self, x: View) -> bool:
         """Whether ``x`` depends on neither ``t`` nor ``y`` nor the batch size."""

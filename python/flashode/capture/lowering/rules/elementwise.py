@@ -17,15 +17,20 @@ _SAME_NAME = (
 _TWO_OPERANDS = "maximum minimum atan2 hypot logaddexp logaddexp2"
 
 
-def same(fn: str) -> Rule:
-    """The rule for an operation that is one element-wise function of the Program."""
-    return lambda low, call: low.unary(fn, call["self"])
+def same(fn: str, *numbers: str) -> Rule:
+    """The rule for an operation that is one function of the Program, of a tensor and of numbers."""
+    return lambda low, call: low.unary(fn, call["self"], *map(call.number, numbers))
 
 
 def operand(low: Lowering, call: Call, name: str) -> View:
     """A tensor argument, or a number as a literal tensor."""
     value = call[name]
     return value if isinstance(value, View) else low.constant(call.number(name))
+
+
+def pairwise(fn: str, other: str = "other") -> Rule:
+    """The rule for an operation that is one function of the Program, of two tensors."""
+    return lambda low, call: low.binary(fn, operand(low, call, "self"), operand(low, call, other))
 
 
 def _add(low: Lowering, call: Call) -> View:
@@ -35,14 +40,12 @@ def _add(low: Lowering, call: Call) -> View:
     return low.add(operand(low, call, "self"), other)
 
 
-def _sub(low: Lowering, call: Call) -> View:
-    other = low.scaled(operand(low, call, "other"), call.number("alpha"))
-    return low.sub(operand(low, call, "self"), other)
+def _subtracted(what: str, of: str) -> Rule:
+    def rule(low: Lowering, call: Call) -> View:
+        subtrahend = low.scaled(operand(low, call, what), call.number("alpha"))
+        return low.sub(operand(low, call, of), subtrahend)
 
-
-def _rsub(low: Lowering, call: Call) -> View:
-    subtrahend = low.scaled(operand(low, call, "self"), call.number("alpha"))
-    return low.sub(operand(low, call, "other"), subtrahend)
+    return rule
 
 
 def _mul(low: Lowering, call: Call) -> View:
@@ -60,10 +63,6 @@ def _pow(low: Lowering, call: Call) -> View:
     return low.scaled(base, 1.0) if number == 1.0 else low.unary("power", base, number)
 
 
-def _binary(fn: str) -> Rule:
-    return lambda low, call: low.binary(fn, operand(low, call, "self"), operand(low, call, "other"))
-
-
 def _preferring(wins: Callable[[View, View], tuple[View, View]]) -> Rule:
     """fmax and fmin: a NaN loses, and of equal numbers the first has the whole gradient."""
 
@@ -77,9 +76,9 @@ def _preferring(wins: Callable[[View, View], tuple[View, View]]) -> Rule:
 
 def _clamp(low: Lowering, call: Call) -> View:
     """Clamps to numbers, or to tensors, whose gradient is where they bound."""
-    given = call.arguments
+    arguments = call.arguments
     x: View = call["self"]
-    bottom, top = given.get("min"), given.get("max")
+    bottom, top = arguments.get("min"), arguments.get("max")
     if not isinstance(bottom, View) and not isinstance(top, View):
         low_end = -math.inf if bottom is None else call.number("min")
         high_end = math.inf if top is None else call.number("max")
@@ -104,14 +103,14 @@ def _bounded(low: Lowering, x: View, bound: View, ordered: Callable[[View, View]
     return low.select(low.compared("le", *ordered(bound, x)), x, beyond)
 
 
-def _addcmul(low: Lowering, call: Call) -> View:
-    factor = low.scaled(call["tensor1"], call.number("value"))
-    return low.add(call["self"], low.mul(factor, call["tensor2"]))
+def _added(join: Callable[[Lowering, View, View], View]) -> Rule:
+    """``self`` and a product or quotient of two tensors, times a number."""
 
+    def rule(low: Lowering, call: Call) -> View:
+        first = low.scaled(call["tensor1"], call.number("value"))
+        return low.add(call["self"], join(low, first, call["tensor2"]))
 
-def _addcdiv(low: Lowering, call: Call) -> View:
-    dividend = low.scaled(call["tensor1"], call.number("value"))
-    return low.add(call["self"], low.div(dividend, call["tensor2"]))
+    return rule
 
 
 def _lerp(low: Lowering, call: Call) -> View:
@@ -136,28 +135,24 @@ def _logit(low: Lowering, call: Call) -> View:
     return low.unary("logit", call["self"], -1.0 if call["eps"] is None else call.number("eps"))
 
 
-def _scale(factor: float) -> Rule:
-    return lambda low, call: low.scaled(call["self"], factor)
-
-
 def _nan_to_num(low: Lowering, call: Call) -> View:
     x: View = call["self"]
     largest = torch.finfo(low.dtype).max
     numbers = {"nan": 0.0, "posinf": largest, "neginf": -largest}
-    given = {name: low.constant(call.number(name) if call[name] is not None else number)
+    replacements = {name: low.constant(call.number(name) if call[name] is not None else number)
              for name, number in numbers.items()}  # fmt: skip
-    result = low.select(low.compared("ne", x, x), given["nan"], x)
-    result = low.select(low.compared("eq", x, math.inf), given["posinf"], result)
-    return low.select(low.compared("eq", x, -math.inf), given["neginf"], result)
+    result = low.select(low.compared("ne", x, x), replacements["nan"], x)
+    result = low.select(low.compared("eq", x, math.inf), replacements["posinf"], result)
+    return low.select(low.compared("eq", x, -math.inf), replacements["neginf"], result)
 
 
 ELEMENTWISE: dict[str, Rule] = {
     **{name: same(name) for name in _SAME_NAME.split()},
-    **{name: _binary(name) for name in _TWO_OPERANDS.split()},
+    **{name: pairwise(name) for name in _TWO_OPERANDS.split()},
     "sgn": same("sign"),
     "add": _add,
-    "sub": _sub,
-    "rsub": _rsub,
+    "sub": _subtracted("other", of="self"),
+    "rsub": _subtracted("self", of="other"),
     "mul": _mul,
     "pow": _pow,
     "fmax": _preferring(lambda a, b: (b, a)),
@@ -165,13 +160,13 @@ ELEMENTWISE: dict[str, Rule] = {
     "clamp": _clamp,
     "clamp_min": _clamp,
     "clamp_max": _clamp,
-    "addcmul": _addcmul,
-    "addcdiv": _addcdiv,
+    "addcmul": _added(Lowering.mul),
+    "addcdiv": _added(Lowering.div),
     "lerp": _lerp,
     "xlogy": _times_logarithm("xlogy"),
     "special_xlog1py": _times_logarithm("xlog1py"),
     "logit": _logit,
-    "deg2rad": _scale(math.pi / 180.0),
-    "rad2deg": _scale(180.0 / math.pi),
+    "deg2rad": lambda low, call: low.scaled(call["self"], math.pi / 180.0),
+    "rad2deg": lambda low, call: low.scaled(call["self"], 180.0 / math.pi),
     "nan_to_num": _nan_to_num,
 }

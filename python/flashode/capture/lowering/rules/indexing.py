@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from flashode.capture.lowering.rows import Rows
-from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View, at
 from flashode.capture.lowering.rules.elementwise import operand
 from flashode.capture.refusal import Computed, Mixing, Typed, Unsupported
 
@@ -36,20 +36,14 @@ def _numpy_index(low: Lowering, call: Call, indices: Sequence[View | None], x: V
     return tuple(result)
 
 
-def _index(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    return low.new(x.rows[_numpy_index(low, call, call["indices"], x)], call.axis, x.dtype)
+def _by_indices(low: Lowering, call: Call, x: View) -> tuple[Any, ...]:
+    return _numpy_index(low, call, call["indices"], x)
 
 
 def _along(low: Lowering, call: Call, x: View) -> tuple[Any, ...]:
     """The numpy index of a vector of indices along one dimension."""
     dim = call.dim(x)
-    return (*((slice(None),) * dim), _known(low, call, call["index"]))
-
-
-def _index_select(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    return low.new(x.rows[_along(low, call, x)], x.axis, x.dtype)
+    return at(dim, _known(low, call, call["index"]))
 
 
 def _everywhere(low: Lowering, call: Call, x: View) -> tuple[Rows, ...]:
@@ -62,9 +56,12 @@ def _everywhere(low: Lowering, call: Call, x: View) -> tuple[Rows, ...]:
     return tuple(places)
 
 
-def _gather(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    return low.new(x.rows[_everywhere(low, call, x)], call.axis, x.dtype)
+def _picked(place: Callable[[Lowering, Call, View], tuple[Any, ...]]) -> Rule:
+    def rule(low: Lowering, call: Call) -> View:
+        x: View = call["self"]
+        return low.new(x.rows[place(low, call, x)], call.axis, x.dtype)
+
+    return rule
 
 
 def placed(low: Lowering, target: View, place: tuple[Any, ...], source: Rows, add: bool = False) -> View:
@@ -130,16 +127,16 @@ def _scatter(add: bool) -> Rule:
         place = _everywhere(low, call, target)
         sizes = call["index"].positions.shape
         name = "src" if "src" in call.arguments else "value"
-        given = operand(low, call, name)
-        if given.positions.ndim:
-            cut = given.positions[tuple(slice(0, size) for size in sizes)]
-            call.arguments[name] = given.showing(cut, given.axis)
+        source = operand(low, call, name)
+        if source.positions.ndim:
+            cut = source.positions[tuple(slice(0, size) for size in sizes)]
+            call.arguments[name] = source.showing(cut, source.axis)
         return placed(low, target, place, _source(low, call, name, target, sizes), add)
 
     return rule
 
 
-def _along_dimension(name: str, add: bool) -> Callable[[Lowering, Call], View]:
+def _along_dimension(name: str, add: bool) -> Rule:
     """index_add, index_copy and index_fill."""
 
     def rule(low: Lowering, call: Call) -> View:
@@ -154,10 +151,10 @@ def _along_dimension(name: str, add: bool) -> Callable[[Lowering, Call], View]:
 
 
 INDEXING: dict[str, Rule] = {
-    "index": _index,
-    "_unsafe_index": _index,
-    "index_select": _index_select,
-    "gather": _gather,
+    "index": _picked(_by_indices),
+    "_unsafe_index": _picked(_by_indices),
+    "index_select": _picked(_along),
+    "gather": _picked(_everywhere),
     "index_put": _index_put,
     "_unsafe_index_put": _index_put,
     "_index_put_impl": _index_put,

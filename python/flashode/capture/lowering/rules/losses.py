@@ -39,14 +39,6 @@ def _gradient(slope: Term) -> Rule:
     return rule
 
 
-def _square(low: Lowering, call: Call, x: View) -> View:
-    return low.unary("power", x, 2.0)
-
-
-def _square_slope(low: Lowering, call: Call, x: View) -> View:
-    return low.scaled(x, 2.0)
-
-
 def _pieces(low: Lowering, x: View, reach: float) -> tuple[View, View, View]:
     """Whether a distance is ``reach`` or more, half its square, and what it is beyond half of ``reach``."""
     distance = low.unary("abs", x)
@@ -83,8 +75,8 @@ def _smooth_l1_slope(low: Lowering, call: Call, x: View) -> View:
 
 
 LOSSES: dict[str, Rule] = {
-    "mse_loss": _loss(_square),
-    "mse_loss_backward": _gradient(_square_slope),
+    "mse_loss": _loss(lambda low, call, x: low.unary("power", x, 2.0)),
+    "mse_loss_backward": _gradient(lambda low, call, x: low.scaled(x, 2.0)),
     "huber_loss": _loss(_huber),
     "huber_loss_backward": _gradient(_huber_slope),
     "smooth_l1_loss": _loss(_smooth_l1),

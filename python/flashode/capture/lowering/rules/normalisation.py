@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.reductions import kept, mean, moments, shaped
@@ -20,9 +20,13 @@ def _reciprocal_root(low: Lowering, variance: View, eps: float) -> View:
     return low.unary("reciprocal", low.unary("sqrt", low.scaled(variance, 1.0, eps)))
 
 
-def _affine(low: Lowering, x: View, weight: View | None, bias: View | None) -> View:
-    if weight is not None:
-        x = low.mul(x, weight)
+def _affine(low: Lowering, call: Call, x: View, facing: Callable[[View, int], View] | None = None) -> View:
+    """``x`` times the call's weight, plus its bias, which ``facing`` brings into place."""
+    weight, bias = (
+        part if part is None or facing is None else facing(part, x.positions.ndim)
+        for part in (call["weight"], call["bias"])
+    )
+    x = x if weight is None else low.mul(x, weight)
     return x if bias is None else low.add(x, bias)
 
 
@@ -36,17 +40,15 @@ def _last_dims(call: Call, x: View) -> tuple[int, ...]:
 def _layer_norm(low: Lowering, call: Call) -> list[View]:
     x: View = call["input"]
     standard, center, scale = _standardised(low, x, _last_dims(call, x), call.number("eps"))
-    result = _affine(low, standard, call["weight"], call["bias"])
-    return [result, shaped(call, center, 1), shaped(call, scale, 2)]
+    return [_affine(low, call, standard), shaped(call, center, 1), shaped(call, scale, 2)]
 
 
 def _standard_gradient(
-    low: Lowering, gradient: View, standard: View, scale: View, dims: Sequence[int]
+    low: Lowering, gradient: View, standard: View, scale: View, dims: tuple[int, ...]
 ) -> View:
     """The gradient in what was standardised over ``dims`` from the one in the result."""
-    over = tuple(dims)
-    direct = low.sub(gradient, kept(standard, mean(low, gradient, over), over))
-    projection = kept(standard, mean(low, low.mul(gradient, standard), over), over)
+    direct = low.sub(gradient, kept(standard, mean(low, gradient, dims), dims))
+    projection = kept(standard, mean(low, low.mul(gradient, standard), dims), dims)
     return low.mul(scale, low.sub(direct, low.mul(standard, projection)))
 
 
@@ -81,35 +83,23 @@ def _group_norm(low: Lowering, call: Call) -> list[View]:
     parted = x.showing(x.positions.reshape(shape[0], int(call.number("group")), -1), x.axis)
     standard, center, scale = _standardised(low, parted, (2,), call.number("eps"))
     standard = standard.showing(standard.positions.reshape(shape), x.axis)
-    facing = [
-        None if part is None else _facing(part, 1, len(shape)) for part in (call["weight"], call["bias"])
-    ]
-    return [_affine(low, standard, *facing), shaped(call, center, 1), shaped(call, scale, 2)]
+    result = _affine(low, call, standard, _of_channels)
+    return [result, shaped(call, center, 1), shaped(call, scale, 2)]
 
 
-def _facing(x: View, dim: int, ndim: int) -> View:
-    """A vector that stands along one dimension of ``ndim``."""
-    shape = [1] * ndim
-    shape[dim] = -1
-    return x.showing(x.positions.reshape(shape), x.axis)
+def _of_channels(x: View, ndim: int) -> View:
+    """A vector that stands along the second dimension of ``ndim``."""
+    return x.showing(x.positions.reshape(1, -1, *(1,) * (ndim - 2)), x.axis)
 
 
 def _batch_norm(low: Lowering, call: Call) -> list[View]:
     x: View = call["input"]
     center, scale, _ = _statistics(low, call, x, call["training"])
-    parts = [
-        None if part is None else _facing(part, 1, x.positions.ndim)
-        for part in (call["weight"], call["bias"])
-    ]
-    result = _affine(low, low.mul(low.sub(x, center), scale), *parts)
+    result = _affine(low, call, low.mul(low.sub(x, center), scale), _of_channels)
     if not call["training"]:
         return [result, low.empty(call, 1), low.empty(call, 2)]
-    return [result, *(_flat(low, part) for part in (center, scale))]
-
-
-def _flat(low: Lowering, x: View) -> View:
-    """The channels of a statistic."""
-    return low.new(x.rows.reshape(-1), None if x.axis is None else 0)
+    axis = None if x.axis is None else 0
+    return [result, *(low.new(part.rows.reshape(-1), axis) for part in (center, scale))]
 
 
 def _statistics(low: Lowering, call: Call, x: View, training: bool) -> tuple[View, View, tuple[int, ...]]:
@@ -117,8 +107,8 @@ def _statistics(low: Lowering, call: Call, x: View, training: bool) -> tuple[Vie
     ndim = x.positions.ndim
     dims = tuple(dim for dim in range(ndim) if dim != 1)
     if not training:
-        scale = _reciprocal_root(low, _facing(call["running_var"], 1, ndim), call.number("eps"))
-        return _facing(call["running_mean"], 1, ndim), scale, dims
+        scale = _reciprocal_root(low, _of_channels(call["running_var"], ndim), call.number("eps"))
+        return _of_channels(call["running_mean"], ndim), scale, dims
     if x.axis in dims:
         raise Mixing(f"{call.name} takes statistics of the batch")
     if call["running_mean"] is not None:
@@ -133,7 +123,7 @@ def _batch_norm_backward(low: Lowering, call: Call) -> list[View]:
     gradient, x = low.broadcast(call["grad_out"], call["input"])
     center, scale, dims = _statistics(low, call, x, call["train"])
     if call["weight"] is not None:
-        gradient = low.mul(gradient, _facing(call["weight"], 1, x.positions.ndim))
+        gradient = low.mul(gradient, _of_channels(call["weight"], x.positions.ndim))
     if not call["train"]:
         return [low.mul(gradient, scale)]
     return [_standard_gradient(low, gradient, low.mul(low.sub(x, center), scale), scale, dims)]

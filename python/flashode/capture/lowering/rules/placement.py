@@ -1,105 +1,72 @@
-"""Tensors of zeros, or of one number, with another tensor at a place of them."""
+"""Tensors of zeros, or others, with a tensor at a place of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from flashode.capture.lowering.rows import Rows
-from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View, at
+from flashode.capture.lowering.rules.filled import filled
 from flashode.capture.lowering.rules.indexing import placed
+from flashode.capture.lowering.rules.structure import slice_of, windows
 from flashode.capture.refusal import Mixing
 
 
-def _filled(low: Lowering, call: Call, number: float = 0.0) -> View:
-    rows = np.broadcast_to(low.program.constant(np.array(number)), call.shape)
-    return low.new(rows, call.axis, call.dtypes[0])
+def _index(call: Call) -> int:
+    return int(call.number("index"))
 
 
-def _place(dim: int, index: Any) -> tuple[Any, ...]:
-    return (*((slice(None),) * dim), index)
+def _put(source: str, index: Callable[[Call], Any]) -> Rule:
+    """A tensor at a place along a dimension of ``self``, or of zeros where there is none."""
+
+    def rule(low: Lowering, call: Call) -> View:
+        x: View = call[source]
+        target = call.arguments.get("self")
+        if target is None:
+            if x.shape == call.shapes[0]:
+                return x
+            target = filled(low, call)
+        place = at(call.dim(target), index(call))
+        if (x.axis is None) != (target.axis is None):
+            raise Mixing(f"{call.name} joins a batch axis with another axis")
+        return placed(low, target, place, x.rows)
+
+    return rule
 
 
-def _positive(call: Call, name: str = "dim") -> int:
-    dim = int(call.number(name)) % len(call.shape)
-    if dim == call.axis:
-        raise Mixing(f"{call.name} acts on the batch axis")
-    return dim
+def _elements(call: Call) -> Rows:
+    """The elements of the result, numbered."""
+    return np.arange(int(np.prod(call.shape))).reshape(call.shape)
 
 
-def _slice_of(call: Call) -> slice:
-    return slice(
-        *(None if call[name] is None else int(call.number(name)) for name in ("start", "end", "step"))
-    )
-
-
-def _select_backward(low: Lowering, call: Call) -> View:
-    place = _place(_positive(call), int(call.number("index")))
-    return placed(low, _filled(low, call), place, call["grad_output"].rows)
-
-
-def _slice_backward(low: Lowering, call: Call) -> View:
-    gradient: View = call["grad_output"]
-    if gradient.shape == call.shapes[0]:
-        return gradient
-    return placed(low, _filled(low, call), _place(_positive(call), _slice_of(call)), gradient.rows)
-
-
-def _diagonal_place(low: Lowering, call: Call, shape: tuple[int, ...], dims: tuple[int, int]) -> Rows:
-    """Which elements of a tensor of this shape are on its diagonal, the diagonal as the last dimension."""
-    elements = np.arange(int(np.prod(shape))).reshape(shape)
-    diagonal: Rows = elements.diagonal(int(call.number("offset")), *dims)
-    return diagonal
-
-
-def _on_diagonal(low: Lowering, call: Call, x: View) -> View:
-    dims = _positive(call, "dim1"), _positive(call, "dim2")
-    flat = low.new(_filled(low, call).rows.ravel(), None)
-    place = _diagonal_place(low, call, call.shape, dims).ravel()
-    rows = placed(low, flat, (place,), x.rows).rows
+def _among_zeros(low: Lowering, call: Call, elements: Rows, source: Rows, add: bool = False) -> View:
+    """Zeros but for some elements, at which a tensor is put or added up."""
+    flat = low.new(filled(low, call).rows.ravel(), None)
+    rows = placed(low, flat, (elements.ravel(),), source, add).rows
     return low.new(rows.reshape(call.shape), call.axis, call.dtypes[0])
 
 
-def _diagonal_backward(low: Lowering, call: Call) -> View:
-    return _on_diagonal(low, call, call["grad_output"])
+def _on_diagonal(source: str) -> Rule:
+    def rule(low: Lowering, call: Call) -> View:
+        target = filled(low, call)
+        dims = call.dim(target, "dim1"), call.dim(target, "dim2")
+        diagonal = _elements(call).diagonal(int(call.number("offset")), *dims)
+        return _among_zeros(low, call, diagonal, call[source].rows)
 
-
-def _diag_embed(low: Lowering, call: Call) -> View:
-    return _on_diagonal(low, call, call["self"])
+    return rule
 
 
 def _unfold_backward(low: Lowering, call: Call) -> View:
-    dim = _positive(call)
-    target = _filled(low, call)
-    elements = np.arange(target.positions.size).reshape(target.positions.shape)
-    windows = np.lib.stride_tricks.sliding_window_view(elements, int(call.number("size")), dim)
-    place = windows[_place(dim, slice(None, None, int(call.number("step"))))]
-    flat = low.new(target.rows.ravel(), None)
-    rows = placed(low, flat, (place.ravel(),), call["grad_in"].rows, add=True).rows
-    return low.new(rows.reshape(call.shape), call.axis)
-
-
-def _select_scatter(low: Lowering, call: Call) -> View:
-    place = _place(_positive(call), int(call.number("index")))
-    return placed(low, call["self"], place, _rows(call, "src"))
-
-
-def _slice_scatter(low: Lowering, call: Call) -> View:
-    return placed(low, call["self"], _place(_positive(call), _slice_of(call)), _rows(call, "src"))
-
-
-def _rows(call: Call, name: str) -> Rows:
-    x: View = call[name]
-    if (x.axis is None) != (call.axis is None):
-        raise Mixing(f"{call.name} joins a batch axis with another axis")
-    return x.rows
+    seen = windows(call, _elements(call), call.dim(filled(low, call)))
+    return _among_zeros(low, call, seen, call["grad_in"].rows, add=True)
 
 
 def _pad(low: Lowering, call: Call) -> View:
     x: View = call["self"]
     amounts = [int(amount) for amount in call["pad"]]
-    result = _filled(low, call, call.number("value"))
     source, place = x.rows, []
     for dim, size in enumerate(x.positions.shape):
         position = 2 * (x.positions.ndim - 1 - dim)
@@ -107,21 +74,19 @@ def _pad(low: Lowering, call: Call) -> View:
         if dim == x.axis and (before or after):
             raise Mixing(f"{call.name} acts on the batch axis")
         # Negative amounts cut off.
-        source = source[_place(dim, slice(max(-before, 0), size - max(-after, 0)))]
+        source = source[at(dim, slice(max(-before, 0), size - max(-after, 0)))]
         start = max(before, 0)
         place.append(slice(start, start + source.shape[dim]))
-    return placed(low, result, tuple(place), source)
+    return placed(low, filled(low, call, call.number("value")), tuple(place), source)
 
 
-def _triangle(upper: bool) -> Rule:
+def _triangle(held: Callable[..., Rows]) -> Rule:
     def rule(low: Lowering, call: Call) -> View:
         x: View = call["self"]
         if x.axis is not None and x.axis >= x.positions.ndim - 2:
             raise Mixing(f"{call.name} acts on the batch axis")
-        ones = np.ones(x.positions.shape[-2:], bool)
-        diagonal = int(call.number("diagonal"))
-        held = np.triu(ones, diagonal) if upper else np.tril(ones, diagonal)
-        return low.new(np.where(held, x.rows, _filled(low, call).rows), x.axis, x.dtype)
+        inside = held(np.ones(x.positions.shape[-2:], bool), int(call.number("diagonal")))
+        return low.new(np.where(inside, x.rows, filled(low, call).rows), x.axis, x.dtype)
 
     return rule
 
@@ -134,15 +99,15 @@ def _trace(low: Lowering, call: Call) -> View:
 
 
 PLACEMENT: dict[str, Rule] = {
-    "select_backward": _select_backward,
-    "slice_backward": _slice_backward,
-    "diagonal_backward": _diagonal_backward,
+    "select_backward": _put("grad_output", _index),
+    "slice_backward": _put("grad_output", slice_of),
+    "select_scatter": _put("src", _index),
+    "slice_scatter": _put("src", slice_of),
+    "diagonal_backward": _on_diagonal("grad_output"),
+    "diag_embed": _on_diagonal("self"),
     "unfold_backward": _unfold_backward,
-    "diag_embed": _diag_embed,
-    "select_scatter": _select_scatter,
-    "slice_scatter": _slice_scatter,
     "constant_pad_nd": _pad,
-    "tril": _triangle(upper=False),
-    "triu": _triangle(upper=True),
+    "tril": _triangle(np.tril),
+    "triu": _triangle(np.triu),
     "trace": _trace,
 }

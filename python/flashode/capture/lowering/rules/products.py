@@ -104,8 +104,7 @@ def _added(low: Lowering, call: Call, result: View) -> View:
 
 
 def _baddbmm(low: Lowering, call: Call) -> View:
-    result = low.new(product(low, call["batch1"], call["batch2"]), call.axis)
-    return _added(low, call, result)
+    return _added(low, call, low.new(product(low, call["batch1"], call["batch2"]), call.axis))
 
 
 def _addbmm(low: Lowering, call: Call) -> View:
@@ -120,16 +119,8 @@ def _column(x: View) -> View:
     return x.showing(x.positions[:, None], x.axis)
 
 
-def _mv(low: Lowering, call: Call) -> View:
-    return low.new(product(low, call["self"], _column(call["vec"]))[:, 0], call.axis)
-
-
-def _addmv(low: Lowering, call: Call) -> View:
-    return _added(low, call, low.new(product(low, call["mat"], _column(call["vec"]))[:, 0], call.axis))
-
-
-def _dot(low: Lowering, call: Call) -> View:
-    return low.sum(low.mul(call["self"], call["tensor"]), [0])
+def _mv(low: Lowering, call: Call, matrix: str = "self") -> View:
+    return low.new(product(low, call[matrix], _column(call["vec"]))[:, 0], call.axis)
 
 
 def _addr(low: Lowering, call: Call) -> View:
@@ -192,9 +183,8 @@ PRODUCTS: dict[str, Rule] = {
     "baddbmm": _baddbmm,
     "addbmm": _addbmm,
     "mv": _mv,
-    "addmv": _addmv,
-    "dot": _dot,
-    "vdot": _dot,
+    "addmv": lambda low, call: _added(low, call, _mv(low, call, "mat")),
+    **dict.fromkeys(["dot", "vdot"], lambda low, call: low.sum(low.mul(call["self"], call["tensor"]), [0])),
     "addr": _addr,
     "linalg_cross": _linalg_cross,
     "_trilinear": _trilinear,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 
 from flashode.capture.lowering.rows import Rows
-from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.lowering.rules.comparisons import truth
+from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View, batch_axis, per_trajectory
 from flashode.capture.lowering.rules.products import product
 from flashode.capture.refusal import Mixing, Refusal, Unsupported
 
@@ -19,9 +21,17 @@ Join = Callable[[View, View], View]
 def shaped(call: Call, x: View, result: int = 0) -> View:
     """A reduced tensor in the shape of one of the call's results, whether dimensions are kept or not."""
     shape = call.shapes[result]
-    axis = next((axis for axis, dim in enumerate(shape) if not isinstance(dim, int)), None)
-    sizes = tuple(dim if isinstance(dim, int) else dim.multiple for dim in shape)
-    return View(x.storage, x.positions.reshape(sizes), axis, call.dtypes[result])
+    return View(x.storage, x.positions.reshape(per_trajectory(shape)), batch_axis(shape), call.dtypes[result])
+
+
+def _over(reduce: Callable[[Lowering, View, tuple[int, ...]], View]) -> Rule:
+    """The rule for an operation that reduces dimensions, which disappear or are kept."""
+
+    def rule(low: Lowering, call: Call) -> View:
+        x: View = call["self"]
+        return shaped(call, reduce(low, x, call.dims(x)))
+
+    return rule
 
 
 def folded(low: Lowering, x: View, dims: tuple[int, ...], join: Join) -> View:
@@ -41,31 +51,21 @@ def kept(x: View, reduced: View, dims: tuple[int, ...]) -> View:
 
 def extreme(low: Lowering, x: View, dims: tuple[int, ...], fn: str) -> View:
     """The largest or smallest along ``dims``, which disappear, without a gradient."""
-    plain = low.without_gradient(x)
-    return folded(low, plain, dims, lambda a, b: low.binary(fn, a, b))
-
-
-def _evenly(fn: str) -> Rule:
-    """amax and amin: elements that tie share the gradient."""
-
-    def rule(low: Lowering, call: Call) -> View:
-        x: View = call["self"]
-        return shaped(call, _shared_extreme(low, x, call.dims(x), fn))
-
-    return rule
+    return folded(low, low.without_gradient(x), dims, partial(low.binary, fn))
 
 
 def _shared_extreme(low: Lowering, x: View, dims: tuple[int, ...], fn: str) -> View:
-    if math.prod(x.positions.shape[dim] for dim in dims) <= 2:
-        return folded(low, x, dims, lambda a, b: low.binary(fn, a, b))
-    found = extreme(low, x, dims, fn)
-    level = kept(x, found, dims)
-    ties, infinite = low.compared("eq", x, level), low.compared("eq", low.unary("abs", found), math.inf)
+    """The same with a gradient, which elements that tie share."""
+    if _count(x, dims) <= 2:
+        return folded(low, x, dims, partial(low.binary, fn))
+    bound = extreme(low, x, dims, fn)
+    level = kept(x, bound, dims)
+    ties, infinite = low.compared("eq", x, level), low.compared("eq", low.unary("abs", bound), math.inf)
 
-    apart = low.select(kept(x, infinite, dims), x, low.sub(level, x))
-    shared = low.div(low.sum(low.select(ties, apart, low.constant(0.0)), dims), low.sum(ties, dims))
+    distances = low.select(kept(x, infinite, dims), x, low.sub(level, x))
+    shared = low.div(low.sum(low.select(ties, distances, low.constant(0.0)), dims), low.sum(ties, dims))
     # The mean of ties has the gradient, but is rounded. That of their distances from the extreme is zero.
-    return low.select(infinite, shared, low.sub(found, shared))
+    return low.select(infinite, shared, low.sub(bound, shared))
 
 
 def _extreme(fn: str) -> Rule:
@@ -101,60 +101,50 @@ def total(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
     return low.new(result.reshape(grouped.shape[:-1]), axis)
 
 
-def _sum(low: Lowering, call: Call) -> View:
-    return shaped(call, total(low, call["self"], call.dims(call["self"])))
-
-
 def mean(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
     """The mean over ``dims``, which disappear."""
-    return low.averaged(total(low, x, dims), math.prod(x.positions.shape[dim] for dim in dims))
+    return low.averaged(total(low, x, dims), _count(x, dims))
 
 
-def _count_nonzero(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    held = x if x.dtype == torch.bool else low.compared("ne", x, 0.0)
-    return shaped(call, low.sum(held, call.dims(x)))
+def _count(x: View, dims: tuple[int, ...]) -> int:
+    return math.prod(x.positions.shape[dim] for dim in dims)
 
 
-def _mean(low: Lowering, call: Call) -> View:
-    return shaped(call, mean(low, call["self"], call.dims(call["self"])))
+def _nonzero(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
+    return low.sum(truth(low, x), dims)
 
 
-def _prod(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    return shaped(call, folded(low, x, call.dims(x), low.mul))
+def _any(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
+    return low.compared("ne", _nonzero(low, x, dims), 0.0)
 
 
-def moments(low: Lowering, x: View, dims: tuple[int, ...], correction: float) -> tuple[View, View]:
-    """Variance and mean over ``dims``, which disappear."""
-    freedom = _freedom(x, dims, correction)
-    center = mean(low, x, dims)
-    offset = low.sub(x, kept(x, center, dims))
-    return low.averaged(low.sum(low.mul(offset, offset), dims), freedom), center
+def _all(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
+    return low.compared("eq", low.sum(low.inverted(truth(low, x)), dims), 0.0)
 
 
-def _deviation(low: Lowering, x: View, dims: tuple[int, ...], correction: float) -> tuple[View, View]:
-    """Standard deviation and mean over ``dims``, which disappear."""
-    if low.dtype == torch.float64:
-        variance, center = moments(low, x, dims, correction)
-        return root(low, variance), center
-    # Torch squares in double precision. Squares of numbers up to one neither overflow nor vanish.
-    freedom = _freedom(x, dims, correction)
-    center = mean(low, x, dims)
-    offset = low.sub(x, kept(x, center, dims))
-    size = extreme(low, low.unary("abs", offset), dims, "maximum")
-    alone = low.either(low.compared("eq", size, 0.0), low.compared("eq", size, math.inf))
-    size = low.select(alone, low.constant(1.0), size)
-    part = low.div(offset, kept(x, size, dims))
-    variance = low.averaged(low.sum(low.mul(part, part), dims), freedom)
-    return low.mul(size, root(low, variance)), center
+def _product(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
+    return folded(low, x, dims, low.mul)
 
 
-def _freedom(x: View, dims: tuple[int, ...], correction: float) -> float:
-    count = float(math.prod(x.positions.shape[dim] for dim in dims))
+def moments(
+    low: Lowering, x: View, dims: tuple[int, ...], correction: float, deviation: bool = False
+) -> tuple[View, View]:
+    """Variance, or its root, and mean over ``dims``, which disappear."""
+    count = _count(x, dims)
     if count <= correction:
         raise Refusal("a variance of so few elements is not a number", remedy="take it of more elements")
-    return count - correction
+    center = mean(low, x, dims)
+    offset, size = low.sub(x, kept(x, center, dims)), None
+    if deviation and low.dtype != torch.float64:
+        # Torch squares in double precision. Squares of numbers up to one neither overflow nor vanish.
+        size = extreme(low, low.unary("abs", offset), dims, "maximum")
+        unscaled = low.either(low.compared("eq", size, 0.0), low.compared("eq", size, math.inf))
+        size = low.select(unscaled, low.constant(1.0), size)
+        offset = low.div(offset, kept(x, size, dims))
+    variance = low.averaged(low.sum(low.mul(offset, offset), dims), count - correction)
+    if not deviation:
+        return variance, center
+    return root(low, variance) if size is None else low.mul(size, root(low, variance)), center
 
 
 def root(low: Lowering, x: View, exponent: float = 0.5) -> View:
@@ -172,8 +162,7 @@ def _variance(deviation: bool, with_mean: bool) -> Rule:
             correction = call.number("unbiased")
         else:
             correction = 1.0 if call["correction"] is None else call.number("correction")
-        taken = _deviation if deviation else moments
-        spread, center = taken(low, x, call.dims(x), correction)
+        spread, center = moments(low, x, call.dims(x), correction, deviation)
         spread = shaped(call, spread)
         return [spread, shaped(call, center, 1)] if with_mean else spread
 
@@ -236,12 +225,14 @@ def _running(join: Callable[[Lowering, View, View], View]) -> Rule:
 
 
 REDUCTIONS: dict[str, Rule] = {
-    "sum": _sum,
-    "mean": _mean,
-    "count_nonzero": _count_nonzero,
-    "prod": _prod,
-    "amax": _evenly("maximum"),
-    "amin": _evenly("minimum"),
+    "sum": _over(total),
+    "mean": _over(mean),
+    "count_nonzero": _over(_nonzero),
+    "any": _over(_any),
+    "all": _over(_all),
+    "prod": _over(_product),
+    "amax": _over(partial(_shared_extreme, fn="maximum")),
+    "amin": _over(partial(_shared_extreme, fn="minimum")),
     "max": _extreme("maximum"),
     "min": _extreme("minimum"),
     "var": _variance(deviation=False, with_mean=False),

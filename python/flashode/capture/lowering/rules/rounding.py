@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
-from flashode.capture.lowering.rules.elementwise import operand, same
+from flashode.capture.lowering.rules.elementwise import operand, pairwise, same
 
 
 def _round(low: Lowering, call: Call) -> View:
@@ -16,20 +16,10 @@ def _round(low: Lowering, call: Call) -> View:
     return low.scaled(low.unary("round", low.div(call["self"], low.constant(shift))), shift)
 
 
-def _frac(low: Lowering, call: Call) -> View:
-    return low.sub(call["self"], low.unary("trunc", call["self"]))
-
-
-def _with_remainder(fn: str) -> Rule:
-    return lambda low, call: low.binary(fn, operand(low, call, "self"), operand(low, call, "other"))
-
-
 def _div(low: Lowering, call: Call) -> View:
     a, b = operand(low, call, "self"), operand(low, call, "other")
     mode = call.arguments.get("rounding_mode")
-    if mode is None:
-        return low.div(a, b)
-    return low.binary(f"{mode}_divide", a, b)
+    return low.div(a, b) if mode is None else low.binary(f"{mode}_divide", a, b)
 
 
 ROUNDING: dict[str, Rule] = {
@@ -37,8 +27,8 @@ ROUNDING: dict[str, Rule] = {
     "ceil": same("ceil"),
     "trunc": same("trunc"),
     "round": _round,
-    "frac": _frac,
-    "fmod": _with_remainder("fmod"),
-    "remainder": _with_remainder("remainder"),
+    "frac": lambda low, call: low.sub(call["self"], low.unary("trunc", call["self"])),
+    "fmod": pairwise("fmod"),
+    "remainder": pairwise("remainder"),
     "div": _div,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.reductions import extreme, kept, shaped
@@ -19,24 +20,14 @@ def softmax(low: Lowering, x: View, dim: int) -> View:
     return low.div(raised, kept(x, low.sum(raised, (dim,)), (dim,)))
 
 
-def _softmax(low: Lowering, call: Call) -> View:
-    return softmax(low, call["self"], call.dim(call["self"]))
-
-
 def safe_softmax(low: Lowering, x: View, dim: int) -> View:
     """Softmax that is zero, not undefined, where all along the dimension is minus infinity."""
-    largest = kept(x, extreme(low, x, (dim,), "maximum"), (dim,))
-    blocked, zero = low.compared("eq", largest, -math.inf), low.constant(0.0)
+    blocked, zero = low.compared("eq", _shift(low, x, (dim,)), -math.inf), low.constant(0.0)
     return low.select(blocked, zero, softmax(low, low.select(blocked, zero, x), dim))
 
 
-def _safe_softmax(low: Lowering, call: Call) -> View:
-    return safe_softmax(low, call["self"], call.dim(call["self"]))
-
-
-def _log_softmax(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    dims = (call.dim(x),)
+def _log_softmax(low: Lowering, x: View, dim: int) -> View:
+    dims = (dim,)
     lowered = low.sub(x, _shift(low, x, dims))
     total = low.sum(low.unary("exp", lowered), dims)
     return low.sub(lowered, kept(x, low.unary("log", total), dims))
@@ -58,23 +49,22 @@ def softmax_gradient(low: Lowering, gradient: View, output: View, dim: int) -> V
     return low.sub(weighted, low.mul(output, kept(output, low.sum(weighted, (dim,)), (dim,))))
 
 
-def _softmax_backward(low: Lowering, call: Call) -> View:
-    output: View = call["output"]
-    return softmax_gradient(low, call["grad_output"], output, call.dim(output))
-
-
-def _log_softmax_backward(low: Lowering, call: Call) -> View:
-    gradient, output = low.broadcast(call["grad_output"], call["output"])
-    dim = call.dim(output)
+def _log_softmax_gradient(low: Lowering, gradient: View, output: View, dim: int) -> View:
+    gradient, output = low.broadcast(gradient, output)
     total = kept(output, low.sum(gradient, (dim,)), (dim,))
     return low.sub(gradient, low.mul(low.unary("exp", output), total))
 
 
+def _along(function: Callable[..., View], *names: str) -> Rule:
+    """The rule for a function of tensors and a dimension, which the last of them has."""
+    return lambda low, call: function(low, *(call[name] for name in names), call.dim(call[names[-1]]))
+
+
 SOFTMAX: dict[str, Rule] = {
-    "_softmax": _softmax,
-    "_safe_softmax": _safe_softmax,
-    "_log_softmax": _log_softmax,
+    "_softmax": _along(softmax, "self"),
+    "_safe_softmax": _along(safe_softmax, "self"),
+    "_log_softmax": _along(_log_softmax, "self"),
     "logsumexp": _logsumexp,
-    "_softmax_backward_data": _softmax_backward,
-    "_log_softmax_backward_data": _log_softmax_backward,
+    "_softmax_backward_data": _along(softmax_gradient, "grad_output", "output"),
+    "_log_softmax_backward_data": _along(_log_softmax_gradient, "grad_output", "output"),
 }

@@ -10,14 +10,9 @@ import numpy as np
 
 from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules.comparisons import converted
-from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View, at
 from flashode.capture.refusal import Mixing, Refusal, Unsupported
-from flashode.capture.tracing.pairing import Batch
-
-
-def _taken(positions: Rows, index: int, dim: int) -> Rows:
-    taken: Rows = np.asarray(positions.take(index, dim))
-    return taken
+from flashode.capture.tracing.traced import Batch
 
 
 def _moved(reorder: Callable[[Call, View], Sequence[int]]) -> Rule:
@@ -37,23 +32,6 @@ def _transpose_order(call: Call, x: View) -> Sequence[int]:
     a, b = (int(call.number(name)) for name in ("dim0", "dim1"))
     order[a], order[b] = order[b], order[a]
     return order
-
-
-def _permute_order(call: Call, x: View) -> Sequence[int]:
-    return [int(dim) % x.positions.ndim for dim in call["dims"]]
-
-
-def _t_order(call: Call, x: View) -> Sequence[int]:
-    return list(range(x.positions.ndim))[::-1]
-
-
-def _same(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    return x
-
-
-def _without_gradient(low: Lowering, call: Call) -> View:
-    return low.without_gradient(call["self"])
 
 
 def _reshape(low: Lowering, call: Call) -> View:
@@ -79,8 +57,13 @@ def _expand(low: Lowering, call: Call) -> View:
 
 def _select(low: Lowering, call: Call) -> View:
     x: View = call["self"]
-    dim = call.dim(x)
-    return x.showing(_taken(x.positions, int(call.number("index")), dim), call.axis)
+    return x.showing(np.asarray(x.positions.take(int(call.number("index")), call.dim(x))), call.axis)
+
+
+def slice_of(call: Call) -> slice:
+    """What a call takes along a dimension."""
+    ends = (None if call[name] is None else int(call.number(name)) for name in ("start", "end", "step"))
+    return slice(*ends)
 
 
 def _slice(low: Lowering, call: Call) -> View:
@@ -90,8 +73,7 @@ def _slice(low: Lowering, call: Call) -> View:
         if call["step"] != 1 or call.shapes[0][dim] != x.shape[dim]:
             raise Mixing("slice acts on the batch axis")
         return x
-    ends = (None if call[name] is None else int(call.number(name)) for name in ("start", "end", "step"))
-    return x.showing(x.positions[(*((slice(None),) * dim), slice(*ends))], x.axis)
+    return x.showing(x.positions[at(dim, slice_of(call))], x.axis)
 
 
 def _pieces(sizes: Callable[[Call, int], Sequence[int]]) -> Rule:
@@ -121,47 +103,48 @@ def _unbind(low: Lowering, call: Call) -> list[View]:
     x: View = call["self"]
     dim = call.dim(x)
     axis = x.axis if x.axis is None or x.axis < dim else x.axis - 1
-    return [x.showing(_taken(x.positions, i, dim), axis) for i in range(x.positions.shape[dim])]
+    parts = np.moveaxis(x.positions, dim, 0)
+    return [x.showing(parts[i, ...], axis) for i in range(len(parts))]
 
 
-def _cat(low: Lowering, call: Call) -> View:
-    parts: Sequence[View] = [part for part in call["tensors"] if part.positions.shape != (0,)]
-    dim = int(call.number("dim")) % len(call.shape)
-    if dim == call.axis:
-        raise Mixing("cat acts on the batch axis")
-    if any(part.axis != call.axis for part in parts):
-        raise Mixing("cat joins a batch axis with another axis")
-    rows = [converted(low, part, call.dtypes[0]).rows for part in parts]
-    return low.new(np.concatenate(rows, dim), call.axis, call.dtypes[0])
+def _joined(join: Callable[[list[Rows], int], Rows]) -> Rule:
+    def rule(low: Lowering, call: Call) -> View:
+        parts: Sequence[View] = [part for part in call["tensors"] if part.positions.shape != (0,)]
+        dim = int(call.number("dim")) % len(call.shape)
+        if dim == call.axis:
+            raise Mixing(f"{call.name} acts on the batch axis")
+        if any(part.axis != parts[0].axis for part in parts):
+            raise Mixing(f"{call.name} joins a batch axis with another axis")
+        rows = [converted(low, part, call.dtypes[0]).rows for part in parts]
+        return low.new(join(rows, dim), call.axis, call.dtypes[0])
+
+    return rule
 
 
-def _stack(low: Lowering, call: Call) -> View:
-    parts: Sequence[View] = call["tensors"]
-    dim = int(call.number("dim")) % len(call.shape)
-    if any(part.axis != parts[0].axis for part in parts):
-        raise Mixing("stack joins a batch axis with another axis")
-    rows = [converted(low, part, call.dtypes[0]).rows for part in parts]
-    return low.new(np.stack(rows, dim), call.axis, call.dtypes[0])
+def _rearranged(rearrange: Callable[[Call, Rows, tuple[int, ...]], Rows]) -> Rule:
+    """A rule that moves elements along dimensions, none of which is the batch axis."""
+
+    def rule(low: Lowering, call: Call) -> View:
+        x: View = call["self"]
+        dims = call.dims(x, "dims") if call["dims"] else ()
+        return low.new(rearrange(call, x.rows, dims), x.axis, x.dtype)
+
+    return rule
 
 
-def _flip(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    return low.new(np.flip(x.rows, call.dims(x, "dims") if call["dims"] else ()), x.axis, x.dtype)
+def _flip(call: Call, rows: Rows, dims: tuple[int, ...]) -> Rows:
+    return np.flip(rows, dims)
 
 
-def _rot90(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    first, second = call.dims(x, "dims")
-    turned = np.rot90(x.rows, int(call.number("k")), (first, second))
-    return low.new(turned, x.axis, x.dtype)
+def _rot90(call: Call, rows: Rows, dims: tuple[int, ...]) -> Rows:
+    first, second = dims
+    return np.rot90(rows, int(call.number("k")), (first, second))
 
 
-def _roll(low: Lowering, call: Call) -> View:
-    x: View = call["self"]
-    if not call["dims"]:
+def _roll(call: Call, rows: Rows, dims: tuple[int, ...]) -> Rows:
+    if not dims:
         raise Unsupported("roll of a flattened tensor is not supported")
-    dims = call.dims(x, "dims")
-    return low.new(np.roll(x.rows, [int(shift) for shift in call["shifts"]], dims), x.axis, x.dtype)
+    return np.roll(rows, [int(shift) for shift in call["shifts"]], dims)
 
 
 def _repeat(low: Lowering, call: Call) -> View:
@@ -203,25 +186,27 @@ def _diagonal(low: Lowering, call: Call) -> View:
     return x.showing(x.positions.diagonal(int(call.number("offset")), *dims), axis)
 
 
+def windows(call: Call, positions: Rows, dim: int) -> Rows:
+    """The windows along a dimension, each in a last dimension."""
+    every = np.lib.stride_tricks.sliding_window_view(positions, int(call.number("size")), dim)
+    stepped: Rows = every[at(dim, slice(None, None, int(call.number("step"))))]
+    return stepped
+
+
 def _unfold(low: Lowering, call: Call) -> View:
     x: View = call["self"]
-    dim = call.dim(x, "dimension")
-    windows = np.lib.stride_tricks.sliding_window_view(x.positions, int(call.number("size")), dim)
-    stepped = windows[(*((slice(None),) * dim), slice(None, None, int(call.number("step"))))]
-    return x.showing(stepped, x.axis)
+    return x.showing(windows(call, x.positions, call.dim(x, "dimension")), x.axis)
 
 
 RESHAPES = ("view", "_unsafe_view", "_reshape_alias", "squeeze", "unsqueeze")
 
 STRUCTURE: dict[str, Rule] = {
-    "t": _moved(_t_order),
+    "t": _moved(lambda call, x: range(x.positions.ndim)[::-1]),
     "transpose": _moved(_transpose_order),
-    "permute": _moved(_permute_order),
-    "alias": _same,
-    # Autograd's own; that of the user is recorded as detach_copy.
-    "detach": _same,
-    "detach_copy": _without_gradient,
-    "lift_fresh": _same,
+    "permute": _moved(lambda call, x: [int(dim) % x.positions.ndim for dim in call["dims"]]),
+    # Autograd's own detach; that of the user is recorded as detach_copy.
+    **dict.fromkeys(["alias", "detach", "lift_fresh"], lambda low, call: call["self"]),
+    "detach_copy": lambda low, call: low.without_gradient(call["self"]),
     **dict.fromkeys(RESHAPES, _reshape),
     "expand": _expand,
     "select": _select,
@@ -233,11 +218,11 @@ STRUCTURE: dict[str, Rule] = {
     "unbind": _unbind,
     "diagonal": _diagonal,
     "unfold": _unfold,
-    "cat": _cat,
-    "stack": _stack,
-    "flip": _flip,
-    "roll": _roll,
-    "rot90": _rot90,
+    "cat": _joined(np.concatenate),
+    "stack": _joined(np.stack),
+    "flip": _rearranged(_flip),
+    "roll": _rearranged(_roll),
+    "rot90": _rearranged(_rot90),
     "repeat": _repeat,
     "clone": _clone,
     "copy": _copy,
