@@ -35,12 +35,10 @@ class Import(NamedTuple):
     Attributes:
         line: Where it stands.
         place: The file it imports, without suffix and relative to the package; another package is `name.`.
-        for_types: Whether it is only for the type checker.
     """
 
     line: int
     place: str
-    for_types: bool
 
 
 def violations(package: Path, rooms: Table = ROOMS) -> list[str]:
@@ -52,7 +50,7 @@ def violations(package: Path, rooms: Table = ROOMS) -> list[str]:
         if room is None:
             results.append(f"{place}.py: no room of the table has it")
             continue
-        for line, known, _ in imports(path, package):
+        for line, known in imports(path, package):
             if not allowed(place, room, known, rooms):
                 results.append(f"{place}.py:{line}: {room} may not know {known}")
     return results
@@ -69,32 +67,20 @@ def allowed(place: str, room: str, known: str, rooms: Table) -> bool:
     return other == room or other in rooms[room].known | rooms[room].lazily
 
 
-def graph(package: Path, rooms: Table = ROOMS) -> dict[str, set[str]]:
-    """The files that each file imports, less those for types and those that the table has as lazy."""
-    edges: dict[str, set[str]] = {}
-    for path in package.rglob("*.py"):
-        place = place_of(path, package)
-        room = room_of(place, rooms)
-        lazily = rooms[room].lazily if room in rooms else frozenset()
-        edges[place] = {
-            known
-            for _, known, for_types in imports(path, package)
-            if not (for_types or known.endswith(".") or room_of(known, rooms) in lazily)
+def graph(package: Path) -> dict[str, set[str]]:
+    """The files that each file imports, for types and within functions too."""
+    return {
+        place_of(path, package): {
+            known for _, known in imports(path, package) if not known.endswith(".") and known != COMPILED
         }
-    return edges
+        for path in package.rglob("*.py")
+    }
 
 
 def imports(path: Path, package: Path) -> Iterator[Import]:
     """Every import of a file, wherever it stands."""
     tree = ast.parse(path.read_text())
     texts = module_texts(tree)
-    for_types = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
-        for statement in node.body
-        for inner in ast.walk(statement)
-    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             known = [imported(alias.name, package) for alias in node.names]
@@ -110,7 +96,7 @@ def imports(path: Path, package: Path) -> Iterator[Import]:
             known = ["a computed module name." if name is None else imported(name, package)]
         else:
             continue
-        yield from (Import(node.lineno, place, id(node) in for_types) for place in known)
+        yield from (Import(node.lineno, place) for place in known)
 
 
 def absolute(node: ast.ImportFrom, path: Path, package: Path) -> str:
@@ -257,11 +243,12 @@ def test_checker_accepts_what_is_allowed(tmp_path: Path) -> None:
             "engines/native/__init__.py": "import math\nimport torch.nn\nfrom flashode import _flashode\n"
             "from ...capture import capture\nfrom flashode.engines.protocol import Plan\n",
             "engines/__init__.py": "def load():\n    from flashode.engines import native\n",
+            "engines/protocol.py": "",
             "capture/guards/objects.py": "from flashode.capture.guards import watch\n",
         },
     )
     assert violations(tmp_path, SMALL) == []
-    assert circles(graph(tmp_path, SMALL)) == []
+    assert circles(graph(tmp_path)) == []
 
 
 def test_checker_sees_a_circle(tmp_path: Path) -> None:
@@ -271,10 +258,10 @@ def test_checker_sees_a_circle(tmp_path: Path) -> None:
         {"capture/guards/watch.py": watch, "capture/guards/classes.py": f"def f():\n    {classes}"},
     )
     assert violations(tmp_path, SMALL) == []
-    assert circles(graph(tmp_path, SMALL)) == [["capture/guards/classes", "capture/guards/watch"]]
+    assert circles(graph(tmp_path)) == [["capture/guards/classes", "capture/guards/watch"]]
     late = f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {classes}"
     (tmp_path / "capture" / "guards" / "classes.py").write_text(late)
-    assert circles(graph(tmp_path, SMALL)) == []
+    assert circles(graph(tmp_path)) == [["capture/guards/classes", "capture/guards/watch"]]
 
 
 def test_a_table_out_of_order_is_seen() -> None:

@@ -6,10 +6,10 @@ from flashode.engines.choice import (
     choose,
     consider,
     name_of,
+    use_engine,
     watchers,
 )
 from flashode.engines.registry import FALLBACK, REGISTRY
-from flashode.engines.selection import use_engine
 
 __all__ = [
     "FALLBACK",

@@ -20,5 +20,4 @@ def build_info() -> dict[str, Any]:
     """What this installation can do: version, instruction sets and the one in use, threads, CUDA."""
     from flashode.engines import native
 
-    info: dict[str, Any] = native.build_info()
-    return info
+    return {"version": VERSION, **native.build_info()}

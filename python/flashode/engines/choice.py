@@ -8,14 +8,33 @@ from functools import partial
 from typing import NamedTuple
 
 from flashode import notices
+from flashode.blocks import Block
 from flashode.declined import Declined, listed
 from flashode.engines.protocol import Plan
 from flashode.engines.registry import REGISTRY
 from flashode.engines.reported import ReportedPlan
-from flashode.engines.selection import allows
+from flashode.engines.selection import AUTO, allows, selecting
 from flashode.errors import FallbackWarning
 from flashode.problem import Gradient, Problem
 from flashode.statistics import Statistics
+from flashode.wording import shown
+
+
+def use_engine(name: str) -> Block[None]:
+    """Choose the engine of every solve in the ``with`` block, or in a function that it decorates.
+
+    Args:
+        name: ``"auto"`` takes the fastest engine that can run the function and warns once where that is not
+            the fastest of all, unless PyTorch is faster; the name of an engine, such as ``"eager"``, insists.
+
+    Raises:
+        ValueError: If there is no engine of that name, or, from a solve inside the block, if the engine
+            cannot run it.
+    """
+    accepted = (AUTO, *REGISTRY)
+    if name not in accepted:
+        raise ValueError(f"engine must be one of {', '.join(map(repr, accepted))}, got {shown(name)}")
+    return Block(partial(selecting, name), f"use_engine({name!r})")
 
 
 class EngineDeclined(ValueError):

@@ -1,39 +1,18 @@
-"""Which engines a solve may run in: ``use_engine`` says so."""
+"""Which engines a solve may run in, by the innermost ``use_engine``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
 
-from flashode.blocks import Block
-from flashode.engines.registry import REGISTRY
-from flashode.wording import shown
-
-_AUTO = "auto"
-_selected: ContextVar[str] = ContextVar("flashode_engine", default=_AUTO)
-
-
-def use_engine(name: str) -> Block[None]:
-    """Choose the engine of every solve in the ``with`` block, or in a function that it decorates.
-
-    Args:
-        name: ``"auto"`` takes the fastest engine that can run the function and warns once where that is not
-            the fastest of all, unless PyTorch is faster; the name of an engine, such as ``"eager"``, insists.
-
-    Raises:
-        ValueError: If there is no engine of that name, or, from a solve inside the block, if the engine
-            cannot run it.
-    """
-    accepted = (_AUTO, *REGISTRY)
-    if name not in accepted:
-        raise ValueError(f"engine must be one of {', '.join(map(repr, accepted))}, got {shown(name)}")
-    return Block(partial(_using, name), f"use_engine({name!r})")
+AUTO = "auto"
+_selected: ContextVar[str] = ContextVar("flashode_engine", default=AUTO)
 
 
 @contextmanager
-def _using(name: str) -> Iterator[None]:
+def selecting(name: str) -> Iterator[None]:
+    """Within it an engine of that name is the only one, or any is with ``AUTO``."""
     token = _selected.set(name)
     try:
         yield
@@ -43,7 +22,7 @@ def _using(name: str) -> Iterator[None]:
 
 def allows(name: str) -> bool:
     """Whether the present ``use_engine`` does."""
-    return _selected.get() in (_AUTO, name)
+    return _selected.get() in (AUTO, name)
 
 
 def insists(name: str) -> bool:

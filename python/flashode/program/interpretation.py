@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from flashode.program.functions import BINARY, UNARY
+from flashode.program.operations import Operations
 from flashode.program.ops import (
     Binary,
     C,
@@ -24,12 +24,9 @@ from flashode.program.ops import (
     Y,
 )
 
-if TYPE_CHECKING:
-    from flashode.program import Program
-
 
 def interpret(
-    program: Program, t: Tensor, y: Tensor, parameters: Sequence[Tensor], c: Tensor | None
+    program: Operations, t: Tensor, y: Tensor, parameters: Sequence[Tensor], c: Tensor | None
 ) -> Tensor:
     """Evaluates the Program; see ``Program.interpret``."""
     if y.shape[-1:] != (program.widths[Y],):

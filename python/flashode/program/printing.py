@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from flashode.program.functions import UNARY
+from flashode.program.operations import Operations
 from flashode.program.ops import (
     INPUTS,
     Binary,
@@ -20,13 +20,10 @@ from flashode.program.ops import (
     Unary,
 )
 
-if TYPE_CHECKING:
-    from flashode.program import Program
-
 _SHOWN = 8
 
 
-def format_program(program: Program) -> str:
+def format_program(program: Operations) -> str:
     """The Program's inputs, operations and output, a line each."""
     shapes = [f"p{i}{list(shape)}" for i, shape in enumerate(program.parameter_shapes)]
     inputs = [f"{name(value)}[{program.widths[value]}]" for value in range(INPUTS) if program.widths[value]]
@@ -34,7 +31,7 @@ def format_program(program: Program) -> str:
     return "\n  ".join([head, *format_body(program)])
 
 
-def format_body(program: Program) -> list[str]:
+def format_body(program: Operations) -> list[str]:
     """The operations, each with the value it writes and its width, those shared first, and the output."""
     lines = [f"{name(op.out)}[{program.widths[op.out]}] = {format_op(op)}" for op in program.ops]
     shared = [f"shared {line}" for line in lines[: program.shared]]

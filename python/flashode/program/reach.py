@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from flashode.program.functions import SEVERING
+from flashode.program.operations import Operations
 from flashode.program.ops import Binary, C, Gather, Op, Select, Unary, operands, parameters
-
-if TYPE_CHECKING:
-    from flashode.program import Program
 
 
 class Reach(NamedTuple):
@@ -19,7 +17,7 @@ class Reach(NamedTuple):
     rows: bytes
 
 
-def reach(program: Program) -> Reach:
+def reach(program: Operations) -> Reach:
     """Follows gradients from the output; see ``Program.reach``."""
     reached = {program.output}
     found: set[int] = set()

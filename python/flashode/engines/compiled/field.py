@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -11,39 +9,14 @@ from flashode.capture import Capture
 from flashode.declined import Declined, Reason
 from flashode.engines.compiled.backend import Backend, Work
 from flashode.engines.compiled.layout import Layout, context
-from flashode.engines.compiled.memo import memo_of
+from flashode.engines.compiled.memo import Setup, memo_of
 from flashode.engines.compiled.parameter_gradients import connected_context, connected_inputs
 from flashode.engines.compiled.requests import EvaluatedField, Shape
 from flashode.engines.compiled.scope import LEAST_DEMAND, Demand, integrations
 from flashode.engines.selection import insists
 from flashode.memory import check_memory, plain
 from flashode.problem import Discrete, Gradient, Problem, may_be_kept
-from flashode.program import Reach
 from flashode.state import Structure
-
-
-@dataclass(frozen=True, eq=False)
-class Setup:
-    """What is the same for every solve with a Program and settings; it holds no tensor and not the Program.
-
-    Attributes:
-        layout: Where trajectories lie in the state.
-        shape: What the Program is evaluated at, for the backend.
-        reach: What gradients reach.
-        detaches: Whether inputs are to be detached where no gradient reaches them, and there are such.
-        pays: Whether the backend is faster than plain torch, whatever else a solve asks for.
-    """
-
-    layout: Layout
-    shape: Shape
-    reach: Reach
-    detaches: bool
-    pays: bool
-
-    @property
-    def weight(self) -> int:
-        """About how many bytes it takes: backends keep something for every address of a parameter."""
-        return 4096 + 512 * len(self.reach.parameters)
 
 
 class CapturedField:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+from flashode.engines.compiled.layout import Layout
+from flashode.engines.compiled.requests import Shape
 from flashode.program import Binary, Program, Reach, Unary
-
-if TYPE_CHECKING:
-    from flashode.engines.compiled.field import Setup
 
 # With more settings of one Program something makes them up: they would only take memory.
 MOST_SETUPS = 64
@@ -24,6 +24,30 @@ _ARITHMETIC = (
 )
 # Any other function costs about as much as this many multiply-adds.
 _FUNCTION_COST = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What is the same for every solve with a Program and settings; it holds no tensor and not the Program.
+
+    Attributes:
+        layout: Where trajectories lie in the state.
+        shape: What the Program is evaluated at, for the backend.
+        reach: What gradients reach.
+        detaches: Whether inputs are to be detached where no gradient reaches them, and there are such.
+        pays: Whether the backend is faster than plain torch, whatever else a solve asks for.
+    """
+
+    layout: Layout
+    shape: Shape
+    reach: Reach
+    detaches: bool
+    pays: bool
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes: backends keep something for every address of a parameter."""
+        return 4096 + 512 * len(self.reach.parameters)
 
 
 class Memo:

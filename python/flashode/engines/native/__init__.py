@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flashode.declined import Declined
-from flashode.engines.build import VERSION
 from flashode.engines.compiled.engine import CompiledEngine
 from flashode.engines.compiled.plan import CompiledPlan
 
@@ -34,10 +33,9 @@ def engine(*, features_in_lanes: bool | None = None) -> CompiledEngine | Decline
 
 
 def build_info() -> dict[str, Any]:
-    """What the compiled module is and what it would run on; see ``flashode.build_info``."""
+    """What the compiled module is and what it would run on, for ``flashode.build_info``."""
     compiled = _backend is not None
     return {
-        "version": VERSION,
         "compiled": compiled,
         "compiler": _flashode.compiler if compiled else None,
         "instruction_sets": tuple(_flashode.instruction_sets()) if compiled else (),
