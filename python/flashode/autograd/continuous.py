@@ -57,7 +57,7 @@ class ContinuousAdjoint(torch.autograd.Function):
                 "odeint_adjoint has no batched gradients (is_grads_batched, vectorize): use odeint, which has"
             )
         try:
-            found = _continuous_gradients(ctx, tuple(checkpoints), states.detach(), grad_states.detach())
+            gradients = _continuous_gradients(ctx, tuple(checkpoints), states.detach(), grad_states.detach())
         except SolverError as error:
             problem: Problem = ctx.problem
             times = problem.t if ctx.times is None else ctx.times
@@ -71,10 +71,10 @@ class ContinuousAdjoint(torch.autograd.Function):
                 "adjoint_method and adjoint_options control"
             )
             raise
-        gradients = (found.t, found.y0, *found.parameters)
+        answers: tuple[torch.Tensor | None, ...] = (gradients.t, gradients.y0, *gradients.parameters)
         if torch.is_grad_enabled():
-            gradients = once("odeint_adjoint", gradients, (grad_states, states))
-        return (None, None, None, *gradients)
+            answers = once("odeint_adjoint", answers, (grad_states, states))
+        return (None, None, None, *answers)
 
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> Any:

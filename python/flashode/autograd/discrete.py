@@ -39,8 +39,8 @@ class DiscreteAdjoint(torch.autograd.Function):
         grad_states = dense(grad_states)
         if torch.is_grad_enabled() or is_batched(grad_states):
             return (None, *_differentiable_gradients(ctx, saved[: len(ctx.kinds)], grad_states))
-        found = ctx.plan.discrete_vjp(ctx.record, saved[len(ctx.kinds) :], grad_states)
-        return (None, found.t, found.y0, *found.parameters)
+        gradients = ctx.plan.discrete_vjp(ctx.record, saved[len(ctx.kinds) :], grad_states)
+        return (None, gradients.t, gradients.y0, *gradients.parameters)
 
 
 def _differentiable_gradients(
@@ -59,7 +59,7 @@ def _differentiable_gradients(
         inputs = [x.view_as(x) for x in (t, y0, *parameters)]
         states, _ = ctx.plan.differentiable(inputs[0], inputs[1], tuple(inputs[2:]))
     needed = [x for x, needs in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needs]
-    found = iter(
+    gradients = iter(
         torch.autograd.grad(states, needed, grad_states, create_graph=create_graph, allow_unused=True)
     )
-    return [next(found) if needs else None for needs in ctx.needs_input_grad[1:]]
+    return [next(gradients) if needs else None for needs in ctx.needs_input_grad[1:]]

@@ -146,24 +146,24 @@ class DenseOutput:
         """The shape of the times, and these as solver time, 1-D and float64."""
         if not isinstance(t, (torch.Tensor, int, float)):
             raise TypeError(f"t must be a number or a real tensor, got {type(t).__name__}")
-        given = t if isinstance(t, torch.Tensor) else torch.tensor(t, dtype=torch.float64)
-        if given.is_complex() or given.dtype == torch.bool:
-            raise TypeError(f"t must be a number or a real tensor, got {given.dtype}")
-        precision = given.dtype if given.is_floating_point() else torch.float64
-        times = self._problem.direction * given.reshape(-1).to(self._stops)
+        asked = t if isinstance(t, torch.Tensor) else torch.tensor(t, dtype=torch.float64)
+        if asked.is_complex() or asked.dtype == torch.bool:
+            raise TypeError(f"t must be a number or a real tensor, got {asked.dtype}")
+        precision = asked.dtype if asked.is_floating_point() else torch.float64
+        times = self._problem.direction * asked.reshape(-1).to(self._stops)
         first, last = self._problem.times[0], self._problem.times[-1]
         # What was rounded from a time inside is inside.
         margin = 2 * torch.finfo(precision).eps * max(abs(first), abs(last))
         outside = ~((times >= first - margin) & (times <= last + margin)).detach()
         if bool(outside.any()):
             low, high = sorted((self.t0, self.t1))
-            found = given.detach().reshape(-1)[outside.to(given.device)].tolist()
+            found = asked.detach().reshape(-1)[outside.to(asked.device)].tolist()
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
             raise ValueError(
                 f"t must lie between {low:.9g} and {high:.9g}, where the solution is known, got "
                 f"{', '.join(f'{x:.9g}' for x in found[:3])}{more}"
             )
-        return given.shape, times
+        return asked.shape, times
 
 
 def _ends(t0: Any, t1: Any, y0: Any) -> torch.Tensor:

@@ -44,21 +44,21 @@ def find_callbacks(func: object, method: Method, suffix: str = "") -> Callbacks:
     names = callback_names(suffix)
     if not _may_have(func, names):
         return NO_CALLBACKS
-    found: dict[str, Callback | None] = {
+    callbacks: dict[str, Callback | None] = {
         kind: getattr(func, name, None) for kind, name in zip(_KINDS, names, strict=True)
     }
     unsupported: tuple[str, ...] = () if method.control == "error" else ("accept_step", "reject_step")
     why = "takes fixed steps"
     if isinstance(method, SciPy):
         unsupported, why = _KINDS, "is run by SciPy"
-    ignored = [kind for kind in unsupported if found[kind] is not None]
+    ignored = [kind for kind in unsupported if callbacks[kind] is not None]
     if ignored:
         notices.warn(
             f"method {method.name!r} {why} and does not call "
             f"{', '.join(f'callback_{kind}{suffix}' for kind in ignored)}"
         )
-        found.update(dict.fromkeys(ignored))
-    return Callbacks(*found.values())
+        callbacks.update(dict.fromkeys(ignored))
+    return Callbacks(*callbacks.values())
 
 
 def _may_have(func: object, names: tuple[str, ...]) -> bool:

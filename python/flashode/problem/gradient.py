@@ -89,7 +89,7 @@ def make_continuous(
             f"adjoint_options must be given, because adjoint_method {adjoint_method!r} differs from method "
             f"{method!r} and options were given, which may not fit it"
         )
-    given, norm = _split_norm(
+    rest, norm = _split_norm(
         options if adjoint_options is None else adjoint_options, adjoint_options is not None
     )
     parameters, excluded = adjoint_parameters(problem.func, adjoint_params)
@@ -111,7 +111,7 @@ def make_continuous(
         used,
         rtol,
         atol,
-        given,
+        rest,
         direction,
         problem.y0,
         problem.structure,
@@ -135,29 +135,29 @@ def _split_norm(options: Mapping[str, Any] | None, own: bool) -> tuple[Mapping[s
 
 
 def adjoint_parameters(
-    func: object, given: Iterable[torch.Tensor] | None
+    func: object, adjoint_params: Iterable[torch.Tensor] | None
 ) -> tuple[tuple[torch.Tensor, ...], bool]:
     """The parameters that require grad, and whether others were left out.
 
     Args:
         func: The user's function.
-        given: The argument ``adjoint_params``.
+        adjoint_params: The argument of that name.
 
     Raises:
         TypeError: If these are no tensors.
         ValueError: If they are missing and the function is no Module.
     """
-    if given is None:
+    if adjoint_params is None:
         if not isinstance(func, torch.nn.Module):
             raise ValueError(
                 f"func must be a torch.nn.Module for its parameters to be found, got {type(func).__name__}; "
                 "otherwise adjoint_params must be given: the tensors that receive gradients, () if there are "
                 "none"
             )
-        given = find_parameters(func)
-    elif isinstance(given, torch.Tensor) or not isinstance(given, Iterable):
-        raise TypeError(f"adjoint_params must be an iterable of tensors, got {type(given).__name__}")
-    tensors = tuple(given)
+        adjoint_params = find_parameters(func)
+    elif isinstance(adjoint_params, torch.Tensor) or not isinstance(adjoint_params, Iterable):
+        raise TypeError(f"adjoint_params must be an iterable of tensors, got {type(adjoint_params).__name__}")
+    tensors = tuple(adjoint_params)
     for i, tensor in enumerate(tensors):
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(f"adjoint_params[{i}] must be a tensor, got {type(tensor).__name__}")
@@ -169,12 +169,12 @@ def find_parameters(module: torch.nn.Module) -> list[torch.Tensor]:
     """The parameters of a module; a replica made by DataParallel holds them as plain attributes."""
     if not getattr(module, "_is_replica", False):
         return list(module.parameters())
-    found: dict[int, torch.Tensor] = {}
+    attributes: dict[int, torch.Tensor] = {}
     for part in module.modules():
         for value in part.__dict__.values():
             if isinstance(value, torch.Tensor) and value.requires_grad:
-                found.setdefault(id(value), value)
-    return list(found.values())
+                attributes.setdefault(id(value), value)
+    return list(attributes.values())
 
 
 def gradient_shapes(y0: torch.Tensor, parameters: tuple[torch.Tensor, ...]) -> list[torch.Size]:
@@ -193,7 +193,7 @@ def _tolerance(
 ) -> CheckedTolerance:
     """A tolerance of the augmented state.
 
-    A tolerance given for the state's elements holds for y and for a alike; the strictest of it holds for
+    A tolerance given for the state's elements holds for both y and a; the strictest of it holds for
     vjp_t and for the parameters, which have no elements of the state to answer to.
     """
     y0 = problem.y0

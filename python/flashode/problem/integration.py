@@ -120,34 +120,34 @@ def make_integration(
         ValueError: If one has an impossible value.
     """
     key = _key(method, rtol, atol, options, direction, y0.dtype, structure, prefix)
-    kept = None if key is None else _kept.get(key)
-    if kept is None:
+    entry = None if key is None else _memo.get(key)
+    if entry is None:
         checked, warnings = make_options(method, options, direction, f"{prefix}options")
         dtype = time_dtype(checked, y0)
         relative, absolute = check_tolerance("rtol", rtol, dtype), check_tolerance("atol", atol, dtype)
         integrator = Integrator(method, checked, relative.least, absolute.least)
         by_element = relative.by_element, absolute.by_element
         integration = Integration(integrator, relative.value, absolute.value, *by_element)
-        kept = integration, warnings
+        entry = integration, warnings
         if key is not None and may_be_kept(checked):
-            if len(_kept) >= _MOST_KEPT:
-                _kept.clear()
-            _kept[key] = kept
-    integration, warnings = kept
+            if len(_memo) >= _MOST_ENTRIES:
+                _memo.clear()
+            _memo[key] = entry
+    integration, warnings = entry
     if warn:
         for message in warnings:
             notices.warn(message)
     return _with_functions(integration, options, direction) if options else integration
 
 
-def _with_functions(integration: Integration, given: Mapping[str, Any], direction: float) -> Integration:
+def _with_functions(integration: Integration, values: Mapping[str, Any], direction: float) -> Integration:
     """The integration with the functions and the tensor among the options, if there are any."""
     options = integration.options
-    norm = given["norm"] if options.norm else None
+    norm = values["norm"] if options.norm else None
     construct = step = None
     if isinstance(options, FixedOptions):
-        construct = given["grid_constructor"] if options.grid_constructor else None
-        step = given.get("step_size")
+        construct = values["grid_constructor"] if options.grid_constructor else None
+        step = values.get("step_size")
     differentiable = isinstance(step, Tensor) and step.requires_grad
     if norm is None and construct is None and not differentiable:
         return integration
@@ -166,8 +166,8 @@ def time_dtype(options: Options, y0: Tensor) -> torch.dtype:
 
 
 # Bounded, and nothing that holds on to what a user made: checking takes longer than a small solve.
-_MOST_KEPT = 128
-_kept: dict[Hashable, tuple[Integration, tuple[str, ...]]] = {}
+_MOST_ENTRIES = 128
+_memo: dict[Hashable, tuple[Integration, tuple[str, ...]]] = {}
 
 
 def _key(

@@ -260,20 +260,20 @@ def _adaptive(options: dict[str, Any], direction: float, check: _Check) -> Adapt
     for name in ("step_t", "jump_t"):
         if options.get(name) is not None:
             values[name] = _times(name, options[name], direction, check)
-    made = AdaptiveOptions(**values)
-    if made.min_step > made.max_step:
+    checked = AdaptiveOptions(**values)
+    if checked.min_step > checked.max_step:
         raise ValueError(
-            f"{check.name('min_step')} must not exceed {check.name('max_step')}, got {made.min_step!r} and "
-            f"{made.max_step!r}"
+            f"{check.name('min_step')} must not exceed {check.name('max_step')}, got "
+            f"{checked.min_step!r} and {checked.max_step!r}"
         )
-    both = sorted((*made.step_t, *made.jump_t))
+    both = sorted((*checked.step_t, *checked.jump_t))
     for x, y in pairwise(both):
         if x == y:
             raise ValueError(
                 f"{check.name('step_t')} and {check.name('jump_t')} must not have any repeated elements "
                 f"between them, got {direction * x} twice"
             )
-    return made
+    return checked
 
 
 def _times(option: str, value: Any, direction: float, check: _Check) -> tuple[float, ...]:
@@ -308,14 +308,14 @@ def _scipy(options: dict[str, Any], check: _Check) -> SciPyOptions:
             accepted, valid = _ADAPTIVE_REALS[name]
             values[name] = check.real(name, options[name], accepted, valid)
     values["norm"] = check.has_function("norm", options)
-    made = SciPyOptions(**values)
-    if made.min_step is None or made.solver == "LSODA":
-        return made
+    checked = SciPyOptions(**values)
+    if checked.min_step is None or checked.solver == "LSODA":
+        return checked
     check.warnings.append(
         f"{check.name('min_step')} is left out: of SciPy's solvers only 'LSODA' takes it, and "
-        f"{check.name('solver')} is {made.solver!r}"
+        f"{check.name('solver')} is {checked.solver!r}"
     )
-    return replace(made, min_step=None)
+    return replace(checked, min_step=None)
 
 
 def _fixed(kind: type[FixedOptions], options: dict[str, Any], check: _Check) -> FixedOptions:

@@ -19,9 +19,9 @@ def as_bool(argument: str, value: Any) -> bool:
     Raises:
         TypeError: If it is anything else.
     """
-    given = value
+    original = value
     if isinstance(value, torch.Tensor) and value.dtype == torch.bool and value.numel() == 1:
         value = value.item()
     if not isinstance(value, int) or value not in (0, 1):
-        raise TypeError(f"{argument} must be True or False, got {shown(given)}")
+        raise TypeError(f"{argument} must be True or False, got {shown(original)}")
     return bool(value)

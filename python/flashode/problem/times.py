@@ -140,20 +140,20 @@ def _other_times(t: Any) -> OutputTimes:
     return _checked(as_floats(t.clone()))
 
 
-def _checked(given: list[float]) -> OutputTimes:
-    if not given:
+def _checked(values: list[float]) -> OutputTimes:
+    if not values:
         raise ValueError("t must hold at least one time, got none")
-    direction = -1.0 if len(given) > 1 and given[0] > given[1] else 1.0
-    times = given if direction > 0 else [-x for x in given]
+    direction = -1.0 if len(values) > 1 and values[0] > values[1] else 1.0
+    times = values if direction > 0 else [-x for x in values]
     # Of ordered times only the ends can be infinite, and NaN is in no order.
     ordered = all(map(lt, times, islice(times, 1, None)))
-    if not (ordered and math.isfinite(given[0]) and math.isfinite(given[-1])):
-        for i, x in enumerate(given):
+    if not (ordered and math.isfinite(values[0]) and math.isfinite(values[-1])):
+        for i, x in enumerate(values):
             if not math.isfinite(x):
                 raise ValueError(f"t must be finite, got t[{i}] = {x}")
         i = next(i for i, (a, b) in enumerate(pairwise(times)) if not a < b)
         raise ValueError(
-            f"t must be strictly increasing or strictly decreasing, got t[{i}] = {given[i]} and t[{i + 1}] = "
-            f"{given[i + 1]}"
+            f"t must be strictly increasing or strictly decreasing, got t[{i}] = {values[i]} and "
+            f"t[{i + 1}] = {values[i + 1]}"
         )
     return OutputTimes(direction, tuple(times))

@@ -83,10 +83,10 @@ def make_field(
     memo = memo_of(capture.program)
     setup = memo.setups.get(key)
     if setup is None:
-        made = _make_setup(backend, problem, gradient, capture, event_state)
-        if isinstance(made, Declined):
-            return made
-        setup = made
+        new = _make_setup(backend, problem, gradient, capture, event_state)
+        if isinstance(new, Declined):
+            return new
+        setup = new
         if all(may_be_kept(each.options) for each in integrations(problem, gradient)):
             memo.keep(key, setup)
     if not (setup.pays or insists(backend.name)):
@@ -120,7 +120,7 @@ def _make_setup(
         problem.direction,
         memo.cost,
         work.methods,
-        memo.kept.setdefault(backend.name, {}),
+        memo.by_backend.setdefault(backend.name, {}),
         {},
     )
     reaches_all = len(memo.reach.parameters) == len(program.parameter_shapes) and all(memo.reach.rows)

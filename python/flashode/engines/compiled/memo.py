@@ -56,14 +56,14 @@ class Memo:
     Attributes:
         cost: Arithmetic operations of one evaluation of one trajectory, functions weighted by what they cost.
         reach: What gradients reach.
-        kept: What backends like to keep, by their names.
+        by_backend: What backends remember, by their names.
         setups: What is the same for all solves of some settings, by these.
     """
 
     def __init__(self, program: Program) -> None:
         self.cost = cost(program)
         self.reach: Reach = program.reach()
-        self.kept: dict[str, dict[Any, Any]] = {}
+        self.by_backend: dict[str, dict[Any, Any]] = {}
         self.setups: dict[Hashable, Setup] = {}
 
     def keep(self, settings: Hashable, setup: Setup) -> None:
@@ -72,7 +72,7 @@ class Memo:
             self.setups.clear()
         # Of a copy, which other threads and what they let go do not change.
         memos = list(_memos.copy().values())
-        weight = sum(kept.weight for memo in memos for kept in memo.setups.copy().values())
+        weight = sum(each.weight for memo in memos for each in memo.setups.copy().values())
         if weight + setup.weight > MAX_BYTES:
             for memo in memos:
                 memo.setups.clear()

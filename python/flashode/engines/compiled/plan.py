@@ -163,19 +163,19 @@ class CompiledPlan:
         if not outcome.done:
             reached = states[: outcome.times_reached]
             raise self._failure(outcome, statistics, reached, problem.integration)
-        found, points = None, grid.numel()
+        own_times, points = None, grid.numel()
         if problem.event is not None:
             ends = array("d", (problem.times[0], outcome.event_t))
-            found = times = torch.frombuffer(ends, dtype=torch.float64)
+            own_times = times = torch.frombuffer(ends, dtype=torch.float64)
             points = solved.steps + 1 if record and self._grid is not None else 1
         elif solved.nodes is not None:
-            found = times = solved.nodes[0]
+            own_times = times = solved.nodes[0]
             states = solved.nodes[1].view(times.numel(), *problem.y0.shape)
         if not record:
-            return Forward(states, statistics, times=found)
+            return Forward(states, statistics, times=own_times)
         checkpoints = solved.checkpoints if field.c is None else (*solved.checkpoints, field.c)
-        kept = Record(solved.log, parameters, times, points, tuple(map(kind_of, checkpoints)))
-        return Forward(states, statistics, kept, checkpoints, found)
+        recorded = Record(solved.log, parameters, times, points, tuple(map(kind_of, checkpoints)))
+        return Forward(states, statistics, recorded, checkpoints, own_times)
 
     def _request(
         self, field: EvaluatedField, times: Tensor, grid: Tensor, states: Tensor, record: bool
@@ -239,15 +239,15 @@ class CompiledPlan:
         for checkpoint, kind in zip(checkpoints, record.kinds, strict=True):
             check_saved(checkpoint, kind)
         # Hooks may hand back the same numbers in another order in memory.
-        kept = tuple([None if part is None else plain(part) for part in checkpoints])
-        c, kept = (kept[-1], kept[:-1]) if carried else (None, kept)
+        chunks = tuple([None if part is None else plain(part) for part in checkpoints])
+        c, chunks = (chunks[-1], chunks[:-1]) if carried else (None, chunks)
         grad_c = None if c is None else torch.empty_like(c)
         self._backend.discrete_vjp(
             DiscreteRequest(
                 self.field.evaluated(record.parameters, c, wanted),
                 problem.integration.integrator,
                 record.log,
-                kept,
+                chunks,
                 record.times,
                 cotangents,
                 grad_y0,
@@ -286,13 +286,13 @@ class CompiledPlan:
         watched = iter(checkpoints)
         wanted = reached_from(self._inputs, adjoint.parameters)
         parameters = []
-        for kept, own in zip(record.constants, self._inputs, strict=True):
-            parameter = next(watched) if kept is None else kept
+        for constant, own in zip(record.constants, self._inputs, strict=True):
+            parameter = next(watched) if constant is None else constant
             check_saved(parameter, kind_of(own))
             assert parameter is not None
             parameters.append(plain(parameter))
         grad_parameters = gradient_memory(parameters, wanted)
-        given = problem.t.detach() if times is None else times
+        solver_t = problem.t.detach() if times is None else times
         times = problem.output_times.memory if times is None else memory_of(times)
         grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
         grad_y0 = problem.y0.new_empty(problem.y0.shape)
@@ -306,7 +306,7 @@ class CompiledPlan:
                 adjoint.integration.integrator,
                 adjoint.norm == "seminorm",
                 times,
-                adjoint_grids(problem, adjoint, given),
+                adjoint_grids(problem, adjoint, solver_t),
                 forward_states,
                 cotangents,
                 grad_y0,

@@ -22,8 +22,8 @@ class Shape(NamedTuple):
         direction: 1 or -1: solver time s is this times the function's.
         cost: Arithmetic operations of one evaluation of one trajectory.
         methods: Those that it is solved with: the solve's, and that of its adjoint equations.
-        kept_with_program: What the backend likes to keep as long as the Program lives.
-        kept: What it likes to keep for solves of the same settings.
+        program_memo: What the backend remembers as long as the Program lives.
+        memo: What it remembers for solves of the same settings.
     """
 
     segments: Sequence[int]
@@ -31,8 +31,8 @@ class Shape(NamedTuple):
     direction: float
     cost: int
     methods: tuple[Method, ...]
-    kept_with_program: dict[Any, Any]
-    kept: dict[Any, Any]
+    program_memo: dict[Any, Any]
+    memo: dict[Any, Any]
 
 
 class EvaluatedField(NamedTuple):

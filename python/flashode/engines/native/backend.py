@@ -25,7 +25,7 @@ from flashode.memory import address
 from flashode.problem import FixedOptions, Integrator
 
 # Forms that the compiled module gives fields and methods: a training step takes two, with the same memory.
-_MOST_KEPT = 8
+_MOST_REMEMBERED = 8
 
 
 # The compiled module's functions for states of each dtype.
@@ -149,14 +149,14 @@ class NativeBackend:
 
     def _field(self, field: EvaluatedField) -> _flashode.Field:
         """The module's form of a field, kept with the settings."""
-        shape, kept = field.shape, field.shape.kept
+        shape, memo = field.shape, field.shape.memo
         threads = useful_threads(shape.cost * shape.batch, _flashode.MAX_THREADS)
         key = tuple(map(address, field.parameters)), field.wanted, threads
-        bound: _flashode.Field | None = kept.get(key)
+        bound: _flashode.Field | None = memo.get(key)
         if bound is None:
-            if len(kept) >= _MOST_KEPT:
-                kept.clear()
-            bound = kept[key] = _flashode.Field(
+            if len(memo) >= _MOST_REMEMBERED:
+                memo.clear()
+            bound = memo[key] = _flashode.Field(
                 program=self._program(field),
                 parameters=key[0],
                 wants_gradient=field.wanted or (False,) * len(field.parameters),
@@ -173,15 +173,15 @@ class NativeBackend:
         return bound
 
     def _program(self, field: EvaluatedField) -> _flashode.Program:
-        kept = field.shape.kept_with_program
-        compiled: _flashode.Program | None = kept.get("program")
+        memo = field.shape.program_memo
+        compiled: _flashode.Program | None = memo.get("program")
         if compiled is None:
-            compiled = kept["program"] = program.translate(field.program, _flashode.ProgramBuilder)
+            compiled = memo["program"] = program.translate(field.program, _flashode.ProgramBuilder)
         return compiled
 
     def _method(self, field: EvaluatedField, integrator: Integrator) -> _flashode.Method:
-        kept = field.shape.kept
-        method: _flashode.Method | None = kept.get(integrator)
+        memo = field.shape.memo
+        method: _flashode.Method | None = memo.get(integrator)
         if method is None:
-            method = kept[integrator] = translate(integrator, _flashode.Method)
+            method = memo[integrator] = translate(integrator, _flashode.Method)
         return method
