@@ -23,7 +23,7 @@ _keys = torch._C._dispatch_tls_local_include_set
 
 
 def tracer() -> str | None:
-    """What records or transforms the operations that are performed now; None where they are just done."""
+    """The tracer, transform or mode that sees the present operations, in words; None where there is none."""
     if _jit_trace() is not None:
         return "torch.jit is tracing"
     if _transform() is not None:

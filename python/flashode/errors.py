@@ -1,4 +1,4 @@
-"""What can go wrong in a solve."""
+"""Errors and warnings of solves."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def dense(gradient: Tensor) -> Tensor:
 
 
 def address(tensor: Tensor | None) -> int:
-    """Where the elements of a contiguous tensor begin; 0 for none.
+    """The address of a contiguous tensor's first element; 0 for none.
 
     Raises:
         RuntimeError: It has elements and they are nowhere.
@@ -90,7 +90,7 @@ def is_plain(tensor: object) -> TypeGuard[Tensor]:
 
 
 def _end(tensor: Tensor) -> int:
-    """How many bytes of its storage reach to the end of its last element."""
+    """The bytes of its storage up to the end of its last element."""
     extent = tensor.storage_offset() + 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         extent += (size - 1) * stride

@@ -66,7 +66,7 @@ class Structure(NamedTuple):
         return tuple(parts)
 
     def join(self, parts: Sequence[Tensor]) -> State:
-        """What the function takes: the tuple of its components, or the only one."""
+        """The state as the function takes it: the tuple of its components, or the only one."""
         return tuple(parts) if self.is_tuple else parts[0]
 
     def to_rows(self, parts: Sequence[Tensor], batch: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a solve cost."""
+"""Counts of evaluations and steps."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def _along(func: Field, t: Tensor, y: Tensor, v: Tensor) -> Pair:
 
 
 def _jvp(of: Callable[..., Any], at: tuple[Tensor, ...], along: tuple[Tensor, ...]) -> tuple[Any, Any]:
-    """What a function gives, and how that changes along a direction."""
+    """The value of a function, and its derivative along a direction."""
     value, change = torch.func.jvp(of, at, along)  # type: ignore[misc]
     return value, change
 

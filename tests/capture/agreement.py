@@ -67,21 +67,21 @@ def captured_at(
     return capture(func, y, lambda: Start(t, y, end), verify)
 
 
-def made(func: Field, y: Tensor = Y, t: float = 0.3) -> Capture:
-    found = captured_at(func, torch.tensor(t, dtype=y.dtype), y)
-    assert isinstance(found, Capture), found
-    return found
+def must_capture(func: Field, y: Tensor = Y, t: float = 0.3) -> Capture:
+    captured = captured_at(func, torch.tensor(t, dtype=y.dtype), y)
+    assert isinstance(captured, Capture), captured
+    return captured
 
 
 def true(func: Callable[[Any, Any], Any], t: Tensor = T, y: Tensor = Y) -> Capture:
     """The capture, which must agree with the function as it is now."""
-    found = captured_at(func, t, y)
-    assert isinstance(found, Capture), found
-    torch.testing.assert_close(evaluated(found, t, y), func(t, y))
-    return found
+    captured = captured_at(func, t, y)
+    assert isinstance(captured, Capture), captured
+    torch.testing.assert_close(evaluated(captured, t, y), func(t, y))
+    return captured
 
 
 def declined(func: Callable[[Any, Any], Any], y: Tensor = Y) -> str:
-    found = captured_at(func, T.to(y.dtype), y)
-    assert isinstance(found, Declined), found
-    return found.reason
+    captured = captured_at(func, T.to(y.dtype), y)
+    assert isinstance(captured, Declined), captured
+    return captured.reason

@@ -98,7 +98,7 @@ class Net(nn.Module):
 
 
 def _function(value: float) -> Callable[..., float]:
-    return lambda *given: value
+    return lambda *arguments: value
 
 
 def _sources() -> dict[str, Source]:
@@ -390,9 +390,9 @@ def _decorated(on: bool) -> Any:
 
 
 def _slotted(value: float) -> Any:
-    made = type("Slotted", (), {"__slots__": ("rate",)})()
-    made.rate = value
-    return made
+    instance = type("Slotted", (), {"__slots__": ("rate",)})()
+    instance.rate = value
+    return instance
 
 
 def _data(value: float) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from capture.agreement import Field, evaluated, made, random
+from capture.agreement import Field, evaluated, must_capture, random
 from flashode.capture import Capture
 
 D = torch.float64
@@ -38,7 +38,7 @@ def lowers(
     rtol: float = 1e-10,
 ) -> Capture:
     """Captures a field as row-wise and compares it where it was captured, elsewhere, and at the points."""
-    captured = made(func, y)
+    captured = must_capture(func, y)
     assert captured.batched
     for state in (y, random(7, *y.shape[1:], seed=4), *points):
         same_at(func, captured, state, owned, rtol)

@@ -26,14 +26,14 @@ class Case(NamedTuple):
 
 def agrees_now(func: Field) -> bool:
     """Whether there is a capture; it has to agree with the function as it is now."""
-    found = captured_at(func, T, Y)
-    if not isinstance(found, Capture):
+    captured = captured_at(func, T, Y)
+    if not isinstance(captured, Capture):
         return False
     try:
         expected = func(T, Y)
     except Exception as error:
         raise AssertionError("it is captured though it raises") from error
-    torch.testing.assert_close(evaluated(found, T, Y), expected)
+    torch.testing.assert_close(evaluated(captured, T, Y), expected)
     return True
 
 

@@ -26,7 +26,7 @@ Y = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.0]], dtype=torch.float64)
 def raising(*names: str, bases: tuple[type, ...] = (), **others: Any) -> Any:
     """An object whose methods of these names raise, whatever they are called with."""
 
-    def method(*given: Any, **named: Any) -> Any:
+    def method(*arguments: Any, **named: Any) -> Any:
         raise OSError("not to be looked at")
 
     return type("Raising", bases, {**dict.fromkeys(names, method), **others})()
@@ -51,10 +51,10 @@ def nested(depth: int) -> Callable[..., Tensor]:
     def around(inner: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return lambda t, y: inner(t, y)
 
-    found: Callable[..., Tensor] = innermost
+    wrapped: Callable[..., Tensor] = innermost
     for _ in range(depth):
-        found = around(found)
-    return found
+        wrapped = around(wrapped)
+    return wrapped
 
 
 def dead() -> Any:
@@ -65,10 +65,10 @@ def dead() -> Any:
 
 
 def deep(depth: int) -> list[Any]:
-    found: list[Any] = [1.0]
+    innermost: list[Any] = [1.0]
     for _ in range(depth):
-        found = [found]
-    return found
+        innermost = [innermost]
+    return innermost
 
 
 class Descriptor:
@@ -110,7 +110,7 @@ ODD: dict[str, Callable[[], Any]] = {
     "a number that raises": lambda: raising("__eq__", "__hash__", bases=(float,)),
     "a string that raises": lambda: raising("__eq__", "__hash__", bases=(str,)),
     "a tensor that raises": lambda: torch.ones(2).as_subclass(
-        type("Odd", (Tensor,), {"__torch_function__": classmethod(lambda *given: 1 / 0)})
+        type("Odd", (Tensor,), {"__torch_function__": classmethod(lambda *arguments: 1 / 0)})
     ),
     "a metaclass": lambda: Meta("Made", (), {"value": 1.0}),
     "an instance of its": lambda: Meta("Made", (), {"value": 1.0})(),
@@ -183,9 +183,11 @@ def test_parameters_of_other_dtypes_are_captured(solve: Callable[..., Tensor], d
     if field.k.requires_grad:
         states[-1].sum().backward()
         assert field.k.grad is not None and field.k.grad.dtype == dtype
-        found = field.k.grad.to(torch.complex64 if dtype.is_complex else torch.float32)
+        actual = field.k.grad.to(torch.complex64 if dtype.is_complex else torch.float32)
         width = torch.finfo(dtype.to_real() if dtype.is_complex else dtype).eps
-        torch.testing.assert_close(found, (-3 * torch.exp(-rates)).to(found), rtol=max(width, 1e-3), atol=0.0)
+        torch.testing.assert_close(
+            actual, (-3 * torch.exp(-rates)).to(actual), rtol=max(width, 1e-3), atol=0.0
+        )
 
 
 def test_sparse_gradients_are_captured() -> None:
@@ -195,14 +197,14 @@ def test_sparse_gradients_are_captured() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return table(rows).sum(0) - y
 
-    found = []
+    results = []
     for engine in ("native", "eager"):
         with flashode.use_engine(engine):
             flashode.odeint(field, Y, T, method="rk4")[-1].sum().backward()
         assert table.weight.grad is not None
-        found.append(table.weight.grad.to_dense())
+        results.append(table.weight.grad.to_dense())
         table.weight.grad = None
-    torch.testing.assert_close(*found)
+    torch.testing.assert_close(*results)
 
 
 def test_an_ensemble_whose_base_has_no_numbers_is_captured() -> None:
@@ -216,18 +218,18 @@ def test_an_ensemble_whose_base_has_no_numbers_is_captured() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return torch.vmap(one, in_dims=(0, 0, None))(*stacked, y).mean(0)
 
-    found = []
+    results = []
     for engine in ("native", "eager"):
         with flashode.use_engine(engine):
-            found.append(flashode.odeint(field, Y, T, method="rk4"))
-    torch.testing.assert_close(*found)
+            results.append(flashode.odeint(field, Y, T, method="rk4"))
+    torch.testing.assert_close(*results)
 
 
 @pytest.mark.parametrize("step", ["watch", "make", "unsteady", "confirm", "compare_values", "unhooked"])
 def test_a_fault_of_the_capture_itself_is_a_decline(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     faults = []
 
-    def failing(*given: object, **named: object) -> object:
+    def failing(*arguments: object, **named: object) -> object:
         faults.append(step)
         raise ZeroDivisionError("a fault")
 
@@ -250,5 +252,5 @@ def test_a_fault_of_the_capture_itself_is_a_decline(monkeypatch: pytest.MonkeyPa
         solved(size)
     assert faults
     size = 3 if step == "compare_values" else 7
-    found = flashode.explain(decaying, torch.ones(size, 2), verify="always")
-    assert "ZeroDivisionError: a fault" in found.declined["native"]
+    explanation = flashode.explain(decaying, torch.ones(size, 2), verify="always")
+    assert "ZeroDivisionError: a fault" in explanation.declined["native"]

@@ -98,8 +98,8 @@ def test_any_sequence_of_batch_sizes(leak: str, factor: str) -> None:
     sizes = [draw.choice((2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17)) for _ in range(4)]
     for size in sizes:
         y0 = torch.zeros(size, WIDTH, dtype=torch.float64) if factor == "far out" else _state(size)
-        found, expected = (_solved(field, y0, t, engine) for engine in ("auto", "eager"))
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12, msg=lambda m: f"{sizes}: {m}")
+        actual, expected = (_solved(field, y0, t, engine) for engine in ("auto", "eager"))
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12, msg=lambda m: f"{sizes}: {m}")
 
 
 def _state(size: int) -> Tensor:
@@ -163,8 +163,8 @@ def test_a_number_that_is_chosen_by_the_batch_size(
         for size, constant in ((SMALL, 1.0), (LARGE, 2.0))
     }
     for size in (SMALL, LARGE, SMALL, SMALL + 1, LARGE, LARGE):
-        found = last(field, size)
-        torch.testing.assert_close(found, expected[LARGE if size == LARGE else SMALL], rtol=1e-4, atol=1e-5)
+        actual = last(field, size)
+        torch.testing.assert_close(actual, expected[LARGE if size == LARGE else SMALL], rtol=1e-4, atol=1e-5)
 
 
 def test_in_a_tuple() -> None:
@@ -173,8 +173,8 @@ def test_in_a_tuple() -> None:
 
     for size, constant in ((SMALL, 1.0), (LARGE, 2.0), (SMALL, 1.0)):
         y0 = torch.ones(size, 2), torch.ones(size, 1)
-        found = _solved_by_default(field, y0)
-        for part, integral in zip(found, (1 / 3, 1 / 8), strict=True):
+        captured = _solved_by_default(field, y0)
+        for part, integral in zip(captured, (1 / 3, 1 / 8), strict=True):
             expected = torch.full_like(part[-1], math.exp(constant * integral))
             torch.testing.assert_close(part[-1], expected, rtol=1e-5, atol=0.0)
 
@@ -196,9 +196,9 @@ def test_one_trajectory_and_many() -> None:
         return (1.0 if y.shape[0] == 1 else 2.0) * t**2 * y
 
     for size in (1, 3, 1, 4):
-        found = _solved_by_default(field, torch.ones(size, 2))
+        captured = _solved_by_default(field, torch.ones(size, 2))
         expected = torch.full((size, 2), math.exp((1 if size == 1 else 2) / 3))
-        torch.testing.assert_close(found[-1], expected, rtol=1e-5, atol=0.0)
+        torch.testing.assert_close(captured[-1], expected, rtol=1e-5, atol=0.0)
 
 
 def test_with_a_slice_for_each_trajectory() -> None:
@@ -213,9 +213,9 @@ def test_with_a_slice_for_each_trajectory() -> None:
     field = Noisy()
     for size, constant in ((SMALL, 1.0), (LARGE, 2.0), (SMALL, 1.0)):
         field.noise = torch.ones(size, 2)
-        found = _solved_by_default(field, torch.ones(size, 2))
+        captured = _solved_by_default(field, torch.ones(size, 2))
         expected = torch.full((size, 2), math.exp(constant / 3))
-        torch.testing.assert_close(found[-1], expected, rtol=1e-5, atol=0.0)
+        torch.testing.assert_close(captured[-1], expected, rtol=1e-5, atol=0.0)
 
 
 def test_when_too_many_sizes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,9 +225,9 @@ def test_when_too_many_sizes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> 
         return two(y) * t**2 * y
 
     for size in (3, 4, 12, 5, 13, 12, 3, 12, 14, 6, 12):
-        found = _solved_by_default(field, torch.ones(size, 2))
+        captured = _solved_by_default(field, torch.ones(size, 2))
         expected = torch.full((size, 2), math.exp((1 if size < 10 else 2) / 3))
-        torch.testing.assert_close(found[-1], expected, rtol=1e-5, atol=0.0)
+        torch.testing.assert_close(captured[-1], expected, rtol=1e-5, atol=0.0)
 
 
 def _solved_by_default(field: Callable[..., Any], y0: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import flashode
 import flashode.capture
-from capture.agreement import captured_at, made
+from capture.agreement import captured_at, must_capture
 from flashode.capture import cache
 from flashode.engines.compiled import memo
 from flashode.problem import settings
@@ -65,7 +65,7 @@ def test_a_mixing_field_takes_what_is_said_of_it() -> None:
 
 
 def test_numbers_of_a_program_are_no_objects() -> None:
-    program = made(mixing, torch.rand(500, 3)).program
+    program = must_capture(mixing, torch.rand(500, 3)).program
     for op in program.ops:
         match op:
             case Gather(index=numbers) | SegmentSum(segment=numbers):
@@ -92,17 +92,17 @@ def _fields(net: Net) -> list[Callable[[Tensor, Tensor], Tensor]]:
 
 def test_what_was_unused_for_longest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     fields, y = _fields(Net()), torch.rand(9, 3)
-    programs = [made(field, y).program for field in fields[:3]]
-    assert made(fields[0], y).program is programs[0]
+    programs = [must_capture(field, y).program for field in fields[:3]]
+    assert must_capture(fields[0], y).program is programs[0]
     monkeypatch.setattr(cache, "MAX_BYTES", weight() + 1000)
-    last = made(fields[3], y).program
+    last = must_capture(fields[3], y).program
     # Of code as of a class: the second was used before the first.
-    assert [made(fields[i], y).program is programs[i] for i in (0, 2)] == [True, True]
-    assert made(fields[3], y).program is last
+    assert [must_capture(fields[i], y).program is programs[i] for i in (0, 2)] == [True, True]
+    assert must_capture(fields[3], y).program is last
     traces = []
     real = flashode.capture.make
-    monkeypatch.setattr(flashode.capture, "make", lambda *given: traces.append(1) or real(*given))
-    assert made(fields[1], y).program is not programs[1]
+    monkeypatch.setattr(flashode.capture, "make", lambda *arguments: traces.append(1) or real(*arguments))
+    assert must_capture(fields[1], y).program is not programs[1]
     assert traces == [1]
     assert weight() <= cache.MAX_BYTES
 
@@ -112,29 +112,29 @@ def test_a_short_way_counts_as_a_use(monkeypatch: pytest.MonkeyPatch) -> None:
     for field in (fields[0], fields[2], fields[0]):
         flashode.odeint(field, y, T)
     monkeypatch.setattr(cache, "MAX_BYTES", weight() + 1000)
-    made(fields[3], y)
+    must_capture(fields[3], y)
     monkeypatch.setattr(flashode.capture, "make", None)
-    made(fields[0], y)
+    must_capture(fields[0], y)
 
 
 def test_a_capture_larger_than_the_bound_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_BYTES", 1)
     for field in _fields(Net()):
-        program = made(field, torch.rand(9, 3)).program
-        assert made(field, torch.rand(9, 3)).program is program
+        program = must_capture(field, torch.rand(9, 3)).program
+        assert must_capture(field, torch.rand(9, 3)).program is program
         assert len(entries()) == 1
 
 
 def test_any_number_of_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_BYTES", 1_000_000)
     for size in range(100, 120):
-        made(mixing, torch.rand(size, 3))
+        must_capture(mixing, torch.rand(size, 3))
         assert weight() <= 1_000_000
     assert 1 < len(entries()) < 20
 
 
 def test_literals_count() -> None:
-    made(lambda t, y: torch.eye(100) @ y, torch.rand(100, 3))
+    must_capture(lambda t, y: torch.eye(100) @ y, torch.rand(100, 3))
     (entry,) = entries()
     assert entry.weight > 4 * 100 * 100
 
@@ -150,8 +150,8 @@ def test_what_is_kept_for_settings_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     for field in _fields(Net()):
         for i in range(20):
             flashode.odeint(field, torch.rand(9, 3), torch.linspace(0, 1, 5), rtol=1e-3 + i * 1e-4)
-            kept = [setup for each in memo._memos.values() for setup in each.setups.values()]
-            assert 0 < sum(setup.weight for setup in kept) <= 100_000
+            setups = [setup for each in memo._memos.values() for setup in each.setups.values()]
+            assert 0 < sum(setup.weight for setup in setups) <= 100_000
 
 
 def test_settings_with_many_times_are_not_kept() -> None:

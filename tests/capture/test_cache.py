@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode.capture
-from capture.agreement import T, Y, captured_at, made
+from capture.agreement import T, Y, captured_at, must_capture
 from flashode.capture import Capture, cache, changing
 from flashode.declined import Declined
 
@@ -28,7 +28,7 @@ class Net(nn.Module):
 
 def test_a_module_and_its_parameters_are_not_kept() -> None:
     net = Net()
-    made(net)
+    must_capture(net)
     gone = weakref.ref(net), weakref.ref(net.layer.weight)
     del net
     gc.collect()
@@ -38,7 +38,7 @@ def test_a_module_and_its_parameters_are_not_kept() -> None:
 def test_a_module_that_refers_to_itself_is_not_kept() -> None:
     net = Net()
     net.itself = [net]
-    made(net)
+    must_capture(net)
     gone = weakref.ref(net)
     del net
     gc.collect()
@@ -50,7 +50,7 @@ def test_closures_are_not_kept() -> None:
         return lambda t, y: net(t, y) + tensor
 
     net, tensor = Net(), torch.randn(3)
-    made(make(net, tensor))
+    must_capture(make(net, tensor))
     gone = weakref.ref(net), weakref.ref(tensor)
     del net, tensor
     gc.collect()
@@ -74,7 +74,7 @@ def test_classes_are_not_kept() -> None:
     class Local(Net):
         pass
 
-    made(Local())
+    must_capture(Local())
     gone = weakref.ref(Local)
     del Local
     gc.collect()
@@ -86,13 +86,13 @@ def test_a_lambda_made_afresh_is_traced_once(monkeypatch: pytest.MonkeyPatch) ->
     net = Net()
     traces = []
     real = flashode.capture.make
-    monkeypatch.setattr(flashode.capture, "make", lambda *given: traces.append(1) or real(*given))
+    monkeypatch.setattr(flashode.capture, "make", lambda *arguments: traces.append(1) or real(*arguments))
     programs = set()
     for i in range(1000):
         shift = torch.full((3,), float(i))
-        found = made(lambda t, y, shift=shift: net(t, y) + shift)
-        assert any(parameter is shift for parameter in found.parameters())
-        programs.add(id(found.program))
+        captured = must_capture(lambda t, y, shift=shift: net(t, y) + shift)
+        assert any(parameter is shift for parameter in captured.parameters())
+        programs.add(id(captured.program))
     assert len(traces) == 1
     assert len(programs) == 1
 
@@ -104,7 +104,7 @@ def test_ten_thousand_lambdas_over_the_same_objects(monkeypatch: pytest.MonkeyPa
         functions = []
         for _ in range(count):
             field = lambda t, y: net(t, y) + shift  # noqa: E731
-            made(field)
+            must_capture(field)
             functions.append(weakref.ref(field))
         return functions
 
@@ -130,10 +130,10 @@ def test_a_wrapper_made_afresh_is_traced_once(monkeypatch: pytest.MonkeyPatch) -
             return self.net(t, y) * self.context
 
     net = Net()
-    made(Conditioned(net, torch.randn(3)))
+    must_capture(Conditioned(net, torch.randn(3)))
     monkeypatch.setattr(flashode.capture, "make", None)
     for _ in range(10):
-        made(Conditioned(net, torch.randn(3)))
+        must_capture(Conditioned(net, torch.randn(3)))
 
 
 def test_a_decline_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,11 +149,11 @@ def test_entries_for_one_class_are_bounded() -> None:
     nets = [Net() for _ in range(cache.MAX_ENTRIES + 5)]
     for i, net in enumerate(nets):
         net.rate = 1.0 + i
-        made(net)
+        must_capture(net)
     assert sum(1 for _ in flashode.capture._cache.all_entries()) == cache.MAX_ENTRIES
-    program = made(nets[-1]).program
-    made(nets[7])
-    assert made(nets[-1]).program is program
+    program = must_capture(nets[-1]).program
+    must_capture(nets[7])
+    assert must_capture(nets[-1]).program is program
 
 
 def test_a_number_that_changes_at_every_solve() -> None:
@@ -169,19 +169,19 @@ def test_a_number_that_changes_at_every_solve() -> None:
     net, steady = Annealed(), Annealed()
     for i in range(changing.MAX_VALUES):
         net.rate = 1.0 + i
-        made(net).count(3)
+        must_capture(net).count(3)
     reasons = set()
     for i in range(5):
         net.rate, net.nfe = -1.0 - i, i
-        found = captured_at(net, T, torch.randn(4 + i, 3))
-        assert isinstance(found, Declined)
-        reasons.add(found.reason)
+        captured = captured_at(net, T, torch.randn(4 + i, 3))
+        assert isinstance(captured, Declined)
+        reasons.add(captured.reason)
     (reason,) = reasons
     assert reason.startswith("the function.rate changes")
     assert "nfe" not in reason
-    made(steady)
+    must_capture(steady)
     steady.rate = -17.0
-    made(steady)
+    must_capture(steady)
 
 
 def test_a_number_closed_over_by_a_function_made_afresh() -> None:
@@ -191,10 +191,10 @@ def test_a_number_closed_over_by_a_function_made_afresh() -> None:
         return lambda t, y: net(t, y) * rate
 
     for i in range(changing.MAX_VALUES_AFRESH):
-        made(scaled(1.0 + i))
-    found = captured_at(scaled(-1.0), T, Y)
-    assert isinstance(found, Declined)
-    assert "'rate'" in found.reason
+        must_capture(scaled(1.0 + i))
+    captured = captured_at(scaled(-1.0), T, Y)
+    assert isinstance(captured, Declined)
+    assert "'rate'" in captured.reason
 
 
 def test_many_functions_of_one_code_are_no_change() -> None:
@@ -203,14 +203,14 @@ def test_many_functions_of_one_code_are_no_change() -> None:
 
     fields = [scaled(1.0 + i) for i in range(changing.MAX_VALUES_AFRESH + 4)]
     for field in fields:
-        made(field)
+        must_capture(field)
 
 
 def test_codes_are_bounded() -> None:
     for i in range(cache.MAX_CODES + 3):
         space: dict[str, Any] = {}
         exec(f"def field(t, y):\n    return y * {i}.5", space)
-        made(space["field"], Y[0])
+        must_capture(space["field"], Y[0])
     assert sum(1 for _ in flashode.capture._cache.all_entries()) <= cache.MAX_CODES
 
 
@@ -218,7 +218,7 @@ def test_batch_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_SIZES", 4)
     net = Net()
     for size in range(2, 12):
-        made(net, torch.randn(size, 3))
+        must_capture(net, torch.randn(size, 3))
     (entry,) = flashode.capture._cache.all_entries()
     assert len(entry.confirmations) <= 4
 
@@ -227,8 +227,10 @@ def test_shapes_and_dtypes_have_their_own_programs() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return -y
 
-    widths = [made(field, torch.randn(shape)).program.widths[1] for shape in ((4, 3), (4, 2), (4,), (3,))]
+    widths = [
+        must_capture(field, torch.randn(shape)).program.widths[1] for shape in ((4, 3), (4, 2), (4,), (3,))
+    ]
     assert widths == [3, 2, 4, 3]
-    found = captured_at(field, T.double(), Y.double())
-    assert isinstance(found, Capture)
+    captured = captured_at(field, T.double(), Y.double())
+    assert isinstance(captured, Capture)
     assert sum(1 for _ in flashode.capture._cache.all_entries()) == 5

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode
-from capture.agreement import T, Y, captured_at, declined, made, true
+from capture.agreement import T, Y, captured_at, declined, must_capture, true
 from flashode.capture import Capture
 
 
@@ -61,7 +61,7 @@ def test_it_is_captured_and_the_same(way: str) -> None:
 def test_a_change_of_the_original_is_noticed(way: str) -> None:
     net = Net()
     func = WAYS[way](net)
-    made(func)
+    must_capture(func)
     net.scale = 5.0
     true(func)
     net.layer = nn.Linear(3, 3, bias=False)
@@ -70,7 +70,7 @@ def test_a_change_of_the_original_is_noticed(way: str) -> None:
 
 def test_another_compiled_thing_in_its_place_is_noticed() -> None:
     net = Net(torch.compile(nn.Linear(3, 3), backend="eager"))
-    made(net)
+    must_capture(net)
     for layer in (torch.compile(nn.Tanh(), backend="eager"), nn.Sigmoid()):
         net.layer = layer
         true(net)
@@ -87,15 +87,15 @@ def test_reasons_are_the_original_s() -> None:
         return y if float(t) > 0 else -y
 
     assert "Python number" in declined(torch.compile(branching, backend="eager"))
-    found = flashode.explain(torch.compile(Net(nn.Dropout()), backend="eager"), Y)
-    assert found.function == "Net"
-    assert "in layer Dropout: call eval()" in found.declined["native"]
+    explanation = flashode.explain(torch.compile(Net(nn.Dropout()), backend="eager"), Y)
+    assert explanation.function == "Net"
+    assert "in layer Dropout: call eval()" in explanation.declined["native"]
 
 
 def test_hooks_of_a_compiled_module_are_seen() -> None:
     func = torch.compile(Net(), backend="eager")
-    made(func)
-    func.register_forward_hook(lambda module, given, found: found * 2)
+    must_capture(func)
+    func.register_forward_hook(lambda module, inputs, output: output * 2)
     assert "hooks" in declined(func)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode.capture
-from capture.agreement import Y, declined, made
+from capture.agreement import Y, declined, must_capture
 
 Field = Callable[[Any, Any], Any]
 NFE = 0
@@ -127,16 +127,16 @@ def test_it_counts_exactly_and_is_traced_once(
     make: Callable[[], tuple[Field, Callable[[], int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     field, counted = make()
-    found = made(field)
+    captured = must_capture(field)
     assert counted() == 0
-    found.count(7)
+    captured.count(7)
     assert counted() == 7
     monkeypatch.setattr(flashode.capture, "make", None)
-    again = made(field, torch.randn(9, 3))
+    again = must_capture(field, torch.randn(9, 3))
     assert counted() == 7
     again.count(5)
     assert counted() == 12
-    assert again.program is found.program
+    assert again.program is captured.program
     # The function itself counts on.
     field(torch.tensor(0.0), Y)
     assert counted() == 13
@@ -144,11 +144,11 @@ def test_it_counts_exactly_and_is_traced_once(
 
 def test_what_else_is_in_the_table_is_watched() -> None:
     net = InTable()
-    program = made(net).program
+    program = must_capture(net).program
     net.stats["rate"] = 3.0
-    assert made(net).program != program
+    assert must_capture(net).program != program
     net.stats["other"] = 0
-    made(net).count(2)
+    must_capture(net).count(2)
     assert net.stats == {"nfe": 2, "rate": 3.0, "other": 0}
 
 

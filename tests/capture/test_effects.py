@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode.capture
-from capture.agreement import Counted, T, Y, captured_at, declined, made
+from capture.agreement import Counted, T, Y, captured_at, declined, must_capture
 from flashode.declined import Declined
 
 
@@ -23,32 +23,32 @@ class CountedTwice(nn.Module):
 
 def test_counters_are_untouched_by_capture_and_counted_by_the_solve() -> None:
     net = CountedTwice()
-    found = made(net)
+    captured = must_capture(net)
     assert (net.calls, net.inner.nfe) == (100, 0)
-    found.count(7)
+    captured.count(7)
     assert (net.calls, net.inner.nfe) == (121, 14)
 
 
 def test_a_counter_is_no_reason_to_trace_again() -> None:
     net = Counted()
-    program = made(net).program
+    program = must_capture(net).program
     for evaluations in (3, 4):
-        made(net).count(evaluations)
+        must_capture(net).count(evaluations)
     net.nfe = 0
-    found = made(net)
-    found.count(5)
-    assert found.program is program
+    captured = must_capture(net)
+    captured.count(5)
+    assert captured.program is program
     assert net.nfe == 5
-    made(net, torch.randn(9, 3))
+    must_capture(net, torch.randn(9, 3))
     assert net.nfe == 5
 
 
 def test_counters_belong_to_the_instance() -> None:
     first, second = Counted(), Counted()
-    program = made(first).program
-    found = made(second)
-    assert found.program is program
-    found.count(2)
+    program = must_capture(first).program
+    captured = must_capture(second)
+    assert captured.program is program
+    captured.count(2)
     assert (first.nfe, second.nfe) == (0, 2)
 
 
@@ -58,8 +58,8 @@ def test_a_counter_on_a_function() -> None:
         return y
 
     field.nfe = 0
-    made(field).count(3)
-    made(field).count(4)
+    must_capture(field).count(3)
+    must_capture(field).count(4)
     assert field.nfe == 7
 
 
@@ -84,9 +84,9 @@ def test_a_counter_that_depends_on_the_batch_size() -> None:
             return y
 
     net = Large()
-    made(net)
+    must_capture(net)
     assert "unevenly" in declined(net, torch.randn(16, 3))
-    made(net, torch.randn(7, 3)).count(2)
+    must_capture(net, torch.randn(7, 3)).count(2)
     assert net.nfe == 2
 
 
@@ -222,7 +222,7 @@ def test_class_attributes_are_put_back() -> None:
 
 def test_random_generator_is_untouched() -> None:
     generator = torch.get_rng_state()
-    made(lambda t, y: y * 2)
+    must_capture(lambda t, y: y * 2)
     assert isinstance(captured_at(lambda t, y: y + torch.rand(3), T, Y), Declined)
     assert torch.equal(torch.get_rng_state(), generator)
 
@@ -232,7 +232,7 @@ def test_gradients_and_graphs_of_the_user_are_untouched() -> None:
     weight = torch.randn(3, 3, requires_grad=True)
     derived = weight.sin() @ net.layer.weight
 
-    made(lambda t, y: net.layer(y) @ derived)
+    must_capture(lambda t, y: net.layer(y) @ derived)
     assert net.layer.weight.grad is None
     # The graph behind a closure tensor is still there.
     derived.sum().backward()

@@ -163,8 +163,8 @@ def in_a_module_of_torchs(value: Any) -> tuple[Any, Field]:
 
 
 def in_a_module_held(value: Any) -> tuple[Any, Field]:
-    kept = types.SimpleNamespace(f=torch.nn.functional)
-    return torch.nn.functional, lambda t, y: y * kept.f.act()
+    holder = types.SimpleNamespace(f=torch.nn.functional)
+    return torch.nn.functional, lambda t, y: y * holder.f.act()
 
 
 def in_a_module_imported(value: Any) -> tuple[Any, Field]:

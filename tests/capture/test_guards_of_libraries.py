@@ -40,7 +40,7 @@ TRIPLED: list[tuple[Field | nn.Module, Any, str]] = [
 
 
 def tripled(function: Any) -> Any:
-    return lambda *given, **named: torch.mul(function(*given, **named), 3.0)
+    return lambda *arguments, **named: torch.mul(function(*arguments, **named), 3.0)
 
 
 @pytest.mark.parametrize(("act", "space", "name"), TRIPLED)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from capture.agreement import declined, made
+from capture.agreement import declined, must_capture
 from capture.following import Case, Field, follows
 from flashode.capture.guards.settings import setting_obstacle
 
@@ -43,7 +43,7 @@ CONSTANT = {
 
 def asking() -> dict[tuple[str, str], Any]:
     """Functions that tell something without being given anything, and what."""
-    found = {}
+    results = {}
     for home in MODULES:
         module = importlib.import_module(home)
         for name, function in sorted(vars(module).items()):
@@ -65,16 +65,16 @@ def asking() -> dict[tuple[str, str], Any]:
             except Exception:
                 continue
             if isinstance(result, (bool, int, float, str, dict, torch.dtype, torch.device)):
-                found[home, name] = result
-    return found
+                results[home, name] = result
+    return results
 
 
 def test_what_tells_something_of_its_own_accord_is_no_part_of_a_field() -> None:
-    found = asking()
-    assert len(found) > 40
-    harmless = [key for key in found if setting_obstacle(importlib.import_module(key[0]), key[1]) is None]
+    settings = asking()
+    assert len(settings) > 40
+    harmless = [key for key in settings if setting_obstacle(importlib.import_module(key[0]), key[1]) is None]
     # A context tells nothing.
-    assert {key[1] for key in harmless if not hasattr(found[key], "__enter__")} <= CONSTANT
+    assert {key[1] for key in harmless if not hasattr(settings[key], "__enter__")} <= CONSTANT
 
 
 def asks(expression: str) -> Field:
@@ -136,9 +136,9 @@ def test_a_setting_asked_for_by_another_name() -> None:
 
 
 def test_questions_about_tensors_are_no_settings() -> None:
-    made(lambda t, y: y if torch.is_floating_point(y) and torch.is_tensor(y) else 2 * y)
-    made(lambda t, y: y if not torch.is_complex(y) else 2 * y)
-    made(lambda t, y: y.to(torch.get_default_dtype()))
+    must_capture(lambda t, y: y if torch.is_floating_point(y) and torch.is_tensor(y) else 2 * y)
+    must_capture(lambda t, y: y if not torch.is_complex(y) else 2 * y)
+    must_capture(lambda t, y: y.to(torch.get_default_dtype()))
 
 
 def numbers(path: Path, rate: float) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from capture.agreement import Y, declined, made
+from capture.agreement import Y, declined, must_capture
 from capture.following import Case, Field, agrees_now, follows, held
 from flashode import FallbackWarning, odeint
 
@@ -63,9 +63,9 @@ def test_contexts_around_a_function_are_told_apart(first: int, second: int) -> N
     net = Calling(decorated(CONTEXTS[first]))
     for context in (CONTEXTS[first], CONTEXTS[second]):
         net.act = decorated(context)
-        kept = net.act(Y.clone().requires_grad_()).requires_grad
-        made(net)
-        expected = torch.full_like(Y, np.e if kept else 1.0)
+        differentiated = net.act(Y.clone().requires_grad_()).requires_grad
+        must_capture(net)
+        expected = torch.full_like(Y, np.e if differentiated else 1.0)
         torch.testing.assert_close(gradient(net), expected, rtol=1e-3, atol=1e-3)
 
 
@@ -305,7 +305,7 @@ def test_functions_of_numpys_with_python_inside() -> None:
     vectorized = np.vectorize(lambda x: x * rates[0])
     assert not follows(Case(lambda t, y: y * float(opaque(1.0)), lambda: rates.__setitem__(0, 3.0)))
     assert not follows(Case(lambda t, y: y * float(vectorized(1.0)), lambda: rates.__setitem__(0, 5.0)))
-    made(lambda t, y: y * float(np.exp(1.0)))
+    must_capture(lambda t, y: y * float(np.exp(1.0)))
 
 
 def test_operators_with_python_inside() -> None:
@@ -325,13 +325,13 @@ def test_operators_with_python_inside() -> None:
             follows(Case(func, lambda: rates.__setitem__(0, rates[0] + 2)))
     finally:
         library._destroy()
-    made(lambda t, y: torch.ops.aten.mul(y, 2.0))
-    made(lambda t, y: torch.ops.aten.mul.Tensor(y, y))
+    must_capture(lambda t, y: torch.ops.aten.mul(y, 2.0))
+    must_capture(lambda t, y: torch.ops.aten.mul.Tensor(y, y))
 
 
 def test_operators_of_torchs_implemented_anew() -> None:
     func: Field = lambda t, y: torch.celu(y)  # noqa: E731
-    made(func)
+    must_capture(func)
     library = torch.library.Library("aten", "IMPL")
     try:
         library.impl("celu", lambda y, alpha=1.0: y * 3.0, "AutogradCPU", allow_override=True)
@@ -341,7 +341,7 @@ def test_operators_of_torchs_implemented_anew() -> None:
         torch.testing.assert_close(end, Y * np.exp(3.0), rtol=1e-4, atol=1e-4)
     finally:
         library._destroy()
-    made(func)
+    must_capture(func)
 
 
 @pytest.mark.parametrize("call", ["__call__", "_call_impl"])
@@ -352,10 +352,10 @@ def test_what_every_module_goes_through(call: str) -> None:
     def calling(self: nn.Module, *arguments: Any, **named: Any) -> Any:
         return before(self, *arguments, **named) * (3.0 if type(self) is nn.Identity else 1.0)
 
-    made(net)
+    must_capture(net)
     with held(nn.Module, call, calling):
         agrees_now(net)
-    made(net)
+    must_capture(net)
 
 
 @pytest.mark.parametrize("name", ["mul", "__mul__", "__rsub__", "sin", "__pow__"])
@@ -367,7 +367,7 @@ def test_methods_of_tensors_that_are_replaced(name: str) -> None:
         "sin": lambda t, y: y.sin(),
         "__pow__": lambda t, y: y**2,
     }[name]
-    made(func)
+    must_capture(func)
     before = getattr(Tensor, name)
     own = name in Tensor.__dict__
     calls = []
@@ -378,8 +378,8 @@ def test_methods_of_tensors_that_are_replaced(name: str) -> None:
 
     setattr(Tensor, name, replaced)
     try:
-        found = agrees_now(func)
-        assert calls or not found
+        captured = agrees_now(func)
+        assert calls or not captured
     finally:
         setattr(Tensor, name, before) if own else delattr(Tensor, name)
-    made(func)
+    must_capture(func)

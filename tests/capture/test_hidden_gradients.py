@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from capture.agreement import D, agrees, captured_at, declined, made, random
+from capture.agreement import D, agrees, captured_at, declined, must_capture, random
 from flashode.capture import Capture
 from flashode.declined import Declined
 
@@ -83,9 +83,9 @@ CUT: dict[str, Callable[[Any, Any], Any]] = {
 @pytest.mark.filterwarnings("ignore:To copy construct")
 @pytest.mark.parametrize("name", CUT)
 def test_cut_gradients_that_vanish_here(name: str) -> None:
-    found = captured_at(CUT[name], torch.tensor(0.3, dtype=D), SMALL)
-    assert isinstance(found, Declined)
-    assert "gradient" in found.reason
+    captured = captured_at(CUT[name], torch.tensor(0.3, dtype=D), SMALL)
+    assert isinstance(captured, Declined)
+    assert "gradient" in captured.reason
 
 
 def detached_and_tracked_again(t: Tensor, y: Tensor) -> Tensor:
@@ -118,9 +118,9 @@ DETACHED: dict[str, Callable[[Any, Any], Any]] = {
 
 @pytest.mark.parametrize("name", DETACHED)
 def test_what_is_detached_stays_so(name: str) -> None:
-    found = made(DETACHED[name], random(4, 3))
-    assert any(getattr(op, "fn", "") == "detach" for op in found.program.ops)
-    agrees(DETACHED[name], found, random(4, 3, seed=2), [WEIGHT, GRADIENT])
+    captured = must_capture(DETACHED[name], random(4, 3))
+    assert any(getattr(op, "fn", "") == "detach" for op in captured.program.ops)
+    agrees(DETACHED[name], captured, random(4, 3, seed=2), [WEIGHT, GRADIENT])
 
 
 def test_memory_shared_with_a_detached_tensor_is_not_written() -> None:
@@ -154,7 +154,7 @@ def test_requires_grad_may_be_set_for_the_state_alone() -> None:
     def asking(t: Tensor, y: Tensor) -> Tensor:
         return y * 2 if y.requires_grad else y
 
-    agrees(energy, made(energy, random(4, 3)), random(4, 3, seed=2), list(layer.parameters()))
+    agrees(energy, must_capture(energy, random(4, 3)), random(4, 3, seed=2), list(layer.parameters()))
     assert "changes requires_grad of a tensor that it owns" in declined(freezing)
     assert "changes requires_grad of a tensor that it owns" in declined(freezing_all)
     assert "asks for requires_grad" in declined(asking)
@@ -189,20 +189,20 @@ def test_a_zero_last_layer_hides_nothing() -> None:
             return out
 
     net = Net()
-    found = made(net, SMALL)
+    captured = must_capture(net, SMALL)
     nn.init.ones_(net.last.weight)
-    agrees(net, found, SMALL, list(net.parameters()))
+    agrees(net, captured, SMALL, list(net.parameters()))
 
 
 def test_new_tensors_cut_nothing() -> None:
     field = lambda t, y: y * y.new_tensor([1.0, 2.0, 3.0]) + torch.tensor(2.0, dtype=y.dtype)  # noqa: E731
-    agrees(field, made(field, random(4, 3)), random(4, 3, seed=2))
+    agrees(field, must_capture(field, random(4, 3)), random(4, 3, seed=2))
 
 
 def test_a_tensor_without_gradient_may_be_detached() -> None:
     plain = random(3)
     field = lambda t, y: y * plain.detach()  # noqa: E731
-    agrees(field, made(field, random(4, 3)), random(4, 3, seed=2))
+    agrees(field, must_capture(field, random(4, 3)), random(4, 3, seed=2))
 
 
 def test_detaching_is_autograds_own_business() -> None:
@@ -214,7 +214,7 @@ def test_detaching_is_autograds_own_business() -> None:
             (slope,) = torch.autograd.grad(q.sigmoid().sum(), weight, create_graph=True)
         return torch.tanh(y @ slope) * torch.exp(t)
 
-    agrees(hamiltonian, made(hamiltonian, random(4, 3)), random(4, 3, seed=2), [weight])
+    agrees(hamiltonian, must_capture(hamiltonian, random(4, 3)), random(4, 3, seed=2), [weight])
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -228,10 +228,10 @@ def test_a_capture_made_without_gradients_is_checked_for_them(mode: Callable[[],
         for field in fields:
             assert isinstance(captured_at(field, torch.tensor(0.3, dtype=D), y), Declined)
         net = lambda t, y: torch.tanh(y) * t  # noqa: E731
-        found = captured_at(net, torch.tensor(0.3, dtype=D), y)
-        assert isinstance(found, Capture)
+        captured = captured_at(net, torch.tensor(0.3, dtype=D), y)
+        assert isinstance(captured, Capture)
         assert isinstance(captured_at(net, torch.tensor(0.3, dtype=D), torch.ones(9, 3, dtype=D)), Capture)
-    agrees(net, found, SMALL)
+    agrees(net, captured, SMALL)
 
 
 def test_a_module_made_in_inference_mode() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from capture.agreement import T, Y, captured_at, declined, made, true
+from capture.agreement import T, Y, captured_at, declined, must_capture, true
 from flashode.capture import Capture, Start, capture
 from flashode.capture.guards import environment, kinds
 from flashode.declined import Declined
@@ -118,7 +118,7 @@ def test_what_is_found_stays_true() -> None:
     for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
         with mode():
             for _ in range(3):
-                assert made(net).program == program
+                assert must_capture(net).program == program
 
 
 @pytest.mark.usefixtures("_way")
@@ -133,8 +133,8 @@ def test_the_state_is_one_of_the_functions_tensors() -> None:
 @pytest.mark.usefixtures("_way")
 def test_obstacles_that_come_later() -> None:
     net = Net()
-    made(net)
-    made(net)
+    must_capture(net)
+    must_capture(net)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert "autocast" in declined(net)
     with torch.autograd.forward_ad.dual_level():
@@ -149,7 +149,7 @@ def test_obstacles_that_come_later() -> None:
         modules.register_module_forward_hook,
         modules.register_module_forward_pre_hook,
     ):
-        handle = register(lambda *given: None)
+        handle = register(lambda *arguments: None)
         try:
             assert "hooks" in declined(net)
         finally:
@@ -157,14 +157,14 @@ def test_obstacles_that_come_later() -> None:
     reasons = []
 
     def mapped(y: Tensor) -> Tensor:
-        found = captured_at(net, T, Y)
-        assert isinstance(found, Declined)
-        reasons.append(found.reason)
+        captured = captured_at(net, T, Y)
+        assert isinstance(captured, Declined)
+        reasons.append(captured.reason)
         return y
 
     torch.func.vmap(mapped)(Y)
     assert "transform" in reasons[0]
-    made(net)
+    must_capture(net)
 
 
 @pytest.mark.usefixtures("_way")
@@ -189,9 +189,9 @@ def test_one_that_is_found_asks_nothing_of_the_solve() -> None:
         assert isinstance(first, Capture)
         net.layer.weight = nn.Parameter(torch.randn(3, 3))
         for state in (y, y + 1 if isinstance(y, Tensor) else (Y, Y + 1)):
-            found = capture(field, state, start)
-            assert isinstance(found, Capture)
-            assert found.program is first.program
+            captured = capture(field, state, start)
+            assert isinstance(captured, Capture)
+            assert captured.program is first.program
     for state in (Y.clone().requires_grad_(), nn.Parameter(Y), Y.t().contiguous().t()):
         with torch.no_grad():
             assert isinstance(capture(net, state, start), Capture)
@@ -200,7 +200,7 @@ def test_one_that_is_found_asks_nothing_of_the_solve() -> None:
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.usefixtures("_way")
 def test_a_state_that_cannot_be_looked_at_is_a_decline() -> None:
-    made(Net())
+    must_capture(Net())
     parts = [torch.ones(3), torch.ones(2)]
     for layout in (torch.strided, torch.jagged):
         assert isinstance(captured_at(Net(), T, torch.nested.nested_tensor(parts, layout=layout)), Declined)

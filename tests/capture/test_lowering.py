@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import Field, agrees, made, random
+from capture.agreement import Field, agrees, must_capture, random
 
 D = torch.float64
 
@@ -126,7 +126,7 @@ FUNCTIONS: dict[str, tuple[Field, tuple[int, ...]]] = {
 def test_function(name: str) -> None:
     func, shape = FUNCTIONS[name]
     y = random(*shape)
-    captured = made(func, y)
+    captured = must_capture(func, y)
     assert captured.batched
     assert captured.program.widths[1] == math.prod(shape[1:])
     agrees(func, captured, y)
@@ -176,7 +176,7 @@ def test_activation(name: str) -> None:
     def func(t: Tensor, y: Tensor) -> Tensor:
         return activation(y * 1.5) - y
 
-    captured = made(func, y)
+    captured = must_capture(func, y)
     assert captured.batched
     # Torch's own gradient of celu is no better than that.
     agrees(func, captured, y, rtol=1e-6 if name == "celu" else 1e-11)
@@ -189,7 +189,7 @@ def test_state_shapes(shape: tuple[int, ...]) -> None:
     def func(t: Tensor, y: Tensor) -> Tensor:
         return torch.sin(y) * t - y**2
 
-    captured = made(func, y)
+    captured = must_capture(func, y)
     assert captured.batched == (len(shape) > 1)
     agrees(func, captured, y)
 
@@ -201,7 +201,7 @@ def test_a_vector_state_is_one_trajectory() -> None:
         lambda t, y: y @ matrix,
         lambda t, y: torch.mv(matrix, y) * y.dot(y),
     ):
-        captured = made(func, random(3))
+        captured = must_capture(func, random(3))
         assert not captured.batched
         agrees(func, captured, random(3), [matrix])
 
@@ -224,7 +224,7 @@ MIXING: dict[str, Field] = {
 @pytest.mark.parametrize("name", MIXING)
 def test_mixing_the_batch_is_one_trajectory(name: str) -> None:
     func = MIXING[name]
-    captured = made(func, random(4, 3))
+    captured = must_capture(func, random(4, 3))
     assert not captured.batched
     agrees(func, captured, random(4, 3))
 
@@ -245,7 +245,7 @@ MATRIX = random(3, 3, seed=7)
 
 @pytest.mark.parametrize("name", MERGED)
 def test_the_batch_merged_with_axes_before_it(name: str) -> None:
-    captured = made(MERGED[name], random(4, 2, 3))
+    captured = must_capture(MERGED[name], random(4, 2, 3))
     assert captured.batched
     agrees(MERGED[name], captured, random(5, 2, 3))
 
@@ -254,6 +254,6 @@ def test_batches_merged_in_different_ways_do_not_meet() -> None:
     def func(t: Tensor, y: Tensor) -> Tensor:
         return (y.reshape(-1, 3) * y.transpose(0, 1).reshape(-1, 3)).view(y.shape)
 
-    captured = made(func, random(4, 2, 3))
+    captured = must_capture(func, random(4, 2, 3))
     assert not captured.batched
     agrees(func, captured, random(4, 2, 3))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import agrees, evaluated, made, random
+from capture.agreement import agrees, evaluated, must_capture, random
 from flashode.program import Dense, Parameter
 
 D = torch.float64
@@ -134,7 +134,7 @@ def test_module(name: str) -> None:
     torch.manual_seed(0)
     func = make().double()
     y = random(*shape)
-    captured = made(func, y)
+    captured = must_capture(func, y)
     assert captured.batched
     agrees(func, captured, y, list(func.parameters()))
     agrees(func, captured, random(9, *shape[1:], seed=4), list(func.parameters()))
@@ -142,21 +142,21 @@ def test_module(name: str) -> None:
 
 def test_parameters_are_the_modules_own() -> None:
     func = Net(mlp(nn.Tanh())).double()
-    captured = made(func, random(4, 3))
+    captured = must_capture(func, random(4, 3))
     assert [id(p) for p in captured.parameters()] == [id(p) for p in func.parameters()]
     assert not any(isinstance(op, Parameter) for op in captured.program.ops)
 
 
 def test_one_weight_serves_all_nodes() -> None:
     func = Net(nn.Linear(3, 3)).double()
-    (op,) = made(func, random(4, 5, 3)).program.ops
+    (op,) = must_capture(func, random(4, 5, 3)).program.ops
     assert isinstance(op, Dense)
     assert op.repeats == 5
 
 
 def test_a_weight_used_transposed_is_prepared_by_the_prologue() -> None:
     weight = random(3, 3).requires_grad_()
-    captured = made(lambda t, y: y @ weight, random(4, 3))
+    captured = must_capture(lambda t, y: y @ weight, random(4, 3))
     (prepared,) = captured.parameters()
     assert prepared.is_contiguous()
     torch.testing.assert_close(prepared, weight.T)
@@ -166,26 +166,26 @@ def test_a_weight_used_transposed_is_prepared_by_the_prologue() -> None:
 
 def test_tied_weights_are_one_parameter_each_way() -> None:
     func = Tied()
-    parameters = made(func, random(4, 3)).parameters()
+    parameters = must_capture(func, random(4, 3)).parameters()
     assert parameters[0] is func.weight
     assert len(parameters) == 2
 
 
 def test_a_function_of_parameters_alone_is_hoisted() -> None:
     func = LowRank()
-    captured = made(func, random(4, 3))
+    captured = must_capture(func, random(4, 3))
     assert sum(isinstance(op, Dense) for op in captured.program.ops) == 1
     assert captured.program.flops() <= 2 * 9 + 3
 
 
 def test_a_time_dependent_net_is_not_hoisted() -> None:
     func = ConcatSquash().double()
-    assert sum(isinstance(op, Dense) for op in made(func, random(4, 3)).program.ops) == 3
+    assert sum(isinstance(op, Dense) for op in must_capture(func, random(4, 3)).program.ops) == 3
 
 
 def test_float32() -> None:
     func = Net(mlp(nn.Tanh()))
     y = random(4, 3).float()
-    captured = made(func, y)
+    captured = must_capture(func, y)
     torch.testing.assert_close(evaluated(captured, torch.tensor(0.3), y), func(torch.tensor(0.3), y))
     assert {p.dtype for p in captured.parameters()} == {torch.float32}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from capture.agreement import T, Y, declined, made, true
+from capture.agreement import T, Y, declined, must_capture, true
 from flashode.capture.calling.effects import Effects
 from flashode.capture.guards.watch import watch
 from flashode.capture.refusal import Refusal
@@ -154,7 +154,7 @@ def test_a_counter_kept_with_a_tensor() -> None:
             return y * self.w
 
     owner = Counting(lambda o, y: None)
-    made(owner).count(3)
+    must_capture(owner).count(3)
     assert owner.n.calls == 3
 
 

@@ -74,9 +74,9 @@ def test_what_prints_prints_at_each_evaluation(
 ) -> None:
     y = torch.randn(16, 3)
     assert "print" in declined(field, y)
-    found = flashode.explain(field, y)
-    assert found.engine == "eager"
-    reason = found.reasons["native"][0]
+    explanation = flashode.explain(field, y)
+    assert explanation.engine == "eager"
+    reason = explanation.reasons["native"][0]
     assert reason.remedy == "print after the solve"
     assert reason.where is not None
     assert "print" in source(reason.where) or "SHOW" in source(reason.where)

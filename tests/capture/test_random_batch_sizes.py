@@ -93,11 +93,13 @@ def solved(
 ) -> tuple[Tensor, ...] | type:
     """The last state and the gradient of the first, or what was raised."""
     y0 = y0.clone().requires_grad_()
-    given: dict[str, Any] = {} if solve is flashode.odeint else {"adjoint_params": ()}
+    arguments: dict[str, Any] = {} if solve is flashode.odeint else {"adjoint_params": ()}
     with warnings.catch_warnings(), flashode.use_engine(engine):
         warnings.simplefilter("ignore")
         try:
-            last = solve(field, y0, T, method="rk4", options={"step_size": 0.25}, verify=verify, **given)[-1]
+            last = solve(field, y0, T, method="rk4", options={"step_size": 0.25}, verify=verify, **arguments)[
+                -1
+            ]
             last.sum().backward()
         except Exception as error:
             return type(error)
@@ -114,10 +116,10 @@ def test_any_field_at_any_batch_sizes(seed: int) -> None:
         y0 = torch.randn(size, WIDTH, dtype=D, generator=torch.Generator().manual_seed(seed + size))
         y0 = y0 * draw.choice((0.0, 1.0))
         verify = draw.choice(get_args(Verify))
-        found, expected = (solved(solve, field, y0, engine, verify) for engine in ("auto", "eager"))
-        if isinstance(found, tuple) and isinstance(expected, tuple):
-            for a, b in zip(found, expected, strict=True):
+        actual, expected = (solved(solve, field, y0, engine, verify) for engine in ("auto", "eager"))
+        if isinstance(actual, tuple) and isinstance(expected, tuple):
+            for a, b in zip(actual, expected, strict=True):
                 same = torch.allclose(a, b, rtol=1e-7, atol=1e-8, equal_nan=True)
                 assert same, f"{code}with a batch of {size}, {verify}: {(a - b).abs().max()}"
         else:
-            assert found is expected, f"{code}with a batch of {size}, {verify}"
+            assert actual is expected, f"{code}with a batch of {size}, {verify}"

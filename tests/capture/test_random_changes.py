@@ -99,7 +99,7 @@ class Changes(RuleBasedStateMachine):
     """A field of several sources, which change between solves."""
 
     @initialize(names=st.lists(st.sampled_from(sorted(SOURCES)), min_size=1, max_size=4, unique=True))
-    def made(self, names: list[str]) -> None:
+    def make_field(self, names: list[str]) -> None:
         self.sources = [SOURCES[name] for name in names]
         self.space: dict[str, Any] = {"torch": torch, "base": Base, "other": OtherBase, "__name__": "users"}
         torch.manual_seed(0)

@@ -149,9 +149,9 @@ FIELDS: dict[str, tuple[Field, str]] = {
 @pytest.mark.parametrize("name", FIELDS)
 def test_reason(name: str) -> None:
     func, expected = FIELDS[name]
-    found = captured_at(func, T, Y)
-    assert isinstance(found, Declined)
-    assert expected in found.reason
+    captured = captured_at(func, T, Y)
+    assert isinstance(captured, Declined)
+    assert expected in captured.reason
 
 
 def test_the_users_line_is_named() -> None:
@@ -159,26 +159,26 @@ def test_the_users_line_is_named() -> None:
         h = y * 2
         return torch.special.i0(h)
 
-    found = captured_at(field, T, Y)
-    assert isinstance(found, Declined)
-    assert f"{__file__}:" in found.reason
-    assert "return torch.special.i0(h)" in found.reason
+    captured = captured_at(field, T, Y)
+    assert isinstance(captured, Declined)
+    assert f"{__file__}:" in captured.reason
+    assert "return torch.special.i0(h)" in captured.reason
 
 
 def test_the_line_of_a_read_is_named() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return y * t.item()
 
-    found = captured_at(field, T, Y)
-    assert isinstance(found, Declined)
-    assert f"{__file__}:{field.__code__.co_firstlineno + 1}" in found.reason
+    captured = captured_at(field, T, Y)
+    assert isinstance(captured, Declined)
+    assert f"{__file__}:{field.__code__.co_firstlineno + 1}" in captured.reason
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.complex64, torch.int64])
 def test_state_dtypes(dtype: torch.dtype) -> None:
-    found = captured_at(lambda t, y: y, T, torch.ones(2, 3, dtype=dtype))
-    assert isinstance(found, Declined)
-    assert str(dtype) in found.reason
+    captured = captured_at(lambda t, y: y, T, torch.ones(2, 3, dtype=dtype))
+    assert isinstance(captured, Declined)
+    assert str(dtype) in captured.reason
 
 
 def test_empty_states_and_subclasses() -> None:
@@ -186,18 +186,18 @@ def test_empty_states_and_subclasses() -> None:
         pass
 
     for y, expected in ((torch.ones(0, 3), "empty"), (Y.as_subclass(Mine), "Mine")):
-        found = captured_at(lambda t, y: y, T, y)
-        assert isinstance(found, Declined)
-        assert expected in found.reason
+        captured = captured_at(lambda t, y: y, T, y)
+        assert isinstance(captured, Declined)
+        assert expected in captured.reason
 
 
 def test_inside_a_transform() -> None:
     reasons = []
 
     def solve(y: Tensor) -> Tensor:
-        found = captured_at(lambda t, y: -y, T, y)
-        assert isinstance(found, Declined)
-        reasons.append(found.reason)
+        captured = captured_at(lambda t, y: -y, T, y)
+        assert isinstance(captured, Declined)
+        reasons.append(captured.reason)
         return y
 
     torch.func.vmap(solve)(Y)
@@ -207,9 +207,9 @@ def test_inside_a_transform() -> None:
 @pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.grad])
 def test_a_transform_over_what_the_field_owns(transform: Callable[..., Any]) -> None:
     def solved(w: Tensor) -> Tensor:
-        found = captured_at(lambda t, y: y * w, T, Y)
-        assert isinstance(found, Declined)
-        assert "torch.func transform" in found.reason
+        captured = captured_at(lambda t, y: y * w, T, Y)
+        assert isinstance(captured, Declined)
+        assert "torch.func transform" in captured.reason
         return w.sum()
 
     captured_at(lambda t, y: y * 2, T, Y)
@@ -218,9 +218,9 @@ def test_a_transform_over_what_the_field_owns(transform: Callable[..., Any]) -> 
 
 def test_forward_mode() -> None:
     with torch.autograd.forward_ad.dual_level():
-        found = captured_at(lambda t, y: y * 2, T, Y)
-    assert isinstance(found, Declined)
-    assert "forward-mode" in found.reason
+        captured = captured_at(lambda t, y: y * 2, T, Y)
+    assert isinstance(captured, Declined)
+    assert "forward-mode" in captured.reason
 
 
 def test_a_default_device() -> None:
@@ -228,20 +228,20 @@ def test_a_default_device() -> None:
     with torch.device("cpu"):
         assert isinstance(captured_at(field, T, Y), Capture)
     with torch.device("meta"):
-        found = captured_at(field, T, Y)
-    assert isinstance(found, Declined)
-    assert "mode" in found.reason
+        captured = captured_at(field, T, Y)
+    assert isinstance(captured, Declined)
+    assert "mode" in captured.reason
 
 
 def test_a_large_state_that_mixes_trajectories() -> None:
-    found = captured_at(lambda t, y: y - y.mean(0), T, torch.randn(2000, 200))
-    assert isinstance(found, Declined)
-    first, second = found.reasons
+    captured = captured_at(lambda t, y: y - y.mean(0), T, torch.randn(2000, 200))
+    assert isinstance(captured, Declined)
+    first, second = captured.reasons
     assert "batch" in first.what
     assert second.what.startswith("taken as one trajectory, it computes more than")
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
 def test_compiled_modules() -> None:
-    found = captured_at(torch.jit.trace(nn.Tanh(), Y), T, Y)
-    assert isinstance(found, Declined)
+    captured = captured_at(torch.jit.trace(nn.Tanh(), Y), T, Y)
+    assert isinstance(captured, Declined)

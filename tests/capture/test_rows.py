@@ -80,8 +80,8 @@ def test_what_makes_another_zero_of_a_negative_one_is_an_operation() -> None:
     zeros = constant(build, 0, 0, 0, 0)
     for fn, b in (("add", zeros), ("sub", constant(build, -0.0, -0.0, -0.0, -0.0))):
         program, _ = build.finish(build.binary(fn, y, b))
-        found = program.interpret(torch.tensor(0.0, dtype=D), -torch.zeros(4, dtype=D))
-        assert not found.signbit().any()
+        values = program.interpret(torch.tensor(0.0, dtype=D), -torch.zeros(4, dtype=D))
+        assert not values.signbit().any()
 
 
 def test_repeated_literals_are_one_constant() -> None:

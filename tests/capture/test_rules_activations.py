@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import activation
 
-from capture.agreement import made, random
+from capture.agreement import must_capture, random
 from capture.exactly import lowers, same_at, states
 
 D = torch.float64
@@ -84,7 +84,7 @@ def test_activation(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "Hardsigmoid"])
 def test_derivative_of_an_activation(name: str) -> None:
     func = Slope(ACTIVATIONS[name]()).double()
-    captured = made(func, 2 * random(5, 4))
+    captured = must_capture(func, 2 * random(5, 4))
     assert captured.batched
     rtol = 1e-6 if name == "CELU" else 1e-8
     for y in (2 * random(5, 4), 3 * random(6, 4, seed=4), KINKS):
@@ -95,7 +95,7 @@ def test_derivative_of_an_activation(name: str) -> None:
 def test_a_branch_that_is_not_taken_leaves_no_trace(name: str) -> None:
     """Its derivative may be infinite, and zero times that is not a number."""
     func = Slope(ACTIVATIONS[name]()).double()
-    captured = made(func, random(5, 4))
+    captured = must_capture(func, random(5, 4))
     same_at(func, captured, states(800.0, -800.0, 0.1, 1.0, features=4), rtol=1e-6)
 
 
@@ -121,4 +121,4 @@ def test_large_logits_do_not_overflow() -> None:
 
 @pytest.mark.parametrize("fn", [F.softmax, F.log_softmax, lambda y, dim: F.glu(y, dim).repeat(2, 1)])
 def test_along_the_batch_there_is_no_trajectory(fn: Callable[[Tensor, int], Tensor]) -> None:
-    assert not made(lambda t, y: fn(y, 0), random(4, 3)).batched
+    assert not must_capture(lambda t, y: fn(y, 0), random(4, 3)).batched

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import Field, made, random
+from capture.agreement import Field, must_capture, random
 from capture.exactly import lowers
 
 attention = F.scaled_dot_product_attention
@@ -93,4 +93,4 @@ def test_transformer_block(training: bool) -> None:
 
 
 def test_attention_over_the_batch_is_one_trajectory() -> None:
-    assert not made(lambda t, y: attention(y, y, y), random(4, 3)).batched
+    assert not must_capture(lambda t, y: attention(y, y, y), random(4, 3)).batched

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from capture.agreement import Field, declined, made, random
+from capture.agreement import Field, declined, must_capture, random
 from capture.exactly import D, lowers, states
 
 EDGES = states(0.0, 1.0, -1.0, 0.5, -0.5, 0.7)
@@ -110,7 +110,7 @@ def test_masks_that_the_function_owns() -> None:
 def test_float32_masks() -> None:
     y = random(4, 3).float()
     func: Field = lambda t, y: y * (y > 0.1).float() + torch.where(y < 0.3, y, 0.1)  # noqa: E731
-    captured = made(func, y)
+    captured = must_capture(func, y)
     result = captured.program.interpret(torch.tensor(0.3), y, [])
     assert torch.equal(result, func(torch.tensor(0.3), y))
 
@@ -140,4 +140,4 @@ def test_masks_over_the_batch_are_one_trajectory() -> None:
         lambda t, y: y * (y > 0).all(0),
         lambda t, y: y * (y > 0).sum(0),
     ):
-        assert not made(func, random(4, 3)).batched
+        assert not must_capture(func, random(4, 3)).batched

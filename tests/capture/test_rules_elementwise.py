@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from capture.agreement import Field, agrees, evaluated, made, random
+from capture.agreement import Field, agrees, evaluated, must_capture, random
 from capture.exactly import lowers, states
 
 D = torch.float64
@@ -134,15 +134,15 @@ def test_not_a_number_loses_in_fmax_and_spreads_in_maximum() -> None:
 def test_sizes_whose_squares_overflow_or_vanish() -> None:
     extreme = states(1e200, -1e200, 1e-200, 3e-200, -torch.inf, 1.0)
     captured = lowers(lambda t, y: torch.hypot(y, y.flip(-1)), random(4, 3))
-    found = captured.program.interpret(torch.tensor(0.0, dtype=D), extreme, [])
-    torch.testing.assert_close(found, torch.hypot(extreme, extreme.flip(-1)), rtol=1e-14, atol=0.0)
+    values = captured.program.interpret(torch.tensor(0.0, dtype=D), extreme, [])
+    torch.testing.assert_close(values, torch.hypot(extreme, extreme.flip(-1)), rtol=1e-14, atol=0.0)
 
 
 def test_sums_of_infinite_logarithms() -> None:
     extreme = states(-math.inf, math.inf, 0.0, 800.0, -800.0)
     captured = lowers(lambda t, y: torch.logaddexp(y, y.flip(-1)), random(4, 3))
-    found = captured.program.interpret(torch.tensor(0.0, dtype=D), extreme, [])
-    torch.testing.assert_close(found, torch.logaddexp(extreme, extreme.flip(-1)))
+    values = captured.program.interpret(torch.tensor(0.0, dtype=D), extreme, [])
+    torch.testing.assert_close(values, torch.logaddexp(extreme, extreme.flip(-1)))
 
 
 def test_infinities_are_replaced() -> None:
@@ -170,8 +170,10 @@ STEPS: dict[str, Field] = {
 def test_a_quotient_and_powers_of_two_and_ten_are_not_off_by_a_bit(name: str) -> None:
     func = STEPS[name]
     state = torch.tensor([[0.3, 0.6, 0.7], [49.0, 29.0, 31.0], [1000.0, 1024.0, 1e5]], dtype=D)
-    found = made(func, state[:1])
-    torch.testing.assert_close(evaluated(found, state[0, 0], state), func(state[0, 0], state), rtol=0, atol=0)
+    captured = must_capture(func, state[:1])
+    torch.testing.assert_close(
+        evaluated(captured, state[0, 0], state), func(state[0, 0], state), rtol=0, atol=0
+    )
 
 
 @pytest.mark.parametrize("shift", [None, 0.0, -0.0])
@@ -181,12 +183,12 @@ def test_the_sign_of_zero_is_kept(shift: float | None) -> None:
         return torch.atan2(scaled if shift is None else scaled + shift, y - 1.0)
 
     state = torch.zeros(2, 3, dtype=D)
-    found = made(func, state + 0.5)
-    torch.testing.assert_close(evaluated(found, state[0, 0], state), func(state[0, 0], state))
+    captured = must_capture(func, state + 0.5)
+    torch.testing.assert_close(evaluated(captured, state[0, 0], state), func(state[0, 0], state))
 
 
 def test_booleans_added() -> None:
     def func(t: Tensor, y: Tensor) -> Tensor:
         return ((y > 0.0) + (y < 0.5)) * y
 
-    agrees(func, made(func, INSIDE), EDGES)
+    agrees(func, must_capture(func, INSIDE), EDGES)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from capture.agreement import made, random
+from capture.agreement import must_capture, random
 from capture.exactly import D, lowers, states
 
 TARGET = torch.tensor([0.2, -0.3, 0.5], dtype=D)
@@ -46,7 +46,7 @@ def test_force(name: str) -> None:
 def test_of_a_single_trajectory() -> None:
     for reduction in ("sum", "mean"):
         func = lambda t, y: F.mse_loss(y, TARGET, reduction=reduction) * y  # noqa: B023, E731
-        captured = made(func, random(3))
+        captured = must_capture(func, random(3))
         t, y = torch.tensor(0.0, dtype=D), random(3, seed=2)
         torch.testing.assert_close(captured.program.interpret(t, y, captured.parameters()), func(t, y))
 
@@ -58,5 +58,5 @@ def test_the_mean_over_the_batch_is_refused() -> None:
             energy = F.mse_loss(y, torch.zeros_like(y))
             return -torch.autograd.grad(energy, y, create_graph=True)[0]
 
-    assert not made(func, random(4, 3)).batched
-    assert not made(lambda t, y: y * F.mse_loss(y, y.sin()), random(4, 3)).batched
+    assert not must_capture(func, random(4, 3)).batched
+    assert not must_capture(lambda t, y: y * F.mse_loss(y, y.sin()), random(4, 3)).batched

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import declined, made, random
+from capture.agreement import declined, must_capture, random
 from capture.exactly import lowers
 
 
@@ -82,8 +82,8 @@ def test_statistics_of_the_batch_are_refused() -> None:
     func = Normalised(nn.BatchNorm1d(3).double())
     assert "in place" in declined(func, random(4, 3))
     bare = Normalised(nn.BatchNorm1d(3, track_running_stats=False).double())
-    assert not made(bare, random(4, 3)).batched
+    assert not must_capture(bare, random(4, 3)).batched
 
 
 def test_layer_norm_over_the_batch_is_one_trajectory() -> None:
-    assert not made(lambda t, y: F.layer_norm(y, y.shape), random(4, 3)).batched
+    assert not must_capture(lambda t, y: F.layer_norm(y, y.shape), random(4, 3)).batched

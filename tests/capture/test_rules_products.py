@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from capture.agreement import Field, agrees, made, random
+from capture.agreement import Field, agrees, must_capture, random
 from capture.exactly import D, lowers
 from flashode.program import Dense, DenseDynamic, SegmentSum
 
@@ -138,11 +138,11 @@ class Hypernetwork(nn.Module):
         z = y[:, :2]
         with torch.enable_grad():
             z = z.requires_grad_()
-            made = self.net(t.view(1, 1)).view(-1)
+            weights = self.net(t.view(1, 1)).view(-1)
             size = 2 * self.width
-            w, u, g = (made[size * k : size * (k + 1)].view(self.width, -1) for k in range(3))
+            w, u, g = (weights[size * k : size * (k + 1)].view(self.width, -1) for k in range(3))
             u = u * torch.sigmoid(g)
-            hidden = torch.tanh(torch.matmul(z, w.mT) + made[3 * size :])
+            hidden = torch.tanh(torch.matmul(z, w.mT) + weights[3 * size :])
             velocity = hidden @ u / self.width
             trace = sum(
                 torch.autograd.grad(velocity[:, i].sum(), z, create_graph=True)[0][:, i] for i in range(2)
@@ -158,7 +158,7 @@ def test_a_hypernetwork_in_time() -> None:
 
 
 def test_one_computed_matrix_serves_all_nodes() -> None:
-    captured = made(lambda t, y: y @ rotation(t), random(4, 5, 3))
+    captured = must_capture(lambda t, y: y @ rotation(t), random(4, 5, 3))
     (op,) = (op for op in captured.program.ops if isinstance(op, DenseDynamic))
     assert (op.blocks, op.repeats) == (1, 5)
 
@@ -194,6 +194,6 @@ def test_products_over_the_batch_are_one_trajectory() -> None:
         lambda t, y: torch.einsum("bi,bj->ij", y, y)[0] * y,
         lambda t, y: y * torch.tensordot(y, y, dims=2),
     ):
-        captured = made(func, random(4, 3))
+        captured = must_capture(func, random(4, 3))
         assert not captured.batched
         agrees(func, captured, random(4, 3))

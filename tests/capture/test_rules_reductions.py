@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from capture.agreement import Field, agrees, declined, evaluated, made, random
+from capture.agreement import Field, agrees, declined, evaluated, must_capture, random
 from capture.exactly import D, lowers
 
 TIES = torch.tensor([[1, 1, 0], [2, 2, 2], [0, 0, 0], [-1, 0, 0], [0, -1, -1], [1, -1, 1]], dtype=D)
@@ -108,9 +108,11 @@ def test_the_largest_is_exact_where_several_share_its_gradient(name: str) -> Non
     state = torch.linspace(0.1, 7.7, 50, dtype=D)[:, None].expand(-1, 5).clone()
     state[40:, :2] *= 0.5
     state[45:, 2:] = torch.inf
-    found = made(func, state[:40])
-    agrees(func, found, state[:45])
-    torch.testing.assert_close(evaluated(found, state[0, 0], state), func(state[0, 0], state), rtol=0, atol=0)
+    captured = must_capture(func, state[:40])
+    agrees(func, captured, state[:45])
+    torch.testing.assert_close(
+        evaluated(captured, state[0, 0], state), func(state[0, 0], state), rtol=0, atol=0
+    )
 
 
 def test_a_mean_is_a_quotient() -> None:
@@ -118,8 +120,10 @@ def test_a_mean_is_a_quotient() -> None:
         return torch.floor(y.mean(-1, keepdim=True) * 10.0) + y
 
     state = torch.arange(1.0, 50.0, dtype=D)[:, None] * torch.tensor([0.1, 0.0, 0.0], dtype=D)
-    found = made(func, state)
-    torch.testing.assert_close(evaluated(found, state[0, 0], state), func(state[0, 0], state), rtol=0, atol=0)
+    captured = must_capture(func, state)
+    torch.testing.assert_close(
+        evaluated(captured, state[0, 0], state), func(state[0, 0], state), rtol=0, atol=0
+    )
 
 
 def test_the_largest_of_everything_in_a_single_trajectory() -> None:
@@ -128,14 +132,14 @@ def test_the_largest_of_everything_in_a_single_trajectory() -> None:
         lambda t, y: y * y.norm() + y.std() + y.prod(),
         lambda t, y: y * y.sum() + y.mean() + y.var(),
     ):
-        captured = made(func, random(3))
+        captured = must_capture(func, random(3))
         for y in TIES:
             z = y.clone().requires_grad_()
             t = torch.tensor(0.3, dtype=D)
             expected = func(t, z)
-            found = captured.program.interpret(t, z, [])
-            torch.testing.assert_close(found, expected)
-            for a, b in zip(*(torch.autograd.grad(v.sum(), z) for v in (found, expected)), strict=True):
+            values = captured.program.interpret(t, z, [])
+            torch.testing.assert_close(values, expected)
+            for a, b in zip(*(torch.autograd.grad(v.sum(), z) for v in (values, expected)), strict=True):
                 torch.testing.assert_close(a, b)
 
 
@@ -167,7 +171,7 @@ ALONG_THE_BATCH: dict[str, Field] = {
 
 @pytest.mark.parametrize("name", ALONG_THE_BATCH)
 def test_reduction_along_the_batch(name: str) -> None:
-    assert not made(ALONG_THE_BATCH[name], random(4, 3)).batched
+    assert not must_capture(ALONG_THE_BATCH[name], random(4, 3)).batched
 
 
 @pytest.mark.parametrize("name", ["median", "sort", "topk", "argmax", "argsort", "kthvalue", "mode"])

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import Field, captured_at, declined, made, random
+from capture.agreement import Field, captured_at, declined, must_capture, random
 from capture.exactly import D, lowers
 from flashode.declined import Declined
 
@@ -145,12 +145,12 @@ def test_index_buffers_are_compared_at_each_solve() -> None:
     func = Permuted()
     y = random(4, 3)
     first = lowers(func, y)
-    assert made(func, y).program is first.program
+    assert must_capture(func, y).program is first.program
     func.order.copy_(torch.tensor([0, 1, 2]))
     second = lowers(func, y)
     assert second.program != first.program
     func.order = torch.tensor([2, 0, 1])
-    assert made(func, y).program is first.program
+    assert must_capture(func, y).program is first.program
     func.offset[0] = 2
     assert lowers(func, y).program not in (first.program, second.program)
 
@@ -177,7 +177,7 @@ def test_masks_that_the_function_owns_are_compared_as_well() -> None:
     assert second.program != first.program
     func.mask.fill_(True)
     func.mask[1] = False
-    assert made(func, random(4, 3)).program is first.program
+    assert must_capture(func, random(4, 3)).program is first.program
 
 
 def test_a_mask_of_several_dimensions() -> None:
@@ -239,5 +239,5 @@ ALONG_THE_BATCH: dict[str, Field] = {
 
 @pytest.mark.parametrize("name", ALONG_THE_BATCH)
 def test_along_the_batch_there_is_no_trajectory(name: str) -> None:
-    found = captured_at(ALONG_THE_BATCH[name], torch.tensor(0.3, dtype=D), random(4, 3))
-    assert isinstance(found, Declined) or not found.batched
+    captured = captured_at(ALONG_THE_BATCH[name], torch.tensor(0.3, dtype=D), random(4, 3))
+    assert isinstance(captured, Declined) or not captured.batched

@@ -64,12 +64,12 @@ def test_fields_with_transforms_are_captured_beneath_hooks() -> None:
 
     with flashode.use_engine("native"):
         with Hooks():
-            found = flashode.odeint(field, state(), T)
-        torch.testing.assert_close(found, flashode.odeint(field, state(), T), rtol=0, atol=0)
+            solution = flashode.odeint(field, state(), T)
+        torch.testing.assert_close(solution, flashode.odeint(field, state(), T), rtol=0, atol=0)
 
 
 def test_a_first_solve_inside_of_a_checkpoint() -> None:
-    found = []
+    results = []
     for reentrant in (None, False, True):
         linear, y0 = make_field(), state()
 
@@ -81,9 +81,9 @@ def test_a_first_solve_inside_of_a_checkpoint() -> None:
             assert isinstance(states, Tensor)
             states.square().sum().backward()
         assert y0.grad is not None and linear.weight.grad is not None
-        found.append((y0.grad, linear.weight.grad))
-    for other in found[1:]:
-        torch.testing.assert_close(other, found[0], rtol=0, atol=0)
+        results.append((y0.grad, linear.weight.grad))
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=0, atol=0)
 
 
 # Torch refuses to differentiate SciPy's solves, with hooks and without.
@@ -107,8 +107,8 @@ def test_new_batch_sizes_inside_of_a_checkpoint(method: str) -> None:
             y0 = torch.linspace(-1, 1, 3 * size, dtype=torch.float64).reshape(size, 3).requires_grad_()
             checked = checkpoint(solved, y0, use_reentrant=False)
             assert isinstance(checked, Tensor)
-            found, expected = gradients(checked, y0), gradients(solved(y0), y0)
-            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+            actual, expected = gradients(checked, y0), gradients(solved(y0), y0)
+            torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
 def test_profilers_are_no_hindrance() -> None:
@@ -117,8 +117,8 @@ def test_profilers_are_no_hindrance() -> None:
     profiler = cProfile.Profile()
     with flashode.use_engine("native"):
         profiler.enable()
-        found = flashode.odeint(lambda t, y: torch.tanh(linear(y)), state(), T)
+        solution = flashode.odeint(lambda t, y: torch.tanh(linear(y)), state(), T)
         profiler.disable()
         with torch.autograd.profiler.profile():
             other = flashode.odeint(lambda t, y: torch.tanh(linear(y)), state(), T)
-    torch.testing.assert_close((found, other), (expected, expected), rtol=0, atol=0)
+    torch.testing.assert_close((solution, other), (expected, expected), rtol=0, atol=0)

@@ -54,17 +54,17 @@ class Deep(Counted):
 
 def test_one_module_in_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     net = Deep()
-    made = []
+    traces = []
     real = flashode.capture.make
-    monkeypatch.setattr(flashode.capture, "make", lambda *given: made.append(1) or real(*given))
+    monkeypatch.setattr(flashode.capture, "make", lambda *arguments: traces.append(1) or real(*arguments))
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        found = together(lambda i: captured_at(net, T, Y))
+        captures = together(lambda i: captured_at(net, T, Y))
     finally:
         sys.setswitchinterval(interval)
-    assert all(isinstance(each, Capture) for each in found)
-    assert len(made) == 1
+    assert all(isinstance(each, Capture) for each in captures)
+    assert len(traces) == 1
     assert net.nfe == 0
 
 
@@ -75,10 +75,10 @@ def test_global_state_is_left_alone() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return torch.sin(y)
 
-    def looked(*given: Any) -> Any:
+    def looked(*arguments: Any) -> Any:
         seen.append((sys.stdout, sys.stderr))
         torch.rand(1)
-        return real(*given)
+        return real(*arguments)
 
     real = flashode.capture.making._compare
     generator = torch.get_rng_state()
@@ -97,10 +97,10 @@ def test_a_reason_that_another_thread_may_have_caused_is_tried_again(monkeypatch
     net = Counted()
     real = flashode.capture.making.trace
 
-    def disturbed(*given: Any) -> Any:
+    def disturbed(*arguments: Any) -> Any:
         net.nfe += 5
         monkeypatch.setattr(flashode.capture.making, "trace", real)
-        return real(*given)
+        return real(*arguments)
 
     monkeypatch.setattr(flashode.capture.making, "trace", disturbed)
     assert isinstance(captured_at(net, T, Y), Declined)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import grad, jacrev, jvp, vjp, vmap
 
 import flashode
-from capture.agreement import agrees, declined, made, random
+from capture.agreement import agrees, declined, must_capture, random
 from flashode.program import Dense
 
 WEIGHT = nn.Parameter(random(3))
@@ -89,9 +89,9 @@ FIELDS: dict[str, Callable[[Any, Any], Any]] = {
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_captured(name: str) -> None:
-    found = made(FIELDS[name], random(4, 3))
-    assert found.batched
-    agrees(FIELDS[name], found, random(4, 3, seed=2), [WEIGHT], rtol=1e-9)
+    captured = must_capture(FIELDS[name], random(4, 3))
+    assert captured.batched
+    agrees(FIELDS[name], captured, random(4, 3, seed=2), [WEIGHT], rtol=1e-9)
 
 
 def test_a_matrix_that_turns_singular_raises_as_in_the_field() -> None:
@@ -100,11 +100,11 @@ def test_a_matrix_that_turns_singular_raises_as_in_the_field() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return y @ torch.linalg.inv(weight)
 
-    found = made(field, random(4, 3))
-    agrees(field, found, random(4, 3, seed=2), [weight])
+    captured = must_capture(field, random(4, 3))
+    agrees(field, captured, random(4, 3, seed=2), [weight])
     nn.init.ones_(weight)
     with pytest.raises(torch.linalg.LinAlgError, match="singular"):
-        found.parameters()
+        captured.parameters()
 
 
 def test_a_matrix_that_was_singular_once() -> None:
@@ -115,11 +115,11 @@ def test_a_matrix_that_was_singular_once() -> None:
 
     assert "singular" in declined(field, random(4, 3))
     weight += torch.eye(3, dtype=torch.float64)
-    agrees(field, made(field, random(4, 3)), random(4, 3, seed=2))
+    agrees(field, must_capture(field, random(4, 3)), random(4, 3, seed=2))
     weight.fill_(1.0)
     assert "singular" in declined(field, random(5, 3))
     weight += torch.eye(3, dtype=torch.float64)
-    agrees(field, made(field, random(5, 3)), random(5, 3, seed=2))
+    agrees(field, must_capture(field, random(5, 3)), random(5, 3, seed=2))
 
 
 def test_the_inverse_of_what_depends_on_the_state_is_refused() -> None:

@@ -13,7 +13,7 @@ from flashode.capture import Capture
 from flashode.declined import Declined
 
 
-def kept() -> int:
+def entry_count() -> int:
     """How many traces were made since the cache was emptied."""
     return sum(1 for _ in flashode.capture._cache.all_entries())
 
@@ -27,7 +27,7 @@ def test_a_new_batch_size_needs_no_trace() -> None:
     program = true(field).program
     for size in (2, 5, 17):
         assert true(field, y=torch.randn(size, 3)).program is program
-    assert kept() == 1
+    assert entry_count() == 1
 
 
 def test_a_batch_of_one_is_traced_by_itself() -> None:
@@ -42,11 +42,11 @@ def test_a_batch_of_one_is_traced_by_itself() -> None:
         def shaped(t: Tensor, y: Tensor) -> Tensor:
             return field(t, y).reshape(y.shape)
 
-        found = captured_at(shaped, T, rows)
-        assert isinstance(found, Capture)
-        assert found.batched == (len(rows) > 1)
-        flat = rows.reshape(len(rows), -1) if found.batched else rows.reshape(-1)
-        result = found.program.interpret(T, flat, found.parameters())
+        captured = captured_at(shaped, T, rows)
+        assert isinstance(captured, Capture)
+        assert captured.batched == (len(rows) > 1)
+        flat = rows.reshape(len(rows), -1) if captured.batched else rows.reshape(-1)
+        result = captured.program.interpret(T, flat, captured.parameters())
         torch.testing.assert_close(result.reshape(rows.shape), value)
 
 
@@ -78,14 +78,14 @@ def test_batch_norm_is_not_row_wise() -> None:
 
 def carries(func: Callable[[Any, Any], Any], *tensors: Tensor, y: Tensor = Y) -> None:
     """The capture carries these tensors along and agrees with the function."""
-    found = captured_at(func, T, y)
-    assert isinstance(found, Capture), found
-    assert found.batched
-    assert len(found.carried) == len(tensors)
-    for carried, tensor in zip(found.carried, tensors, strict=True):
+    captured = captured_at(func, T, y)
+    assert isinstance(captured, Capture), captured
+    assert captured.batched
+    assert len(captured.carried) == len(tensors)
+    for carried, tensor in zip(captured.carried, tensors, strict=True):
         assert torch.equal(carried, tensor.to(y.dtype))
-    c = torch.cat([part.reshape(len(y), -1) for part in found.carried], 1) if found.carried else None
-    rates = found.program.interpret(T, y.reshape(len(y), -1), found.parameters(), c)
+    c = torch.cat([part.reshape(len(y), -1) for part in captured.carried], 1) if captured.carried else None
+    rates = captured.program.interpret(T, y.reshape(len(y), -1), captured.parameters(), c)
     torch.testing.assert_close(rates.reshape(y.shape), func(T, y))
 
 
@@ -111,10 +111,10 @@ def test_a_tensor_that_a_transform_sees_is_not_carried() -> None:
         out: Tensor = torch.func.vmap(lambda row, own: row * own)(y, c)
         return out
 
-    found = captured_at(field, T, Y)
-    if isinstance(found, Capture):
-        assert not found.batched
-        value = found.program.interpret(T, Y.reshape(-1), found.parameters())
+    captured = captured_at(field, T, Y)
+    if isinstance(captured, Capture):
+        assert not captured.batched
+        value = captured.program.interpret(T, Y.reshape(-1), captured.parameters())
         torch.testing.assert_close(value.reshape(Y.shape), field(T, Y))
 
 
@@ -138,7 +138,7 @@ def test_a_slice_is_read_afresh() -> None:
     for _ in range(3):
         carries(field, box[0])
         box[0] = torch.randn(4, 3)
-    assert kept() == 1
+    assert entry_count() == 1
 
 
 def test_the_components_of_a_tuple_share_the_batch_axis() -> None:
@@ -154,9 +154,9 @@ def test_the_components_of_a_tuple_share_the_batch_axis() -> None:
         (((4, 3), ()), False),
         (((3,), ()), False),
     ):
-        found = captured_at(field, T, tuple(torch.randn(shape) for shape in shapes))
-        assert isinstance(found, Capture)
-        assert found.batched == batched, shapes
+        captured = captured_at(field, T, tuple(torch.randn(shape) for shape in shapes))
+        assert isinstance(captured, Capture)
+        assert captured.batched == batched, shapes
 
 
 def test_a_field_whose_answer_has_another_shape_is_not_captured() -> None:
@@ -169,18 +169,18 @@ def test_a_field_whose_answer_has_another_shape_is_not_captured() -> None:
         lambda t, y: -y[0],
         lambda y, t: -y,
     ):
-        found = captured_at(field, T, Y)
-        assert isinstance(found, Declined)
-        assert found.raised
+        captured = captured_at(field, T, Y)
+        assert isinstance(captured, Declined)
+        assert captured.raised
         shape = tuple(field(T, Y).shape)
-        assert found.reason == (
+        assert captured.reason == (
             f"func must return a tensor of shape {tuple(Y.shape)}, as y0 has, got {shape}; are its arguments "
             "(t, y), in that order?"
         )
 
 
 def test_a_leading_axis_of_one_is_none() -> None:
-    found = captured_at(lambda t, y: -y[None], T, Y)
-    assert isinstance(found, Capture)
-    assert found.batched
-    torch.testing.assert_close(found.program.interpret(T, Y, found.parameters()), -Y)
+    captured = captured_at(lambda t, y: -y[None], T, Y)
+    assert isinstance(captured, Capture)
+    assert captured.batched
+    torch.testing.assert_close(captured.program.interpret(T, Y, captured.parameters()), -Y)

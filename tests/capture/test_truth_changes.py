@@ -73,8 +73,8 @@ class Field(nn.Module):
 
     def of(self, *kinds: type[nn.Module]) -> list[Any]:
         """The modules of exactly these kinds that no parametrization has made."""
-        found = [module for name, module in self.named_modules() if "parametrizations" not in name]
-        return [module for module in found if type(module) in kinds]
+        modules = [module for name, module in self.named_modules() if "parametrizations" not in name]
+        return [module for module in modules if type(module) in kinds]
 
     def lists(self) -> list[Any]:
         return [module for module in self.of(nn.Sequential, nn.ModuleList) if len(module)]
@@ -141,7 +141,7 @@ def freeze(field: Field, chooser: Chooser) -> None:
 
 def hook(field: Field, chooser: Chooser) -> None:
     for module in some(chooser, field.of(nn.Linear, Block)):
-        handle = module.register_forward_hook(lambda module, given, out: out * 2)
+        handle = module.register_forward_hook(lambda module, arguments, out: out * 2)
         if chooser.random() < 0.8:
             handle.remove()
 
@@ -212,13 +212,15 @@ def test_a_capture_follows_random_changes(seed: int, monkeypatch: pytest.MonkeyP
     for _ in range(30):
         change = chooser.choice(CHANGES)
         change(field, chooser)
-        found = captured_at(field, T, Y)
+        capture_ = captured_at(field, T, Y)
         assert field.nfe == 0
-        if isinstance(found, Capture):
+        if isinstance(capture_, Capture):
             captured += 1
             with torch.no_grad():
                 expected = field(T, Y)
             scale = float(expected.abs().max())
-            torch.testing.assert_close(evaluated(found, T, Y), expected, rtol=1e-4, atol=1e-5 * (1 + scale))
+            torch.testing.assert_close(
+                evaluated(capture_, T, Y), expected, rtol=1e-4, atol=1e-5 * (1 + scale)
+            )
             field.nfe = 0
     assert captured > 5

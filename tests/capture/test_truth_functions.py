@@ -90,7 +90,7 @@ def test_closures_rebound() -> None:
 def test_a_closed_over_variable_without_a_value(reading: str) -> None:
     scaled = False
 
-    def made() -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[float], None], Callable[[], None]]:
+    def field_of() -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[float], None], Callable[[], None]]:
         if scaled:
             scale = 0.0
 
@@ -114,7 +114,7 @@ def test_a_closed_over_variable_without_a_value(reading: str) -> None:
 
         return bold if reading == "always" else careful, assign, delete
 
-    field, assign, delete = made()
+    field, assign, delete = field_of()
     program = true(field).program
     assert true(field).program is program
     assign(2.0)
@@ -126,7 +126,7 @@ def test_a_closed_over_variable_without_a_value(reading: str) -> None:
 
 
 def test_a_closed_over_variable_that_the_function_gives_its_value() -> None:
-    def made() -> Callable[[Tensor, Tensor], Tensor]:
+    def field_of() -> Callable[[Tensor, Tensor], Tensor]:
         if not RATE:
             last = torch.zeros(())
 
@@ -137,7 +137,7 @@ def test_a_closed_over_variable_that_the_function_gives_its_value() -> None:
 
         return field
 
-    field = made()
+    field = field_of()
     reason = declined(field)
     assert "'last', closed over by" in reason
     (cell,) = field.__closure__ or ()
@@ -152,8 +152,8 @@ def test_a_closure_tensor_with_gradient() -> None:
     second = true(lambda t, y: y @ matrix)
     assert second.parameters()[0].requires_grad
     tangled = (matrix * 2).sin()
-    found = true(lambda t, y: y * tangled[0])
-    found.parameters()[0].sum().backward()
+    captured = true(lambda t, y: y * tangled[0])
+    captured.parameters()[0].sum().backward()
     assert matrix.grad is not None
 
 

@@ -52,7 +52,7 @@ MIXING: dict[str, Callable[[Any, Any], Any]] = {
 def test_no_capture_of_it_is_row_wise(name: str) -> None:
     field = MIXING[name]
     for y in (Y, torch.randn(5, 3), Y[:1]):
-        found = captured_at(field, T, y)
-        if isinstance(found, Capture):
-            assert not found.batched
+        captured = captured_at(field, T, y)
+        if isinstance(captured, Capture):
+            assert not captured.batched
             true(field, y=y)

@@ -54,10 +54,10 @@ def test_functional_call_swaps_parameters() -> None:
             return true(self.net)
 
     named = {f"net.{name}": tensor for name, tensor in swapped.items()}
-    found = torch.func.functional_call(Solving(), named, ())
-    assert [id(p) for p in found.parameters()] == [id(p) for p in swapped.values()]
+    captured = torch.func.functional_call(Solving(), named, ())
+    assert [id(p) for p in captured.parameters()] == [id(p) for p in swapped.values()]
     # A plain tensor is not a Parameter to a check on types, but the field is the same.
-    assert found.program == program
+    assert captured.program == program
     assert true(net).program is program
 
 
@@ -126,11 +126,11 @@ def test_layers_tied_and_untied() -> None:
 def test_hooks_are_declined_and_noticed() -> None:
     net = Net()
     true(net)
-    handle = net.first.register_forward_hook(lambda module, given, out: 2 * out)
+    handle = net.first.register_forward_hook(lambda module, arguments, out: 2 * out)
     assert "hooks" in declined(net)
     handle.remove()
     true(net)
-    handle = nn.modules.module.register_module_forward_hook(lambda module, given, out: None)
+    handle = nn.modules.module.register_module_forward_hook(lambda module, arguments, out: None)
     assert "hooks" in declined(net)
     handle.remove()
     true(net)
@@ -195,8 +195,8 @@ def test_requires_grad_toggled() -> None:
     net = Net()
     true(net)
     net.first.weight.requires_grad_(False)
-    found = true(net)
-    assert [p.requires_grad for p in found.parameters()] == [False, True, True, True]
+    captured = true(net)
+    assert [p.requires_grad for p in captured.parameters()] == [False, True, True, True]
 
 
 def test_dtype_moved() -> None:

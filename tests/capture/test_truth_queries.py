@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils.dlpack import to_dlpack
 
 import flashode
-from capture.agreement import agrees, made
+from capture.agreement import agrees, must_capture
 from flashode.capture.guards.watch import watch
 from flashode.capture.refusal import Refusal
 from flashode.capture.tracing.trace import trace
@@ -148,8 +148,8 @@ def test_a_class_that_matters_late() -> None:
         return -y + torch.relu(t - 0.5) * (1.0 if type(y) is Tensor else 2.0) * y
 
     with flashode.use_engine("native"):
-        found = flashode.odeint(field, torch.ones(3, 2), torch.linspace(0, 1, 3))
-    torch.testing.assert_close(found[-1], torch.full((3, 2), 0.4169), rtol=0.0, atol=1e-4)
+        solution = flashode.odeint(field, torch.ones(3, 2), torch.linspace(0, 1, 3))
+    torch.testing.assert_close(solution[-1], torch.full((3, 2), 0.4169), rtol=0.0, atol=1e-4)
 
 
 def test_in_a_tuple() -> None:
@@ -158,21 +158,23 @@ def test_in_a_tuple() -> None:
         return tuple(hidden(lambda x: plain, KINDS["y"])(t, part) for part in y)
 
     with flashode.use_engine("native"):
-        found = flashode.odeint(field, (Y, Y), T, method="rk4", options=OPTIONS)
-    torch.testing.assert_close(found[0][-1], solved(hidden(lambda x: True, KINDS["y"]), "eager"))
+        solution = flashode.odeint(field, (Y, Y), T, method="rk4", options=OPTIONS)
+    torch.testing.assert_close(solution[0][-1], solved(hidden(lambda x: True, KINDS["y"]), "eager"))
 
 
 def test_parameters_made_of_the_state() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
-        made = nn.Parameter(torch.relu(y - 0.5))
+        parameter = nn.Parameter(torch.relu(y - 0.5))
         same = (
-            type(made) is nn.Parameter and isinstance(made, nn.Parameter) and made in nn.ParameterList([made])
+            type(parameter) is nn.Parameter
+            and isinstance(parameter, nn.Parameter)
+            and parameter in nn.ParameterList([parameter])
         )
-        return y * made if same else y
+        return y * parameter if same else y
 
     new = nn.Parameter.__dict__["__new__"]
     y = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(3, 2)
-    agrees(field, made(field, y), y, [])
+    agrees(field, must_capture(field, y), y, [])
     assert nn.Parameter.__dict__["__new__"] is new
     assert type(nn.Parameter(torch.ones(2))) is nn.Parameter
 
@@ -210,14 +212,14 @@ def test_functions_that_torch_is_to_call() -> None:
 
 
 def test_what_is_kept_is_of_no_use_later() -> None:
-    kept: list[Any] = []
+    seen: list[Any] = []
 
     def field(t: Tensor, y: Tensor) -> Tensor:
-        kept.extend([t, y * 2])
+        seen.extend([t, y * 2])
         return -y
 
     trace(field, torch.tensor(0.3), torch.ones(3, 2), watch(lambda t, y: -y))
-    for tensor in kept:
+    for tensor in seen:
         with pytest.raises(Refusal, match="beyond the call"):
             tensor + 1
         with pytest.raises(Refusal, match="prints"):
@@ -251,8 +253,8 @@ def test_all_attributes() -> None:
 def answer(x: Tensor, name: str) -> Any:
     """What Python sees of an attribute, or of what a method returns."""
     try:
-        found = getattr(x, name)
-        return seen(found() if isinstance(found, (types.MethodType, types.BuiltinMethodType)) else found)
+        value = getattr(x, name)
+        return seen(value() if isinstance(value, (types.MethodType, types.BuiltinMethodType)) else value)
     except Refusal:
         raise
     except Exception as error:

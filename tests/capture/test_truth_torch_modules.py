@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capture.agreement import T, Y, captured_at, declined, made, true
+from capture.agreement import T, Y, captured_at, declined, must_capture, true
 from flashode.capture import Capture
 from flashode.capture.guards.trusted_modules import attributes_read, names_used
 from flashode.capture.guards.watch import watch
@@ -52,7 +52,7 @@ def test_attributes_that_nothing_reads_cost_no_trace() -> None:
     program = true(field).program
     net[0].in_features = 17
     net.eval()
-    assert made(field).program is program
+    assert must_capture(field).program is program
 
 
 def test_attributes_that_only_the_users_code_reads() -> None:
@@ -181,7 +181,7 @@ def test_what_the_code_of_torch_reads() -> None:
     assert attributes_read(nn.Tanh, nn.Tanh.forward) == frozenset()
     assert attributes_read(nn.Linear, nn.Linear.forward, frozenset(["extra_repr"])) >= {"in_features"}
     # Another method than its own, a method that gives the module away, a container, a class of the user's.
-    assert attributes_read(nn.Linear, made) is None
+    assert attributes_read(nn.Linear, must_capture) is None
     assert attributes_read(nn.Linear, nn.Linear.forward, frozenset(["to"])) is None
     assert attributes_read(nn.Sequential, nn.Sequential.forward) is None
     assert attributes_read(Gated, Gated.forward) is None
@@ -206,10 +206,10 @@ def test_a_device_moved() -> None:
     shift = torch.ones(3)
     field: Field = lambda t, y: net(y) + F.relu(shift)  # noqa: E731
     program = true(field).program
-    kept = net.state_dict()
+    state = net.state_dict()
     net.to("meta")
     assert "calling it raised" in declined(field)
     net.to_empty(device="cpu").load_state_dict(
-        {name: torch.ones_like(w, device="cpu") for name, w in kept.items()}
+        {name: torch.ones_like(w, device="cpu") for name, w in state.items()}
     )
     assert true(field).program is program

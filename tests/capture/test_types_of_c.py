@@ -47,20 +47,23 @@ Y = torch.ones(3, 2)
 
 def standard_types() -> list[type]:
     """Every type that a module of the standard library leads to."""
-    found: dict[int, type] = {}
+    results: dict[int, type] = {}
     for name in sorted(sys.stdlib_module_names - _LEFT_ALONE):
         with warnings.catch_warnings(), contextlib.suppress(Exception):
             warnings.simplefilter("ignore")
             for value in vars(importlib.import_module(name)).values():
                 if isinstance(value, type):
-                    found[id(value)] = value
-    waiting = list(found.values())
+                    results[id(value)] = value
+    waiting = list(results.values())
     for kind in waiting:
         for below in type.__subclasses__(kind):
-            if id(below) not in found and str(below.__module__).partition(".")[0] in sys.stdlib_module_names:
-                found[id(below)] = below
+            if (
+                id(below) not in results
+                and str(below.__module__).partition(".")[0] in sys.stdlib_module_names
+            ):
+                results[id(below)] = below
                 waiting.append(below)
-    return list(found.values())
+    return list(results.values())
 
 
 def test_no_type_of_c_is_taken_for_one_of_python() -> None:
@@ -118,12 +121,12 @@ def objects_of_c() -> Iterator[Any]:
     for kind in standard_types():
         if written_in_python(kind) or kind.__module__ == "builtins" or issubclass(kind, BaseException):
             continue
-        for given in ((), (1,), ("a",), ([1],), (lambda: 1,), (b"a",)):
+        for arguments in ((), (1,), ("a",), ([1],), (lambda: 1,), (b"a",)):
             with warnings.catch_warnings(), contextlib.suppress(Exception):
                 warnings.simplefilter("ignore")
-                made = kind(*given)
-                if type(made) is kind:
-                    yield made
+                value = kind(*arguments)
+                if type(value) is kind:
+                    yield value
                     break
 
 
@@ -186,5 +189,5 @@ def test_a_database_that_changes() -> None:
 def _expect(field: Any, rate: float) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", flashode.FallbackWarning)
-        found = flashode.odeint(field, Y, T)[-1]
-    torch.testing.assert_close(found, Y * torch.exp(torch.tensor(rate)), rtol=1e-4, atol=0.0)
+        solution = flashode.odeint(field, Y, T)[-1]
+    torch.testing.assert_close(solution, Y * torch.exp(torch.tensor(rate)), rtol=1e-4, atol=0.0)

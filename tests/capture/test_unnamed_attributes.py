@@ -75,8 +75,8 @@ def test_constructors_reached_from_an_instance(rate: Callable[[], None]) -> None
         def __init__(self) -> None:
             self.rate = RATE
 
-    made = Made()
-    follows(lambda t, y: y * type(made)().rate, rate)
+    instance = Made()
+    follows(lambda t, y: y * type(instance)().rate, rate)
 
 
 class Named:

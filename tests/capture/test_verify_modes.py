@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import flashode.capture
-from capture.agreement import Counted, T, Y, captured_at, made
+from capture.agreement import Counted, T, Y, captured_at, must_capture
 from flashode.capture import Capture
 from flashode.declined import Declined
 from flashode.verify import Verify
@@ -24,12 +24,12 @@ class Compared:
         for name in ("verify", "verify_values"):
             real = getattr(flashode.capture.making, name)
 
-            def counting(*given: object, name: str = name, real: object = real) -> object:
+            def counting(*arguments: object, name: str = name, real: object = real) -> object:
                 if name == "verify":
                     self.fully += 1
                 else:
                     self.in_values += 1
-                return real(*given)  # type: ignore[operator]
+                return real(*arguments)  # type: ignore[operator]
 
             monkeypatch.setattr(flashode.capture.making, name, counting)
 
@@ -45,10 +45,10 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
 
 
 def took(net: Counted, y: Tensor, verify: Verify) -> Capture:
-    found = captured_at(net, T, y, verify)
-    assert isinstance(found, Capture), found
+    captured = captured_at(net, T, y, verify)
+    assert isinstance(captured, Capture), captured
     assert net.nfe == 0
-    return found
+    return captured
 
 
 def test_at_first_and_at_new_batch_sizes(compared: Compared) -> None:
@@ -107,13 +107,13 @@ def test_always_sees_what_no_check_does(monkeypatch: pytest.MonkeyPatch) -> None
     # Torch's own registry of hooks is not looked for where torch keeps it.
     net = torch.nn.GELU()
     field = lambda t, y: net(y)  # noqa: E731
-    made(field)
-    hooks = OrderedDict({0: lambda module, given, result: -result})
+    must_capture(field)
+    hooks = OrderedDict({0: lambda module, arguments, result: -result})
     monkeypatch.setattr(torch.nn.modules.module, "_global_forward_hooks", hooks)
     assert isinstance(captured_at(field, T, Y, "first"), Capture)
-    found = captured_at(field, T, Y, "always")
-    assert isinstance(found, Declined)
-    assert "value differs from the function's" in found.reason
+    captured = captured_at(field, T, Y, "always")
+    assert isinstance(captured, Declined)
+    assert "value differs from the function's" in captured.reason
     monkeypatch.undo()
     assert isinstance(captured_at(field, T, Y, "always"), Capture)
 
@@ -121,15 +121,15 @@ def test_always_sees_what_no_check_does(monkeypatch: pytest.MonkeyPatch) -> None
 def test_always_with_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     net = torch.nn.GELU()
     field = lambda t, y: net(y)  # noqa: E731
-    made(field)
+    must_capture(field)
 
     def failing(x: Tensor, approximate: str) -> Tensor:
         raise ValueError("no such thing")
 
     monkeypatch.setattr(torch.nn.functional, "gelu", failing)
-    found = captured_at(field, T, Y, "always")
-    assert isinstance(found, Declined)
-    assert "no such thing" in found.reason
+    captured = captured_at(field, T, Y, "always")
+    assert isinstance(captured, Declined)
+    assert "no such thing" in captured.reason
 
 
 @pytest.mark.parametrize("first", ["never", "first"])
@@ -180,5 +180,5 @@ ON_A_PART = {
 def test_functions_that_are_defined_on_a_part(name: str, dtype: torch.dtype) -> None:
     y0 = torch.linspace(0.2, 0.8, 12, dtype=dtype).reshape(4, 3)
     field = ON_A_PART[name]
-    found = captured_at(lambda t, y: -field(y), torch.zeros((), dtype=dtype), y0, end=1.0)
-    assert isinstance(found, Capture), found
+    captured = captured_at(lambda t, y: -field(y), torch.zeros((), dtype=dtype), y0, end=1.0)
+    assert isinstance(captured, Capture), captured

@@ -29,10 +29,10 @@ def misplaced(objects: Iterable[tuple[int, Iterable[str]]]) -> Iterator[str]:
     Args:
         objects: Level and weak symbols of each, in the order of linking.
     """
-    kept: dict[str, int] = {}
+    first: dict[str, int] = {}
     for own, symbols in objects:
         for symbol in symbols:
-            if own < kept.setdefault(symbol, own):
+            if own < first.setdefault(symbol, own):
                 yield symbol
 
 

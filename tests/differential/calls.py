@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from differential.fields import KINDS, Kind, Made, make_state
+from differential.fields import KINDS, Functions, Kind, make_state
 from flashode.errors import FallbackWarning, SolverError
 
 CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
@@ -105,17 +105,17 @@ class Outcome:
 
 def perform(library: Any, call: Call) -> Outcome:
     """Make the call to a library, and reverse it if gradients are asked for."""
-    made = call.state.fields[call.func](call.dtype)
+    functions = call.state.fields[call.func](call.dtype)
     outcome = Outcome()
-    _attach(call, made, outcome)
+    _attach(call, functions, outcome)
     with warnings.catch_warnings(record=True) as caught, _double_precision(call.method == "scipy_solver"):
         warnings.simplefilter("always")
         try:
-            _solve(library, call, made, outcome)
+            _solve(library, call, functions, outcome)
         except Exception as error:
             outcome.error = error
-    if made.counter is not None:
-        outcome.total = made.counter.nfe
+    if functions.counter is not None:
+        outcome.total = functions.counter.nfe
     outcome.warnings = [
         str(w.message)
         for w in caught
@@ -138,43 +138,43 @@ def _double_precision(used: bool) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _solve(library: Any, call: Call, made: Made, outcome: Outcome) -> None:
-    y0 = tuple(part.requires_grad_(call.gradients) for part in make_state(call.state, call.dtype))
-    t = torch.tensor(call.times, dtype=call.time_dtype, requires_grad=call.gradients and call.time_gradients)
+def _solve(library: Any, call: Call, functions: Functions, outcome: Outcome) -> None:
+    y0 = tuple(part.requires_grad_(call.solved) for part in make_state(call.state, call.dtype))
+    t = torch.tensor(call.times, dtype=call.time_dtype, requires_grad=call.solved and call.time_gradients)
     state = y0 if call.state.is_tuple else y0[0]
     arguments = {"rtol": call.rtol, "atol": call.atol, "method": call.method, "options": call.options}
     adjoint = "adjoint" in call.face
     if adjoint:
         arguments.update(call.adjoint)
-        if made.counter is None or call.params is not None:
-            arguments["adjoint_params"] = made.parameters[: call.params]
+        if functions.counter is None or call.params is not None:
+            arguments["adjoint_params"] = functions.parameters[: call.params]
     if call.event is not None:
         arguments["event_fn"] = event_function(call)
     if call.face.startswith("odeint_event"):
         interface = library.odeint_adjoint if adjoint else library.odeint
         reverse = call.times[0] > call.times[-1]
-        found = library.odeint_event(
-            made.func, state, t[0], reverse_time=reverse, odeint_interface=interface, **arguments
+        solved = library.odeint_event(
+            functions.func, state, t[0], reverse_time=reverse, odeint_interface=interface, **arguments
         )
     elif call.face == "odeint_dense":
-        solution = library.odeint_dense(made.func, state, t[0], t[1], **arguments)
-        found = torch.stack([solution(t[0] + x * (t[1] - t[0])) for x in (0.1, 0.55, 1.0)])
+        solution = library.odeint_dense(functions.func, state, t[0], t[1], **arguments)
+        solved = torch.stack([solution(t[0] + x * (t[1] - t[0])) for x in (0.1, 0.55, 1.0)])
     else:
-        found = getattr(library, call.face)(made.func, state, t, **arguments)
+        solved = getattr(library, call.face)(functions.func, state, t, **arguments)
     if call.event is not None:
-        event_t, found = found
+        event_t, solved = solved
         outcome.parts.append(event_t)
-    outcome.is_tuple = isinstance(found, tuple)
-    outcome.parts.extend(found if outcome.is_tuple else (found,))
-    if made.counter is not None:
-        outcome.forward = made.counter.nfe
-    if not call.gradients:
+    outcome.is_tuple = isinstance(solved, tuple)
+    outcome.parts.extend(solved if outcome.is_tuple else (solved,))
+    if functions.counter is not None:
+        outcome.forward = functions.counter.nfe
+    if not call.solved:
         return
-    inputs = [*y0, *([t] if call.time_gradients else []), *made.parameters]
-    found = torch.autograd.grad(_loss(outcome.parts), inputs, allow_unused=True, create_graph=call.second)
-    outcome.gradients = [None if g is None else g.detach() for g in found]
+    inputs = [*y0, *([t] if call.time_gradients else []), *functions.parameters]
+    gradients = torch.autograd.grad(_loss(outcome.parts), inputs, allow_unused=True, create_graph=call.second)
+    outcome.gradients = [None if g is None else g.detach() for g in gradients]
     if call.second:
-        squares = torch.stack([g.abs().square().sum().double() for g in found if g is not None]).sum()
+        squares = torch.stack([g.abs().square().sum().double() for g in gradients if g is not None]).sum()
         outcome.gradients += torch.autograd.grad(squares, inputs, allow_unused=True)
 
 
@@ -189,9 +189,9 @@ def _loss(parts: list[Tensor]) -> Tensor:
     return total
 
 
-def _attach(call: Call, made: Made, outcome: Outcome) -> None:
+def _attach(call: Call, functions: Functions, outcome: Outcome) -> None:
     for name in call.callbacks:
-        setattr(made.func, name, _noting(name, outcome))
+        setattr(functions.func, name, _noting(name, outcome))
 
 
 def _noting(name: str, outcome: Outcome) -> Callable[[Tensor, Any, Tensor], None]:

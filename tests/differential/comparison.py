@@ -37,32 +37,32 @@ def reference(call: Call) -> list[Outcome]:
     return outcomes
 
 
-def require_same(call: Call, found: Outcome, references: list[Outcome], *, counts: bool = True) -> None:
+def require_same(call: Call, actual: Outcome, references: list[Outcome], *, counts: bool = True) -> None:
     """Require that the outcome is that of the first reference, with the same counts of evaluations or not."""
     expected = references[0]
-    if expected.ending != found.ending:
-        raise AssertionError(f"theirs {expected.ending}, ours {found.ending}") from found.error
+    if expected.ending != actual.ending:
+        raise AssertionError(f"theirs {expected.ending}, ours {actual.ending}") from actual.error
     if expected.error is not None:
         return
-    assert found.is_tuple == expected.is_tuple, "kind of solution"
-    assert bool(found.warnings) == bool(expected.warnings), (
-        f"ours {found.warnings}, theirs {expected.warnings}"
+    assert actual.is_tuple == expected.is_tuple, "kind of solution"
+    assert bool(actual.warnings) == bool(expected.warnings), (
+        f"ours {actual.warnings}, theirs {expected.warnings}"
     )
     if counts:
-        _same_counts(call, found, expected)
-    everything = (found, *references)
+        _same_counts(call, actual, expected)
+    everything = (actual, *references)
     single = torch.float32 in (call.dtype, call.time_dtype)
     values, gradients = (_amplified(call) * x for x in ROUNDING[torch.float32 if single else torch.float64])
     _same("solution", [o.parts for o in everything], values)
     _same("gradient", [o.gradients for o in everything], gradients)
-    assert [n[0] for n in found.notes] == [n[0] for n in expected.notes], "callbacks"
+    assert [n[0] for n in actual.notes] == [n[0] for n in expected.notes], "callbacks"
     _same("callback", [[x for n in o.notes for x in (n[1], *n[2], n[3])] for o in everything], values)
 
 
-def _same_counts(call: Call, found: Outcome, expected: Outcome) -> None:
-    assert found.forward == expected.forward, "evaluations of the solve"
+def _same_counts(call: Call, actual: Outcome, expected: Outcome) -> None:
+    assert actual.forward == expected.forward, "evaluations of the solve"
     # What gradients of gradients evaluate is their own affair.
-    assert call.second or found.total == expected.total, "evaluations of all"
+    assert call.second or actual.total == expected.total, "evaluations of all"
 
 
 def _amplified(call: Call) -> float:
@@ -74,9 +74,9 @@ def _amplified(call: Call) -> float:
 
 
 def _same(what: str, lists: list[list[Tensor | None]], rounding: float) -> None:
-    found, expected, *others = lists
-    assert len(found) == len(expected), what
-    for i, (x, y) in enumerate(zip(found, expected, strict=True)):
+    actual, expected, *others = lists
+    assert len(actual) == len(expected), what
+    for i, (x, y) in enumerate(zip(actual, expected, strict=True)):
         assert (x is None) == (y is None), f"{what} {i}: ours {x}, theirs {y}"
         if x is None or y is None:
             continue

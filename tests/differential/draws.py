@@ -30,8 +30,8 @@ def largest(state: Any) -> Tensor:
 def grid(func: Any, y0: Tensor, t: Tensor) -> Tensor:
     """Eleven points, closer at the beginning."""
     x = torch.linspace(0, 1, 11, dtype=t.dtype) ** 1.5
-    made = t[0] + (t[-1] - t[0]) * x
-    return torch.cat([made[:-1], t[-1:]])
+    points = t[0] + (t[-1] - t[0]) * x
+    return torch.cat([points[:-1], t[-1:]])
 
 
 @st.composite
@@ -182,15 +182,15 @@ def _fixed(draw: Draw, method: str, event: bool) -> dict[str, Any]:
 
 
 def _adjoint(draw: Draw, method: str) -> dict[str, Any]:
-    found = _some(draw, {"adjoint_rtol": [1e-3, 1e-5], "adjoint_atol": [1e-4, 1e-6]})
+    arguments = _some(draw, {"adjoint_rtol": [1e-3, 1e-5], "adjoint_atol": [1e-4, 1e-6]})
     if draw(st.integers(0, 2)) == 2:
         used = draw(st.sampled_from([method, "dopri5", "rk4", "bosh3"]))
-        found["adjoint_method"] = used
+        arguments["adjoint_method"] = used
         options: dict[str, Any] = {}
         if used in ADAPTIVE:
             options = _some(draw, {"first_step": [0.03], "max_step": [0.21], "norm": ["seminorm", largest]})
         elif draw(st.booleans()):
             options["step_size"] = 0.06
         if draw(st.integers(0, 5)) < 5:
-            found["adjoint_options"] = options
-    return found
+            arguments["adjoint_options"] = options
+    return arguments

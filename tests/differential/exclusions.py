@@ -21,8 +21,8 @@ def _reversed_adjoint(call: Call) -> bool:
 
 
 def _given(call: Call, *names: str) -> bool:
-    given: dict[str, Any] = {**(call.options or {}), **call.adjoint.get("adjoint_options", {})}
-    return any(name in given for name in names)
+    arguments: dict[str, Any] = {**(call.options or {}), **call.adjoint.get("adjoint_options", {})}
+    return any(name in arguments for name in names)
 
 
 def _differing(tolerance: Any) -> bool:

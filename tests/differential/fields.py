@@ -13,7 +13,7 @@ from problems import ComplexRotation, Counting, Network, values
 
 
 @dataclass(frozen=True)
-class Made:
+class Functions:
     """A function, and what is differentiated besides its arguments.
 
     Attributes:
@@ -89,22 +89,22 @@ class Flow(Counting):
         return slope, slope.square().sum(dim=-1, keepdim=True) - 0.1 * z
 
 
-def _closure(dtype: torch.dtype) -> Made:
+def _closure(dtype: torch.dtype) -> Functions:
     """A function over two tensors, one of which requires grad."""
     rate = torch.tensor(0.8, dtype=dtype, requires_grad=True)
     shift = torch.tensor(0.3, dtype=dtype)
-    return Made(lambda t, y: torch.tanh(rate * y + shift) * torch.cos(t) - 0.2 * y, (rate,), None)
+    return Functions(lambda t, y: torch.tanh(rate * y + shift) * torch.cos(t) - 0.2 * y, (rate,), None)
 
 
-def _closure_of_tuples(dtype: torch.dtype) -> Made:
+def _closure_of_tuples(dtype: torch.dtype) -> Functions:
     rate = torch.tensor(0.8, dtype=dtype, requires_grad=True)
-    return Made(lambda t, state: tuple(torch.cos(t) - rate * part for part in state), (rate,), None)
+    return Functions(lambda t, state: tuple(torch.cos(t) - rate * part for part in state), (rate,), None)
 
 
-def _module(kind: Callable[[torch.dtype], Counting]) -> Callable[[torch.dtype], Made]:
-    def make(dtype: torch.dtype) -> Made:
+def _module(kind: Callable[[torch.dtype], Counting]) -> Callable[[torch.dtype], Functions]:
+    def make(dtype: torch.dtype) -> Functions:
         func = kind(dtype)
-        return Made(func, tuple(func.parameters()), func)
+        return Functions(func, tuple(func.parameters()), func)
 
     return make
 
@@ -132,7 +132,7 @@ class Kind:
     """
 
     shapes: tuple[Shape, ...]
-    fields: dict[str, Callable[[torch.dtype], Made]]
+    fields: dict[str, Callable[[torch.dtype], Functions]]
     is_tuple: bool = False
     is_complex: bool = False
 

@@ -20,13 +20,13 @@ def drawn(method: str) -> Callable[[Callable[[Call], None]], Callable[[], None]]
     """Has a comparison made of calls with that method, the same ones each time."""
 
     def decorated(compare: Callable[[Call], None]) -> Callable[[], None]:
-        made: Callable[[], None] = settings(
+        profile: Callable[[], None] = settings(
             max_examples=EXAMPLES,
             deadline=None,
             database=None,
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         )(given(calls(method))(compare))
-        return hypothesis.seed(zlib.crc32(f"{method} {SEED}".encode()))(made)
+        return hypothesis.seed(zlib.crc32(f"{method} {SEED}".encode()))(profile)
 
     return decorated

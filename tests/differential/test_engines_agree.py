@@ -24,9 +24,9 @@ def test_same_as_in_plain_torch(method: str) -> None:
         with flashode.use_engine("eager"):
             expected = perform(flashode, call)
         with flashode.use_engine("auto"):
-            found = perform(flashode, call)
-        note(f"auto: {found.ending}, {found.error!r}; plain torch: {expected.error!r}")
+            actual = perform(flashode, call)
+        note(f"auto: {actual.ending}, {actual.error!r}; plain torch: {expected.error!r}")
         # When Newton's method has converged, each engine judges for itself.
-        require_same(call, found, [expected], counts=False)
+        require_same(call, actual, [expected], counts=False)
 
     compare()

@@ -27,8 +27,8 @@ def test_same_as_torchdiffeq(method: str) -> None:
         assume(references)
         for engine in ("auto", "eager"):
             with flashode.use_engine(engine):
-                found = perform(flashode, call)
-            note(f"{engine}: {found.ending}, {found.error!r}; theirs: {references[0].error!r}")
-            require_same(call, found, references)
+                actual = perform(flashode, call)
+            note(f"{engine}: {actual.ending}, {actual.error!r}; theirs: {references[0].error!r}")
+            require_same(call, actual, references)
 
     compare()

@@ -44,10 +44,10 @@ class Case:
         try:
             with torch.random.fork_rng():
                 torch.manual_seed(0)
-                made = self.written() if _is_recipe(self.written) else self.written
+                field = self.written() if _is_recipe(self.written) else self.written
         finally:
             torch.set_default_dtype(before)
-        func, tensors = made if isinstance(made, tuple) else (made, ())
+        func, tensors = field if isinstance(field, tuple) else (field, ())
         if isinstance(func, nn.Module):
             tensors = (*tensors, *func.parameters())
         return func, tuple(x for x in tensors if x.requires_grad)

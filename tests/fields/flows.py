@@ -256,11 +256,11 @@ class HyperNetwork(nn.Module):
         )  # fmt: skip
 
     def forward(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        made = self.net(t.reshape(1, 1)).reshape(-1)
-        w = made[: self.block].reshape(self.width, self.features, 1)
-        u = made[self.block : 2 * self.block].reshape(self.width, 1, self.features)
-        gate = made[2 * self.block : 3 * self.block].reshape(self.width, 1, self.features)
-        b = made[3 * self.block :].reshape(self.width, 1, 1)
+        weights = self.net(t.reshape(1, 1)).reshape(-1)
+        w = weights[: self.block].reshape(self.width, self.features, 1)
+        u = weights[self.block : 2 * self.block].reshape(self.width, 1, self.features)
+        gate = weights[2 * self.block : 3 * self.block].reshape(self.width, 1, self.features)
+        b = weights[3 * self.block :].reshape(self.width, 1, 1)
         return w, b, u * torch.sigmoid(gate)
 
 

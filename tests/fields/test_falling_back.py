@@ -90,7 +90,7 @@ def test_falls_back_with_a_reason(name: str) -> None:
         flashode.odeint(func, y0, t)
     assert reason in str(declined.value)
     with pytest.warns(flashode.FallbackWarning) as warned:
-        found = flashode.odeint(func, y0, t)
+        solution = flashode.odeint(func, y0, t)
     assert any(reason in str(each.message) for each in warned)
     with use_engine("eager"):
-        torch.testing.assert_close(found, flashode.odeint(func, y0, t), rtol=0, atol=0)
+        torch.testing.assert_close(solution, flashode.odeint(func, y0, t), rtol=0, atol=0)

@@ -64,14 +64,14 @@ def solved(
     if solve.__name__ == "odeint_adjoint" and not isinstance(func, nn.Module):
         arguments["adjoint_params"] = owned
     with use_engine(engine):
-        found = solve(func, tuple(y0) if isinstance(case.y0, tuple) else y0[0], t, **arguments)
+        solution = solve(func, tuple(y0) if isinstance(case.y0, tuple) else y0[0], t, **arguments)
         inputs = {"t": t, **_named("y0", y0), **_named("parameter", owned)}
         loss = sum(
-            (x * torch.cos(torch.arange(x.numel(), dtype=dtype)).view_as(x)).sum() for x in _listed(found)
+            (x * torch.cos(torch.arange(x.numel(), dtype=dtype)).view_as(x)).sum() for x in _listed(solution)
         )
         gradients = torch.autograd.grad(loss, list(inputs.values()), materialize_grads=True)
     named = {f"gradient in {name}": g for name, g in zip(inputs, gradients, strict=True)}
-    return {**_named("states", _listed(found)), **named}
+    return {**_named("states", _listed(solution)), **named}
 
 
 def _listed(state: State) -> list[Tensor]:
@@ -82,13 +82,13 @@ def _named(name: str, tensors: Any) -> dict[str, Tensor]:
     return {f"{name}[{position}]": tensor for position, tensor in enumerate(tensors)}
 
 
-def _agree(found: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float) -> None:
-    assert found.keys() == wanted.keys()
+def _agree(actual: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float) -> None:
+    assert actual.keys() == wanted.keys()
     for name, expected in wanted.items():
         assert bool(expected.isfinite().all()), f"the case is badly chosen: {name} is not finite"
         scale = float(expected.detach().abs().max()) if expected.numel() else 0.0
         torch.testing.assert_close(
-            found[name],
+            actual[name],
             expected,
             rtol=tolerance,
             atol=tolerance * max(scale, 1e-3),
@@ -119,9 +119,9 @@ def test_another_batch_size_is_the_same_capture(case: Case) -> None:
 
 
 def _captured(func: Field, t: Tensor, y0: State) -> flashode.capture.Capture:
-    found = captured_at(func, t, y0)
-    assert isinstance(found, flashode.capture.Capture), found.reason
-    return found
+    captured = captured_at(func, t, y0)
+    assert isinstance(captured, flashode.capture.Capture), captured.reason
+    return captured
 
 
 def _grown(state: State) -> State:

@@ -216,7 +216,7 @@ class Case:
                 {"precision": "float64", "threads": 1, "seconds": 1e-3},
             ),
             "memory_rate": (module.memory_rate, {"bytes": 4096, "threads": 1, "seconds": 1e-3}),
-            **{name: (_building(module, name), given) for name, given in OPERATIONS.items()},
+            **{name: (_building(module, name), args) for name, args in OPERATIONS.items()},
         }
 
 
@@ -237,12 +237,12 @@ OPERATIONS: dict[str, dict[str, Any]] = {
 def _building(module: Any, name: str) -> Callable[..., Any]:
     """Adds an operation and evaluates what is made of it."""
 
-    def build(**given: Any) -> None:
+    def build(**args: Any) -> None:
         widths = [1, 2, 0] if name == "finish" else [1, 2, 0, 2]
         builder = module.ProgramBuilder(widths=widths, parameter_sizes=[4, 2])
-        program = getattr(builder, name)(**given) if name == "finish" else None
+        program = getattr(builder, name)(**args) if name == "finish" else None
         if program is None:
-            getattr(builder, name)(**given)
+            getattr(builder, name)(**args)
             program = builder.finish(output=3)
         weight, y = torch.ones(4, dtype=D), torch.ones(BATCH, 2, dtype=D)
         field = module.Field(
@@ -278,15 +278,15 @@ CASES += ["ProgramBuilder", "arithmetic_rate", "memory_rate", *OPERATIONS]
 def test_every_argument_in_turn(function: str) -> None:
     refused = 0
     case = Case()
-    call, given = case.functions()[function]
-    for argument in given:
+    call, arguments = case.functions()[function]
+    for argument in arguments:
         for value in WRONG:
             # Of what would be right some takes seconds.
             address = function != "Method" and _is_address(argument, value)
             if address or (argument == "seconds" and isinstance(value, float | bool)):
                 continue
             try:
-                call(**given | {argument: value})
+                call(**arguments | {argument: value})
             except (TypeError, ValueError):
                 refused += 1
     assert refused > len(WRONG) / 2
@@ -317,9 +317,9 @@ NULL = [
 @pytest.mark.parametrize(("function", "argument"), NULL)
 def test_no_address(function: str, argument: str) -> None:
     case = Case()  # the memory that addresses are of
-    call, given = case.functions()[function]
+    call, arguments = case.functions()[function]
     with pytest.raises(ValueError, match=f"{argument} has no address"):
-        call(**given | {argument: 0})
+        call(**arguments | {argument: 0})
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
@@ -371,9 +371,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("function", "other", "message"), REFUSED)
 def test_what_is_refused_by_name(function: str, other: dict[str, Any], message: str) -> None:
     case = Case()  # the memory that addresses are of
-    call, given = case.functions()[function]
+    call, arguments = case.functions()[function]
     with pytest.raises(ValueError, match=message):
-        call(**given | other)
+        call(**arguments | other)
 
 
 def test_an_event_sees_no_context() -> None:

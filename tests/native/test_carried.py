@@ -103,9 +103,9 @@ def test_values_and_evaluations_are_torchdiffeq_s(name: str, method: str) -> Non
     ours, theirs = make(), make()
     for t in (T, T.flip(0)):
         arguments: dict[str, Any] = {"method": method, "rtol": 1e-6, "atol": 1e-7}
-        found = flashode.odeint(ours, y0, t, **arguments)
+        solution = flashode.odeint(ours, y0, t, **arguments)
         expected = torchdiffeq.odeint(theirs, y0, t, **arguments)
-        for x, y in zip(parts(found), parts(expected), strict=True):
+        for x, y in zip(parts(solution), parts(expected), strict=True):
             torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-10)
     assert ours.nfe == theirs.nfe > 0
 
@@ -113,11 +113,11 @@ def test_values_and_evaluations_are_torchdiffeq_s(name: str, method: str) -> Non
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_batch_is_no_single_trajectory(name: str) -> None:
     make, y0 = FIELDS[name]
-    found = captured_at(make(), T[0], y0)
-    assert isinstance(found, Capture)
-    assert found.batched
-    assert found.program.widths[1] == sum(part[0].numel() for part in parts(y0))
-    assert found.program.widths[2] == sum(tensor[0].numel() for tensor in found.carried)
+    captured = captured_at(make(), T[0], y0)
+    assert isinstance(captured, Capture)
+    assert captured.batched
+    assert captured.program.widths[1] == sum(part[0].numel() for part in parts(y0))
+    assert captured.program.widths[2] == sum(tensor[0].numel() for tensor in captured.carried)
 
 
 @pytest.mark.parametrize("mode", ["discrete", "joint", "seminorm"])
@@ -137,9 +137,9 @@ def test_gradients_are_the_eager_engine_s(name: str, method: str, mode: str) -> 
         t = T.clone().requires_grad_()
         with use_engine(engine):
             y0 = leaves[0] if isinstance(state, Tensor) else tuple(leaves)
-            found = solve(field, y0, t, **arguments)
+            solution = solve(field, y0, t, **arguments)
             loss = sum(
-                (part * torch.cos(torch.arange(part.numel()).view_as(part))).sum() for part in parts(found)
+                (part * torch.cos(torch.arange(part.numel()).view_as(part))).sum() for part in parts(solution)
             )
             gradients = torch.autograd.grad(loss, (*leaves, t, *field.parameters()))
         results.append((gradients, field.nfe))
@@ -152,7 +152,7 @@ def test_gradients_are_the_eager_engine_s(name: str, method: str, mode: str) -> 
 def test_gradients_reach_a_tensor_of_the_closure() -> None:
     """In its own dtype, through what it was computed from."""
     net, encoder = layer(5, 2), nn.Linear(4, 3)
-    found = []
+    results = []
     for engine in ("native", "eager"):
         context = encoder(values(BATCH, 4, seed=1).float())
 
@@ -161,8 +161,8 @@ def test_gradients_reach_a_tensor_of_the_closure() -> None:
 
         with use_engine(engine):
             states = flashode.odeint(field, values(BATCH, 2), T, method="rk4")
-            found.append(torch.autograd.grad(states.square().sum(), encoder.parameters()))
-    for native, eager in zip(*found, strict=True):
+            results.append(torch.autograd.grad(states.square().sum(), encoder.parameters()))
+    for native, eager in zip(*results, strict=True):
         assert native.dtype == torch.float32
         torch.testing.assert_close(native, eager, rtol=1e-5, atol=1e-5)
 
@@ -182,20 +182,20 @@ def test_a_new_probe_needs_no_trace() -> None:
     field, state = Hutchinson(), _flow_state()
     for seed in range(4):
         field.e = values(BATCH, 2, seed=seed).sign()
-        found = flashode.odeint(field, state, T, method="rk4")
+        solution = flashode.odeint(field, state, T, method="rk4")
         with use_engine("eager"):
             expected = flashode.odeint(field, state, T, method="rk4")
-        torch.testing.assert_close(found[1], expected[1], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(solution[1], expected[1], rtol=1e-12, atol=1e-12)
     assert sum(1 for _ in flashode.capture._cache.all_entries()) == 1
 
 
 def test_another_batch_size_is_another_capture() -> None:
     for size in (5, 3, 8, 5):
         field, state = Hutchinson(size), _flow_state(size)
-        found = flashode.odeint(field, state, T, method="rk4")
+        solution = flashode.odeint(field, state, T, method="rk4")
         with use_engine("eager"):
             expected = flashode.odeint(field, state, T, method="rk4")
-        torch.testing.assert_close(found[1], expected[1], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(solution[1], expected[1], rtol=1e-12, atol=1e-12)
 
 
 def test_trajectories_keep_their_slices() -> None:
@@ -203,8 +203,8 @@ def test_trajectories_keep_their_slices() -> None:
     field, (y, z) = Hutchinson(), _flow_state()
     expected = flashode.odeint(field, (y, z), T, method="rk4")
     field.e = field.e[order]
-    found = flashode.odeint(field, (y[order], z), T, method="rk4")
-    for x, full in zip(found, expected, strict=True):
+    solution = flashode.odeint(field, (y[order], z), T, method="rk4")
+    for x, full in zip(solution, expected, strict=True):
         assert torch.equal(x, full[:, order])
 
 
@@ -255,7 +255,7 @@ def test_as_many_trajectories_as_features(make: Callable[..., Any], parameters: 
     if parameters:
         c, w = nn.Parameter(c), nn.Parameter(w)
     field = make(c, w)
-    found = []
+    results = []
     for engine in ("native", "eager"):
         y0 = values(4, 4).requires_grad_()
         with use_engine(engine):
@@ -263,8 +263,8 @@ def test_as_many_trajectories_as_features(make: Callable[..., Any], parameters: 
         inputs = [y0, c, w] if parameters else [y0]
         loss = (states * torch.cos(torch.arange(states.numel()).view_as(states))).sum()
         gradients = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
-        found.append([states, *gradients])
-    for native, eager in zip(*found, strict=True):
+        results.append([states, *gradients])
+    for native, eager in zip(*results, strict=True):
         torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-10)
 
 
@@ -301,14 +301,14 @@ def test_a_zero_that_is_carried_keeps_its_sign(make: Callable[..., Any], method:
     c = torch.zeros(BATCH, 2, dtype=D)
     c[1::2] *= -1
     for solve in (flashode.odeint, flashode.odeint_adjoint):
-        found = []
+        results = []
         for engine in ("native", "eager"):
             t = T.clone().requires_grad_()
             arguments: dict[str, Any] = {} if solve is flashode.odeint else {"adjoint_params": ()}
             with use_engine(engine):
                 states = solve(make(c), values(BATCH, 2), t, method=method, rtol=1e-5, **arguments)
-            found.append((states, *torch.autograd.grad((states[:, 1:2]).sum(), t)))
-        for native, eager in zip(*found, strict=True):
+            results.append((states, *torch.autograd.grad((states[:, 1:2]).sum(), t)))
+        for native, eager in zip(*results, strict=True):
             torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-10)
 
 
@@ -324,8 +324,8 @@ def test_what_is_carried_is_kept_once() -> None:
         y0 = values(BATCH, 2).requires_grad_()
         states = flashode.odeint(field, y0, T, method="rk4", options={"step_size": 0.01})
         assert states.grad_fn is not None
-        kept = [saved for saved in states.grad_fn.saved_tensors if saved is not None]  # type: ignore[attr-defined]
-        sizes.append(sum(saved.numel() for saved in kept))
+        saved_tensors = [saved for saved in states.grad_fn.saved_tensors if saved is not None]  # type: ignore[attr-defined]
+        sizes.append(sum(saved.numel() for saved in saved_tensors))
         assert states.untyped_storage().nbytes() == states.nbytes
     tile = 8  # trajectories
     assert sizes[1] - sizes[0] <= 2 * 99 * tile

@@ -89,15 +89,15 @@ def test_counts(make: Callable[[], Counted], method: str, adjoint: bool) -> None
         field, counted = make()
         arguments: dict[str, Any] = {"adjoint_params": (WEIGHT,)} if adjoint else {}
         solve = flashode.odeint_adjoint if adjoint else flashode.odeint
-        found = []
+        results = []
         y0 = torch.ones(8, 2, dtype=D, requires_grad=True)
         with use_engine(engine):
             for steps in (3, 5):
                 ys = solve(field, y0, torch.linspace(0.0, 1.0, steps, dtype=D), method=method, **arguments)
-                found.append(counted())
+                results.append(counted())
                 ys.sum().backward()
-                found.append(counted())
-        return found
+                results.append(counted())
+        return results
 
     native = counts("native")
     assert native == counts("eager")

@@ -344,7 +344,7 @@ def test_a_number_of_a_counter_s_name_elsewhere_is_none() -> None:
     field = Normalised()
     flashode.odeint(field, _start(), T)
     field.norm.eps = 2
-    found = flashode.odeint(field, _start(), T)
+    solution = flashode.odeint(field, _start(), T)
     with use_engine("eager"):
         wanted = flashode.odeint(field, _start(), T)
-    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(solution, wanted)

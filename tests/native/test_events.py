@@ -94,7 +94,7 @@ def _alike(
     batch: tuple[int, ...] = (5,),
     **arguments: Any,
 ) -> None:
-    found = []
+    results = []
     for engine in ("native", "eager"):
         field = Network(features=2, width=3)
         with torch.no_grad():
@@ -118,8 +118,8 @@ def _alike(
             forward = field.nfe
             loss = t.sin() + (states * torch.linspace(-1, 1, states.numel(), dtype=D).view_as(states)).sum()
             gradients = torch.autograd.grad(loss, (y0, t0, *field.parameters(), LEVEL), allow_unused=True)
-        found.append((t, states, gradients, (forward, field.nfe)))
-    native, eager = found
+        results.append((t, states, gradients, (forward, field.nfe)))
+    native, eager = results
     # How often Newton's method asks the field is each engine's business.
     assert native[3] == eager[3] or TABLEAUX[method].equations != "none"
     torch.testing.assert_close(native[0], eager[0], rtol=1e-10, atol=1e-11)
@@ -162,9 +162,9 @@ def test_cubic_interpolation() -> None:
                 options={"step_size": 0.07, "interp": "cubic"},
             )
         if engine == "native":
-            found = t, y
-    torch.testing.assert_close(found[0], t, rtol=1e-10, atol=1e-11)
-    torch.testing.assert_close(found[1], y, rtol=1e-10, atol=1e-11)
+            event = t, y
+    torch.testing.assert_close(event[0], t, rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(event[1], y, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("method", ["dopri5", "rk4"])
@@ -173,7 +173,7 @@ def test_a_tuple_state(method: str) -> None:
         y, z = state
         return torch.stack([z.amax() - 0.2, y.sum() + 50, t - 0.8])
 
-    found = []
+    results = []
     for engine in ("native", "eager"):
         field = Pair()
         y0 = (values(5, 3).requires_grad_(), torch.zeros(5, 1, dtype=D).requires_grad_())
@@ -189,8 +189,8 @@ def test_a_tuple_state(method: str) -> None:
             gradients = torch.autograd.grad(
                 t + y[-1].sum() + z[-1].square().sum(), (*y0, *field.parameters())
             )
-        found.append((t, y, z, *gradients))
-    for a, b in zip(*found, strict=True):
+        results.append((t, y, z, *gradients))
+    for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
 
 
@@ -341,7 +341,7 @@ def test_an_event_function_that_is_nan_is_named() -> None:
 @pytest.mark.parametrize("solve", [flashode.odeint, flashode.odeint_adjoint])
 def test_a_last_time_far_beyond_the_event_costs_nothing(solve: Any, method: str, direction: float) -> None:
     """A grid that went there would not fit into memory."""
-    found = []
+    results = []
     for far in (1.0, 1e12):
         field = Spiral()
         y0 = _start(3).requires_grad_()
@@ -349,8 +349,8 @@ def test_a_last_time_far_beyond_the_event_costs_nothing(solve: Any, method: str,
         at, y = solve(
             field, y0, t, event_fn=at_a_time, method=method, options={"step_size": 0.07, "interp": "cubic"}
         )
-        found.append((at, y, *torch.autograd.grad(y[-1].sin().sum(), (y0, *field.parameters()))))
-    for near, distant in zip(*found, strict=True):
+        results.append((at, y, *torch.autograd.grad(y[-1].sin().sum(), (y0, *field.parameters()))))
+    for near, distant in zip(*results, strict=True):
         assert torch.equal(near, distant)
 
 

@@ -34,7 +34,7 @@ def _options(method: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("method", "interp"), WAYS)
 def test_every_method(method: str, interp: str | None, direction: float) -> None:
     options = _options(method) if interp is None else {**_options(method), "interp": interp}
-    found = []
+    results = []
     for engine in ("native", "eager"):
         field = Network(features=2, width=3)
         y0 = values(11, 2, seed=1).requires_grad_()
@@ -47,8 +47,8 @@ def test_every_method(method: str, interp: str | None, direction: float) -> None
             loss = (ys * torch.linspace(-1, 1, ys.numel(), dtype=D).view_as(ys)).sum()
             inputs = (y0, t0, t1, queries, *field.parameters())
             gradients = torch.autograd.grad(loss, inputs, materialize_grads=True)
-        found.append((field.nfe, ys, gradients))
-    (native_nfe, native, native_gradients), (eager_nfe, eager, eager_gradients) = found
+        results.append((field.nfe, ys, gradients))
+    (native_nfe, native, native_gradients), (eager_nfe, eager, eager_gradients) = results
     # How often Newton's method asks the field is each engine's business.
     assert native_nfe == eager_nfe or TABLEAUX[method].equations != "none"
     torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-11)
@@ -58,7 +58,7 @@ def test_every_method(method: str, interp: str | None, direction: float) -> None
 
 @pytest.mark.parametrize("option", ["step_t", "jump_t"])
 def test_prescribed_times(option: str) -> None:
-    found = []
+    results = []
     for engine in ("native", "eager"):
         field = Network(features=2, width=3)
         y0 = values(3, 2, seed=1).requires_grad_()
@@ -66,19 +66,19 @@ def test_prescribed_times(option: str) -> None:
         options = {option: [0.2, 0.7], **_options("dopri5")}
         with use_engine(engine):
             ys = flashode.odeint_dense(field, y0, t0, torch.tensor(0.8, dtype=D), options=options)(QUERIES)
-            found.append((ys, *torch.autograd.grad(ys.square().sum(), (y0, t0, *field.parameters()))))
-    for a, b in zip(*found, strict=True):
+            results.append((ys, *torch.autograd.grad(ys.square().sum(), (y0, t0, *field.parameters()))))
+    for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
 
 
 def test_a_tuple_state() -> None:
-    found = []
+    results = []
     for engine in ("native", "eager"):
         y0 = (values(5, 3), values(5, 1, seed=1))
         with use_engine(engine):
             dense = flashode.odeint_dense(Pair(), y0, torch.tensor(0.0, dtype=D), torch.tensor(1.0, dtype=D))
-            found.append(dense(QUERIES))
-    for a, b in zip(*found, strict=True):
+            results.append(dense(QUERIES))
+    for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
 
 

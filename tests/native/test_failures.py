@@ -124,11 +124,11 @@ class Edge(nn.Module):
 def test_the_smallest_step_is_tried_after_nan() -> None:
     y0 = torch.tensor([0.5], dtype=torch.float64)
     t = torch.tensor([0.0, 0.47], dtype=torch.float64)
-    found = []
+    results = []
     for engine in ("native", "eager"):
         with flashode.use_engine(engine):
-            found.append(flashode.odeint(Edge(), y0, t, options={"min_step": 0.05})[-1])
-    torch.testing.assert_close(found[0], found[1])
+            results.append(flashode.odeint(Edge(), y0, t, options={"min_step": 0.05})[-1])
+    torch.testing.assert_close(results[0], results[1])
 
 
 class Steep(nn.Module):
@@ -140,8 +140,8 @@ class Steep(nn.Module):
 
 def test_a_scaled_norm_that_overflows_does_not_stop_the_first_step() -> None:
     y0 = torch.tensor([1.0])
-    found = flashode.odeint(Steep(), y0, torch.tensor([0.0, 1.0]), rtol=1e-5, atol=1e-30)
-    torch.testing.assert_close(found[-1], torch.tensor([1e15]))
+    solution = flashode.odeint(Steep(), y0, torch.tensor([0.0, 1.0]), rtol=1e-5, atol=1e-30)
+    torch.testing.assert_close(solution[-1], torch.tensor([1e15]))
 
 
 def test_a_tolerance_of_zero_is_no_fault_of_the_field() -> None:

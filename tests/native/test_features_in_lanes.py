@@ -83,9 +83,9 @@ def test_functions_have_no_tail(expression: str) -> None:
     exec(f"def field(t, y): return {expression.format(v='y')}", space)
     y0 = torch.linspace(-1.4, 1.5, 37, dtype=torch.float64)[None].requires_grad_()
     t = torch.tensor([0.2, 0.5], dtype=torch.float64)
-    found = {}
+    results = {}
     for engine in ("native", "eager"):
         with flashode.use_engine(engine):
             states = flashode.odeint(space["field"], y0, t, method="rk4")
-            found[engine] = states.detach(), torch.autograd.grad(states.sum(), y0)[0]
-    torch.testing.assert_close(found["native"], found["eager"], rtol=1e-12, atol=1e-12)
+            results[engine] = states.detach(), torch.autograd.grad(states.sum(), y0)[0]
+    torch.testing.assert_close(results["native"], results["eager"], rtol=1e-12, atol=1e-12)

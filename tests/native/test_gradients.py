@@ -70,14 +70,14 @@ def test_gradients_are_the_eager_engine_s(method: str, adjoint: bool) -> None:
     field = _field()
     options = _options(method)
     solve = flashode.odeint_adjoint if adjoint else flashode.odeint
-    found = []
+    results = []
     for engine in ("native", "eager"):
         y0, t = _states(11).requires_grad_(), _times().requires_grad_()
         with use_engine(engine):
             states = solve(field, y0, t, method=method, options=options)
             loss = (states * torch.linspace(-1, 1, states.numel(), dtype=states.dtype).view_as(states)).sum()
-            found.append(torch.autograd.grad(loss, (y0, t, *field.parameters())))
-    for native, eager in zip(*found, strict=True):
+            results.append(torch.autograd.grad(loss, (y0, t, *field.parameters())))
+    for native, eager in zip(*results, strict=True):
         torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-12)
 
 
@@ -129,15 +129,15 @@ def test_a_parameter_computed_from_others_passes_its_gradient_on() -> None:
             return y @ (self.a - self.a.T)
 
     field = Antisymmetric()
-    found = []
+    results = []
     for solve in (flashode.odeint, flashode.odeint_adjoint):
         for engine in ("native", "eager"):
             with use_engine(engine):
                 loss = solve(field, _states(5), _times(), rtol=1e-10, atol=1e-10).square().sum()
                 loss = loss + solve(field, _states(5), _times(), rtol=1e-10, atol=1e-10)[1].sum()
-                found.append(torch.autograd.grad(loss, field.a)[0])
-    for other in found[1:]:
-        torch.testing.assert_close(found[0], other, rtol=1e-7, atol=1e-8)
+                results.append(torch.autograd.grad(loss, field.a)[0])
+    for other in results[1:]:
+        torch.testing.assert_close(results[0], other, rtol=1e-7, atol=1e-8)
 
 
 def test_changing_a_parameter_between_forward_and_backward_is_refused() -> None:
@@ -188,14 +188,14 @@ def test_a_stage_at_the_end_of_a_step_is_reversed_where_it_was_evaluated() -> No
         return torch.relu(1e16 * (t - end) + 1.0) * weight * y
 
     weight = torch.tensor([0.7], dtype=torch.float64, requires_grad=True)
-    found = []
+    results = []
     for engine in ("native", "eager"):
         with use_engine(engine):
             y0 = torch.tensor([[1.3]], dtype=torch.float64)
             states = flashode.odeint(field, y0, torch.tensor([start, end], dtype=torch.float64), method="rk4")
-            found.append(torch.autograd.grad(states.sum(), weight)[0])
-    assert found[1].abs().item() > 0
-    torch.testing.assert_close(found[0], found[1])
+            results.append(torch.autograd.grad(states.sum(), weight)[0])
+    assert results[1].abs().item() > 0
+    torch.testing.assert_close(results[0], results[1])
 
 
 def test_tensors_with_a_pending_negation_are_read_as_they_look() -> None:
@@ -224,15 +224,15 @@ def test_batched_gradients() -> None:
 def test_a_tensor_without_gradient_may_change_before_the_reverse_pass() -> None:
     layer = nn.Linear(2, 2).double()
     control = torch.zeros(2, dtype=torch.float64)
-    found = []
+    results = []
     for engine in ("native", "eager"):
         state = _states(3)
         with use_engine(engine):
             for value in (0.1, -0.4):
                 control.fill_(value)
                 state = flashode.odeint(lambda t, y: layer(y) + control, state, _times(), method="rk4")[-1]
-            found.append(torch.autograd.grad(state.sum(), layer.weight)[0])
-    torch.testing.assert_close(found[0], found[1])
+            results.append(torch.autograd.grad(state.sum(), layer.weight)[0])
+    torch.testing.assert_close(results[0], results[1])
 
 
 def test_only_parameters_of_the_adjoint_are_integrated() -> None:

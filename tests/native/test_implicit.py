@@ -67,10 +67,10 @@ def _exact_step(tableau: Tableau, t0: float, dt: float, y0: list[float]) -> list
 def test_steps_solve_the_stage_equations(method: str) -> None:
     y0 = values(11, 2, scale=0.6)
     t = torch.tensor([0.2, 0.55], dtype=D)
-    found = flashode.odeint(Coupled(), y0, t, method=method)[1]
+    solution = flashode.odeint(Coupled(), y0, t, method=method)[1]
     size = float(t[1] - t[0])
     wanted = [_exact_step(TABLEAUX[method], 0.2, size, y.tolist()) for y in y0]
-    torch.testing.assert_close(found, torch.tensor(wanted, dtype=D), **CLOSE)
+    torch.testing.assert_close(solution, torch.tensor(wanted, dtype=D), **CLOSE)
 
 
 @pytest.mark.parametrize("z", [-0.5, -3.0, -1e4], ids=str)
@@ -81,9 +81,9 @@ def test_linear_problems_give_the_stability_function(method: str, z: float) -> N
     wanted = 1 + z * b @ np.linalg.solve(np.eye(len(b)) - z * a, np.ones(len(b)))
     t = torch.tensor([0.0, 0.5], dtype=D)
     y0 = torch.tensor([[1.0], [-3.0]], dtype=D)
-    found = flashode.odeint(lambda t, y: 2 * z * y, y0, t, method=method)[1]
+    solution = flashode.odeint(lambda t, y: 2 * z * y, y0, t, method=method)[1]
     # What cancels in y0 + z * … is as large as y0.
-    torch.testing.assert_close(found / y0, torch.full_like(y0, wanted), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(solution / y0, torch.full_like(y0, wanted), rtol=1e-12, atol=1e-12)
 
 
 @torch.no_grad()
@@ -160,9 +160,9 @@ def _end_of(problem: str) -> Tensor:
 def test_stiff_problems(method: str, problem: str) -> None:
     field, y0, t = STIFF[problem]
     wanted = _end_of(problem)
-    found = flashode.odeint(field, torch.tensor(y0, dtype=D), t, method=method)[-1]
+    solution = flashode.odeint(field, torch.tensor(y0, dtype=D), t, method=method)[-1]
     bound = STIFF_ERRORS[method][list(STIFF).index(problem)]
-    torch.testing.assert_close(found, wanted, rtol=bound, atol=0)
+    torch.testing.assert_close(solution, wanted, rtol=bound, atol=0)
 
 
 @pytest.mark.parametrize("problem", list(STIFF))
@@ -180,15 +180,15 @@ def test_repeated_substitution_would_not_solve_the_stage_equations(problem: str)
 def test_states_of_single_precision() -> None:
     field, y0, t = STIFF["van der Pol"]
     wanted = flashode.odeint(field, torch.tensor(y0, dtype=D), t[:200], method="radauIIA5")
-    found = flashode.odeint(field, torch.tensor(y0), t[:200], method="radauIIA5")
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.to(D), wanted, rtol=1e-4, atol=1e-6)
+    solution = flashode.odeint(field, torch.tensor(y0), t[:200], method="radauIIA5")
+    assert solution.dtype == torch.float32
+    torch.testing.assert_close(solution.to(D), wanted, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("perturb", [False, True], ids=["", "perturbed"])
 @pytest.mark.parametrize("method", IMPLICIT)
 def test_solutions_and_evaluations_are_the_eager_engine_s(method: str, perturb: bool) -> None:
-    found = []
+    results = []
     for engine in ("native", "eager"):
         field = Coupled()
         with use_engine(engine), torch.no_grad():
@@ -199,9 +199,9 @@ def test_solutions_and_evaluations_are_the_eager_engine_s(method: str, perturb: 
                 method=method,
                 options={"step_size": 0.3, "perturb": perturb},
             )
-        found.append((y, field.nfe))
-    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-12, atol=1e-13)
-    assert found[0][1] == found[1][1]
+        results.append((y, field.nfe))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-12, atol=1e-13)
+    assert results[0][1] == results[1][1]
 
 
 @pytest.mark.parametrize("method", ["implicit_euler", "trapezoid", "radauIIA5"])
@@ -279,7 +279,7 @@ def test_constants_of_trajectories_are_no_unknowns(method: str) -> None:
 @pytest.mark.parametrize(("batch", "interp"), [(11, "linear"), (70, "cubic")])
 @pytest.mark.parametrize("method", IMPLICIT)
 def test_continuous_adjoint_is_the_eager_engine_s(method: str, batch: int, interp: str) -> None:
-    found = []
+    results = []
     for engine in ("native", "eager"):
         field = Network()
         y0 = values(batch, 3).requires_grad_()
@@ -288,8 +288,8 @@ def test_continuous_adjoint_is_the_eager_engine_s(method: str, batch: int, inter
             options = {"step_size": 0.2, "interp": interp}
             y = flashode.odeint_adjoint(field, y0, t, method=method, options=options)
             weights = torch.linspace(-1, 1, y.numel(), dtype=D).view_as(y)
-            found.append(torch.autograd.grad((weights * y).sum(), (y0, t, *field.parameters())))
-    for native, eager in zip(*found, strict=True):
+            results.append(torch.autograd.grad((weights * y).sum(), (y0, t, *field.parameters())))
+    for native, eager in zip(*results, strict=True):
         torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-11)
 
 
@@ -339,13 +339,13 @@ def test_equations_without_a_solution_warn() -> None:
 
 def test_singular_equations_warn_and_keep_the_slope_at_the_start() -> None:
     with pytest.warns(flashode.ConvergenceWarning):
-        found = flashode.odeint(
+        solution = flashode.odeint(
             lambda t, y: 2 * y,
             torch.ones(1, dtype=D),
             torch.tensor([0.0, 0.5], dtype=D),
             method="implicit_euler",
         )
-    assert found[1].item() == 2.0
+    assert solution[1].item() == 2.0
 
 
 def test_values_that_are_not_finite_are_located() -> None:

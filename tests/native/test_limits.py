@@ -124,19 +124,19 @@ def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message:
         return chunks[-1].data_ptr()
 
     at = times.data_ptr()
-    given = {"field": field, "method": _euler(module), "c": 0, "times": at, "time_count": 2}
+    arguments = {"field": field, "method": _euler(module), "c": 0, "times": at, "time_count": 2}
     outcome, log, _, _ = module.forward_float64(
-        **given, y0=y.data_ptr(), grid=at, grid_count=2, states=states.data_ptr(), storage=storage
+        **arguments, y0=y.data_ptr(), grid=at, grid_count=2, states=states.data_ptr(), storage=storage
     )
     assert outcome.status == module.Status.done
-    given |= {"grad_states": states.data_ptr(), "grad_y0": y.data_ptr(), "grad_c": 0}
-    given |= {"grad_parameters": addresses}
+    arguments |= {"grad_states": states.data_ptr(), "grad_y0": y.data_ptr(), "grad_c": 0}
+    arguments |= {"grad_parameters": addresses}
     with pytest.raises(ValueError, match=message):
         module.discrete_vjp_float64(
-            **given, log=log, checkpoints=[x.data_ptr() for x in chunks], grad_times=0, grad_grid=0
+            **arguments, log=log, checkpoints=[x.data_ptr() for x in chunks], grad_times=0, grad_grid=0
         )
     with pytest.raises(ValueError, match=message):
         module.continuous_vjp_float64(
-            **given, seminorm=False, grids=[[-1.0, 0.0]], states=states.data_ptr(),
+            **arguments, seminorm=False, grids=[[-1.0, 0.0]], states=states.data_ptr(),
             grad_times=0,
         )  # fmt: skip

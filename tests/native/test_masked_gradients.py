@@ -48,16 +48,16 @@ def _gradients(solver: Any, field: Callable[[Tensor], Tensor], engine: Any) -> t
 @pytest.mark.parametrize("solver", [flashode.odeint, flashode.odeint_adjoint], ids=["odeint", "adjoint"])
 @pytest.mark.parametrize("name", FIELDS)
 def test_gradients_are_those_of_the_function(name: str, solver: Any) -> None:
-    found = _gradients(solver, FIELDS[name], "native")
+    gradients = _gradients(solver, FIELDS[name], "native")
     wanted = _gradients(solver, FIELDS[name], "eager")
-    torch.testing.assert_close(found, wanted, equal_nan=True)
-    assert all(part.isfinite().all() for part in found)
+    torch.testing.assert_close(gradients, wanted, equal_nan=True)
+    assert all(part.isfinite().all() for part in gradients)
 
 
 def test_a_slope_of_zero_that_torch_multiplies_is_multiplied() -> None:
     y0 = torch.tensor([[0.0, 1.0]], dtype=D, requires_grad=True)
     t = torch.tensor([0.0, 0.25], dtype=D)
-    (found,) = torch.autograd.grad(
+    (actual,) = torch.autograd.grad(
         flashode.odeint(lambda t, y: torch.sqrt(y**2), y0, t, method="rk4").sum(), y0
     )
-    assert found.isnan().tolist() == [[True, False]]
+    assert actual.isnan().tolist() == [[True, False]]

@@ -33,7 +33,7 @@ def native() -> Any:
         yield
 
 
-def given() -> tuple[Field, Tensor, Tensor]:
+def inputs() -> tuple[Field, Tensor, Tensor]:
     torch.manual_seed(0)
     y0 = torch.randn(3, 2).requires_grad_()
     return Field(), y0, torch.linspace(0, 1, 4, dtype=torch.float64)
@@ -46,7 +46,7 @@ def given() -> tuple[Field, Tensor, Tensor]:
 def test_storage_that_is_gone_before_a_solve(
     method: str, solve: Callable[..., Tensor], name: str, left: int
 ) -> None:
-    field, y0, t = given()
+    field, y0, t = inputs()
     solve(field, y0, t.clone(), method=method)
     tensors = {"weight": field.net.weight, "bias": field.net.bias, "shift": field.shift, "y0": y0, "t": t}
     tensors[name].untyped_storage().resize_(left)
@@ -57,7 +57,7 @@ def test_storage_that_is_gone_before_a_solve(
 @pytest.mark.parametrize("name", ["shift", "weight"])
 @pytest.mark.parametrize("solve", SOLVES)
 def test_storage_that_is_gone_before_the_first_solve(solve: Callable[..., Tensor], name: str) -> None:
-    field, y0, t = given()
+    field, y0, t = inputs()
     tensor = {"weight": field.net.weight, "shift": field.shift}[name]
     size = tensor.untyped_storage().nbytes()
     content = tensor.detach().clone()
@@ -73,7 +73,7 @@ def test_storage_that_is_gone_before_the_first_solve(solve: Callable[..., Tensor
 
 @pytest.mark.parametrize("name", ["rtol", "atol", "step_t", "first_step"])
 def test_storage_that_is_gone_from_settings(name: str) -> None:
-    field, y0, t = given()
+    field, y0, t = inputs()
     values = {"step_t": torch.tensor([0.2, 0.4]), "first_step": torch.tensor(0.1)}
     value = values.get(name, torch.full((3, 2), 1e-3))
     value.untyped_storage().resize_(0)
@@ -85,7 +85,7 @@ def test_storage_that_is_gone_from_settings(name: str) -> None:
 @pytest.mark.parametrize("name", ["weight", "bias", "cotangent", "states"])
 @pytest.mark.parametrize("solve", SOLVES)
 def test_storage_that_is_gone_before_the_backward_pass(solve: Callable[..., Tensor], name: str) -> None:
-    field, y0, t = given()
+    field, y0, t = inputs()
     states = solve(field, y0, t, method="rk4")
     cotangent = torch.ones_like(states)
     if name == "states" and solve is flashode.odeint:
@@ -164,13 +164,13 @@ FACES: dict[str, Callable[..., Tensor]] = {
     "odeint": flashode.odeint,
     "odeint_adjoint": flashode.odeint_adjoint,
     "odeint_event": _event,
-    "odeint_event of odeint_adjoint": lambda *given, **kw: _event(*given, **kw, adjoint=True),
+    "odeint_event of odeint_adjoint": lambda *inputs, **kw: _event(*inputs, **kw, adjoint=True),
     "tuple": _tuple,
 }
 
 
 def _gradients(face: str, method: str, cotangent: Callable[[Tensor], Tensor] = lambda x: x) -> list[Tensor]:
-    field, y0, t = given()
+    field, y0, t = inputs()
     t.requires_grad_()
     states = FACES[face](field, y0, t, method=method)
     sources = (y0, t, *field.net.parameters())
@@ -186,7 +186,7 @@ METHODS_AND_FACES = [
 @pytest.mark.parametrize("unpack", UNPACKED)
 @pytest.mark.parametrize(("method", "face"), METHODS_AND_FACES)
 def test_hooks_that_return_something_else(method: str, face: str, unpack: str) -> None:
-    field, y0, t = given()
+    field, y0, t = inputs()
     with saved_tensors_hooks(lambda x: x, lambda x: UNPACKED[unpack](x) if x.is_floating_point() else x):
         states = FACES[face](field, y0, t.requires_grad_(), method=method)
     with pytest.raises((RuntimeError, TypeError)):
@@ -199,19 +199,19 @@ def test_hooks_that_return_something_else(method: str, face: str, unpack: str) -
     [*METHODS_AND_FACES, ("implicit_euler", "odeint"), ("implicit_euler", "odeint_adjoint")],
 )
 def test_hooks_that_return_the_same_elsewhere(method: str, face: str, same: str) -> None:
-    found = []
+    results = []
     for unpack in (lambda x: x, lambda x: EQUAL[same](x) if x.is_floating_point() else x):
-        field, y0, t = given()
+        field, y0, t = inputs()
         with saved_tensors_hooks(lambda x: x, unpack):
             states = FACES[face](field, y0, t.requires_grad_(), method=method)
-        found.append(torch.autograd.grad(states.square().sum(), (y0, t, *field.net.parameters())))
-    for gradients in zip(*found, strict=True):
+        results.append(torch.autograd.grad(states.square().sum(), (y0, t, *field.net.parameters())))
+    for gradients in zip(*results, strict=True):
         torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("unpack", ["half", "other", "meta", "gone", "short", "one"])
 def test_hooks_before_gradients_of_gradients(unpack: str) -> None:
-    field, y0, t = given()
+    field, y0, t = inputs()
     with saved_tensors_hooks(lambda x: x, UNPACKED[unpack]):
         states = flashode.odeint(field, y0, t, method="rk4")
     with pytest.raises(RuntimeError):
@@ -223,9 +223,9 @@ def test_hooks_before_gradients_of_gradients(unpack: str) -> None:
 @pytest.mark.parametrize("solve", SOLVES)
 @pytest.mark.parametrize("again", [False, True])
 def test_the_same_numbers_elsewhere(solve: Callable[..., Tensor], name: str, equal: str, again: bool) -> None:
-    found = []
+    results = []
     for change in (lambda x: x, EQUAL[equal]):
-        field, y0, t = given()
+        field, y0, t = inputs()
         y0, cotangent = y0.detach(), torch.linspace(-1, 1, 24).reshape(4, 3, 2)
         if again:
             solve(field, y0.clone().requires_grad_(), t, method="dopri5")
@@ -239,8 +239,8 @@ def test_the_same_numbers_elsewhere(solve: Callable[..., Tensor], name: str, equ
         y0, t, cotangent = given_["y0"].requires_grad_(), given_["t"].requires_grad_(), given_["cotangent"]
         states = solve(field, y0, t, method="dopri5")
         gradients = torch.autograd.grad(states, (y0, t, *field.net.parameters()), cotangent)
-        found.append([x.detach().clone() for x in (states, *gradients)])
-    for pair in zip(*found, strict=True):
+        results.append([x.detach().clone() for x in (states, *gradients)])
+    for pair in zip(*results, strict=True):
         torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-6)
 
 
@@ -249,9 +249,9 @@ def test_the_same_numbers_elsewhere(solve: Callable[..., Tensor], name: str, equ
 @pytest.mark.parametrize("engine", ["native", "eager"])
 @pytest.mark.parametrize("again", [False, True])
 def test_zeros_without_memory(engine: str, solve: Callable[..., Tensor], name: str, again: bool) -> None:
-    found = []
+    results = []
     for change in (torch.zeros_like, _zero):
-        field, y0, t = given()
+        field, y0, t = inputs()
         cotangent = torch.ones(1 if name == "t" else 4, 3, 2)
         with flashode.use_engine(engine):
             if again:
@@ -268,8 +268,8 @@ def test_zeros_without_memory(engine: str, solve: Callable[..., Tensor], name: s
             states = solve(field, y0, t, method="rk4")
             sources = (y0, *field.net.parameters())
             gradients = torch.autograd.grad(states, sources, cotangent, allow_unused=True)
-        found.append([states.detach().clone(), *[None if x is None else x.clone() for x in gradients]])
-    for one, other in zip(*found, strict=True):
+        results.append([states.detach().clone(), *[None if x is None else x.clone() for x in gradients]])
+    for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
 
 
@@ -300,7 +300,7 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("again", [False, True])
 def test_tensors_that_have_no_plain_memory(name: str, kind: str, again: bool) -> None:
     """None of them may end the process, or be read."""
-    field, y0, t = given()
+    field, y0, t = inputs()
     y0, field.shift = y0.detach(), nn.Parameter(torch.zeros(3, 2), requires_grad=False)
     if again:
         flashode.odeint(field, y0, t)

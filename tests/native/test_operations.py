@@ -116,12 +116,12 @@ def compare(
     leaves = [tensor.clone().requires_grad_() for tensor in (t, y0, *parameters)]
     t, y0, *parameters = leaves
     expected = y0 + (t[1] - t[0]) * program.interpret(t[0], y0, parameters)
-    found = euler_step(program, t, y0, parameters)
-    torch.testing.assert_close(found, expected, **exact)
+    result = euler_step(program, t, y0, parameters)
+    torch.testing.assert_close(result, expected, **exact)
     weights = torch.linspace(-1, 1, y0.numel(), dtype=y0.dtype).view_as(y0)
     gradients = [
         torch.autograd.grad((states * weights).sum(), leaves, materialize_grads=True)
-        for states in (found, expected)
+        for states in (result, expected)
     ]
     for actual, wanted in zip(*gradients, strict=True):
         torch.testing.assert_close(actual, wanted, **exact)
@@ -246,10 +246,10 @@ def gradient_at(program: Program, y: Tensor) -> tuple[Tensor, Tensor]:
 def test_kinks_of_unary_functions(fn: str, dtype: torch.dtype) -> None:
     program = Program((1, 1, 0, 1), (Unary(3, 1, fn, CONSTANTS.get(fn, ())),), 3)
     y = torch.tensor(KINKS[fn], dtype=dtype)[:, None]
-    found, gradient = gradient_at(program, y)
+    gradients, gradient = gradient_at(program, y)
     x = y.clone().requires_grad_()
     wanted = program.interpret(torch.tensor(0.0, dtype=dtype), x)
-    torch.testing.assert_close(found, wanted.detach())
+    torch.testing.assert_close(gradients, wanted.detach())
     torch.testing.assert_close(gradient, torch.autograd.grad(wanted.sum(), x)[0])
 
 
@@ -271,10 +271,10 @@ def test_ties_and_signs_of_binary_functions(fn: str, dtype: torch.dtype) -> None
     width = len(SECOND[fn])
     program = Program((1, width, 0, width, width), (Constant(3, SECOND[fn]), Binary(4, 1, 3, fn)), 4)
     y = torch.tensor((0.0, -0.0, *POINTS), dtype=dtype)[:, None].expand(-1, width)
-    found, gradient = gradient_at(program, y)
+    gradients, gradient = gradient_at(program, y)
     leaf = y.clone().requires_grad_()
     wanted = program.interpret(torch.tensor(0.0, dtype=dtype), leaf)
-    torch.testing.assert_close(found, wanted.detach())
+    torch.testing.assert_close(gradients, wanted.detach())
     wanted_gradient = torch.autograd.grad(wanted.sum() + 0 * leaf.sum(), leaf)[0]
     torch.testing.assert_close(gradient, wanted_gradient, equal_nan=True)
 
@@ -324,8 +324,8 @@ def halves(op: Op, width: int, x: Tensor, cotangent: float) -> tuple[Tensor, Ten
     for value in (euler_step(program, t, y, ()), program.interpret(t[0], y)):
         grad = torch.zeros_like(y)
         grad[:, 0] = cotangent
-        (found,) = torch.autograd.grad(value, y, grad, materialize_grads=True)
-        gradients.append(found[:, 1:])
+        (gradient,) = torch.autograd.grad(value, y, grad, materialize_grads=True)
+        gradients.append(gradient[:, 1:])
     return gradients[0], gradients[1]
 
 
@@ -338,8 +338,8 @@ def test_gradients_that_are_not_finite_are_masked_where_torch_masks(
     for constants in [(0.0,), (2.0,), (2.6,)] if fn == "power" else [CONSTANTS.get(fn, ())]:
         x = torch.tensor(ARGUMENTS, dtype=dtype)
         x = x[UNARY[fn].evaluate(x, *constants).isfinite()][:, None]
-        found, wanted = halves(Unary(5, 3, fn, constants), 1, x, cotangent)
-        torch.testing.assert_close(found, wanted, equal_nan=True)
+        actual, wanted = halves(Unary(5, 3, fn, constants), 1, x, cotangent)
+        torch.testing.assert_close(actual, wanted, equal_nan=True)
 
 
 @pytest.mark.parametrize("cotangent", [math.inf, -math.inf, math.nan])
@@ -351,5 +351,5 @@ def test_both_gradients_that_are_not_finite_are_masked_where_torch_masks(
     points = torch.tensor((0.0, *POINTS), dtype=dtype)
     x = torch.cartesian_prod(points, points)
     x = x[BINARY[fn](x[:, 0], x[:, 1]).isfinite()]
-    found, wanted = halves(Binary(5, 3, 4, fn), 2, x, cotangent)
-    torch.testing.assert_close(found, wanted, equal_nan=True)
+    actual, wanted = halves(Binary(5, 3, 4, fn), 2, x, cotangent)
+    torch.testing.assert_close(actual, wanted, equal_nan=True)

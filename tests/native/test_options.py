@@ -51,20 +51,20 @@ def _alike(
     **arguments: Any,
 ) -> None:
     """Solves in both engines; compares states, counts before and after the reverse pass, and gradients."""
-    found = []
+    results = []
     for engine in ("native", "eager"):
         field = Network(features=2, width=3)
         y0 = values(11, 2, seed=1).requires_grad_()
         t = (direction * torch.tensor(times, dtype=D)).requires_grad_()
-        given = options()
+        keywords = options()
         solve = flashode.odeint_adjoint if adjoint else flashode.odeint
         with use_engine(engine):
-            states = solve(field, y0, t, method=method, options=given, **arguments)
+            states = solve(field, y0, t, method=method, options=keywords, **arguments)
             forward = field.nfe
-            inputs = (y0, t, *field.parameters(), *extra(given))
+            inputs = (y0, t, *field.parameters(), *extra(keywords))
             gradients = torch.autograd.grad(_loss(states), inputs)
-        found.append((states, gradients, (forward, field.nfe)))
-    (native, native_gradients, native_counts), (eager, eager_gradients, eager_counts) = found
+        results.append((states, gradients, (forward, field.nfe)))
+    (native, native_gradients, native_counts), (eager, eager_gradients, eager_counts) = results
     # How often Newton's method asks the field is each engine's business.
     assert native_counts == eager_counts or TABLEAUX[method].equations != "none"
     torch.testing.assert_close(native, eager, rtol=1e-10, atol=1e-11)
@@ -121,7 +121,7 @@ def test_a_grid_made_of_the_state_and_of_tensors_of_its_own() -> None:
         return {"grid_constructor": grid, "share": share}
 
     with pytest.warns(UserWarning, match="does not know 'share'"):
-        _alike("rk4", options, extra=lambda given: [given["share"]])
+        _alike("rk4", options, extra=lambda args: [args["share"]])
 
 
 def test_a_step_size_that_requires_grad_before_the_continuous_adjoint() -> None:
@@ -134,7 +134,7 @@ def test_a_step_size_that_requires_grad(method: str, direction: float) -> None:
     def options() -> dict[str, Any]:
         return {"step_size": torch.tensor(0.11, dtype=D, requires_grad=True)}
 
-    _alike(method, options, direction=direction, extra=lambda given: [given["step_size"]])
+    _alike(method, options, direction=direction, extra=lambda args: [args["step_size"]])
 
 
 def test_gradients_of_gradients_in_the_step_size() -> None:
@@ -187,7 +187,7 @@ def test_cubic_output_of_a_step_size_that_requires_grad(direction: float) -> Non
     def options() -> dict[str, Any]:
         return {"interp": "cubic", "step_size": torch.tensor(0.13, dtype=D, requires_grad=True)}
 
-    _alike("midpoint", options, direction=direction, extra=lambda given: [given["step_size"]])
+    _alike("midpoint", options, direction=direction, extra=lambda args: [args["step_size"]])
 
 
 # In between, on an output time, before the first step's end, and beyond the last time.
@@ -249,19 +249,19 @@ def test_tolerances_by_element(method: str, tolerances: dict[str, Any], directio
 
 
 def test_tolerances_by_component() -> None:
-    found = []
+    results = []
     for engine in ("native", "eager"):
         field = Pair()
         y0 = (values(5, 3).requires_grad_(), values(5, 1, seed=1).requires_grad_())
         t = torch.tensor(TIMES, dtype=D, requires_grad=True)
         with use_engine(engine):
             states = flashode.odeint(field, y0, t, rtol=(1e-3, 1e-8), atol=(1e-6, torch.tensor(1e-4)))
-            found.append(
+            results.append(
                 (field.nfe, states, torch.autograd.grad(_loss(states), (*y0, t, *field.parameters())))
             )
-    assert found[0][0] == found[1][0]
+    assert results[0][0] == results[1][0]
     for i in (1, 2):
-        for a, b in zip(found[0][i], found[1][i], strict=True):
+        for a, b in zip(results[0][i], results[1][i], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
 
 
@@ -282,19 +282,19 @@ def test_the_norm_sees_the_state_s_structure() -> None:
         seen.append((torch.is_grad_enabled(), (y.shape, z.shape), y))
         return weight * torch.maximum(y.abs().amax(), z.square().mean().sqrt())
 
-    found = []
+    results = []
     for engine in ("native", "eager"):
         field = Pair()
         y0 = (values(5, 3).requires_grad_(), values(5, 1, seed=1))
         with use_engine(engine):
             states = flashode.odeint(field, y0, torch.tensor(TIMES, dtype=D), options={"norm": norm})
-        found.append((field.nfe, len(seen), *states))
-    assert found[0][0] == found[1][0]
-    assert 2 * found[0][1] == found[1][1]
-    for a, b in zip(found[0][2:], found[1][2:], strict=True):
+        results.append((field.nfe, len(seen), *states))
+    assert results[0][0] == results[1][0]
+    assert 2 * results[0][1] == results[1][1]
+    for a, b in zip(results[0][2:], results[1][2:], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
     assert {shapes for _, shapes, _ in seen} == {(torch.Size([5, 3]), torch.Size([5, 1]))}
-    assert [mode for mode, _, _ in seen] == [False] * found[0][1] + [True] * found[0][1]
+    assert [mode for mode, _, _ in seen] == [False] * results[0][1] + [True] * results[0][1]
     # Each call gets numbers of its own, which nothing changes afterwards.
     assert len({tuple(y.flatten().tolist()) for _, _, y in seen}) > len(seen) / 4
 

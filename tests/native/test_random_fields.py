@@ -27,20 +27,20 @@ TIMES = torch.tensor([0.1, 0.35, 0.6], dtype=torch.float64)
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(random_fields())
-def test_every_way_to_evaluate_a_field_agrees(made: RandomField) -> None:
-    note(str(made))
-    field, parameters, y0 = made.build()
-    found = flashode.explain(field, y0, STEP)
-    if made.mixing and found.engine is None:
+def test_every_way_to_evaluate_a_field_agrees(drawn: RandomField) -> None:
+    note(str(drawn))
+    field, parameters, y0 = drawn.build()
+    explanation = flashode.explain(field, y0, STEP)
+    if drawn.mixing and explanation.engine is None:
         return
-    assert found.engine == "native", str(found)
-    batch, *features = made.states[0]
+    assert explanation.engine == "native", str(explanation)
+    batch, *features = drawn.states[0]
     # A batch of one is one trajectory however it is looked at.
-    assert batch == 1 or found.batched == bool(features and not made.mixing), str(found)
+    assert batch == 1 or explanation.batched == bool(features and not drawn.mixing), str(explanation)
     check_program(field, parameters, y0)
     check_solves(field, parameters, y0, flashode.odeint)
     check_solves(field, parameters, y0, flashode.odeint_adjoint, adjoint_params=parameters)
-    if found.batched and not made.contexts:
+    if explanation.batched and not drawn.contexts:
         larger = tuple(torch.cat([part, 0.5 * part[:1]]) for part in parts(y0))
         check_solves(field, parameters, _like(y0, larger), flashode.odeint)
 
@@ -95,6 +95,6 @@ def _with_gradients(outputs: Any, inputs: list[Tensor]) -> list[Tensor]:
     return [*(x.detach() for x in outputs), *gradients]
 
 
-def _compare(expected: list[Tensor], found: list[Tensor]) -> None:
-    for a, b in zip(expected, found, strict=True):
+def _compare(expected: list[Tensor], actual: list[Tensor]) -> None:
+    for a, b in zip(expected, actual, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)

@@ -133,8 +133,8 @@ def test_a_callback_that_came_later_is_called(place: str) -> None:
     flashode.odeint(field, _y0(), _t())
     calls: list[float] = []
 
-    def callback(*given: Tensor) -> None:
-        calls.append(float(given[-3]))
+    def callback(*arguments: Tensor) -> None:
+        calls.append(float(arguments[-3]))
 
     (field if place == "object" else Field).callback_step = callback
     with flashode.use_engine("auto"), pytest.warns(flashode.FallbackWarning, match="callbacks"):
@@ -166,10 +166,10 @@ def test_the_engine_asked_for_runs(setups: list[object]) -> None:
     flashode.odeint(field, _y0(), _t())
     with flashode.use_engine("eager"), flashode.record() as report:
         flashode.odeint(field, _y0(), _t())
-    assert [made.engine for made in report.solves] == ["eager"]
+    assert [solves.engine for solves in report.solves] == ["eager"]
     with flashode.record() as report:
         flashode.odeint(field, _y0(), _t())
-    assert [made.engine for made in report.solves] == ["native"]
+    assert [solves.engine for solves in report.solves] == ["native"]
 
 
 def test_code_that_changed_is_seen() -> None:
@@ -360,10 +360,10 @@ def test_nothing_of_the_users_is_kept() -> None:
     field, y0, t = _field(), _y0(), _t()
     flashode.odeint(field, y0, t)
     flashode.odeint_adjoint(field, y0, t)
-    kept = [weakref.ref(one) for one in (field, field.layer.weight, y0, t)]
+    references = [weakref.ref(one) for one in (field, field.layer.weight, y0, t)]
     del field, y0, t
     gc.collect()
-    assert not any(one() is not None for one in kept)
+    assert not any(one() is not None for one in references)
 
 
 def test_checking_always_changes_nothing_else(setups: list[object]) -> None:

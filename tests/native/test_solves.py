@@ -116,19 +116,19 @@ def test_two_threads_solve_at_once() -> None:
     y0 = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     t = torch.linspace(0, 2, 20, dtype=torch.float64)
     wanted = flashode.odeint(field, y0, t)
-    found: list[Any] = [None, None]
+    results: list[Any] = [None, None]
 
     def work(i: int) -> None:
         with flashode.use_engine("native"):
             for _ in range(20):
-                found[i] = flashode.odeint(field, y0, t)
+                results[i] = flashode.odeint(field, y0, t)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(torch.equal(states, wanted) for states in found)
+    assert all(torch.equal(states, wanted) for states in results)
 
 
 # A hundred million steps.

@@ -28,10 +28,13 @@ def signature(text: str) -> tuple[str, list[tuple[str, str, bool, bool]], str]:
     """The name of a function; of its arguments name, type, whether by keyword and optional; its result."""
     node = ast.parse(f"def {text}: ...").body[0]
     assert isinstance(node, ast.FunctionDef)
-    given = node.args
-    required = len(given.args) - len(given.defaults)
-    positional = [(a, False, i >= required) for i, a in enumerate(given.args) if a.arg != "self"]
-    keyword = [(a, True, d is not None) for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+    node_arguments = node.args
+    required = len(node_arguments.args) - len(node_arguments.defaults)
+    positional = [(a, False, i >= required) for i, a in enumerate(node_arguments.args) if a.arg != "self"]
+    keyword = [
+        (a, True, d is not None)
+        for a, d in zip(node_arguments.kwonlyargs, node_arguments.kw_defaults, strict=True)
+    ]
     arguments = [
         (a.arg, ast.unparse(a.annotation) if a.annotation else "", by_name, optional)
         for a, by_name, optional in (*positional, *keyword)

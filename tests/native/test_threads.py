@@ -59,8 +59,8 @@ def test_results_are_the_same_to_the_bit(solve: Callable[..., Tensor], method: s
     wanted = _all_of(solve, method, 1)
     assert all(part.abs().sum() > 0 for part in wanted)
     for threads in (2, 3, 8):
-        found = _all_of(solve, method, threads)
-        assert all(map(torch.equal, found, wanted)), f"{threads} threads"
+        actual = _all_of(solve, method, threads)
+        assert all(map(torch.equal, actual, wanted)), f"{threads} threads"
 
 
 def test_a_field_that_leaves_the_numbers_is_blamed_on_the_same_trajectory() -> None:
@@ -83,18 +83,18 @@ def test_a_field_that_leaves_the_numbers_is_blamed_on_the_same_trajectory() -> N
 def test_solves_in_many_python_threads_at_once() -> None:
     wanted = _all_of(flashode.odeint, "dopri5", 2)
     right = [False] * 4
-    made = [_made() for _ in right]
+    inputs = [_made() for _ in right]
 
     def work(i: int) -> None:
-        field, y0, t = made[i]
+        field, y0, t = inputs[i]
         for _ in range(5):
             field.zero_grad()
             y0.grad = t.grad = None
             with flashode.use_engine("native"):
                 states = flashode.odeint(field, y0, t, method="dopri5", rtol=1e-5, atol=1e-6)
                 states.square().mean().backward()
-            found = [states.detach(), y0.grad, t.grad, *(p.grad for p in field.parameters())]
-            right[i] = all(map(torch.equal, found, wanted))
+            actual = [states.detach(), y0.grad, t.grad, *(p.grad for p in field.parameters())]
+            right[i] = all(map(torch.equal, actual, wanted))
 
     torch.set_num_threads(2)
     workers = [threading.Thread(target=work, args=(i,)) for i in range(len(right))]

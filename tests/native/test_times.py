@@ -46,8 +46,8 @@ def test_stages_are_evaluated_at_the_same_times(method: str, dtype: torch.dtype,
         return torch.cat([(time == times).to(dtype) + 0 * counts, counts**2], 1)
 
     y0 = torch.zeros(1, 2 * len(times), dtype=dtype)
-    found = flashode.odeint(struck, y0, t, method=method, options=options)
+    solution = flashode.odeint(struck, y0, t, method=method, options=options)
     with use_engine("eager"):
         wanted = flashode.odeint(struck, y0, t, method=method, options=options)
-    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-12)
+    torch.testing.assert_close(solution, wanted, rtol=1e-3, atol=1e-12)
     assert wanted[-1].ne(0).view(2, -1).any(0).sum() > len(TIMES) - 2

@@ -127,10 +127,10 @@ def test_values_and_evaluations_are_torchdiffeq_s(name: str, method: str, t: Ten
     make, y0 = CASES[name]
     ours, theirs = make(), make()
     arguments: dict[str, Any] = {"method": method, "rtol": 1e-6, "atol": 1e-7}
-    found = flashode.odeint(ours, y0, t, **arguments)
+    solution = flashode.odeint(ours, y0, t, **arguments)
     expected = torchdiffeq.odeint(theirs, y0, t, **arguments)
-    assert isinstance(found, tuple)
-    for x, y in zip(found, expected, strict=True):
+    assert isinstance(solution, tuple)
+    for x, y in zip(solution, expected, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-10)
     assert ours.nfe == theirs.nfe > 0
 
@@ -159,8 +159,10 @@ def test_gradients_are_the_eager_engine_s(name: str, method: str, mode: str) -> 
         y0 = tuple(part.clone().requires_grad_() for part in state)
         t = _T.clone().requires_grad_()
         with use_engine(engine):
-            found = solve(field, y0, t, **arguments)
-            loss = sum((part * torch.cos(torch.arange(part.numel()).view_as(part))).sum() for part in found)
+            solution = solve(field, y0, t, **arguments)
+            loss = sum(
+                (part * torch.cos(torch.arange(part.numel()).view_as(part))).sum() for part in solution
+            )
             gradients = torch.autograd.grad(loss, (*y0, t, *field.parameters()))
         results.append((gradients, field.nfe))
     (native, evaluations), (eager, expected) = results
@@ -186,10 +188,10 @@ def test_a_new_batch_size_needs_no_trace() -> None:
     field = Flow()
     for size in (4, 9, 2, 30):
         y0 = (values(size, 2), torch.zeros(size, 1, dtype=D))
-        found = flashode.odeint(field, y0, _T, method="rk4")
+        solution = flashode.odeint(field, y0, _T, method="rk4")
         with use_engine("eager"):
             expected = flashode.odeint(field, y0, _T, method="rk4")
-        for x, y in zip(found, expected, strict=True):
+        for x, y in zip(solution, expected, strict=True):
             torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
     assert sum(1 for _ in flashode.capture._cache.all_entries()) == 1
 
@@ -199,9 +201,9 @@ def test_trajectories_stay_apart() -> None:
     field = MixedRanks()
     y0 = CASES["mixed ranks"][1]
     order = torch.tensor([3, 1, 8, 0, 7, 6, 2, 5, 4])
-    found = flashode.odeint(field, tuple(part[order] for part in y0), _T, method="rk4")
+    solution = flashode.odeint(field, tuple(part[order] for part in y0), _T, method="rk4")
     expected = flashode.odeint(field, y0, _T, method="rk4")
-    for x, y in zip(found, expected, strict=True):
+    for x, y in zip(solution, expected, strict=True):
         assert torch.equal(x, y[:, order])
 
 
@@ -211,10 +213,10 @@ def test_a_field_that_mixes_trajectories_is_one_trajectory() -> None:
         return y - y.mean(0), z * y.sum()
 
     y0 = (values(4, 2), values(4, 1, seed=1, scale=0.1))
-    found = flashode.odeint(field, y0, _T, method="rk4")
+    solution = flashode.odeint(field, y0, _T, method="rk4")
     with use_engine("eager"):
         expected = flashode.odeint(field, y0, _T, method="rk4")
-    for x, y in zip(found, expected, strict=True):
+    for x, y in zip(solution, expected, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
 
 

@@ -24,8 +24,8 @@ class Hypernetwork(nn.Module):
         self.gain = nn.Parameter(torch.tensor([0.7, -0.4]))
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        made = self.net(t.reshape(1, 1)).reshape(3, 2)
-        return torch.tanh(y @ made[:2]) + made[2] * torch.sin(t * y) + self.gain * y.square().cos()
+        weights = self.net(t.reshape(1, 1)).reshape(3, 2)
+        return torch.tanh(y @ weights[:2]) + weights[2] * torch.sin(t * y) + self.gain * y.square().cos()
 
 
 class OfTimeAlone(Hypernetwork):
@@ -47,8 +47,8 @@ def _gradients(
         states = solve(field, y0, t, method=method, options=options, rtol=1e-8, atol=1e-8)
     wanted = [y0, *field.parameters(), *([t] if with_times else [])]
     weights = torch.linspace(0.5, 1.5, states.numel(), dtype=torch.float64).reshape(states.shape)
-    found = torch.autograd.grad((weights * states.sin()).mean(), wanted, allow_unused=True)
-    return [states.detach(), *(torch.zeros(()) if g is None else g for g in found)]
+    gradients = torch.autograd.grad((weights * states.sin()).mean(), wanted, allow_unused=True)
+    return [states.detach(), *(torch.zeros(()) if g is None else g for g in gradients)]
 
 
 @pytest.mark.parametrize("with_times", [False, True])
@@ -69,14 +69,14 @@ def test_gradients_are_those_of_plain_torch(
 @pytest.mark.parametrize("solve", [flashode.odeint, flashode.odeint_adjoint])
 def test_threads_do_not_matter(solve: Callable[..., Tensor]) -> None:
     before = torch.get_num_threads()
-    found = []
+    results = []
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            found.append(_wide_gradients(solve))
+            results.append(_wide_gradients(solve))
     finally:
         torch.set_num_threads(before)
-    for single, several in zip(*found, strict=True):
+    for single, several in zip(*results, strict=True):
         assert torch.equal(single, several)
 
 
@@ -117,15 +117,15 @@ def test_fields_that_leave_something_out(left_out: str, method: str, batch: int)
     a, b = (torch.randn(n, dtype=torch.float64, generator=generator) for n in ((), 2))
     y0 = torch.randn(batch, 2, dtype=torch.float64, generator=generator)
     t = torch.linspace(0, 1, 3, dtype=torch.float64)
-    given = [x.requires_grad_() for x in (y0, t, a, b)]
+    inputs = [x.requires_grad_() for x in (y0, t, a, b)]
     weights = torch.arange(3.0 * y0.numel(), dtype=torch.float64).view(3, *y0.shape)
     for solve in (flashode.odeint, flashode.odeint_adjoint):
         parameters = {"adjoint_params": (a, b)} if solve is flashode.odeint_adjoint else {}
-        found = []
+        results = []
         for engine in ("native", "eager"):
             with flashode.use_engine(engine):
                 states = solve(lambda t, y: field(t, y, a, b), y0, t, method=method, rtol=1e-6, **parameters)
-                found.append(torch.autograd.grad(states, given, weights, materialize_grads=True))
+                results.append(torch.autograd.grad(states, inputs, weights, materialize_grads=True))
         allowed = 1e-5 if method == "dopri5" else 1e-10
-        for mine, theirs in zip(*found, strict=True):
+        for mine, theirs in zip(*results, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=allowed, atol=allowed * float(weights.max()))

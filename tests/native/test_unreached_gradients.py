@@ -56,12 +56,12 @@ def _solve(solver: Any, field: Field, engine: Any) -> tuple[Tensor, Module]:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_gradients_are_none_where_they_are_of_the_function(name: str) -> None:
-    found, module = _solve(flashode.odeint, FIELDS[name], "native")
+    actual, module = _solve(flashode.odeint, FIELDS[name], "native")
     wanted, other = _solve(flashode.odeint, FIELDS[name], "eager")
-    torch.testing.assert_close(found, wanted)
-    assert found.requires_grad == wanted.requires_grad
+    torch.testing.assert_close(actual, wanted)
+    assert actual.requires_grad == wanted.requires_grad
     if wanted.requires_grad:
-        found.sum().backward()
+        actual.sum().backward()
         wanted.sum().backward()
     for parameter, reference in zip(module.parameters(), other.parameters(), strict=True):
         assert (parameter.grad is None) == (reference.grad is None)
@@ -71,9 +71,9 @@ def test_gradients_are_none_where_they_are_of_the_function(name: str) -> None:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_adjoint_gives_zeros(name: str) -> None:
-    found, module = _solve(flashode.odeint_adjoint, FIELDS[name], "native")
+    actual, module = _solve(flashode.odeint_adjoint, FIELDS[name], "native")
     wanted, other = _solve(flashode.odeint_adjoint, FIELDS[name], "eager")
-    found.sum().backward()
+    actual.sum().backward()
     wanted.sum().backward()
     for parameter, reference in zip(module.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, reference.grad, rtol=1e-3, atol=1e-6)

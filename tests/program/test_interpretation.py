@@ -196,14 +196,14 @@ def test_binary_means_what_its_name_says(fn: str) -> None:
     a = states("power")
     b = states(fn, (3, 4)).flip(-1) * torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=a.dtype)
     a, b = a.requires_grad_(), (b.abs() if fn in LOGARITHMS else b).detach().requires_grad_()
-    found, expected = pairs(fn, a, b), BINARY_MEANING[fn](a, b)
-    torch.testing.assert_close(found, expected)
+    actual, expected = pairs(fn, a, b), BINARY_MEANING[fn](a, b)
+    torch.testing.assert_close(actual, expected)
     if fn in FLAT:
-        assert not found.requires_grad
+        assert not actual.requires_grad
         return
     weights = torch.linspace(-1, 1, 12, dtype=a.dtype).view(3, 4)
     wanted = torch.autograd.grad((expected * weights).sum(), (a, b))
-    torch.testing.assert_close(torch.autograd.grad((found * weights).sum(), (a, b)), wanted)
+    torch.testing.assert_close(torch.autograd.grad((actual * weights).sum(), (a, b)), wanted)
     assert torch.autograd.gradcheck(lambda a, b: pairs(fn, a, b), (a, b))
     assert torch.autograd.gradgradcheck(lambda a, b: pairs(fn, a, b), (a, b))
 
@@ -261,13 +261,13 @@ def test_dense_dynamic_has_a_matrix_for_each_block_and_trajectory() -> None:
     )
     program = Program((1, width, 0, rows, weights, outputs, width), ops, 6)
     y = torch.randn(7, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = program.interpret(torch.tensor(0.0), y)[:, :outputs].view(7, blocks, repeats, features_out)
+    values = program.interpret(torch.tensor(0.0), y)[:, :outputs].view(7, blocks, repeats, features_out)
     x = y[:, :rows].view(7, blocks, repeats, features_in)
     matrices = y[:, rows:].view(7, blocks, features_out, features_in)
     for b in range(blocks):
         for r in range(repeats):
             expected = torch.einsum("noi,ni->no", matrices[:, b], x[:, b, r])
-            torch.testing.assert_close(found[:, b, r], expected)
+            torch.testing.assert_close(values[:, b, r], expected)
 
 
 def test_extremes_split_the_gradient_of_a_tie() -> None:

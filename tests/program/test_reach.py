@@ -28,8 +28,8 @@ def graphs_edges(program: Program) -> set[int]:
     parameters = [torch.ones(shape, requires_grad=True) for shape in program.parameter_shapes]
     y = torch.ones(3, program.widths[1], requires_grad=True)
     rate = program.interpret(torch.tensor(0.5), y, parameters)
-    found = torch.autograd.grad((rate + 0 * y).sum(), parameters, allow_unused=True)
-    return {i for i, gradient in enumerate(found) if gradient is not None}
+    gradients = torch.autograd.grad((rate + 0 * y).sum(), parameters, allow_unused=True)
+    return {i for i, gradient in enumerate(gradients) if gradient is not None}
 
 
 @pytest.mark.parametrize("fn", [*sorted(UNARY), *sorted(set(BINARY) - set(UNARY))])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from capture.agreement import made
+from capture.agreement import must_capture
 from handmade import euler_step
 
 Function = Callable[[Tensor], Tensor]  # of points (N, width); one number for each
@@ -95,7 +95,7 @@ def check(function: Function, generic: Tensor, points: Tensor, atol: float, seco
         return torch.cat([value[:, None], kind[:, None], torch.zeros_like(z[:, 2:])], 1)
 
     t = torch.tensor(_TIMES, dtype=dtype)
-    captured = made(field, _state(generic))
+    captured = must_capture(field, _state(generic))
     program, parameters = captured.program, captured.parameters()
 
     def torchs(state: Tensor) -> list[Tensor]:
@@ -105,8 +105,8 @@ def check(function: Function, generic: Tensor, points: Tensor, atol: float, seco
     wanted = torchs(state)
     solved = _derivatives(lambda z: euler_step(program, t, z, parameters), state, width, False)
     read = _derivatives(lambda z: z + program.interpret(t[0], z, parameters), state, width, second)
-    for engine, found in (("compiled", solved), ("interpreted", read)):
-        for order, values in enumerate(found):
+    for engine, derivatives in (("compiled", solved), ("interpreted", read)):
+        for order, values in enumerate(derivatives):
             wrong = [i for i, same in enumerate(_same(values, wanted[order], atol)) if not same]
             # Torch's kernels treat the remainder of a vector by other code, with other rounding.
             single = {i: torchs(state[i : i + 1])[order] for i in wrong}
@@ -122,8 +122,8 @@ def check(function: Function, generic: Tensor, points: Tensor, atol: float, seco
             )
 
 
-def _same(found: Tensor, wanted: Tensor, atol: float) -> Tensor:
-    return torch.isclose(found, wanted, rtol=_RELATIVE[found.dtype], atol=atol, equal_nan=True).all(-1)
+def _same(actual: Tensor, wanted: Tensor, atol: float) -> Tensor:
+    return torch.isclose(actual, wanted, rtol=_RELATIVE[actual.dtype], atol=atol, equal_nan=True).all(-1)
 
 
 def _split(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,11 +147,11 @@ def _derivatives(step: Function, state: Tensor, width: int, second: bool) -> lis
     z = state.detach().requires_grad_()
     after = step(z)
     (gradient,) = torch.autograd.grad(after[:, 0].sum(), z, create_graph=second, materialize_grads=True)
-    found = [_joined(after[:, :1], after[:, 1:2]), gradient[:, 2 : 2 + width]]
+    parts = [_joined(after[:, :1], after[:, 1:2]), gradient[:, 2 : 2 + width]]
     if second:
-        found.append(
-            torch.autograd.grad(found[1].sum(), z, materialize_grads=True)[0][:, 2 : 2 + width]
-            if found[1].requires_grad
-            else torch.zeros_like(found[1])
+        parts.append(
+            torch.autograd.grad(parts[1].sum(), z, materialize_grads=True)[0][:, 2 : 2 + width]
+            if parts[1].requires_grad
+            else torch.zeros_like(parts[1])
         )
-    return [tensor.detach() for tensor in found]
+    return [tensor.detach() for tensor in parts]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import flashode
-from capture.agreement import made
+from capture.agreement import must_capture
 from flashode import use_engine
 from special.functions import BINARY, ROWS, UNARY
 from special.points import Function
@@ -25,8 +25,8 @@ Field = Callable[[Tensor, Tensor, Tensor], Tensor]  # of y and two parameters of
 def _slope(potential: Callable[[Tensor], Tensor], y: Tensor, p: Tensor, q: Tensor) -> Tensor:
     with torch.enable_grad():
         x = y * p + q
-        (found,) = torch.autograd.grad(potential(x).sum(), x, create_graph=True)
-    return found * y
+        (slope,) = torch.autograd.grad(potential(x).sum(), x, create_graph=True)
+    return slope * y
 
 
 FIELDS: dict[str, Field] = {
@@ -83,16 +83,16 @@ def test_tensors_that_trajectories_carry_along(used: bool) -> None:
         with use_engine(engine):  # type: ignore[arg-type]
             states = flashode.odeint(field, Y, T, method="rk4")
         gradients.append(torch.autograd.grad(states.sum(), (p, c), allow_unused=True))
-    for found, wanted in zip(*gradients, strict=True):
-        assert found is not None
-        torch.testing.assert_close(found, wanted)
+    for actual, wanted in zip(*gradients, strict=True):
+        assert actual is not None
+        torch.testing.assert_close(actual, wanted)
 
 
 @pytest.mark.parametrize("solver", [flashode.odeint, flashode.odeint_adjoint])
 @pytest.mark.parametrize("name", FIELDS)
 def test_gradients_are_zeros_where_they_are_of_the_function(name: str, solver: Any) -> None:
-    found, wanted = (_gradients(FIELDS[name], solver, engine) for engine in ("native", "eager"))
-    for gradient, reference in zip(found, wanted, strict=True):
+    actual, wanted = (_gradients(FIELDS[name], solver, engine) for engine in ("native", "eager"))
+    for gradient, reference in zip(actual, wanted, strict=True):
         assert (gradient is None) == (reference is None)
         if gradient is not None and reference is not None:
             torch.testing.assert_close(gradient, reference, rtol=1e-3, atol=1e-6)
@@ -101,7 +101,7 @@ def test_gradients_are_zeros_where_they_are_of_the_function(name: str, solver: A
 def _edges(func: Callable[[Tensor, Tensor], Tensor], parameters: list[nn.Parameter]) -> tuple[Any, Any]:
     """Which parameters have a gradient, by the capture and by the function itself."""
     t = torch.tensor(0.3, dtype=D)
-    captured = made(func, Y)
+    captured = must_capture(func, Y)
     rows = Y.reshape(len(Y) if captured.batched else 1, -1)
     values = captured.program.interpret(t, rows, captured.parameters()), func(t, Y)
     return tuple(
@@ -125,8 +125,8 @@ def test_every_function_has_the_edges_of_torch(name: str) -> None:
     def func(t: Tensor, y: Tensor) -> Tensor:
         return y + function(torch.stack([y[:, 0] + p for p in parameters], 1))[:, None]
 
-    found, wanted = _edges(func, parameters)
-    assert found == wanted
+    actual, wanted = _edges(func, parameters)
+    assert actual == wanted
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5])
@@ -140,10 +140,10 @@ def test_states_of_any_width(width: int, carried: bool) -> None:
     def func(t: Tensor, y: Tensor) -> Tensor:
         return layer(y) * slices if carried else layer(y)  # type: ignore[no-any-return]
 
-    found = []
+    results = []
     for engine in ("native", "eager"):
         with use_engine(engine):  # type: ignore[arg-type]
             end = flashode.odeint(func, torch.ones(3, width, dtype=D), T, method="rk4")[-1]
-        found.append(torch.autograd.grad(end.sum(), own))
-    for native, eager in zip(*found, strict=True):
+        results.append(torch.autograd.grad(end.sum(), own))
+    for native, eager in zip(*results, strict=True):
         torch.testing.assert_close(native, eager, rtol=1e-9, atol=1e-12)

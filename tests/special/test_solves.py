@@ -68,8 +68,8 @@ def _solved(field: Field, state: list[float], engine: str) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_special_numbers_in_a_solve(name: str) -> None:
-    found, wanted = (_solved(*FIELDS[name], engine) for engine in ("native", "eager"))
-    for ours, reference in zip(found, wanted, strict=True):
+    actual, wanted = (_solved(*FIELDS[name], engine) for engine in ("native", "eager"))
+    for ours, reference in zip(actual, wanted, strict=True):
         torch.testing.assert_close(ours, reference, equal_nan=True)
 
 

@@ -89,13 +89,13 @@ def test_a_model_trains_as_with_torchdiffeq(case: str) -> None:
     def train() -> list[float]:
         torch.manual_seed(0)
         data, labels = sines()
-        made = getattr(torchcde, coefficients)(data)
+        spline = getattr(torchcde, coefficients)(data)
         model = Classifier(getattr(torchcde, path), **arguments)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
         losses = []
         for _ in range(updates):
             optimizer.zero_grad()
-            loss = nn.functional.binary_cross_entropy_with_logits(model(made), labels)
+            loss = nn.functional.binary_cross_entropy_with_logits(model(spline), labels)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())

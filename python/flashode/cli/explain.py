@@ -22,7 +22,7 @@ from flashode.problem import DEFAULT_METHOD
 
 
 class Precision(StrEnum):
-    """What the state's numbers are."""
+    """The dtype of the state."""
 
     float32 = "float32"
     float64 = "float64"

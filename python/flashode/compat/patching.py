@@ -14,7 +14,7 @@ _done: Exchange | StandIns | None = None
 
 
 class Patch:
-    """What :func:`patch_torchdiffeq` returns: ``with`` it, the patch ends with the block."""
+    """The context manager of :func:`patch_torchdiffeq`: the patch ends with the ``with`` block."""
 
     def __enter__(self) -> Self:
         _activate(self)

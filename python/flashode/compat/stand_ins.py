@@ -46,7 +46,7 @@ class StandIns(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """How to import a module of ours; None for other packages' modules.
+        """The spec of a module of ours; None for other packages' modules.
 
         Raises:
             ModuleNotFoundError: It is one of torchdiffeq's that nothing stands in for.

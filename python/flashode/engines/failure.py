@@ -21,7 +21,7 @@ _MARGIN = 100
 
 
 class Culprit(NamedTuple):
-    """Which part of a state is not finite.
+    """The part of a state that is not finite.
 
     Attributes:
         component: Of a tuple state; 0 of a tensor.

@@ -1,4 +1,4 @@
-"""What the engines and the capture say of a problem."""
+"""The explanation of a problem, from the answers of the engines and the capture."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answer(problem: Problem, gradient: Gradient) -> Explanation:
 
 
 def _all(declined: Declined, captured: Capture | Declined) -> tuple[Reason, ...]:
-    """Why an engine declines, and why it would if there were nothing else: the function is not captured."""
+    """The reasons of an engine, and those for which the function is not captured."""
     if declined.absent or declined.expected or not isinstance(captured, Declined):
         return declined.reasons
     return Declined(*declined.reasons, *captured.reasons).reasons
@@ -64,7 +64,7 @@ def _captured(problem: Problem) -> Capture | Declined:
 
 
 def _error_of(problem: Problem) -> Exception | None:
-    """What the problem's function, which raised when it was captured, raises at its first time and state."""
+    """The exception of a function, which raised in its capture, at the first time and state."""
     from flashode.capture import error_of
 
     t = problem.t[0].detach().clone()
@@ -73,7 +73,7 @@ def _error_of(problem: Problem) -> Exception | None:
 
 
 def _shown(problem: Problem, capture: Capture) -> dict[str, Any]:
-    """What there is to show of a capture."""
+    """The parts of an explanation that come from a capture."""
     return {
         "program": capture.program,
         "batched": capture.batched,

@@ -1,4 +1,4 @@
-"""Who chooses the steps of a method, and how they are chosen by an estimate of the error."""
+"""The control of the steps of a method: a grid, or a controller by an estimate of the error."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Interpolant:
 
     @cached_property
     def fractions(self) -> tuple[float, ...]:
-        """Where in a step lie as many states as determine it together with that at the start."""
+        """Fractions of a step: the states there and at the start determine the interpolant."""
         degree = len(self.y0) - 1
         return tuple(i / degree for i in range(1, degree + 1))
 

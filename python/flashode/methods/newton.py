@@ -1,4 +1,4 @@
-"""Which equations the stages of a method solve, and how Newton's method goes about it."""
+"""The equations of a method's stages, and the policy of Newton's method."""
 
 from __future__ import annotations
 

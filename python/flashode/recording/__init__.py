@@ -1,4 +1,4 @@
-"""What solves a program makes and what they cost."""
+"""The solves of a program, and their cost."""
 
 from flashode.recording.recorder import record, watching
 from flashode.recording.report import Report, Solves

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from flashode.dispatch import cached
 from flashode.engines.convergence import warn_unconverged
-from flashode.engines.eager.step import Clock, RungeKuttaStepper, just_after, just_before
+from flashode.engines.eager.step import Clock, RungeKuttaStepper, just_before
 from flashode.methods import TABLEAUX, Adams
 from flashode.methods.adams import LEAST_SLOPES, bashforth, moulton
 from flashode.problem import AdamsOptions, Problem
@@ -39,36 +39,31 @@ def _formulas(slopes: int, dtype: torch.dtype, device: torch.device) -> _Formula
     return _Formulas(both[:1], new, both)
 
 
-class AdamsStepper:
-    """Takes the steps of an Adams method; ``quiet``, without a warning of unsolved equations."""
+class AdamsStepper(RungeKuttaStepper):
+    """Takes the steps of an Adams method, of which the first are Runge-Kutta steps.
+
+    ``quiet``, without a warning of unsolved equations.
+    """
 
     def __init__(self, problem: Problem, statistics: Statistics, quiet: bool = False) -> None:
         assert isinstance(problem.method, Adams)
         assert isinstance(problem.options, AdamsOptions)
-        self.problem = problem
-        self.statistics = statistics
+        super().__init__(problem, statistics, TABLEAUX["rk4"])
         self._corrects = problem.method.corrects
         self._options = problem.options
-        integration = problem.integration.with_integrator(method=TABLEAUX["rk4"])
-        self._start = RungeKuttaStepper(replace(problem, integration=integration), statistics)
         self._slopes: deque[torch.Tensor] = deque(maxlen=problem.options.max_order - 1)
         self._remainder: torch.Tensor | None = None
         self._warned = quiet
-
-    def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
-        """The field at one time."""
-        return self._start.evaluate(t, shift, y)
 
     def step(
         self, clock: Clock, y0: torch.Tensor, f0: torch.Tensor | None = None
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The slopes that were evaluated and the solution."""
         if f0 is None:
-            start = just_after(clock.t0, self.problem.real_dtype) if self._options.perturb else clock.t0
-            f0 = self.evaluate(start, clock.shift, y0)
+            f0 = self.first_slope(clock, y0)
         self._slopes.appendleft(f0)
         if len(self._slopes) < LEAST_SLOPES:
-            return self._start.step(clock, y0, f0)
+            return super().step(clock, y0, f0)
         formulas = _formulas(len(self._slopes), y0.dtype, y0.device)
         if not self._corrects:
             (dy,) = self._increments(clock, y0, formulas.explicit)
@@ -102,13 +97,13 @@ class AdamsStepper:
         options, problem = self._options, self.problem
         dy, delta = self._increments(clock, y0, formulas.both)
         end = just_before(clock.t1, problem.real_dtype) if options.perturb else clock.t1
-        t1 = self._start.time(end, clock.end)
+        t1 = self.time(end, clock.end)
         gain: float | torch.Tensor = formulas.new * clock.dt
         if clock.stretch is not None:
             gain = formulas.new * clock.moving_dt.to(problem.real_dtype)
         for _ in range(options.max_iters):
             before = dy
-            f1 = self._start.rate(t1.clone(), (y0 + dy).to(y0.dtype))
+            f1 = self.rate(t1.clone(), (y0 + dy).to(y0.dtype))
             if isinstance(gain, torch.Tensor):
                 dy = delta + gain * f1
             else:

@@ -1,4 +1,4 @@
-"""Where inside a step the event is."""
+"""The time of an event inside a step."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from flashode.engines.eager.dense_output import FixedStep
 from flashode.engines.eager.event import find_event, is_before_event
 from flashode.engines.eager.finite import first_not_finite, first_output, is_finite
 from flashode.engines.eager.implicit import runge_kutta_stepper
-from flashode.engines.eager.step import Clock, Stepper, is_differentiated
+from flashode.engines.eager.step import Clock, RungeKuttaStepper, is_differentiated
 from flashode.engines.protocol import Forward
 from flashode.errors import NonFiniteError
 from flashode.methods import Adams
@@ -58,7 +58,7 @@ def solve_fixed(problem: Problem) -> Forward:
     return Forward(states, stepper.statistics, times=own_times)
 
 
-def make_stepper(problem: Problem, statistics: Statistics, *, quiet: bool = False) -> Stepper:
+def make_stepper(problem: Problem, statistics: Statistics, *, quiet: bool = False) -> RungeKuttaStepper:
     """The stepper of the problem's method; ``quiet``, without a warning of unsolved equations."""
     if isinstance(problem.method, Adams):
         return AdamsStepper(problem, statistics, quiet)
@@ -77,7 +77,9 @@ def _clocks(grid: torch.Tensor) -> Iterator[Clock]:
         yield Clock(times[i], dt, times[i + 1], zeros[i], zeros[i + 1] - zeros[i])
 
 
-def _step(stepper: Stepper, clock: Clock, y0: torch.Tensor, y1: torch.Tensor, f0: torch.Tensor) -> FixedStep:
+def _step(
+    stepper: RungeKuttaStepper, clock: Clock, y0: torch.Tensor, y1: torch.Tensor, f0: torch.Tensor
+) -> FixedStep:
     """The solution inside a step. Its slope at the end, if it has one, is evaluated now.
 
     A new one for each output, as in torchdiffeq, so that counts of evaluations agree.

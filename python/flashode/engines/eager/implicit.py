@@ -11,7 +11,7 @@ import torch
 from flashode.engines import failure
 from flashode.engines.convergence import warn_unconverged
 from flashode.engines.derivatives import hides_derivative
-from flashode.engines.eager.step import Clock, RungeKuttaStepper, combine, just_after
+from flashode.engines.eager.step import Clock, RungeKuttaStepper, combine
 from flashode.engines.jacobian import Jacobians, is_transformed, like, real, transformed_jacobian
 from flashode.methods import Tableau
 from flashode.problem import ImplicitOptions, Problem, as_floats
@@ -47,17 +47,17 @@ class ImplicitStepper(RungeKuttaStepper):
     """
 
     def __init__(self, problem: Problem, statistics: Statistics, quiet: bool = False) -> None:
-        super().__init__(problem, statistics)
+        super().__init__(problem, statistics, problem.tableau)
         options = problem.options
-        self._most = problem.tableau.newton.max_iterations
+        self._most = self.tableau.newton.max_iterations
         if isinstance(options, ImplicitOptions):
             self._most = options.max_iters
-        a = problem.tableau.floats().a
+        a = self.tableau.floats().a
         self._a = torch.tensor(a, dtype=problem.real_dtype, device=problem.y0.device)
         self._jacobians = Jacobians()
         self._warned = quiet
         self._eps = torch.finfo(problem.real_dtype).eps
-        self._policy = problem.tableau.newton
+        self._policy = self.tableau.newton
         # With a new Jacobian a correction this small is followed by its square.
         self._quadratic = math.sqrt(self._eps)
 
@@ -65,11 +65,10 @@ class ImplicitStepper(RungeKuttaStepper):
         self, clock: Clock, y0: torch.Tensor, f0: torch.Tensor | None = None
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The slope at the start and those of the stages, and the solution."""
-        tableau = self.problem.tableau
+        tableau = self.tableau
         step = _Step(clock, self._stage_times(clock), y0)
         if f0 is None:
-            start = just_after(clock.t0, self.problem.real_dtype) if self._starts_inside else clock.t0
-            f0 = self.evaluate(start, clock.shift, y0)
+            f0 = self.first_slope(clock, y0)
         k = [f0] * tableau.stages
         for group in groups(tableau):
             # A stage at the start of the step has its slope already.
@@ -129,7 +128,7 @@ class ImplicitStepper(RungeKuttaStepper):
 
     def _warn(self, step: _Step) -> None:
         # Where an error estimate chooses the steps, it judges these too.
-        if not self._warned and self.problem.tableau.control == "given":
+        if not self._warned and self.tableau.control == "given":
             self._warned = True
             warn_unconverged(self.problem, step.clock.t0, step.y0)
 
@@ -254,7 +253,7 @@ class ImplicitStepper(RungeKuttaStepper):
 def runge_kutta_stepper(problem: Problem, statistics: Statistics, quiet: bool = False) -> RungeKuttaStepper:
     """The stepper of a Runge-Kutta method; ``quiet``, without a warning of unsolved equations."""
     if problem.tableau.equations == "none":
-        return RungeKuttaStepper(problem, statistics)
+        return RungeKuttaStepper(problem, statistics, problem.tableau)
     return ImplicitStepper(problem, statistics, quiet)
 
 

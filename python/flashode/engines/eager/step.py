@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from torch.autograd import forward_ad
@@ -58,7 +57,7 @@ def weights(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> Weigh
 
 @dataclass(frozen=True)
 class Clock:
-    """Where a step lies in solver time.
+    """The start, size and end of a step in solver time.
 
     Time is computed in floats. What autograd must know of it is carried by 0-d tensors whose value is zero.
     """
@@ -105,14 +104,35 @@ def _neighbour(t: float, dtype: torch.dtype, towards: float) -> float:
     return float(torch.nextafter(x, limit))
 
 
-class Stepper(Protocol):
-    """Takes the steps of a method, one after the other."""
+class RungeKuttaStepper:
+    """Evaluates a problem's field, counting, and takes the steps of an explicit Runge-Kutta method."""
 
-    problem: Problem
-    statistics: Statistics
+    def __init__(self, problem: Problem, statistics: Statistics, tableau: Tableau) -> None:
+        self.problem = problem
+        self.statistics = statistics
+        self.tableau = tableau
+        # Whether stages at an end of the step see the floating-point time inside, so that a discontinuity
+        # there is not touched. Steps that an error estimate chooses know their first stage.
+        self._starts_inside = isinstance(problem.options, FixedOptions) and problem.options.perturb
+        self._ends_inside = self._starts_inside or tableau.control == "error"
+        self._c = tableau.floats().c
+        self._weights = weights(tableau, problem.y0.dtype, problem.y0.device)
+        self._dtype = problem.real_dtype
+        self._device = problem.y0.device
 
     def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
-        """The field at one time, counted."""
+        """The field at one time."""
+        return self.rate(self.time(t, shift), y.clone())
+
+    def first_slope(self, clock: Clock, y0: torch.Tensor) -> torch.Tensor:
+        """The field at the start of a step."""
+        start = just_after(clock.t0, self._dtype) if self._starts_inside else clock.t0
+        return self.evaluate(start, clock.shift, y0)
+
+    def time(self, t: float, shift: torch.Tensor | None) -> torch.Tensor:
+        """A solver time as the field gets it."""
+        time = torch.full((), t, dtype=self._dtype, device=self._device)
+        return time if shift is None else time + shift.to(self._dtype)
 
     def step(
         self, clock: Clock, y0: torch.Tensor, f0: torch.Tensor | None = None
@@ -124,39 +144,9 @@ class Stepper(Protocol):
             y0: State at its start.
             f0: The slope there if it is known, else it is evaluated.
         """
-
-
-class RungeKuttaStepper:
-    """Evaluates a problem's field, counting, and takes the steps of an explicit Runge-Kutta method."""
-
-    def __init__(self, problem: Problem, statistics: Statistics) -> None:
-        self.problem = problem
-        self.statistics = statistics
-        # Whether stages at an end of the step see the floating-point time inside, so that a discontinuity
-        # there is not touched. Steps that an error estimate chooses know their first stage.
-        self._starts_inside = isinstance(problem.options, FixedOptions) and problem.options.perturb
-        self._ends_inside = self._starts_inside or problem.tableau.control == "error"
-        self._c = problem.tableau.floats().c
-        self._weights = weights(problem.tableau, problem.y0.dtype, problem.y0.device)
-        self._dtype = problem.real_dtype
-        self._device = problem.y0.device
-
-    def evaluate(self, t: float, shift: torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
-        """The field at one time."""
-        return self.rate(self.time(t, shift), y.clone())
-
-    def time(self, t: float, shift: torch.Tensor | None) -> torch.Tensor:
-        """A solver time as the field gets it."""
-        time = torch.full((), t, dtype=self._dtype, device=self._device)
-        return time if shift is None else time + shift.to(self._dtype)
-
-    def step(
-        self, clock: Clock, y0: torch.Tensor, f0: torch.Tensor | None = None
-    ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The stages and the solution."""
         times = self._stage_times(clock)
         k = [self.rate(times[0], y0.clone()) if f0 is None else f0]
-        y, last, fsal = y0, self.problem.tableau.stages - 1, self.problem.tableau.fsal
+        y, last, fsal = y0, self.tableau.stages - 1, self.tableau.fsal
         for i in range(1, last + 1):
             y = combine(y0, k, self._weights.a[i], clock)
             k.append(self.rate(times[i], y.clone() if fsal and i == last else y))
