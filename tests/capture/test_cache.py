@@ -214,6 +214,19 @@ def test_codes_are_bounded() -> None:
     assert sum(1 for _ in flashode.capture._cache.all_entries()) <= cache.MAX_CODES
 
 
+def test_a_code_that_is_used_outlives_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def used(t: Tensor, y: Tensor) -> Tensor:
+        return y * 0.25
+
+    monkeypatch.setattr(cache, "MAX_CODES", 4)
+    program = made(used, Y[0]).program
+    for i in range(12):
+        space: dict[str, Any] = {}
+        exec(f"def field(t, y):\n    return y * {i}.75", space)
+        made(space["field"], Y[0])
+        assert made(used, Y[0]).program is program
+
+
 def test_batch_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_SIZES", 4)
     net = Net()

@@ -70,7 +70,7 @@ def capture(
             return (
                 _accepted(entries, func, key, verify)
                 or _confirmed(entries, func, key, start, verify)
-                or _made(entries, func, key, start, verify)
+                or _newly_captured(entries, func, key, start, verify)
             )
     except Refusal as refusal:
         # Not kept: where something cannot be watched, or other numbers might do, nothing would tell that the
@@ -82,7 +82,7 @@ def capture(
 
 
 def _accepted(entries: list[Entry], func: Field, key: Key, verify: Verify) -> Capture | Declined | None:
-    """What the first entry gives that holds and was tried for such calls; None if there is none."""
+    """What the first entry gives that holds and was confirmed for such calls; None if there is none."""
     for position, entry in enumerate(entries):
         confirmation = entry.confirmations.get(key)
         if confirmation is None or not (confirmation.compared or verify == "never"):
@@ -101,7 +101,7 @@ def _accepted(entries: list[Entry], func: Field, key: Key, verify: Verify) -> Ca
 def _confirmed(
     entries: list[Entry], func: Field, key: Key, start: Callable[[], Start], verify: Verify
 ) -> Capture | Declined | None:
-    """What the first entry gives that holds, once it is tried for this call; None if there is none."""
+    """What the first entry gives that holds, once it is confirmed for this call; None if there is none."""
     compare = verify != "never"
     for entry in entries:
         if not entry.serves(key) or (compare and not entry.compared):
@@ -123,10 +123,10 @@ def _confirmed(
     return None
 
 
-def _made(
+def _newly_captured(
     entries: list[Entry], func: Field, key: Key, start: Callable[[], Start], verify: Verify
 ) -> Capture | Declined:
-    """What a new entry gives."""
+    """What a new entry gives, which is kept."""
     # What a first call loads and initialises, such as torch's compiler, may change what it depends on.
     for _ in range(2):
         at, watched = start().copied(), watch(func)

@@ -19,14 +19,14 @@ _State = tuple[Tensor, int, int]
 
 
 class Look:
-    """How to look at functions of one kind; holds nothing of the user's.
+    """The checks on functions of one kind, and what is known of all of them; holds nothing of the user's.
 
     Attributes:
+        check: takes a function; gives what is seen, or None if it is of another kind.
         names: what a user calls each of the tensors.
-        labels: what the walk calls what the function may change as a whole.
+        labels: what the walk calls each thing that the function may change.
         assigned: names that its code assigns in namespaces which are there for everybody.
         used_names: all names in its code.
-        check: takes a function; gives what is seen, or None if it is of another kind.
     """
 
     used = 0

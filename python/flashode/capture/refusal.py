@@ -82,7 +82,7 @@ class Failed(Refusal):
 
 
 class Singular(Failed):
-    """A matrix was singular, which hangs on numbers: others may do."""
+    """A matrix was singular, which depends on numbers: others may do."""
 
     @staticmethod
     def caused(error: Exception) -> bool:

@@ -119,7 +119,7 @@ def _first_difference(
 
 
 def generic(t: Tensor, y: State, end: float | None) -> Iterator[Point]:
-    """Times, up to the last one if it is known, and states at which differences show that vanish at first."""
+    """Times and states away from the start of a solve, where a difference may vanish."""
     parts = components(y)
     length = 1.0 if end is None or end == float(t) else end - float(t)
     size = max(1.0, *map(_scale, parts))

@@ -16,9 +16,9 @@ MISSING: Any = object()
 
 
 class Change(NamedTuple):
-    """What a call changed at a place in a container; the key is None if that cannot be told.
+    """What a call changed in a container.
 
-    What was there before, or is there after the call, is ``MISSING`` where there is nothing.
+    The key is None if it did not change in single places; ``MISSING`` stands for nothing.
     """
 
     container: Container

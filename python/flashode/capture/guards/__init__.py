@@ -1,1 +1,1 @@
-"""Whether a capture still describes its function: what the function hangs on, and checks of it."""
+"""Whether a capture still describes its function: what the function depends on, and checks of it."""

@@ -1,4 +1,4 @@
-"""What the behaviour of an object hangs on in its class: attributes, methods, constructors."""
+"""What the behaviour of an object depends on in its class: attributes, methods, constructors."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _MOVES = ("SWAP", "LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_DEREF")
 def idle_counters(watched: Watched) -> frozenset[Owner]:
     """Attributes that the code counts with, if it runs at all, and that nothing else reads.
 
-    No result can hang on them, whatever they are.
+    No result can depend on them, whatever they are.
     """
     objects = {c.variable: c for c in watched.containers if c.of_object and c.variable not in watched.foreign}
     return frozenset(

@@ -1,4 +1,4 @@
-"""What the behaviour of a function hangs on: its code, defaults, closure and globals."""
+"""What the behaviour of a function depends on: its code, defaults, closure and globals."""
 
 from __future__ import annotations
 

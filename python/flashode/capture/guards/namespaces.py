@@ -37,14 +37,10 @@ def trusted(walk: Walk, expression: str, value: Any, label: str) -> None:
     if obstacle is not None:
         raise Refusal(obstacle.of(label))
     walk.watched.reached.add(name)
-    if issubclass(type(value), type):
-        trusted_bases(walk, value)
-    elif isinstance(value, types.ModuleType):
-        module(walk, value)
-    else:
-        followed(walk, value)
-        home = sys.modules.get(getattr(value, "__module__", None) or "")
-        obstacle = None if home is None else setting_obstacle(home, name)
+    _follow(walk, value)
+    home = sys.modules.get(getattr(value, "__module__", None) or "")
+    if home is not None and not isinstance(value, (type, types.ModuleType)):
+        obstacle = setting_obstacle(home, name)
         if obstacle is not None:
             walk.note_obstacle(obstacle, label)
     walk.note_taking(value)

@@ -1,4 +1,4 @@
-"""What the behaviour of an object hangs on: its attributes, and those of its class."""
+"""What the behaviour of an object depends on: its attributes, and those of its class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which attributes the behaviour of a function can hang on."""
+"""Which attributes the behaviour of a function can depend on."""
 
 from __future__ import annotations
 

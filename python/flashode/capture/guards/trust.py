@@ -1,4 +1,4 @@
-"""What a field may call without our looking inside: code whose behaviour does not hang on watched state."""
+"""What a field may call without our looking inside: code whose behaviour does not depend on watched state."""
 
 from __future__ import annotations
 

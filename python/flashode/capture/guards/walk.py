@@ -53,7 +53,9 @@ class Enough(Exception):
 
 
 class Walk:
-    """One walk from a function, for code that uses certain names, and reaches others in trusted code.
+    """One walk from a function.
+
+    It looks at attributes that code names, and of trusted classes also at those that are ``implied``.
 
     Attributes:
         everything: whether attributes may be reached without being named.
@@ -88,7 +90,7 @@ class Walk:
         self.followed: set[types.FunctionType] = set()
 
     def first(self, thing: Any, name: str | None = None) -> bool:
-        """Whether what code takes under a name from something trusted, or all of it, was not met yet."""
+        """Whether this is the first time that code takes something trusted, or what it has under a name."""
         if (thing, name) in self.known:
             return False
         self.known.add((thing, name))

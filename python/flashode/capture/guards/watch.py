@@ -1,7 +1,7 @@
 """Whether a capture still describes its function.
 
-A function's behaviour hangs on things around it: attributes, closures, globals, defaults, classes. ``watch``
-walks them once from the function, and turns what it saw into straight-line checks that start from a function
+A function depends on things around it: attributes, closures, globals, defaults, classes. ``watch`` walks
+them once from the function, and turns what it saw into straight-line checks that start from a function
 again and hold on to nothing of the user's: a lambda made afresh over other tensors of the same kind passes
 the checks of its predecessor. Checking so costs a few microseconds, a walk hundreds.
 """
@@ -41,7 +41,7 @@ _INSTANCE_QUERIES = frozenset(
 
 
 def watch(func: Callable[..., Any], *, beside: bool = False) -> Watched:
-    """Walks everything that the behaviour of ``func`` hangs on, or refuses, and names what cannot be watched.
+    """Walks everything that ``func`` depends on, or refuses, and names what cannot be watched.
 
     ``beside`` a captured function, for one that is only called: containers of plain data that are too deep or
     large are passed by, and what it reads of torch's state does not matter. The checks are then incomplete,

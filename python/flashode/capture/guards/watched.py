@@ -68,7 +68,7 @@ class Watched:
         counts: where the number of an object's attributes is checked, though only named ones are read, or
             that of all registered classes: a cheap way to see that none has been added that matters; and
             torch's own settings.
-        idle: where there are counters that no result hangs on; they are none of the numbers.
+        idle: where there are counters that no result depends on; they are none of the numbers.
         foreign: the variables of the dictionaries of objects that trusted code may read.
         reached: the names of trusted functions and classes that the code has at hand, whatever it calls them.
         strings: names among the strings that the code has at hand, by which it may ask for attributes.

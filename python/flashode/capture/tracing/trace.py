@@ -39,7 +39,7 @@ def trace(
         func: the user's function.
         t: time, 0-d.
         y: the state.
-        watched: what the function hangs on, the tensors that it owns among it.
+        watched: what the function depends on, the tensors that it owns among it.
         carried: what to give the function in the place of some of them, by slot.
     """
     carried, slots = carried or {}, watched.slots

@@ -62,7 +62,7 @@ class View:
 
 @dataclass(frozen=True)
 class Call:
-    """One operation to lower: its name as a function, arguments by their names, and its results' kinds."""
+    """One operation to lower: its name, without the underscore of in-place forms, and arguments by name."""
 
     name: str
     arguments: dict[str, Any]
