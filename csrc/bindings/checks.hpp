@@ -1,5 +1,4 @@
-// What callers hand over as numbers, checked as far as numbers can be: what an address leads to, and how far,
-// only the caller knows.
+// Checks of arguments. What memory an address leads to only the caller knows.
 #pragma once
 
 #include <algorithm>
@@ -25,6 +24,10 @@ inline constexpr std::int64_t MAX_BYTES = std::int64_t{1} << 47;
 inline void require(bool holds, const std::string& what) {
     if (!holds) throw std::invalid_argument(what);
 }
+// Makes no string where all is well.
+inline void require(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument(what);
+}
 
 inline void require_address(const char* name, Address address) {
     require(address != 0, std::string(name) + " has no address");
@@ -41,6 +44,13 @@ inline void require_count(const char* name, std::int64_t count, std::int64_t lea
     require(count >= least && count <= most, std::string(name) + " is " + std::to_string(count) +
                                                  ", not within " + std::to_string(least) + " and " +
                                                  std::to_string(most));
+}
+
+// Whether numbers have four bytes, not eight.
+inline bool is_single(const std::string& precision) {
+    require(precision == "float32" || precision == "float64",
+            "precision is '" + precision + "', not 'float32' or 'float64'");
+    return precision == "float32";
 }
 
 inline void require_threads(int threads) {

@@ -16,11 +16,12 @@ namespace flashode::bindings {
 struct BoundField {
     std::shared_ptr<program::Program> program;
     cpu::Field field;
+    bool single;  // numbers of four bytes
 
     BoundField(std::shared_ptr<program::Program> of, const std::vector<Address>& parameters,
                std::vector<bool> wants_gradient, const std::vector<int>& segments, std::int64_t batch,
-               double direction, int threads, bool features_in_lanes)
-        : program(std::move(of)) {
+               double direction, const std::string& precision, int threads, bool features_in_lanes)
+        : program(std::move(of)), single(is_single(precision)) {
         const std::vector<std::int64_t>& sizes = program->parameter_sizes;
         require(parameters.size() == sizes.size(), "parameters has not one address for each of the program");
         require(wants_gradient.size() == sizes.size(),

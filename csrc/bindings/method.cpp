@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <limits>
 #include <map>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,9 +32,9 @@ void require_finite(const char* name, const Row& numbers) {
 
 template <class Value>
 const Value& entry(const char* what, const std::map<std::string, Value>& values, const std::string& name) {
-    const auto found = values.find(name);
-    require(found != values.end(), std::string(what) + " has no " + name);
-    return found->second;
+    const auto named = values.find(name);
+    require(named != values.end(), std::string(what) + " has no " + name);
+    return named->second;
 }
 
 // The numbers of a policy by their names.
@@ -55,20 +54,20 @@ numerics::Newton newton(const Policy& policy) {
 }
 
 numerics::InterpolantWeights interpolant_weights(const std::map<std::string, Row>& rows) {
-    numerics::InterpolantWeights made;
+    numerics::InterpolantWeights weights;
     const auto polynomial = [&](const char* name) {
         const Row& row = entry("interpolant_weights", rows, name);
         require_finite(name, row);
         require(row.size() >= 2 && row.size() <= numerics::MAX_DEGREE + 1,
                 std::string(name) + " has another degree than any interpolant");
-        made.degree = std::max(made.degree, static_cast<int>(row.size()) - 1);
+        weights.degree = std::max(weights.degree, static_cast<int>(row.size()) - 1);
         numerics::Polynomial weight;
         std::copy(row.begin(), row.end(), weight.coefficients);
         return weight;
     };
-    made.y0 = polynomial("y0"), made.y1 = polynomial("y1"), made.y_mid = polynomial("y_mid");
-    made.f0 = polynomial("f0"), made.f1 = polynomial("f1");
-    return made;
+    weights.y0 = polynomial("y0"), weights.y1 = polynomial("y1"), weights.y_mid = polynomial("y_mid");
+    weights.f0 = polynomial("f0"), weights.f1 = polynomial("f1");
+    return weights;
 }
 
 numerics::Tableau<double> tableau(const numerics::TableauFacts& facts, const std::vector<Row>& a,
@@ -82,31 +81,28 @@ numerics::Tableau<double> tableau(const numerics::TableauFacts& facts, const std
     require_finite("c", c);
     require_finite("b_error", b_error);
     require_finite("b_mid", b_mid);
-    if (stages < 1 || stages > static_cast<std::size_t>(numerics::MAX_STAGES)) {
-        throw std::invalid_argument("a tableau has 1 to " + std::to_string(numerics::MAX_STAGES) + " stages");
-    }
-    if (a.size() != stages || c.size() != stages)
-        throw std::invalid_argument("a, b and c disagree in length");
-    require(!(chooses && implicit), "an implicit method takes the steps it is given");
+    require(stages >= 1 && stages <= static_cast<std::size_t>(numerics::MAX_STAGES),
+            "a tableau has 1 to " + std::to_string(numerics::MAX_STAGES) + " stages");
+    require(a.size() == stages && c.size() == stages, "a, b and c disagree in length");
     require(!chooses || stages >= 2, "an error estimate needs two stages");
     require(b_error.size() == (chooses ? stages : 0),
             "b_error has one weight for each stage of a method that chooses its steps, and none of others");
     require(b_mid.empty() || b_mid.size() == stages, "b_mid has one weight for each stage, or none");
-    require(chooses == facts.carried, "those methods carry their last stage that choose their steps");
-    numerics::Tableau<double> made{facts, {}, {}, {}, {}, {}};
-    made.stages = static_cast<int>(stages);
+    require(
+        facts.carried == (chooses && (facts.fsal || !implicit)),
+        "those methods carry their last stage that choose their steps, implicit ones if it is at the end");
+    numerics::Tableau<double> to{facts, {}, {}, {}, {}, {}};
+    to.stages = static_cast<int>(stages);
     for (std::size_t i = 0; i < stages; ++i) {
-        if (a[i].size() != (implicit ? stages : i)) {
-            throw std::invalid_argument(
+        require(a[i].size() == (implicit ? stages : i),
                 "row i of a must have i entries, those of an implicit tableau one a stage");
-        }
-        std::copy(a[i].begin(), a[i].end(), made.a[i]);
+        std::copy(a[i].begin(), a[i].end(), to.a[i]);
     }
-    std::copy(b.begin(), b.end(), made.b);
-    std::copy(c.begin(), c.end(), made.c);
-    std::copy(b_error.begin(), b_error.end(), made.b_error);
-    std::copy(b_mid.begin(), b_mid.end(), made.b_mid);
-    return made;
+    std::copy(b.begin(), b.end(), to.b);
+    std::copy(c.begin(), c.end(), to.c);
+    std::copy(b_error.begin(), b_error.end(), to.b_error);
+    std::copy(b_mid.begin(), b_mid.end(), to.b_mid);
+    return to;
 }
 
 // Controllers that break these rules might never come to an end.
@@ -162,7 +158,8 @@ void bind_method(const py::module_& m) {
                                                           {"cubic", Interpolant::cubic},
                                                           {"quartic", Interpolant::quartic}},
                                                          interpolant);
-                 require(method.interpolant != Interpolant::quartic || (carried && !b_mid.empty()),
+                 require(method.interpolant != Interpolant::quartic ||
+                             (method.tableau.control == Control::error && !b_mid.empty()),
                          "the quartic goes through the middle of a step, with the slope at its end");
                  method.interpolant_weights = interpolant_weights(weights);
                  method.controller = {min_step, max_step, safety, ifactor, dfactor};

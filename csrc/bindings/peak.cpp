@@ -17,18 +17,13 @@ namespace {
 void require_threads_and_seconds(int threads, double seconds) {
     require_threads(threads);
     // Nothing interrupts the threads, so they must stop by themselves soon.
-    const bool soon = seconds > 0.0 && seconds <= 10.0;
-    if (!soon) {
-        throw std::invalid_argument("seconds is " + std::to_string(seconds) + ", not within (0, 10]");
-    }
+    require(seconds > 0.0 && seconds <= 10.0,
+            "seconds is " + std::to_string(seconds) + ", not within (0, 10]");
 }
 
 double arithmetic_rate(const std::string& precision, int threads, double seconds) {
     require_threads_and_seconds(threads, seconds);
-    const bool single = precision == "float32";
-    if (!single && precision != "float64") {
-        throw std::invalid_argument("precision is '" + precision + "', not 'float32' or 'float64'");
-    }
+    const bool single = is_single(precision);
     const measure::PeakKernels kernels = cpu::active_instruction_set().peak_kernels();
     const py::gil_scoped_release released;
     return measure::arithmetic_rate(single ? kernels.float32 : kernels.float64, threads, seconds);

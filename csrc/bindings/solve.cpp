@@ -33,16 +33,14 @@ const cpu::Kernels<Real>& kernels(const cpu::Field& field) {
 }
 
 void require_layout(const cpu::Field& field, const cpu::Method& method) {
-    if (field.features_in_lanes && method.tableau.equations != cpu::Equations::none) {
-        throw std::invalid_argument("an implicit method solves trajectories side by side");
-    }
+    require(!field.features_in_lanes || method.tableau.equations == cpu::Equations::none,
+            "an implicit method solves trajectories side by side");
 }
 
 template <class Real>
 std::vector<Real*> gradient_pointers(const cpu::Field& field, const std::vector<Address>& addresses) {
-    if (addresses.size() != field.parameters.size()) {
-        throw std::invalid_argument("one address for the gradient of each parameter of the program");
-    }
+    require(addresses.size() == field.parameters.size(),
+            "one address for the gradient of each parameter of the program");
     std::vector<Real*> pointers;
     pointers.reserve(addresses.size());
     for (std::size_t p = 0; p < addresses.size(); ++p) {
@@ -80,7 +78,7 @@ void require_outputs(const char* name, std::int64_t count, std::int64_t least, c
 }
 
 // A log of steps, and of which solve: the reverse of another would read its checkpoints beyond their ends.
-struct KeptLog {
+struct RecordedSteps {
     cpu::StepLog log;
     std::vector<std::int64_t> of;
 
@@ -105,8 +103,8 @@ struct BoundEvent {
     BoundField of;
 
     explicit BoundEvent(BoundField field) : of(std::move(field)) {
-        if (of.program->context_width() > 0) throw std::invalid_argument("an event sees the state alone");
-        if (of.field.batch != 1) throw std::invalid_argument("an event is of one trajectory");
+        require(of.program->context_width() == 0, "an event sees the state alone");
+        require(of.field.batch == 1, "an event is of one trajectory");
     }
 };
 
@@ -120,11 +118,11 @@ struct Extras {
     cpu::Nodes<Real> nodes;
     cpu::Storage<Real> storage;
 
-    // `given` is asked for memory with the GIL, in the thread that solves.
-    void add_storage(const py::function& given, cpu::ForwardRequest<Real>& request) {
-        storage = [&given](std::size_t count) {
+    // `allocate` is called with the GIL, in the thread that solves.
+    void add_storage(const py::function& allocate, cpu::ForwardRequest<Real>& request) {
+        storage = [&allocate](std::size_t count) {
             const py::gil_scoped_acquire held;
-            const py::object address = given(count);
+            const py::object address = allocate(count);
             if (!py::isinstance<py::int_>(address)) throw py::type_error("storage gave no address");
             const auto chunk = py::cast<Address>(address);
             require_address("what storage gave", chunk);
@@ -133,18 +131,17 @@ struct Extras {
         request.storage = &storage;
     }
 
-    void add_event(const py::object& given, double step_size, cpu::ForwardRequest<Real>& request) {
-        if (given.is_none()) return;
-        if (request.method->tableau.control == cpu::Control::given && !(step_size > 0.0)) {
-            throw std::invalid_argument("a fixed-step method needs the size of its steps towards an event");
-        }
-        if (py::isinstance<BoundEvent>(given)) {
-            event.field = &given.cast<const BoundEvent&>().of.field;
-            if (state_size(*event.field) < state_size(*request.field)) {
-                throw std::invalid_argument("an event of a smaller state");
-            }
+    void add_event(const py::object& function, double step_size, cpu::ForwardRequest<Real>& request) {
+        if (function.is_none()) return;
+        require(request.method->tableau.control == cpu::Control::error || step_size > 0.0,
+                "a fixed-step method needs the size of its steps towards an event");
+        if (py::isinstance<BoundEvent>(function)) {
+            const auto& bound = function.cast<const BoundEvent&>();
+            event.field = &bound.of.field;
+            require(state_size(*event.field) >= state_size(*request.field), "an event of a smaller state");
+            require(bound.of.single == std::is_same_v<Real, float>, "an event in another precision");
         } else {
-            asked_event.emplace("event", given);
+            asked_event.emplace("event", function);
             event.state = pointer<Real>(asked_event->address());
             event.value = [this](double t) { return (*asked_event)(t); };
         }
@@ -165,7 +162,7 @@ struct Extras {
     }
 };
 
-// Returns the outcome; where steps are kept, their log; and, of nodes, the times and the states.
+// Returns the outcome; where steps are recorded, their log; and, of nodes, the times and the states.
 template <class Real>
 py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0, Address c, Address times,
                   std::int64_t time_count, Address grid, std::int64_t grid_count, Address states,
@@ -181,7 +178,7 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     require_count("grid_count", grid_count, on_grid ? 1 : 0, sizeof(double));
     require_address_if(on_grid, "grid", grid);
     if (!event.is_none()) require(!every_step, "every_step and event exclude each other");
-    KeptLog kept;
+    RecordedSteps recorded;
     cpu::ForwardRequest<Real> request;
     Extras<Real> extras;
     request.field = &field.field;
@@ -194,8 +191,8 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     request.jump_t = view(method.jump_t);
     request.states = pointer<Real>(states);
     if (storage) {
-        kept.of = KeptLog::description<Real>(field.field, method);
-        request.log = &kept.log;
+        recorded.of = RecordedSteps::description<Real>(field.field, method);
+        request.log = &recorded.log;
         extras.add_storage(*storage, request);
     }
     extras.add_event(event, step_size, request);
@@ -204,21 +201,43 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     const cpu::Outcome outcome = interruptible([&](const cpu::Interrupt& interrupt) {
         return kernels<Real>(field.field).forward(request, interrupt);
     });
-    const py::object log = storage ? py::cast(std::move(kept)) : py::none();
+    const py::object log = storage ? py::cast(std::move(recorded)) : py::none();
     if (!every_step) return py::make_tuple(outcome, log, py::none(), py::none());
     return py::make_tuple(outcome, log, owned_by_python(std::move(extras.nodes.times)),
                           owned_by_python(std::move(extras.nodes.states)));
 }
 
+// What both reverse passes are told.
+template <class Real, class Request>
+void fill_reverse(const cpu::Field& field, const cpu::Method& method, Address times, std::int64_t time_count,
+                  Address c, Address grad_states, Address grad_y0, Address grad_c, Address grad_times,
+                  const std::vector<Address>& grad_parameters, Request& request) {
+    require_context(field, "c", c);
+    require_address("times", times);
+    require_address("grad_states", grad_states);
+    require_address("grad_y0", grad_y0);
+    require_context(field, "grad_c", grad_c);
+    request.field = &field;
+    request.method = &method;
+    request.times = {pointer<const double>(times), time_count};
+    request.c = pointer<const Real>(c);
+    request.grad_states = pointer<const Real>(grad_states);
+    request.grad_y0 = pointer<Real>(grad_y0);
+    request.grad_c = pointer<Real>(grad_c);
+    request.grad_times = pointer<double>(grad_times);
+    request.grad_parameters = gradient_pointers<Real>(field, grad_parameters);
+}
+
 template <class Real>
-void discrete_vjp(const BoundField& field, const cpu::Method& method, const KeptLog& log,
+void discrete_vjp(const BoundField& field, const cpu::Method& method, const RecordedSteps& log,
                   const std::vector<Address>& checkpoints, Address c, Address times, std::int64_t time_count,
                   Address grad_states, Address grad_y0, Address grad_c, Address grad_times, Address grad_grid,
                   const std::vector<Address>& grad_parameters) {
     require_layout(field.field, method);
     cpu::DiscreteRequest<Real> request;
-    request.grad_parameters = gradient_pointers<Real>(field.field, grad_parameters);
-    require(log.of == KeptLog::description<Real>(field.field, method),
+    fill_reverse<Real>(field.field, method, times, time_count, c, grad_states, grad_y0, grad_c, grad_times,
+                       grad_parameters, request);
+    require(log.of == RecordedSteps::description<Real>(field.field, method),
             "log is that of a solve of another field or method");
     require(time_count == static_cast<std::int64_t>(log.log.step_of_time.size()),
             "time_count is " + std::to_string(time_count) + ", the solve that log is of had " +
@@ -230,21 +249,8 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const Kept
         require_address("an entry of checkpoints", chunk);
         request.checkpoints.push_back(pointer<const Real>(chunk));
     }
-    require_context(field.field, "c", c);
-    require_address("times", times);
-    require_address("grad_states", grad_states);
-    require_address("grad_y0", grad_y0);
-    require_context(field.field, "grad_c", grad_c);
     require((grad_times == 0) == (grad_grid == 0), "grad_times and grad_grid are wanted together");
-    request.field = &field.field;
-    request.method = &method;
     request.log = &log.log;
-    request.c = pointer<const Real>(c);
-    request.times = {pointer<const double>(times), time_count};
-    request.grad_states = pointer<const Real>(grad_states);
-    request.grad_y0 = pointer<Real>(grad_y0);
-    request.grad_c = pointer<Real>(grad_c);
-    request.grad_times = pointer<double>(grad_times);
     request.grad_grid = pointer<double>(grad_grid);
     interruptible([&](const cpu::Interrupt& interrupt) {
         kernels<Real>(field.field).discrete_vjp(request, interrupt);
@@ -265,15 +271,10 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
                 static_cast<std::int64_t>(grids.size()) == time_count - 1,
             "grids has " + std::to_string(grids.size()) + " entries for " + std::to_string(time_count - 1) +
                 " intervals between times");
-    require_address("times", times);
-    require_context(field.field, "c", c);
     require_address("states", states);
-    require_address("grad_states", grad_states);
-    require_address("grad_y0", grad_y0);
-    require_context(field.field, "grad_c", grad_c);
     cpu::ContinuousRequest<Real> request;
-    request.field = &field.field;
-    request.method = &method;
+    fill_reverse<Real>(field.field, method, times, time_count, c, grad_states, grad_y0, grad_c, grad_times,
+                       grad_parameters, request);
     request.seminorm = seminorm;
     for (const auto& [begin, end] : judged_c) {
         require(begin >= 0 && begin < end && end <= field.program->context_width(),
@@ -294,17 +295,10 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
     std::vector<solve::Times> intervals;
     intervals.reserve(grids.size());
     for (const std::vector<double>& grid : grids) intervals.push_back(view(grid));
-    request.times = {pointer<const double>(times), time_count};
     request.grids = intervals.data();
     request.step_t = view(method.step_t);
     request.jump_t = view(method.jump_t);
-    request.c = pointer<const Real>(c);
     request.states = pointer<const Real>(states);
-    request.grad_states = pointer<const Real>(grad_states);
-    request.grad_y0 = pointer<Real>(grad_y0);
-    request.grad_c = pointer<Real>(grad_c);
-    request.grad_times = pointer<double>(grad_times);
-    request.grad_parameters = gradient_pointers<Real>(field.field, grad_parameters);
     return interruptible([&](const cpu::Interrupt& interrupt) {
         return kernels<Real>(field.field).continuous_vjp(request, interrupt);
     });
@@ -333,28 +327,15 @@ cpu::Outcome evaluate(const BoundField& field, Address y, Address c, double t, s
     });
 }
 
-// Nothing but an integer: a tensor of one number would be taken for the number.
+// Takes integers alone: a tensor of one element would be converted to its number.
 py::arg address(const char* name) { return py::arg(name).noconvert(); }
 
-template <class Real>
-void bind_precision(py::module_& m, const std::string& of) {
-    using py::arg;
-    m.def(("forward_" + of).c_str(), &forward<Real>, py::kw_only(), arg("field"), arg("method"),
-          address("y0"), address("c"), address("times"), arg("time_count"), address("grid"),
-          arg("grid_count"), address("states"), arg("storage") = py::none(), address("rtol") = 0,
-          address("atol") = 0, arg("event") = py::none(), arg("step_size") = 0.0, arg("every_step") = false,
-          arg("norm") = py::none());
-    m.def(("discrete_vjp_" + of).c_str(), &discrete_vjp<Real>, py::kw_only(), arg("field"), arg("method"),
-          arg("log"), address("checkpoints"), address("c"), address("times"), arg("time_count"),
-          address("grad_states"), address("grad_y0"), address("grad_c"), address("grad_times"),
-          address("grad_grid"), address("grad_parameters"));
-    m.def(("continuous_vjp_" + of).c_str(), &continuous_vjp<Real>, py::kw_only(), arg("field"), arg("method"),
-          arg("seminorm"), address("times"), arg("time_count"), arg("grids"), address("c"), address("states"),
-          address("grad_states"), address("grad_y0"), address("grad_c"), address("grad_times"),
-          address("grad_parameters"), arg("judged_c") = std::vector<std::pair<int, int>>{},
-          arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
-    m.def(("evaluate_" + of).c_str(), &evaluate<Real>, py::kw_only(), arg("field"), address("y"),
-          address("c"), arg("t"), arg("steps"), arg("stages"));
+// A function of a field in either precision, called in the field's.
+template <class Result, class... Rest>
+auto in_precision(Result (*single)(const BoundField&, Rest...), Result (*twice)(const BoundField&, Rest...)) {
+    return [=](const BoundField& field, Rest... rest) {
+        return (field.single ? single : twice)(field, std::forward<Rest>(rest)...);
+    };
 }
 
 }  // namespace
@@ -389,17 +370,33 @@ void bind_solve(py::module_& m) {
         .def_readonly("waited", &cpu::Outcome::waited);
     py::class_<BoundField>(m, "Field")
         .def(py::init<std::shared_ptr<program::Program>, const std::vector<Address>&, std::vector<bool>,
-                      const std::vector<int>&, std::int64_t, double, int, bool>(),
+                      const std::vector<int>&, std::int64_t, double, const std::string&, int, bool>(),
              py::kw_only(), py::arg("program").none(false), address("parameters"), py::arg("wants_gradient"),
-             py::arg("segments"), py::arg("batch"), py::arg("direction"), py::arg("threads") = 1,
-             py::arg("features_in_lanes") = false);
+             py::arg("segments"), py::arg("batch"), py::arg("direction"), py::arg("precision"),
+             py::arg("threads") = 1, py::arg("features_in_lanes") = false);
     py::class_<BoundEvent>(m, "Event").def(py::init<BoundField>(), py::kw_only(), py::arg("field"));
-    py::class_<KeptLog>(m, "StepLog").def_property_readonly("steps", [](const KeptLog& kept) {
-        return kept.log.steps.size();
+    py::class_<RecordedSteps>(m, "StepLog").def_property_readonly("steps", [](const RecordedSteps& recorded) {
+        return recorded.log.steps.size();
     });
     m.attr("MAX_THREADS") = cpu::MAX_THREADS;
-    bind_precision<float>(m, "float32");
-    bind_precision<double>(m, "float64");
+    using py::arg;
+    m.def("forward", in_precision(&forward<float>, &forward<double>), py::kw_only(), arg("field"),
+          arg("method"), address("y0"), address("c"), address("times"), arg("time_count"), address("grid"),
+          arg("grid_count"), address("states"), arg("storage") = py::none(), address("rtol") = 0,
+          address("atol") = 0, arg("event") = py::none(), arg("step_size") = 0.0, arg("every_step") = false,
+          arg("norm") = py::none());
+    m.def("discrete_vjp", in_precision(&discrete_vjp<float>, &discrete_vjp<double>), py::kw_only(),
+          arg("field"), arg("method"), arg("log"), address("checkpoints"), address("c"), address("times"),
+          arg("time_count"), address("grad_states"), address("grad_y0"), address("grad_c"),
+          address("grad_times"), address("grad_grid"), address("grad_parameters"));
+    m.def("continuous_vjp", in_precision(&continuous_vjp<float>, &continuous_vjp<double>), py::kw_only(),
+          arg("field"), arg("method"), arg("seminorm"), address("times"), arg("time_count"), arg("grids"),
+          address("c"), address("states"), address("grad_states"), address("grad_y0"), address("grad_c"),
+          address("grad_times"), address("grad_parameters"),
+          arg("judged_c") = std::vector<std::pair<int, int>>{},
+          arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
+    m.def("evaluate", in_precision(&evaluate<float>, &evaluate<double>), py::kw_only(), arg("field"),
+          address("y"), address("c"), arg("t"), arg("steps"), arg("stages"));
 }
 
 }  // namespace flashode::bindings

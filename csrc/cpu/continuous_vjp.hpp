@@ -19,11 +19,11 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
     using Base::method_, Base::tiles_, Base::context_, Base::y0_, Base::quadrature_;
 
    public:
-    // `kept_stages`: as of the field.
+    // `slots`: as of the field.
     AdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed, const Tape<Real>& tape,
-                  StageAccumulators<Real>& accumulators, TileGroups groups, Team& team, int kept_stages = 1)
+                  StageAccumulators<Real>& accumulators, TileGroups groups, Team& team, int slots = 1)
         : Base(*request.method, augmented(request, reversed), Context<Real>(reversed, request.c),
-               augmented(*request.method, reversed, tape, accumulators, kept_stages),
+               augmented(*request.method, reversed, tape, accumulators, slots),
                ParameterQuadrature<Real>(request, reversed, tape, accumulators), nullptr, groups, team),
           request_(request),
           reversed_(reversed),
@@ -106,8 +106,8 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
    private:
     static AugmentedTileField<Real> augmented(const Method& method, const Field& reversed,
                                               const Tape<Real>& tape, StageAccumulators<Real>& accumulators,
-                                              int kept_stages) {
-        AugmentedTileField<Real> field(reversed, tape, accumulators, useful_slots(tape, method, kept_stages));
+                                              int slots) {
+        AugmentedTileField<Real> field(reversed, tape, accumulators, useful_slots(tape, method, slots));
         if (tiles_sharing(tape, method) > 1) field.defer_shared();
         return field;
     }

@@ -36,7 +36,6 @@ class DiscreteAdjoint {
           field_(*request.field, tape, tableau_.stages + (asks_for_end() ? 2 : 0)),
           accumulator_(tape.accumulator_size()),
           checkpoint_size_(checkpoint_size(tiles_, method_)),
-          interpolant_(method_.interpolant),
           carries_(tableau_.carried && !tableau_.fsal) {
         const auto n = static_cast<std::size_t>(tiles_.size());
         const auto stages = static_cast<std::size_t>(tableau_.stages);
@@ -51,7 +50,7 @@ class DiscreteAdjoint {
 
     // How many tiles go back step by step together: one, unless they share work.
     static std::int64_t tiles_together(const DiscreteRequest<Real>& request, const Tape<Real>& tape) {
-        // Gradients in times would have to be sorted by what moves the stages at hand.
+        // Gradients in times take each stage's gradient in t at once.
         return request.grad_times == nullptr ? tiles_sharing(tape, *request.method) : 1;
     }
 
@@ -60,7 +59,7 @@ class DiscreteAdjoint {
     void run(std::int64_t first, std::int64_t last, GradientSums& sums, const Stop& stop) {
         gradients_ = sums.of_times();
         total_pointers_ = sums.by_parameter();
-        // A few more together, rather than a rest that shares with nobody.
+        // Parts of a few tiles more, rather than a last one of too few.
         const std::int64_t tiles = last - first;
         const std::int64_t parts = std::max<std::int64_t>(tiles / tiles_together(request_, tape_), 1);
         for (std::int64_t part = 0; part < parts && !stop(); ++part) {
@@ -72,7 +71,7 @@ class DiscreteAdjoint {
     template <class Stop>
     void reverse_tiles(std::int64_t first, std::int64_t last, const Stop& stop) {
         const auto together = static_cast<std::size_t>(last - first);
-        kept_.assign(together * kept_size(), Real(0));
+        running_.assign(together * running_size(), Real(0));
         const std::size_t between_folds = std::max<std::size_t>(STEPS_BETWEEN_FOLDS / together, 1);
         solve::ReverseSteps steps(method_, log_.view());
         std::size_t chunk = log_.chunks.size();
@@ -101,15 +100,15 @@ class DiscreteAdjoint {
         }
     }
 
-    std::size_t kept_size() const {
+    std::size_t running_size() const {
         return 2 * static_cast<std::size_t>(tiles_.size()) +
                static_cast<std::size_t>(context_.tiles().size());
     }
 
-    // Takes up a tile where the step behind the one at hand has left it.
+    // Goes on with a tile from the gradients that the later step has left.
     void enter(std::int64_t tile, std::int64_t place) {
         const auto n = static_cast<std::size_t>(tiles_.size());
-        grad_y_ = &kept_[static_cast<std::size_t>(place) * kept_size()];
+        grad_y_ = &running_[static_cast<std::size_t>(place) * running_size()];
         grad_last_ = grad_y_ + n;
         grad_context_ = grad_last_ + n;
         field_.enter_tile(context_.of(tile));
@@ -132,11 +131,13 @@ class DiscreteAdjoint {
     }
 
     // Whether the slope at the end that dense output needs is no stage, but evaluated for it.
-    bool asks_for_end() const { return method_.interpolant == Interpolant::cubic && !tableau_.carried; }
+    bool asks_for_end() const { return method_.interpolant != Interpolant::linear && !tableau_.carried; }
+    // Whether that at the start is none.
+    bool asks_for_start() const { return implicit_ && asks_for_end(); }
 
-    // Where a tile's state at the start of the step at hand is kept, and so many stages' slopes.
-    const Real* kept_state(std::int64_t tile) const { return checkpoint_ + tiles_.offset(tile); }
-    const Real* kept_stages(std::int64_t tile, std::size_t stages) const {
+    // What the checkpoint of the step at hand has of a tile: the state at its start, and so many slopes.
+    const Real* stored_state(std::int64_t tile) const { return checkpoint_ + tiles_.offset(tile); }
+    const Real* stored_slopes(std::int64_t tile, std::size_t stages) const {
         return checkpoint_ + tiles_.total() + tiles_.offset(tile) * stages;
     }
 
@@ -144,12 +145,12 @@ class DiscreteAdjoint {
                    const numerics::StepTimes<Real>& times, bool dense) {
         const int n = tiles_.size();
         const Real start = steps.first_stage_time<Real>();
-        copy_rows(n, kept_state(tile), y0_.data());
+        copy_rows(n, stored_state(tile), y0_.data());
         if (implicit_) {
             evaluate_stages(tile, start, times);
         } else {
             if (steps.carries()) {
-                copy_rows(n, kept_stages(tile, 1), stages_.data());
+                copy_rows(n, stored_slopes(tile, 1), stages_.data());
             } else {
                 field_(0, start, y0_.data(), stages_.data());
             }
@@ -157,16 +158,16 @@ class DiscreteAdjoint {
                            dense, y1_.data());
         }
         if (dense && asks_for_end()) {
-            field_(tableau_.stages, static_cast<Real>(steps.step().end), y1_.data(), f_end_.data());
-            if (implicit_) field_(start_slot(), start, y0_.data(), f_start_.data());
+            field_(tableau_.stages, solve::end_time<Real>(method_, steps.step()), y1_.data(), f_end_.data());
         }
+        if (dense && asks_for_start()) field_(start_slot(), start, y0_.data(), f_start_.data());
     }
 
     // The stages of an implicit method are checkpoints; what is missing is what the field keeps of them.
     void evaluate_stages(std::int64_t tile, Real start, const numerics::StepTimes<Real>& times) {
         const int n = tiles_.size();
         const auto stages = static_cast<std::size_t>(tableau_.stages);
-        std::copy_n(kept_stages(tile, stages), stages_.size(), stages_.data());
+        std::copy_n(stored_slopes(tile, stages), stages_.size(), stages_.data());
         for (int i = 0; i < tableau_.stages; ++i) {
             numerics::combine(n, y0_.data(), times.dt, tableau_.a[i], tableau_.stages, stages_.data(),
                               scratch_.data());
@@ -176,14 +177,14 @@ class DiscreteAdjoint {
         numerics::combine(n, y0_.data(), times.dt, tableau_.b, tableau_.stages, stages_.data(), y1_.data());
     }
 
-    // What the field keeps of the slope at the start, for cubic output of implicit methods: none of their
+    // What the field keeps of the slope at the start, for dense output of implicit methods: none of their
     // stages need be there.
     int start_slot() const { return tableau_.stages + 1; }
 
     void reverse_step(std::int64_t tile, const solve::ReverseSteps& steps) {
         const int n = tiles_.size();
         const auto times = solve::rounded_times<Real>(method_, steps.step());
-        const bool dense = steps.begin() < steps.end() && interpolant_ != Interpolant::linear;
+        const bool dense = steps.begin() < steps.end() && method_.interpolant != Interpolant::linear;
         recompute(tile, steps, times, dense);
 
         std::fill(grad_first_.begin(), grad_first_.end(), Real(0));
@@ -194,13 +195,13 @@ class DiscreteAdjoint {
 
         numerics::StepCotangents<Real> from;
         from.y1 = grad_y_;
-        if (dense) from.k_first = grad_first_.data();
-        if (dense && interpolant_ == Interpolant::quartic) from.y_mid = grad_mid_.data();
+        if (dense && !asks_for_start()) from.k_first = grad_first_.data();
+        if (dense && method_.interpolant == Interpolant::quartic) from.y_mid = grad_mid_.data();
         if ((dense && tableau_.carried) || carries_) from.k_last = grad_last_;
         numerics::StepTimeGradients<Real> grad_times;
         Real* grad_k = grad_stages_.data();
         if (implicit_) {
-            grad_times = (*implicit_)(field_, times.dt, n, stages_.data(), grad_y_, grad_k, scratch_.data(),
+            grad_times = (*implicit_)(field_, times.dt, n, stages_.data(), from, grad_k, scratch_.data(),
                                       stage_inputs_.data());
         } else if (gradients_.times != nullptr && steps.stretches()) {
             grad_times = numerics::step_vjp<true>(tableau_, field_, times.dt, n, stages_.data(), from, grad_k,
@@ -217,7 +218,7 @@ class DiscreteAdjoint {
         } else if (!implicit_) {
             grad_times.start += field_.vjp(0, grad_k, scratch_.data());
             numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_);
-        } else if (dense) {
+        } else if (dense && asks_for_start()) {
             grad_times.start += field_.vjp(start_slot(), grad_first_.data(), scratch_.data());
             numerics::add_scaled(n, Real(1), scratch_.data(), grad_y_);
         }
@@ -230,15 +231,16 @@ class DiscreteAdjoint {
         const Real dt = static_cast<Real>(steps.step().dt);
         const int n = tiles_.size();
         load_cotangent(tile, j);
-        solve::dense_output_vjp(interpolant_, n, solve::dense_weights<Real>(method_, x), dt, scratch_.data(),
+        solve::dense_output_vjp(method_.interpolant, n, solve::dense_weights<Real>(method_, x), dt,
+                                scratch_.data(),
                                 {grad_y0_.data(), grad_y_, grad_mid_.data(), grad_first_.data(), grad_last_});
         if (gradients_.times == nullptr) return;
-        if (interpolant_ == Interpolant::quartic) {
+        if (method_.interpolant == Interpolant::quartic) {
             numerics::combine(n, y0_.data(), dt, tableau_.b_mid, tableau_.stages, stages_.data(),
                               y_mid_.data());
         }
-        const Real* f0 = implicit_ ? f_start_.data() : stages_.data();
-        const Real* f1 = tableau_.carried ? f0 + (tableau_.stages - 1) * n : f_end_.data();
+        const Real* f0 = asks_for_start() ? f_start_.data() : stages_.data();
+        const Real* f1 = tableau_.carried ? stages_.data() + (tableau_.stages - 1) * n : f_end_.data();
         // The stages' own gradients are not there yet: their place is free.
         steps.add_output<Real>(j, x, n, {y0_.data(), y1_.data(), y_mid_.data(), f0, f1}, scratch_.data(),
                                grad_stages_.data(), gradients_);
@@ -264,7 +266,6 @@ class DiscreteAdjoint {
     std::vector<double*> total_pointers_;  // its parameters
     std::size_t checkpoint_size_;
     const Real* checkpoint_ = nullptr;  // of the step at hand
-    Interpolant interpolant_;
     std::optional<ImplicitStepVjp<Real>> implicit_;
     bool carries_;
     Rows<Real> stages_;
@@ -272,7 +273,7 @@ class DiscreteAdjoint {
     Rows<Real> stage_inputs_;
     // Of each tile that goes back together: its gradient in the state at the end of the step at hand, then at
     // its start; that in the step's last slope; and that in its context.
-    Rows<Real> kept_;
+    Rows<Real> running_;
     Real* grad_y_ = nullptr;  // of the tile at hand, in there
     Real* grad_last_ = nullptr;
     Real* grad_context_ = nullptr;
@@ -283,8 +284,8 @@ class DiscreteAdjoint {
     Rows<Real> y0_;
     Rows<Real> y1_;
     Rows<Real> y_mid_;
-    Rows<Real> f_start_;  // the slope at the start, for cubic output of implicit methods
-    Rows<Real> f_end_;    // the slope at the end, for cubic output
+    Rows<Real> f_start_;  // the slopes at both ends, where dense output asks for them
+    Rows<Real> f_end_;
 };
 
 template <class Real>

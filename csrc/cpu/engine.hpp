@@ -85,9 +85,8 @@ struct Measure {
     Real* scaled = nullptr;        // (state)
 };
 
-// A number that a solve watches for as long as it is positive: either the first row of the first trajectory
-// of what a program gives, or the answer of a function of solver time that finds the state in memory of its
-// own.
+// Where a solve ends: when a value is no longer positive, that of a program (cpu/event.hpp), or of a function
+// of solver time that reads the state in `state`.
 template <class Real>
 struct Event {
     const Field* field = nullptr;
@@ -109,7 +108,7 @@ struct ForwardRequest : solve::ForwardRequest<Real> {
     StepLog* log = nullptr;  // null: keep nothing
     const Storage<Real>* storage = nullptr;
     const Measure<Real>* measure = nullptr;
-    // Solve until it is there, from the only time given; `states` has room for the start and the event.
+    // Solve from the only time until the event; `states` has room for both states.
     const Event<Real>* event = nullptr;
     // Take outputs in every step until the last time has been reached; `states` is not used.
     Nodes<Real>* nodes = nullptr;
@@ -138,11 +137,12 @@ struct ContinuousRequest : solve::ContinuousRequest<Real> {
     const Method* method = nullptr;     // of the adjoint solve
     bool seminorm = false;              // leave the gradients in parameters and c out of the error norm
     std::vector<Segment> judged_c;      // rows of c whose gradients count there, each of these by itself
-    std::vector<Transpose> transposes;  // their gradients are added to those of what they are made of
+    std::vector<Transpose> transposes;  // their gradients are added to those of what they transpose
     std::vector<Real*> grad_parameters;
 };
 
-// As many evaluations of the field at one state as steps of so many stages take; nothing is kept of them.
+// As many evaluations of the field at one state as so many steps of so many stages take, for their time
+// alone.
 template <class Real>
 struct EvaluateRequest {
     const Field* field = nullptr;
@@ -182,7 +182,7 @@ const std::vector<InstructionSet>& instruction_sets();
 const InstructionSet& choose_instruction_set(const std::vector<InstructionSet>& sets, const char* wanted);
 // Of those built in, by what the environment variable FLASHODE_ISA says.
 const InstructionSet& active_instruction_set();
-// Checkpoints of one sort of kernels say nothing to the other.
+// Checkpoints have the layout of the kernels that wrote them.
 const KernelSet& active_kernels(bool features_in_lanes);
 
 }  // namespace flashode::cpu

@@ -1,5 +1,5 @@
-// The value of an event, as solve/goals.hpp watches it: of what a program gives on its only trajectory the
-// least, each number times its sign at the first time asked about; or the answer of a function.
+// The value of an event, for solve/goals.hpp: the least output of a program on its only trajectory, each
+// output times its sign at the first evaluation; or that of a function.
 #pragma once
 
 #include <algorithm>

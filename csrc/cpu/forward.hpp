@@ -1,4 +1,4 @@
-// The forward solve: the state alone, tile by tile.
+// The forward solve: tiles of the state.
 #pragma once
 
 #include <algorithm>
@@ -16,12 +16,12 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     using Base::method_, Base::tableau_, Base::tiles_, Base::y0_, Base::y1_, Base::f0_;
 
    public:
-    // `kept_stages`: as of the field, and more where that is of use.
+    // `slots`: as of the field, and more where that is of use.
     ForwardSystem(const ForwardRequest<Real>& request, const Tape<Real>& tape, Record<Real>& record,
-                  TileGroups groups, Team& team, int kept_stages = 1)
+                  TileGroups groups, Team& team, int slots = 1)
         : Base(*request.method, Tiles<Real>(request.field->batch, request.field->segments),
                Context<Real>(*request.field, request.c),
-               TileField<Real>(*request.field, tape, useful_slots(tape, *request.method, kept_stages)),
+               TileField<Real>(*request.field, tape, useful_slots(tape, *request.method, slots)),
                NoQuadrature{}, request.measure, groups, team),
           states_(request.states) {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
@@ -33,7 +33,7 @@ class ForwardSystem : public TiledSystem<Real, TileField<Real>, NoQuadrature> {
     // As of record.hpp.
     void write_checkpoint(Real* to) {
         to = std::copy(y0_.begin(), y0_.end(), to);
-        if (stages_kept(method_.tableau) > 0) std::copy(f0_.begin(), f0_.end(), to);
+        if (stored_stages(method_.tableau) > 0) std::copy(f0_.begin(), f0_.end(), to);
     }
 
     void output(std::int64_t j, double x, const Step& step) { state_at(x, step, state(j)); }

@@ -1,7 +1,7 @@
-// What a forward solve keeps: the log of its steps, checkpoints in memory that the caller gives piece by
-// piece, and nodes. A checkpoint is the state at the start of a step, (tiles, rows, lanes), and then, (tiles,
-// stages, rows, lanes), of methods whose first stage is another step's last and not f(t0, y0) that stage, and
-// of implicit methods all: solved for again, tile by tile, they could be another solution.
+// What a forward solve records: the log of its steps, checkpoints in memory that the caller gives in chunks,
+// and nodes. A checkpoint is the state at the start of a step, (tiles, rows, lanes), and then stages, (tiles,
+// stages, rows, lanes): the first, where it is another step's last and not f(t0, y0); and all of an implicit
+// method, because solved for again, tile by tile, they could be another solution.
 #pragma once
 
 #include <algorithm>
@@ -12,14 +12,14 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-inline std::size_t stages_kept(const numerics::Tableau<double>& tableau) {
+inline std::size_t stored_stages(const numerics::Tableau<double>& tableau) {
     if (tableau.equations != Equations::none) return static_cast<std::size_t>(tableau.stages);
     return tableau.carried && !tableau.fsal ? 1 : 0;
 }
 
 template <class Real>
 std::size_t checkpoint_size(const Tiles<Real>& tiles, const Method& method) {
-    return tiles.total() * (1 + stages_kept(method.tableau));
+    return tiles.total() * (1 + stored_stages(method.tableau));
 }
 
 // A record of solve/loops.hpp.
@@ -72,11 +72,11 @@ class Record {
 
     void add_chunk() {
         const std::size_t bytes = checkpoint_size_ * sizeof(Real);
-        const std::size_t kept = log_->steps.size();
+        const std::size_t count = log_->steps.size();
         const std::size_t wanted =
-            steps_to_come_ > 0 ? MOST_BYTES : std::clamp(kept * bytes, LEAST_BYTES, MOST_BYTES);
+            steps_to_come_ > 0 ? MOST_BYTES : std::clamp(count * bytes, LEAST_BYTES, MOST_BYTES);
         left_ = std::max<std::size_t>(wanted / bytes, 1);
-        if (steps_to_come_ > 0) left_ = std::min(left_, steps_to_come_ - kept);
+        if (steps_to_come_ > 0) left_ = std::min(left_, steps_to_come_ - count);
         log_->chunks.push_back(static_cast<std::int64_t>(log_->steps.size()));
         next_ = (*storage_)(left_ * checkpoint_size_);
     }

@@ -57,9 +57,9 @@ Outcome forward(const ForwardRequest<Real>& request, const Interrupt& interrupt)
     const TileGroups groups(tiles.count(), 1, 0);
     if constexpr (SOLVES_EQUATIONS<Real>) {
         if (request.method->tableau.equations != Equations::none) {
-            Team alone(1);
-            return solve_with(ImplicitSystem<Real>(request, tape, record, groups, alone), request, state_size,
-                              record, interrupt);
+            Team caller(1);
+            return solve_with(ImplicitSystem<Real>(request, tape, record, groups, caller), request,
+                              state_size, record, interrupt);
         }
     }
     Team team(useful_workers(field, groups));
@@ -87,9 +87,9 @@ Outcome continuous_vjp(const ContinuousRequest<Real>& request, const Interrupt& 
     StageAccumulators<Real> accumulators(tape, *request.method, groups);
     if constexpr (SOLVES_EQUATIONS<Real>) {
         if (request.method->tableau.equations != Equations::none) {
-            Team alone(1);
+            Team caller(1);
             return solve_adjoint_with(
-                ImplicitAdjointSystem<Real>(request, reversed, tape, accumulators, groups, alone), request,
+                ImplicitAdjointSystem<Real>(request, reversed, tape, accumulators, groups, caller), request,
                 interrupt);
         }
     }

@@ -5,36 +5,18 @@
 
 namespace flashode::numerics::inline FLASHODE_ISA {
 
-template <class Real>
-FLASHODE_LANE Real fabs(Real x) {
-    return std::fabs(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real sqrt(Real x) {
-    return std::sqrt(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real floor(Real x) {
-    return std::floor(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real ceil(Real x) {
-    return std::ceil(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real trunc(Real x) {
-    return std::trunc(x);
-}
-
-// Halves go to even. (std::round takes them away from zero.)
-template <class Real>
-FLASHODE_LANE Real round(Real x) {
-    return std::rint(x);
-}
+// A function of the standard library's, for either precision and as fast as a loop over lanes needs it.
+#define FLASHODE_STANDARD(name, of_standard) \
+    template <class Real>                    \
+    FLASHODE_LANE Real name(Real x) {        \
+        return std::of_standard(x);          \
+    }
+FLASHODE_STANDARD(fabs, fabs)
+FLASHODE_STANDARD(sqrt, sqrt)
+FLASHODE_STANDARD(floor, floor)
+FLASHODE_STANDARD(ceil, ceil)
+FLASHODE_STANDARD(trunc, trunc)
+FLASHODE_STANDARD(round, rint)  // halves go to even; std::round takes them away from zero
 
 // -1, 0 or 1; 0 for NaN, as torch.sign.
 template <class Real>

@@ -16,8 +16,8 @@ namespace flashode::numerics::inline FLASHODE_ISA {
 
 FLASHODE_HD double middle(const Bracket& bracket) { return (bracket.begin + bracket.end) / 2.0; }
 
-// How often to halve an interval until it is no longer than the tolerance: without one, more often than there
-// are numbers to tell apart.
+// How often to halve an interval until it is no longer than the tolerance; if that is 0, more often than
+// there are numbers in it.
 FLASHODE_HD int halvings(const Bracket& bracket, double tolerance) {
     constexpr double MOST = 1e6;
     const double wanted = ::ceil(::log((bracket.end - bracket.begin) / tolerance) / ::log(2.0));

@@ -28,14 +28,19 @@ struct InterpolantWeights {
     Polynomial f0, f1;  // times dt
 };
 
-template <class Real>
-struct DenseWeights {
-    Real y0 = Real(0);
-    Real y1 = Real(0);
-    Real y_mid = Real(0);
-    Real f0 = Real(0);  // times dt
-    Real f1 = Real(0);  // times dt
+// One thing for each datum of a step: the states at its start, end and middle, and the slopes at its ends.
+template <class T>
+struct DenseData {
+    T y0{};
+    T y1{};
+    T y_mid{};
+    T f0{};
+    T f1{};
 };
+
+// Those of the slopes are to be multiplied by dt.
+template <class Real>
+using DenseWeights = DenseData<Real>;
 
 }  // namespace flashode::numerics
 

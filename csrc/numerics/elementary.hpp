@@ -13,70 +13,23 @@
 
 namespace flashode::numerics::inline FLASHODE_ISA {
 
-// Exact at the powers of their bases.
-template <class Real>
-FLASHODE_LANE Real exp2(Real x) {
-    return std::exp2(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real log2(Real x) {
-    return std::log2(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real log10(Real x) {
-    return std::log10(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real tan(Real x) {
-    return std::tan(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real asin(Real x) {
-    return std::asin(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real acos(Real x) {
-    return std::acos(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real atan(Real x) {
-    return std::atan(x);
-}
+FLASHODE_STANDARD(exp2, exp2)  // this and the logarithms are exact at the powers of their bases
+FLASHODE_STANDARD(log2, log2)
+FLASHODE_STANDARD(log10, log10)
+FLASHODE_STANDARD(tan, tan)
+FLASHODE_STANDARD(asin, asin)
+FLASHODE_STANDARD(acos, acos)
+FLASHODE_STANDARD(atan, atan)
+FLASHODE_STANDARD(sinh, sinh)
+FLASHODE_STANDARD(cosh, cosh)
+FLASHODE_STANDARD(asinh, asinh)
+FLASHODE_STANDARD(acosh, acosh)
+FLASHODE_STANDARD(atanh, atanh)
+#undef FLASHODE_STANDARD
 
 template <class Real>
 FLASHODE_LANE Real atan2(Real y, Real x) {
     return std::atan2(y, x);
-}
-
-template <class Real>
-FLASHODE_LANE Real sinh(Real x) {
-    return std::sinh(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real cosh(Real x) {
-    return std::cosh(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real asinh(Real x) {
-    return std::asinh(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real acosh(Real x) {
-    return std::acosh(x);
-}
-
-template <class Real>
-FLASHODE_LANE Real atanh(Real x) {
-    return std::atanh(x);
 }
 
 template <class Real>

@@ -12,128 +12,111 @@
 
 namespace flashode::numerics {
 
-// Flat functions are constant between their steps, or declared to be so. They pass no gradient on: not zero
-// times it, which is NaN where it is infinite.
-#define FLASHODE_FLAT_UNARY_FUNCTIONS(X) \
-    X(sign, 0)                           \
-    X(floor, 0)                          \
-    X(ceil, 0)                           \
-    X(round, 0) /* half to even */       \
-    X(trunc, 0)                          \
-    X(detach, 0) /* the value alone */
+// Whether a gradient passes. Flat functions are constant between their steps, or declared to be so: they pass
+// none on, and not zero times it, which is NaN where it is infinite. Masking functions pass none at some
+// arguments. All others multiply it by their slope, be that zero. Which do what is not in their nature but in
+// torch's formulas: abs and leaky_relu multiply.
+enum class Passing : std::uint8_t { plain, masking, flat };
 
-#define FLASHODE_FLAT_BINARY_FUNCTIONS(X)   \
-    X(lt)                                   \
-    X(le)                                   \
-    X(eq)                                   \
-    X(ne)                                   \
-    X(floor_divide) /* rounded downwards */ \
-    X(trunc_divide) /* towards zero */
+// X(name, number of constants, passing)
+#define FLASHODE_UNARY_FUNCTIONS(X)                           \
+    X(neg, 0, plain)                                          \
+    X(abs, 0, plain)                                          \
+    X(reciprocal, 0, plain)                                   \
+    X(sqrt, 0, plain)                                         \
+    X(rsqrt, 0, plain)                                        \
+    X(exp, 0, plain)                                          \
+    X(exp2, 0, plain)                                         \
+    X(expm1, 0, plain)                                        \
+    X(log, 0, plain)                                          \
+    X(log2, 0, plain)                                         \
+    X(log10, 0, plain)                                        \
+    X(log1p, 0, plain)                                        \
+    X(sin, 0, plain)                                          \
+    X(cos, 0, plain)                                          \
+    X(tan, 0, plain)                                          \
+    X(tanh, 0, plain)                                         \
+    X(sigmoid, 0, plain)                                      \
+    X(erf, 0, plain)                                          \
+    X(asin, 0, plain)                                         \
+    X(acos, 0, plain)                                         \
+    X(atan, 0, plain)                                         \
+    X(sinh, 0, plain)                                         \
+    X(cosh, 0, plain)                                         \
+    X(asinh, 0, plain)                                        \
+    X(acosh, 0, plain)                                        \
+    X(atanh, 0, plain)                                        \
+    X(affine, 2, plain)     /* scale, shift */                \
+    X(leaky_relu, 1, plain) /* slope */                       \
+    X(elu, 3, plain)        /* alpha, scale, input_scale */   \
+    X(softplus, 2, plain)   /* beta, threshold */             \
+    X(gelu, 0, plain)                                         \
+    X(gelu_tanh, 0, plain)                                    \
+    X(silu, 0, plain)                                         \
+    X(mish, 0, plain)                                         \
+    X(logsigmoid, 0, plain)                                   \
+    X(relu, 0, masking)                                       \
+    X(power, 1, masking)    /* exponent; masked if it is 0 */ \
+    X(hardtanh, 2, masking) /* min, max */                    \
+    X(clamp, 2, masking)    /* min, max */                    \
+    X(hardsigmoid, 0, masking)                                \
+    X(hardswish, 0, masking)                                  \
+    X(sinc, 0, masking)                                       \
+    X(logit, 1, masking) /* eps; negative for none */         \
+    X(sign, 0, flat)                                          \
+    X(floor, 0, flat)                                         \
+    X(ceil, 0, flat)                                          \
+    X(round, 0, flat) /* half to even */                      \
+    X(trunc, 0, flat)                                         \
+    X(detach, 0, flat) /* the value alone */
 
-// Masking functions have arguments at which they pass no gradient on either. All others multiply it by their
-// slope, be that zero. Which do what is not in their nature but in torch's formulas: abs and leaky_relu
-// multiply.
-#define FLASHODE_MASKING_UNARY_FUNCTIONS(X)          \
-    X(relu, 0)                                       \
-    X(power, 1)    /* exponent; masked if it is 0 */ \
-    X(hardtanh, 2) /* min, max */                    \
-    X(clamp, 2)    /* min, max */                    \
-    X(hardsigmoid, 0)                                \
-    X(hardswish, 0)                                  \
-    X(sinc, 0)                                       \
-    X(logit, 1) /* eps; negative for none */
+#define FLASHODE_BINARY_FUNCTIONS(X)                 \
+    X(add, 0, plain)                                 \
+    X(sub, 0, plain)                                 \
+    X(mul, 0, plain)                                 \
+    X(div, 0, plain)                                 \
+    X(atan2, 0, plain)                               \
+    X(hypot, 0, plain)                               \
+    X(logaddexp, 0, plain)                           \
+    X(logaddexp2, 0, plain)                          \
+    X(fmod, 0, plain)                                \
+    X(remainder, 0, plain)                           \
+    X(maximum, 0, masking)                           \
+    X(minimum, 0, masking)                           \
+    X(power, 0, masking)                             \
+    X(xlogy, 0, masking)                             \
+    X(xlog1py, 0, masking)                           \
+    X(prelu, 0, masking)                             \
+    X(lt, 0, flat)                                   \
+    X(le, 0, flat)                                   \
+    X(eq, 0, flat)                                   \
+    X(ne, 0, flat)                                   \
+    X(floor_divide, 0, flat) /* rounded downwards */ \
+    X(trunc_divide, 0, flat) /* towards zero */
 
-#define FLASHODE_MASKING_BINARY_FUNCTIONS(X) X(maximum) X(minimum) X(power) X(xlogy) X(xlog1py) X(prelu)
-
-// X(name, number of constants)
-#define FLASHODE_UNARY_FUNCTIONS(X)                  \
-    X(neg, 0)                                        \
-    X(abs, 0)                                        \
-    X(reciprocal, 0)                                 \
-    X(sqrt, 0)                                       \
-    X(rsqrt, 0)                                      \
-    X(exp, 0)                                        \
-    X(exp2, 0)                                       \
-    X(expm1, 0)                                      \
-    X(log, 0)                                        \
-    X(log2, 0)                                       \
-    X(log10, 0)                                      \
-    X(log1p, 0)                                      \
-    X(sin, 0)                                        \
-    X(cos, 0)                                        \
-    X(tan, 0)                                        \
-    X(tanh, 0)                                       \
-    X(sigmoid, 0)                                    \
-    X(erf, 0)                                        \
-    X(asin, 0)                                       \
-    X(acos, 0)                                       \
-    X(atan, 0)                                       \
-    X(sinh, 0)                                       \
-    X(cosh, 0)                                       \
-    X(asinh, 0)                                      \
-    X(acosh, 0)                                      \
-    X(atanh, 0)                                      \
-    X(affine, 2)     /* scale, shift */              \
-    X(leaky_relu, 1) /* slope */                     \
-    X(elu, 3)        /* alpha, scale, input_scale */ \
-    X(softplus, 2)   /* beta, threshold */           \
-    X(gelu, 0)                                       \
-    X(gelu_tanh, 0)                                  \
-    X(silu, 0)                                       \
-    X(mish, 0)                                       \
-    X(logsigmoid, 0)                                 \
-    FLASHODE_MASKING_UNARY_FUNCTIONS(X)              \
-    FLASHODE_FLAT_UNARY_FUNCTIONS(X)
-
-#define FLASHODE_BINARY_FUNCTIONS(X)     \
-    X(add)                               \
-    X(sub)                               \
-    X(mul)                               \
-    X(div)                               \
-    X(atan2)                             \
-    X(hypot)                             \
-    X(logaddexp)                         \
-    X(logaddexp2)                        \
-    X(fmod)                              \
-    X(remainder)                         \
-    FLASHODE_MASKING_BINARY_FUNCTIONS(X) \
-    FLASHODE_FLAT_BINARY_FUNCTIONS(X)
-
-enum class UnaryFn : std::uint8_t {
-#define FLASHODE_ENUMERATOR(name, constants) name,
-    FLASHODE_UNARY_FUNCTIONS(FLASHODE_ENUMERATOR)
+#define FLASHODE_ENUMERATOR(name, constants, passing) name,
+enum class UnaryFn : std::uint8_t { FLASHODE_UNARY_FUNCTIONS(FLASHODE_ENUMERATOR) };
+enum class BinaryFn : std::uint8_t { FLASHODE_BINARY_FUNCTIONS(FLASHODE_ENUMERATOR) };
 #undef FLASHODE_ENUMERATOR
-};
 
-enum class BinaryFn : std::uint8_t {
-#define FLASHODE_ENUMERATOR(name) name,
-    FLASHODE_BINARY_FUNCTIONS(FLASHODE_ENUMERATOR)
-#undef FLASHODE_ENUMERATOR
-};
-
-struct UnaryInfo {
-    UnaryFn fn;
+template <class Fn>
+struct FunctionInfo {
+    Fn fn;
     std::string_view name;
     int constants;
 };
 
-struct BinaryInfo {
-    BinaryFn fn;
-    std::string_view name;
-};
-
 // Indexed by the enumerator's value.
-inline constexpr std::array unary_table{
-#define FLASHODE_ROW(name, constants) UnaryInfo{UnaryFn::name, #name, constants},
-    FLASHODE_UNARY_FUNCTIONS(FLASHODE_ROW)
+#define FLASHODE_ROW(name, constants, passing) FunctionInfo{Fn::name, #name, constants},
+inline constexpr auto unary_table = [] {
+    using Fn = UnaryFn;
+    return std::array{FLASHODE_UNARY_FUNCTIONS(FLASHODE_ROW)};
+}();
+inline constexpr auto binary_table = [] {
+    using Fn = BinaryFn;
+    return std::array{FLASHODE_BINARY_FUNCTIONS(FLASHODE_ROW)};
+}();
 #undef FLASHODE_ROW
-};
-
-inline constexpr std::array binary_table{
-#define FLASHODE_ROW(name) BinaryInfo{BinaryFn::name, #name},
-    FLASHODE_BINARY_FUNCTIONS(FLASHODE_ROW)
-#undef FLASHODE_ROW
-};
 
 inline constexpr int max_unary_constants = 3;
 
@@ -141,48 +124,24 @@ constexpr std::string_view name_of(UnaryFn fn) { return unary_table[static_cast<
 constexpr std::string_view name_of(BinaryFn fn) { return binary_table[static_cast<std::size_t>(fn)].name; }
 constexpr int constants_of(UnaryFn fn) { return unary_table[static_cast<std::size_t>(fn)].constants; }
 
-FLASHODE_HD constexpr bool is_flat(UnaryFn fn) {
-    switch (fn) {
-#define FLASHODE_CASE(name, constants) case UnaryFn::name:
-        FLASHODE_FLAT_UNARY_FUNCTIONS(FLASHODE_CASE)
-#undef FLASHODE_CASE
-        return true;
-        default:
-            return false;
-    }
+#define FLASHODE_PASSING(name, constants, passing) Passing::passing,
+FLASHODE_HD constexpr Passing passing_of(UnaryFn fn) {
+    constexpr Passing rows[] = {FLASHODE_UNARY_FUNCTIONS(FLASHODE_PASSING)};
+    return rows[static_cast<int>(fn)];
 }
-
-FLASHODE_HD constexpr bool is_flat(BinaryFn fn) {
-    switch (fn) {
-#define FLASHODE_CASE(name) case BinaryFn::name:
-        FLASHODE_FLAT_BINARY_FUNCTIONS(FLASHODE_CASE)
-#undef FLASHODE_CASE
-        return true;
-        default:
-            return false;
-    }
+FLASHODE_HD constexpr Passing passing_of(BinaryFn fn) {
+    constexpr Passing rows[] = {FLASHODE_BINARY_FUNCTIONS(FLASHODE_PASSING)};
+    return rows[static_cast<int>(fn)];
 }
+#undef FLASHODE_PASSING
 
-FLASHODE_HD constexpr bool is_masking(UnaryFn fn) {
-    switch (fn) {
-#define FLASHODE_CASE(name, constants) case UnaryFn::name:
-        FLASHODE_MASKING_UNARY_FUNCTIONS(FLASHODE_CASE)
-#undef FLASHODE_CASE
-        return true;
-        default:
-            return false;
-    }
+template <class Fn>
+FLASHODE_HD constexpr bool is_flat(Fn fn) {
+    return passing_of(fn) == Passing::flat;
 }
-
-FLASHODE_HD constexpr bool is_masking(BinaryFn fn) {
-    switch (fn) {
-#define FLASHODE_CASE(name) case BinaryFn::name:
-        FLASHODE_MASKING_BINARY_FUNCTIONS(FLASHODE_CASE)
-#undef FLASHODE_CASE
-        return true;
-        default:
-            return false;
-    }
+template <class Fn>
+FLASHODE_HD constexpr bool is_masking(Fn fn) {
+    return passing_of(fn) == Passing::masking;
 }
 
 // Functions that are zero where their first argument is, whatever the logarithm in them.
@@ -190,18 +149,19 @@ FLASHODE_HD constexpr bool multiplies_logarithm(BinaryFn fn) {
     return fn == BinaryFn::xlogy || fn == BinaryFn::xlog1py;
 }
 
-constexpr std::optional<UnaryFn> unary_from_name(std::string_view name) {
-    for (const UnaryInfo& row : unary_table) {
+template <class Fn, std::size_t Count>
+constexpr std::optional<Fn> from_name(const std::array<FunctionInfo<Fn>, Count>& table,
+                                      std::string_view name) {
+    for (const FunctionInfo<Fn>& row : table) {
         if (row.name == name) return row.fn;
     }
     return std::nullopt;
 }
-
+constexpr std::optional<UnaryFn> unary_from_name(std::string_view name) {
+    return from_name(unary_table, name);
+}
 constexpr std::optional<BinaryFn> binary_from_name(std::string_view name) {
-    for (const BinaryInfo& row : binary_table) {
-        if (row.name == name) return row.fn;
-    }
-    return std::nullopt;
+    return from_name(binary_table, name);
 }
 
 // Calls visitor.template operator()<F>() for the function fn; every instantiation returns the same type.
@@ -209,8 +169,8 @@ FLASHODE_CALLS_EITHER_SIDE
 template <class Visitor>
 FLASHODE_HD decltype(auto) visit_unary(UnaryFn fn, Visitor&& visitor) {
     switch (fn) {
-#define FLASHODE_CASE(name, constants) \
-    case UnaryFn::name:                \
+#define FLASHODE_CASE(name, constants, passing) \
+    case UnaryFn::name:                         \
         return visitor.template operator()<UnaryFn::name>();
         FLASHODE_UNARY_FUNCTIONS(FLASHODE_CASE)
 #undef FLASHODE_CASE
@@ -222,8 +182,8 @@ FLASHODE_CALLS_EITHER_SIDE
 template <class Visitor>
 FLASHODE_HD decltype(auto) visit_binary(BinaryFn fn, Visitor&& visitor) {
     switch (fn) {
-#define FLASHODE_CASE(name) \
-    case BinaryFn::name:    \
+#define FLASHODE_CASE(name, constants, passing) \
+    case BinaryFn::name:                        \
         return visitor.template operator()<BinaryFn::name>();
         FLASHODE_BINARY_FUNCTIONS(FLASHODE_CASE)
 #undef FLASHODE_CASE

@@ -28,11 +28,11 @@
 // The opposite: a function whose result is rounded before anything is done with it. Within one function gcc
 // makes a single fused operation of a product and a sum, as -ffp-contract=fast lets it.
 #if defined(__CUDACC__)
-#define FLASHODE_APART __host__ __device__ __noinline__
+#define FLASHODE_NOINLINE __host__ __device__ __noinline__
 #elif defined(__GNUC__)
-#define FLASHODE_APART __attribute__((noinline))
+#define FLASHODE_NOINLINE __attribute__((noinline))
 #else
-#define FLASHODE_APART
+#define FLASHODE_NOINLINE
 #endif
 
 // In front of a loop over lanes whose arrays may be the same array but do not overlap otherwise.
@@ -124,7 +124,7 @@ FLASHODE_LANE Real multiply_add(Real a, Real b, Real c) {
 
 // a * b, rounded whatever it is added to. (Not for lanes: it is a call.)
 template <class Real>
-FLASHODE_APART Real rounded_product(Real a, Real b) {
+FLASHODE_NOINLINE Real rounded_product(Real a, Real b) {
     return a * b;
 }
 

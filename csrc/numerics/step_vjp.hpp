@@ -15,7 +15,7 @@
 
 namespace flashode::numerics {
 
-// What reaches the step from behind it. Null pointers stand for zero.
+// Cotangents of what a step has computed. Null pointers stand for zero.
 template <class Real>
 struct StepCotangents {
     const Real* y1;
@@ -34,8 +34,6 @@ struct StepTimeGradients {
 
 namespace flashode::numerics::inline FLASHODE_ISA {
 
-namespace detail {
-
 // The cotangent of stage i before any later stage has added to it; false when it is zero throughout.
 template <class Real>
 FLASHODE_HD bool seed_stage(const Tableau<Real>& tableau, const StepCotangents<Real>& from, Real dt, int n,
@@ -49,8 +47,6 @@ FLASHODE_HD bool seed_stage(const Tableau<Real>& tableau, const StepCotangents<R
     return b != Real(0) || b_mid != Real(0) || extra != nullptr;
 }
 
-}  // namespace detail
-
 // Writes grad_y0 (n) and, for the evaluation that gave k[0], grad_k[0]; grad_k (stages, n) and grad_stage (n)
 // are scratch. `WithDt` adds the derivative with respect to the step size, for steps whose end does not
 // move with their start.
@@ -61,7 +57,7 @@ FLASHODE_HD StepTimeGradients<Real> step_vjp(const Tableau<Real>& tableau, Field
     StepTimeGradients<Real> grad_times;
     bool active[MAX_STAGES];
     for (int i = 0; i < tableau.stages; ++i) {
-        active[i] = detail::seed_stage(tableau, from, dt, n, i, grad_k + i * n);
+        active[i] = seed_stage(tableau, from, dt, n, i, grad_k + i * n);
         if (WithDt && tableau.b[i] != Real(0)) grad_times.dt += tableau.b[i] * dot(n, from.y1, k + i * n);
         if (WithDt && from.y_mid != nullptr && tableau.b_mid[i] != Real(0)) {
             grad_times.dt += tableau.b_mid[i] * dot(n, from.y_mid, k + i * n);

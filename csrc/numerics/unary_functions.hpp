@@ -13,6 +13,8 @@ namespace flashode::numerics::inline FLASHODE_ISA {
 // count.
 template <UnaryFn F>
 struct Unary;
+template <UnaryFn F>
+struct Mask;
 
 // Defines Unary<UnaryFn::name> with the bodies; x, y and c are what they may use.
 #define FLASHODE_UNARY(name, value_body, derivative_body)                                          \
@@ -30,20 +32,12 @@ struct Unary;
     };
 
 #define FLASHODE_MASKING_UNARY(name, value_body, passes_body, derivative_body)                      \
+    FLASHODE_UNARY(name, value_body, derivative_body)                                               \
     template <>                                                                                     \
-    struct Unary<UnaryFn::name> {                                                                   \
-        template <class Real>                                                                       \
-        static FLASHODE_LANE Real value([[maybe_unused]] Real x, [[maybe_unused]] const Real* c) {  \
-            value_body                                                                              \
-        }                                                                                           \
+    struct Mask<UnaryFn::name> {                                                                    \
         template <class Real>                                                                       \
         static FLASHODE_LANE bool passes([[maybe_unused]] Real x, [[maybe_unused]] const Real* c) { \
             passes_body                                                                             \
-        }                                                                                           \
-        template <class Real>                                                                       \
-        static FLASHODE_LANE Real derivative([[maybe_unused]] Real x, [[maybe_unused]] Real y,      \
-                                             [[maybe_unused]] const Real* c) {                      \
-            derivative_body                                                                         \
         }                                                                                           \
     };
 
@@ -278,7 +272,7 @@ FLASHODE_LANE Real unary_value(Real x, const Real* c) {
 template <UnaryFn F, class Real>
 FLASHODE_LANE bool unary_passes([[maybe_unused]] Real x, [[maybe_unused]] const Real* c) {
     if constexpr (is_masking(F)) {
-        return Unary<F>::passes(x, c);
+        return Mask<F>::passes(x, c);
     } else {
         return !is_flat(F);
     }

@@ -13,47 +13,41 @@ class Validator {
         : program_(program), written_(program.widths.size(), false), shared_(written_) {}
 
     void run() {
-        if (program_.widths.size() < 3) throw std::invalid_argument("a program needs the values t, y and c");
+        require(program_.widths.size() >= 3, "a program needs the values t, y and c");
         std::int64_t rows = 0;
         for (std::size_t value = 0; value < program_.widths.size(); ++value) {
-            const int least = value == VALUE_C ? 0 : 1;
-            if (program_.widths[value] < least) {
-                throw std::invalid_argument("a value of a program has no rows");
-            }
+            require(program_.widths[value] >= (value == VALUE_C ? 0 : 1), "a value of a program has no rows");
             rows += program_.widths[value];
         }
         require_at_most(MAX_ROWS, rows, "rows");
         std::int64_t elements = 0;
         for (const std::int64_t size : program_.parameter_sizes) {
-            if (size < 0) throw std::invalid_argument("a parameter of fewer than no elements");
+            require(size >= 0, "a parameter of fewer than no elements");
             require_at_most(MAX_PARAMETER_ELEMENTS, size, "parameter elements");
             elements += size;
         }
         require_at_most(MAX_PARAMETER_ELEMENTS, elements, "parameter elements");
-        if (program_.widths[VALUE_T] != 1) throw std::invalid_argument("value 0 (t) must have width 1");
-        if (program_.shared < 0 || static_cast<std::size_t>(program_.shared) > program_.ops.size()) {
-            throw std::invalid_argument("more operations of a program are shared than there are");
-        }
+        require(program_.widths[VALUE_T] == 1, "value 0 (t) must have width 1");
+        require(program_.shared >= 0 && static_cast<std::size_t>(program_.shared) <= program_.ops.size(),
+                "more operations of a program are shared than there are");
         written_[VALUE_T] = written_[VALUE_Y] = written_[VALUE_C] = true;
         shared_[VALUE_T] = true;
         for (position_ = 0; position_ < program_.ops.size(); ++position_) check(program_.ops[position_]);
-        require(readable(program_.output), "the output is never written");
-        require(width(program_.output) == program_.width(), "the output is not as wide as the state");
+        require_here(readable(program_.output), "the output is never written");
+        require_here(width(program_.output) == program_.width(), "the output is not as wide as the state");
     }
 
    private:
-    static void require_at_most(std::int64_t limit, std::int64_t count, const char* of_what) {
-        if (count > limit) {
-            throw std::invalid_argument("a program of " + std::to_string(count) + " " + of_what +
-                                        ", more than " + std::to_string(limit));
-        }
+    static void require(bool holds, const std::string& what) {
+        if (!holds) throw std::invalid_argument(what);
     }
-
-    void require(bool holds, const char* what) const {
-        if (!holds) {
-            throw std::invalid_argument("operation " + std::to_string(position_) +
-                                        " of the program: " + what);
-        }
+    static void require_at_most(std::int64_t limit, std::int64_t count, const std::string& of_what) {
+        require(count <= limit, "a program of " + std::to_string(count) + " " + of_what + ", more than " +
+                                    std::to_string(limit));
+    }
+    // Of the operation at hand.
+    void require_here(bool holds, const char* what) const {
+        if (!holds) require(false, "operation " + std::to_string(position_) + " of the program: " + what);
     }
 
     bool exists(int value) const {
@@ -63,24 +57,25 @@ class Validator {
     int width(int value) const { return program_.widths[static_cast<std::size_t>(value)]; }
 
     void require_parameter(int parameter, std::int64_t elements) const {
-        require(parameter >= 0 && static_cast<std::size_t>(parameter) < program_.parameter_sizes.size(),
-                "no such parameter");
-        require(program_.parameter_sizes[static_cast<std::size_t>(parameter)] == elements,
-                "a parameter has another number of elements than its use needs");
+        require_here(parameter >= 0 && static_cast<std::size_t>(parameter) < program_.parameter_sizes.size(),
+                     "no such parameter");
+        require_here(program_.parameter_sizes[static_cast<std::size_t>(parameter)] == elements,
+                     "a parameter has another number of elements than its use needs");
     }
 
     void require_inputs(const Op& op, std::size_t count) const {
-        require(op.inputs.size() == count, "wrong number of inputs");
+        require_here(op.inputs.size() == count, "wrong number of inputs");
     }
 
     void check(const Op& op) {
-        require(exists(op.out) && !written_[static_cast<std::size_t>(op.out)], "writes no fresh value");
-        for (const int input : op.inputs) require(readable(input), "reads a value that is not there yet");
+        require_here(exists(op.out) && !written_[static_cast<std::size_t>(op.out)], "writes no fresh value");
+        for (const int input : op.inputs)
+            require_here(readable(input), "reads a value that is not there yet");
         check_kind(op, width(op.out));
         if (position_ < static_cast<std::size_t>(program_.shared)) {
             for (const int input : op.inputs) {
-                require(shared_[static_cast<std::size_t>(input)],
-                        "is shared, and reads a trajectory's own rows");
+                require_here(shared_[static_cast<std::size_t>(input)],
+                             "is shared, and reads a trajectory's own rows");
             }
             shared_[static_cast<std::size_t>(op.out)] = true;
         }
@@ -91,21 +86,21 @@ class Validator {
         switch (op.kind) {
             case OpKind::dense:
                 require_inputs(op, 1);
-                require(op.repeats >= 1 && op.features_in >= 1 && op.features_out >= 1, "empty dense");
-                require(width(op.inputs[0]) == std::int64_t{op.repeats} * op.features_in,
-                        "input width of dense");
-                require(out == std::int64_t{op.repeats} * op.features_out, "output width of dense");
+                require_here(op.repeats >= 1 && op.features_in >= 1 && op.features_out >= 1, "empty dense");
+                require_here(width(op.inputs[0]) == std::int64_t{op.repeats} * op.features_in,
+                             "input width of dense");
+                require_here(out == std::int64_t{op.repeats} * op.features_out, "output width of dense");
                 require_parameter(op.parameter, std::int64_t{op.features_in} * op.features_out);
                 if (op.bias >= 0) require_parameter(op.bias, op.features_out);
                 break;
             case OpKind::dense_dynamic: {
                 require_inputs(op, 2);
-                require(op.blocks >= 1 && op.repeats >= 1, "empty dense_dynamic");
+                require_here(op.blocks >= 1 && op.repeats >= 1, "empty dense_dynamic");
                 const std::int64_t groups = std::int64_t{op.blocks} * op.repeats;
-                require(width(op.inputs[0]) % groups == 0, "input width of dense_dynamic");
-                require(out % groups == 0, "output width of dense_dynamic");
+                require_here(width(op.inputs[0]) % groups == 0, "input width of dense_dynamic");
+                require_here(out % groups == 0, "output width of dense_dynamic");
                 const std::int64_t elements = (width(op.inputs[0]) / groups) * (out / groups);
-                require(width(op.inputs[1]) == op.blocks * elements, "weight width of dense_dynamic");
+                require_here(width(op.inputs[1]) == op.blocks * elements, "weight width of dense_dynamic");
                 break;
             }
             case OpKind::gather: {
@@ -116,19 +111,20 @@ class Validator {
             }
             case OpKind::unary:
                 require_inputs(op, 1);
-                require(width(op.inputs[0]) == out, "widths of an element-wise operation");
-                require(op.constants.size() == static_cast<std::size_t>(numerics::constants_of(op.unary)),
-                        "number of constants");
+                require_here(width(op.inputs[0]) == out, "widths of an element-wise operation");
+                require_here(
+                    op.constants.size() == static_cast<std::size_t>(numerics::constants_of(op.unary)),
+                    "number of constants");
                 break;
             case OpKind::binary:
                 require_inputs(op, 2);
-                require(width(op.inputs[0]) == out && width(op.inputs[1]) == out,
-                        "widths of an element-wise operation");
+                require_here(width(op.inputs[0]) == out && width(op.inputs[1]) == out,
+                             "widths of an element-wise operation");
                 break;
             case OpKind::select:
                 require_inputs(op, 3);
                 for (const int input : op.inputs) {
-                    require(width(input) == out, "widths of an element-wise operation");
+                    require_here(width(input) == out, "widths of an element-wise operation");
                 }
                 break;
             case OpKind::segment_sum:
@@ -141,14 +137,14 @@ class Validator {
                 break;
             case OpKind::constant:
                 require_inputs(op, 0);
-                require(op.constants.size() == static_cast<std::size_t>(out), "number of constants");
+                require_here(op.constants.size() == static_cast<std::size_t>(out), "number of constants");
                 break;
         }
     }
 
     void require_index(const Op& op, std::size_t entries, std::int64_t bound) const {
-        require(op.index.size() == entries, "number of indices");
-        for (const int row : op.index) require(row >= 0 && row < bound, "an index is out of range");
+        require_here(op.index.size() == entries, "number of indices");
+        for (const int row : op.index) require_here(row >= 0 && row < bound, "an index is out of range");
     }
 
     const Program& program_;

@@ -3,14 +3,12 @@
 //
 // The system, beside what the loops ask for, offers
 //   add_cotangent(j)   a += dL/d(state at output time j)
-//   move_end(j)        dL/dt_j = (dL/dy_j)^T f(t_j, y_j): output time j moves its state along f; that much
-//   less
-//                      is left of dL/dt
+//   move_end(j)        returns dL/dt_j = (dL/dy_j)^T f(t_j, y_j), and subtracts it from dL/dt
 //   begin_interval(j)  the state of output time j and the adjoint state are in place; the interval leads back
 //                      to output time j - 1
 //   time_gradient()    dL/dt at the end of the last interval
-//   miss(), size()     by how much y misses the state that the last interval leads back to; how large states
-//   are
+//   miss()             by how much y misses the state that the last interval leads back to
+//   size()             the largest element of the states
 #pragma once
 
 #include <cstdint>
@@ -54,8 +52,8 @@ FLASHODE_HD Outcome solve_adjoint(System& system, const Method& method,
         const double ends[2] = {-times[i], -times[i - 1]};
         OutputTimes goal({ends, 2});
         const ChosenSteps chosen(ends[0], request.step_t, request.jump_t);
-        const bool given = method.tableau.control == Control::given;
-        const GridSteps grid(given ? request.grids[i - 1] : Times{});
+        const bool on_grid = method.tableau.control == Control::given;
+        const GridSteps grid(on_grid ? request.grids[i - 1] : Times{});
         const Outcome outcome = integrate(system, method, chosen, grid, goal, record, watch);
         if (system.miss() > total.miss) {
             total.miss = system.miss();

@@ -84,7 +84,7 @@ class UntilEvent {
         : value_(value), tolerance_(tolerance), at_start_(!before(start)) {}
 
     FLASHODE_HD bool at_start() const { return at_start_; }
-    // The value was no number, and at which time; nobody knows then where the event is.
+    // Whether the value was NaN, and at which time: where the event is cannot be told then.
     FLASHODE_HD bool undefined() const { return !is_nan(undefined_at_); }
     FLASHODE_HD double undefined_at() const { return undefined_at_; }
 

@@ -7,25 +7,10 @@
 
 namespace flashode::solve {
 
-// What a step leaves for dense output over n scalars; y_mid only for the quartic, f0 and f1 not for the line.
+// What a step leaves for dense output over n scalars, constant ones, or their cotangents; y_mid only for the
+// quartic, f0 and f1 not for the line.
 template <class Real>
-struct StepData {
-    const Real* y0;
-    const Real* y1;
-    const Real* y_mid;
-    const Real* f0;
-    const Real* f1;
-};
-
-// The cotangents of these.
-template <class Real>
-struct StepDataCotangents {
-    Real* y0;
-    Real* y1;
-    Real* y_mid;
-    Real* f0;
-    Real* f1;
-};
+using StepData = numerics::DenseData<Real*>;
 
 }  // namespace flashode::solve
 
@@ -48,7 +33,7 @@ FLASHODE_HD numerics::DenseWeights<Real> dense_weights_derivative(const Method& 
 
 template <class Real>
 FLASHODE_HD void dense_output(Interpolant kind, int n, const numerics::DenseWeights<Real>& w, Real dt,
-                              const StepData<Real>& step, Real* out) {
+                              const StepData<const Real>& step, Real* out) {
     for (int e = 0; e < n; ++e) out[e] = w.y0 * step.y0[e] + w.y1 * step.y1[e];
     if (kind == Interpolant::quartic) {
         for (int e = 0; e < n; ++e) {
@@ -62,7 +47,7 @@ FLASHODE_HD void dense_output(Interpolant kind, int n, const numerics::DenseWeig
 // Adds what reaches the data from an output's cotangent.
 template <class Real>
 FLASHODE_HD void dense_output_vjp(Interpolant kind, int n, const numerics::DenseWeights<Real>& w, Real dt,
-                                  const Real* cotangent, const StepDataCotangents<Real>& to) {
+                                  const Real* cotangent, const StepData<Real>& to) {
     numerics::add_scaled(n, w.y1, cotangent, to.y1);
     numerics::add_scaled(n, w.y0, cotangent, to.y0);
     if (kind == Interpolant::quartic) numerics::add_scaled(n, w.y_mid, cotangent, to.y_mid);

@@ -3,17 +3,18 @@
 // loops as the forward one. Nothing here allocates, throws or reads a clock: host and device compile it.
 //
 // A System offers
-//   MAY_CHOOSE_STEPS     whether its steps may be chosen by their error
 //   start(t)             the state is in place; evaluates f0; false when either is not finite
 //   start_after(t)       the same just after t, where the field has jumped
 //   norm_y0(), norm_f0() scaled norms at the start
 //   probe(t, h)          scaled norm of f(t + h, y0 + h f0) - f0
-//   attempt(step, dense) takes a step, returns the scaled norm of its error; dense: an output lies within
+//   attempt(step, dense) takes a step, returns the scaled norm of its error, NaN if its equations were not
+//                        solved; dense: an output may lie within
 //   fixed_step(step)     takes a step that nothing judges; false when its end is not finite
 //   count(step, o)       what that step cost
 //   starts_finite()      whether the state in place is finite
 //   slopes_finite()      of that step: whether every evaluation of the field was finite
-//   evaluate_end(step)   the slope at its end, which cubic output needs; false when it is not finite
+//   evaluate_end(step)   the slope at its end where no stage is that: for cubic output, and for the next step
+//                        that an error chooses; false when it is not finite
 //   output(j, x, step)   the state at the fraction x of the step is output number j
 //   advance()            the end of the step becomes the start of the next
 //   near_overflow(o)     whether the state in place is about to leave the numbers, and where
@@ -24,7 +25,7 @@
 //   output()             an output lies in the step kept last, or is the start
 //   node(t)              memory for the state at an output time that the solve finds
 // A Watch offers
-//   stop()               whether somebody wants the solve to end; asked before every step
+//   stop()               whether the solve is to end; called before every step
 #pragma once
 
 #include <cstdint>
@@ -103,7 +104,7 @@ FLASHODE_HD Outcome integrate_adaptive(System& system, const Method& method, Cho
         const bool jumps = chosen.shorten(step);
         norm = system.attempt(step, goal.may_arrive(step, outcome));
         tried = step.dt;
-        outcome.evaluations += method.tableau.stages - 1;
+        system.count(step, outcome);
         // Ever smaller steps would come ever closer to the largest number and never arrive.
         if (!is_finite(norm) && system.near_overflow(outcome)) {
             fail(Status::nonfinite_state, t, tried, outcome);
@@ -113,6 +114,14 @@ FLASHODE_HD Outcome integrate_adaptive(System& system, const Method& method, Cho
             ++outcome.accepted;
             record.keep(system, step);
             t = step.end;
+            if (!method.tableau.carried) {
+                ++outcome.evaluations;
+                if (!system.evaluate_end(step)) {
+                    fail(Status::nonfinite_field, t, 0.0, outcome);
+                    system.locate_nonfinite_end(outcome);
+                    return outcome;
+                }
+            }
             if (goal.arrives(system, step, outcome) && goal.take(system, record, step, outcome)) attempts = 0;
             system.advance();
             fresh = jumps;
@@ -180,16 +189,14 @@ FLASHODE_HD Outcome integrate_fixed(System& system, const Method& method, Steps 
     return outcome;
 }
 
-// The loop of the method. Of a system that never chooses its steps only one is compiled.
+// The loop of the method.
 FLASHODE_CALLS_EITHER_SIDE
 template <class System, class Steps, class Goal, class Record, class Watch>
 FLASHODE_HD Outcome integrate(System& system, const Method& method, const ChosenSteps& chosen,
-                              const Steps& given, Goal& goal, Record& record, Watch& watch) {
-    if constexpr (System::MAY_CHOOSE_STEPS) {
-        if (method.tableau.control == Control::error)
-            return integrate_adaptive(system, method, chosen, goal, record, watch);
-    }
-    return integrate_fixed(system, method, given, goal, record, watch);
+                              const Steps& steps, Goal& goal, Record& record, Watch& watch) {
+    if (method.tableau.control == Control::error)
+        return integrate_adaptive(system, method, chosen, goal, record, watch);
+    return integrate_fixed(system, method, steps, goal, record, watch);
 }
 
 }  // namespace flashode::solve::inline FLASHODE_ISA

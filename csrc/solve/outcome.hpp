@@ -1,4 +1,4 @@
-// What a solve says of itself.
+// How a solve ended, and what it cost.
 #pragma once
 
 #include <cstdint>

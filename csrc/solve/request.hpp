@@ -1,5 +1,5 @@
-// What is asked of a solve: memory in the shapes that stand beside it, which the caller keeps. An engine adds
-// what its field is.
+// The arguments of a solve: pointers to memory that the caller owns, with their shapes. Engines add the
+// field.
 #pragma once
 
 #include <cstdint>
@@ -20,29 +20,28 @@ struct ForwardRequest {
     double step_size = 0.0;  // of fixed-step methods on the way to an event
 };
 
+// Of either reverse pass.
 template <class Real>
-struct DiscreteRequest {
+struct ReverseRequest {
     Times times;                        // of the outputs, also where the solve found them
     const Real* c = nullptr;            // (batch, rows of c), as it was in the forward solve
     const Real* grad_states = nullptr;  // (times, state)
     Real* grad_y0 = nullptr;            // (state)
     Real* grad_c = nullptr;             // (batch, rows of c)
-    double* grad_times = nullptr;       // (times) through dense output; null: not wanted
-    double* grad_grid = nullptr;        // (grid) fixed-step methods; adaptive ones: (1), the start
+    double* grad_times = nullptr;       // (times), of the discrete one through dense output; null: not wanted
 };
 
 template <class Real>
-struct ContinuousRequest {
-    Times times;
+struct DiscreteRequest : ReverseRequest<Real> {
+    double* grad_grid = nullptr;  // (grid) fixed-step methods; adaptive ones: (1), the start
+};
+
+template <class Real>
+struct ContinuousRequest : ReverseRequest<Real> {
     const Times* grids = nullptr;  // fixed-step methods: for each interval its grid, in reversed time
     Times step_t;                  // adaptive methods: as of ChosenSteps, in reversed time
     Times jump_t;
-    const Real* c = nullptr;            // (batch, rows of c)
-    const Real* states = nullptr;       // (times, state)
-    const Real* grad_states = nullptr;  // (times, state)
-    Real* grad_y0 = nullptr;            // (state)
-    Real* grad_c = nullptr;             // (batch, rows of c)
-    double* grad_times = nullptr;       // (times); null: not wanted
+    const Real* states = nullptr;  // (times, state)
 };
 
 }  // namespace flashode::solve

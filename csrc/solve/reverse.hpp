@@ -10,7 +10,7 @@
 
 namespace flashode::solve {
 
-// What the forward pass keeps of its steps, in memory of somebody else's.
+// The steps of a forward pass, in the caller's memory.
 struct StepLog {
     const Step* steps = nullptr;
     std::int64_t count = 0;
@@ -71,13 +71,13 @@ class ReverseSteps {
         return method_.tableau.control == Control::given || index_ == moving_;
     }
 
-    // The time at which the first stage was evaluated: an adaptive step after the first reused the last stage
-    // of the step before, which looked just before its end, unless the field jumped there.
+    // The time of the slope at the start: that of a chosen step after the first is the slope at the end of
+    // the step before, evaluated just before it, unless the field jumped there.
     template <class Real>
     FLASHODE_HD Real first_stage_time() const {
         const Real start = static_cast<Real>(step().start);
         if (step().fresh) return just_after(start);
-        if (method_.tableau.carried) return index_ == 0 ? start : just_before(start);
+        if (method_.tableau.control == Control::error) return index_ == 0 ? start : just_before(start);
         return method_.perturb ? just_after(start) : start;
     }
 
@@ -98,7 +98,7 @@ class ReverseSteps {
     // the slope, and the start of the step the other way; a node is always at the same fraction. `slope` (n)
     // is scratch.
     template <class Real>
-    FLASHODE_HD void add_output(std::int64_t j, double x, int n, const StepData<Real>& data,
+    FLASHODE_HD void add_output(std::int64_t j, double x, int n, const StepData<const Real>& data,
                                 const Real* cotangent, Real* slope, const TimeGradients& to) const {
         const Interpolant kind = method_.interpolant;
         if (kind == Interpolant::linear && x == 1.0) return;  // on a grid point the line is y1 itself

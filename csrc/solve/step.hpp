@@ -18,7 +18,7 @@ struct Step {
     bool fresh = false;    // its first stage was evaluated just after its start
 };
 
-// Times in order, in memory of somebody else's.
+// Increasing times in the caller's memory.
 struct Times {
     const double* at = nullptr;
     std::int64_t count = 0;
@@ -54,12 +54,18 @@ FLASHODE_HD Real just_after(Real t) {
     return next_towards(t, numerics::FloatFormat<Real>::infinity);
 }
 
+// Where the slope at the end of a step is evaluated: an error estimate must not see a jump that lies there.
+template <class Real>
+FLASHODE_HD Real end_time(const Method& method, const Step& step) {
+    const Real end = static_cast<Real>(step.end);
+    return method.tableau.control == Control::error ? just_before(end) : end;
+}
+
 // What the stages of a step see; `perturb` matters to fixed-step methods only.
 template <class Real>
 FLASHODE_HD numerics::StepTimes<Real> rounded_times(const Method& method, const Step& step) {
-    const Real end = static_cast<Real>(step.end);
-    const bool before = method.tableau.control == Control::error || method.perturb;
-    return numerics::step_times(method.tableau, step.start, step.dt, before ? just_before(end) : end);
+    const Real end = end_time<Real>(method, step);
+    return numerics::step_times(method.tableau, step.start, step.dt, method.perturb ? just_before(end) : end);
 }
 
 // The steps that a controller chooses: where they start, and increasing times that they end on instead of

@@ -14,34 +14,35 @@ compiler: str
 cuda_built: bool
 version: str
 
-class Program:
-    @property
-    def width(self) -> int: ...
-
-class ProgramBuilder:
+class Op:
     def __init__(
-        self, *, widths: Sequence[int], parameter_sizes: Sequence[int], shared: int = ...
-    ) -> None: ...
-    def dense(
         self,
         *,
+        kind: str,
         out: int,
-        x: int,
-        weight: int,
-        bias: int | None,
-        repeats: int,
-        features_in: int,
-        features_out: int,
+        inputs: Sequence[int],
+        index: Sequence[int] = ...,
+        constants: Sequence[float] = ...,
+        fn: str = ...,
+        parameter: int = ...,
+        bias: int | None = ...,
+        blocks: int = ...,
+        repeats: int = ...,
+        features_in: int = ...,
+        features_out: int = ...,
     ) -> None: ...
-    def dense_dynamic(self, *, out: int, x: int, weight: int, blocks: int, repeats: int) -> None: ...
-    def gather(self, *, out: int, inputs: Sequence[int], index: Sequence[int]) -> None: ...
-    def unary(self, *, out: int, x: int, fn: str, constants: Sequence[float]) -> None: ...
-    def binary(self, *, out: int, a: int, b: int, fn: str) -> None: ...
-    def select(self, *, out: int, condition: int, a: int, b: int) -> None: ...
-    def segment_sum(self, *, out: int, x: int, segment: Sequence[int]) -> None: ...
-    def parameter(self, *, out: int, parameter: int) -> None: ...
-    def constant(self, *, out: int, values: Sequence[float]) -> None: ...
-    def finish(self, *, output: int) -> Program: ...
+
+class Program:
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int],
+        parameter_sizes: Sequence[int],
+        ops: Sequence[Op],
+        output: int,
+        shared: int = ...,
+    ) -> None: ...
+    width: int
 
 class Method:
     def __init__(
@@ -85,6 +86,7 @@ class Field:
         segments: Sequence[int],
         batch: int,
         direction: float,
+        precision: str,
         threads: int = ...,
         features_in_lanes: bool = ...,
     ) -> None: ...
@@ -99,10 +101,8 @@ class Status:
     nonfinite_event: Status
     underflow: Status
     too_many_steps: Status
-    @property
-    def name(self) -> str: ...
-    @property
-    def value(self) -> int: ...
+    name: str
+    value: int
     def __init__(self, value: int) -> None: ...
 
 class Outcome:
@@ -126,12 +126,11 @@ class Outcome:
     waited: float
 
 class StepLog:
-    @property
-    def steps(self) -> int: ...
+    steps: int
 
 def active_instruction_set() -> str: ...
 def arithmetic_rate(*, precision: str, threads: int, seconds: float) -> float: ...
-def continuous_vjp_float32(
+def continuous_vjp(
     *,
     field: Field,
     method: Method,
@@ -149,25 +148,7 @@ def continuous_vjp_float32(
     judged_c: Sequence[tuple[int, int]] = ...,
     transposes: Sequence[tuple[int, int, int, int]] = ...,
 ) -> Outcome: ...
-def continuous_vjp_float64(
-    *,
-    field: Field,
-    method: Method,
-    seminorm: bool,
-    times: int,
-    time_count: int,
-    grids: Sequence[Sequence[float]],
-    c: int,
-    states: int,
-    grad_states: int,
-    grad_y0: int,
-    grad_c: int,
-    grad_times: int,
-    grad_parameters: Sequence[int],
-    judged_c: Sequence[tuple[int, int]] = ...,
-    transposes: Sequence[tuple[int, int, int, int]] = ...,
-) -> Outcome: ...
-def discrete_vjp_float32(
+def discrete_vjp(
     *,
     field: Field,
     method: Method,
@@ -183,44 +164,8 @@ def discrete_vjp_float32(
     grad_grid: int,
     grad_parameters: Sequence[int],
 ) -> None: ...
-def discrete_vjp_float64(
-    *,
-    field: Field,
-    method: Method,
-    log: StepLog,
-    checkpoints: Sequence[int],
-    c: int,
-    times: int,
-    time_count: int,
-    grad_states: int,
-    grad_y0: int,
-    grad_c: int,
-    grad_times: int,
-    grad_grid: int,
-    grad_parameters: Sequence[int],
-) -> None: ...
-def evaluate_float32(*, field: Field, y: int, c: int, t: float, steps: int, stages: int) -> Outcome: ...
-def evaluate_float64(*, field: Field, y: int, c: int, t: float, steps: int, stages: int) -> Outcome: ...
-def forward_float32(
-    *,
-    field: Field,
-    method: Method,
-    y0: int,
-    c: int,
-    times: int,
-    time_count: int,
-    grid: int,
-    grid_count: int,
-    states: int,
-    storage: Callable[[int], int] | None = ...,
-    rtol: int = ...,
-    atol: int = ...,
-    event: Event | tuple[Callable[[float], float], int] | None = ...,
-    step_size: float = ...,
-    every_step: bool = ...,
-    norm: tuple[Callable[[], float], int] | None = ...,
-) -> tuple[Outcome, StepLog | None, Any, Any]: ...
-def forward_float64(
+def evaluate(*, field: Field, y: int, c: int, t: float, steps: int, stages: int) -> Outcome: ...
+def forward(
     *,
     field: Field,
     method: Method,

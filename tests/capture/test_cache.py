@@ -219,12 +219,12 @@ def test_a_code_that_is_used_outlives_others(monkeypatch: pytest.MonkeyPatch) ->
         return y * 0.25
 
     monkeypatch.setattr(cache, "MAX_CODES", 4)
-    program = made(used, Y[0]).program
+    program = must_capture(used, Y[0]).program
     for i in range(12):
         space: dict[str, Any] = {}
         exec(f"def field(t, y):\n    return y * {i}.75", space)
-        made(space["field"], Y[0])
-        assert made(used, Y[0]).program is program
+        must_capture(space["field"], Y[0])
+        assert must_capture(used, Y[0]).program is program
 
 
 def test_batch_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,7 +195,7 @@ TEST_CASE("comparisons") {
 }
 
 TEST_CASE("derivatives match differences") {
-    for (const BinaryInfo& row : binary_table) visit_binary(row.fn, BinaryDerivativesMatchDifferences{});
+    for (const auto& row : binary_table) visit_binary(row.fn, BinaryDerivativesMatchDifferences{});
 }
 
 }  // namespace

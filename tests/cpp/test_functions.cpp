@@ -54,7 +54,7 @@ Real derivative(Real x) {
 
 template <class Check>
 void for_each_unary(Check check) {
-    for (const UnaryInfo& row : unary_table) visit_unary(row.fn, check);
+    for (const auto& row : unary_table) visit_unary(row.fn, check);
 }
 
 // --- names
@@ -82,7 +82,7 @@ struct ReturnsItself {
 
 TEST_CASE("names") {
     for (std::size_t i = 0; i < unary_table.size(); ++i) {
-        const UnaryInfo& row = unary_table[i];
+        const auto& row = unary_table[i];
         CHECK(static_cast<std::size_t>(row.fn) == i);
         CHECK(unary_from_name(row.name) == row.fn);
         CHECK(name_of(row.fn) == row.name);
@@ -91,7 +91,7 @@ TEST_CASE("names") {
         CHECK(row.constants <= max_unary_constants);
     }
     for (std::size_t i = 0; i < binary_table.size(); ++i) {
-        const BinaryInfo& row = binary_table[i];
+        const auto& row = binary_table[i];
         CHECK(static_cast<std::size_t>(row.fn) == i);
         CHECK(binary_from_name(row.name) == row.fn);
         CHECK(name_of(row.fn) == row.name);

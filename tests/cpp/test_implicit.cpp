@@ -1,4 +1,5 @@
 // Implicit methods: the factors that Newton's method divides by, and whole solves on every instruction set.
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <initializer_list>
@@ -184,5 +185,158 @@ TEST_CASE("gradients are those of differences") {
 }
 
 TEST_CASE("continuous gradients") { on_every_instruction_set(check_continuous_gradients, false); }
+
+// Methods that estimate their error. Hosea and Shampine's TR-BDF2, whose last stage is the first of the next
+// step, with an error estimate of third order ...
+Tableau<double> trbdf2() {
+    const double g = 2.0 - std::sqrt(2.0);
+    const double d = g / 2;
+    const double w = std::sqrt(2.0) / 4;
+    Tableau<double> t = implicit(3, 2, {{0.0, 0.0, 0.0}, {d, d, 0.0}, {w, w, d}}, {w, w, d}, {0.0, g, 1.0});
+    chooses_steps(t);
+    t.fsal = true;
+    set(t.b_error, {w - (1 - w) / 3, w - (3 * w + 1) / 3, d - d / 3});
+    set(t.b_mid, {0.25, 0.15, 0.1});
+    return t;
+}
+// ... Alexander's second-order method, which evaluates nothing at either end of a step ...
+Tableau<double> embedded_sdirk2() {
+    Tableau<double> t = sdirk2();
+    t.control = numerics::Control::error;
+    set(t.b_error, {-t.a[0][0], t.a[0][0]});
+    set(t.b_mid, {0.3, 0.2});
+    return t;
+}
+// ... and one whose stages are coupled.
+Tableau<double> embedded_radau3() {
+    Tableau<double> t = radau3();
+    t.control = numerics::Control::error;
+    set(t.b_error, {-0.25, 0.25});
+    set(t.b_mid, {0.4, 0.1});
+    return t;
+}
+
+cpu::Method adaptive(const Tableau<double>& tableau, double tolerance) {
+    cpu::Method how = newton(tableau);
+    how.rtol = how.atol = tolerance;
+    return how;
+}
+
+cpu::Method of_equal_steps(const Tableau<double>& tableau, double size) {
+    cpu::Method how = adaptive(tableau, 1.0);
+    how.first_step = how.controller.min_step = how.controller.max_step = size;
+    return how;
+}
+
+double largest_difference(const Solution& a, const Solution& b) {
+    double largest = 0.0;
+    for (std::size_t i = 0; i < a.states.size(); ++i) {
+        largest = std::max(largest, std::abs(a.states[i] - b.states[i]));
+    }
+    return largest;
+}
+
+void check_order(const cpu::KernelSet& kernels) {
+    const Inputs in = mixed();
+    const Solution exact = solve(kernels, in, method(dopri5(), 1e-12));
+    for (const Tableau<double>& tableau : {trbdf2(), embedded_sdirk2(), embedded_radau3()}) {
+        const auto error = [&](double size) {
+            const Solution found = solve(kernels, in, with_cubic(of_equal_steps(tableau, size)));
+            CHECK(found.outcome.status == cpu::Status::done);
+            CHECK(found.outcome.unconverged == 0);
+            return largest_difference(found, exact);
+        };
+        CHECK(std::abs(std::log2(error(0.02) / error(0.01)) - tableau.order) < 0.15);
+    }
+}
+
+void check_chosen_steps(const cpu::KernelSet& kernels) {
+    const Inputs in = mixed();
+    const Solution exact = solve(kernels, in, method(dopri5(), 1e-12));
+    for (const Tableau<double>& tableau : {trbdf2(), embedded_sdirk2(), embedded_radau3()}) {
+        double before = 1.0;
+        for (const double tolerance : {1e-3, 1e-5, 1e-7}) {
+            const Solution found = solve(kernels, in, with_cubic(adaptive(tableau, tolerance)));
+            CHECK(found.outcome.status == cpu::Status::done);
+            const double error = largest_difference(found, exact);
+            CHECK(error < 20 * std::pow(tolerance, 2.0 / 3));  // of second order, from an estimate of third
+            CHECK(error < before / 5);
+            before = error;
+        }
+    }
+    // Stability limits an explicit method to hundreds of steps here.
+    const Solution found = solve(kernels, stiff(), with_cubic(adaptive(trbdf2(), 1e-3)));
+    CHECK(std::abs(found.states[2] - std::sin(0.3)) < 3e-3);
+    CHECK(found.outcome.accepted + found.outcome.rejected < 50);
+}
+
+// A step whose equations Newton's method does not solve is rejected, for as long as there are smaller ones.
+void check_rejections(const cpu::KernelSet& kernels) {
+    const Inputs in = mixed();
+    cpu::Method how = with_cubic(adaptive(trbdf2(), 1e-2));
+    how.first_step = 1.0;
+    const Solution easy = solve(kernels, in, how);
+    how.newton.max_iterations = 4;
+    const Solution found = solve(kernels, in, how);
+    CHECK(found.outcome.status == cpu::Status::done);
+    CHECK(found.outcome.rejected > easy.outcome.rejected);
+    CHECK(found.outcome.unconverged == 0);
+    how.newton.max_iterations = 1;
+    how.controller.min_step = 0.1;
+    const Solution failed = solve(kernels, in, how);
+    CHECK(failed.outcome.status == cpu::Status::underflow);
+    CHECK(failed.outcome.accepted == 0);
+    CHECK(failed.outcome.rejected == 3);  // steps of 1, 0.2 and 0.1
+    CHECK(failed.outcome.t == in.times[0]);
+}
+
+TEST_CASE("order of methods that estimate their error") { on_every_instruction_set(check_order, false); }
+
+TEST_CASE("steps chosen by an error") { on_every_instruction_set(check_chosen_steps, false); }
+
+TEST_CASE("chosen steps whose equations are not solved") {
+    on_every_instruction_set(check_rejections, false);
+}
+
+TEST_CASE("gradients of chosen steps are those of differences") {
+    on_every_instruction_set(
+        [](const cpu::KernelSet& kernels) {
+            for (const Tableau<double>& tableau : {trbdf2(), embedded_sdirk2(), embedded_radau3()}) {
+                const cpu::Method quartic = of_equal_steps(tableau, 0.06);
+                cpu::Method jumping = quartic;
+                jumping.jump_t = {0.21, 0.3};
+                check_against_differences(kernels, mixed_in_small_steps(1.0), quartic);
+                check_against_differences(kernels, mixed_in_small_steps(-1.0), with_cubic(quartic));
+                check_against_differences(kernels, mixed_in_small_steps(1.0), jumping);
+                check_against_differences(kernels, mixed_in_small_steps(1.0), with_cubic(jumping));
+            }
+        },
+        false);
+}
+
+// Both approach the gradient of the solution itself.
+TEST_CASE("continuous gradients by chosen steps") {
+    on_every_instruction_set(
+        [](const cpu::KernelSet& kernels) {
+            const Inputs in = mixed();
+            const Gradient exact = discrete(kernels, in, method(dopri5(), 1e-12), weights(in));
+            for (const Tableau<double>& tableau : {trbdf2(), embedded_sdirk2(), embedded_radau3()}) {
+                const Gradient found =
+                    continuous(kernels, in, with_cubic(adaptive(tableau, 1e-6)), weights(in));
+                for (std::size_t i = 0; i < exact.y0.size(); ++i) {
+                    check_gradient("y0", found.y0[i], exact.y0[i], 1e-3);
+                }
+                for (std::size_t i = 0; i < exact.times.size(); ++i) {
+                    check_gradient("t", found.times[i], exact.times[i], 1e-3);
+                }
+                for (std::size_t p = 0; p < exact.parameters.size(); ++p) {
+                    for (std::size_t i = 0; i < exact.parameters[p].size(); ++i) {
+                        check_gradient("parameter", found.parameters[p][i], exact.parameters[p][i], 1e-3);
+                    }
+                }
+            }
+        },
+        false);
+}
 
 }  // namespace

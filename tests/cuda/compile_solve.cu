@@ -29,8 +29,6 @@ struct Decay {
 // A system of solve/forward.hpp and, as its own adjoint, of solve/continuous.hpp.
 template <class Real>
 struct ThreadSystem {
-    static constexpr bool MAY_CHOOSE_STEPS = true;
-
     const solve::Method& method;
     const numerics::Tableau<Real>& tableau;
     numerics::Tolerance<Real> tolerance;

@@ -95,9 +95,10 @@ METHOD: dict[str, Any] = {
 
 def _program(module: Any, context_width: int = 1) -> Any:
     widths = [1, WIDTH, context_width, WIDTH]
-    builder = module.ProgramBuilder(widths=widths, parameter_sizes=[WIDTH * WIDTH, WIDTH])
-    builder.dense(out=3, x=1, weight=0, bias=1, repeats=1, features_in=WIDTH, features_out=WIDTH)
-    return builder.finish(output=3)
+    op = module.Op(
+        kind="dense", out=3, inputs=[1], parameter=0, bias=1, features_in=WIDTH, features_out=WIDTH
+    )
+    return module.Program(widths=widths, parameter_sizes=[WIDTH * WIDTH, WIDTH], ops=[op], output=3)
 
 
 class Case:
@@ -123,6 +124,7 @@ class Case:
             "segments": [WIDTH],
             "batch": BATCH,
             "direction": 1.0,
+            "precision": "float64",
             "threads": 1,
             "features_in_lanes": False,
         }
@@ -145,7 +147,7 @@ class Case:
             "every_step": False,
             "norm": None,
         }
-        _, log, _, _ = module.forward_float64(**self.forward)
+        _, log, _, _ = module.forward(**self.forward)
         self.discrete: dict[str, Any] = {
             "field": self.field,
             "method": self.method,
@@ -189,11 +191,11 @@ class Case:
         return {
             "Field": (module.Field, self.field_arguments),
             "Method": (module.Method, METHOD),
-            "forward": (module.forward_float64, self.forward),
-            "discrete_vjp": (module.discrete_vjp_float64, self.discrete),
-            "continuous_vjp": (module.continuous_vjp_float64, self.continuous),
+            "forward": (module.forward, self.forward),
+            "discrete_vjp": (module.discrete_vjp, self.discrete),
+            "continuous_vjp": (module.continuous_vjp, self.continuous),
             "evaluate": (
-                module.evaluate_float64,
+                module.evaluate,
                 {
                     "field": self.field,
                     "y": self.y0.data_ptr(),
@@ -207,43 +209,38 @@ class Case:
                 module.Event,
                 {"field": module.Field(**self.field_arguments | {"program": _program(module, 0)})},
             ),
-            "ProgramBuilder": (
-                module.ProgramBuilder,
-                {"widths": [1, 2, 0], "parameter_sizes": [4], "shared": 0},
+            "Program": (
+                module.Program,
+                {"widths": [1, 2, 0], "parameter_sizes": [4], "ops": [], "output": 1, "shared": 0},
             ),
             "arithmetic_rate": (
                 module.arithmetic_rate,
                 {"precision": "float64", "threads": 1, "seconds": 1e-3},
             ),
             "memory_rate": (module.memory_rate, {"bytes": 4096, "threads": 1, "seconds": 1e-3}),
-            **{name: (_building(module, name), args) for name, args in OPERATIONS.items()},
+            **{name: (_evaluated(module), {"kind": name, **given}) for name, given in OPERATIONS.items()},
         }
 
 
 OPERATIONS: dict[str, dict[str, Any]] = {
-    "dense": {"out": 3, "x": 1, "weight": 0, "bias": None, "repeats": 1, "features_in": 2, "features_out": 2},
-    "dense_dynamic": {"out": 3, "x": 1, "weight": 1, "blocks": 1, "repeats": 1},
+    "dense": {"out": 3, "inputs": [1], "parameter": 0, "bias": None, "features_in": 2, "features_out": 2},
+    "dense_dynamic": {"out": 3, "inputs": [1, 1], "blocks": 1, "repeats": 1},
     "gather": {"out": 3, "inputs": [1], "index": [1, 0]},
-    "unary": {"out": 3, "x": 1, "fn": "neg", "constants": []},
-    "binary": {"out": 3, "a": 1, "b": 1, "fn": "add"},
-    "select": {"out": 3, "condition": 1, "a": 1, "b": 1},
-    "segment_sum": {"out": 3, "x": 1, "segment": [1, 0]},
-    "parameter": {"out": 3, "parameter": 1},
-    "constant": {"out": 3, "values": [1.0, 2.0]},
-    "finish": {"output": 1},
+    "unary": {"out": 3, "inputs": [1], "fn": "neg", "constants": []},
+    "binary": {"out": 3, "inputs": [1, 1], "fn": "add"},
+    "select": {"out": 3, "inputs": [1, 1, 1]},
+    "segment_sum": {"out": 3, "inputs": [1], "index": [1, 0]},
+    "parameter": {"out": 3, "inputs": [], "parameter": 1},
+    "constant": {"out": 3, "inputs": [], "constants": [1.0, 2.0]},
 }
 
 
-def _building(module: Any, name: str) -> Callable[..., Any]:
-    """Adds an operation and evaluates what is made of it."""
+def _evaluated(module: Any) -> Callable[..., Any]:
+    """Evaluates a program of one operation."""
 
-    def build(**args: Any) -> None:
-        widths = [1, 2, 0] if name == "finish" else [1, 2, 0, 2]
-        builder = module.ProgramBuilder(widths=widths, parameter_sizes=[4, 2])
-        program = getattr(builder, name)(**args) if name == "finish" else None
-        if program is None:
-            getattr(builder, name)(**args)
-            program = builder.finish(output=3)
+    def evaluate(**given: Any) -> None:
+        op = module.Op(**given)
+        program = module.Program(widths=[1, 2, 0, 2], parameter_sizes=[4, 2], ops=[op], output=3)
         weight, y = torch.ones(4, dtype=D), torch.ones(BATCH, 2, dtype=D)
         field = module.Field(
             program=program,
@@ -252,10 +249,11 @@ def _building(module: Any, name: str) -> Callable[..., Any]:
             segments=[2],
             batch=BATCH,
             direction=1.0,
+            precision="float64",
         )
-        module.evaluate_float64(field=field, y=y.data_ptr(), c=0, t=0.0, steps=1, stages=1)
+        module.evaluate(field=field, y=y.data_ptr(), c=0, t=0.0, steps=1, stages=1)
 
-    return build
+    return evaluate
 
 
 # Whatever else it may be, no address of memory and no count of it: there the caller answers for the number.
@@ -271,7 +269,7 @@ def _is_address(name: str, value: Any) -> bool:
 
 
 CASES = ["Field", "Method", "forward", "discrete_vjp", "continuous_vjp", "evaluate", "Event"]
-CASES += ["ProgramBuilder", "arithmetic_rate", "memory_rate", *OPERATIONS]
+CASES += ["Program", "arithmetic_rate", "memory_rate", *OPERATIONS]
 
 
 @pytest.mark.parametrize("function", CASES)
@@ -322,6 +320,16 @@ def test_no_address(function: str, argument: str) -> None:
         call(**arguments | {argument: 0})
 
 
+# A method whose stages solve equations together, none of which is at the end of a step.
+COUPLED = {
+    "control": "error",
+    "equations": "full",
+    "a": [[0.25, -0.25], [0.25, 0.75]],
+    "b": [0.5, 0.5],
+    "c": [0.0, 1.0],
+    "b_error": [0.5, -0.5],
+}
+
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("Field", {"parameters": [0, 0]}, "an entry of parameters has no address"),
     ("Field", {"parameters": []}, "parameters has not one address"),
@@ -331,6 +339,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("Field", {"threads": 100_000}, "threads is 100000"),
     ("Field", {"direction": 0.0}, "direction"),
     ("Field", {"direction": math.nan}, "direction"),
+    ("Field", {"precision": "float16"}, "precision is 'float16'"),
     ("Field", {"segments": []}, "segments have 0 rows"),
     ("Field", {"segments": [WIDTH, 1]}, "more rows together than the state"),
     ("forward", {"time_count": 0}, "time_count is 0"),
@@ -355,8 +364,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("Method", {"step_t": [math.inf]}, "step_t holds"),
     ("Method", {"control": "joint"}, "control has no joint"),
     ("Method", {"control": "error"}, "two stages"),
-    ("Method", {"control": "error", "equations": "full", "a": [[0.5]]}, "takes the steps it is given"),
     ("Method", {"carried": True}, "those methods carry"),
+    ("Method", COUPLED | {"carried": True}, "those methods carry"),
     ("Method", {"b_error": [0.0]}, "b_error has one weight"),
     ("Method", {"interpolant": "quartic"}, "the quartic goes"),
     ("Method", {"interpolant_weights": {}}, "interpolant_weights has no y0"),
@@ -365,6 +374,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("arithmetic_rate", {"threads": 100_000}, "threads is 100000"),
     ("memory_rate", {"bytes": HUGE}, "bytes is"),
     ("dense", {"bias": -3}, "bias"),
+    ("dense", {"kind": "sparse"}, "unknown operation 'sparse'"),
+    ("unary", {"fn": "add"}, "unknown unary function 'add'"),
+    ("binary", {"fn": "neg"}, "unknown binary function 'neg'"),
 ]
 
 
@@ -391,6 +403,7 @@ def test_no_program() -> None:
 OTHERS: dict[str, Callable[[Case], Any]] = {
     "batch": lambda case: {"field": case.module.Field(**case.field_arguments | {"batch": 100})},
     "layout": lambda case: {"field": case.module.Field(**case.field_arguments | {"features_in_lanes": True})},
+    "precision": lambda case: {"field": case.module.Field(**case.field_arguments | {"precision": "float32"})},
     "stages": lambda case: {
         "method": _method(case.module, a=[[], [0.5]], b=[0.0, 1.0], c=[0.0, 0.5], order=2)
     },
@@ -401,14 +414,12 @@ OTHERS: dict[str, Callable[[Case], Any]] = {
 def test_the_log_of_another_solve(other: str) -> None:
     case = Case()
     with pytest.raises(ValueError, match="log is that of a solve of another field or method"):
-        case.module.discrete_vjp_float64(**case.discrete | OTHERS[other](case))
-    with pytest.raises(ValueError, match="log is that of a solve of another field or method"):
-        case.module.discrete_vjp_float32(**case.discrete)
+        case.module.discrete_vjp(**case.discrete | OTHERS[other](case))
 
 
 def _asked(storage: Callable[[int], Any]) -> Any:
     case = Case()
-    return case.module.forward_float64(**case.forward | {"storage": storage})
+    return case.module.forward(**case.forward | {"storage": storage})
 
 
 @pytest.mark.parametrize("answer", [None, "x", 1.5, []])

@@ -53,10 +53,10 @@ def test_the_engine_declines_what_the_module_refuses(program: Program, reason: s
     work = Work(program, cost(program), 1, problem.settings, DISCRETE)
     assert refusal(work, module.MAX_ROWS, module.MAX_PARAMETER_ELEMENTS) == reason
     if reason is None:
-        translate(program, module.ProgramBuilder)
+        translate(program, module)
         return
     with pytest.raises(ValueError, match="more than"):
-        translate(program, module.ProgramBuilder)
+        translate(program, module)
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,7 @@ def _euler(module: Any) -> Any:
 )
 def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message: str) -> None:
     module, weight, y = _module(), torch.eye(2, dtype=D), torch.ones(1, 2, dtype=D)
-    program = translate(
-        Program((1, 2, 0, 2), (Dense(3, 1, 0, None, 1),), 3, ((2, 2),)), module.ProgramBuilder
-    )
+    program = translate(Program((1, 2, 0, 2), (Dense(3, 1, 0, None, 1),), 3, ((2, 2),)), module)
     times, states = torch.tensor([0.0, 1.0], dtype=D), torch.empty(2, 1, 2, dtype=D)
     field = module.Field(
         program=program,
@@ -116,6 +114,7 @@ def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message:
         segments=[2],
         batch=1,
         direction=1.0,
+        precision="float64",
     )
     chunks: list[torch.Tensor] = []
 
@@ -125,18 +124,18 @@ def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message:
 
     at = times.data_ptr()
     arguments = {"field": field, "method": _euler(module), "c": 0, "times": at, "time_count": 2}
-    outcome, log, _, _ = module.forward_float64(
+    outcome, log, _, _ = module.forward(
         **arguments, y0=y.data_ptr(), grid=at, grid_count=2, states=states.data_ptr(), storage=storage
     )
     assert outcome.status == module.Status.done
     arguments |= {"grad_states": states.data_ptr(), "grad_y0": y.data_ptr(), "grad_c": 0}
     arguments |= {"grad_parameters": addresses}
     with pytest.raises(ValueError, match=message):
-        module.discrete_vjp_float64(
+        module.discrete_vjp(
             **arguments, log=log, checkpoints=[x.data_ptr() for x in chunks], grad_times=0, grad_grid=0
         )
     with pytest.raises(ValueError, match=message):
-        module.continuous_vjp_float64(
+        module.continuous_vjp(
             **arguments, seminorm=False, grids=[[-1.0, 0.0]], states=states.data_ptr(),
             grad_times=0,
         )  # fmt: skip

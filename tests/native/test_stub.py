@@ -67,10 +67,6 @@ def of_stub(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
         if isinstance(node, ast.ClassDef):
             yield node.name, dict(of_stub(node.body))
         elif isinstance(node, ast.FunctionDef):
-            if node.decorator_list:  # a property
-                assert node.returns is not None
-                yield node.name, ast.unparse(node.returns)
-                continue
             yield node.name, signature(ast.unparse(node).removeprefix("def ").partition(":\n")[0])
         elif isinstance(node, ast.AnnAssign):
             yield ast.unparse(node.target), ast.unparse(node.annotation)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "cpu/continuous_vjp.hpp"
@@ -18,41 +19,45 @@ template <class Real>
 class ImplicitAdjointSystem : public AdjointSystem<Real> {
     using Base = AdjointSystem<Real>;
     using Base::method_, Base::tableau_, Base::tiles_, Base::context_, Base::rows_, Base::y0_, Base::y1_,
-        Base::quadrature_;
+        Base::f0_, Base::quadrature_;
 
    public:
-    static constexpr bool MAY_CHOOSE_STEPS = false;
-
     ImplicitAdjointSystem(const ContinuousRequest<Real>& request, const Field& reversed,
                           const Tape<Real>& tape, StageAccumulators<Real>& accumulators, TileGroups groups,
                           Team& team)
         : Base(request, reversed, tape, accumulators, groups, team, request.method->tableau.stages),
           solver_(tableau_, rows_, context_, method_.newton),
           equations_(tableau_, rows_),
-          matrix_(equations_.matrix_size()),
-          pivots_(equations_.vector_size()),
           inputs_(this->own().stages.size()),
           scratch_stages_(inputs_.size() / 2) {}
 
     bool fixed_step(const Step& step) {
         const auto start = implicit_start<Real>(method_, step, y0_.data(), tiles_.size());
-        solver_.solve(field().of_state(), start, [](std::int64_t, const Real*) {});
-        const bool finite = this->finite_everywhere(0, tableau_.stages, [&](auto&, std::int64_t i) {
-            const std::size_t at = tiles_.offset(i);
-            evaluate_state(i, start);
-            for (const StageRange& range : equations_.ranges()) solve_adjoint(i, range, start);
-            numerics::combine(tiles_.size(), &y0_[at], start.times.dt, tableau_.b, tableau_.stages, stage(0),
-                              &y1_[at]);
-            const bool end_finite = tiles_.finite(&y1_[at]);
-            if (!end_finite) this->note_nonfinite(i, stage(0));
-            return end_finite;
+        solver_.solve(field().of_state(), start, [&](std::int64_t i, Real* slope) {
+            field().of_state()(0, start.time, &y0_[tiles_.offset(i)], slope);
         });
+        const bool finite = this->finite_everywhere(
+            0, tableau_.stages, [&](auto&, std::int64_t i) { return complete_step(i, start); });
         quadrature_.fixed_step(start.times.dt);
         return finite;
     }
 
+    double attempt(const Step& step, bool dense) {
+        const auto start = implicit_start<Real>(method_, step, y0_.data(), tiles_.size());
+        this->forget_nonfinite();
+        solver_.solve(field().of_state(), start, [&](std::int64_t i, Real* slope) {
+            std::copy_n(&f0_[tiles_.offset(i)], rows_.size(), slope);
+        });
+        if (!solver_.converged()) return std::numeric_limits<double>::quiet_NaN();
+        this->over_tiles(0, tableau_.stages, [&](auto& own, std::int64_t i) {
+            complete_step(i, start);
+            this->finish_attempt(own, i, start.times.dt, stage(0), dense);
+        });
+        return this->error_norm(start.times.dt, dense);
+    }
+
     void count(const Step& step, Outcome& outcome) const {
-        count_implicit(solver_, step, outcome);
+        count_implicit(solver_, method_, step, outcome);
         outcome.evaluations += tableau_.stages;
     }
 
@@ -60,6 +65,19 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
     AugmentedTileField<Real>& field() { return this->own().field; }
 
     using Start = typename StageSolver<Real>::Start;
+
+    // The adjoint's stages of a tile whose state's are solved for, and the end of the step; whether that is
+    // finite.
+    bool complete_step(std::int64_t tile, const Start& start) {
+        const std::size_t at = tiles_.offset(tile);
+        evaluate_state(tile, start);
+        for (const StageRange& range : equations_.ranges()) solve_adjoint(tile, range, start);
+        numerics::combine(tiles_.size(), &y0_[at], start.times.dt, tableau_.b, tableau_.stages, stage(0),
+                          &y1_[at]);
+        const bool finite = tiles_.finite(&y1_[at]);
+        if (!finite) this->note_nonfinite(tile, stage(0));
+        return finite;
+    }
 
     // The state's part of the stages and of their arguments, and what the field keeps there.
     void evaluate_state(std::int64_t tile, const Start& start) {
@@ -87,11 +105,7 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
             }
         }
         if (!range.is_explicit) {
-            const int size = equations_.unknowns(range);
-            equations_.linearise(field().of_state(), range, -start.times.dt, matrix_.data(), true);
-            numerics::factor<LANES<Real>>(size, matrix_.data(), pivots_.data());
-            numerics::solve_transposed<LANES<Real>>(size, matrix_.data(), pivots_.data(),
-                                                    scratch_stages_.data());
+            equations_.solve(field().of_state(), range, -start.times.dt, scratch_stages_.data(), true);
         }
         for (int i = range.first; i < range.last; ++i) {
             std::copy_n(scratch_stages_.data() + (i - range.first) * n, n, input(i) + n);
@@ -104,9 +118,7 @@ class ImplicitAdjointSystem : public AdjointSystem<Real> {
     Real* input(int i) { return inputs_.data() + i * tiles_.size(); }
 
     StageSolver<Real> solver_;
-    StageEquations<Real> equations_;
-    Rows<Real> matrix_;
-    std::vector<int> pivots_;
+    TransposedEquations<Real> equations_;
     Rows<Real> inputs_;
     Rows<Real> scratch_stages_;  // (stages, width, lanes)
 };

@@ -45,16 +45,15 @@ class StageSolver {
           argument_(static_cast<std::size_t>(rows.size())),
           change_(argument_.size()) {}
 
-    // Solves for the stages of all tiles, starting from the slope at the start, which it also is asked for:
-    // `keep_slope(tile, slope)`. The field keeps the values of every stage.
-    template <class KeepSlope>
-    void solve(TileField<Real>& field, const Start& start, const KeepSlope& keep_slope) {
-        evaluations_ = 1;
+    // Solves for the stages of all tiles, from the slope at the start of the step, which `slope(tile, k)`
+    // writes after the field has entered the tile. The field keeps the values of every stage.
+    template <class Slope>
+    void solve(TileField<Real>& field, const Start& start, const Slope& slope) {
+        evaluations_ = 0;
         for (std::int64_t tile = 0; tile < rows_.count(); ++tile) {
             Real* k = stages(tile);
             field.enter_tile(context_.of(tile));
-            field(0, start.time, y0(start, tile), k);
-            keep_slope(tile, k);
+            slope(tile, k);
             for (int stage = 1; stage < tableau_.stages; ++stage) {
                 std::copy_n(k, rows_.size(), k + stage * rows_.size());
             }
@@ -69,7 +68,7 @@ class StageSolver {
     Real* stages(std::int64_t tile) { return &stages_[static_cast<std::size_t>(tile) * tile_stages_]; }
     // The same of all tiles.
     const Rows<Real>& all_stages() const { return stages_; }
-    // Of the last step.
+    // Of the last step, that of the slope at its start left out.
     std::int64_t evaluations() const { return evaluations_; }
     bool converged() const { return converged_; }
 

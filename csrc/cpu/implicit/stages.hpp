@@ -101,4 +101,24 @@ class StageEquations {
     Rows<Real> jacobian_row_;
 };
 
+// The transposed equations of one tile.
+template <class Real>
+class TransposedEquations : public StageEquations<Real> {
+   public:
+    TransposedEquations(const numerics::Tableau<Real>& tableau, const Tiles<Real>& rows)
+        : StageEquations<Real>(tableau, rows), matrix_(this->matrix_size()), pivots_(this->vector_size()) {}
+
+    // x becomes the solution for it as the right side; the rest as of linearise().
+    void solve(TileField<Real>& field, const StageRange& range, Real dt, Real* x, bool by_column = false) {
+        const int n = this->unknowns(range);
+        this->linearise(field, range, dt, matrix_.data(), by_column);
+        numerics::factor<LANES<Real>>(n, matrix_.data(), pivots_.data());
+        numerics::solve_transposed<LANES<Real>>(n, matrix_.data(), pivots_.data(), x);
+    }
+
+   private:
+    Rows<Real> matrix_;
+    std::vector<int> pivots_;
+};
+
 }  // namespace flashode::cpu::inline FLASHODE_ISA

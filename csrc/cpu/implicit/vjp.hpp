@@ -19,25 +19,25 @@ template <class Real>
 class ImplicitStepVjp {
    public:
     ImplicitStepVjp(const numerics::Tableau<Real>& tableau, const Tiles<Real>& rows)
-        : tableau_(tableau),
-          equations_(tableau, rows),
-          matrix_(equations_.matrix_size()),
-          pivots_(equations_.vector_size()) {}
+        : tableau_(tableau), equations_(tableau, rows) {}
 
-    // `field` holds what it kept of the stages. Writes grad_y0 (n); grad_k (stages, n), which stands in
-    // place, and grad_stage (n) are scratch.
+    // As numerics::step_vjp; `field` holds what it kept of the stages.
     numerics::StepTimeGradients<Real> operator()(TileField<Real>& field, Real dt, int n, const Real* k,
-                                                 const Real* grad_y1, Real* grad_k, Real* grad_stage,
-                                                 Real* grad_y0) {
+                                                 const numerics::StepCotangents<Real>& from, Real* grad_k,
+                                                 Real* grad_stage, Real* grad_y0) {
         numerics::StepTimeGradients<Real> grad_times;
         for (int i = 0; i < tableau_.stages; ++i) {
-            for (int e = 0; e < n; ++e) grad_k[i * n + e] = dt * tableau_.b[i] * grad_y1[e];
-            grad_times.dt += tableau_.b[i] * numerics::dot(n, grad_y1, k + i * n);
+            numerics::seed_stage(tableau_, from, dt, n, i, grad_k + i * n);
+            grad_times.dt += tableau_.b[i] * numerics::dot(n, from.y1, k + i * n);
+            if (from.y_mid != nullptr) {
+                grad_times.dt += tableau_.b_mid[i] * numerics::dot(n, from.y_mid, k + i * n);
+            }
         }
-        std::copy(grad_y1, grad_y1 + n, grad_y0);
+        std::copy(from.y1, from.y1 + n, grad_y0);
+        if (from.y_mid != nullptr) numerics::add_scaled(n, Real(1), from.y_mid, grad_y0);
         const std::vector<StageRange>& ranges = equations_.ranges();
         for (auto range = ranges.rbegin(); range != ranges.rend(); ++range) {
-            if (!range->is_explicit) solve(field, *range, dt, grad_k + range->first * n);
+            if (!range->is_explicit) equations_.solve(field, *range, dt, grad_k + range->first * n);
             for (int i = range->first; i < range->last; ++i) {
                 const Real grad_t = field.vjp(i, grad_k + i * n, grad_stage);
                 grad_times.start += grad_t;
@@ -55,17 +55,8 @@ class ImplicitStepVjp {
     }
 
    private:
-    void solve(TileField<Real>& field, const StageRange& range, Real dt, Real* cotangents) {
-        const int n = equations_.unknowns(range);
-        equations_.linearise(field, range, dt, matrix_.data());
-        numerics::factor<LANES<Real>>(n, matrix_.data(), pivots_.data());
-        numerics::solve_transposed<LANES<Real>>(n, matrix_.data(), pivots_.data(), cotangents);
-    }
-
     const numerics::Tableau<Real>& tableau_;
-    StageEquations<Real> equations_;
-    Rows<Real> matrix_;
-    std::vector<int> pivots_;
+    TransposedEquations<Real> equations_;
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA

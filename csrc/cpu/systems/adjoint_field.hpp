@@ -15,7 +15,7 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-// What the tiles' vjps leave for the quadrature, by groups of tiles and stages.
+// Gradients in parameters and t that the tiles' vjps add up for the quadrature, by group of tiles and stage.
 template <class Real>
 struct StageAccumulators {
     std::size_t size;  // of the tape's accumulator
@@ -31,8 +31,8 @@ struct StageAccumulators {
           parameters(index(groups, 0) * size),
           time(index(groups, 0)) {}
 
-    // Clearing a group's and adding it up takes about as long as a vjp of one of its tiles: that it has two
-    // halves what this costs.
+    // Clearing and adding up what a group has takes about as long as a vjp of one tile: with two tiles it is
+    // at most half of the work.
     static TileGroups groups_of(const Tape<Real>& tape, const Method& method, const Field& field) {
         const std::int64_t least = std::max(tiles_sharing(tape, method), 2);
         const Tiles<Real> rows(field.batch, field.segments);
@@ -40,14 +40,18 @@ struct StageAccumulators {
         return {rows.count(), least, tape.accumulator_size() * sets * sizeof(Real)};
     }
 
-    // One set of rates a stage; the probe of the first step needs two.
-    static int stages_of(const Method& method) { return std::max(method.tableau.stages, 2); }
+    // One set of rates a stage, and one at the end of a step that an error chooses, if no stage is there; the
+    // probe of the first step needs two.
+    static int stages_of(const Method& method) {
+        const bool at_end = method.tableau.control == Control::error && !method.tableau.carried;
+        return std::max(method.tableau.stages + (at_end ? 1 : 0), 2);
+    }
 
     std::size_t index(int group, int stage) const {
         return static_cast<std::size_t>(group) * static_cast<std::size_t>(stages) +
                static_cast<std::size_t>(stage);
     }
-    // Null where nobody wants a parameter's gradient.
+    // Null where no parameter's gradient is wanted.
     Real* of_parameters(int group, int stage) {
         return size == 0 ? nullptr : &parameters[index(group, stage) * size];
     }
@@ -57,10 +61,10 @@ struct StageAccumulators {
 template <class Real>
 class AugmentedTileField {
    public:
-    // `kept_stages`: of how many stages adjoint_rate() may be called after the state's rates of others.
+    // `slots`: for how many stages adjoint_rate() may be called after the state's rates at others.
     AugmentedTileField(const Field& field, const Tape<Real>& tape, StageAccumulators<Real>& accumulators,
-                       int kept_stages = 1)
-        : field_(field, tape, kept_stages),
+                       int slots = 1)
+        : field_(field, tape, slots),
           n_(tape.width() * LANES<Real>),
           context_size_(tape.context_width() * LANES<Real>),
           cotangent_(static_cast<std::size_t>(n_)),

@@ -36,7 +36,7 @@ class ErrorMeasure {
     void see(std::int64_t tile, const Error& error, const Real* y0, const Real* y1) {
         if (how_ == nullptr) {
             add_squares(tile,
-                        [&](int e) { return numerics::scaled_square(tolerance_, error(e), y0[e], y1[e]); });
+                        [&](int e) { return numerics::scaled_error(tolerance_, error(e), y0[e], y1[e]); });
             return;
         }
         const std::size_t at = tiles_.offset(tile);
@@ -47,7 +47,7 @@ class ErrorMeasure {
         if (how_->norm) {
             tiles_.store(tile, &scaled_[at], how_->scaled);
         } else {
-            add_squares(tile, [&](int e) { return scaled_[at + e] * scaled_[at + e]; });
+            add_squares(tile, [&](int e) { return scaled_[at + e]; });
         }
     }
 
@@ -70,11 +70,11 @@ class ErrorMeasure {
         return rows;
     }
 
-    template <class Square>
-    void add_squares(std::int64_t tile, const Square& square) {
+    template <class Scaled>
+    void add_squares(std::int64_t tile, const Scaled& scaled) {
         double* sums = &sums_[static_cast<std::size_t>(tile) * segments()];
         std::fill_n(sums, segments(), 0.0);
-        add_segment_sums<Real>(tiles_.segments, tiles_.used_lanes(tile), square, sums);
+        add_segment_squares<Real>(tiles_.segments, tiles_.used_lanes(tile), scaled, sums);
     }
 
     numerics::Tolerance<Real> tolerance_;

@@ -1,4 +1,4 @@
-// The field alone, over all tiles, as a step asks for it: what a solve takes beside that is not the field's.
+// Evaluations of the field without a solve: what they take is the field's share of the time of one.
 #pragma once
 
 #include <algorithm>
@@ -31,14 +31,14 @@ double evaluate(const EvaluateRequest<Real>& request) {
                                         TileField<Real>(*request.field, tape, slots));
     std::vector<Rows<Real>> rates(static_cast<std::size_t>(team.size()), Rows<Real>(size));
     // What depends on time alone is to be computed anew, as in a step: no two times are the same in float32.
-    const double apart = 1e-6 * std::max(1.0, std::abs(request.t));
+    const double spacing = 1e-6 * std::max(1.0, std::abs(request.t));
     for (std::int64_t step = 0; step < request.steps; ++step) {
         team.run(groups.count(), [&](int worker, int group) {
             TileField<Real>& field = fields[static_cast<std::size_t>(worker)];
             for (std::int64_t i = groups.begin(group); i < groups.end(group); ++i) {
                 field.enter_tile(context.of(i));
                 for (int stage = 0; stage < request.stages; ++stage) {
-                    const double t = request.t + apart * static_cast<double>(step * request.stages + stage);
+                    const double t = request.t + spacing * static_cast<double>(step * request.stages + stage);
                     field(stage, static_cast<Real>(t), &states[tiles.offset(i)],
                           rates[static_cast<std::size_t>(worker)].data());
                 }

@@ -24,8 +24,8 @@ struct GradientSums {
         }
         if (request.grad_times == nullptr) return;
         times.resize(static_cast<std::size_t>(request.times.count));
-        const bool given = request.method->tableau.control == Control::given;
-        grid.resize(given ? request.log->steps.size() + 1 : 1);
+        const bool on_grid = request.method->tableau.control == Control::given;
+        grid.resize(on_grid ? request.log->steps.size() + 1 : 1);
     }
 
     std::size_t bytes() const {

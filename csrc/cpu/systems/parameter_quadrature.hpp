@@ -15,13 +15,16 @@ template <class Real>
 class ParameterQuadrature {
    public:
     // Parameters count in the error norm, each by its own root-mean-square, unless it is the seminorm; dL/dt
-    // always does, by magnitude. A transpose counts with what it is made of.
+    // always does, by magnitude. A transpose counts with the parameter that it transposes.
     ParameterQuadrature(const ContinuousRequest<Real>& request, const Field& field, const Tape<Real>& tape,
                         StageAccumulators<Real>& accumulators)
         : tableau_(numerics::rounded<Real>(request.method->tableau)),
           tolerance_{static_cast<Real>(request.method->rtol), static_cast<Real>(request.method->atol)},
-          // At the end of a step, all that is asked of given ones, every interpolant is the line.
-          interpolant_(tableau_.carried ? request.method->interpolant : Interpolant::linear),
+          // Of given steps only the end is an output, where every interpolant is the line.
+          interpolant_(tableau_.control == Control::error ? request.method->interpolant
+                                                          : Interpolant::linear),
+          end_(tableau_.control == Control::error && !tableau_.carried ? tableau_.stages
+                                                                       : tableau_.stages - 1),
           tape_(&tape),
           accumulators_(&accumulators) {
         std::vector<bool> by_itself = field.wants_gradient;
@@ -41,8 +44,7 @@ class ParameterQuadrature {
         }
         wanted_ = field.wants_gradient;
         for (Rows<Real>* rows : {&q0_, &q1_, &q_mid_, &error_}) rows->resize(static_cast<std::size_t>(size_));
-        rates_.resize(static_cast<std::size_t>(size_) *
-                      static_cast<std::size_t>(std::max(tableau_.stages, 2)));
+        rates_.resize(static_cast<std::size_t>(size_) * static_cast<std::size_t>(accumulators.stages));
     }
 
     void clear(int group, int first, int last) {
@@ -92,14 +94,13 @@ class ParameterQuadrature {
 
     void advance() {
         q0_.swap(q1_);
-        std::copy(rates(tableau_.stages - 1), rates(tableau_.stages - 1) + size_, rates(0));
+        std::copy(rates(end_), rates(end_) + size_, rates(0));
     }
 
     // The integral at dense-output weights `w` of the last step.
     void interpolate(const numerics::DenseWeights<Real>& w, Real dt, Real* out) const {
         solve::dense_output(interpolant_, size_, w, dt,
-                            {q0_.data(), q1_.data(), q_mid_.data(), rates(0), rates(tableau_.stages - 1)},
-                            out);
+                            {q0_.data(), q1_.data(), q_mid_.data(), rates(0), rates(end_)}, out);
     }
 
     int size() const { return size_; }
@@ -118,7 +119,7 @@ class ParameterQuadrature {
     Real* rates(int stage) { return rates_.data() + std::ptrdiff_t{stage} * size_; }
     const Real* rates(int stage) const { return rates_.data() + std::ptrdiff_t{stage} * size_; }
 
-    // Adds a transpose's part to that of what it is made of, and clears it.
+    // Moves a transpose's gradient to the parameter that it transposes.
     static void join(const Transpose& transpose, const std::vector<Real*>& by_parameter) {
         Real* from = by_parameter[static_cast<std::size_t>(transpose.parameter)];
         Real* to = by_parameter[static_cast<std::size_t>(transpose.of)];
@@ -144,7 +145,8 @@ class ParameterQuadrature {
 
     numerics::Tableau<Real> tableau_;
     numerics::Tolerance<Real> tolerance_;
-    solve::Interpolant interpolant_;
+    Interpolant interpolant_;
+    int end_;  // where the rates at the end of a step are
     const Tape<Real>* tape_;
     StageAccumulators<Real>* accumulators_;
     int size_ = 1;  // element 0 is dL/dt

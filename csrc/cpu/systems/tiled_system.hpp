@@ -52,8 +52,6 @@ inline double larger_norm(double a, double b) { return std::isnan(a) || a > b ? 
 template <class Real, class Fields, class Quadrature>
 class TiledSystem {
    public:
-    static constexpr bool MAY_CHOOSE_STEPS = true;
-
     // `measure` may be null. Each worker of the team, which outlives this, has a copy of `field`.
     TiledSystem(const Method& method, Tiles<Real> tiles, Context<Real> context, const Fields& field,
                 Quadrature quadrature, const Measure<Real>* measure, TileGroups groups, Team& team)
@@ -106,7 +104,7 @@ class TiledSystem {
         attempted_ = times;
         over_tiles(1, tableau_.stages,
                    [&](Space& own, std::int64_t i) { attempt_tile(own, i, times, dense); });
-        return larger_norm(measure_.norm(), quadrature_.attempt(times.dt, dense));
+        return error_norm(times.dt, dense);
     }
 
     bool fixed_step(const Step& step) {
@@ -126,7 +124,9 @@ class TiledSystem {
         return finite;
     }
 
-    void count(const Step&, Outcome& outcome) const { outcome.evaluations += tableau_.stages; }
+    void count(const Step&, Outcome& outcome) const {
+        outcome.evaluations += tableau_.stages - (chooses_steps() ? 1 : 0);  // the first is in place
+    }
 
     bool starts_finite() const {
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {
@@ -138,9 +138,11 @@ class TiledSystem {
     bool slopes_finite() const { return nonfinite_.stage == tableau_.stages; }
 
     bool evaluate_end(const Step& step) {
-        return finite_everywhere(0, 1, [&](Space& own, std::int64_t i) {
+        // The stages' rates are still needed where the step is interpolated.
+        const int slot = chooses_steps() ? tableau_.stages : 0;
+        return finite_everywhere(slot, slot + 1, [&](Space& own, std::int64_t i) {
             const std::size_t at = tiles_.offset(i);
-            own.field(0, static_cast<Real>(step.end), &y1_[at], &f1_[at]);
+            own.field(slot, solve::end_time<Real>(method_, step), &y1_[at], &f1_[at]);
             return tiles_.finite(&f1_[at]);
         });
     }
@@ -168,7 +170,8 @@ class TiledSystem {
     void locate_nonfinite(Outcome& outcome) {
         if (locate_in(y0_, Status::nonfinite_state, outcome)) return;
         if (locate_in(f0_, Status::nonfinite_field, outcome)) return;
-        if (tableau_.control == Control::error) {  // of the step tried last only one tile's stages are left
+        if (chooses_steps() && tableau_.equations == Equations::none) {
+            // Of the step tried last only one tile's stages are left.
             for (std::int64_t i = 0; i < tiles_.count(); ++i) {
                 Space& own = workspaces_.front();
                 own.field.enter_tile(context_.of(i));
@@ -219,6 +222,26 @@ class TiledSystem {
         return finite;
     }
 
+    bool chooses_steps() const { return tableau_.control == Control::error; }
+
+    // What a step leaves beside its end `y1_`, which is in place, from the stages `k` of a tile: the slope
+    // there, the middle, and its part of the error.
+    void finish_attempt(Space& space, std::int64_t tile, Real dt, const Real* k, bool dense) {
+        const int n = tiles_.size();
+        const std::size_t at = tiles_.offset(tile);
+        const Real* y0 = &y0_[at];
+        const Real* y1 = &y1_[at];
+        if (tableau_.carried) copy_rows(n, k + (tableau_.stages - 1) * n, &f1_[at]);
+        if (dense) numerics::combine(n, y0, dt, tableau_.b_mid, tableau_.stages, k, &y_mid_[at]);
+        const Real* none = nullptr;
+        numerics::combine(n, none, dt, tableau_.b_error, tableau_.stages, k, space.scratch.data());
+        measure_.see(tile, [&](int e) { return space.scratch[e]; }, y0, y1);
+    }
+    // Of all tiles.
+    double error_norm(Real dt, bool dense) {
+        return larger_norm(measure_.norm(), quadrature_.attempt(dt, dense));
+    }
+
     // The state at dense-output weights `w`, of one tile, in scratch.
     Real* interpolate(std::int64_t tile, const numerics::DenseWeights<Real>& w, Real dt) {
         const std::size_t at = tiles_.offset(tile);
@@ -226,6 +249,9 @@ class TiledSystem {
                             {&y0_[at], &y1_[at], &y_mid_[at], &f0_[at], &f1_[at]}, own().scratch.data());
         return own().scratch.data();
     }
+
+    // Nothing of the steps before counts any more.
+    void forget_nonfinite() { nonfinite_ = {}; }
 
     void note_nonfinite(std::int64_t tile, const Real* stages) {
         const std::lock_guard<std::mutex> held(noting_);
@@ -294,19 +320,9 @@ class TiledSystem {
     }
 
     void attempt_tile(Space& space, std::int64_t tile, const numerics::StepTimes<Real>& times, bool dense) {
-        const int n = tiles_.size();
-        const std::size_t at = tiles_.offset(tile);
-        const Real* y0 = &y0_[at];
-        const Real* y1 = &y1_[at];
-        Real* k = space.stages.data();
-        copy_rows(n, &f0_[at], k);
+        copy_rows(tiles_.size(), &f0_[tiles_.offset(tile)], space.stages.data());
         run_stages(space, tile, times);
-        const Real* last = k + (tableau_.stages - 1) * n;
-        copy_rows(n, last, &f1_[at]);
-        if (dense) numerics::combine(n, y0, times.dt, tableau_.b_mid, tableau_.stages, k, &y_mid_[at]);
-        const Real* none = nullptr;
-        numerics::combine(n, none, times.dt, tableau_.b_error, tableau_.stages, k, space.scratch.data());
-        measure_.see(tile, [&](int e) { return space.scratch[e]; }, y0, y1);
+        finish_attempt(space, tile, times.dt, space.stages.data(), dense);
     }
 
     // Of what stands at the start.

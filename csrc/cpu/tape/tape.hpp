@@ -1,137 +1,217 @@
-// A Program bound to the parameters of one solve and laid out for tiles.
+// A Program bound to the parameters of one solve, executed over one tile: every value forward, every gradient
+// in reverse.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <vector>
 
-#include "cpu/tape/dense.hpp"
-#include "cpu/tape/dense_dynamic.hpp"
-#include "cpu/vectors/simd.hpp"
-#include "program/program.hpp"
+#include "cpu/tape/elementwise.hpp"
+#include "cpu/tape/layout.hpp"
+#include "numerics/combine.hpp"
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-// Where the gradient of a parameter is accumulated. A weight's sum over lanes is done as it
-// accumulates, a bias's and a row's only when it is folded into the parameter's gradient.
 template <class Real>
-struct GradientSlot {
-    int parameter = -1;
-    std::size_t offset = 0;
-    int rows = 0;
-    int columns = 0;  // of the parameter itself
-    int padded = 0;   // row length in the accumulator: padded columns, or lanes
-    bool by_lanes = false;
-};
-
-// One operation with everything an execution needs resolved.
-template <class Real>
-struct TapeOp {
-    const program::Op* op = nullptr;
-    std::size_t out = 0;              // offset of the output in a values buffer
-    std::vector<std::size_t> inputs;  // offsets of the inputs
-    std::vector<std::size_t> index;   // gather: offset of each source row
-    std::vector<Real> constants;
-    DynamicShape dynamic;       // dense_dynamic
-    std::vector<bool> assigns;  // for each input: the reverse sweep writes its gradient first here
-    bool live = false;          // the output depends on it
-    int weight_slot = -1;
-    int bias_slot = -1;
-};
-
-template <class Real>
-class Tape {
-    static_assert(LANES<Real> <= program::MAX_LANES);
+class Tape : public TapeLayout<Real> {
+    using Base = TapeLayout<Real>;
+    using Base::offset, Base::rows, Base::parameter;
+    using Base::program_, Base::ops_, Base::slots_, Base::reverse_own_, Base::reverse_shared_,
+        Base::handed_over_;
 
    public:
-    // `wants_gradient[p]` tells for which parameters a reverse sweep accumulates.
-    Tape(const program::Program& program, const void* const* parameters,
-         const std::vector<bool>& wants_gradient);
-    Tape(const Tape&) = delete;  // it points into itself
-    Tape& operator=(const Tape&) = delete;
-
-    int width() const { return program_.width(); }
-    std::size_t values_size() const { return values_size_; }
-    std::size_t accumulator_size() const { return accumulator_size_; }
-    std::size_t transpose_size() const { return transpose_size_; }
-    int context_width() const { return program_.context_width(); }
-    std::size_t y_offset() const { return offset(program::VALUE_Y); }
-    std::size_t c_offset() const { return offset(program::VALUE_C); }
-    std::size_t t_offset() const { return offset(program::VALUE_T); }
-    std::size_t output_offset() const { return offset(program_.output); }
-    bool uses_y() const { return receives_gradient_[program::VALUE_Y]; }
-    bool uses_c() const { return receives_gradient_[program::VALUE_C]; }
-    bool uses_t() const { return receives_gradient_[program::VALUE_T]; }
+    using Base::Base;
 
     // Writes the rows that are the same at every evaluation (parameters and literals) into a fresh values
     // buffer.
-    void prepare(Real* values) const;
+    void prepare(Real* values) const {
+        for (const TapeOp<Real>& op : ops_) {
+            const int n = rows(op.op->out);
+            if (op.op->kind == program::OpKind::parameter) {
+                const Real* source = parameter(op.op->parameter);
+                for (int r = 0; r < n; ++r) detail::fill_row(values + op.out + r * LANES<Real>, source[r]);
+            } else if (op.op->kind == program::OpKind::constant) {
+                for (int r = 0; r < n; ++r) {
+                    detail::fill_row(values + op.out + r * LANES<Real>,
+                                     op.constants[static_cast<std::size_t>(r)]);
+                }
+            }
+        }
+    }
+
     // The shared values, from t; and all others, from these and from y and c. What each starts from stands in
     // the buffer already.
-    void forward_shared(Real* values) const;
-    void forward(Real* values) const;
-    bool has_shared() const { return program_.shared > 0; }
+    void forward_shared(Real* values) const {
+        for (auto op = ops_.begin(); op != ops_.begin() + program_.shared; ++op) {
+            if (op->live) forward_op(*op, values);
+        }
+    }
+
+    void forward(Real* values) const {
+        for (auto op = ops_.begin() + program_.shared; op != ops_.end(); ++op) {
+            if (op->live) forward_op(*op, values);
+        }
+    }
+
     // From the output's gradient, which stands in `grads` already, to those of y, c, t and shared values
     // (written, not added) and of the parameters (added to `accumulator`; null to leave them out).
     void reverse(const Real* values, Real* grads, Real* transposed, Real* accumulator) const {
-        reverse_ops(reverse_own_, values, grads, transposed, accumulator);
+        for (const TapeOp<Real>* op : reverse_own_) reverse_op(*op, values, grads, transposed, accumulator);
     }
     // From the gradients of shared values to those of t and of the parameters.
     void reverse_shared(const Real* values, Real* grads, Real* transposed, Real* accumulator) const {
-        reverse_ops(reverse_shared_, values, grads, transposed, accumulator);
+        for (const TapeOp<Real>* op : reverse_shared_)
+            reverse_op(*op, values, grads, transposed, accumulator);
     }
+
     // Sums of the gradients of shared values and t over tiles: adds those of one; and moves them back.
-    std::size_t shared_size() const { return shared_size_; }
-    void add_shared(const Real* grads, Real* sums) const;
-    void take_shared(Real* sums, Real* grads) const;
-    // Over how many tiles to sum: as many as bring reverse_shared() to half the work of reverse(), up to 32.
-    // One where it is little from the start, or leads to no parameter whose gradient is wanted.
-    int tiles_sharing() const { return tiles_sharing_; }
-    // Adds what an accumulator holds to the parameters' gradients; those not wanted may be null.
-    template <class Total>
-    void fold(const Real* accumulator, Total* const* gradients) const;
+    void add_shared(const Real* grads, Real* sums) const {
+        for (const int value : handed_over_) {
+            const int n = rows(value) * LANES<Real>;
+            detail::put(false, n, grads + offset(value), sums);
+            sums += n;
+        }
+    }
+
+    void take_shared(Real* sums, Real* grads) const {
+        for (const int value : handed_over_) {
+            const int n = rows(value) * LANES<Real>;
+            std::copy(sums, sums + n, grads + offset(value));
+            std::fill(sums, sums + n, Real(0));
+            sums += n;
+        }
+    }
 
    private:
-    std::size_t offset(int value) const { return offsets_[static_cast<std::size_t>(value)]; }
-    int rows(int value) const { return program_.widths[static_cast<std::size_t>(value)]; }
-    const Real* parameter(int index) const { return parameters_[static_cast<std::size_t>(index)]; }
-    int add_weight_slot(int parameter, int rows, int columns);
-    int add_row_slot(int parameter, int rows);
-    int add_slot(const GradientSlot<Real>& slot);
-    void resolve(const program::Op& op);
-    void plan_reverse();
-    void plan_reverse(TapeOp<Real>& op, std::vector<bool>& needed, std::vector<const TapeOp<Real>*>& order);
-    void plan_sharing();
-    double cost(const TapeOp<Real>& op) const;
-    void reverse_ops(const std::vector<const TapeOp<Real>*>& order, const Real* values, Real* grads,
-                     Real* transposed, Real* accumulator) const;
-    void forward_op(const TapeOp<Real>& op, Real* values) const;
-    void forward_dense(const TapeOp<Real>& op, Real* values) const;
-    void reverse_dense(const TapeOp<Real>& op, const Real* values, Real* grads, Real* transposed,
-                       Real* accumulator) const;
-    void reverse_op(const TapeOp<Real>& op, const Real* values, Real* grads) const;
-    void reverse_dense_dynamic(const TapeOp<Real>& op, const Real* values, Real* grads) const;
-    void reverse_gather(const TapeOp<Real>& op, Real* grads) const;
+    void forward_op(const TapeOp<Real>& resolved, Real* values) const {
+        using program::OpKind;
+        const program::Op& op = *resolved.op;
+        const auto value = [&](std::size_t input) { return values + resolved.inputs[input]; };
+        const int n = rows(op.out) * LANES<Real>;
+        Real* out = values + resolved.out;
+        switch (op.kind) {
+            case OpKind::dense:
+                for (int g = 0; g < op.repeats; ++g) {
+                    dense(parameter(op.parameter), op.bias >= 0 ? parameter(op.bias) : nullptr,
+                          op.features_in, op.features_out, value(0) + g * op.features_in * LANES<Real>,
+                          out + g * op.features_out * LANES<Real>);
+                }
+                break;
+            case OpKind::dense_dynamic:
+                dense_dynamic(resolved.dynamic, value(1), value(0), out);
+                break;
+            case OpKind::gather:
+                for (const std::size_t row : resolved.index) {
+                    std::copy(values + row, values + row + LANES<Real>, out);
+                    out += LANES<Real>;
+                }
+                break;
+            case OpKind::unary:
+                detail::unary_forward(op.unary, n, value(0), resolved.constants.data(), out);
+                break;
+            case OpKind::binary:
+                detail::binary_forward(op.binary, n, value(0), value(1), out);
+                break;
+            case OpKind::select:
+                detail::select_forward(n, value(0), value(1), value(2), out);
+                break;
+            case OpKind::segment_sum: {
+                std::fill(out, out + n, Real(0));
+                const Real* x = value(0);
+                for (const int row : op.index) {
+                    numerics::add_scaled(LANES<Real>, Real(1), x, out + row * LANES<Real>);
+                    x += LANES<Real>;
+                }
+                break;
+            }
+            case OpKind::parameter:
+            case OpKind::constant:
+                break;  // prepare() has written them
+        }
+    }
 
-    const program::Program& program_;
-    std::vector<const Real*> parameters_;
-    std::vector<bool> wants_gradient_;
-    std::vector<std::size_t> offsets_;
-    std::vector<TapeOp<Real>> ops_;
-    std::vector<GradientSlot<Real>> slots_;
-    std::vector<bool> receives_gradient_;  // by value
-    // The operations through which a gradient passes, in reverse: each trajectory's own, then those shared.
-    std::vector<const TapeOp<Real>*> reverse_own_;
-    std::vector<const TapeOp<Real>*> reverse_shared_;
-    std::vector<int> handed_over_;  // values whose gradients the former leave to the latter
-    std::size_t shared_size_ = 0;
-    int tiles_sharing_ = 1;
-    std::size_t values_size_ = 0;
-    std::size_t accumulator_size_ = 0;
-    std::size_t transpose_size_ = 0;
+    // Where an operation adds to a parameter's gradient; null where that is left out.
+    Real* place(int slot, Real* accumulator) const {
+        if (accumulator == nullptr || slot < 0) return nullptr;
+        return accumulator + slots_[static_cast<std::size_t>(slot)].offset;
+    }
+
+    void reverse_op(const TapeOp<Real>& resolved, const Real* values, Real* grads, Real* transposed,
+                    Real* accumulator) const {
+        using program::OpKind;
+        const program::Op& op = *resolved.op;
+        const auto value = [&](std::size_t input) { return values + resolved.inputs[input]; };
+        const auto grad = [&](std::size_t input) { return grads + resolved.inputs[input]; };
+        const auto assigns = [&](std::size_t input) -> bool { return resolved.assigns[input]; };
+        const int n = rows(op.out) * LANES<Real>;
+        const Real* grad_out = grads + resolved.out;
+        switch (op.kind) {
+            case OpKind::dense:
+                reverse_dense(resolved, values, grads, transposed, accumulator);
+                break;
+            case OpKind::dense_dynamic:  // the second gradient adds to the first where the inputs are one
+                                         // value
+                dense_dynamic_vjp_input(resolved.dynamic, value(1), assigns(0), grad_out, grad(0));
+                dense_dynamic_vjp_weight(resolved.dynamic, value(0), assigns(1), grad_out, grad(1));
+                break;
+            case OpKind::gather:
+                for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+                    if (assigns(i)) std::fill(grad(i), grad(i) + rows(op.inputs[i]) * LANES<Real>, Real(0));
+                }
+                for (const std::size_t row : resolved.index) {
+                    detail::put(false, LANES<Real>, grad_out, grads + row);
+                    grad_out += LANES<Real>;
+                }
+                break;
+            case OpKind::unary:
+                detail::unary_reverse(op.unary, assigns(0), n, value(0), values + resolved.out,
+                                      resolved.constants.data(), grad_out, grad(0));
+                break;
+            case OpKind::binary:
+                detail::binary_reverse(op.binary, assigns(0), assigns(1), n, value(0), value(1),
+                                       values + resolved.out, grad_out, grad(0), grad(1));
+                break;
+            case OpKind::select:
+                detail::select_reverse(assigns(1), assigns(2), n, value(0), grad_out, grad(1), grad(2));
+                break;
+            case OpKind::segment_sum: {
+                Real* grad_x = grad(0);
+                for (const int row : op.index) {
+                    detail::put(assigns(0), LANES<Real>, grad_out + row * LANES<Real>, grad_x);
+                    grad_x += LANES<Real>;
+                }
+                break;
+            }
+            case OpKind::parameter:
+                if (Real* to = place(resolved.weight_slot, accumulator)) detail::put(false, n, grad_out, to);
+                break;
+            case OpKind::constant:
+                break;
+        }
+    }
+
+    void reverse_dense(const TapeOp<Real>& resolved, const Real* values, Real* grads, Real* transposed,
+                       Real* accumulator) const {
+        const program::Op& op = *resolved.op;
+        Real* to_weight = place(resolved.weight_slot, accumulator);
+        Real* to_bias = place(resolved.bias_slot, accumulator);
+        for (int g = 0; g < op.repeats; ++g) {
+            const std::size_t input =
+                resolved.inputs[0] + static_cast<std::size_t>(g * op.features_in * LANES<Real>);
+            const Real* x = values + input;
+            const Real* grad_out = grads + resolved.out + g * op.features_out * LANES<Real>;
+            if (to_weight != nullptr) {
+                if (weight_by_lanes(op.features_in, op.features_out)) {
+                    dense_vjp_weight_by_lanes(op.features_in, op.features_out, x, false, grad_out, to_weight);
+                } else {
+                    dense_vjp_weight(op.features_in, op.features_out, x, grad_out, transposed, to_weight);
+                }
+            }
+            if (to_bias != nullptr) detail::put(false, op.features_out * LANES<Real>, grad_out, to_bias);
+            dense_vjp_input(parameter(op.parameter), op.features_in, op.features_out, resolved.assigns[0],
+                            grad_out, grads + input);
+        }
+    }
 };
 
 }  // namespace flashode::cpu::inline FLASHODE_ISA
-
-#include "cpu/tape/tape_build.hpp"
-#include "cpu/tape/tape_run.hpp"

@@ -9,15 +9,15 @@
 
 namespace flashode::cpu::inline FLASHODE_ISA {
 
-// How many tiles share what their vjps leave of gradients in what all trajectories share, to be handed on
-// once; one where they leave nothing. The equations of implicit methods are not solved stage by stage.
+// Over how many tiles gradients in shared values are summed before they are propagated; one where there are
+// none. Implicit methods do not go through the tiles stage by stage.
 template <class Real>
 inline int tiles_sharing(const Tape<Real>& tape, const Method& method) {
     return method.tableau.equations != Equations::none ? 1 : tape.tiles_sharing();
 }
 
-// Of how many stages to keep the values, at least `needed`: of all where that saves work, or where the tiles
-// leave gradients for each stage, which must not be mixed.
+// For how many stages to store values, at least `needed`: for all where that saves work, or where gradients
+// in shared values are summed for each stage.
 template <class Real>
 inline int useful_slots(const Tape<Real>& tape, const Method& method, int needed) {
     const bool by_stage = tape.has_shared() || tiles_sharing(tape, method) > 1;
@@ -27,18 +27,18 @@ inline int useful_slots(const Tape<Real>& tape, const Method& method, int needed
 template <class Real>
 class TileField {
    public:
-    // `kept_stages`: of how many stages the values are kept for a vjp; 1 when there will be none. Where the
-    // tiles of a batch are evaluated stage by stage, those kept save computing anew what depends on t alone.
-    TileField(const Field& field, const Tape<Real>& tape, int kept_stages)
+    // `slots`: for how many stages values are stored, for a vjp; 1 when there will be none. Those of t alone
+    // are then not computed again for the next tile.
+    TileField(const Field& field, const Tape<Real>& tape, int slots)
         : tape_(tape),
           direction_(static_cast<Real>(field.direction)),
           size_(tape.width() * LANES<Real>),
           context_size_(tape.context_width() * LANES<Real>),
-          kept_stages_(kept_stages),
-          times_(static_cast<std::size_t>(kept_stages), numerics::FloatFormat<Real>::nan),
+          slots_(slots),
+          times_(static_cast<std::size_t>(slots), numerics::FloatFormat<Real>::nan),
           contexts_(times_.size(), nullptr),
-          values_(tape.values_size() * static_cast<std::size_t>(kept_stages)) {
-        for (int stage = 0; stage < kept_stages; ++stage) tape.prepare(values(slot(stage)));
+          values_(tape.values_size() * static_cast<std::size_t>(slots)) {
+        for (int stage = 0; stage < slots; ++stage) tape.prepare(values(slot(stage)));
     }
 
     // Nothing that evaluations leave depends on the group that a tile belongs to.
@@ -82,7 +82,7 @@ class TileField {
         for (int e = 0; e < size_; ++e) dydt[e] = direction_ * out[e];
     }
 
-    // grad_y = J^T cotangent at the kept stage, and nothing else.
+    // grad_y = J^T cotangent at a stored stage, and no other gradient.
     void vjp_of_state(int stage, const Real* cotangent, Real* grad_y) {
         reverse(slot(stage), cotangent, nullptr, grad_y);
     }
@@ -128,7 +128,7 @@ class TileField {
         return direction_ * sum_of_lanes(grads_.data() + tape_.t_offset());
     }
 
-    std::size_t slot(int stage) const { return static_cast<std::size_t>(stage < kept_stages_ ? stage : 0); }
+    std::size_t slot(int stage) const { return static_cast<std::size_t>(stage < slots_ ? stage : 0); }
     Real* values(std::size_t slot) { return values_.data() + slot * tape_.values_size(); }
     Real* shared_sums(std::size_t slot) { return shared_sums_.data() + slot * tape_.shared_size(); }
 
@@ -150,7 +150,7 @@ class TileField {
     Real direction_;
     int size_;
     int context_size_;
-    int kept_stages_;
+    int slots_;
     std::vector<Real> times_;            // at which the values of each stage were computed
     std::vector<const Real*> contexts_;  // with which
     Rows<Real> values_;

@@ -1,5 +1,5 @@
 // Tiles: (width, lanes) blocks of a batch, trajectories in lanes. The last tile is filled up with copies of
-// the last trajectory, so that lanes nobody asked for see nothing but ordinary numbers.
+// the last trajectory, so that its other lanes compute ordinary numbers.
 #pragma once
 
 #include <algorithm>
@@ -135,8 +135,8 @@ class Context {
 // summed within a group, and then over the groups in their order, has the same bits however many there are.
 class TileGroups {
    public:
-    // Of `least` tiles each at least, if there are as many, and so few that what is kept for each of them, so
-    // many bytes, stays within bounds.
+    // Of at least `least` tiles each, if there are as many; no more groups than a bound on memory allows, of
+    // which each takes so many bytes.
     TileGroups(std::int64_t tiles, std::int64_t least, std::size_t bytes) : tiles_(tiles) {
         const auto affordable = static_cast<std::int64_t>(MOST_BYTES / std::max<std::size_t>(bytes, 1));
         count_ = static_cast<int>(std::clamp<std::int64_t>(std::min(tiles / least, affordable), 1, MOST));
@@ -154,17 +154,26 @@ class TileGroups {
     int count_ = 1;
 };
 
-// Sums over a tile, segment by segment, of `term(row offset, element)`, in the lanes that are used.
-template <class Real, class Term>
-inline void add_segment_sums(const std::vector<Segment>& segments, int used_lanes, const Term& term,
-                             double* sums) {
+// Sums over a tile, segment by segment, of the squares of `value(element)`, in the lanes that are used.
+// Whether they are fused with the sums is not left to the compiler, which decides by what this is inlined
+// into.
+template <class Real, class Value>
+inline void add_segment_squares(const std::vector<Segment>& segments, int used_lanes, const Value& value,
+                                double* sums) {
     for (std::size_t g = 0; g < segments.size(); ++g) {
         if constexpr (LANES<Real> == 1) {
-            sums[g] += static_cast<double>(sum_over<Real>(segments[g].begin, segments[g].end, term));
+            const auto square = [&](int e) {
+                const Real x = value(e);
+                return x * x;
+            };
+            sums[g] += static_cast<double>(sum_over<Real>(segments[g].begin, segments[g].end, square));
         } else {
             Real lanes[LANES<Real>] = {};
             for (int d = segments[g].begin; d < segments[g].end; ++d) {
-                for (int l = 0; l < LANES<Real>; ++l) lanes[l] += term(d * LANES<Real> + l);
+                for (int l = 0; l < LANES<Real>; ++l) {
+                    const Real x = value(d * LANES<Real> + l);
+                    lanes[l] = numerics::multiply_add(x, x, lanes[l]);
+                }
             }
             for (int l = 0; l < used_lanes; ++l) sums[g] += static_cast<double>(lanes[l]);
         }

@@ -148,12 +148,12 @@ void begin_anew() {
 Pool& shared_pool() {
     static const int registered = pthread_atfork(nullptr, nullptr, begin_anew);
     static_cast<void>(registered);
-    Pool* found = pool.load();
-    if (found == nullptr) {
-        auto made = std::make_unique<Pool>();
-        if (pool.compare_exchange_strong(found, made.get())) found = made.release();
+    Pool* current = pool.load();
+    if (current == nullptr) {
+        auto fresh = std::make_unique<Pool>();
+        if (pool.compare_exchange_strong(current, fresh.get())) current = fresh.release();
     }
-    return *found;
+    return *current;
 }
 
 // Waits until no other thread is at work on the round; whatever unwinds the calling thread, they may not go

@@ -1,8 +1,8 @@
 // Threads that share the work of one solve.
 //
-// They belong to a pool of this process, which grows to what its largest team asked for. A team takes those
-// that are idle when it is made, none where another solve has them all: how many there are decides how long a
-// solve takes and nothing else, so that nobody ever waits for anybody else's solve.
+// They belong to a pool of this process, which grows to the size of its largest team. A team takes those that
+// are idle, maybe none: no solve waits for another, and the number of threads changes how long one takes and
+// nothing else.
 #pragma once
 
 #include <atomic>
@@ -55,8 +55,8 @@ class Team {
             return;
         }
         Round round;
-        round.call = [](const void* given, int worker, int part) {
-            (*static_cast<const Job*>(given))(worker, part);
+        round.call = [](const void* erased, int worker, int part) {
+            (*static_cast<const Job*>(erased))(worker, part);
         };
         round.job = &job;
         round.parts = parts;

@@ -28,16 +28,6 @@ from flashode.problem import FixedOptions, Integrator
 _MOST_REMEMBERED = 8
 
 
-# The compiled module's functions for states of each dtype.
-_FORWARD = {torch.float32: _flashode.forward_float32, torch.float64: _flashode.forward_float64}
-_DISCRETE_VJP = {torch.float32: _flashode.discrete_vjp_float32, torch.float64: _flashode.discrete_vjp_float64}
-_CONTINUOUS_VJP = {
-    torch.float32: _flashode.continuous_vjp_float32,
-    torch.float64: _flashode.continuous_vjp_float64,
-}
-_EVALUATE = {torch.float32: _flashode.evaluate_float32, torch.float64: _flashode.evaluate_float64}
-
-
 class NativeBackend:
     """Tiles of trajectories on the CPU.
 
@@ -73,7 +63,7 @@ class NativeBackend:
         if norm is not None:
             asked["norm"] = norm.function, address(norm.state)
         if isinstance(event, EvaluatedField):
-            asked["event"] = _flashode.Event(field=self._field(event))
+            asked["event"] = _flashode.Event(field=self._field(event, y0.dtype))
         elif event is not None:
             asked["event"] = event.function, address(event.state)
         options = request.integrator.options
@@ -85,8 +75,8 @@ class NativeBackend:
             checkpoints.append(y0.new_empty(size))
             return checkpoints[-1].data_ptr()
 
-        outcome, log, times, states = _FORWARD[y0.dtype](
-            field=self._field(request.field),
+        outcome, log, times, states = _flashode.forward(
+            field=self._field(request.field, y0.dtype),
             method=self._method(request.field, request.integrator),
             y0=address(y0),
             c=address(request.field.c),
@@ -105,8 +95,8 @@ class NativeBackend:
 
     def discrete_vjp(self, request: DiscreteRequest) -> None:
         """Reverse a recorded solve."""
-        _DISCRETE_VJP[request.grad_states.dtype](
-            field=self._field(request.field),
+        _flashode.discrete_vjp(
+            field=self._field(request.field, request.grad_states.dtype),
             method=self._method(request.field, request.integrator),
             log=request.log,
             checkpoints=list(map(address, request.checkpoints)),
@@ -123,8 +113,8 @@ class NativeBackend:
 
     def continuous_vjp(self, request: ContinuousRequest) -> Outcome:
         """Integrate the adjoint equations backwards."""
-        return _CONTINUOUS_VJP[request.grad_states.dtype](
-            field=self._field(request.field),
+        return _flashode.continuous_vjp(
+            field=self._field(request.field, request.grad_states.dtype),
             method=self._method(request.field, request.integrator),
             seminorm=request.seminorm,
             times=address(request.times),
@@ -143,11 +133,16 @@ class NativeBackend:
 
     def evaluate(self, field: EvaluatedField, y: Tensor, t: float, steps: int, stages: int) -> Outcome:
         """Evaluate a field alone, at one time and state, as often as so many steps of so many stages do."""
-        return _EVALUATE[y.dtype](
-            field=self._field(field), y=address(y), c=address(field.c), t=t, steps=steps, stages=stages
+        return _flashode.evaluate(
+            field=self._field(field, y.dtype),
+            y=address(y),
+            c=address(field.c),
+            t=t,
+            steps=steps,
+            stages=stages,
         )
 
-    def _field(self, field: EvaluatedField) -> _flashode.Field:
+    def _field(self, field: EvaluatedField, dtype: torch.dtype) -> _flashode.Field:
         """The module's form of a field, kept with the settings."""
         shape, memo = field.shape, field.shape.memo
         threads = useful_threads(shape.cost * shape.batch, _flashode.MAX_THREADS)
@@ -163,6 +158,7 @@ class NativeBackend:
                 segments=shape.segments,
                 batch=shape.batch,
                 direction=shape.direction,
+                precision=str(dtype).removeprefix("torch."),
                 threads=threads,
                 features_in_lanes=(
                     features_in_lanes(shape.batch, shape.methods)
@@ -176,7 +172,7 @@ class NativeBackend:
         memo = field.shape.program_memo
         compiled: _flashode.Program | None = memo.get("program")
         if compiled is None:
-            compiled = memo["program"] = program.translate(field.program, _flashode.ProgramBuilder)
+            compiled = memo["program"] = program.translate(field.program, _flashode)
         return compiled
 
     def _method(self, field: EvaluatedField, integrator: Integrator) -> _flashode.Method:

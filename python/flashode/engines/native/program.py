@@ -1,8 +1,8 @@
-"""Handing a Program to the compiled module, operation by operation."""
+"""Handing a Program to the compiled module."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,44 +22,54 @@ from flashode.program import (
 
 if TYPE_CHECKING:
     from flashode import _flashode
-    from flashode._flashode import ProgramBuilder
 
 
-def translate(program: Program, builder_type: type[ProgramBuilder]) -> _flashode.Program:
-    """The compiled module's form of a Program, made by its ``ProgramBuilder``."""
-    sizes = [torch.Size(shape).numel() for shape in program.parameter_shapes]
-    builder = builder_type(widths=program.widths, parameter_sizes=sizes, shared=program.shared)
-    for op in program.ops:
-        _add(builder, op, program)
-    return builder.finish(output=program.output)
+def translate(program: Program, module: Any) -> _flashode.Program:
+    """The compiled module's form of a Program."""
+    compiled: _flashode.Program = module.Program(
+        widths=program.widths,
+        parameter_sizes=[torch.Size(shape).numel() for shape in program.parameter_shapes],
+        ops=[module.Op(**_numbers(op, program)) for op in program.ops],
+        output=program.output,
+        shared=program.shared,
+    )
+    return compiled
 
 
-def _add(builder: ProgramBuilder, op: Op, program: Program) -> None:
+def _numbers(op: Op, program: Program) -> dict[str, Any]:
     match op:
         case Dense(out, x, weight, bias, repeats):
             features_out, features_in = program.parameter_shapes[weight]
-            builder.dense(
-                out=out,
-                x=x,
-                weight=weight,
-                bias=bias,
-                repeats=repeats,
-                features_in=features_in,
-                features_out=features_out,
-            )
+            return {
+                "kind": "dense",
+                "out": out,
+                "inputs": [x],
+                "parameter": weight,
+                "bias": bias,
+                "repeats": repeats,
+                "features_in": features_in,
+                "features_out": features_out,
+            }
         case Gather(out, inputs, index):
-            builder.gather(out=out, inputs=inputs, index=list(index))
+            return {"kind": "gather", "out": out, "inputs": inputs, "index": list(index)}
         case Unary(out, x, fn, constants):
-            builder.unary(out=out, x=x, fn=fn, constants=constants)
+            return {"kind": "unary", "out": out, "inputs": [x], "fn": fn, "constants": constants}
         case Binary(out, a, b, fn):
-            builder.binary(out=out, a=a, b=b, fn=fn)
+            return {"kind": "binary", "out": out, "inputs": [a, b], "fn": fn}
         case DenseDynamic(out, x, weight, blocks, repeats):
-            builder.dense_dynamic(out=out, x=x, weight=weight, blocks=blocks, repeats=repeats)
+            inputs = x, weight
+            return {
+                "kind": "dense_dynamic",
+                "out": out,
+                "inputs": inputs,
+                "blocks": blocks,
+                "repeats": repeats,
+            }
         case Select(out, condition, a, b):
-            builder.select(out=out, condition=condition, a=a, b=b)
+            return {"kind": "select", "out": out, "inputs": [condition, a, b]}
         case SegmentSum(out, x, segment):
-            builder.segment_sum(out=out, x=x, segment=list(segment))
+            return {"kind": "segment_sum", "out": out, "inputs": [x], "index": list(segment)}
         case Parameter(out, parameter):
-            builder.parameter(out=out, parameter=parameter)
+            return {"kind": "parameter", "out": out, "inputs": [], "parameter": parameter}
         case Constant(out, values):
-            builder.constant(out=out, values=list(values))
+            return {"kind": "constant", "out": out, "inputs": [], "constants": list(values)}
