@@ -91,7 +91,8 @@ def plain_tolerance(value: Any) -> Hashable | None:
         return None
     if value.numel() > _MOST_NUMBERS_KEPT:
         return None
-    return value.dtype, value.shape, value.numpy().tobytes()
+    numbers = value.tolist() if value.ndim == 1 else value.reshape(-1).tolist()
+    return value.dtype, value.shape, *numbers
 
 
 def _elementwise(tensor: torch.Tensor, least: float, y0: torch.Tensor) -> CheckedTolerance:

@@ -13,7 +13,7 @@ from flashode.program import Reach
 
 def gradient_memory(inputs: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
     """Zeros for each input whose gradient is wanted."""
-    return tuple(torch.zeros_like(x) if want else None for x, want in zip(inputs, wanted, strict=True))
+    return tuple([torch.zeros_like(x) if want else None for x, want in zip(inputs, wanted, strict=True)])
 
 
 def reached_from(inputs: Sequence[Tensor], sources: Sequence[Tensor]) -> tuple[bool, ...]:
