@@ -213,7 +213,7 @@ def _read(path: Path, option: str) -> Results:
 
 
 def _command(settings: Settings, chosen: tuple[str, ...] | None) -> str:
-    """What to type for the same run; where it writes to is nobody else's concern."""
+    """The command for the same run, without the folder that it writes to."""
     words = ["flashode", "bench"]
     if settings.quick:
         words.append("--quick")

@@ -26,7 +26,7 @@ def prepare(
     count: Count,
     **arguments: Any,
 ) -> Prepared:
-    """A workload made ready for a function that is called like torchdiffeq's `odeint`.
+    """A workload prepared for a function that is called like torchdiffeq's `odeint`.
 
     Args:
         workload: What to solve.
@@ -86,7 +86,7 @@ def constructed_once(
     make: Callable[[nn.Module, Tensor, float, float, str], Any],
     solve: Callable[[Any, Tensor, Tensor, dict[str, Any]], Tensor],
 ) -> Solve:
-    """A `Solve` out of a library's solver object, made at the first call, as a program makes it once.
+    """A `Solve` by a library's solver object, created at the first call, as a program creates it once.
 
     Args:
         make: Given field, initial state, relative and absolute tolerance, and method, the object.

@@ -28,8 +28,8 @@ from flashode.bench.tasks.workloads import Workload
 
 _theirs = partial(register, "diffrax", packages=("diffrax", "jax"))
 
-# Checkpoints of the reverse pass are laid out for so many steps at most: diffrax's own default, where nobody
-# knows how many there will be.
+# Checkpoints of the reverse pass are laid out for so many steps at most: diffrax's own default, where the
+# number is not known.
 MOST_STEPS = 4096
 
 

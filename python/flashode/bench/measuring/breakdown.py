@@ -1,4 +1,4 @@
-"""Where the time of our own solve goes: Python, the field, the arithmetic of the steps, and waiting."""
+"""The parts of our own solve's time: Python, the field, the arithmetic of the steps, and waiting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flashode.engines.protocol import Plan
 from flashode.recording import watching
 
 SOLVES = 9
-# Of evaluating the field by itself, in seconds.
+# Least seconds of a measurement of the field by itself.
 LONG_ENOUGH = 0.01
 WARM_UP = 0.002
 
@@ -80,7 +80,7 @@ def _timed(run: Callable[[], object]) -> tuple[float, CompiledPlan] | None:
 
 
 def _enough(plan: CompiledPlan) -> int:
-    """As many steps as make the evaluations of the field that they take long enough to be timed."""
+    """A number of steps whose evaluations of the field take long enough to be timed."""
     steps = 1
     while True:
         took = evaluation_seconds(plan, steps)

@@ -14,7 +14,7 @@ _PROCESS = Path("/proc/self")
 
 
 def raised(run: Callable[[], object], device: str = "cpu") -> int | None:
-    """By how many bytes a call, at its height, raises what is held.
+    """The bytes by which a call, at its peak, raises the memory that is held.
 
     Args:
         run: Called once.

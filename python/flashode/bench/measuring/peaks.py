@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flashode.engines import native
 
-# Several short windows, because a virtual machine is not always given all of its processors.
+# Several short windows, because a virtual machine does not always have all of its processors.
 WINDOWS = 8
 SECONDS = 0.05
 # Of the three arrays together: more than the caches of most machines hold.
@@ -25,7 +25,7 @@ def peaks(threads: int) -> dict[str, float]:
         for precision in ("float32", "float64"):
             rates = [native.arithmetic_rate(precision, count, SECONDS) for _ in range(WINDOWS)]
             best |= _best(f"fma {precision} {count}", rates)
-        # A single window: the arrays are made anew for each, which takes longer than to measure.
+        # A single window: each allocates new arrays, which takes longer than to measure.
         best |= _best(f"bandwidth {count}", [native.memory_rate(TRIAD_BYTES, count, WINDOWS * SECONDS)])
     return best
 

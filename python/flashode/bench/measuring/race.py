@@ -72,7 +72,7 @@ def race(
     parameters: Mapping[str, Parameter] | None = None,
     truth: Answer | None = None,
 ) -> list[Record]:
-    """Checks and times contenders, given by library and mode, with one workload.
+    """Checks and times contenders, by library and mode, with one workload.
 
     Those that are not installed, cannot do the work, or answer wrongly are in the result with the reason.
     To be called in a process of its own.
@@ -104,7 +104,7 @@ def race(
         _calibrate(entry, effort)
     for turn in range(max((entry.samples for entry in racing), default=0)):
         gc.collect()
-        # Who comes first finds the caches as another left them, and not always the same one shall.
+        # The first one runs with the caches of the one before, so the order changes.
         for entry in racing[turn % len(racing) :] + racing[: turn % len(racing)]:
             if turn < entry.samples:
                 entry.record.seconds.append(_time(entry.prepared, entry.repeats))

@@ -1,1 +1,1 @@
-"""What was measured: records, their file, and how two files compare."""
+"""Measurements: records, their file, and the comparison of two files."""

@@ -1,4 +1,4 @@
-"""What changed between two runs: ratios of peers' times to ours, beyond what the samples scatter."""
+"""The changes between two runs: ratios of peers' times to ours, beyond the scatter of samples."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def paired(ours: Record, peer: Record) -> NDArray[np.float64]:
 
 
 def _interval(old: NDArray[np.float64], new: NDArray[np.float64]) -> tuple[float, float]:
-    """Between which factors the ratio changed, by a bootstrap of both medians."""
-    # Afresh each time: the same samples give the same interval, whatever was compared before them.
+    """The interval of the ratio's change, by a bootstrap of both medians."""
+    # A new generator each time: the same samples give the same interval, whatever was compared before them.
     random = np.random.default_rng(0)
     medians = [np.median(random.choice(samples, (RESAMPLES, len(samples))), axis=1) for samples in (old, new)]
     tail = (1 - CONFIDENCE) / 2

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from flashode.bench.records.record import Record
 
 FILE = "results.json"
-# What a file of another layout would lack or have otherwise.
+# The version of the file's layout.
 FORMAT = 2
 # More digits than any measurement repeats.
 DIGITS = 4
@@ -49,7 +49,7 @@ class Results:
     records: list[Record] = field(default_factory=list)
 
     def write(self, folder: Path) -> Path:
-        """Writes results.json into a folder, which is made; a reader never sees a part of it.
+        """Writes results.json into a folder, which it creates; a reader never sees a part of it.
 
         Returns:
             The file.

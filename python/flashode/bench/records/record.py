@@ -1,4 +1,4 @@
-"""What was measured: one record for each contender in each case."""
+"""The measurements: one record for each contender in each case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Parameter = int | float | str
 
 @dataclass
 class Record:
-    """What one contender did with one case. Whatever was not measured is None, or empty.
+    """The measurements of one contender in one case. What was not measured is None, or empty.
 
     Attributes:
         study: Name of the study that asked.

@@ -78,7 +78,7 @@ class Panel:
 
 
 def pictures(results: Results, drawn: Sequence[Draw] | None = None) -> list[Picture]:
-    """The pictures that there are measurements for: every one, or those of the given functions."""
+    """The pictures that there are measurements for: every one, or those of some functions."""
     sweeps = [partial(sweep, name=name) for name in SWEEPS]
     wanted = drawn or (speedup, *sweeps, memory, gradient_error, precision, threads)
     with matplotlib.rc_context(STYLE):

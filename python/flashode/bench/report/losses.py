@@ -12,7 +12,7 @@ from flashode.bench.records.file import Results
 from flashode.bench.records.record import Record
 
 STUDIES = ("workloads", "adjoint")
-# Smaller differences are of pages that a process happened to have, not of what a solver keeps.
+# Smaller differences come from pages that a process happened to have, not from solvers.
 LEAST_BYTES = 100_000
 # Errors that differ by less are roundings of different order.
 LEAST_ERRORS = 2.0
@@ -115,7 +115,7 @@ def _larger(ours: Record, peer: Record) -> float | None:
 
 
 def _less_accurate(ours: Record, peer: Record) -> float | None:
-    # An error of exactly nothing is that of whoever the others are measured by.
+    # An error of exactly zero is the reference's own.
     if not ours.gradient_error or not peer.gradient_error:
         return None
     return ours.gradient_error / peer.gradient_error

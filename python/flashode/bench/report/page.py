@@ -19,7 +19,7 @@ FILE = "report.html"
 
 
 def write(results: Results, folder: Path) -> Path:
-    """Writes the report into a folder, which is made.
+    """Writes the report into a folder, which it creates.
 
     Returns:
         The file.

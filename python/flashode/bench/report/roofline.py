@@ -38,7 +38,7 @@ def bandwidth_share(record: Record, peak: float) -> float | None:
 
 
 def _share(record: Record, each: int | None, peak: float) -> float | None:
-    """Of a peak rate, given what each evaluation of the field takes."""
+    """The share of a peak rate, from the cost of an evaluation of the field."""
     passes = {"forward": 1, "discrete": 1 + REVERSE}.get(record.mode)
     if passes is None or not record.median or each is None or record.evaluations is None:
         return None

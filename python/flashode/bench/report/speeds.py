@@ -1,4 +1,4 @@
-"""Our time beside each peer's, for the same work: what tables, pictures and the README are made of."""
+"""Our time beside each peer's, for the same work, for tables, pictures and the README."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def median(record: Record) -> float:
 
 
 def speeds(results: Results) -> list[Speed]:
-    """The workloads that we and somebody else were timed with, in the order of measuring."""
+    """The workloads that we and another library were timed with, in the order of measuring."""
     compared = []
     for ours in results.records:
         if ours.study == STUDY and ours.library == OURS and ours.seconds:

@@ -40,7 +40,7 @@ class Table:
 
 
 def tables(results: Results) -> list[Table]:
-    """Every table that there is something to put into."""
+    """Every table that has a row."""
     every = (
         loss_table(results),
         speed_table(results),
@@ -56,7 +56,7 @@ def tables(results: Results) -> list[Table]:
 
 
 def loss_table(results: Results) -> Table:
-    """Against whom we lose what, how often, and where by most."""
+    """Our losses: to which peer, in which quantity, how often, and where by most."""
     headings = ["in", "mode", "to", "most, where", "factor", "peer's time by ours", "lost", "of"]
     table = Table("Where we lose", headings, 4)
     table.note = (

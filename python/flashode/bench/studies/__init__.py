@@ -1,4 +1,4 @@
-"""What is measured with what: each study lists its cases. One file a study, which registers itself."""
+"""The studies of the suite, each a list of cases. One file a study, which registers itself."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Study:
     Attributes:
         name: One word; records bear it.
         title: The question.
-        cases: What is to be measured under the given settings, in order.
+        cases: The cases under the settings, in order.
     """
 
     name: str

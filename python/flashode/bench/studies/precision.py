@@ -64,7 +64,7 @@ class _Problem:
 
 
 def true_states(workload: Workload) -> Answer:
-    """The solution of a problem as exactly as it can be had."""
+    """The most exact solution of a problem that can be computed."""
     truth = reference(workload, gradients=False, tolerance=TRUTH)
     assert truth is not None, f"{workload.name} draws random numbers"
     return truth
@@ -93,7 +93,7 @@ def diagram(
 
 
 def _goes_on(record: Record) -> bool:
-    # An answer without a time was out of patience. A wrong one may be right at a tighter tolerance.
+    # An answer without a time took too long. A wrong one may be right at a tighter tolerance.
     return record.error is not None and (record.wrong or bool(record.seconds))
 
 

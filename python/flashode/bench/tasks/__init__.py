@@ -1,1 +1,1 @@
-"""What is solved in the benchmarks, and what the right answers are."""
+"""The workloads of the benchmarks, and the reference answers."""

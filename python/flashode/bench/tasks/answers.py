@@ -1,4 +1,4 @@
-"""What a contender computed, and how far from the truth it is."""
+"""The answer of a contender, and its errors."""
 
 from __future__ import annotations
 

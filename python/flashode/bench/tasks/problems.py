@@ -1,4 +1,4 @@
-"""What work–precision diagrams are drawn of: textbook problems and neural fields, all in float64."""
+"""The problems of work–precision diagrams: textbook problems and neural fields, all in float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The truth that answers are held against: a solve in float64, far tighter than any that is measured."""
+"""The reference answers: solves in float64 with tolerances far tighter than any that is measured."""
 
 from __future__ import annotations
 
