@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -17,14 +17,16 @@ from torch import Tensor, nn
 
 import flashode
 from benchmarks.timing import least_seconds
-from flashode.engines import REGISTRY, native
+from flashode.engines import REGISTRY
+from flashode.engines.compiled.engine import CompiledEngine
+from flashode.engines.native.backend import NativeBackend
 
 WIDTHS = ((2, 50), (8, 64), (64, 256), (256, 512), (256, 1024), (512, 2048))
 BATCHES = (1, 2, 4, 8)
 MIXED = ((64, 2, 16), (64, 16, 64), (256, 8, 32), (512, 16, 64))
 STEPS: dict[str, Any] = {"method": "rk4", "options": {"step_size": 0.1}}
 TIMES = (0.0, 1.0)
-# Engines by the heads of their columns; the native one is registered once more for each layout.
+# The columns; each layout of the native engine is registered as an engine.
 LAYOUTS = {"features": True, "trajectories": False}
 ENGINES = (*LAYOUTS, "eager")
 
@@ -48,6 +50,13 @@ class Mixing(Perceptron):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """The rate of the batch."""
         return super().forward(t, y) - y.mean(0, keepdim=True)
+
+
+def engine(name: str) -> CompiledEngine:
+    """The native engine with a layout, under the layout's name."""
+    backend = NativeBackend(features_in_lanes=LAYOUTS[name])
+    backend.name = name
+    return CompiledEngine(backend)
 
 
 def work(field: nn.Module, y0: Tensor) -> dict[str, Callable[[], object]]:
@@ -79,8 +88,7 @@ def line(name: str, field: Callable[[], nn.Module], y0: Tensor) -> None:
 
 def main() -> None:
     """Prints the microseconds in each engine, of a solve and of a training step."""
-    for name, features_in_lanes in LAYOUTS.items():
-        REGISTRY[name] = partial(native.engine, features_in_lanes=features_in_lanes)
+    REGISTRY.update({name: cache(partial(engine, name)) for name in LAYOUTS})
     torch.set_num_threads(1)
     torch.manual_seed(0)
     warnings.simplefilter("ignore", flashode.FallbackWarning)

@@ -23,13 +23,11 @@ if importlib.util.find_spec("flashode._flashode") is not None:
     _backend = NativeBackend()
 
 
-def engine(*, features_in_lanes: bool | None = None) -> CompiledEngine | Declined:
-    """The engine, or why this installation has none; ``features_in_lanes`` as for its backend."""
+def engine() -> CompiledEngine | Declined:
+    """The engine, or why this installation has none."""
     if _backend is None:
         return Declined("this installation has no compiled module", absent=True)
-    if features_in_lanes is None:
-        return CompiledEngine(_backend)
-    return CompiledEngine(NativeBackend(features_in_lanes=features_in_lanes))
+    return CompiledEngine(_backend)
 
 
 def build_info() -> dict[str, Any]:
