@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from flashode.compat import forwarding
 from flashode.compat.faces import FACES
 from flashode.methods import METHODS
 from flashode.odeint.face import send_elsewhere
@@ -24,6 +23,11 @@ def is_installed() -> bool:
         return True
     spec = importlib.util.find_spec("torchdiffeq")
     return spec is not None and spec.origin is not None
+
+
+def _forward(*args: Any, _ours: Callable[..., Any], **kwargs: Any) -> Any:
+    """The code of torchdiffeq's functions under the patch; ``_ours`` defaults to flashode's function."""
+    return _ours(*args, **kwargs)
 
 
 class Exchange:
@@ -43,12 +47,13 @@ class Exchange:
             for name, ours in FACES.items()
             if isinstance(original := getattr(theirs, name, None), FunctionType) and original is not ours
         }
-        self._codes: list[tuple[FunctionType, CodeType]] = []
+        self._codes: list[tuple[FunctionType, CodeType, dict[str, Any] | None]] = []
         for original, ours in originals.values():
-            forward: FunctionType = getattr(forwarding, ours.__name__)
-            if not original.__code__.co_freevars:
-                self._codes.append((original, original.__code__))
-                original.__code__ = forward.__code__
+            code, defaults = original.__code__, original.__kwdefaults__
+            if not code.co_freevars:
+                self._codes.append((original, code, defaults))
+                original.__kwdefaults__ = {**(defaults or {}), "_ours": ours}
+                original.__code__ = _forward.__code__
         loaded: list[object] = list(sys.modules.values())  # what programs put there need not be a module
         self._globals = [
             (module, name, *originals[id(value)])
@@ -100,8 +105,9 @@ class Exchange:
         for module, name, original, ours in self._globals:
             if vars(module).get(name) is ours:
                 vars(module)[name] = original
-        for original, code in self._codes:
+        for original, code, defaults in self._codes:
             original.__code__ = code
+            original.__kwdefaults__ = defaults
 
 
 class _Originals:

@@ -15,7 +15,6 @@ from flashode.methods import METHODS
 from flashode.problem.gradient import find_parameters
 
 VERSION = "0.2.5"  # the release whose names and behaviour these are
-_MODULES = ("torchdiffeq", "torchdiffeq._impl", "torchdiffeq._impl.odeint", "torchdiffeq._impl.adjoint")
 
 
 class _Solvers(dict[str, Any]):
@@ -27,18 +26,33 @@ class _Solvers(dict[str, Any]):
 
 _SOLVERS = _Solvers(METHODS)
 
+# The modules, and what programs import from each.
+_CONTENTS: dict[str, dict[str, Any]] = {
+    "torchdiffeq": {**FACES, "__version__": VERSION},
+    "torchdiffeq._impl": FACES,
+    "torchdiffeq._impl.odeint": {
+        "SOLVERS": _SOLVERS,
+        **{name: face for name, face in FACES.items() if name != "odeint_adjoint"},
+    },
+    "torchdiffeq._impl.adjoint": {
+        "SOLVERS": _SOLVERS,
+        "find_parameters": find_parameters,
+        **{name: FACES[name] for name in ("odeint", "odeint_adjoint")},
+    },
+}
+
 
 class StandIns(MetaPathFinder, Loader):
     """Finds and fills the modules, until it is undone."""
 
     def __init__(self) -> None:
-        # First, for a mere folder named torchdiffeq in the working directory would be found before the last.
+        # In front: a mere folder named torchdiffeq in the working directory comes before a finder at the end.
         sys.meta_path.insert(0, self)
 
     def undo(self) -> None:
         """Forgets the modules; who holds one keeps it."""
         sys.meta_path.remove(self)
-        for name in _MODULES:
+        for name in _CONTENTS:
             module = sys.modules.get(name)
             if module is not None and module.__loader__ is self:
                 del sys.modules[name]
@@ -51,32 +65,21 @@ class StandIns(MetaPathFinder, Loader):
         Raises:
             ModuleNotFoundError: It is one of torchdiffeq's that nothing stands in for.
         """
-        if fullname in _MODULES:
-            # All of them packages: then what `from … import` misses in one is looked for here as well.
+        if fullname in _CONTENTS:
+            # All are packages: then `from … import` asks here for a name that one does not have.
             return ModuleSpec(fullname, self, origin="flashode", is_package=True)
         if fullname.startswith("torchdiffeq."):
-            # Without a name, for an error that has it is passed over in `from … import`.
+            # Without the attribute `name`: `from … import` ignores an error that has it.
             raise ModuleNotFoundError(_missing(fullname))
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fills the module with what torchdiffeq has in it that programs reach for."""
-        name = module.__name__
-        if name == "torchdiffeq":
-            importlib.import_module("torchdiffeq._impl")
-            module.__dict__.update(FACES, __version__=VERSION)
-        elif name == "torchdiffeq._impl":
-            importlib.import_module("torchdiffeq._impl.adjoint")
-            importlib.import_module("torchdiffeq._impl.odeint")
-            # After the import, which leaves the module of that name here: the function shadows it.
-            module.__dict__.update(FACES)
-        else:
-            adjoint = FACES["odeint_adjoint"]
-            module.__dict__.update(SOLVERS=_SOLVERS, odeint=FACES["odeint"])
-            if name.endswith(".adjoint"):
-                module.__dict__.update(odeint_adjoint=adjoint, find_parameters=find_parameters)
-            else:
-                module.__dict__.update((n, face) for n, face in FACES.items() if face is not adjoint)
+        """Fills the module with what programs import from torchdiffeq's."""
+        for name in _CONTENTS:
+            if name.rpartition(".")[0] == module.__name__:
+                importlib.import_module(name)
+        # After the imports, which leave modules under the names of functions.
+        vars(module).update(_CONTENTS[module.__name__])
 
 
 def _missing(what: str) -> str:
