@@ -75,9 +75,11 @@ class StandIns(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Fills the module with what programs import from torchdiffeq's."""
-        for name in _CONTENTS:
-            if name.rpartition(".")[0] == module.__name__:
-                importlib.import_module(name)
+        if module.__name__ == "torchdiffeq":
+            importlib.import_module("torchdiffeq._impl")
+        elif module.__name__ == "torchdiffeq._impl":
+            importlib.import_module("torchdiffeq._impl.adjoint")
+            importlib.import_module("torchdiffeq._impl.odeint")
         # After the imports, which leave modules under the names of functions.
         vars(module).update(_CONTENTS[module.__name__])
 
