@@ -47,5 +47,5 @@ QUARTIC = Interpolant(
     f1=(0, 0, 1, -3, 2),
 )
 
-# Between the points of a grid the user chooses.
-BETWEEN_GIVEN = {interpolant.name: interpolant for interpolant in (LINEAR, CUBIC)}
+# Between the points of a grid the user chooses one of these.
+ON_GRID = {interpolant.name: interpolant for interpolant in (LINEAR, CUBIC)}

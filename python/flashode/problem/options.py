@@ -13,7 +13,7 @@ import torch
 from flashode.methods import Adams, Method, SciPy
 from flashode.methods.adams import LEAST_SLOPES, MAX_ITERATIONS, MAX_ORDER
 from flashode.methods.control import CONTROLLER
-from flashode.methods.interpolants import BETWEEN_GIVEN, LINEAR
+from flashode.methods.interpolants import LINEAR, ON_GRID
 from flashode.methods.newton import NEWTON
 from flashode.problem.checks import check_choice, check_dense
 from flashode.problem.switches import as_bool
@@ -332,7 +332,7 @@ def _fixed(kind: type[FixedOptions], options: dict[str, Any], check: _Check) -> 
             "both were given"
         )
     if "interp" in options:
-        check_choice(check.name("interp"), options["interp"], tuple(BETWEEN_GIVEN))
+        check_choice(check.name("interp"), options["interp"], tuple(ON_GRID))
         values["interp"] = options["interp"]
     if options.get("perturb") is not None:
         values["perturb"] = as_bool(check.name("perturb"), options["perturb"])

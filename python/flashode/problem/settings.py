@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from flashode.methods import Method
-from flashode.methods.interpolants import BETWEEN_GIVEN, Interpolant
+from flashode.methods.interpolants import ON_GRID, Interpolant
 from flashode.problem.options import FixedOptions, Options, may_be_kept
 from flashode.state import Structure
 from flashode.verify import Verify
@@ -35,7 +35,7 @@ class Integrator:
     def interpolant(self) -> Interpolant | None:
         """What is known of the solution inside a step."""
         options = self.options
-        return BETWEEN_GIVEN[options.interp] if isinstance(options, FixedOptions) else self.method.interpolant
+        return ON_GRID[options.interp] if isinstance(options, FixedOptions) else self.method.interpolant
 
     def __hash__(self) -> int:
         return self._hash
