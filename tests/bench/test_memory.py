@@ -16,7 +16,7 @@ only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forg
 
 
 @only_linux
-def test_peak_is_of_the_run_alone():
+def test_peak_is_of_only_the_run():
     large, small = isolated(1, small_after_large)
     assert 190 * MEGABYTE < large < 220 * MEGABYTE
     assert 35 * MEGABYTE < small < 60 * MEGABYTE

@@ -102,7 +102,7 @@ def test_tables_have_ratios_exponents_shares_and_reasons(results: Results) -> No
     assert failure[1].text == "torchode <is> missing"
 
 
-def test_shares_count_the_reverse_of_exact_gradients_alone(results: Results) -> None:
+def test_shares_count_the_reverse_of_exact_gradients_only(results: Results) -> None:
     record = timed("workloads", "demo", "flashode", "discrete", 1e-3)
     assert arithmetic_share(record, 1e10) == pytest.approx(0.4)
     assert bandwidth_share(record, 1e9) == pytest.approx(0.64)

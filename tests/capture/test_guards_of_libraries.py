@@ -169,7 +169,7 @@ def test_a_cache_of_parametrizations() -> None:
 
 @pytest.mark.filterwarnings("ignore::flashode.FallbackWarning")
 @pytest.mark.parametrize("cached_first", [False, True])
-def test_a_cache_that_is_on_for_one_pass_alone(cached_first: bool) -> None:
+def test_a_cache_that_is_on_for_only_one_pass(cached_first: bool) -> None:
     layer = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
     passes = [nn.utils.parametrize.cached(), contextlib.nullcontext()]
     with passes[0 if cached_first else 1]:

@@ -133,7 +133,7 @@ def test_memory_shared_with_a_detached_tensor_is_not_written() -> None:
     assert "shares with a detached tensor" in declined(field)
 
 
-def test_requires_grad_may_be_set_for_the_state_alone() -> None:
+def test_requires_grad_may_be_set_for_only_the_state() -> None:
     layer = nn.Linear(3, 1, dtype=D)
 
     def energy(t: Tensor, y: Tensor) -> Tensor:

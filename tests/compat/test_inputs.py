@@ -312,7 +312,7 @@ def test_whole_numbers_may_be_floats() -> None:
             assert torch.equal(solved("dopri5", max_num_steps=steps), solved("dopri5"))
 
 
-def test_min_step_is_for_lsoda_alone() -> None:
+def test_min_step_is_only_for_lsoda() -> None:
     arguments: dict[str, Any] = {"method": "scipy_solver"}
     options = {"solver": "RK45", "min_step": 1e-3}
     with pytest.warns(UserWarning, match=r"options\['min_step'\] is left out: .*'LSODA'.*'RK45'") as caught:
