@@ -64,8 +64,8 @@ FLASHODE_HD Real end_time(const Method& method, const Step& step) {
 // What the stages of a step see; `perturb` matters to fixed-step methods only.
 template <class Real>
 FLASHODE_HD numerics::StepTimes<Real> rounded_times(const Method& method, const Step& step) {
-    const Real end = end_time<Real>(method, step);
-    return numerics::step_times(method.tableau, step.start, step.dt, method.perturb ? just_before(end) : end);
+    const Real end = method.perturb ? just_before(static_cast<Real>(step.end)) : end_time<Real>(method, step);
+    return numerics::step_times(method.tableau, step.start, step.dt, end);
 }
 
 // The steps that a controller chooses: where they start, and increasing times that they end on instead of
