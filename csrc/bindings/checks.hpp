@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 
@@ -21,16 +22,17 @@ T* pointer(Address address) {
 // Bytes of the largest block of memory that a request may mean: no machine has more.
 inline constexpr std::int64_t MAX_BYTES = std::int64_t{1} << 47;
 
-inline void require(bool holds, const std::string& what) {
-    if (!holds) throw std::invalid_argument(what);
-}
-// Makes no string where all is well.
-inline void require(bool holds, const char* what) {
-    if (!holds) throw std::invalid_argument(what);
+// The parts of the message are put together only where it is needed: these checks are made at every solve.
+template <class... Parts>
+void require(bool holds, const Parts&... message) {
+    if (holds) return;
+    std::ostringstream text;
+    (text << ... << message);
+    throw std::invalid_argument(text.str());
 }
 
 inline void require_address(const char* name, Address address) {
-    require(address != 0, std::string(name) + " has no address");
+    require(address != 0, name, " has no address");
 }
 
 // Of something that there is only `needed` for.
@@ -41,22 +43,19 @@ inline void require_address_if(bool needed, const char* name, Address address) {
 // So many items of so many bytes.
 inline void require_count(const char* name, std::int64_t count, std::int64_t least, std::int64_t item_bytes) {
     const std::int64_t most = MAX_BYTES / std::max<std::int64_t>(item_bytes, 1);
-    require(count >= least && count <= most, std::string(name) + " is " + std::to_string(count) +
-                                                 ", not within " + std::to_string(least) + " and " +
-                                                 std::to_string(most));
+    require(count >= least && count <= most, name, " is ", count, ", not within ", least, " and ", most);
 }
 
 // Whether numbers have four bytes, not eight.
 inline bool is_single(const std::string& precision) {
-    require(precision == "float32" || precision == "float64",
-            "precision is '" + precision + "', not 'float32' or 'float64'");
+    require(precision == "float32" || precision == "float64", "precision is '", precision,
+            "', not 'float32' or 'float64'");
     return precision == "float32";
 }
 
 inline void require_threads(int threads) {
-    require(
-        threads >= 1 && threads <= cpu::MAX_THREADS,
-        "threads is " + std::to_string(threads) + ", not within 1 and " + std::to_string(cpu::MAX_THREADS));
+    require(threads >= 1 && threads <= cpu::MAX_THREADS, "threads is ", threads, ", not within 1 and ",
+            cpu::MAX_THREADS);
 }
 
 }  // namespace flashode::bindings

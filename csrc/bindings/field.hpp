@@ -52,9 +52,8 @@ struct BoundField {
             require(rows <= program->width(), "the segments have more rows together than the state");
             field.segments.push_back({static_cast<int>(rows) - count, static_cast<int>(rows)});
         }
-        require(rows == program->width(), "the segments have " + std::to_string(rows) +
-                                              " rows together, the state has " +
-                                              std::to_string(program->width()));
+        require(rows == program->width(), "the segments have ", rows, " rows together, the state has ",
+                program->width());
     }
 };
 

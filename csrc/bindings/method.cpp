@@ -26,14 +26,14 @@ using cpu::Interpolant;
 using Row = std::vector<double>;
 
 void require_finite(const char* name, const Row& numbers) {
-    require(std::all_of(numbers.begin(), numbers.end(), [](double x) { return std::isfinite(x); }),
-            std::string(name) + " holds what is no finite number");
+    require(std::all_of(numbers.begin(), numbers.end(), [](double x) { return std::isfinite(x); }), name,
+            " holds what is no finite number");
 }
 
 template <class Value>
 const Value& entry(const char* what, const std::map<std::string, Value>& values, const std::string& name) {
     const auto named = values.find(name);
-    require(named != values.end(), std::string(what) + " has no " + name);
+    require(named != values.end(), what, " has no ", name);
     return named->second;
 }
 
@@ -58,8 +58,8 @@ numerics::InterpolantWeights interpolant_weights(const std::map<std::string, Row
     const auto polynomial = [&](const char* name) {
         const Row& row = entry("interpolant_weights", rows, name);
         require_finite(name, row);
-        require(row.size() >= 2 && row.size() <= numerics::MAX_DEGREE + 1,
-                std::string(name) + " has another degree than any interpolant");
+        require(row.size() >= 2 && row.size() <= numerics::MAX_DEGREE + 1, name,
+                " has another degree than any interpolant");
         weights.degree = std::max(weights.degree, static_cast<int>(row.size()) - 1);
         numerics::Polynomial weight;
         std::copy(row.begin(), row.end(), weight.coefficients);
@@ -81,8 +81,8 @@ numerics::Tableau<double> tableau(const numerics::TableauFacts& facts, const std
     require_finite("c", c);
     require_finite("b_error", b_error);
     require_finite("b_mid", b_mid);
-    require(stages >= 1 && stages <= static_cast<std::size_t>(numerics::MAX_STAGES),
-            "a tableau has 1 to " + std::to_string(numerics::MAX_STAGES) + " stages");
+    require(stages >= 1 && stages <= static_cast<std::size_t>(numerics::MAX_STAGES), "a tableau has 1 to ",
+            numerics::MAX_STAGES, " stages");
     require(a.size() == stages && c.size() == stages, "a, b and c disagree in length");
     require(!chooses || stages >= 2, "an error estimate needs two stages");
     require(b_error.size() == (chooses ? stages : 0),
@@ -108,8 +108,7 @@ numerics::Tableau<double> tableau(const numerics::TableauFacts& facts, const std
 // Controllers that break these rules might never come to an end.
 void require_settings(const cpu::Method& method) {
     const auto at_least = [](const char* name, double value, double least) {
-        require(value >= least,
-                std::string(name) + " is " + std::to_string(value) + ", less than " + std::to_string(least));
+        require(value >= least, name, " is ", value, ", less than ", least);
     };
     const numerics::Controller& controller = method.controller;
     at_least("rtol", method.rtol, 0.0);
@@ -126,7 +125,7 @@ void require_settings(const cpu::Method& method) {
 
 Row increasing(const char* name, Row times) {
     require_finite(name, times);
-    require(std::is_sorted(times.begin(), times.end()), std::string(name) + " must not decrease");
+    require(std::is_sorted(times.begin(), times.end()), name, " must not decrease");
     return times;
 }
 

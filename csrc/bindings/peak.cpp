@@ -17,8 +17,7 @@ namespace {
 void require_threads_and_seconds(int threads, double seconds) {
     require_threads(threads);
     // Nothing interrupts the threads, so they must stop by themselves soon.
-    require(seconds > 0.0 && seconds <= 10.0,
-            "seconds is " + std::to_string(seconds) + ", not within (0, 10]");
+    require(seconds > 0.0 && seconds <= 10.0, "seconds is ", seconds, ", not within (0, 10]");
 }
 
 double arithmetic_rate(const std::string& precision, int threads, double seconds) {
@@ -34,8 +33,7 @@ double memory_rate(std::size_t bytes, int threads, double seconds) {
     // At least a number in each of three arrays, and no more than a machine may have to spare.
     constexpr std::size_t MOST = std::size_t{1} << 36;
     const std::size_t least = 3 * sizeof(double) * static_cast<std::size_t>(threads);
-    require(bytes >= least && bytes <= MOST, "bytes is " + std::to_string(bytes) + ", not within " +
-                                                 std::to_string(least) + " and " + std::to_string(MOST));
+    require(bytes >= least && bytes <= MOST, "bytes is ", bytes, ", not within ", least, " and ", MOST);
     const measure::PeakKernels kernels = cpu::active_instruction_set().peak_kernels();
     const py::gil_scoped_release released;
     return measure::memory_rate(kernels, threads, bytes, seconds);

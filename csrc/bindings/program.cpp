@@ -32,7 +32,7 @@ OpKind kind_of(const std::string& name) {
         {"parameter", OpKind::parameter}, {"segment_sum", OpKind::segment_sum},
         {"constant", OpKind::constant}};
     const auto named = kinds.find(name);
-    require(named != kinds.end(), "unknown operation '" + name + "'");
+    require(named != kinds.end(), "unknown operation '", name, "'");
     return named->second;
 }
 

@@ -239,12 +239,10 @@ void discrete_vjp(const BoundField& field, const cpu::Method& method, const Reco
                        grad_parameters, request);
     require(log.of == RecordedSteps::description<Real>(field.field, method),
             "log is that of a solve of another field or method");
-    require(time_count == static_cast<std::int64_t>(log.log.step_of_time.size()),
-            "time_count is " + std::to_string(time_count) + ", the solve that log is of had " +
-                std::to_string(log.log.step_of_time.size()) + " times");
-    require(checkpoints.size() == log.log.chunks.size(),
-            "checkpoints has " + std::to_string(checkpoints.size()) +
-                " addresses, the solve that log is of asked for " + std::to_string(log.log.chunks.size()));
+    require(time_count == static_cast<std::int64_t>(log.log.step_of_time.size()), "time_count is ",
+            time_count, ", the solve that log is of had ", log.log.step_of_time.size(), " times");
+    require(checkpoints.size() == log.log.chunks.size(), "checkpoints has ", checkpoints.size(),
+            " addresses, the solve that log is of asked for ", log.log.chunks.size());
     for (const Address chunk : checkpoints) {
         require_address("an entry of checkpoints", chunk);
         request.checkpoints.push_back(pointer<const Real>(chunk));
@@ -269,8 +267,7 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
     require_outputs<Real>("time_count", time_count, 1, field.field);
     require(method.tableau.control == cpu::Control::error ||
                 static_cast<std::int64_t>(grids.size()) == time_count - 1,
-            "grids has " + std::to_string(grids.size()) + " entries for " + std::to_string(time_count - 1) +
-                " intervals between times");
+            "grids has ", grids.size(), " entries for ", time_count - 1, " intervals between times");
     require_address("states", states);
     cpu::ContinuousRequest<Real> request;
     fill_reverse<Real>(field.field, method, times, time_count, c, grad_states, grad_y0, grad_c, grad_times,
@@ -312,12 +309,10 @@ cpu::Outcome evaluate(const BoundField& field, Address y, Address c, double t, s
                       int stages) {
     require_address("y", y);
     require_context(field.field, "c", c);
-    require(
-        steps >= 0 && steps <= MOST_STEPS_EVALUATED,
-        "steps is " + std::to_string(steps) + ", not within 0 and " + std::to_string(MOST_STEPS_EVALUATED));
-    require(
-        stages >= 1 && stages <= numerics::MAX_STAGES,
-        "stages is " + std::to_string(stages) + ", not within 1 and " + std::to_string(numerics::MAX_STAGES));
+    require(steps >= 0 && steps <= MOST_STEPS_EVALUATED, "steps is ", steps, ", not within 0 and ",
+            MOST_STEPS_EVALUATED);
+    require(stages >= 1 && stages <= numerics::MAX_STAGES, "stages is ", stages, ", not within 1 and ",
+            numerics::MAX_STAGES);
     const cpu::EvaluateRequest<Real> request{
         &field.field, pointer<const Real>(y), pointer<const Real>(c), t, steps, stages};
     return interruptible([&](const cpu::Interrupt&) {
