@@ -346,7 +346,7 @@ def test_what_is_kept_goes_with_its_program() -> None:
     field = _field()
     flashode.odeint(field, _y0(), _t())
     program = flashode.explain(field, _y0()).program
-    module = weakref.ref(memo_of(program).kept["native"]["program"])
+    module = weakref.ref(memo_of(program).by_backend["native"]["program"])
     del field, program
     gc.disable()
     try:
