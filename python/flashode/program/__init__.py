@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from flashode.program.functions import BINARY, UNARY, UnaryFunction
+from flashode.program.functions import BINARY, UNARY
 from flashode.program.interpretation import interpret
 from flashode.program.operations import Operations
 from flashode.program.ops import (
@@ -50,7 +50,6 @@ __all__ = [
     "Select",
     "T",
     "Unary",
-    "UnaryFunction",
     "Y",
     "floats",
     "format_body",
