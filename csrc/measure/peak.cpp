@@ -50,8 +50,8 @@ double rate_together(int threads, double seconds, const Prepare& prepare, const 
 }  // namespace
 
 double arithmetic_rate(const MultiplyAdds& work, int threads, double seconds) {
-    constexpr std::int64_t ROUNDS =
-        10'000;  // some tens of microseconds, beside which reading the clock is nothing
+    // Some tens of microseconds, beside which reading the clock is nothing.
+    constexpr std::int64_t ROUNDS = 10'000;
     // Where a result goes that nobody needs, so that it is computed.
     std::vector<double> sums(static_cast<std::size_t>(threads));
     return rate_together(

@@ -1,6 +1,9 @@
-// Forward solves, each towards its goal. The system has the initial state in place and, of what the goals and
-// the loops do not ask for,
-//   state_at(x, step, memory), end_state(memory), start_state(memory)    write a state
+// Forward solves, each towards its goal. The system has the initial state in place. Beside what the loops ask
+// for it offers
+//   state_at(x, step, memory)   writes the state at the fraction x of the step
+//   end_state(memory)           writes the state at the end of the step
+//   start_state(memory)         writes the state at its start
+//   output_start(j)             the state at its start is output number j
 #pragma once
 
 #include "solve/goals.hpp"

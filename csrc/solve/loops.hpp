@@ -19,6 +19,7 @@
 //   advance()            the end of the step becomes the start of the next
 //   near_overflow(o)     whether the state in place is about to leave the numbers, and where
 //   locate_nonfinite(o)  finds which trajectory left the numbers, and whether its state was first
+//   locate_nonfinite_end(o)  the same for the slope of evaluate_end
 // and what the goal (`goals.hpp`) asks for beyond that. A Record, which keeps what the caller or the reverse
 // pass needs, offers
 //   keep(system, step)   the step stands; its start is still in place

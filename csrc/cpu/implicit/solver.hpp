@@ -21,7 +21,8 @@ namespace flashode::cpu::inline FLASHODE_ISA {
 template <class Real>
 class StageSolver {
    public:
-    // A step of the batch: where the tiles' states at its start stand, of which each begins with `rows`.
+    // A step of the batch. Of a tile at its start `y0` leads to the first rows, those of the solver's `rows`;
+    // others may follow them.
     struct Start {
         const Real* y0;
         std::size_t stride;  // from tile to tile
