@@ -200,10 +200,7 @@ FEATURES: dict[str, Feature] = {
         lambda: (flashode.odeint_dense(Network(), values(4, 3), 0.0, 0.7, **_TOLERANCES)(_T),),
     ),
     "callbacks": Feature(
-        lambda call: any(
-            hasattr(call["func"], f"callback_{kind}step") for kind in ("", "accept_", "reject_")
-        ),
-        lambda: _solve(func=_with_callback("callback_step")),
+        lambda call: _has_callback(call, "{}step"), lambda: _solve(func=_with_callback("callback_step"))
     ),
     # states
     "one trajectory": _state(lambda y: y.ndim == 1, values(3)),

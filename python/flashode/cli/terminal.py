@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from flashode.engines import REGISTRY
+from flashode.engines import AUTO, REGISTRY
 
 console = Console(highlight=False)
 errors = Console(highlight=False, stderr=True)
@@ -17,8 +17,7 @@ FAILED = 1  # as of a Python program that an exception ended
 WRONG_USE = 2
 INTERRUPTED = 130  # as a shell gives a program stopped by Ctrl-C
 
-
-ENGINES = ("auto", *REGISTRY)
+ENGINES = (AUTO, *REGISTRY)
 
 
 def _check_engine(name: str) -> str:

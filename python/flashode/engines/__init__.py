@@ -10,8 +10,10 @@ from flashode.engines.choice import (
     watchers,
 )
 from flashode.engines.registry import FALLBACK, REGISTRY
+from flashode.engines.selection import AUTO
 
 __all__ = [
+    "AUTO",
     "FALLBACK",
     "REGISTRY",
     "Choice",

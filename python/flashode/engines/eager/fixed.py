@@ -19,6 +19,7 @@ from flashode.engines.protocol import Forward
 from flashode.errors import NonFiniteError
 from flashode.methods import Adams
 from flashode.methods.control import MOST_STEPS_TO_EVENT
+from flashode.methods.interpolants import LINEAR
 from flashode.problem import FixedOptions, Problem, as_floats, fixed_grid, step_fractions
 from flashode.statistics import Statistics
 
@@ -86,7 +87,7 @@ def _step(
     """
     options = stepper.problem.options
     assert isinstance(options, FixedOptions)
-    slopes = None if options.interp == "linear" else (f0, stepper.evaluate(clock.t1, clock.end, y1))
+    slopes = None if options.interp == LINEAR.name else (f0, stepper.evaluate(clock.t1, clock.end, y1))
     return FixedStep(clock, y0, y1, slopes)
 
 
