@@ -26,7 +26,7 @@ def _empty_cache() -> Iterator[None]:
 def _threads_of_the_runner(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread by which a process of pytest-xdist hears of its next test changes nothing of a function."""
     own = len(sys._current_frames())
-    monkeypatch.setattr("flashode.capture._alone", lambda: len(sys._current_frames()) <= own)
+    monkeypatch.setattr("flashode.capture._is_only_thread", lambda: len(sys._current_frames()) <= own)
 
 
 def _require(name: str) -> None:

@@ -22,7 +22,7 @@ from flashode.declined import Declined, Reason
 from flashode.state import State, components
 from flashode.verify import Verify
 
-__all__ = ["Capture", "Start", "Steadiness", "capture", "error_of", "obstacle_beside", "steadiness"]
+__all__ = ["Capture", "Start", "capture", "error_of", "obstacle_beside", "steadiness"]
 
 # How often to capture a function before another thread is held to have nothing to do with its declining.
 ATTEMPTS = 3
@@ -117,7 +117,7 @@ def _confirmed(
         if confirmation is not None and confirmation.compared:
             return compare_values(func, watched, entry, at) or entry.bind(bound)
         confirmation = Confirmation(compare, confirm(func, watched, entry, at, compare))
-        if confirmation.declined is None or _alone():
+        if confirmation.declined is None or _is_only_thread():
             entry.confirm(key, confirmation)
         return confirmation.declined or entry.bind(bound)
     return None
@@ -133,7 +133,7 @@ def _newly_captured(
         entry = unsteady(func, key, watched, entries)
         if entry is None:
             entry = make(func, watched, key, at, verify != "never")
-            if isinstance(entry.lowered, Declined) and not _alone():
+            if isinstance(entry.lowered, Declined) and not _is_only_thread():
                 earlier = [each for each in entries if each.attempt and each.check(func) is not None]
                 entry.attempt = len(earlier) + 1 < ATTEMPTS
         declined = entry.lowered if isinstance(entry.lowered, Declined) else None
@@ -146,7 +146,7 @@ def _newly_captured(
     return Declined("what it depends on changes by itself")
 
 
-def _alone() -> bool:
+def _is_only_thread() -> bool:
     """Whether no other thread runs Python code that could change something during a capture."""
     return len(sys._current_frames()) == 1
 

@@ -54,7 +54,7 @@ _OPAQUE_TYPES: tuple[type, ...] = (
     type(torch._C._DisableFuncTorch.__dict__["__enter__"]),
     # What a named tuple reads its fields by.
     type(_Fields.__dict__["field"]),
-    # What stands in the place of a default that is made afresh.
+    # The marker that a dataclass has for the default of a field with a factory.
     *(type(default) for default in _Made.__init__.__defaults__ or ()),
 )
 _OPERATORS: tuple[type, ...] = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
@@ -175,7 +175,7 @@ def trusted_class(cls: type) -> bool:
     """Whether a class was written in trusted code; what it says of itself has to be true."""
     if not trusted_name(cls.__module__):
         return False
-    if not cls.__flags__ & _MADE_AT_RUN_TIME or _found(cls.__module__, cls.__qualname__) is cls:
+    if not cls.__flags__ & _MADE_AT_RUN_TIME or _held_at(cls.__module__, cls.__qualname__) is cls:
         return True
     # One that trusted code has made, such as that of a parametrized layer, and not a user by its means.
     held = [value for name, value in cls.__dict__.items() if name not in _OF_EVERY_CLASS]
@@ -203,7 +203,7 @@ def trusted_module(module: types.ModuleType) -> bool:
         return True
     # Those that are written in C are not always listed.
     home, _, name = module.__name__.rpartition(".")
-    return _found(home, name) is module
+    return _held_at(home, name) is module
 
 
 def _space(module: str) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _space(module: str) -> dict[str, Any]:
     return found
 
 
-def _found(module: str, path: str) -> Any:
+def _held_at(module: str, path: str) -> Any:
     """What a module holds under a dotted name; asks no code."""
     space: Any = _space(module)
     value = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
-from flashode.capture.lowering.rules.reductions import kept, mean, moments, shaped
+from flashode.capture.lowering.rules.reductions import keep_dims, mean, moments, shaped
 from flashode.capture.refusal import EVALUATION, Mixing, Refusal
 
 
 def _standardised(low: Lowering, x: View, dims: tuple[int, ...], eps: float) -> tuple[View, View, View]:
     """``x`` of mean zero and variance one, the mean, and the reciprocal deviation; dimensions are kept."""
-    variance, center = (kept(x, part, dims) for part in moments(low, x, dims, 0.0))
+    variance, center = (keep_dims(x, part, dims) for part in moments(low, x, dims, 0.0))
     scale = _reciprocal_root(low, variance, eps)
     return low.mul(low.sub(x, center), scale), center, scale
 
@@ -47,8 +47,8 @@ def _standard_gradient(
     low: Lowering, gradient: View, standard: View, scale: View, dims: tuple[int, ...]
 ) -> View:
     """The gradient in what was standardised over ``dims`` from the one in the result."""
-    direct = low.sub(gradient, kept(standard, mean(low, gradient, dims), dims))
-    projection = kept(standard, mean(low, low.mul(gradient, standard), dims), dims)
+    direct = low.sub(gradient, keep_dims(standard, mean(low, gradient, dims), dims))
+    projection = keep_dims(standard, mean(low, low.mul(gradient, standard), dims), dims)
     return low.mul(scale, low.sub(direct, low.mul(standard, projection)))
 
 

@@ -44,7 +44,7 @@ def folded(low: Lowering, x: View, dims: tuple[int, ...], join: Join) -> View:
     return low.new(rows[..., 0], axis, x.dtype)
 
 
-def kept(x: View, reduced: View, dims: tuple[int, ...]) -> View:
+def keep_dims(x: View, reduced: View, dims: tuple[int, ...]) -> View:
     """A reduced tensor with the dimensions of ``x`` again, of length one where it was reduced."""
     return reduced.showing(np.expand_dims(reduced.positions, dims), x.axis)
 
@@ -59,10 +59,10 @@ def _shared_extreme(low: Lowering, x: View, dims: tuple[int, ...], fn: str) -> V
     if _count(x, dims) <= 2:
         return folded(low, x, dims, partial(low.binary, fn))
     bound = extreme(low, x, dims, fn)
-    level = kept(x, bound, dims)
+    level = keep_dims(x, bound, dims)
     ties, infinite = low.compared("eq", x, level), low.compared("eq", low.unary("abs", bound), math.inf)
 
-    distances = low.select(kept(x, infinite, dims), x, low.sub(level, x))
+    distances = low.select(keep_dims(x, infinite, dims), x, low.sub(level, x))
     shared = low.div(low.sum(low.select(ties, distances, low.constant(0.0)), dims), low.sum(ties, dims))
     # The mean of ties has the gradient, but is rounded. That of their distances from the extreme is zero.
     return low.select(infinite, shared, low.sub(bound, shared))
@@ -134,13 +134,13 @@ def moments(
     if count <= correction:
         raise Refusal("a variance of so few elements is not a number", remedy="take it of more elements")
     center = mean(low, x, dims)
-    offset, size = low.sub(x, kept(x, center, dims)), None
+    offset, size = low.sub(x, keep_dims(x, center, dims)), None
     if deviation and low.dtype != torch.float64:
         # Torch squares in double precision. Squares of numbers up to one neither overflow nor vanish.
         size = extreme(low, low.unary("abs", offset), dims, "maximum")
         unscaled = low.either(low.compared("eq", size, 0.0), low.compared("eq", size, math.inf))
         size = low.select(unscaled, low.constant(1.0), size)
-        offset = low.div(offset, kept(x, size, dims))
+        offset = low.div(offset, keep_dims(x, size, dims))
     variance = low.averaged(low.sum(low.mul(offset, offset), dims), count - correction)
     if not deviation:
         return variance, center

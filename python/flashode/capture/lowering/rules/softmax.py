@@ -6,18 +6,18 @@ import math
 from collections.abc import Callable
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
-from flashode.capture.lowering.rules.reductions import extreme, kept, shaped
+from flashode.capture.lowering.rules.reductions import extreme, keep_dims, shaped
 
 
 def _shift(low: Lowering, x: View, dims: tuple[int, ...]) -> View:
     """What is taken off before exponentiation, so that nothing overflows: it cancels, gradient and all."""
-    return kept(x, extreme(low, x, dims, "maximum"), dims)
+    return keep_dims(x, extreme(low, x, dims, "maximum"), dims)
 
 
 def softmax(low: Lowering, x: View, dim: int) -> View:
     """Softmax along a dimension."""
     raised = low.unary("exp", low.sub(x, _shift(low, x, (dim,))))
-    return low.div(raised, kept(x, low.sum(raised, (dim,)), (dim,)))
+    return low.div(raised, keep_dims(x, low.sum(raised, (dim,)), (dim,)))
 
 
 def safe_softmax(low: Lowering, x: View, dim: int) -> View:
@@ -30,7 +30,7 @@ def _log_softmax(low: Lowering, x: View, dim: int) -> View:
     dims = (dim,)
     lowered = low.sub(x, _shift(low, x, dims))
     total = low.sum(low.unary("exp", lowered), dims)
-    return low.sub(lowered, kept(x, low.unary("log", total), dims))
+    return low.sub(lowered, keep_dims(x, low.unary("log", total), dims))
 
 
 def _logsumexp(low: Lowering, call: Call) -> View:
@@ -39,19 +39,19 @@ def _logsumexp(low: Lowering, call: Call) -> View:
     largest = extreme(low, x, dims, "maximum")
     infinite = low.compared("eq", low.unary("abs", largest), math.inf)
     largest = low.select(infinite, low.constant(0.0), largest)
-    total = low.sum(low.unary("exp", low.sub(x, kept(x, largest, dims))), dims)
+    total = low.sum(low.unary("exp", low.sub(x, keep_dims(x, largest, dims))), dims)
     return shaped(call, low.add(low.unary("log", total), largest))
 
 
 def softmax_gradient(low: Lowering, gradient: View, output: View, dim: int) -> View:
     """The gradient in softmax's argument from the one in its result."""
     weighted = low.mul(gradient, output)
-    return low.sub(weighted, low.mul(output, kept(output, low.sum(weighted, (dim,)), (dim,))))
+    return low.sub(weighted, low.mul(output, keep_dims(output, low.sum(weighted, (dim,)), (dim,))))
 
 
 def _log_softmax_gradient(low: Lowering, gradient: View, output: View, dim: int) -> View:
     gradient, output = low.broadcast(gradient, output)
-    total = kept(output, low.sum(gradient, (dim,)), (dim,))
+    total = keep_dims(output, low.sum(gradient, (dim,)), (dim,))
     return low.sub(gradient, low.mul(low.unary("exp", output), total))
 
 
