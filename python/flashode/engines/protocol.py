@@ -1,4 +1,4 @@
-"""What an engine is, and what it gives for one solve."""
+"""The interfaces of an engine, of its plan for one solve, and of what a plan returns."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ class Plan(Protocol):
     ) -> Gradients:
         """Exact reverse of the discrete solve that kept ``record`` and ``checkpoints``; if reversible.
 
-        Times that the solve found depend on ``Problem.t`` as :func:`flashode.problem.found_times` has it.
+        Times of outputs that the solve itself chose depend on ``Problem.t`` as
+        :func:`flashode.problem.found_times` has it.
         """
 
     def continuous_vjp(
@@ -96,10 +97,18 @@ class Plan(Protocol):
     ) -> Gradients:
         """Integrate the adjoint equations of the field that was solved backwards through ``states``.
 
-        It raises where that field is not to be had any more.
+        Args:
+            record: Of the forward solve.
+            checkpoints: Of the forward solve.
+            states: Its solution, ``(times, *state)``.
+            grad_states: The gradient in it.
+            times: The solver times of the start and of the event, for a solve that ended at one; the event's
+                is a constant of differentiation. None where the outputs lie at ``Problem.t``.
+            norm: Measures errors of the augmented state, in which y and a are flat; None takes the gradient
+                mode's own.
 
-        ``times`` are those that the solve found; only an event's: nothing goes back through its time.
-        ``norm`` takes the place of the gradient mode's own, of the augmented state with y and a flat.
+        Raises:
+            RuntimeError: The field is no longer the one that was solved.
         """
 
     def differentiable(

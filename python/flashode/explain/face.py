@@ -64,6 +64,9 @@ def explain(
         adjoint_options: Likewise.
         adjoint_params: Likewise.
 
+    Returns:
+        The explanation, to print or to read by its attributes.
+
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If an argument has an impossible value.

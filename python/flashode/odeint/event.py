@@ -79,7 +79,7 @@ def odeint_event(
     refuse_transforms("odeint_event")
     # What follows differentiates it; that of odeint_adjoint would have its own derivative evaluated as well.
     event_t = event_t.detach()
-    # Only the field and the event are asked of it: whatever found the event may have had other methods.
+    # Of it only the field and the event are used: what method odeint_interface solved by does not matter.
     problem = make_problem(
         func, y0, t, rtol=DEFAULT_RTOL, atol=DEFAULT_ATOL, method=None, options=None, event_fn=event_fn
     )

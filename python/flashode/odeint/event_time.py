@@ -26,9 +26,8 @@ def differentiable_event(
         y: The state there.
     """
     assert problem.event is not None
-    _ = (
-        problem.event.signs
-    )  # asked for now: the initial state may be another by the time of the backward pass
+    # Evaluated now: the initial state may have changed by the time of the backward pass.
+    _ = problem.event.signs
     time, state = EventTime.apply(problem, unchanged, t, y)  # type: ignore[no-untyped-call]
     return time, state
 

@@ -60,7 +60,9 @@ def odeint(
         method: One of ``flashode.METHODS``; None is ``"dopri5"``.
         options: Adaptive methods take ``first_step``, ``min_step``, ``max_step``, ``step_t``, ``jump_t``,
             ``safety``, ``ifactor``, ``dfactor``, ``max_num_steps``, ``dtype`` and ``norm``; fixed-step ones
-            ``step_size`` or ``grid_constructor``, ``interp`` and ``perturb``.
+            ``step_size`` or ``grid_constructor``, ``interp`` and ``perturb``, implicit ones also
+            ``max_iters``, Adams methods ``max_iters`` and ``max_order``; ``"scipy_solver"`` takes ``solver``,
+            ``min_step`` and ``max_step``.
         event_fn: Called with a 0-d ``t`` in the real dtype of ``y0`` and a state shaped as ``y0``; returns a
             real tensor. The solve ends where the first of its elements changes sign, looked for at the end of
             every step and then inside the step, by bisection to within ``atol``. Of ``t``, which must hold
@@ -87,7 +89,6 @@ def odeint(
         MaxStepsExceeded: If an output interval takes more than ``max_num_steps`` steps, or an event is not
             reached in as many, or by a fixed-step method in 20000.
     """
-
     refuse_mapping(y0=y0, t=t)
     problem = make_problem(
         func,
@@ -158,7 +159,6 @@ def odeint_adjoint(
         TypeError: As :func:`odeint`.
         SolverError: As :func:`odeint`, also from the backward pass.
     """
-
     refuse_transforms("odeint_adjoint")
     problem = make_problem(
         func,

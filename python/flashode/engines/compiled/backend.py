@@ -1,4 +1,4 @@
-"""What a compiled engine has to bring; all else is shared."""
+"""What a compiled engine defines itself; all else is shared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flashode.program import Program
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """What there is to evaluate, whatever the numbers are.
+    """What a backend is asked to evaluate, without the numbers.
 
     Attributes:
         program: The captured field.
@@ -24,7 +24,7 @@ class Work:
         batch: Trajectories.
         settings: Of the solve.
         gradient: How it may be differentiated.
-        of_event: Whether that is the value of an event, which is evaluated alone.
+        of_event: Whether the program is an event function, which is evaluated and not integrated.
     """
 
     program: Program

@@ -1,4 +1,4 @@
-"""What is found out about a Program, kept as long as it lives: a later solve is the same, only faster."""
+"""What is computed once for a Program and remembered for as long as the Program lives."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flashode.engines.compiled.layout import Layout
 from flashode.engines.compiled.requests import Shape
 from flashode.program import Binary, Program, Reach, Unary
 
-# With more settings of one Program something makes them up: they would only take memory.
+# More settings for one Program differ from solve to solve: remembered, they would only take memory.
 MOST_SETUPS = 64
-# Of all that is kept here, with all Programs together, by an estimate.
+# Of the setups of all Programs together, by an estimate.
 MAX_BYTES = 32 * 2**20
 
 
@@ -28,7 +28,7 @@ _FUNCTION_COST = 10
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What is the same for every solve with a Program and settings; it holds no tensor and not the Program.
+    """What all solves of one Program with the same settings share; it holds no tensor and not the Program.
 
     Attributes:
         layout: Where trajectories lie in the state.

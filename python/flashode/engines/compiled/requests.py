@@ -13,7 +13,7 @@ from flashode.program import Program
 
 
 class Shape(NamedTuple):
-    """What a Program is evaluated at, whatever the numbers are: dy/ds = direction * f(direction * s, y).
+    """How a Program is evaluated, without the numbers: dy/ds = direction * f(direction * s, y).
 
     Attributes:
         segments: Rows of each part of the state's memory, ``(batch, rows)`` blocks one after the other; each
@@ -58,7 +58,7 @@ class CalledFunction(NamedTuple):
 
     Attributes:
         function: Gives a number: of solver time for an event, of nothing for a norm.
-        state: What it is to be asked about is written here before: the flat state.
+        state: The flat state that it is called for; written before each call.
     """
 
     function: Callable[..., float]
@@ -111,10 +111,11 @@ class DiscreteRequest(NamedTuple):
         grad_states: Gradient in the outputs.
         grad_y0: Written, as the state's memory.
         grad_c: Written, as the field's c.
-        grad_times: Added to, float64: gradient in the outputs' times through dense output; None: not wanted.
-        grad_grid: Added to, float64: gradient in the grid, or in the start of an adaptive method's steps;
-            None with grad_times.
-        grad_parameters: Added to; None for those that are not wanted.
+        grad_times: Zeros to write on, float64: gradient in the outputs' times through dense output; None: not
+            wanted.
+        grad_grid: Zeros to write on, float64: gradient in the grid, or in the start of an adaptive method's
+            steps; None with grad_times.
+        grad_parameters: Zeros to write on; None for those that are not wanted.
     """
 
     field: EvaluatedField
@@ -143,9 +144,10 @@ class ContinuousRequest(NamedTuple):
         grad_states: Gradient in it.
         grad_y0: Written, as the state's memory.
         grad_c: Written, as the field's c.
-        grad_times: Added to, float64; None: not wanted.
-        grad_parameters: Added to; None for those that are not wanted.
-        judged_c: Rows of c, first and first after, whose gradients count in the norm as a parameter's does.
+        grad_times: Zeros to write on, float64; None: not wanted.
+        grad_parameters: Zeros to write on; None for those that are not wanted.
+        judged_c: Ranges of rows of c, each ``(begin, end)``: the gradient in each of them counts in the error
+            norm, as the gradient in a parameter does.
         transposes: Parameters that are another one's transpose: which, whose, and the other's shape.
     """
 

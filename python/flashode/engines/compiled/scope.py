@@ -54,7 +54,7 @@ def integrations(problem: Problem, gradient: Gradient) -> tuple[Integration, ...
 def _settings_obstacles(
     settings: Settings, adjoint: tuple[Integrator, str] | None, device: str
 ) -> tuple[str | None, tuple[Reason, ...], tuple[Reason, ...]]:
-    """Why a method is no compiled engine's at all, what is against the state, and against the options."""
+    """Why no compiled engine runs the method, or None; and reasons against the state, and the options."""
     integrators = (settings.integrator,) if adjoint is None else (settings.integrator, adjoint[0])
     foreign = next(filter(None, (_foreign(integrator.method) for integrator in integrators)), None)
     reasons = []
@@ -76,7 +76,7 @@ def _settings_obstacles(
 
 
 def _foreign(method: Method) -> str | None:
-    """Why a method is no compiled engine's at all, or None."""
+    """Why no compiled engine runs the method, or None."""
     if isinstance(method, SciPy):
         return "SciPy runs its solvers itself"
     if not isinstance(method, Tableau):
@@ -104,7 +104,7 @@ def _adjoint_obstacles(problem: Problem, adjoint: Continuous) -> tuple[Reason, .
     return tuple(reasons)
 
 
-# With so few evaluations what a solve costs beside them counts.
+# With no more evaluations than this the cost of a solve beside them counts.
 FEW_EVALUATIONS = 4
 
 
@@ -112,7 +112,7 @@ class Demand(NamedTuple):
     """What a solve asks of a field, as far as it decides which engine is faster.
 
     Attributes:
-        few: Whether that are few evaluations, as far as is known.
+        few: Whether it is known to evaluate the field no more than ``FEW_EVALUATIONS`` times.
         gradients: Whether a reverse pass may follow.
     """
 
@@ -127,12 +127,12 @@ class Demand(NamedTuple):
         return Demand(_evaluations(problem) <= FEW_EVALUATIONS, torch.is_grad_enabled() and reverse)
 
 
-# What nobody asks less of a field than.
+# The demand by which a compiled engine gains least: if it is faster for this, it is for every other.
 LEAST_DEMAND = Demand(few=True, gradients=True)
 
 
 def _evaluations(problem: Problem) -> float:
-    """Of one solve; infinite where nobody knows."""
+    """How often one solve evaluates the field; infinite where that is not known before."""
     options, method = problem.options, problem.method
     if not isinstance(options, FixedOptions) or not isinstance(method, Tableau) or problem.event is not None:
         return math.inf

@@ -24,7 +24,8 @@ from flashode.engines.native.scope import features_in_lanes, refusal, slower_tha
 from flashode.memory import address
 from flashode.problem import FixedOptions, Integrator
 
-# Forms that the compiled module gives fields and methods: a training step takes two, with the same memory.
+# Most objects of the compiled module remembered for one Setup: a training step takes two fields, and the same
+# ones as before where its tensors have the same memory.
 _MOST_REMEMBERED = 8
 
 
@@ -143,7 +144,7 @@ class NativeBackend:
         )
 
     def _field(self, field: EvaluatedField, dtype: torch.dtype) -> _flashode.Field:
-        """The module's form of a field, kept with the settings."""
+        """The field as an object of the compiled module, remembered by the addresses of its parameters."""
         shape, memo = field.shape, field.shape.memo
         threads = useful_threads(shape.cost * shape.batch, _flashode.MAX_THREADS)
         key = tuple(map(address, field.parameters)), field.wanted, threads

@@ -16,7 +16,12 @@ _NO_OPTIONS = AdaptiveOptions(max_num_steps=MOST_STEPS_TO_EVENT)
 
 
 def translate(integrator: Integrator, method_type: type[Method]) -> Method:
-    """The compiled module's form of a method with its settings, made by its ``Method``."""
+    """The method and the settings of its steps as an object of the compiled module.
+
+    Args:
+        integrator: The method and its settings.
+        method_type: The module's ``Method``.
+    """
     tableau, options, interpolant = integrator.method, integrator.options, integrator.interpolant
     assert isinstance(tableau, Tableau) and interpolant is not None
     steps = options if isinstance(options, AdaptiveOptions) else _NO_OPTIONS

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def translate(program: Program, module: Any) -> _flashode.Program:
-    """The compiled module's form of a Program."""
+    """The Program as an object of the compiled module, which is ``module``."""
     compiled: _flashode.Program = module.Program(
         widths=program.widths,
         parameter_sizes=[torch.Size(shape).numel() for shape in program.parameter_shapes],
