@@ -24,7 +24,8 @@ from flashode.state import Structure
 MAX_CODES = 256
 MAX_ENTRIES = 32
 MAX_SIZES = 256
-# Entries so far at the front of their list need not be brought there: the blocks of a network take turns.
+# An entry among the first ones of its list stays where it is when it is used: the solves of a network with
+# several blocks use another entry each, and would reorder the list every time.
 NEAR = 8
 # Of all that one cache keeps together. A single capture that takes more is kept, and nothing beside it: to
 # make it afresh at every solve would cost more than its memory.

@@ -32,10 +32,15 @@ class Look:
     used = 0
 
     def __init__(self, watched: Watched, beside: bool = False) -> None:
-        """Makes it of a walk.
+        """Compiles the checks of a walk over a function.
 
-        Tensors may be frozen, or get hooks; and attributes that are not read may come if only the tensors are
-        of interest, not what the function has in common with one ``beside`` it.
+        They hold although tensors are frozen or get hooks, and, unless ``beside``, although objects get
+        attributes that are not read.
+
+        Args:
+            watched: The walk.
+            beside: Whether the function is compared with one that a solve calls beside it: then all that it
+                may change is seen, else only its tensors.
         """
         held = [container for container in watched.containers if beside and container.places is None]
         returned = [container.variable for container in held]

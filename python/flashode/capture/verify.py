@@ -95,7 +95,7 @@ def verify_values(
 
 
 def _result(kind: type[Refusal], evaluate: Callable[[], T]) -> T:
-    """What a call gives; what it raises is of a kind."""
+    """The result of a call; an exception becomes a refusal of that kind, or ``Singular``."""
     try:
         return evaluate()
     except Refusal:

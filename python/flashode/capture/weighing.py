@@ -11,16 +11,16 @@ from flashode.declined import Declined
 from flashode.program import C
 from flashode.program.packed import Packed
 
-# Measured, of networks of 1 to 60 layers: what every capture takes, with the short way to it; what is small
-# and many, such as an operation, a value and a step of a prologue; and what stands beside each byte of a
-# check's code, as names, constants and line numbers do.
+# Measured with networks of 1 to 60 layers, in bytes: what every capture takes; one of its many small objects,
+# such as an operation, a value or a step of the prologue; and, for each byte of a check's code, the names,
+# constants and line numbers that belong to it.
 _CAPTURE = 32 * 1024
 _OBJECT = 512
 _BESIDE_CODE = 4
 
 
 def weight(check: Check, lowered: Lowered | Declined | None = None) -> int:
-    """Of the checks on a function and of what was made of it."""
+    """About how many bytes the checks on a function take, with what it was lowered to."""
     total = _OBJECT + _BESIDE_CODE * len(check.__code__.co_code)
     if not isinstance(lowered, Lowered):
         return total
@@ -32,7 +32,7 @@ def weight(check: Check, lowered: Lowered | Declined | None = None) -> int:
         tensors += leaves((operation.args, operation.kwargs))
     tensors += lowered.held.values()
     packed = [part for op in lowered.program.ops for part in vars(op).values() if isinstance(part, Packed)]
-    # The compiled module has the Program's numbers once more; what says which rows of c a gradient reaches.
+    # The compiled module has a copy of the Program's numbers; `Reach` has a byte for each row of c.
     numbers = 2 * (sum(part.nbytes for part in packed) + lowered.program.widths[C])
     distinct = {id(tensor): tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor)}
     return total + _CAPTURE + _OBJECT * objects + sum(distinct.values()) + numbers

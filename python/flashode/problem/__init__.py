@@ -1,9 +1,8 @@
-"""Normalisation and every check of what the user gave.
+"""Normalisation and every check of the user's arguments.
 
 After this package a solve is a :class:`Problem`: one flat (or plain) state, strictly increasing times,
 tolerances that broadcast against the state, a method and checked options; :class:`Settings` are all of it
-that is no tensor and no function. No engine looks at user input
-again.
+that is no tensor and no function. No engine checks user input again.
 """
 
 from flashode.problem.callbacks import Callback, Callbacks
@@ -20,7 +19,6 @@ from flashode.problem.options import (
     AdaptiveOptions,
     FixedOptions,
     ImplicitOptions,
-    Options,
     SciPyOptions,
     may_be_kept,
 )
@@ -47,7 +45,6 @@ __all__ = [
     "ImplicitOptions",
     "Integration",
     "Integrator",
-    "Options",
     "OutputTimes",
     "Problem",
     "SciPyOptions",

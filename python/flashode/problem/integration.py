@@ -1,4 +1,4 @@
-"""An integrator with the tensors and functions that it was given; what it is without them is kept."""
+"""An integrator with the user's tensors and functions; without them it is remembered for later solves."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def make_integration(
     *,
     warn: bool = True,
 ) -> Integration:
-    """Check options and tolerances, or find what an earlier solve found of the same ones.
+    """Check options and tolerances, or take the result of an earlier solve's check of the same ones.
 
     Args:
         method: The method.
@@ -165,7 +165,7 @@ def time_dtype(options: Options, y0: Tensor) -> torch.dtype:
     return torch.promote_types(chosen, y0.dtype.to_real())
 
 
-# Bounded, and nothing that holds on to what a user made: checking takes longer than a small solve.
+# Checking takes longer than a small solve. Bounded, and without any object of the user's.
 _MOST_ENTRIES = 128
 _memo: dict[Hashable, tuple[Integration, tuple[str, ...]]] = {}
 

@@ -85,8 +85,8 @@ class Settings:
         return hash(parts)
 
 
-# Equal ones are found at once where they are the same object. Only numbers and names are kept, nothing that
-# holds on to what a user made.
+# Equal settings are mostly one object, which a dictionary finds without comparing. They hold numbers and
+# names, and no object of the user's.
 _kept = lru_cache(maxsize=256)(Settings)
 
 

@@ -100,7 +100,7 @@ def _obstacle(parts: Sequence[Tensor]) -> Reason | None:
 class _Operators:
     """The operators of torch's, which may be given other implementations in Python."""
 
-    # How many there were when there was none of an operator that fields are made of.
+    # How many implementations are registered, if none is of an operator that fields are made of; else -1.
     harmless = -1
 
     def replaced(self) -> bool:

@@ -1,6 +1,6 @@
 """What code takes from trusted classes and modules, where a user may have put things of his own.
 
-They are too large to be looked at as a whole: what code does not name is passed by, as far as names tell.
+They are too large to be watched as a whole: only the attributes that code names are, or may name.
 """
 
 from __future__ import annotations

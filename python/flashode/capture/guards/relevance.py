@@ -116,7 +116,7 @@ def class_attribute_matters(name: str, attribute: Any, names: frozenset[str], ev
     if name in CONSTRUCTORS:
         return name in names
     if name.startswith("__") and name.endswith("__"):
-        # Without a value it keeps others from being found.
+        # One that is None hides those of the bases.
         runs = (
             (attribute is None and name != "__doc__") or callable(attribute) or isinstance(attribute, _CALLS)
         )
