@@ -327,9 +327,10 @@ py::arg address(const char* name) { return py::arg(name).noconvert(); }
 
 // A function of a field in either precision, called in the field's.
 template <class Result, class... Rest>
-auto in_precision(Result (*single)(const BoundField&, Rest...), Result (*twice)(const BoundField&, Rest...)) {
+auto in_precision(Result (*float32)(const BoundField&, Rest...),
+                  Result (*float64)(const BoundField&, Rest...)) {
     return [=](const BoundField& field, Rest... rest) {
-        return (field.single ? single : twice)(field, std::forward<Rest>(rest)...);
+        return (field.single ? float32 : float64)(field, std::forward<Rest>(rest)...);
     };
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from flashode.dispatch import is_wrapped
+
 _BATCH = "To solve many trajectories put their batch in front of y0, as its first dimensions, without vmap"
 
 
@@ -47,7 +49,7 @@ def _are_active() -> bool:
 
 def _is_mapped(tensor: object) -> bool:
     functorch = torch._C._functorch
-    while isinstance(tensor, torch.Tensor) and functorch.is_functorch_wrapped_tensor(tensor):
+    while isinstance(tensor, torch.Tensor) and is_wrapped(tensor):
         if functorch.is_batchedtensor(tensor):
             return True
         tensor = functorch.get_unwrapped(tensor)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from flashode.dispatch import is_wrapped
 from flashode.problem.checks import check_dense
 
 
@@ -33,7 +34,7 @@ def as_time(argument: str, t: Any, y0: Any) -> torch.Tensor:
 
 def as_floats(times: torch.Tensor) -> list[float]:
     """The numbers in a 1-D tensor."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(times):
+    if is_wrapped(times):
         # What a transform wraps has no memory that can be read at once.
         return [float(time) for time in times.detach().unbind()]
     numbers: list[float] = times.tolist()

@@ -14,7 +14,7 @@ from torch.utils._device import DeviceContext
 from flashode.capture.guards.kinds import Kinds
 from flashode.capture.refusal import with_article
 from flashode.declined import Reason
-from flashode.dispatch import tracer
+from flashode.dispatch import is_wrapped, tracer
 from flashode.state import State
 
 # Torch's default dtype, how many tensors a tuple state has, and the dtypes and devices of its tensors.
@@ -81,7 +81,7 @@ def _obstacle(parts: Sequence[Tensor]) -> Reason | None:
         if part.dtype not in _DTYPES:
             what = f"the state is {part.dtype}"
             return Reason(what, "solve in float32 or float64 (y0.float(), y0.double())")
-        if type(part) not in _TYPES or torch._C._functorch.is_functorch_wrapped_tensor(part):
+        if type(part) not in _TYPES or is_wrapped(part):
             what = f"the state is {with_article(type(part).__name__)}, not an ordinary tensor"
             return Reason(what, "give y0.as_subclass(torch.Tensor)")
     device = parts[0].device
