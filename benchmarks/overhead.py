@@ -10,6 +10,7 @@ import cProfile
 import pstats
 import timeit
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ import flashode
 # One step of two numbers: its arithmetic is done in less time than reading the clock takes.
 TIMES = (0.0, 1.0)
 METHOD = "rk4"
+# Of a solve that chooses its steps: a few of them.
+TOLERANCES: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-2}
 SOLVES = 2000
 REPEATS = 7
 SHOWN = 30
@@ -55,7 +58,29 @@ def solves() -> dict[str, Callable[[], object]]:
         # What of a training step is not ours.
         return field.a.weight.sum().backward()  # type: ignore[no-untyped-call]
 
-    return {"forward": forward, "train": train, "adjoint": adjoint, "a sum and its gradient": nothing}
+    def chosen(**arguments: Any) -> Callable[[], object]:
+        def solve() -> object:
+            with torch.no_grad():
+                return flashode.odeint(field, y0, t, **{**TOLERANCES, **arguments})
+
+        return solve
+
+    def dense() -> object:
+        with torch.no_grad():
+            return flashode.odeint_dense(field, y0, *TIMES, **TOLERANCES)
+
+    elements = torch.full((2,), TOLERANCES["rtol"])
+    return {
+        "forward": forward,
+        "train": train,
+        "adjoint": adjoint,
+        "a sum and its gradient": nothing,
+        "steps chosen": chosen(),
+        "steps chosen, a tolerance for each element": chosen(rtol=elements, atol=elements),
+        "steps chosen, step_t": chosen(options={"step_t": t[1:]}),
+        "steps chosen, until an event": chosen(event_fn=lambda t, y: t - TIMES[1]),
+        "steps chosen, dense output": dense,
+    }
 
 
 def main() -> None:
