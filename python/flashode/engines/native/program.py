@@ -29,47 +29,40 @@ def translate(program: Program, module: Any) -> _flashode.Program:
     compiled: _flashode.Program = module.Program(
         widths=program.widths,
         parameter_sizes=[torch.Size(shape).numel() for shape in program.parameter_shapes],
-        ops=[module.Op(**_numbers(op, program)) for op in program.ops],
+        ops=[_translated(op, program, module.Op) for op in program.ops],
         output=program.output,
         shared=program.shared,
     )
     return compiled
 
 
-def _numbers(op: Op, program: Program) -> dict[str, Any]:
+def _translated(op: Op, program: Program, make: type[_flashode.Op]) -> _flashode.Op:
     match op:
         case Dense(out, x, weight, bias, repeats):
             features_out, features_in = program.parameter_shapes[weight]
-            return {
-                "kind": "dense",
-                "out": out,
-                "inputs": [x],
-                "parameter": weight,
-                "bias": bias,
-                "repeats": repeats,
-                "features_in": features_in,
-                "features_out": features_out,
-            }
-        case Gather(out, inputs, index):
-            return {"kind": "gather", "out": out, "inputs": inputs, "index": list(index)}
-        case Unary(out, x, fn, constants):
-            return {"kind": "unary", "out": out, "inputs": [x], "fn": fn, "constants": constants}
-        case Binary(out, a, b, fn):
-            return {"kind": "binary", "out": out, "inputs": [a, b], "fn": fn}
+            return make(
+                kind="dense",
+                out=out,
+                inputs=[x],
+                parameter=weight,
+                bias=bias,
+                repeats=repeats,
+                features_in=features_in,
+                features_out=features_out,
+            )
         case DenseDynamic(out, x, weight, blocks, repeats):
-            inputs = x, weight
-            return {
-                "kind": "dense_dynamic",
-                "out": out,
-                "inputs": inputs,
-                "blocks": blocks,
-                "repeats": repeats,
-            }
+            return make(kind="dense_dynamic", out=out, inputs=[x, weight], blocks=blocks, repeats=repeats)
+        case Gather(out, inputs, index):
+            return make(kind="gather", out=out, inputs=inputs, index=list(index))
+        case Unary(out, x, fn, constants):
+            return make(kind="unary", out=out, inputs=[x], fn=fn, constants=constants)
+        case Binary(out, a, b, fn):
+            return make(kind="binary", out=out, inputs=[a, b], fn=fn)
         case Select(out, condition, a, b):
-            return {"kind": "select", "out": out, "inputs": [condition, a, b]}
+            return make(kind="select", out=out, inputs=[condition, a, b])
         case SegmentSum(out, x, segment):
-            return {"kind": "segment_sum", "out": out, "inputs": [x], "index": list(segment)}
+            return make(kind="segment_sum", out=out, inputs=[x], index=list(segment))
         case Parameter(out, parameter):
-            return {"kind": "parameter", "out": out, "inputs": [], "parameter": parameter}
+            return make(kind="parameter", out=out, inputs=[], parameter=parameter)
         case Constant(out, values):
-            return {"kind": "constant", "out": out, "inputs": [], "constants": list(values)}
+            return make(kind="constant", out=out, inputs=[], constants=list(values))
