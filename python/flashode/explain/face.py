@@ -73,16 +73,9 @@ def explain(
     """
     if not isinstance(adjoint, bool):
         raise TypeError(f"adjoint must be True or False, got {type(adjoint).__name__}")
+    t = _times(t, y0, to_event=event_fn is not None)
     problem = make_problem(
-        func,
-        y0,
-        _times(t, y0, to_event=event_fn is not None),
-        rtol=rtol,
-        atol=atol,
-        method=method,
-        options=options,
-        verify=verify,
-        event_fn=event_fn,
+        func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify, event_fn=event_fn
     )
     adjoint_arguments = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options, adjoint_params)
     gradient: Gradient = DISCRETE

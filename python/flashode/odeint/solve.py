@@ -91,15 +91,7 @@ def odeint(
     """
     refuse_mapping(y0=y0, t=t)
     problem = make_problem(
-        func,
-        y0,
-        t,
-        rtol=rtol,
-        atol=atol,
-        method=method,
-        options=options,
-        verify=verify,
-        event_fn=event_fn,
+        func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify, event_fn=event_fn
     )
     return _answer(problem, *solve(problem, DISCRETE, choose(problem, DISCRETE)))
 
@@ -161,15 +153,7 @@ def odeint_adjoint(
     """
     refuse_transforms("odeint_adjoint")
     problem = make_problem(
-        func,
-        y0,
-        t,
-        rtol=rtol,
-        atol=atol,
-        method=method,
-        options=options,
-        verify=verify,
-        event_fn=event_fn,
+        func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify, event_fn=event_fn
     )
     gradient = make_continuous(
         problem,
