@@ -246,6 +246,6 @@ def as_norm(argument: str, value: Any) -> torch.Tensor:
 def rms(x: torch.Tensor) -> torch.Tensor:
     """Root mean square over all elements, 0-d; 0 where there are none."""
     if x.numel() == 0:
-        return x.new_zeros((), dtype=x.dtype.to_real() if x.is_complex() else x.dtype)
+        return x.new_zeros((), dtype=x.dtype.to_real())
     squares = x.abs().square() if x.is_complex() else x.square()
     return squares.mean().sqrt()

@@ -65,7 +65,7 @@ def make_problem(
     if event_fn is not None:
         _check_event(len(times.values), used, integration.options)
         check_callable("event_fn", event_fn, "a callable of (t, y) or None")
-        dtype = real_dtype(state)
+        dtype = state.dtype.to_real()
         event = Event(event_fn, lambda: ((direction * solver_t[0]).detach().to(dtype), y0), dtype)
     of = state.dtype, state.device, direction, integration.integrator, verify, event is not None, every_step
     settings = make_settings(structure, *of)
@@ -100,11 +100,6 @@ def find_method(argument: str, method: str | None) -> Method:
         raise TypeError(f"{argument} must be a string or None, got {type(method).__name__}")
     check_choice(argument, method, METHODS)
     return METHODS[method]
-
-
-def real_dtype(y0: torch.Tensor) -> torch.dtype:
-    """The tensor's dtype, or that of its real part."""
-    return y0.dtype.to_real() if y0.is_complex() else y0.dtype
 
 
 def make_state(y0: Any) -> tuple[torch.Tensor, Structure]:

@@ -74,7 +74,7 @@ class Settings:
     @property
     def real_dtype(self) -> torch.dtype:
         """The state's dtype, or that of its real part: what the function gets its time in."""
-        return self.dtype.to_real() if self.dtype.is_complex else self.dtype
+        return self.dtype.to_real()
 
     def __hash__(self) -> int:
         return self._hash

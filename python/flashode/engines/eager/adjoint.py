@@ -23,7 +23,6 @@ from flashode.problem import (
 )
 from flashode.problem.adjoint_norm import adjoint_norm, as_gradient_in
 from flashode.problem.gradient import gradient_shapes
-from flashode.problem.normalise import real_dtype
 from flashode.state import Structure
 from flashode.statistics import Statistics
 
@@ -198,7 +197,7 @@ class _Reverse:
         _, y, a, *_ = self.structure.split(x)
         t, y, f = self._evaluated(-t, y)
         rates = self._rates(a, t, y, f)
-        jacobian = self.jacobians.of(f, y).to(real_dtype(x))
+        jacobian = self.jacobians.of(f, y).to(x.dtype.to_real())
         return -torch.cat([part.reshape(-1) for part in rates]), torch.block_diag(  # type: ignore[no-untyped-call]
             -jacobian, jacobian.T
         )

@@ -138,7 +138,7 @@ class FixedStep:
 
     def _evaluate(self, x: float | torch.Tensor) -> torch.Tensor:
         clock, y0, y1 = self.clock, self.y0, self.y1
-        real = y0.dtype.to_real() if y0.is_complex() else y0.dtype
+        real = y0.dtype.to_real()
         if isinstance(x, torch.Tensor):
             x = x.to(real)
         if self.slopes is None:
