@@ -1,4 +1,4 @@
-"""What solves answer to transforms of ``torch.func``, which hand them tensors that stand for others."""
+"""Refusals of solves within transforms of ``torch.func``, whose tensors wrap others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def refuse_transforms(name: str) -> None:
     """Raises within any transform.
 
     Args:
-        name: Of a function whose derivatives have no derivatives, and no batches.
+        name: The function that was called, which is differentiable once, and not in batches.
 
     Raises:
         RuntimeError: If a transform is active; with what to do instead.
@@ -26,7 +26,7 @@ def refuse_transforms(name: str) -> None:
 
 
 def refuse_mapping(**arguments: object) -> None:
-    """Raises where ``vmap`` would have one solve stand for many.
+    """Raises where ``vmap`` would batch solves.
 
     Each of them would take other steps, and stop at another value that is not finite.
 
@@ -34,7 +34,7 @@ def refuse_mapping(**arguments: object) -> None:
         **arguments: Tensors, or tuples of tensors, by the names that the user knows.
 
     Raises:
-        RuntimeError: If one of them stands for many; with what to do instead.
+        RuntimeError: If one of them is batched; with what to do instead.
     """
     if not _are_active():
         return

@@ -24,7 +24,7 @@ _BROADCAST = "fixed-step methods broadcast it, adaptive ones refuse it"
 Linearise = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
-# Nobody changes one; frozen, it would take three times as long to make, at every solve.
+# Never changed, and yet not frozen: at every solve that would take three times as long to make.
 @dataclass(eq=False, slots=True)
 class Problem:
     """An initial value problem in solver time, which increases.

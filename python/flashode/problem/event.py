@@ -1,4 +1,4 @@
-"""Where a solve stops by itself: at the first zero of a function of time and state."""
+"""Events: a solve ends at the first zero of a function of time and state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where steps lie: the grid of fixed-step methods, and what the times that a solve finds depend on."""
+"""The grid of fixed-step methods, and derivatives of the times that a solve itself determines."""
 
 from __future__ import annotations
 

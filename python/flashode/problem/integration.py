@@ -180,7 +180,7 @@ def _key(
     structure: Structure,
     prefix: str,
 ) -> Hashable | None:
-    """All that counts of arguments; None where nobody knows what they become."""
+    """What the check depends on, as a key; None where that cannot be told from the arguments."""
     items = () if options is None else _plain_items(options)
     if items is None:
         return None

@@ -47,11 +47,11 @@ class OutputTimes:
 
     @cached_property
     def first(self) -> Tensor:
-        """The first of them alone, likewise."""
+        """The first time, as a tensor of one, likewise."""
         return self.memory[:1]
 
     def tensor(self, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """The times as a tensor, apart from any graph; nobody writes on it."""
+        """The times as a tensor that belongs to no graph; nobody writes on it."""
         tensor = self._tensors.get((dtype, device))
         if tensor is None:
             with torch.inference_mode(False):
@@ -114,7 +114,7 @@ def make_times(t: Any, device: torch.device) -> tuple[Tensor, OutputTimes]:
 
 
 def _ordinary_times(t: Any) -> OutputTimes | None:
-    """Times that can be read at once, found among those of earlier solves; None of any others."""
+    """Times in a plain tensor, remembered from earlier solves; None of others."""
     if not is_plain(t) or t.dtype not in _DTYPES or t.ndim != 1 or t.numel() > _MOST_NUMBERS_KEPT:
         return None
     # By all their bits: zeros of both signs are different times.

@@ -84,7 +84,7 @@ def make_tolerance(
 
 
 def plain_tolerance(value: Any) -> Hashable | None:
-    """All that counts of a tolerance that is a number or a small tensor; None of another."""
+    """What the check of a tolerance depends on, as a key: a number or a small tensor's; None of others."""
     if type(value) in (float, int):
         return value  # type: ignore[no-any-return]
     if not is_plain(value) or value.dtype not in _DTYPES or value.requires_grad:

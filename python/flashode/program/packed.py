@@ -55,7 +55,7 @@ class Packed(Sequence[Number]):
 
 
 def integers(numbers: Sequence[int] | npt.NDArray[np.int64]) -> Packed[int]:
-    """Rows, of which there are fewer than a 32-bit number says."""
+    """Indices of rows, as 32-bit integers."""
     return numbers if isinstance(numbers, Packed) else Packed(numbers, np.int32)
 
 

@@ -30,7 +30,7 @@ Owner = tuple[str, Any]
 
 _HEAD = "def check(root):\n    try:\n"
 _BITS = struct.Struct("d")
-# Whatever an object does that is looked at.
+# An object may raise anything when it is looked at.
 _TAIL = "\n    except Exception:\n        return None\n"
 
 
@@ -111,7 +111,7 @@ class GuardCode:
         self._fail(f"[*map(len, {held})] != {lengths}")
 
     def attributes(self, value: Any, names: Collection[str]) -> None:
-        """What is taken under these names from an object, which is held, is what it was."""
+        """The attributes of these names of an object, which is held, are the objects that they were."""
         # One call for all of them, which looks through bases as well.
         if names:
             of = attrgetter(*names)
@@ -223,7 +223,7 @@ def differs(value: Any, expected: Any) -> bool:
         # Ranges are equal where they hold the same, slices where their parts are equal.
         return differs((value.start, value.stop, value.step), (expected.start, expected.stop, expected.step))
     if kind is float:
-        # Zeros of both signs are equal, and no number that is none equals itself.
+        # 0.0 equals -0.0, and NaN does not equal itself.
         return _BITS.pack(value) != _BITS.pack(expected)
     if kind is complex:
         return differs((value.real, value.imag), (expected.real, expected.imag))

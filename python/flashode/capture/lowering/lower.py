@@ -352,6 +352,6 @@ def _filled(item: Any, given: Mapping[int, Any]) -> Any:
 
 
 def _listed(result: Any) -> list[Tensor]:
-    """The tensors that an operation gives; gradients that nobody asked for are none."""
+    """The tensors that an operation returns, without the None of gradients that were not asked for."""
     results = result if isinstance(result, (list, tuple)) else [result]
     return [tensor for tensor in results if tensor is not None]

@@ -70,7 +70,7 @@ class _Pairing:
             return {key: self.literal(a[key], b[key]) for key in a}
         if type(a) is int:
             return self.number(a, b)
-        # Zeros of both signs are equal, and no NaN is.
+        # 0.0 equals -0.0, and NaN does not equal itself.
         if repr(a) == repr(b) if isinstance(a, (float, complex)) else a == b:
             return a
         raise Unsteady(f"the constant {a} in it changes from call to call")

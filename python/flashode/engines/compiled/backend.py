@@ -57,7 +57,7 @@ class Backend(Protocol):
 
     @property
     def device(self) -> str:
-        """The sort of device that states have to be on, as torch names it."""
+        """The type of the device that states have to be on, such as ``"cpu"``."""
 
     def accepts(self, work: Work) -> Declined | None:
         """Why it cannot do this, in its limits; None if it can."""

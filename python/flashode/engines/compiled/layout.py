@@ -32,7 +32,7 @@ class Layout:
         self.segments = [size // self.batch for shape in structure.shapes if (size := shape.numel())]
 
     def culprit(self, trajectory: int, row: int) -> Culprit | None:
-        """Where a value of the state is that is not finite, or None if it is none of the state's.
+        """The place of a value that is not finite in the user's state, or None if it lies outside of that.
 
         Args:
             trajectory: Which one, negative where it is not known.

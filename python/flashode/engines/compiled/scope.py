@@ -27,7 +27,7 @@ DTYPES = (torch.float32, torch.float64)
 
 
 def refusal(problem: Problem, gradient: Gradient, device: str) -> Declined | None:
-    """Why an engine on that sort of device does not run a problem, whatever its function; None if it may."""
+    """Why an engine for that device does not run a problem, for any function; None if it may."""
     foreign, reasons, of_options = _settings_obstacles(problem.settings, gradient.settings, device)
     if foreign is not None:
         return Declined(foreign, expected=True)

@@ -85,7 +85,7 @@ _MOST_IDLE_OPERATIONS_IN_REVERSE = 4_000_000
 # where gathers move them.
 _MOST_ROWS_IN_REVERSE = 16_384
 # With few evaluations what a solve costs beside them counts: laying out the rows, and adding up the
-# gradients in parameters, for each tile apart.
+# gradients in parameters, of each tile.
 _MOST_ROWS_ONCE = 65_536
 _MOST_GRADIENTS_ONCE = 100_000
 
