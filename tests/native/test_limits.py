@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import weakref
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ import flashode
 from flashode.engines import EngineDeclined
 from flashode.engines.compiled.backend import Work
 from flashode.engines.compiled.memo import cost
+from flashode.engines.compiled.scope import refusal as unsuitable
 from flashode.engines.native.method import translate as compiled_method
 from flashode.engines.native.program import translate
 from flashode.engines.native.scope import refusal
 from flashode.methods import TABLEAUX
 from flashode.problem import DISCRETE, FixedOptions, Integrator, make_problem
+from flashode.problem.options import MOST_TIMES_KEPT
 from flashode.program import Binary, Dense, Program, Unary
 
 D = torch.float64
@@ -139,3 +142,14 @@ def test_a_gradient_that_is_wanted_has_an_address(addresses: list[int], message:
             **arguments, seminorm=False, grids=[[-1.0, 0.0]], states=states.data_ptr(),
             grad_times=0,
         )  # fmt: skip
+
+
+def test_settings_of_many_prescribed_times_are_not_remembered() -> None:
+    """Each would take megabytes, for as long as the process lives."""
+    stops = {"step_t": torch.linspace(0.1, 0.9, MOST_TIMES_KEPT + 1, dtype=D)}
+    t = torch.tensor([0.0, 1.0])
+    problem = make_problem(lambda t, y: y, torch.ones(2), t, rtol=0, atol=0, method="dopri5", options=stops)
+    assert unsuitable(problem, DISCRETE, "cpu") is None
+    settings = weakref.ref(problem.settings)
+    del problem
+    assert settings() is None

@@ -12,10 +12,10 @@ from flashode.engines.compiled.layout import Layout, context
 from flashode.engines.compiled.memo import Setup, memo_of
 from flashode.engines.compiled.parameter_gradients import connected_context, connected_inputs
 from flashode.engines.compiled.requests import EvaluatedField, Shape
-from flashode.engines.compiled.scope import LEAST_DEMAND, Demand, integrations
+from flashode.engines.compiled.scope import LEAST_DEMAND, Demand, is_small
 from flashode.engines.selection import insists
 from flashode.memory import check_memory, plain
-from flashode.problem import Discrete, Gradient, Problem, may_be_kept
+from flashode.problem import Discrete, Gradient, Problem
 from flashode.state import Structure
 
 
@@ -87,7 +87,7 @@ def make_field(
         if isinstance(new, Declined):
             return new
         setup = new
-        if all(may_be_kept(each.options) for each in integrations(problem, gradient)):
+        if is_small(problem, gradient):
             memo.keep(key, setup)
     if not (setup.pays or insists(backend.name)):
         slower = backend.pays(

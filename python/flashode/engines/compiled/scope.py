@@ -17,10 +17,10 @@ from flashode.problem import (
     Continuous,
     FixedOptions,
     Gradient,
-    Integration,
     Integrator,
     Problem,
     Settings,
+    may_be_kept,
 )
 
 DTYPES = (torch.float32, torch.float64)
@@ -28,7 +28,8 @@ DTYPES = (torch.float32, torch.float64)
 
 def refusal(problem: Problem, gradient: Gradient, device: str) -> Declined | None:
     """Why an engine for that device does not run a problem, for any function; None if it may."""
-    foreign, reasons, of_options = _settings_obstacles(problem.settings, gradient.settings, device)
+    obstacles = _settings_obstacles if is_small(problem, gradient) else _settings_obstacles.__wrapped__
+    foreign, reasons, of_options = obstacles(problem.settings, gradient.settings, device)
     if foreign is not None:
         return Declined(foreign, expected=True)
     if problem.callbacks:
@@ -43,11 +44,11 @@ def refusal(problem: Problem, gradient: Gradient, device: str) -> Declined | Non
     return Declined(*reasons) if reasons else None
 
 
-def integrations(problem: Problem, gradient: Gradient) -> tuple[Integration, ...]:
-    """How a solve is integrated, and its adjoint equations if there are any."""
-    if isinstance(gradient, Continuous):
-        return problem.integration, gradient.integration
-    return (problem.integration,)
+def is_small(problem: Problem, gradient: Gradient) -> bool:
+    """Whether the settings of a solve and of its adjoint are small enough to be remembered for later ones."""
+    if not may_be_kept(problem.options):
+        return False
+    return not isinstance(gradient, Continuous) or may_be_kept(gradient.integration.options)
 
 
 @lru_cache(maxsize=256)
