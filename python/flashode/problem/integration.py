@@ -119,7 +119,7 @@ def make_integration(
         TypeError: If an option or a tolerance has the wrong type.
         ValueError: If one has an impossible value.
     """
-    key = _key(method, rtol, atol, options, direction, y0.dtype, structure, prefix)
+    key = _key(method, rtol, atol, options, direction, y0, structure, prefix)
     entry = None if key is None else _memo.get(key)
     if entry is None:
         checked, warnings = make_options(method, options, direction, f"{prefix}options")
@@ -176,7 +176,7 @@ def _key(
     atol: Any,
     options: Mapping[str, Any] | None,
     direction: float,
-    dtype: torch.dtype,
+    y0: Tensor,
     structure: Structure,
     prefix: str,
 ) -> Hashable | None:
@@ -185,13 +185,14 @@ def _key(
     if items is None:
         return None
     if type(rtol) in _NUMBERS and type(atol) in _NUMBERS:
-        return method, rtol, atol, items, direction, dtype, prefix
+        return method, rtol, atol, items, direction, y0.dtype, prefix
     if prefix or tracer() is not None:
         return None
     relative, absolute = plain_tolerance(rtol), plain_tolerance(atol)
     if relative is None or absolute is None:
         return None
-    return method, relative, absolute, items, direction, dtype, structure
+    # Tensor tolerances are copied to the state's device.
+    return method, relative, absolute, items, direction, y0.dtype, y0.device, structure
 
 
 def _plain_items(options: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...] | None:
