@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from flashode.program.functions import BINARY, UNARY
+from flashode.program.functions import ARITHMETIC, BINARY, UNARY
 from flashode.program.interpretation import interpret
 from flashode.program.operations import Operations
 from flashode.program.ops import (
@@ -33,6 +33,7 @@ from flashode.program.printing import format_body, format_program
 from flashode.program.reach import Reach, reach
 
 __all__ = [
+    "ARITHMETIC",
     "BINARY",
     "INPUTS",
     "UNARY",

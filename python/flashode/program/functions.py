@@ -133,3 +133,10 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 # The functions whose results have no edge to their arguments in autograd's graph. (Those of sign and the
 # roundings have one, with a gradient of zero.)
 SEVERING = frozenset({"detach", "lt", "le", "eq", "ne"})
+
+# The functions that take an instruction or a few; all others are elementary functions, which take many.
+ARITHMETIC = (
+    frozenset({"add", "sub", "mul", "div", "maximum", "minimum", "lt", "le", "eq", "ne"})
+    | {"neg", "abs", "sign", "reciprocal", "sqrt", "floor", "ceil", "round", "trunc", "detach", "affine"}
+    | {"relu", "leaky_relu", "hardtanh", "clamp", "hardsigmoid", "hardswish"}
+)

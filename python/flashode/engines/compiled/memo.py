@@ -9,20 +9,14 @@ from typing import Any
 
 from flashode.engines.compiled.layout import Layout
 from flashode.engines.compiled.requests import Shape
-from flashode.program import Binary, Program, Reach, Unary
+from flashode.program import ARITHMETIC, Binary, Program, Reach, Unary
 
 # More settings for one Program differ from solve to solve: remembered, they would only take memory.
 MOST_SETUPS = 64
 # Of the setups of all Programs together, by an estimate.
 MAX_BYTES = 32 * 2**20
 
-
-_ARITHMETIC = (
-    {"add", "sub", "mul", "div", "maximum", "minimum", "lt", "le", "eq", "ne"}
-    | {"neg", "abs", "sign", "reciprocal", "sqrt", "floor", "ceil", "round", "trunc", "detach", "affine"}
-    | {"relu", "leaky_relu", "hardtanh", "clamp", "hardsigmoid", "hardswish"}
-)
-# Any other function costs about as much as this many multiply-adds.
+# A function that is not arithmetic costs about as much as this many multiply-adds.
 _FUNCTION_COST = 10
 
 
@@ -97,6 +91,6 @@ def cost(program: Program) -> int:
     rows = sum(
         program.widths[op.out]
         for op in program.ops
-        if isinstance(op, (Unary, Binary)) and op.fn not in _ARITHMETIC
+        if isinstance(op, (Unary, Binary)) and op.fn not in ARITHMETIC
     )
     return program.flops() + _FUNCTION_COST * rows
