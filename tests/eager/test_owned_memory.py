@@ -342,3 +342,21 @@ def test_gradients_of_event_times(name: str) -> None:
 
     for one, right in zip(gradients_of(name), gradients_of("pure"), strict=True):
         torch.testing.assert_close(one, right, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["heun3", "rk4", "dopri5", "dopri8", "implicit_adams", "trbdf2"])
+@pytest.mark.parametrize("with_times", [False, True])
+def test_writing_on_the_time_leaves_gradients_as_they_are(method: str, with_times: bool) -> None:
+    def pure(t: Tensor, y: Tensor) -> Tensor:
+        return -y * (2 * t)
+
+    def writing(t: Tensor, y: Tensor) -> Tensor:
+        # Autograd saves the time as it is now, and another stage's is written on before the reverse pass.
+        return -y * t.mul_(2)
+
+    gradients = []
+    for field in (pure, writing):
+        y0, t = start().requires_grad_(), T.clone().requires_grad_(with_times)
+        odeint(field, y0, t, method=method)[-1].sum().backward()
+        gradients.append((y0.grad, t.grad))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-14, atol=1e-14)

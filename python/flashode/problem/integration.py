@@ -213,7 +213,7 @@ def _plain_items(options: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...] | No
 
 
 def _plain_times(times: Any) -> tuple[float, ...] | None:
-    if is_plain(times) and times.ndim == 1 and tracer() is None:
+    if is_plain(times) and times.ndim == 1 and not times.is_complex() and tracer() is None:
         return tuple(times.tolist()) if times.numel() <= MOST_TIMES_KEPT else None
     few = type(times) in (list, tuple) and len(times) <= MOST_TIMES_KEPT
     return tuple(times) if few and _NUMBERS.issuperset(map(type, times)) else None

@@ -178,7 +178,9 @@ class RungeKuttaStepper:
             stacked = stacked + clock.shift.to(self._dtype)
         if clock.stretch is not None:
             stacked = torch.addcmul(stacked, self._weights.c, clock.stretch.to(self._dtype))
-        return stacked.unbind()
+        stages = stacked.unbind()
+        # The field may write on its time, which autograd notices in all views of one tensor.
+        return tuple(map(torch.clone, stages)) if torch.is_grad_enabled() else stages
 
 
 def combine(y0: torch.Tensor, k: Sequence[torch.Tensor], row: Row, clock: Clock) -> torch.Tensor:
