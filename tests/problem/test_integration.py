@@ -38,10 +38,10 @@ def test_tensor_tolerances_are_on_the_device_of_the_state() -> None:
         def check(name: str, value: Any, dtype: torch.dtype) -> CheckedTolerance:
             return CheckedTolerance(value.to(y0.device, dtype), 1e-4)
 
-        made = make_integration(
+        integration = make_integration(
             METHODS["dopri5"], tolerance, tolerance, None, 1.0, y0, structure, check_tolerance=check
         )
-        assert isinstance(made.rtol, Tensor)
-        return made.rtol.device
+        assert isinstance(integration.rtol, Tensor)
+        return integration.rtol.device
 
     assert [on(device).type for device in ("cpu", "meta", "cpu")] == ["cpu", "meta", "cpu"]

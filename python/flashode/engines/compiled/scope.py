@@ -17,30 +17,34 @@ from flashode.problem import (
     Continuous,
     FixedOptions,
     Gradient,
-    Integrator,
     Problem,
-    Settings,
     may_be_kept,
 )
+from flashode.problem.options import Options
+from flashode.state import Structure
 
 DTYPES = (torch.float32, torch.float64)
 
 
 def refusal(problem: Problem, gradient: Gradient, device: str) -> Declined | None:
     """Why an engine for that device does not run a problem, for any function; None if it may."""
-    obstacles = _settings_obstacles if is_small(problem, gradient) else _settings_obstacles.__wrapped__
-    foreign, reasons, of_options = obstacles(problem.settings, gradient.settings, device)
+    adjoint = gradient if isinstance(gradient, Continuous) else None
+    foreign = _foreign(problem.method)
+    if foreign is None and adjoint is not None:
+        foreign = _foreign(adjoint.integration.method)
     if foreign is not None:
         return Declined(foreign, expected=True)
+    settings = problem.settings
+    reasons = _state_obstacles(settings.structure, settings.dtype, settings.device, device)
     if problem.callbacks:
         remedy = "ask for the times to look at (t, or odeint_dense) in place of callbacks"
         reasons += (Reason("the function has callbacks", remedy),)
     if problem.integration.differentiable_step is not None and problem.event is not None:
         what = "the option step_size requires grad, and steps are taken until an event"
         reasons += (Reason(what, "give it as a number"),)
-    reasons += of_options
-    if isinstance(gradient, Continuous):
-        reasons += _adjoint_obstacles(problem, gradient)
+    reasons += _time_obstacles("option", problem.options)
+    if adjoint is not None:
+        reasons += _adjoint_obstacles(problem, adjoint)
     return Declined(*reasons) if reasons else None
 
 
@@ -52,28 +56,25 @@ def is_small(problem: Problem, gradient: Gradient) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _settings_obstacles(
-    settings: Settings, adjoint: tuple[Integrator, str] | None, device: str
-) -> tuple[str | None, tuple[Reason, ...], tuple[Reason, ...]]:
-    """Why no compiled engine runs the method, or None; and reasons against the state, and the options."""
-    integrators = (settings.integrator,) if adjoint is None else (settings.integrator, adjoint[0])
-    foreign = next(filter(None, (_foreign(integrator.method) for integrator in integrators)), None)
+def _state_obstacles(
+    structure: Structure, dtype: torch.dtype, state_device: torch.device, device: str
+) -> tuple[Reason, ...]:
     reasons = []
-    if settings.dtype not in DTYPES:
-        what = f"its state is {settings.dtype}, not float32 or float64"
+    if dtype not in DTYPES:
+        what = f"its state is {dtype}, not float32 or float64"
         reasons.append(Reason(what, "give y0.float() or y0.double()"))
-    if settings.device.type != device:
-        what = f"its state is on {settings.device}, not on the {device.upper()}"
+    if state_device.type != device:
+        what = f"its state is on {state_device}, not on the {device.upper()}"
         reasons.append(Reason(what, f"give y0.{device}()"))
-    if not any(shape.numel() for shape in settings.structure.shapes):
+    if not any(shape.numel() for shape in structure.shapes):
         reasons.append(Reason("its state is empty", "give it at least one number"))
-    of_options = []
-    for name, integrator in zip(("option", "adjoint option"), integrators, strict=False):
-        options = integrator.options
-        if isinstance(options, AdaptiveOptions) and options.dtype != torch.float64:
-            what = f"the {name} dtype is {options.dtype}, not torch.float64"
-            of_options.append(Reason(what, "leave dtype out"))
-    return foreign, tuple(reasons), tuple(of_options)
+    return tuple(reasons)
+
+
+def _time_obstacles(name: str, options: Options) -> tuple[Reason, ...]:
+    if not isinstance(options, AdaptiveOptions) or options.dtype == torch.float64:
+        return ()
+    return (Reason(f"the {name} dtype is {options.dtype}, not torch.float64", "leave dtype out"),)
 
 
 def _foreign(method: Method) -> str | None:
@@ -102,7 +103,7 @@ def _adjoint_obstacles(problem: Problem, adjoint: Continuous) -> tuple[Reason, .
     if adjoint.integration.grid_constructor is not None:
         what = "the adjoint option grid_constructor is a function, which is given the adjoint state"
         reasons.append(Reason(what, "give step_size in adjoint_options"))
-    return tuple(reasons)
+    return (*reasons, *_time_obstacles("adjoint option", adjoint.integration.options))
 
 
 # With no more evaluations than this the cost of a solve beside them counts.
