@@ -144,7 +144,7 @@ void bind_method(const py::module_& m) {
                  method.tableau =
                      tableau({0, order,
                               entry<Control>("control",
-                                             {{"given", Control::given}, {"error", Control::error}}, control),
+                                             {{"fixed", Control::fixed}, {"error", Control::error}}, control),
                               entry<Equations>("equations",
                                                {{"none", Equations::none},
                                                 {"diagonal", Equations::diagonal},

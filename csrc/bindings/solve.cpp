@@ -174,7 +174,7 @@ py::tuple forward(const BoundField& field, const cpu::Method& method, Address y0
     require_outputs<Real>("time_count", time_count, 1, field.field);
     require_address("times", times);
     require_address_if(!every_step, "states", states);
-    const bool on_grid = method.tableau.control == cpu::Control::given && event.is_none();
+    const bool on_grid = method.tableau.control == cpu::Control::fixed && event.is_none();
     require_count("grid_count", grid_count, on_grid ? 1 : 0, sizeof(double));
     require_address_if(on_grid, "grid", grid);
     if (!event.is_none()) require(!every_step, "every_step and event exclude each other");
@@ -261,7 +261,7 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
                             std::int64_t time_count, const std::vector<std::vector<double>>& grids, Address c,
                             Address states, Address grad_states, Address grad_y0, Address grad_c,
                             Address grad_times, const std::vector<Address>& grad_parameters,
-                            const std::vector<std::pair<int, int>>& judged_c,
+                            const std::vector<std::pair<int, int>>& measured_c,
                             const std::vector<std::tuple<int, int, int, int>>& transposes) {
     require_layout(field.field, method);
     require_outputs<Real>("time_count", time_count, 1, field.field);
@@ -273,10 +273,10 @@ cpu::Outcome continuous_vjp(const BoundField& field, const cpu::Method& method, 
     fill_reverse<Real>(field.field, method, times, time_count, c, grad_states, grad_y0, grad_c, grad_times,
                        grad_parameters, request);
     request.seminorm = seminorm;
-    for (const auto& [begin, end] : judged_c) {
+    for (const auto& [begin, end] : measured_c) {
         require(begin >= 0 && begin < end && end <= field.program->context_width(),
-                "an entry of judged_c is no range of rows of c");
-        request.judged_c.push_back({begin, end});
+                "an entry of measured_c is no range of rows of c");
+        request.measured_c.push_back({begin, end});
     }
     for (const auto& [parameter, of, rows, columns] : transposes) {
         const std::vector<std::int64_t>& sizes = field.program->parameter_sizes;
@@ -389,7 +389,7 @@ void bind_solve(py::module_& m) {
           arg("field"), arg("method"), arg("seminorm"), address("times"), arg("time_count"), arg("grids"),
           address("c"), address("states"), address("grad_states"), address("grad_y0"), address("grad_c"),
           address("grad_times"), address("grad_parameters"),
-          arg("judged_c") = std::vector<std::pair<int, int>>{},
+          arg("measured_c") = std::vector<std::pair<int, int>>{},
           arg("transposes") = std::vector<std::tuple<int, int, int, int>>{});
     m.def("evaluate", in_precision(&evaluate<float>, &evaluate<double>), py::kw_only(), arg("field"),
           address("y"), address("c"), arg("t"), arg("steps"), arg("stages"));

@@ -118,7 +118,7 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
         for (const Segment& segment : reversed.segments) {
             judged.push_back({width + segment.begin, width + segment.end});
         }
-        for (const Segment& of_c : request.judged_c) {
+        for (const Segment& of_c : request.measured_c) {
             if (!request.seminorm) judged.push_back({2 * width + of_c.begin, 2 * width + of_c.end});
         }
         return {reversed.batch, std::move(judged), 2 * width + reversed.program->context_width()};

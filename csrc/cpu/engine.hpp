@@ -136,7 +136,7 @@ struct ContinuousRequest : solve::ContinuousRequest<Real> {
     const Field* field = nullptr;
     const Method* method = nullptr;     // of the adjoint solve
     bool seminorm = false;              // leave the gradients in parameters and c out of the error norm
-    std::vector<Segment> judged_c;      // rows of c whose gradients count there, each of these by itself
+    std::vector<Segment> measured_c;    // rows of c whose gradients count there, each of these by itself
     std::vector<Transpose> transposes;  // their gradients are added to those of what they transpose
     std::vector<Real*> grad_parameters;
 };

@@ -37,7 +37,7 @@ class Record {
         log_->step_of_time.assign(1, -1);
         log_->nodes = nodes_ != nullptr;
         checkpoint_size_ = checkpoint_size(tiles, *request.method);
-        const bool on_grid = request.method->tableau.control == Control::given && request.event == nullptr;
+        const bool on_grid = request.method->tableau.control == Control::fixed && request.event == nullptr;
         if (on_grid) steps_to_come_ = static_cast<std::size_t>(request.grid.count - 1);
     }
 

@@ -60,7 +60,7 @@ FLASHODE_LANE Real normal_cdf(Real x) {
     return a > normal_centre<Real> ? far : near;
 }
 
-// x Phi(x). The zero far below keeps its sign, and at -inf there is no number, as in torch: -inf times zero.
+// x Phi(x). The zero far below keeps its sign, and at -inf it is NaN, as in torch: -inf times zero.
 template <class Real>
 FLASHODE_LANE Real gelu(Real x) {
     const Real a = at_most(fabs(x), Real(40));

@@ -30,7 +30,7 @@ FLASHODE_HD void swap_lane(int columns, int lane, Real* a, Real* b) {
 }
 
 // The row of the largest entry of a column on and below the diagonal, lane by lane; false when some lane's is
-// zero or no number.
+// zero or NaN.
 template <int Lanes, class Real>
 FLASHODE_HD bool find_pivots(int n, int column, const Real* matrix, int* rows) {
     Real largest[Lanes];

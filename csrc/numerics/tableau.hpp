@@ -7,8 +7,8 @@
 
 namespace flashode::numerics {
 
-// Who chooses the steps: they are given, or an estimate of the error does.
-enum class Control : std::uint8_t { given, error };
+// What chooses the steps: a grid or a fixed size, or an estimate of the error.
+enum class Control : std::uint8_t { fixed, error };
 
 // Which equations the stages solve: none, one stage after another each its own, or all of them together.
 enum class Equations : std::uint8_t { none, diagonal, full };
@@ -20,7 +20,7 @@ inline constexpr int MAX_STAGES = 16;
 struct TableauFacts {
     int stages = 0;
     int order = 0;
-    Control control = Control::given;
+    Control control = Control::fixed;
     Equations equations = Equations::none;  // rows of `a` are full where there are any
     bool carried = false;                   // the last stage is the first of the next step …
     bool fsal = false;                      // … and is evaluated at the solution: b == (a[last], 0)

@@ -117,7 +117,7 @@ FLASHODE_MASKING_UNARY(
     })
 
 // Clamped to where both x and 1 - x are eps or more, if eps is not negative. The slope, unlike the
-// logarithm's, is no number outside the unit interval.
+// logarithm's, is NaN outside the unit interval.
 FLASHODE_MASKING_UNARY(
     logit,
     {

@@ -52,7 +52,7 @@ FLASHODE_HD Outcome solve_adjoint(System& system, const Method& method,
         const double ends[2] = {-times[i], -times[i - 1]};
         OutputTimes goal({ends, 2});
         const ChosenSteps chosen(ends[0], request.step_t, request.jump_t);
-        const bool on_grid = method.tableau.control == Control::given;
+        const bool on_grid = method.tableau.control == Control::fixed;
         const GridSteps grid(on_grid ? request.grids[i - 1] : Times{});
         const Outcome outcome = integrate(system, method, chosen, grid, goal, record, watch);
         if (system.miss() > total.miss) {

@@ -29,7 +29,7 @@ struct TimeGradients {
 
 namespace flashode::solve::inline FLASHODE_ISA {
 
-// Where the cotangent is zero, a slope that is no number does not matter.
+// Where the cotangent is zero, a slope that is NaN does not matter.
 template <class Real>
 FLASHODE_HD double rate_of_loss(int n, const Real* cotangent, const Real* slope) {
     Real sum = Real(0);
@@ -68,7 +68,7 @@ class ReverseSteps {
     // Whether the size of the step moves: the ends of given steps are the user's times, and a chosen step
     // that a prescribed time has shortened is as long as is left from its start, if that moves.
     FLASHODE_HD bool stretches() const {
-        return method_.tableau.control == Control::given || index_ == moving_;
+        return method_.tableau.control == Control::fixed || index_ == moving_;
     }
 
     // The time of the slope at the start: that of a chosen step after the first is the slope at the end of
@@ -86,7 +86,7 @@ class ReverseSteps {
     // ends on a prescribed one.
     FLASHODE_HD void add_ends(double start, double end, const TimeGradients& to) const {
         if (to.grid == nullptr) return;
-        if (method_.tableau.control == Control::given) {
+        if (method_.tableau.control == Control::fixed) {
             to.grid[index_] += start;
             to.grid[index_ + 1] += end;
         } else if (index_ <= moving_) {

@@ -145,7 +145,7 @@ def continuous_vjp(
     grad_c: int,
     grad_times: int,
     grad_parameters: Sequence[int],
-    judged_c: Sequence[tuple[int, int]] = ...,
+    measured_c: Sequence[tuple[int, int]] = ...,
     transposes: Sequence[tuple[int, int, int, int]] = ...,
 ) -> Outcome: ...
 def discrete_vjp(

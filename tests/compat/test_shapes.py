@@ -106,7 +106,7 @@ def test_gradients_of_what_is_spread_and_of_a_leading_axis(method: str) -> None:
         return y.grad
 
     torch.testing.assert_close(gradient(lambda t, y: -y[None] * t), gradient(lambda t, y: -y * t))
-    if METHODS[method].control == "given":
+    if METHODS[method].control == "fixed":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             spread = gradient(lambda t, y: -y.mean(0))

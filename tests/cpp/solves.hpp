@@ -24,7 +24,7 @@ struct Inputs {
     std::vector<double> times;
     std::int64_t batch = 0;
     double direction = 1.0;
-    std::vector<cpu::Segment> judged_c;  // of the continuous adjoint
+    std::vector<cpu::Segment> measured_c;  // of the continuous adjoint
     std::vector<cpu::Transpose> transposes;
     const cpu::Measure<double>* measure = nullptr;
     const cpu::Event<double>* event = nullptr;  // looked for from the first time
@@ -167,7 +167,7 @@ inline Gradient continuous(const cpu::KernelSet& kernels, const Inputs& in, cons
     request.field = &field;
     request.method = &how;
     request.seminorm = seminorm;
-    request.judged_c = in.judged_c;
+    request.measured_c = in.measured_c;
     request.transposes = in.transposes;
     std::vector<solve::Times> intervals;
     for (const auto& grid : grids) intervals.push_back(view(grid));

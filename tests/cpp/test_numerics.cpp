@@ -89,7 +89,7 @@ void step_vjp_matches_finite_differences(const Tableau<double>& tableau) {
                 loss(tableau, y0[0] - dy0, y0[1] - dy1, t0 - ds, dt, p - dp)) /
                (2 * eps);
     };
-    if (tableau.control == numerics::Control::given) {  // no midpoint: the loss above has y0 in its place
+    if (tableau.control == numerics::Control::fixed) {  // no midpoint: the loss above has y0 in its place
         grad_y0[0] += grad_mid[0];
         grad_y0[1] += grad_mid[1];
         const double by_dt =

@@ -155,7 +155,7 @@ void check_context(const cpu::KernelSet& kernels, const cpu::Method& how, double
 
 // The gradient in c can count in the adjoint's norm as a parameter's does: for one trajectory they are the
 // same number.
-void check_judged_context(const cpu::KernelSet& kernels) {
+void check_measured_context(const cpu::KernelSet& kernels) {
     Inputs bound = with(with_parameter(), {2}, {{1.7}});
     Inputs own = of_context(1.7, 0.0);
     for (Inputs* in : {&bound, &own}) {
@@ -168,7 +168,7 @@ void check_judged_context(const cpu::KernelSet& kernels) {
     const cpu::Method how = method(bosh3(), 1e-4);
     const Gradient wanted = continuous(kernels, bound, how, weights);
     const Gradient outside = continuous(kernels, own, how, weights);
-    own.judged_c = {{0, 1}};
+    own.measured_c = {{0, 1}};
     const Gradient found = continuous(kernels, own, how, weights);
     CHECK(same_steps(found.outcome, wanted.outcome));
     CHECK(!same_steps(outside.outcome, wanted.outcome));
@@ -278,7 +278,7 @@ TEST_CASE("outside the norm") {
     });
 }
 
-TEST_CASE("judged context") { on_every_instruction_set(check_judged_context); }
+TEST_CASE("judged context") { on_every_instruction_set(check_measured_context); }
 
 TEST_CASE("negative zero") {
     on_every_instruction_set([](const cpu::KernelSet& kernels) {

@@ -8,9 +8,9 @@ from flashode.methods import METHODS, TABLEAUX
 
 # (who chooses the steps, which equations the stages solve, what is known inside a step)
 CHOOSING = ("error", "none", "quartic")
-EXPLICIT = ("given", "none", "linear")
-DIAGONAL = ("given", "diagonal", "linear")
-FULL = ("given", "full", "linear")
+EXPLICIT = ("fixed", "none", "linear")
+DIAGONAL = ("fixed", "diagonal", "linear")
+FULL = ("fixed", "full", "linear")
 FACTS = {
     **dict.fromkeys(("dopri8", "dopri5", "tsit5", "bosh3", "fehlberg2", "adaptive_heun"), CHOOSING),
     **dict.fromkeys(("euler", "midpoint", "heun2", "heun3", "rk4"), EXPLICIT),

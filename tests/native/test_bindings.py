@@ -65,7 +65,7 @@ def _method(module: Any, **other: Any) -> Any:
 
 METHOD: dict[str, Any] = {
     "order": 1,
-    "control": "given",
+    "control": "fixed",
     "equations": "none",
     "carried": False,
     "fsal": False,
@@ -178,7 +178,7 @@ class Case:
             "grad_c": at[5],
             "grad_times": at[1],
             "grad_parameters": [at[3], at[4]],
-            "judged_c": [],
+            "measured_c": [],
             "transposes": [],
         }
 
@@ -351,9 +351,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("discrete_vjp", {"grad_times": 0}, "grad_times and grad_grid"),
     ("discrete_vjp", {"grad_parameters": [0, 0]}, "no address for the gradient of parameter 0"),
     ("continuous_vjp", {"grids": []}, "grids has 0 entries for 3 intervals"),
-    ("continuous_vjp", {"judged_c": [(0, 2)]}, "judged_c"),
-    ("continuous_vjp", {"judged_c": [(-1, 1)]}, "judged_c"),
-    ("continuous_vjp", {"judged_c": [(0, 0)]}, "judged_c"),
+    ("continuous_vjp", {"measured_c": [(0, 2)]}, "measured_c"),
+    ("continuous_vjp", {"measured_c": [(-1, 1)]}, "measured_c"),
+    ("continuous_vjp", {"measured_c": [(0, 0)]}, "measured_c"),
     ("continuous_vjp", {"transposes": [(0, 7, 2, 2)]}, "an entry of transposes"),
     ("continuous_vjp", {"transposes": [(0, 0, -2, -2)]}, "an entry of transposes"),
     ("evaluate", {"steps": HUGE}, "steps is"),

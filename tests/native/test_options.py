@@ -17,7 +17,7 @@ from native_methods import NATIVE_METHODS
 from problems import Network, Pair, values
 
 ADAPTIVE = [name for name in NATIVE_METHODS if flashode.METHODS[name].control == "error"]
-FIXED = [name for name in NATIVE_METHODS if flashode.METHODS[name].control == "given"]
+FIXED = [name for name in NATIVE_METHODS if flashode.METHODS[name].control == "fixed"]
 TIMES = [0.1, 0.35, 0.41, 0.8]
 LOOSE = {"rtol": 1e-5, "atol": 1e-6}
 D = torch.float64

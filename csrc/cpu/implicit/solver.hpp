@@ -138,7 +138,7 @@ class StageSolver {
         see_size(from, update);
     }
 
-    // Of rates that are no numbers the stages shall tell: the last iterate would hide them.
+    // Rates that are NaN must show in the stages: the last iterate would hide them.
     void adopt_nonfinite(std::int64_t tile, const StageRange& range) {
         bool finite = true;
         const int size = equations_.unknowns(range) * LANES<Real>;

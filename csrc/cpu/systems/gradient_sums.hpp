@@ -24,7 +24,7 @@ struct GradientSums {
         }
         if (request.grad_times == nullptr) return;
         times.resize(static_cast<std::size_t>(request.times.count));
-        const bool on_grid = request.method->tableau.control == Control::given;
+        const bool on_grid = request.method->tableau.control == Control::fixed;
         grid.resize(on_grid ? request.log->steps.size() + 1 : 1);
     }
 

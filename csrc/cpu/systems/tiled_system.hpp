@@ -153,7 +153,7 @@ class TiledSystem {
         quadrature_.advance();
     }
 
-    // Sums of stages, whose weights reach some ten, are no numbers when states are this large.
+    // Sums of stages, whose weights reach some ten, are not finite when states are this large.
     bool near_overflow(Outcome& outcome) const {
         const Real most = std::numeric_limits<Real>::max() / Real(64);
         for (std::int64_t i = 0; i < tiles_.count(); ++i) {

@@ -83,7 +83,7 @@ class Plan(Protocol):
         """Exact reverse of the discrete solve that kept ``record`` and ``checkpoints``; if reversible.
 
         Times of outputs that the solve itself chose depend on ``Problem.t`` as
-        :func:`flashode.problem.found_times` has it.
+        :func:`flashode.problem.connected_times` has it.
         """
 
     def continuous_vjp(

@@ -27,7 +27,7 @@ class Adams:
     corrects: bool  # the prediction, by functional iteration
     source: str  # where it was published
     # As of a tableau; of no stages there are no equations.
-    control: Control = "given"
+    control: Control = "fixed"
     equations: Equations = "none"
     interpolant: Interpolant = LINEAR
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 # A grid gives the steps, or an estimate of the error chooses them. Whether all trajectories of a batch share
 # their steps is a setting of the solve.
-Control = Literal["given", "error"]
+Control = Literal["fixed", "error"]
 
 # The longest search for an event by steps of one size, as in torchdiffeq.
 MOST_STEPS_TO_EVENT = 20000

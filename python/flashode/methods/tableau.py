@@ -104,7 +104,7 @@ class Tableau:
     @cached_property
     def control(self) -> Control:
         """Who chooses the steps."""
-        return "given" if self.b_error is None else "error"
+        return "fixed" if self.b_error is None else "error"
 
     @cached_property
     def fsal(self) -> bool:

@@ -19,8 +19,8 @@ from flashode.problem import (
     Problem,
     State,
     as_time,
+    connected_times,
     device_of,
-    found_times,
     make_problem,
     step_fractions,
 )
@@ -99,7 +99,7 @@ class DenseOutput:
         self.statistics = statistics
         self._problem = problem
         degree = len(step_fractions(problem))
-        ends = found_times(problem, times)[::degree]
+        ends = connected_times(problem, times)[::degree]
         nodes = states.unfold(0, degree + 1, degree)  # (steps, *state, degree + 1)
         self.steps = len(nodes)
         starts, stops = ends[:-1], ends[1:].contiguous()  # searchsorted copies others

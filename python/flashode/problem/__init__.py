@@ -9,7 +9,7 @@ from flashode.problem.callbacks import Callback, Callbacks
 from flashode.problem.definition import Problem
 from flashode.problem.event import Event, as_numbers
 from flashode.problem.gradient import DISCRETE, Continuous, Discrete, Gradient, make_continuous
-from flashode.problem.grid import fixed_grid, found_times, step_fractions
+from flashode.problem.grid import connected_times, fixed_grid, step_fractions
 from flashode.problem.integration import Integration
 from flashode.problem.moments import as_floats, as_time, device_of
 from flashode.problem.normalise import DEFAULT_ATOL, DEFAULT_METHOD, DEFAULT_RTOL, make_problem
@@ -20,7 +20,7 @@ from flashode.problem.options import (
     FixedOptions,
     ImplicitOptions,
     SciPyOptions,
-    may_be_kept,
+    may_be_remembered,
 )
 from flashode.problem.settings import Integrator, Settings
 from flashode.problem.switches import as_bool
@@ -54,11 +54,11 @@ __all__ = [
     "as_floats",
     "as_numbers",
     "as_time",
+    "connected_times",
     "device_of",
     "fixed_grid",
-    "found_times",
     "make_continuous",
     "make_problem",
-    "may_be_kept",
+    "may_be_remembered",
     "step_fractions",
 ]

@@ -62,7 +62,7 @@ def step_fractions(problem: Problem) -> tuple[float, ...]:
     return interpolant.fractions
 
 
-def found_times(problem: Problem, times: torch.Tensor) -> torch.Tensor:
+def connected_times(problem: Problem, times: torch.Tensor) -> torch.Tensor:
     """The solver times that a solve found, connected by autograd to what they depend on.
 
     The start is ``problem.t[0]``. An event's time is a constant of differentiation. The outputs of a solve

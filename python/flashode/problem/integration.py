@@ -20,7 +20,7 @@ from flashode.problem.options import (
     FixedOptions,
     Options,
     make_options,
-    may_be_kept,
+    may_be_remembered,
 )
 from flashode.problem.settings import Integrator
 from flashode.problem.tolerances import CheckedTolerance, plain_tolerance
@@ -129,7 +129,7 @@ def make_integration(
         by_element = relative.by_element, absolute.by_element
         integration = Integration(integrator, relative.value, absolute.value, *by_element)
         entry = integration, warnings
-        if key is not None and may_be_kept(checked):
+        if key is not None and may_be_remembered(checked):
             if len(_memo) >= _MOST_ENTRIES:
                 _memo.clear()
             _memo[key] = entry

@@ -51,7 +51,7 @@ def make_problem(
     state, structure = make_state(y0)
     solver_t, times = make_times(t, state.device)
     direction = times.direction
-    if used.control == "given":
+    if used.control == "fixed":
         # Nothing reads them in a fixed-step solve, where torchdiffeq takes None.
         rtol = DEFAULT_RTOL if rtol is None else rtol
         atol = DEFAULT_ATOL if atol is None else atol

@@ -126,7 +126,7 @@ Options = AdaptiveOptions | FixedOptions | SciPyOptions
 MOST_TIMES_KEPT = 1024
 
 
-def may_be_kept(options: Options) -> bool:
+def may_be_remembered(options: Options) -> bool:
     """Whether options are small enough to be kept for later solves."""
     if not isinstance(options, AdaptiveOptions):
         return True

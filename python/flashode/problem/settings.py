@@ -10,7 +10,7 @@ import torch
 
 from flashode.methods import Method
 from flashode.methods.interpolants import ON_GRID, Interpolant
-from flashode.problem.options import FixedOptions, Options, may_be_kept
+from flashode.problem.options import FixedOptions, Options, may_be_remembered
 from flashode.state import Structure
 from flashode.verify import Verify
 
@@ -99,5 +99,5 @@ def make_settings(
     *others: Any,
 ) -> Settings:
     """The settings with these attributes."""
-    make = _kept if may_be_kept(integrator.options) else Settings
+    make = _kept if may_be_remembered(integrator.options) else Settings
     return make(structure, dtype, device, direction, integrator, *others)

@@ -10,10 +10,10 @@ from flashode.capture.guards.trust import trusted_class
 from flashode.capture.refusal import EVALUATION
 
 NUMBER = "it turns a tensor into a Python number"
-OF_NUMBERS = "keep it a tensor; for a branch write torch.where(condition, a, b), which may hang on t and y"
+OF_NUMBERS = "keep it a tensor; for a branch write torch.where(condition, a, b), which may depend on t and y"
 WRITING = "compute a new tensor, or write into a clone() of it"
 FORMAT = "print after the solve"
-HISTORY = "leave it out: what func returns may hang on t, y and the contents of its tensors"
+HISTORY = "leave it out: what func returns may depend on t, y and the contents of its tensors"
 
 
 def of_training(module: nn.Module | None) -> str:

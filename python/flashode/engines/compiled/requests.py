@@ -146,8 +146,8 @@ class ContinuousRequest(NamedTuple):
         grad_c: Written, as the field's c.
         grad_times: Zeros to write on, float64; None: not wanted.
         grad_parameters: Zeros to write on; None for those that are not wanted.
-        judged_c: Ranges of rows of c, each ``(begin, end)``: the gradient in each of them counts in the error
-            norm, as the gradient in a parameter does.
+        measured_c: Ranges of rows of c, each ``(begin, end)``: the gradient in each of them counts in the
+            error norm, as the gradient in a parameter does.
         transposes: Parameters that are another one's transpose: which, whose, and the other's shape.
     """
 
@@ -162,5 +162,5 @@ class ContinuousRequest(NamedTuple):
     grad_c: Tensor | None
     grad_times: Tensor | None
     grad_parameters: tuple[Tensor | None, ...]
-    judged_c: list[tuple[int, int]]
+    measured_c: list[tuple[int, int]]
     transposes: list[tuple[int, int, int, int]]

@@ -18,7 +18,7 @@ from flashode.problem import (
     FixedOptions,
     Gradient,
     Problem,
-    may_be_kept,
+    may_be_remembered,
 )
 from flashode.problem.options import Options
 from flashode.state import Structure
@@ -50,9 +50,9 @@ def refusal(problem: Problem, gradient: Gradient, device: str) -> Declined | Non
 
 def is_small(problem: Problem, gradient: Gradient) -> bool:
     """Whether the settings of a solve and of its adjoint are small enough to be remembered for later ones."""
-    if not may_be_kept(problem.options):
+    if not may_be_remembered(problem.options):
         return False
-    return not isinstance(gradient, Continuous) or may_be_kept(gradient.integration.options)
+    return not isinstance(gradient, Continuous) or may_be_remembered(gradient.integration.options)
 
 
 @lru_cache(maxsize=256)

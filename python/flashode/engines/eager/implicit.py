@@ -128,7 +128,7 @@ class ImplicitStepper(RungeKuttaStepper):
 
     def _warn(self, step: _Step) -> None:
         # Where an error estimate chooses the steps, it judges these too.
-        if not self._warned and self.tableau.control == "given":
+        if not self._warned and self.tableau.control == "fixed":
             self._warned = True
             warn_unconverged(self.problem, step.clock.t0, step.y0)
 

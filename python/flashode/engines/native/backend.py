@@ -128,7 +128,7 @@ class NativeBackend:
             grad_c=address(request.grad_c),
             grad_times=address(request.grad_times),
             grad_parameters=list(map(address, request.grad_parameters)),
-            judged_c=request.judged_c,
+            measured_c=request.measured_c,
             transposes=request.transposes,
         )
 
