@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 if TYPE_CHECKING:
     import torch
 
     from flashode.statistics import Statistics
+
+
+class Reached(TypedDict, total=False):
+    """How far a solve came before it failed; see :class:`SolverError`."""
+
+    statistics: Statistics | None
+    t: float | None
+    times: torch.Tensor | None
+    partial: torch.Tensor | tuple[torch.Tensor, ...] | None
 
 
 class SolverError(RuntimeError, AssertionError):
@@ -57,7 +66,7 @@ class NonFiniteError(SolverError):
         *,
         trajectory: tuple[int, ...] | None = None,
         origin: str = "state",
-        **reached: Any,
+        **reached: Unpack[Reached],
     ) -> None:
         super().__init__(message, **reached)
         self.trajectory = trajectory
@@ -71,7 +80,7 @@ class StepSizeUnderflow(SolverError):
         dt: The step that was too small.
     """
 
-    def __init__(self, message: str, *, dt: float | None = None, **reached: Any) -> None:
+    def __init__(self, message: str, *, dt: float | None = None, **reached: Unpack[Reached]) -> None:
         super().__init__(message, **reached)
         self.dt = dt
 
