@@ -362,6 +362,15 @@ void bind_solve(py::module_& m) {
         .def_readonly("miss", &cpu::Outcome::miss)
         .def_readonly("miss_t", &cpu::Outcome::miss_t)
         .def_readonly("size", &cpu::Outcome::size)
+        .def(
+            "located",
+            [](cpu::Outcome outcome, cpu::Status status, std::int64_t trajectory, int row) {
+                outcome.status = status;
+                outcome.trajectory = trajectory;
+                outcome.row = row;
+                return outcome;
+            },
+            py::kw_only(), py::arg("status"), py::arg("trajectory"), py::arg("row"))
         .def_readonly("seconds", &cpu::Outcome::seconds)
         .def_readonly("waited", &cpu::Outcome::waited);
     py::class_<BoundField>(m, "Field")

@@ -38,13 +38,17 @@ Outcome solve_with(System&& system, const ForwardRequest<Real>& request, std::si
                    Record<Real>& record, const Interrupt& interrupt) {
     const Method& method = *request.method;
     SignalWatch watch(interrupt);
+    solve::Progress at;
     if (request.event != nullptr) {
         EventValue<Real> value(*request.event, state_size);
-        return solve::solve_until_event(system, method, request, value, event_tolerance(request, state_size),
-                                        record, watch);
+        solve::solve_until_event(system, method, request, value, event_tolerance(request, state_size), record,
+                                 watch, at);
+    } else if (request.nodes != nullptr) {
+        solve::solve_every_step(system, method, request, record, watch, at);
+    } else {
+        solve::solve_to_times(system, method, request, record, watch, at);
     }
-    if (request.nodes != nullptr) return solve::solve_every_step(system, method, request, record, watch);
-    return solve::solve_to_times(system, method, request, record, watch);
+    return at.outcome;
 }
 
 template <class Real>
@@ -73,9 +77,10 @@ template <class System, class Real>
 Outcome solve_adjoint_with(System&& system, const ContinuousRequest<Real>& request,
                            const Interrupt& interrupt) {
     SignalWatch watch(interrupt);
-    const Outcome outcome = solve::solve_adjoint(system, *request.method, request, watch);
-    if (outcome.status == Status::done) system.store_gradients();
-    return outcome;
+    solve::AdjointProgress at;
+    solve::solve_adjoint(system, *request.method, request, watch, at);
+    if (at.total.status == Status::done) system.store_gradients();
+    return at.total;
 }
 
 template <class Real>

@@ -65,6 +65,7 @@ struct FloatFormat<float> {
     static constexpr int exponent_bias = 127;
     static constexpr float smallest_normal = 0x1p-126F;
     static constexpr float epsilon = 0x1p-23F;
+    static constexpr float largest = 0x1.fffffep127F;
     static constexpr float infinity = __builtin_bit_cast(float, 0x7f800000U);
     static constexpr float nan = __builtin_bit_cast(float, 0x7fc00000U);
 };
@@ -76,6 +77,7 @@ struct FloatFormat<double> {
     static constexpr int exponent_bias = 1023;
     static constexpr double smallest_normal = 0x1p-1022;
     static constexpr double epsilon = 0x1p-52;
+    static constexpr double largest = 0x1.fffffffffffffp1023;
     static constexpr double infinity = __builtin_bit_cast(double, 0x7ff0000000000000ULL);
     static constexpr double nan = __builtin_bit_cast(double, 0x7ff8000000000000ULL);
 };

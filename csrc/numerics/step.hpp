@@ -27,12 +27,16 @@ namespace flashode::numerics::inline FLASHODE_ISA {
 //   end  what stages with c == 1 see: steps that an error chooses look just before their end, so that a
 //        discontinuity lying exactly there is not touched
 template <class Real, class Exact>
+FLASHODE_HD Real stage_time(const Tableau<Exact>& tableau, int stage, double start, double dt, Real end) {
+    const auto c = static_cast<double>(tableau.c[stage]);
+    return c == 1.0 ? end : static_cast<Real>(start + rounded_product(c, dt));
+}
+
+// Of all stages.
+template <class Real, class Exact>
 FLASHODE_HD StepTimes<Real> step_times(const Tableau<Exact>& tableau, double start, double dt, Real end) {
     StepTimes<Real> times{static_cast<Real>(start), static_cast<Real>(dt), {}};
-    for (int i = 0; i < tableau.stages; ++i) {
-        const auto c = static_cast<double>(tableau.c[i]);
-        times.stages[i] = c == 1.0 ? end : static_cast<Real>(start + rounded_product(c, dt));
-    }
+    for (int i = 0; i < tableau.stages; ++i) times.stages[i] = stage_time(tableau, i, start, dt, end);
     return times;
 }
 

@@ -34,38 +34,55 @@ FLASHODE_HD void add_interval(const Outcome& one, Outcome& total) {
     total.row = one.row;
 }
 
+// Where an adjoint solve stands: in the interval that leads back from output time `j`, if it has begun.
+struct AdjointProgress {
+    Outcome total;  // of the intervals that are done
+    Progress interval;
+    std::int64_t j = -1;
+};
+
 FLASHODE_CALLS_EITHER_SIDE
 template <class System, class Real, class Watch>
-FLASHODE_HD Outcome solve_adjoint(System& system, const Method& method,
-                                  const ContinuousRequest<Real>& request, Watch& watch) {
-    Outcome total;
+FLASHODE_HD void solve_adjoint(System& system, const Method& method, const ContinuousRequest<Real>& request,
+                               Watch& watch, AdjointProgress& at) {
+    Outcome& total = at.total;
     NoRecord record;
     const double* times = request.times.at;
-    std::int64_t i = request.times.count - 1;
-    system.add_cotangent(i);
-    for (; i >= 1; --i) {
-        if (request.grad_times != nullptr) {
-            request.grad_times[i] = system.move_end(i);
-            ++total.evaluations;
+    const bool on_grid = method.tableau.control == Control::fixed;
+    if (at.j < 0) {
+        at.j = request.times.count - 1;
+        system.add_cotangent(at.j);
+    }
+    for (; at.j >= 1; --at.j) {
+        const std::int64_t j = at.j;
+        if (!at.interval.begun) {
+            if (request.grad_times != nullptr) {
+                request.grad_times[j] = system.move_end(j);
+                ++total.evaluations;
+            }
+            system.begin_interval(j);
         }
-        system.begin_interval(i);
-        const double ends[2] = {-times[i], -times[i - 1]};
+        const double ends[2] = {-times[j], -times[j - 1]};
         OutputTimes goal({ends, 2});
         const ChosenSteps chosen(ends[0], request.step_t, request.jump_t);
-        const bool on_grid = method.tableau.control == Control::fixed;
-        const GridSteps grid(on_grid ? request.grids[i - 1] : Times{});
-        const Outcome outcome = integrate(system, method, chosen, grid, goal, record, watch);
+        const GridSteps grid(on_grid ? request.grids[j - 1] : Times{}, at.interval.outcome.accepted);
+        integrate(system, method, chosen, grid, goal, record, watch, at.interval);
+        if (at.interval.outcome.status == Status::interrupted) {
+            total.status = Status::interrupted;
+            return;
+        }
+        total.status = Status::done;
         if (system.miss() > total.miss) {
             total.miss = system.miss();
-            total.miss_t = times[i - 1];
+            total.miss_t = times[j - 1];
         }
         total.size = system.size();
-        add_interval(outcome, total);
-        if (total.status != Status::done) return total;
-        system.add_cotangent(i - 1);
+        add_interval(at.interval.outcome, total);
+        if (total.status != Status::done) return;
+        system.add_cotangent(j - 1);
+        at.interval = {};
     }
     if (request.grad_times != nullptr) request.grad_times[0] = system.time_gradient();
-    return total;
 }
 
 }  // namespace flashode::solve::inline FLASHODE_ISA

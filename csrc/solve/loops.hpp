@@ -26,7 +26,10 @@
 //   output()             an output lies in the step kept last, or is the start
 //   node(t)              memory for the state at an output time that the solve finds
 // A Watch offers
-//   stop()               whether the solve is to end; called before every step
+//   stop()               whether the solve is to end here; called before every step
+//
+// A solve that a watch has stopped is interrupted. It may go on: called again with the same Progress, and all
+// else as it was, a loop takes the step that it was about to take.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +46,18 @@ struct NoRecord {
     template <class System>
     FLASHODE_HD void keep(const System&, const Step&) {}
     FLASHODE_HD void output() {}
+};
+
+// Where a solve stands between two steps.
+struct Progress {
+    Outcome outcome;
+    double t = 0.0;
+    double dt = 0.0;            // of the step to be tried
+    double norm = 0.0;          // of the error of the one tried last,
+    double tried = 0.0;         // which was of this size
+    std::int64_t attempts = 0;  // towards the next output time
+    bool fresh = false;         // the field has been evaluated just after t
+    bool begun = false;
 };
 
 FLASHODE_HD void fail(Status status, double t, double dt, Outcome& outcome) {
@@ -65,101 +80,103 @@ FLASHODE_HD double first_step(System& system, const Method& method, double t, Ou
 
 FLASHODE_CALLS_EITHER_SIDE
 template <class System, class Goal, class Record, class Watch>
-FLASHODE_HD Outcome integrate_adaptive(System& system, const Method& method, ChosenSteps chosen, Goal& goal,
-                                       Record& record, Watch& watch) {
-    Outcome outcome;
+FLASHODE_HD void integrate_adaptive(System& system, const Method& method, ChosenSteps chosen, Goal& goal,
+                                    Record& record, Watch& watch, Progress& at) {
+    Outcome& outcome = at.outcome;
     const numerics::Controller& controller = method.controller;
-    double t = chosen.start();
-    outcome.times_reached = 1;
-    ++outcome.evaluations;
-    if (!system.start(t)) {
-        fail(Status::nonfinite_field, t, 0.0, outcome);
-        system.locate_nonfinite(outcome);
-        return outcome;
-    }
-    double dt = first_step(system, method, t, outcome);
-    std::int64_t attempts = 0;  // towards the next output time
-    double norm = 0.0;
-    double tried = 0.0;  // the step that gave that norm
-    bool fresh = false;
-    while (!goal.reached(outcome)) {
-        if (!is_finite(dt)) dt = controller.min_step;
-        dt = numerics::clamp_step(controller, dt);
-        Step step{t, dt, t + dt, false, fresh};
-        const bool smallest_left_the_numbers = is_nan(norm) && tried <= controller.min_step;
-        if (!(step.end > t) || smallest_left_the_numbers) {
-            fail(Status::underflow, t, dt, outcome);
-            if (is_nan(norm)) system.locate_nonfinite(outcome);
-            return outcome;
+    if (!at.begun) {
+        at.begun = true;
+        at.t = chosen.start();
+        outcome.times_reached = 1;
+        ++outcome.evaluations;
+        if (!system.start(at.t)) {
+            fail(Status::nonfinite_field, at.t, 0.0, outcome);
+            system.locate_nonfinite(outcome);
+            return;
         }
-        if (attempts >= method.max_num_steps) {
-            fail(Status::too_many_steps, t, dt, outcome);
-            return outcome;
+        at.dt = first_step(system, method, at.t, outcome);
+    }
+    outcome.status = Status::done;
+    while (!goal.reached(outcome)) {
+        if (!is_finite(at.dt)) at.dt = controller.min_step;
+        at.dt = numerics::clamp_step(controller, at.dt);
+        Step step{at.t, at.dt, at.t + at.dt, false, at.fresh};
+        const bool smallest_left_the_numbers = is_nan(at.norm) && at.tried <= controller.min_step;
+        if (!(step.end > at.t) || smallest_left_the_numbers) {
+            fail(Status::underflow, at.t, at.dt, outcome);
+            if (is_nan(at.norm)) system.locate_nonfinite(outcome);
+            return;
+        }
+        if (at.attempts >= method.max_num_steps) {
+            fail(Status::too_many_steps, at.t, at.dt, outcome);
+            return;
         }
         if (watch.stop()) {
-            fail(Status::interrupted, t, dt, outcome);
-            return outcome;
+            fail(Status::interrupted, at.t, at.dt, outcome);
+            return;
         }
-        ++attempts;
+        ++at.attempts;
 
         const bool jumps = chosen.shorten(step);
-        norm = system.attempt(step, goal.may_arrive(step, outcome));
-        tried = step.dt;
+        at.norm = system.attempt(step, goal.may_arrive(step, outcome));
+        at.tried = step.dt;
         system.count(step, outcome);
         // Ever smaller steps would come ever closer to the largest number and never arrive.
-        if (!is_finite(norm) && system.near_overflow(outcome)) {
-            fail(Status::nonfinite_state, t, tried, outcome);
-            return outcome;
+        if (!is_finite(at.norm) && system.near_overflow(outcome)) {
+            fail(Status::nonfinite_state, at.t, at.tried, outcome);
+            return;
         }
-        if (numerics::accept_step(controller, norm, tried)) {
+        if (numerics::accept_step(controller, at.norm, at.tried)) {
             ++outcome.accepted;
             record.keep(system, step);
-            t = step.end;
+            at.t = step.end;
             if (!method.tableau.carried) {
                 ++outcome.evaluations;
                 if (!system.evaluate_end(step)) {
-                    fail(Status::nonfinite_field, t, 0.0, outcome);
+                    fail(Status::nonfinite_field, at.t, 0.0, outcome);
                     system.locate_nonfinite_end(outcome);
-                    return outcome;
+                    return;
                 }
             }
-            if (goal.arrives(system, step, outcome) && goal.take(system, record, step, outcome)) attempts = 0;
+            if (goal.arrives(system, step, outcome) && goal.take(system, record, step, outcome))
+                at.attempts = 0;
             system.advance();
-            fresh = jumps;
+            at.fresh = jumps;
             if (jumps) {
                 ++outcome.evaluations;
-                if (!system.start_after(t) && !goal.reached(outcome)) {
-                    fail(Status::nonfinite_field, t, 0.0, outcome);
+                if (!system.start_after(at.t) && !goal.reached(outcome)) {
+                    fail(Status::nonfinite_field, at.t, 0.0, outcome);
                     system.locate_nonfinite(outcome);
-                    return outcome;
+                    return;
                 }
             }
         } else {
             ++outcome.rejected;
         }
-        dt = numerics::next_step(controller, norm, tried, method.tableau.order);
+        at.dt = numerics::next_step(controller, at.norm, at.tried, method.tableau.order);
     }
-    return outcome;
 }
 
 FLASHODE_CALLS_EITHER_SIDE
 template <class System, class Steps, class Goal, class Record, class Watch>
-FLASHODE_HD Outcome integrate_fixed(System& system, const Method& method, Steps steps, Goal& goal,
-                                    Record& record, Watch& watch) {
-    Outcome outcome;
-    outcome.times_reached = 1;
+FLASHODE_HD void integrate_fixed(System& system, const Method& method, Steps steps, Goal& goal,
+                                 Record& record, Watch& watch, Progress& at) {
+    Outcome& outcome = at.outcome;
+    if (!at.begun) outcome.times_reached = 1;
+    at.begun = true;
+    outcome.status = Status::done;
     Step step;
     while (!goal.reached(outcome)) {
         if (!steps.next(step)) {
             outcome.status = Status::too_many_steps;
             outcome.t = step.end;
-            return outcome;
+            return;
         }
-        outcome.t = step.start;
-        outcome.dt = step.dt;
+        outcome.t = at.t = step.start;
+        outcome.dt = at.tried = step.dt;
         if (watch.stop()) {
             outcome.status = Status::interrupted;
-            return outcome;
+            return;
         }
         const bool finite = system.fixed_step(step);
         system.count(step, outcome);
@@ -168,7 +185,7 @@ FLASHODE_HD Outcome integrate_fixed(System& system, const Method& method, Steps 
             outcome.status = by_field ? Status::nonfinite_field : Status::nonfinite_state;
             if (!by_field && (outcome.accepted > 0 || system.starts_finite())) outcome.t = step.end;
             system.locate_nonfinite(outcome);
-            return outcome;
+            return;
         }
         ++outcome.accepted;
         record.keep(system, step);
@@ -178,7 +195,7 @@ FLASHODE_HD Outcome integrate_fixed(System& system, const Method& method, Steps 
                 outcome.status = Status::nonfinite_field;
                 outcome.t = step.end;
                 system.locate_nonfinite_end(outcome);
-                return outcome;
+                return;
             }
             goal.take(system, record, step, outcome);
             // Made once, counted for each output: the function is asked as often in plain torch.
@@ -186,18 +203,20 @@ FLASHODE_HD Outcome integrate_fixed(System& system, const Method& method, Steps 
                 outcome.evaluations += outcome.times_reached - before;
         }
         system.advance();
+        at.t = step.end;
     }
-    return outcome;
 }
 
 // The loop of the method.
 FLASHODE_CALLS_EITHER_SIDE
 template <class System, class Steps, class Goal, class Record, class Watch>
-FLASHODE_HD Outcome integrate(System& system, const Method& method, const ChosenSteps& chosen,
-                              const Steps& steps, Goal& goal, Record& record, Watch& watch) {
-    if (method.tableau.control == Control::error)
-        return integrate_adaptive(system, method, chosen, goal, record, watch);
-    return integrate_fixed(system, method, steps, goal, record, watch);
+FLASHODE_HD void integrate(System& system, const Method& method, const ChosenSteps& chosen,
+                           const Steps& steps, Goal& goal, Record& record, Watch& watch, Progress& at) {
+    if (method.tableau.control == Control::error) {
+        integrate_adaptive(system, method, chosen, goal, record, watch, at);
+    } else {
+        integrate_fixed(system, method, steps, goal, record, watch, at);
+    }
 }
 
 }  // namespace flashode::solve::inline FLASHODE_ISA

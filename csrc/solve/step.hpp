@@ -61,11 +61,16 @@ FLASHODE_HD Real end_time(const Method& method, const Step& step) {
     return method.tableau.control == Control::error ? just_before(end) : end;
 }
 
-// What the stages of a step see; `perturb` matters to fixed-step methods only.
+// What the stages of a step at its end see; `perturb` matters to fixed-step methods only.
+template <class Real>
+FLASHODE_HD Real last_stage_time(const Method& method, const Step& step) {
+    return method.perturb ? just_before(static_cast<Real>(step.end)) : end_time<Real>(method, step);
+}
+
+// What all stages see.
 template <class Real>
 FLASHODE_HD numerics::StepTimes<Real> rounded_times(const Method& method, const Step& step) {
-    const Real end = method.perturb ? just_before(static_cast<Real>(step.end)) : end_time<Real>(method, step);
-    return numerics::step_times(method.tableau, step.start, step.dt, end);
+    return numerics::step_times(method.tableau, step.start, step.dt, last_stage_time<Real>(method, step));
 }
 
 // The steps that a controller chooses: where they start, and increasing times that they end on instead of
@@ -106,10 +111,10 @@ class ChosenSteps {
     std::int64_t jump_ = 0;
 };
 
-// The steps of a grid.
+// The steps of a grid after the first `taken`.
 class GridSteps {
    public:
-    FLASHODE_HD explicit GridSteps(Times grid) : grid_(grid) {}
+    FLASHODE_HD explicit GridSteps(Times grid, std::int64_t taken = 0) : grid_(grid), at_(taken) {}
     FLASHODE_HD bool next(Step& step) {
         if (at_ + 1 >= grid_.count) return false;
         const double start = grid_.at[at_];
@@ -120,7 +125,7 @@ class GridSteps {
 
    private:
     Times grid_;
-    std::int64_t at_ = 0;
+    std::int64_t at_;
 };
 
 // Steps of one size, on and on.

@@ -158,13 +158,15 @@ __global__ void forward(solve::Method method, const numerics::Tableau<Real>* tab
     ThreadSystem<Real> system{method,         *tableau, {Real(1e-3), Real(1e-6)},
                               request.states, nullptr,  *request.y0};
     Half<Real> value;
+    solve::Progress at;
     if (goal == 0) {
-        *outcome = solve::solve_to_times(system, method, request, record, watch);
+        solve::solve_to_times(system, method, request, record, watch, at);
     } else if (goal == 1) {
-        *outcome = solve::solve_every_step(system, method, request, record, watch);
+        solve::solve_every_step(system, method, request, record, watch, at);
     } else {
-        *outcome = solve::solve_until_event(system, method, request, value, 1e-6, record, watch);
+        solve::solve_until_event(system, method, request, value, 1e-6, record, watch, at);
     }
+    *outcome = at.outcome;
 }
 
 template <class Real>
@@ -220,7 +222,9 @@ __global__ void continuous(solve::Method method, const numerics::Tableau<Real>* 
                            solve::Outcome* outcome) {
     ThreadSystem<Real> system{method, *tableau, {Real(1e-3), Real(1e-6)}, states, request.grad_states,
                               Real(0)};
-    *outcome = solve::solve_adjoint(system, method, request, watch);
+    solve::AdjointProgress at;
+    solve::solve_adjoint(system, method, request, watch, at);
+    *outcome = at.total;
 }
 
 #define FLASHODE_KERNELS(Real)                                                                             \

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import flashode
-from flashode.engines.native.method import translate
+from flashode.engines.compiled.method import translate
 from flashode.methods import METHODS, TABLEAUX, Tableau
 from flashode.methods.adams import MAX_ITERATIONS, MAX_ORDER
 from flashode.methods.control import CONTROLLER, FIRST_STEP

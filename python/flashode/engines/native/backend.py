@@ -19,7 +19,7 @@ from flashode.engines.compiled.requests import (
 )
 from flashode.engines.compiled.scope import Demand
 from flashode.engines.native import program
-from flashode.engines.native.method import translate
+from flashode.engines.compiled.method import translate
 from flashode.engines.native.scope import features_in_lanes, refusal, slower_than_torch, useful_threads
 from flashode.memory import address
 from flashode.problem import FixedOptions, Integrator

@@ -1,0 +1,149 @@
+// The arguments of the CUDA engine's kernels as bytes, and what a kernel leaves. Addresses are those of
+// memory that the kernel's device can reach; the numbers of a time grid are there, too.
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "bindings/bindings.hpp"
+#include "bindings/checks.hpp"
+#include "cpu/engine.hpp"
+#include "cuda/arguments.hpp"
+
+namespace py = pybind11;
+
+namespace flashode::bindings {
+
+namespace {
+
+// An address, and how many numbers are there.
+using Numbers = std::pair<Address, std::int64_t>;
+
+solve::Times times_at(const Numbers& numbers) {
+    return {pointer<const double>(numbers.first), numbers.second};
+}
+
+// The struct, and behind it the addresses of parameters.
+template <class Arguments>
+py::bytes bytes_of(const Arguments& arguments, const std::vector<Address>& parameters) {
+    std::string bytes(sizeof(arguments) + std::max<std::size_t>(parameters.size(), 1) * sizeof(void*), '\0');
+    std::memcpy(bytes.data(), &arguments, sizeof(arguments));
+    if (!parameters.empty()) {
+        std::memcpy(bytes.data() + sizeof(arguments), parameters.data(), parameters.size() * sizeof(Address));
+    }
+    return bytes;
+}
+
+// Addresses of a chunk's steps, checkpoints, times of nodes and nodes.
+using ChunkAddresses = std::tuple<Address, Address, Address, Address>;
+
+template <class Real>
+cuda::StepMemory<Real> step_memory(const std::vector<ChunkAddresses>& chunks, std::int64_t first,
+                                   std::int64_t checkpoint_size, std::int64_t state_size) {
+    require(chunks.size() <= cuda::MAX_CHUNKS, "chunks has ", chunks.size(), " entries, more than ",
+            cuda::MAX_CHUNKS);
+    require(first >= 0, "first_steps is negative");
+    cuda::StepMemory<Real> memory;
+    memory.first = chunks.empty() ? 0 : first;
+    memory.checkpoint_size = checkpoint_size;
+    memory.state_size = state_size;
+    std::int64_t steps = first;
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
+        const auto& [kept, checkpoints, node_times, nodes] = chunks[i];
+        memory.chunks[i] = {pointer<solve::Step>(kept), pointer<Real>(checkpoints),
+                            pointer<double>(node_times), pointer<Real>(nodes)};
+        memory.capacity += steps;
+        steps *= 2;
+    }
+    return memory;
+}
+
+template <class Real>
+py::bytes forward_arguments(const cpu::Method& method, std::int64_t batch, double direction, Address y0,
+                            Address c, const Numbers& times, const Numbers& grid, const Numbers& step_t,
+                            const Numbers& jump_t, Address states, Address rtol, Address atol, Address rows,
+                            Address stages, Address slots, std::uint64_t round, std::int64_t budget,
+                            Address step_of_time, const std::vector<ChunkAddresses>& chunks,
+                            std::int64_t first_steps, std::int64_t checkpoint_size, std::int64_t state_size,
+                            const cuda::Stand& stand, Address left, const std::vector<Address>& parameters) {
+    require_address("y0", y0);
+    require_address("times", times.first);
+    require_address("states", states);
+    require_address("rows", rows);
+    require_address("left", left);
+    cuda::ForwardArguments<Real> arguments;
+    arguments.method = method;
+    arguments.tableau = numerics::rounded<Real>(method.tableau);
+    arguments.request.y0 = pointer<const Real>(y0);
+    arguments.request.c = pointer<const Real>(c);
+    arguments.request.times = times_at(times);
+    arguments.request.grid = times_at(grid);
+    arguments.request.step_t = times_at(step_t);
+    arguments.request.jump_t = times_at(jump_t);
+    arguments.request.states = pointer<Real>(states);
+    arguments.batch = {batch, direction};
+    arguments.rtol = pointer<const Real>(rtol);
+    arguments.atol = pointer<const Real>(atol);
+    arguments.rows = pointer<Real>(rows);
+    arguments.stages = pointer<Real>(stages);
+    arguments.slots = pointer<cuda::Slot>(slots);
+    arguments.round = round;
+    arguments.budget = budget;
+    arguments.step_of_time = pointer<std::int64_t>(step_of_time);
+    arguments.memory = step_memory<Real>(chunks, first_steps, checkpoint_size, state_size);
+    arguments.stand = stand;
+    arguments.left = pointer<cuda::Stand>(left);
+    return bytes_of(arguments, parameters);
+}
+
+template <class... Rest>
+auto in_precision(py::bytes (*float32)(Rest...), py::bytes (*float64)(Rest...)) {
+    return [=](const std::string& precision, Rest... rest) {
+        return (is_single(precision) ? float32 : float64)(rest...);
+    };
+}
+
+}  // namespace
+
+void bind_cuda_arguments(py::module_& m) {
+    m.attr("MAX_CHUNKS") = cuda::MAX_CHUNKS;
+    m.attr("MAX_SUMS") = cuda::MAX_SUMS;
+    m.attr("SLOT_BYTES") = sizeof(cuda::Slot);
+    m.attr("STAND_BYTES") = sizeof(cuda::Stand);
+    m.attr("STEP_BYTES") = sizeof(solve::Step);
+    py::class_<cuda::Stand>(m, "Stand")
+        .def(py::init<>())
+        .def_static(
+            "at", [](Address address) { return *pointer<const cuda::Stand>(address); }, py::kw_only(),
+            py::arg("address"))
+        .def(
+            "outcome",
+            [](const cuda::Stand& stand, double seconds) {
+                solve::Outcome outcome = stand.progress.outcome;
+                outcome.seconds = outcome.waited = seconds;
+                return outcome;
+            },
+            py::kw_only(), py::arg("seconds"))
+        .def_property_readonly("paused",
+                               [](const cuda::Stand& stand) {
+                                   return stand.progress.outcome.status == solve::Status::interrupted;
+                               })
+        .def_property_readonly("t", [](const cuda::Stand& stand) { return stand.progress.t; })
+        .def_property_readonly("tried", [](const cuda::Stand& stand) { return stand.progress.tried; })
+        .def_property_readonly("fresh", [](const cuda::Stand& stand) { return stand.progress.fresh; })
+        .def_readonly("round", &cuda::Stand::round)
+        .def_readonly("half", &cuda::Stand::half)
+        .def_readonly("full", &cuda::Stand::full);
+    m.def("forward_arguments", in_precision(&forward_arguments<float>, &forward_arguments<double>),
+          py::kw_only(), py::arg("precision"), py::arg("method"), py::arg("batch"), py::arg("direction"),
+          py::arg("y0"), py::arg("c"), py::arg("times"), py::arg("grid"), py::arg("step_t"),
+          py::arg("jump_t"), py::arg("states"), py::arg("rtol"), py::arg("atol"), py::arg("rows"),
+          py::arg("stages"), py::arg("slots"), py::arg("round"), py::arg("budget"), py::arg("step_of_time"),
+          py::arg("chunks"), py::arg("first_steps"), py::arg("checkpoint_size"), py::arg("state_size"),
+          py::arg("stand"), py::arg("left"), py::arg("parameters"));
+}
+
+}  // namespace flashode::bindings

@@ -1,0 +1,99 @@
+// The arguments of the kernels, as the host lays them out: each kernel takes one struct, by value. Behind it
+// stand the addresses of the Program's parameters, as many as the kernel's text says.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/slot.hpp"
+#include "solve/continuous.hpp"
+#include "solve/loops.hpp"
+#include "solve/request.hpp"
+#include "solve/reverse.hpp"
+
+namespace flashode::cuda {
+
+using solve::Method;
+using solve::Outcome;
+using solve::Progress;
+using solve::Status;
+using solve::Step;
+
+// Chunks of memory for steps, each of as many as all before it and `first` more, in the order in which the
+// host has given them.
+inline constexpr int MAX_CHUNKS = 24;
+
+template <class Real>
+struct Chunk {
+    Step* steps = nullptr;         // (steps of the chunk)
+    Real* checkpoints = nullptr;   // (steps, 1 or 2, tiles, width, lanes): state, and the slope if it is kept
+    double* node_times = nullptr;  // (steps, nodes in each)
+    Real* nodes = nullptr;         // (steps, nodes in each, state)
+};
+
+template <class Real>
+struct StepMemory {
+    std::int64_t first = 0;            // steps of the first chunk; 0: nothing is kept
+    std::int64_t capacity = 0;         // steps of all of them
+    std::int64_t checkpoint_size = 0;  // numbers of one
+    std::int64_t state_size = 0;       // numbers of a node
+    Chunk<Real> chunks[MAX_CHUNKS];
+};
+
+// Which chunk a step is in, and where in it.
+struct Place {
+    int chunk;
+    std::int64_t at;
+};
+
+FLASHODE_HD Place place_of(std::int64_t step, std::int64_t first) {
+    int chunk = 0;
+    while (step >= first) {
+        step -= first;
+        first *= 2;
+        ++chunk;
+    }
+    return {chunk, step};
+}
+
+// Where a launch stopped, for the host and the launch that goes on from there. `half`: which of two places
+// the state at the start of the next step is in.
+struct Stand {
+    Progress progress;
+    std::uint64_t round = 0;
+    int half = 0;
+    bool full = false;  // there is no memory for another step
+};
+
+// What every kernel is told of the batch.
+struct Batch {
+    std::int64_t trajectories = 0;
+    double direction = 1.0;  // dy/ds = direction * f(direction * s, y)
+};
+
+template <class Real>
+struct ForwardArguments {
+    Method method;
+    numerics::Tableau<Real> tableau;
+    solve::ForwardRequest<Real> request;
+    Batch batch;
+    const Real* rtol = nullptr;  // (state); null: the method's
+    const Real* atol = nullptr;
+    Real* rows = nullptr;    // (5, tiles, width, lanes): states and slopes at both ends of a step, its middle
+    Real* stages = nullptr;  // (blocks, stages, width, lanes), where shared memory has no room for them
+    Slot* slots = nullptr;
+    std::uint64_t round = 0;               // the first of this launch
+    std::int64_t budget = 0;               // attempts until it pauses
+    std::int64_t* step_of_time = nullptr;  // (times), of a solve that is recorded
+    StepMemory<Real> memory;
+    Stand stand;            // where it goes on
+    Stand* left = nullptr;  // where it stops
+};
+
+// What a kernel whose Program has so many parameters takes.
+template <class Common, int Parameters>
+struct WithParameters {
+    Common common;
+    const void* parameters[Parameters > 0 ? Parameters : 1];
+};
+
+}  // namespace flashode::cuda

@@ -1,0 +1,86 @@
+// Sums over all threads of a launch, the same bits each time: lanes of a warp by halves, warps in their
+// order, blocks in theirs. The only thing that blocks tell each other in a solve, and the barrier between
+// them.
+//
+// A block puts its sum where all can see it, and adds up what all others put: once it has seen every sum of a
+// round, no block is still before it. It says nothing of other memory: blocks do not read each other's tiles.
+// Two sets of slots suffice, for who is a round ahead has seen all sums of the round before.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/machine.hpp"
+
+namespace flashode::cuda {
+
+// What a launch is given to take sums with. Rounds of one launch follow each other; no slot has held one of
+// them before.
+struct Slots {
+    Slot* at;             // (2, MAX_SUMS, blocks)
+    std::uint64_t round;  // of the next sum
+};
+
+// Room in shared memory: one number for each warp that a block can have.
+inline constexpr int MAX_WARPS = 32;
+inline constexpr int REDUCTION_BYTES = MAX_WARPS * static_cast<int>(sizeof(double));
+
+namespace detail {
+
+FLASHODE_DEVICE double* warp_sums() { return shared_memory<double>(); }
+
+FLASHODE_DEVICE double sum_of_warp(double value) {
+#pragma unroll
+    for (int bits = WARP / 2; bits > 0; bits /= 2) value += from_lane_xor(value, bits);
+    return value;
+}
+
+}  // namespace detail
+
+// In the block alone; every thread has the sum.
+template <int Threads>
+FLASHODE_DEVICE double sum_of_block(double value) {
+    constexpr int warps = Threads / WARP;
+    static_assert(Threads % WARP == 0 && warps <= MAX_WARPS);
+    value = detail::sum_of_warp(value);
+    if constexpr (warps == 1) return value;
+    double* sums = detail::warp_sums();
+    if (thread() % WARP == 0) sums[thread() / WARP] = value;
+    sync_block();
+    double sum = 0.0;
+    for (int warp = 0; warp < warps; ++warp) sum += sums[warp];
+    sync_block();
+    return sum;
+}
+
+// Of all blocks; every thread has the sums.
+template <int Threads, int Count>
+FLASHODE_DEVICE void sum_of_blocks(double (&sums)[Count], Slots& slots) {
+    static_assert(Count <= MAX_SUMS);
+    for (double& sum : sums) sum = sum_of_block<Threads>(sum);
+    if (blocks() == 1) return;
+    Slot* now = slots.at + (slots.round & 1U) * static_cast<unsigned>(MAX_SUMS * blocks());
+    if (thread() == 0) {
+        for (int i = 0; i < Count; ++i) store_slot(now + i * blocks() + block(), {sums[i], slots.round});
+    }
+    if (thread() < WARP) {
+        for (int i = 0; i < Count; ++i) {
+            double sum = 0.0;
+            for (int other = thread(); other < blocks(); other += WARP) {
+                Slot slot = load_slot(now + i * blocks() + other);
+                while (slot.round != slots.round) {
+                    wait_for_others();
+                    slot = load_slot(now + i * blocks() + other);
+                }
+                sum += slot.value;
+            }
+            sum = detail::sum_of_warp(sum);
+            if (thread() == 0) detail::warp_sums()[i] = sum;
+        }
+    }
+    ++slots.round;
+    sync_block();
+    for (int i = 0; i < Count; ++i) sums[i] = detail::warp_sums()[i];
+    sync_block();
+}
+
+}  // namespace flashode::cuda

@@ -1,0 +1,122 @@
+// Tiles: blocks of a batch, trajectories in lanes. In global memory a tile is (width, lanes); in shared
+// memory its rows are where the field has them. An element is touched by one thread of one block alone,
+// wherever it stands outside of the field: nothing waits for it. Lanes without a trajectory repeat the last
+// one, so that they compute ordinary numbers.
+//
+// A Field, whose text is generated, offers
+//   Real, width, context_width, lanes, threads     compile-time; threads of a block, a multiple of a warp's
+//   segments, segment_rows[]                       how the rows of the state are split in the caller's memory
+//   elements                                       of shared memory that it uses
+//   Input, Output, Context                         rows in there, as of values.hpp
+//   prepare(parameters)                            loads what does not change
+//   evaluate(t, parameters)                        Output = f(t, Input, Context), between two barriers
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/arguments.hpp"
+#include "cuda/machine.hpp"
+#include "cuda/reduction.hpp"
+
+namespace flashode::cuda {
+
+template <class Field>
+struct Tiles {
+    using Real = typename Field::Real;
+    static constexpr int width = Field::width;
+    static constexpr int lanes = Field::lanes;
+    static constexpr int size = width * lanes;
+
+    std::int64_t batch;
+
+    FLASHODE_DEVICE std::int64_t count() const { return (batch + lanes - 1) / lanes; }
+    FLASHODE_DEVICE std::int64_t total() const { return count() * size; }
+
+    // Calls visit(tile) for those of the block at hand.
+    template <class Visit>
+    FLASHODE_DEVICE void each(const Visit& visit) const {
+#pragma unroll 1
+        for (std::int64_t tile = block(); tile < count(); tile += blocks()) visit(tile);
+    }
+
+    // Calls visit(element, row, lane) for those elements of a tile of so many rows that the thread owns.
+    template <int Rows = width, class Visit>
+    FLASHODE_DEVICE static void own(const Visit& visit) {
+#pragma unroll 1
+        for (int e = thread(); e < Rows * lanes; e += Field::threads) visit(e, e / lanes, e % lanes);
+    }
+
+    FLASHODE_DEVICE bool used(std::int64_t tile, int lane) const { return tile * lanes + lane < batch; }
+
+    // Which trajectory a lane has or repeats.
+    FLASHODE_DEVICE std::int64_t trajectory(std::int64_t tile, int lane) const {
+        const std::int64_t own = tile * lanes + lane;
+        return own < batch ? own : batch - 1;
+    }
+
+    // Where a row of a trajectory is in the caller's memory: for each segment (batch, rows).
+    FLASHODE_DEVICE std::int64_t place(int row, std::int64_t trajectory) const {
+        if constexpr (Field::segments == 1) return trajectory * width + row;
+        int begin = 0;
+        std::int64_t at = 0;
+#pragma unroll
+        for (int s = 0; s < Field::segments; ++s) {
+            const int rows = Field::segment_rows[s];
+            if (row >= begin && row < begin + rows) at = batch * begin + trajectory * rows + row - begin;
+            begin += rows;
+        }
+        return at;
+    }
+
+    // What belongs to the trajectories of a tile, from (batch, rows of c).
+    FLASHODE_DEVICE void load_context(std::int64_t tile, const Real* c) const {
+        if constexpr (Field::context_width > 0) {
+            own<Field::context_width>([&](int, int row, int lane) {
+                Field::Context::at(row, lane) = c[trajectory(tile, lane) * Field::context_width + row];
+            });
+        }
+    }
+};
+
+// Sums of squares, one for each segment.
+template <class Field>
+struct SegmentSquares {
+    using Real = typename Field::Real;
+    Real sums[Field::segments] = {};
+
+    FLASHODE_DEVICE void add(int row, Real x) {
+        int begin = 0;
+#pragma unroll
+        for (int s = 0; s < Field::segments; ++s) {
+            const int end = begin + Field::segment_rows[s];
+            if (row >= begin && row < end) sums[s] = numerics::multiply_add(x, x, sums[s]);
+            begin = end;
+        }
+    }
+
+    // The largest root mean square over the segments of all trajectories. A NaN anywhere makes it NaN.
+    FLASHODE_DEVICE double norm(std::int64_t batch, Slots& slots) const {
+        double squares[Field::segments];
+#pragma unroll
+        for (int s = 0; s < Field::segments; ++s) squares[s] = static_cast<double>(sums[s]);
+        sum_of_blocks<Field::threads>(squares, slots);
+        double largest = 0.0;
+#pragma unroll
+        for (int s = 0; s < Field::segments; ++s) {
+            const double elements = static_cast<double>(Field::segment_rows[s]) * static_cast<double>(batch);
+            const double norm = ::sqrt(squares[s] / elements);
+            if (!(norm <= largest) && !solve::is_nan(largest)) largest = norm;
+        }
+        return largest;
+    }
+};
+
+// Whether it holds for any thread of any block.
+template <class Field>
+FLASHODE_DEVICE bool anywhere(bool here, Slots& slots) {
+    double count[1] = {here ? 1.0 : 0.0};
+    sum_of_blocks<Field::threads>(count, slots);
+    return count[0] > 0.0;
+}
+
+}  // namespace flashode::cuda

@@ -1,0 +1,80 @@
+"""The CUDA engine as a backend."""
+
+from __future__ import annotations
+
+import torch
+
+from flashode.declined import Declined
+from flashode.engines.compiled.backend import Work
+from flashode.engines.compiled.outcome import ForwardResult, Outcome
+from flashode.engines.compiled.requests import (
+    ContinuousRequest,
+    DiscreteRequest,
+    EvaluatedField,
+    ForwardRequest,
+)
+from flashode.engines.compiled.scope import Demand
+from flashode.engines.cuda import forward
+from flashode.engines.cuda.launch import Launcher, Prepared
+from flashode.engines.cuda.machine import Machine
+from flashode.engines.cuda.choice import choose
+from flashode.engines.cuda.scope import refusal
+from flashode.engines.cuda.source import forward_text
+from flashode.methods import Tableau
+
+
+class CudaBackend:
+    """Tiles of trajectories in the shared memory of a GPU.
+
+    Args:
+        machine: What compiles and runs kernels.
+        budget: Attempts until a launch pauses, for tests; None lets the time that they take decide.
+    """
+
+    name = "cuda"
+
+    def __init__(self, machine: Machine, *, budget: int | None = None) -> None:
+        self._machine = machine
+        self._launcher = Launcher(machine, budget)
+
+    @property
+    def device(self) -> str:
+        """The type of the devices that it solves on."""
+        return self._machine.device_type
+
+    def accepts(self, work: Work) -> Declined | None:
+        """What it does not do, and what is too large for it."""
+        reason = refusal(work, self._machine)
+        return None if reason is None else Declined(reason)
+
+    def pays(self, work: Work, demand: Demand) -> Declined | None:
+        """It does: what the CPU would solve sooner would first have to be there."""
+        return None
+
+    def forward(self, request: ForwardRequest) -> ForwardResult:
+        """Solve."""
+        return forward.solve(self._launcher, self._forward_kernel(request), request)
+
+    def discrete_vjp(self, request: DiscreteRequest) -> None:
+        """Reverse a recorded solve."""
+        raise NotImplementedError
+
+    def continuous_vjp(self, request: ContinuousRequest) -> Outcome:
+        """Integrate the adjoint equations backwards."""
+        raise NotImplementedError
+
+    def _forward_kernel(self, request: ForwardRequest) -> Prepared:
+        field, device, dtype = request.field, request.y0.device, request.y0.dtype
+        tableau = request.integrator.method
+        assert isinstance(tableau, Tableau)
+        key = "forward", device, dtype, tableau.control, tableau.stages, request.every_step
+        prepared: Prepared | None = field.shape.memo.get(key)
+        if prepared is None:
+            mapping = choose(field.program, field.shape.batch, dtype, tableau.stages, self._machine.properties(device))
+            assert not isinstance(mapping, str)
+            text = forward_text(
+                field.program, field.shape.segments, dtype, mapping, tableau.control, request.every_step
+            )
+            kernel = self._machine.kernel(text.source, text.name, device)
+            prepared = field.shape.memo[key] = Prepared(kernel, text, mapping)
+        return prepared

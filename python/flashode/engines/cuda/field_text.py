@@ -1,0 +1,360 @@
+"""The text of a field over a tile: which rows are where, and one call an operation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from flashode.engines.cuda.mapping import Mapping
+from flashode.engines.cuda.placement import ALIGNMENT, Access, Barriers, Memory, Region, aligned
+from flashode.program import (
+    INPUTS,
+    Binary,
+    C,
+    Constant,
+    Dense,
+    DenseDynamic,
+    Gather,
+    Op,
+    Parameter,
+    Program,
+    SegmentSum,
+    Select,
+    T,
+    Unary,
+    Y,
+    operands,
+)
+from flashode.program.printing import format_op, name
+
+# Of shared memory, for sums over threads: REDUCTION_BYTES in csrc/cuda/reduction.hpp.
+_REDUCTION_BYTES = 256
+
+
+class FieldText:
+    """A Program placed in shared memory, and its text.
+
+    Attributes:
+        elements: Numbers in shared memory that it takes.
+        shared_bytes: The same in bytes.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        segments: Sequence[int],
+        dtype: torch.dtype,
+        mapping: Mapping,
+        *,
+        keep: bool = False,
+    ) -> None:
+        """Places the values.
+
+        Args:
+            program: The field.
+            segments: Rows of each segment of the state.
+            dtype: Of the state.
+            mapping: How the batch is spread.
+            keep: Whether every value is to be kept until the next evaluation, for a vjp.
+        """
+        self.program = program
+        self.segments = tuple(segments)
+        self.dtype = dtype
+        self.mapping = mapping
+        self.keep = keep
+        self.stride = mapping.lanes + (ALIGNMENT if keep else 0)
+        self.regions: dict[int, Region] = {}
+        self.weights: dict[int, Region] = {}
+        self.biases: dict[int, Region] = {}
+        self._memory = Memory(_REDUCTION_BYTES // dtype.itemsize)
+        self.fused = {} if keep else dict(_fusions(program))
+        self._merged = {inner.out for inner in self.fused.values()}
+        self._place_parameters()
+        self.tables: list[str] = []
+        self._body = self._evaluation()
+        self.elements = self._memory.end
+        self.shared_bytes = self.elements * dtype.itemsize
+
+    # Values
+
+    def is_uniform(self, value: int) -> bool:
+        """Whether a value is the same for all trajectories."""
+        return value == T or INPUTS <= value < INPUTS + self.program.shared
+
+    def type_of(self, value: int) -> str:
+        """The name of a value's type."""
+        return name(value).upper()
+
+    def size(self, value: int) -> int:
+        """Numbers that a value takes."""
+        width = self.program.widths[value]
+        return width if self.is_uniform(value) else width * self.stride
+
+    def _place(self, value: int) -> None:
+        self.regions[value] = self._memory.take(self.size(value))
+
+    def _declared(self, value: int, region: Region) -> str:
+        width, lanes = self.program.widths[value], self.mapping.lanes
+        if self.is_uniform(value):
+            return f"Uniform<Real, {region.offset}, {width}>"
+        return f"Rows<Real, {region.offset}, {width}, {lanes}, {self.stride}>"
+
+    # Parameters
+
+    def _place_parameters(self) -> None:
+        """The smallest first, until there is no more room: they are read as often as the largest."""
+        shapes = self.program.parameter_shapes
+        weights = sorted({op.weight for op in self.program.ops if isinstance(op, Dense)})
+        biases = sorted({op.bias for op in self.program.ops if isinstance(op, Dense) and op.bias is not None})
+        sizes = [(aligned(shapes[p][0]) * shapes[p][1], p, self.weights) for p in weights]
+        sizes += [(aligned(math.prod(shapes[p])), p, self.biases) for p in biases]
+        left = self.mapping.shared_parameters
+        for size, parameter, to in sorted(sizes, key=lambda entry: entry[:2]):
+            if size > left:
+                break
+            left -= size
+            to[parameter] = self._memory.take(size)
+
+    # Text
+
+    def head(self, header: str) -> str:
+        """The includes."""
+        lines = [f"// {line}" for line in str(self.program).splitlines()]
+        return "\n".join(
+            [
+                *lines,
+                f'#include "cuda/{header}"',
+                '#include "cuda/dense.hpp"',
+                '#include "cuda/elementwise.hpp"',
+                "",
+                "namespace {",
+                "",
+            ]
+        )
+
+    def struct(self, *more: str) -> str:
+        """The tables, and the struct with its functions; ``more`` stands at its end."""
+        program, mapping = self.program, self.mapping
+        values = [
+            f"    using {self.type_of(value)} = {self._declared(value, region)};"
+            for value, region in sorted(self.regions.items())
+        ]
+        lines = [
+            *self.tables,
+            "struct Field {",
+            f"    using Real = {'float' if self.dtype == torch.float32 else 'double'};",
+            f"    static constexpr int width = {program.widths[Y]};",
+            f"    static constexpr int context_width = {program.widths[C]};",
+            f"    static constexpr int lanes = {mapping.lanes};",
+            f"    static constexpr int threads = {mapping.threads};",
+            f"    static constexpr int segments = {len(self.segments)};",
+            f"    static constexpr int segment_rows[] = {{{', '.join(map(str, self.segments))}}};",
+            f"    static constexpr int elements = {self.elements};",
+            f"    static constexpr bool stages_in_shared = {str(mapping.stages_in_shared).lower()};",
+            "",
+            *values,
+            f"    using Input = {self.type_of(Y)};",
+            f"    using Output = {self._output};",
+            f"    using Context = {self.type_of(C) if program.widths[C] else self.type_of(Y)};",
+            "",
+            "    FLASHODE_DEVICE static void prepare([[maybe_unused]] const void* const* parameters) {",
+            *[f"        {line}" for line in self._preparation()],
+            "    }",
+            "",
+            "    FLASHODE_ONCE static void evaluate([[maybe_unused]] Real t,",
+            "                                       [[maybe_unused]] const void* const* parameters) {",
+            *[f"        {line}" for line in self._body],
+            "    }",
+            *more,
+            "};",
+        ]
+        return "\n".join(["using namespace flashode::cuda;", "", *lines, ""])
+
+    def _preparation(self) -> Iterator[str]:
+        shapes, threads = self.program.parameter_shapes, self.mapping.threads
+        for parameter in self.weights:
+            yield f"{self._weight(parameter)}::prepare<{threads}>({self._pointer(parameter)});"
+        for parameter in self.biases:
+            count = math.prod(shapes[parameter])
+            yield f"{self._bias(parameter)}::prepare<{threads}, {count}>({self._pointer(parameter)});"
+        for op in self.program.ops:
+            match op:
+                case Parameter(out, parameter):
+                    yield f"load_uniform<{threads}, {self.type_of(out)}>({self._pointer(parameter)});"
+                case Constant(out):
+                    yield f"load_uniform<{threads}, {self.type_of(out)}>(numbers_{out});"
+
+    def _pointer(self, parameter: int) -> str:
+        return f"global_memory<Real>(parameters[{parameter}])"
+
+    def _weight(self, parameter: int) -> str:
+        features_out, features_in = self.program.parameter_shapes[parameter]
+        region = self.weights.get(parameter)
+        if region is None:
+            return f"GlobalWeight<Real, {features_in}, {features_out}>"
+        return f"SharedWeight<Real, {region.offset}, {features_in}, {features_out}>"
+
+    def _bias(self, parameter: int | None) -> str:
+        if parameter is None:
+            return "NoBias<Real>"
+        region = self.biases.get(parameter)
+        return "GlobalBias<Real>" if region is None else f"SharedBias<Real, {region.offset}>"
+
+    # The evaluation
+
+    def _evaluation(self) -> list[str]:
+        program = self.program
+        for value in (T, Y, C):
+            if program.widths[value]:
+                self._place(value)
+        for op in program.ops:
+            if isinstance(op, (Parameter, Constant)):
+                self._place(op.out)
+            if isinstance(op, Constant):
+                self.tables.append(self._table(f"numbers_{op.out}", "double", map(literal, op.values)))
+        lines = ["if (thread() == 0) T::at(0, 0) = t;", "sync_block();"]
+        last = self._last_uses()
+        barriers = Barriers()
+        for position, op in enumerate(program.ops):
+            if isinstance(op, (Parameter, Constant)) or op.out in self._merged:
+                continue
+            inner = self.fused.get(op.out, op)
+            self._place(op.out)
+            lines.append(f"// {name(op.out)} = {self._said(op, inner)}")
+            if barriers.needed(self._accesses(op, inner)):
+                lines.append("sync_block();")
+            lines.append(self._call(op, inner))
+            if not self.keep:
+                for value in {*operands(inner), op.out}:
+                    if value >= INPUTS and last[value] <= position and value in self.regions:
+                        if not isinstance(program.ops[value - INPUTS], (Parameter, Constant)):
+                            self._memory.give_back(self.regions[value])
+        lines += self._finish(barriers)
+        return lines
+
+    def _said(self, op: Op, inner: Op) -> str:
+        return format_op(op) if inner is op else f"{format_op(op)}, {name(inner.out)} = {format_op(inner)}"
+
+    def _last_uses(self) -> dict[int, int]:
+        """The position of the last operation that reads a value; of the output, beyond the end."""
+        last = {op.out: -1 for op in self.program.ops}
+        for position, op in enumerate(self.program.ops):
+            reader = position
+            for value in operands(op):
+                last[value] = max(last.get(value, -1), reader)
+        for out, inner in self.fused.items():
+            for value in operands(inner):
+                last[value] = max(last[value] if value in last else -1, out - INPUTS)
+        last[self.program.output] = len(self.program.ops)
+        return last
+
+    def _finish(self, barriers: Barriers) -> list[str]:
+        """The output as rows of its own: those who read it are not to be overtaken by the next evaluation."""
+        output, program = self.program.output, self.program
+        lines = []
+        self._output = self.type_of(output)
+        if output < INPUTS or self.is_uniform(output):
+            region = self._memory.take(program.widths[output] * self.stride)
+            rows = f"{region.offset}, {program.widths[output]}, {self.mapping.lanes}, {self.stride}"
+            self._output = f"Rows<Real, {rows}>"
+            if barriers.needed([Access(self.regions[output], False, False)]):
+                lines.append("sync_block();")
+            lines.append(f"rows_from<{self.mapping.threads}, {self.type_of(output)}, 0, {self._output}>();")
+        return [*lines, "sync_block();"]
+
+    def _accesses(self, op: Op, inner: Op) -> list[Access]:
+        """What an operation does, with the one that has been merged into it."""
+        products = isinstance(inner, Dense)
+        moves = isinstance(inner, (Dense, DenseDynamic, Gather, SegmentSum))
+        accesses = [Access(self.regions[op.out], True, not products)]
+        for value in operands(inner):
+            if not self.program.widths[value]:
+                continue
+            beside = self.is_uniform(value) != self.is_uniform(op.out)
+            accesses.append(Access(self.regions[value], False, not moves and not beside))
+        return accesses
+
+    def _call(self, op: Op, inner: Op) -> str:
+        threads, out = self.mapping.threads, self.type_of(op.out)
+        types = [self.type_of(value) for value in operands(inner)]
+        match inner:
+            case Dense(weight=weight, bias=bias, repeats=repeats):
+                after = "Itself{}" if inner is op else self._apply(op)
+                arguments = [
+                    f"{self._weight(weight)}{{{'' if weight in self.weights else self._pointer(weight)}}}",
+                    f"{self._bias(bias)}"
+                    f"{{{'' if bias is None or bias in self.biases else self._pointer(bias)}}}",
+                    after,
+                ]
+                return f"dense<{threads}, {types[0]}, {out}, {repeats}>({', '.join(arguments)});"
+            case DenseDynamic(blocks=blocks, repeats=repeats):
+                return f"dense_dynamic<{threads}, {types[0]}, {types[1]}, {out}, {blocks}, {repeats}>();"
+            case Gather(inputs=inputs, index=index):
+                return self._gather(op.out, inputs, index)
+            case Unary(fn=fn, constants=constants):
+                numbers = ", ".join(map(literal, constants))
+                return f"unary<{threads}, UnaryFn::{fn}, {types[0]}, {out}>({numbers});"
+            case Binary(fn=fn):
+                return f"binary<{threads}, BinaryFn::{fn}, {types[0]}, {types[1]}, {out}>();"
+            case Select():
+                return f"select<{threads}, {', '.join(types)}, {out}>();"
+            case SegmentSum(segment=segment):
+                rows: list[list[int]] = [[] for _ in range(self.program.widths[op.out])]
+                for row, to in enumerate(segment):
+                    rows[to].append(row)
+                starts = [0]
+                for part in rows:
+                    starts.append(starts[-1] + len(part))
+                flat = [str(row) for part in rows for row in part]
+                self.tables.append(self._table(f"starts_{op.out}", "int", map(str, starts)))
+                self.tables.append(self._table(f"rows_{op.out}", "int", flat))
+                return f"segment_sum<{threads}, {types[0]}, {out}>(starts_{op.out}, rows_{op.out});"
+        raise TypeError(f"an operation of another kind: {inner}")
+
+    def _apply(self, op: Op) -> str:
+        assert isinstance(op, Unary)
+        numbers = ", ".join(f"static_cast<Real>({literal(number)})" for number in op.constants)
+        return f"Apply<UnaryFn::{op.fn}, Real>{{{{{numbers}}}}}"
+
+    def _gather(self, out: int, inputs: Sequence[int], index: Sequence[int]) -> str:
+        threads, widths = self.mapping.threads, self.program.widths
+        rows = [(value, row) for value in inputs for row in range(widths[value])]
+        sources = [rows[i] for i in index]
+        value, begin = sources[0]
+        if sources == [(value, begin + i) for i in range(len(sources))]:
+            return f"rows_from<{threads}, {self.type_of(value)}, {begin}, {self.type_of(out)}>();"
+        places = []
+        for value, row in sources:
+            stride = 1 if self.is_uniform(value) else self.stride
+            places.append(2 * (self.regions[value].offset + row * stride) + (not self.is_uniform(value)))
+        self.tables.append(self._table(f"from_{out}", "int", map(str, places)))
+        return f"gather<{threads}, {self.type_of(out)}>(from_{out});"
+
+    @staticmethod
+    def _table(name: str, kind: str, entries: object) -> str:
+        return f"FLASHODE_TABLE {kind} {name}[] = {{{', '.join(entries)}}};"  # type: ignore[arg-type]
+
+
+def literal(number: float) -> str:
+    """A number in C++, to the bit."""
+    if math.isnan(number):
+        return "flashode::numerics::FloatFormat<double>::nan"
+    if math.isinf(number):
+        return ("-" if number < 0 else "") + "flashode::numerics::FloatFormat<double>::infinity"
+    return float(number).hex()
+
+
+def _fusions(program: Program) -> Iterator[tuple[int, Op]]:
+    """Values of element-wise functions that are made of a product before it is stored, with the product."""
+    readers: dict[int, int] = {program.output: 1}
+    for op in program.ops:
+        for value in operands(op):
+            readers[value] = readers.get(value, 0) + 1
+    products = {op.out: op for op in program.ops if isinstance(op, Dense)}
+    for op in program.ops:
+        if isinstance(op, Unary) and op.x in products and readers[op.x] == 1:
+            shared = INPUTS + program.shared
+            if (op.out < shared) == (op.x < shared):
+                yield op.out, products[op.x]

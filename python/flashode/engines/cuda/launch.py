@@ -1,0 +1,146 @@
+"""Kernels of a Program, and their launches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flashode import _flashode
+from flashode.engines.compiled.method import translate
+from flashode.engines.compiled.requests import EvaluatedField
+from flashode.engines.cuda.machine import Kernel, Machine
+from flashode.engines.cuda.mapping import Mapping
+from flashode.engines.cuda.source import KernelText
+from flashode.memory import address
+from flashode.problem import Integrator
+
+# Attempts until a solve pauses for the host to see whether it is to go on, when nothing is known of how long
+# one takes; and how long it is to be until then, in seconds.
+_FIRST_BUDGET = 1_000
+_PAUSE_SECONDS = 0.1
+_MOST_BUDGET = 1_000_000
+
+
+@dataclass
+class Prepared:
+    """A kernel, and how it is launched.
+
+    Attributes:
+        kernel: The kernel.
+        text: What it was compiled from.
+        mapping: How it spreads a batch.
+        budget: Attempts until it pauses.
+    """
+
+    kernel: Kernel
+    text: KernelText
+    mapping: Mapping
+    budget: int = _FIRST_BUDGET
+
+    def adapt(self, seconds: float) -> None:
+        """Lets launches take about as long as is good, after one has taken so many seconds."""
+        if seconds > 2 * _PAUSE_SECONDS:
+            self.budget = max(1, int(self.budget * _PAUSE_SECONDS / seconds))
+        elif seconds < _PAUSE_SECONDS / 2:
+            self.budget = min(2 * self.budget, _MOST_BUDGET)
+
+
+@dataclass
+class Slots:
+    """Where blocks of launches on one stream meet: see csrc/cuda/reduction.hpp.
+
+    Attributes:
+        memory: The slots, zero at first.
+        round: The first round that no launch has had.
+    """
+
+    memory: Tensor
+    round: int = 1
+
+
+class Launcher:
+    """Launches kernels of a machine.
+
+    Args:
+        machine: The machine.
+        budget: Attempts until a launch pauses; None lets the time that they take decide.
+    """
+
+    def __init__(self, machine: Machine, budget: int | None = None) -> None:
+        self.machine = machine
+        self.given_budget = budget
+        self._slots: dict[tuple[torch.device, int], Slots] = {}
+
+    def method(self, field: EvaluatedField, integrator: Integrator) -> Any:
+        """The method as an object of the compiled module, remembered with the settings."""
+        memo = field.shape.memo
+        key = "method", integrator
+        if key not in memo:
+            memo[key] = translate(integrator, _flashode.Method)
+        return memo[key]
+
+    def budget(self, prepared: Prepared) -> int:
+        """Attempts until a launch is to pause."""
+        return prepared.budget if self.given_budget is None else self.given_budget
+
+    def blocks(self, prepared: Prepared, tiles: int, shared_bytes: int, device: torch.device) -> int:
+        """How many blocks share the tiles: as many as the device holds at a time, if there are as many."""
+        threads = prepared.mapping.threads
+        together = prepared.kernel.blocks_together(threads, shared_bytes)
+        return min(tiles, self.machine.properties(device).multiprocessors * together)
+
+    def slots(self, blocks: int, device: torch.device) -> Slots:
+        """Those of torch's current stream of a device."""
+        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+        slots = self._slots.get((device, stream))
+        needed = 2 * _flashode.cuda.MAX_SUMS * blocks * _flashode.cuda.SLOT_BYTES
+        if slots is None or slots.memory.numel() < needed:
+            memory = torch.zeros(needed, dtype=torch.uint8, device=device)
+            slots = self._slots[device, stream] = Slots(memory)
+        return slots
+
+    def run(
+        self,
+        prepared: Prepared,
+        tiles: int,
+        shared_bytes: int,
+        device: torch.device,
+        arguments: Callable[[int, Slots], bytes],
+    ) -> None:
+        """Launches, and waits.
+
+        Args:
+            prepared: The kernel.
+            tiles: That blocks share.
+            shared_bytes: Of a block.
+            device: Where.
+            arguments: Makes them, given how many blocks there are and where these meet.
+
+        Raises:
+            RuntimeError: The device refuses.
+        """
+        blocks = self.blocks(prepared, tiles, shared_bytes, device)
+        while True:
+            slots = self.slots(blocks, device)
+            threads = prepared.mapping.threads
+            if prepared.kernel.launch(blocks, threads, shared_bytes, arguments(blocks, slots)):
+                break
+            if blocks == 1:
+                raise RuntimeError(f"{device} cannot hold one block of {shared_bytes} bytes at a time")
+            blocks //= 2
+        # More rounds than a launch can have.
+        slots.round += 1 << 40
+        self.machine.synchronize(device)
+
+    def pinned(self, size: int, device: torch.device) -> Tensor:
+        """Memory of the host that kernels write to."""
+        return torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+
+
+def stand_of(memory: Tensor) -> Any:
+    """Where a launch has stopped."""
+    return _flashode.cuda.Stand.at(address=address(memory))
