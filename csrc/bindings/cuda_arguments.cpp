@@ -99,6 +99,41 @@ py::bytes forward_arguments(const cpu::Method& method, std::int64_t batch, doubl
     return bytes_of(arguments, parameters);
 }
 
+template <class Real>
+py::bytes discrete_arguments(const cpu::Method& method, std::int64_t batch, double direction, Address c,
+                             const Numbers& times, Address grad_states, Address grad_y0, Address grad_c,
+                             Address steps, std::int64_t step_count, Address step_of_time, bool nodes,
+                             const std::vector<ChunkAddresses>& chunks, std::int64_t first_steps,
+                             std::int64_t checkpoint_size, Address scratch, Address accumulators,
+                             Address sums, Address time_sums, const Numbers& grid_sums, std::int64_t done,
+                             std::int64_t budget, const std::vector<Address>& parameters) {
+    require_address("times", times.first);
+    require_address("grad_states", grad_states);
+    require_address("grad_y0", grad_y0);
+    require_address("scratch", scratch);
+    cuda::DiscreteArguments<Real> arguments;
+    arguments.method = method;
+    arguments.tableau = numerics::rounded<Real>(method.tableau);
+    arguments.request.times = times_at(times);
+    arguments.request.c = pointer<const Real>(c);
+    arguments.request.grad_states = pointer<const Real>(grad_states);
+    arguments.request.grad_y0 = pointer<Real>(grad_y0);
+    arguments.request.grad_c = pointer<Real>(grad_c);
+    arguments.batch = {batch, direction};
+    arguments.log = {pointer<const solve::Step>(steps), step_count, pointer<const std::int64_t>(step_of_time),
+                     times.second, nodes};
+    arguments.memory = step_memory<Real>(chunks, first_steps, checkpoint_size, 0);
+    arguments.scratch = pointer<Real>(scratch);
+    arguments.accumulators = pointer<Real>(accumulators);
+    arguments.sums = pointer<double>(sums);
+    arguments.time_sums = pointer<double>(time_sums);
+    arguments.grid_sums = pointer<double>(grid_sums.first);
+    arguments.points = grid_sums.second;
+    arguments.done = done;
+    arguments.budget = budget;
+    return bytes_of(arguments, parameters);
+}
+
 template <class... Rest>
 auto in_precision(py::bytes (*float32)(Rest...), py::bytes (*float64)(Rest...)) {
     return [=](const std::string& precision, Rest... rest) {
@@ -114,6 +149,7 @@ void bind_cuda_arguments(py::module_& m) {
     m.attr("SLOT_BYTES") = sizeof(cuda::Slot);
     m.attr("STAND_BYTES") = sizeof(cuda::Stand);
     m.attr("STEP_BYTES") = sizeof(solve::Step);
+    m.attr("REVERSE_ROWS") = cuda::REVERSE_ROWS;
     py::class_<cuda::Stand>(m, "Stand")
         .def(py::init<>())
         .def_static(
@@ -144,6 +180,13 @@ void bind_cuda_arguments(py::module_& m) {
           py::arg("stages"), py::arg("slots"), py::arg("round"), py::arg("budget"), py::arg("step_of_time"),
           py::arg("chunks"), py::arg("first_steps"), py::arg("checkpoint_size"), py::arg("state_size"),
           py::arg("stand"), py::arg("left"), py::arg("parameters"));
+    m.def("discrete_arguments", in_precision(&discrete_arguments<float>, &discrete_arguments<double>),
+          py::kw_only(), py::arg("precision"), py::arg("method"), py::arg("batch"), py::arg("direction"),
+          py::arg("c"), py::arg("times"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_c"),
+          py::arg("steps"), py::arg("step_count"), py::arg("step_of_time"), py::arg("nodes"),
+          py::arg("chunks"), py::arg("first_steps"), py::arg("checkpoint_size"), py::arg("scratch"),
+          py::arg("accumulators"), py::arg("sums"), py::arg("time_sums"), py::arg("grid_sums"),
+          py::arg("done"), py::arg("budget"), py::arg("parameters"));
 }
 
 }  // namespace flashode::bindings

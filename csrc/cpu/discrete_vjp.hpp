@@ -234,7 +234,7 @@ class DiscreteAdjoint {
         solve::dense_output_vjp(method_.interpolant, n, solve::dense_weights<Real>(method_, x), dt,
                                 scratch_.data(),
                                 {grad_y0_.data(), grad_y_, grad_mid_.data(), grad_first_.data(), grad_last_});
-        if (gradients_.times == nullptr) return;
+        if (gradients_.times == nullptr || steps.is_end(x)) return;
         if (method_.interpolant == Interpolant::quartic) {
             numerics::combine(n, y0_.data(), dt, tableau_.b_mid, tableau_.stages, stages_.data(),
                               y_mid_.data());
@@ -242,8 +242,9 @@ class DiscreteAdjoint {
         const Real* f0 = asks_for_start() ? f_start_.data() : stages_.data();
         const Real* f1 = tableau_.carried ? stages_.data() + (tableau_.stages - 1) * n : f_end_.data();
         // The stages' own gradients are not there yet: their place is free.
-        steps.add_output<Real>(j, x, n, {y0_.data(), y1_.data(), y_mid_.data(), f0, f1}, scratch_.data(),
-                               grad_stages_.data(), gradients_);
+        const solve::OutputRates rates = steps.output_rates<Real>(
+            x, n, {y0_.data(), y1_.data(), y_mid_.data(), f0, f1}, scratch_.data(), grad_stages_.data());
+        steps.add_output(j, x, rates, gradients_);
     }
 
     // The slope at the end of a step that cubic output has asked for.

@@ -89,6 +89,29 @@ struct ForwardArguments {
     Stand* left = nullptr;  // where it stops
 };
 
+// Rows of scratch that the exact reverse needs in a block, beside two for each stage.
+inline constexpr int REVERSE_ROWS = 7;
+
+// Of the exact reverse. Blocks go through all steps of a tile, last first, and then to their next tile:
+// `done` of them are so already, and no block does more than `budget` in a launch.
+template <class Real>
+struct DiscreteArguments {
+    Method method;
+    numerics::Tableau<Real> tableau;
+    solve::DiscreteRequest<Real> request;
+    Batch batch;
+    solve::StepLog log;
+    StepMemory<Real> memory;       // checkpoints alone
+    Real* scratch = nullptr;       // (blocks, rows of TileReverse)
+    Real* accumulators = nullptr;  // (blocks, gradients in parameters), where shared memory has no room
+    double* sums = nullptr;        // (blocks, gradients in parameters), zero at first
+    double* time_sums = nullptr;   // (blocks, times), zero at first; null: not wanted
+    double* grid_sums = nullptr;   // (blocks, points of the grid, or 1), likewise
+    std::int64_t points = 0;
+    std::int64_t done = 0;
+    std::int64_t budget = 0;
+};
+
 // What a kernel whose Program has so many parameters takes.
 template <class Common, int Parameters>
 struct WithParameters {

@@ -31,6 +31,7 @@ struct SharedWeight {
     FLASHODE_DEVICE Pack<Real, Count> rows(int first, int i) const {
         return load<Count>(memory() + i * column + first);
     }
+    FLASHODE_DEVICE Real at(int o, int i) const { return memory()[i * column + o]; }
 };
 
 // The same left in global memory.
@@ -52,6 +53,7 @@ struct GlobalWeight {
         }
         return numbers;
     }
+    FLASHODE_DEVICE Real at(int o, int i) const { return memory[o * In + i]; }
 };
 
 template <class Number, int Offset>

@@ -36,7 +36,7 @@ FLASHODE_DEVICE void forward(const ForwardArguments<typename Field::Real>& q, co
         system.load();
         system.start_state(q.request.states);
     }
-    Record<Real> record(q, at.outcome);
+    Record<Real> record(q, at);
     Budget<Real> watch(q, record);
     const solve::Times& times = q.request.times;
     const solve::GridSteps grid(q.request.grid, at.outcome.accepted);

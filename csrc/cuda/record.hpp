@@ -12,9 +12,8 @@ namespace flashode::cuda {
 template <class Real>
 class Record {
    public:
-    // `outcome`: of the solve so far.
-    FLASHODE_DEVICE Record(const ForwardArguments<Real>& q, const Outcome& outcome)
-        : q_(q), kept_(outcome.accepted), outputs_(outcome.times_reached) {}
+    FLASHODE_DEVICE Record(const ForwardArguments<Real>& q, const Progress& at)
+        : q_(q), kept_(at.outcome.accepted), outputs_(at.begun ? at.outcome.times_reached : 1) {}
 
     template <class System>
     FLASHODE_DEVICE void keep(const System& system, const Step& step) {

@@ -85,8 +85,8 @@ class TileSystem {
             Real* y_mid = middle(tile);
             Over::own([&](int e, int row, int lane) {
                 if (tableau().carried) f1[e] = k[(tableau().stages - 1) * size + e];
-                if (dense) y_mid[e] = combine(y0[e], dt, tableau().b_mid, tableau().stages, k + e);
-                const Real error = combine(Real(0), dt, tableau().b_error, tableau().stages, k + e);
+                if (dense) y_mid[e] = Over::combine(y0[e], dt, tableau().b_mid, tableau().stages, k + e);
+                const Real error = Over::combine(Real(0), dt, tableau().b_error, tableau().stages, k + e);
                 see(squares, tile, row, lane, error, y0[e], y1[e]);
             });
         });
@@ -229,18 +229,6 @@ class TileSystem {
     FLASHODE_DEVICE Real rate(int row, int lane) const { return direction() * Field::Output::at(row, lane); }
     FLASHODE_DEVICE Real direction() const { return static_cast<Real>(q_.batch.direction); }
 
-    // base + dt * sum of weights[j] * k[j], with k[j] so far apart as stages are. Zero weights are skipped:
-    // what they would multiply need not be finite.
-    FLASHODE_DEVICE static Real combine(Real base, Real dt, const Real* weights, int count, const Real* k) {
-        Real sum = base;
-#pragma unroll 1
-        for (int j = 0; j < count; ++j) {
-            const Real weight = weights[j];
-            if (weight != Real(0)) sum = numerics::multiply_add(dt * weight, k[j * size], sum);
-        }
-        return sum;
-    }
-
     // The stages after the first, which is in place, and the end of the step.
     FLASHODE_DEVICE void run_stages(std::int64_t tile, const Step& step) const {
         const Real* y0 = state(tile);
@@ -254,7 +242,7 @@ class TileSystem {
         for (int i = 1; i <= last; ++i) {
             const bool at_end = i == last && tableau().fsal;
             Over::own([&](int e, int row, int lane) {
-                const Real y = combine(y0[e], dt, tableau().a[i], i, k + e);
+                const Real y = Over::combine(y0[e], dt, tableau().a[i], i, k + e);
                 Field::Input::at(row, lane) = y;
                 if (at_end) y1[e] = y;
             });
@@ -262,7 +250,8 @@ class TileSystem {
             Over::own([&](int e, int row, int lane) { k[i * size + e] = rate(row, lane); });
         }
         if (tableau().fsal) return;
-        Over::own([&](int e, int, int) { y1[e] = combine(y0[e], dt, tableau().b, tableau().stages, k + e); });
+        Over::own(
+            [&](int e, int, int) { y1[e] = Over::combine(y0[e], dt, tableau().b, tableau().stages, k + e); });
     }
 
     FLASHODE_DEVICE bool evaluate_start(Real t) {

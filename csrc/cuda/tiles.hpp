@@ -5,7 +5,7 @@
 //
 // A Field, whose text is generated, offers
 //   Real, width, context_width, lanes, threads     compile-time; threads of a block, a multiple of a warp's
-//   segments, segment_rows[]                       how the rows of the state are split in the caller's memory
+//   segments, segment_rows(s)                      how the rows of the state are split in the caller's memory
 //   elements                                       of shared memory that it uses
 //   Input, Output, Context                         rows in there, as of values.hpp
 //   prepare(parameters)                            loads what does not change
@@ -61,11 +61,23 @@ struct Tiles {
         std::int64_t at = 0;
 #pragma unroll
         for (int s = 0; s < Field::segments; ++s) {
-            const int rows = Field::segment_rows[s];
+            const int rows = Field::segment_rows(s);
             if (row >= begin && row < begin + rows) at = batch * begin + trajectory * rows + row - begin;
             begin += rows;
         }
         return at;
+    }
+
+    // base + dt * sum of weights[j] * k[j], with k[j] so far apart as stages are. Zero weights are skipped:
+    // what they would multiply need not be finite.
+    FLASHODE_DEVICE static Real combine(Real base, Real dt, const Real* weights, int count, const Real* k) {
+        Real sum = base;
+#pragma unroll 1
+        for (int j = 0; j < count; ++j) {
+            const Real weight = weights[j];
+            if (weight != Real(0)) sum = numerics::multiply_add(dt * weight, k[j * size], sum);
+        }
+        return sum;
     }
 
     // What belongs to the trajectories of a tile, from (batch, rows of c).
@@ -88,7 +100,7 @@ struct SegmentSquares {
         int begin = 0;
 #pragma unroll
         for (int s = 0; s < Field::segments; ++s) {
-            const int end = begin + Field::segment_rows[s];
+            const int end = begin + Field::segment_rows(s);
             if (row >= begin && row < end) sums[s] = numerics::multiply_add(x, x, sums[s]);
             begin = end;
         }
@@ -103,7 +115,7 @@ struct SegmentSquares {
         double largest = 0.0;
 #pragma unroll
         for (int s = 0; s < Field::segments; ++s) {
-            const double elements = static_cast<double>(Field::segment_rows[s]) * static_cast<double>(batch);
+            const double elements = static_cast<double>(Field::segment_rows(s)) * static_cast<double>(batch);
             const double norm = ::sqrt(squares[s] / elements);
             if (!(norm <= largest) && !solve::is_nan(largest)) largest = norm;
         }

@@ -18,6 +18,13 @@ FLASHODE_STANDARD(ceil, ceil)
 FLASHODE_STANDARD(trunc, trunc)
 FLASHODE_STANDARD(round, rint)  // halves go to even; std::round takes them away from zero
 
+// What a slope makes of a gradient. Where none passes it is zero whatever the two are: zero times infinity,
+// which the root's slope is at zero, would be NaN.
+template <class Real>
+FLASHODE_LANE Real chained(bool passes, Real grad, Real slope) {
+    return passes ? grad * slope : Real(0);
+}
+
 // -1, 0 or 1; 0 for NaN, as torch.sign.
 template <class Real>
 FLASHODE_LANE Real sign(Real x) {

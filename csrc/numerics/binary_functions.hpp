@@ -152,4 +152,17 @@ FLASHODE_LANE void binary_derivatives([[maybe_unused]] Real a, [[maybe_unused]] 
     }
 }
 
+// The gradients in a and b that a gradient in y = binary_value<F>(a, b) gives.
+template <BinaryFn F, class Real>
+FLASHODE_LANE void binary_vjp(Real a, Real b, Real y, Real grad_y, Real& grad_a, Real& grad_b) {
+    binary_derivatives<F>(a, b, y, grad_a, grad_b);
+    bool to_a;
+    bool to_b;
+    binary_passes<F>(a, b, to_a, to_b);
+    // Torch multiplies the gradient by the logarithm as the function does its first argument.
+    if constexpr (multiplies_logarithm(F)) to_a = to_a & ((grad_y != Real(0)) | (b != b));
+    grad_a = chained(to_a, grad_y, grad_a);
+    grad_b = chained(to_b, grad_y, grad_b);
+}
+
 }  // namespace flashode::numerics::inline FLASHODE_ISA

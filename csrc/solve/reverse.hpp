@@ -37,12 +37,19 @@ FLASHODE_HD double rate_of_loss(int n, const Real* cotangent, const Real* slope)
     return static_cast<double>(sum);
 }
 
-// One step after another, from the last to the first.
+// What the cotangent of an output makes of where in the step it is, and of the step's size.
+struct OutputRates {
+    double fraction = 0.0;
+    double dt = 0.0;
+};
+
+// One step after another, from the last to the first; `reversed` of them are so already.
 class ReverseSteps {
    public:
-    FLASHODE_HD ReverseSteps(const Method& method, const StepLog& log)
-        : method_(method), log_(log), index_(log.count), begin_(log.times), end_(log.times) {
+    FLASHODE_HD ReverseSteps(const Method& method, const StepLog& log, std::int64_t reversed = 0)
+        : method_(method), log_(log), index_(log.count - reversed), begin_(log.times), end_(log.times) {
         while (moving_ < log.count && !log.steps[moving_].stopped) ++moving_;
+        while (begin_ > 0 && log.step_of_time[begin_ - 1] >= index_) --begin_;
     }
 
     // Goes on to the step before; false where there is none.
@@ -94,25 +101,33 @@ class ReverseSteps {
         }
     }
 
-    // What the cotangent of output j, at the fraction x of the step, leaves there: its time moves it along
-    // the slope, and the start of the step the other way; a node is always at the same fraction. `slope` (n)
-    // is scratch.
+    // Of an output at the fraction x of the step, over n numbers. `slope` (n) is scratch.
     template <class Real>
-    FLASHODE_HD void add_output(std::int64_t j, double x, int n, const StepData<const Real>& data,
-                                const Real* cotangent, Real* slope, const TimeGradients& to) const {
+    FLASHODE_HD OutputRates output_rates(double x, int n, const StepData<const Real>& data,
+                                         const Real* cotangent, Real* slope) const {
+        OutputRates rates;
         const Interpolant kind = method_.interpolant;
-        if (kind == Interpolant::linear && x == 1.0) return;  // on a grid point the line is y1 itself
         const Real dt = static_cast<Real>(step().dt);
         dense_output(kind, n, dense_weights_derivative<Real>(method_, x), dt, data, slope);
-        const double rate = log_.nodes ? 0.0 : rate_of_loss(n, cotangent, slope) / step().dt;
-        double grad_dt = 0.0;  // the slopes count times the step size
+        if (!log_.nodes) rates.fraction = rate_of_loss(n, cotangent, slope);
         if (kind != Interpolant::linear && stretches()) {
-            const auto w = dense_weights<Real>(method_, x);
+            const auto w = dense_weights<Real>(method_, x);  // the slopes count times the step size
             for (int e = 0; e < n; ++e) slope[e] = w.f0 * data.f0[e] + w.f1 * data.f1[e];
-            grad_dt = rate_of_loss(n, cotangent, slope);
+            rates.dt = rate_of_loss(n, cotangent, slope);
         }
+        return rates;
+    }
+
+    // Whether an output there is a state of the step itself, on a grid point, whose time does not matter.
+    FLASHODE_HD bool is_end(double x) const { return method_.interpolant == Interpolant::linear && x == 1.0; }
+
+    // What the cotangent of output j, at the fraction x of the step, leaves there: its time moves it along
+    // the slope, and the start of the step the other way; a node is always at the same fraction.
+    FLASHODE_HD void add_output(std::int64_t j, double x, const OutputRates& rates,
+                                const TimeGradients& to) const {
+        const double rate = rates.fraction / step().dt;
         to.times[j] += rate;
-        add_ends(-rate * (1.0 - x) - grad_dt, -rate * x + grad_dt, to);
+        add_ends(-rate * (1.0 - x) - rates.dt, -rate * x + rates.dt, to);
     }
 
    private:

@@ -197,8 +197,9 @@ __global__ void discrete(solve::Method method, const numerics::Tableau<Real>* ta
             Real slope;
             solve::dense_output_vjp(kind, 1, solve::dense_weights<Real>(method, x), rounded.dt, cotangent,
                                     {&grad_y0, &grad_y, &grad_mid, &grad_f0, &grad_f1});
-            steps.template add_output<Real>(j, x, 1, {&y0, &y1, &y_mid, k, k + tableau->stages - 1},
-                                            cotangent, &slope, times);
+            const solve::OutputRates rates = steps.template output_rates<Real>(
+                x, 1, {&y0, &y1, &y_mid, k, k + tableau->stages - 1}, cotangent, &slope);
+            steps.add_output(j, x, rates, times);
         }
         numerics::StepCotangents<Real> from{&grad_y, &grad_mid, &grad_f0, &grad_f1};
         Real grad_k[STAGES];

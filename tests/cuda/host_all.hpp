@@ -4,8 +4,11 @@
 #include <cstring>
 
 #include "cuda/dense.hpp"
+#include "cuda/dense_vjp.hpp"
 #include "cuda/elementwise.hpp"
+#include "cuda/elementwise_vjp.hpp"
 #include "cuda/forward.hpp"
+#include "cuda/tile_reverse.hpp"
 #include "host_machine.hpp"
 
 // 0, or 1 with a message.

@@ -31,13 +31,6 @@ inline void unary_forward(numerics::UnaryFn fn, int n, const Real* x, const Real
                           [&]<numerics::UnaryFn F>() { numerics::unary_values<F>(n, x, constants, out); });
 }
 
-// What a slope makes of a gradient. Where none passes it is zero whatever the two are: zero times infinity,
-// which the root's slope is at zero, would be NaN.
-template <class Real>
-inline Real chained(bool passes, Real grad, Real slope) {
-    return passes ? grad * slope : Real(0);
-}
-
 template <class Real>
 inline void unary_reverse(numerics::UnaryFn fn, bool assign, int n, const Real* x, const Real* y,
                           const Real* constants, const Real* grad_y, Real* grad_x) {
@@ -47,7 +40,7 @@ inline void unary_reverse(numerics::UnaryFn fn, bool assign, int n, const Real* 
             const auto reverse = [&](int begin, int count) {
                 numerics::unary_derivatives<F>(count, x + begin, y + begin, constants, slope);
                 const auto through = [&](int e) {
-                    return chained(numerics::unary_passes<F>(x[begin + e], constants), grad_y[begin + e],
+                    return numerics::chained(numerics::unary_passes<F>(x[begin + e], constants), grad_y[begin + e],
                                    slope[e]);
                 };
                 if (assign) {
@@ -79,18 +72,11 @@ inline void binary_reverse(numerics::BinaryFn fn, bool assign_a, bool assign_b, 
     numerics::visit_binary(fn, [&]<numerics::BinaryFn F>() {
         if constexpr (!numerics::is_flat(F)) {
             for (int e = 0; e < n; ++e) {
-                Real da;
-                Real db;
-                numerics::binary_derivatives<F>(a[e], b[e], y[e], da, db);
-                bool to_a;
-                bool to_b;
-                numerics::binary_passes<F>(a[e], b[e], to_a, to_b);
-                // Torch multiplies the gradient by the logarithm as the function does its first argument.
-                if constexpr (numerics::multiplies_logarithm(F)) {
-                    to_a = to_a & ((grad_y[e] != Real(0)) | (b[e] != b[e]));
-                }
-                grad_a[e] += chained(to_a, grad_y[e], da);
-                grad_b[e] += chained(to_b, grad_y[e], db);
+                Real to_a;
+                Real to_b;
+                numerics::binary_vjp<F>(a[e], b[e], y[e], grad_y[e], to_a, to_b);
+                grad_a[e] += to_a;
+                grad_b[e] += to_b;
             }
         }
     });

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from flashode.program.functions import ARITHMETIC, BINARY, UNARY
+from flashode.program.functions import ARITHMETIC, BINARY, SLOPE_BY_VALUE, UNARY
 from flashode.program.interpretation import interpret
 from flashode.program.operations import Operations
 from flashode.program.ops import (
@@ -26,11 +26,12 @@ from flashode.program.ops import (
     Unary,
     Y,
     operands,
+    parameters as read_parameters,
     renumbered,
 )
 from flashode.program.packed import floats, integers
 from flashode.program.printing import format_body, format_program
-from flashode.program.reach import Reach, reach
+from flashode.program.reach import Reach, passed_to, reach
 
 __all__ = [
     "ARITHMETIC",
@@ -47,6 +48,7 @@ __all__ = [
     "Parameter",
     "Program",
     "Reach",
+    "SLOPE_BY_VALUE",
     "SegmentSum",
     "Select",
     "T",
@@ -56,6 +58,8 @@ __all__ = [
     "format_body",
     "integers",
     "operands",
+    "passed_to",
+    "read_parameters",
     "renumbered",
 ]
 

@@ -134,6 +134,9 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 # roundings have one, with a gradient of zero.)
 SEVERING = frozenset({"detach", "lt", "le", "eq", "ne"})
 
+# The functions whose slope csrc/numerics makes of their value alone: their argument need not be kept for it.
+SLOPE_BY_VALUE = frozenset({"exp", "exp2", "relu", "rsqrt", "sigmoid", "sqrt", "tan", "tanh"})
+
 # The functions that take an instruction or a few; all others are elementary functions, which take many.
 ARITHMETIC = (
     frozenset({"add", "sub", "mul", "div", "maximum", "minimum", "lt", "le", "eq", "ne"})

@@ -30,16 +30,16 @@ def reach(program: Operations) -> Reach:
         if isinstance(op, Gather):
             for row in _rows_of_c(op.inputs, op.index, program.widths):
                 rows[row] = True
-        passed_to = _passed_to(op)
-        reached.update(passed_to)
-        if C in passed_to and not isinstance(op, Gather):
+        passed = passed_to(op)
+        reached.update(passed)
+        if C in passed and not isinstance(op, Gather):
             rows = bytearray(b"\1") * width
     if program.output == C:
         rows = bytearray(b"\1") * width
     return Reach(frozenset(found), bytes(rows))
 
 
-def _passed_to(op: Op) -> tuple[int, ...]:
+def passed_to(op: Op) -> tuple[int, ...]:
     """The values that a gradient of what ``op`` writes is passed on to."""
     match op:
         case Unary(fn=fn) | Binary(fn=fn) if fn in SEVERING:

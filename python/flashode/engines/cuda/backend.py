@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import torch
-
 from flashode.declined import Declined
 from flashode.engines.compiled.backend import Work
 from flashode.engines.compiled.outcome import ForwardResult, Outcome
 from flashode.engines.compiled.requests import (
     ContinuousRequest,
     DiscreteRequest,
-    EvaluatedField,
     ForwardRequest,
 )
 from flashode.engines.compiled.scope import Demand
-from flashode.engines.cuda import forward
+from flashode.engines.cuda import discrete, forward
+from flashode.engines.cuda.choice import forward_mapping, reverse_mapping
 from flashode.engines.cuda.launch import Launcher, Prepared
 from flashode.engines.cuda.machine import Machine
-from flashode.engines.cuda.choice import choose
 from flashode.engines.cuda.scope import refusal
-from flashode.engines.cuda.source import forward_text
+from flashode.engines.cuda.source import discrete_text, forward_text
 from flashode.methods import Tableau
 
 
@@ -57,7 +54,7 @@ class CudaBackend:
 
     def discrete_vjp(self, request: DiscreteRequest) -> None:
         """Reverse a recorded solve."""
-        raise NotImplementedError
+        discrete.reverse(self._launcher, self._discrete_kernel(request), request)
 
     def continuous_vjp(self, request: ContinuousRequest) -> Outcome:
         """Integrate the adjoint equations backwards."""
@@ -65,16 +62,30 @@ class CudaBackend:
 
     def _forward_kernel(self, request: ForwardRequest) -> Prepared:
         field, device, dtype = request.field, request.y0.device, request.y0.dtype
+        program, shape, memo = field.program, field.shape, field.shape.memo
         tableau = request.integrator.method
         assert isinstance(tableau, Tableau)
-        key = "forward", device, dtype, tableau.control, tableau.stages, request.every_step
-        prepared: Prepared | None = field.shape.memo.get(key)
+        key = "forward", device, dtype, tableau.control, tableau.stages, request.every_step, request.record
+        prepared: Prepared | None = memo.get(key)
         if prepared is None:
-            mapping = choose(field.program, field.shape.batch, dtype, tableau.stages, self._machine.properties(device))
-            assert not isinstance(mapping, str)
-            text = forward_text(
-                field.program, field.shape.segments, dtype, mapping, tableau.control, request.every_step
-            )
+            properties = self._machine.properties(device)
+            mapping = forward_mapping(program, shape.batch, dtype, tableau.stages, properties, request.record)
+            text = forward_text(program, shape.segments, dtype, mapping, tableau.control, request.every_step)
             kernel = self._machine.kernel(text.source, text.name, device)
-            prepared = field.shape.memo[key] = Prepared(kernel, text, mapping)
+            prepared = memo[key] = Prepared(kernel, text, mapping)
+        return prepared
+
+    def _discrete_kernel(self, request: DiscreteRequest) -> Prepared:
+        field, device, dtype = request.field, request.grad_states.device, request.grad_states.dtype
+        program, shape, memo = field.program, field.shape, field.shape.memo
+        with_time = request.grad_times is not None
+        key = "discrete", device, dtype, field.wanted, with_time
+        prepared: Prepared | None = memo.get(key)
+        if prepared is None:
+            properties = self._machine.properties(device)
+            mapping = reverse_mapping(program, shape.batch, dtype, properties)
+            wanted = [p for p, want in enumerate(field.wanted) if want]
+            text = discrete_text(program, shape.segments, dtype, mapping, wanted, with_time)
+            kernel = self._machine.kernel(text.source, text.name, device)
+            prepared = memo[key] = Prepared(kernel, text, mapping)
         return prepared

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
 from flashode.engines.cuda.field_text import FieldText
 from flashode.engines.cuda.machine import Properties
 from flashode.engines.cuda.mapping import Mapping
-from flashode.program import Program, Y
+from flashode.engines.cuda.vjp_text import VjpText
+from flashode.program import INPUTS, Program, Y
 
 _MOST_LANES = 64
 _LEAST_THREADS = 32
@@ -19,35 +21,71 @@ _MOST_THREADS = 256
 _NUMBERS_A_THREAD = 8
 
 
-def choose(
-    program: Program, batch: int, dtype: torch.dtype, stages: int, properties: Properties
-) -> Mapping | str:
-    """The mapping for a batch, or why there is none.
+class TooLarge(ValueError):
+    """A Program of which not even one trajectory fits into a block's shared memory."""
 
-    One tile for each multiprocessor first, of up to 64 trajectories, as long as it fits: values always are in
-    shared memory, stages and parameters where it has room for them.
+
+def forward_mapping(
+    program: Program, batch: int, dtype: torch.dtype, stages: int, properties: Properties, record: bool
+) -> Mapping:
+    """That of a forward solve; if it is recorded, over the tiles of its reverse.
+
+    Raises:
+        TooLarge: There is none.
     """
-    lanes = 1
-    while lanes < _MOST_LANES and lanes * properties.multiprocessors < batch:
-        lanes *= 2
+    lanes = _first_lanes(batch, properties)
+    if record:
+        lanes = reverse_mapping(program, batch, dtype, properties).lanes
+
+    def needed(mapping: Mapping) -> int:
+        text = FieldText(program, [program.widths[Y]], dtype, mapping)
+        size = stages * program.widths[Y] * mapping.lanes if mapping.stages_in_shared else 0
+        return text.shared_bytes + size * dtype.itemsize
+
+    least = lanes if record else 1
     while True:
-        for mapping in _candidates(program, lanes, stages):
-            text = FieldText(program, [program.widths[Y]], dtype, mapping)
-            needed = text.shared_bytes
-            if mapping.stages_in_shared:
-                needed += stages * program.widths[Y] * lanes * dtype.itemsize
-            if needed <= properties.shared_bytes:
+        for mapping in _candidates(program, lanes):
+            if needed(mapping) <= properties.shared_bytes:
                 return mapping
-        if lanes == 1:
-            return (
-                f"an evaluation of one trajectory takes {needed:,} bytes of shared memory, more than the "
-                f"{properties.shared_bytes:,} that a block may have"
-            )
+        if lanes == least:
+            raise TooLarge(_too_large(needed(mapping), properties))
         lanes //= 2
 
 
-def _candidates(program: Program, lanes: int, stages: int) -> Iterator[Mapping]:
-    """The best first."""
+def reverse_mapping(program: Program, batch: int, dtype: torch.dtype, properties: Properties) -> Mapping:
+    """That of a reverse pass.
+
+    Raises:
+        TooLarge: There is none.
+    """
+
+    def needed(mapping: Mapping) -> int:
+        parameters = range(len(program.parameter_shapes))
+        text = VjpText(program, [program.widths[Y]], dtype, mapping, range(INPUTS), parameters)
+        return text.shared_bytes
+
+    lanes = _first_lanes(batch, properties)
+    while True:
+        for mapping in _candidates(program, lanes):
+            for in_shared in (True, False):
+                candidate = replace(mapping, stages_in_shared=False, accumulators_in_shared=in_shared)
+                if needed(candidate) <= properties.shared_bytes:
+                    return candidate
+        if lanes == 1:
+            raise TooLarge(_too_large(needed(candidate), properties))
+        lanes //= 2
+
+
+def _first_lanes(batch: int, properties: Properties) -> int:
+    """One tile for each multiprocessor, of no more trajectories than are good."""
+    lanes = 1
+    while lanes < _MOST_LANES and lanes * properties.multiprocessors < batch:
+        lanes *= 2
+    return lanes
+
+
+def _candidates(program: Program, lanes: int) -> Iterator[Mapping]:
+    """The best first: values always are in shared memory, stages and parameters if it has room for them."""
     widest = max(program.widths)
     threads = _LEAST_THREADS
     while threads < _MOST_THREADS and threads * _NUMBERS_A_THREAD < widest * lanes:
@@ -56,3 +94,10 @@ def _candidates(program: Program, lanes: int, stages: int) -> Iterator[Mapping]:
     for shared_parameters in (2 * numbers, 0):
         for stages_in_shared in (True, False):
             yield Mapping(lanes, threads, stages_in_shared, shared_parameters)
+
+
+def _too_large(needed: int, properties: Properties) -> str:
+    return (
+        f"an evaluation of one trajectory takes {needed:,} bytes of shared memory, more than the "
+        f"{properties.shared_bytes:,} that a block may have"
+    )

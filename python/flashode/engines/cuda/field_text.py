@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
 from flashode.engines.cuda.mapping import Mapping
-from flashode.engines.cuda.placement import ALIGNMENT, Access, Barriers, Memory, Region, aligned
+from flashode.engines.cuda.placement import ALIGNMENT, ELEMENTS, Access, Barriers, Memory, Region, aligned
 from flashode.program import (
     INPUTS,
+    SLOPE_BY_VALUE,
     Binary,
     C,
     Constant,
@@ -34,12 +35,7 @@ _REDUCTION_BYTES = 256
 
 
 class FieldText:
-    """A Program placed in shared memory, and its text.
-
-    Attributes:
-        elements: Numbers in shared memory that it takes.
-        shared_bytes: The same in bytes.
-    """
+    """A Program placed in shared memory, and its text."""
 
     def __init__(
         self,
@@ -64,18 +60,27 @@ class FieldText:
         self.dtype = dtype
         self.mapping = mapping
         self.keep = keep
-        self.stride = mapping.lanes + (ALIGNMENT if keep else 0)
+        # Rows that threads side by side read at the same lane are to lie in different banks.
+        self.stride = mapping.lanes + (ALIGNMENT if keep and mapping.lanes >= ALIGNMENT else 0)
         self.regions: dict[int, Region] = {}
         self.weights: dict[int, Region] = {}
         self.biases: dict[int, Region] = {}
-        self._memory = Memory(_REDUCTION_BYTES // dtype.itemsize)
-        self.fused = {} if keep else dict(_fusions(program))
-        self._merged = {inner.out for inner in self.fused.values()}
+        self.memory = Memory(_REDUCTION_BYTES // dtype.itemsize)
+        self.fused = dict(_fusions(program, keep))
+        self.merged = {inner.out for inner in self.fused.values()}
         self._place_parameters()
         self.tables: list[str] = []
         self._body = self._evaluation()
-        self.elements = self._memory.end
-        self.shared_bytes = self.elements * dtype.itemsize
+
+    @property
+    def elements(self) -> int:
+        """Numbers in shared memory that it takes."""
+        return self.memory.end
+
+    @property
+    def shared_bytes(self) -> int:
+        """The same in bytes."""
+        return self.elements * self.dtype.itemsize
 
     # Values
 
@@ -93,13 +98,18 @@ class FieldText:
         return width if self.is_uniform(value) else width * self.stride
 
     def _place(self, value: int) -> None:
-        self.regions[value] = self._memory.take(self.size(value))
+        self.regions[value] = self.memory.take(self.size(value))
 
-    def _declared(self, value: int, region: Region) -> str:
-        width, lanes = self.program.widths[value], self.mapping.lanes
-        if self.is_uniform(value):
-            return f"Uniform<Real, {region.offset}, {width}>"
-        return f"Rows<Real, {region.offset}, {width}, {lanes}, {self.stride}>"
+    def declared(self, value: int, region: Region) -> str:
+        """The type of a value, or of a gradient in it, that is in a region."""
+        width = self.program.widths[value]
+        return (
+            f"Uniform<Real, {region.offset}, {width}>" if self.is_uniform(value) else self.rows(region, width)
+        )
+
+    def rows(self, region: Region, width: int) -> str:
+        """The type of rows with a number for each trajectory."""
+        return f"Rows<Real, {region.offset}, {width}, {self.mapping.lanes}, {self.stride}>"
 
     # Parameters
 
@@ -115,7 +125,7 @@ class FieldText:
             if size > left:
                 break
             left -= size
-            to[parameter] = self._memory.take(size)
+            to[parameter] = self.memory.take(size)
 
     # Text
 
@@ -138,7 +148,7 @@ class FieldText:
         """The tables, and the struct with its functions; ``more`` stands at its end."""
         program, mapping = self.program, self.mapping
         values = [
-            f"    using {self.type_of(value)} = {self._declared(value, region)};"
+            f"    using {self.type_of(value)} = {self.declared(value, region)};"
             for value, region in sorted(self.regions.items())
         ]
         lines = [
@@ -150,7 +160,10 @@ class FieldText:
             f"    static constexpr int lanes = {mapping.lanes};",
             f"    static constexpr int threads = {mapping.threads};",
             f"    static constexpr int segments = {len(self.segments)};",
-            f"    static constexpr int segment_rows[] = {{{', '.join(map(str, self.segments))}}};",
+            "    FLASHODE_DEVICE static constexpr int segment_rows(int segment) {",
+            f"        constexpr int rows[] = {{{', '.join(map(str, self.segments))}}};",
+            "        return rows[segment];",
+            "    }",
             f"    static constexpr int elements = {self.elements};",
             f"    static constexpr bool stages_in_shared = {str(mapping.stages_in_shared).lower()};",
             "",
@@ -175,7 +188,7 @@ class FieldText:
     def _preparation(self) -> Iterator[str]:
         shapes, threads = self.program.parameter_shapes, self.mapping.threads
         for parameter in self.weights:
-            yield f"{self._weight(parameter)}::prepare<{threads}>({self._pointer(parameter)});"
+            yield f"{self.weight_type(parameter)}::prepare<{threads}>({self._pointer(parameter)});"
         for parameter in self.biases:
             count = math.prod(shapes[parameter])
             yield f"{self._bias(parameter)}::prepare<{threads}, {count}>({self._pointer(parameter)});"
@@ -189,12 +202,18 @@ class FieldText:
     def _pointer(self, parameter: int) -> str:
         return f"global_memory<Real>(parameters[{parameter}])"
 
-    def _weight(self, parameter: int) -> str:
+    def weight_type(self, parameter: int) -> str:
+        """The type of a layer's weights."""
         features_out, features_in = self.program.parameter_shapes[parameter]
         region = self.weights.get(parameter)
         if region is None:
             return f"GlobalWeight<Real, {features_in}, {features_out}>"
         return f"SharedWeight<Real, {region.offset}, {features_in}, {features_out}>"
+
+    def weight(self, parameter: int) -> str:
+        """The weights themselves."""
+        pointer = "" if parameter in self.weights else self._pointer(parameter)
+        return f"{self.weight_type(parameter)}{{{pointer}}}"
 
     def _bias(self, parameter: int | None) -> str:
         if parameter is None:
@@ -213,12 +232,12 @@ class FieldText:
             if isinstance(op, (Parameter, Constant)):
                 self._place(op.out)
             if isinstance(op, Constant):
-                self.tables.append(self._table(f"numbers_{op.out}", "double", map(literal, op.values)))
+                self.tables.append(self.table(f"numbers_{op.out}", "double", map(literal, op.values)))
         lines = ["if (thread() == 0) T::at(0, 0) = t;", "sync_block();"]
         last = self._last_uses()
         barriers = Barriers()
         for position, op in enumerate(program.ops):
-            if isinstance(op, (Parameter, Constant)) or op.out in self._merged:
+            if isinstance(op, (Parameter, Constant)) or op.out in self.merged:
                 continue
             inner = self.fused.get(op.out, op)
             self._place(op.out)
@@ -228,11 +247,14 @@ class FieldText:
             lines.append(self._call(op, inner))
             if not self.keep:
                 for value in {*operands(inner), op.out}:
-                    if value >= INPUTS and last[value] <= position and value in self.regions:
-                        if not isinstance(program.ops[value - INPUTS], (Parameter, Constant)):
-                            self._memory.give_back(self.regions[value])
+                    if not self._stays(value) and last[value] <= position:
+                        self.memory.give_back(self.regions[value])
         lines += self._finish(barriers)
         return lines
+
+    def _stays(self, value: int) -> bool:
+        """Whether a value is in place from one evaluation to the next."""
+        return value < INPUTS or isinstance(self.program.ops[value - INPUTS], (Parameter, Constant))
 
     def _said(self, op: Op, inner: Op) -> str:
         return format_op(op) if inner is op else f"{format_op(op)}, {name(inner.out)} = {format_op(inner)}"
@@ -246,7 +268,7 @@ class FieldText:
                 last[value] = max(last.get(value, -1), reader)
         for out, inner in self.fused.items():
             for value in operands(inner):
-                last[value] = max(last[value] if value in last else -1, out - INPUTS)
+                last[value] = max(last.get(value, -1), out - INPUTS)
         last[self.program.output] = len(self.program.ops)
         return last
 
@@ -256,10 +278,9 @@ class FieldText:
         lines = []
         self._output = self.type_of(output)
         if output < INPUTS or self.is_uniform(output):
-            region = self._memory.take(program.widths[output] * self.stride)
-            rows = f"{region.offset}, {program.widths[output]}, {self.mapping.lanes}, {self.stride}"
-            self._output = f"Rows<Real, {rows}>"
-            if barriers.needed([Access(self.regions[output], False, False)]):
+            region = self.memory.take(program.widths[output] * self.stride)
+            self._output = self.rows(region, program.widths[output])
+            if barriers.needed([Access(self.regions[output], False)]):
                 lines.append("sync_block();")
             lines.append(f"rows_from<{self.mapping.threads}, {self.type_of(output)}, 0, {self._output}>();")
         return [*lines, "sync_block();"]
@@ -268,12 +289,12 @@ class FieldText:
         """What an operation does, with the one that has been merged into it."""
         products = isinstance(inner, Dense)
         moves = isinstance(inner, (Dense, DenseDynamic, Gather, SegmentSum))
-        accesses = [Access(self.regions[op.out], True, not products)]
+        accesses = [Access(self.regions[op.out], True, None if products else ELEMENTS)]
         for value in operands(inner):
             if not self.program.widths[value]:
                 continue
             beside = self.is_uniform(value) != self.is_uniform(op.out)
-            accesses.append(Access(self.regions[value], False, not moves and not beside))
+            accesses.append(Access(self.regions[value], False, None if moves or beside else ELEMENTS))
         return accesses
 
     def _call(self, op: Op, inner: Op) -> str:
@@ -283,7 +304,7 @@ class FieldText:
             case Dense(weight=weight, bias=bias, repeats=repeats):
                 after = "Itself{}" if inner is op else self._apply(op)
                 arguments = [
-                    f"{self._weight(weight)}{{{'' if weight in self.weights else self._pointer(weight)}}}",
+                    self.weight(weight),
                     f"{self._bias(bias)}"
                     f"{{{'' if bias is None or bias in self.biases else self._pointer(bias)}}}",
                     after,
@@ -308,8 +329,8 @@ class FieldText:
                 for part in rows:
                     starts.append(starts[-1] + len(part))
                 flat = [str(row) for part in rows for row in part]
-                self.tables.append(self._table(f"starts_{op.out}", "int", map(str, starts)))
-                self.tables.append(self._table(f"rows_{op.out}", "int", flat))
+                self.tables.append(self.table(f"starts_{op.out}", "int", map(str, starts)))
+                self.tables.append(self.table(f"rows_{op.out}", "int", flat))
                 return f"segment_sum<{threads}, {types[0]}, {out}>(starts_{op.out}, rows_{op.out});"
         raise TypeError(f"an operation of another kind: {inner}")
 
@@ -329,12 +350,13 @@ class FieldText:
         for value, row in sources:
             stride = 1 if self.is_uniform(value) else self.stride
             places.append(2 * (self.regions[value].offset + row * stride) + (not self.is_uniform(value)))
-        self.tables.append(self._table(f"from_{out}", "int", map(str, places)))
+        self.tables.append(self.table(f"from_{out}", "int", map(str, places)))
         return f"gather<{threads}, {self.type_of(out)}>(from_{out});"
 
     @staticmethod
-    def _table(name: str, kind: str, entries: object) -> str:
-        return f"FLASHODE_TABLE {kind} {name}[] = {{{', '.join(entries)}}};"  # type: ignore[arg-type]
+    def table(name: str, kind: str, entries: Iterable[str]) -> str:
+        """Numbers that are known when the kernel is compiled."""
+        return f"FLASHODE_TABLE {kind} {name}[] = {{{', '.join(entries)}}};"
 
 
 def literal(number: float) -> str:
@@ -346,8 +368,11 @@ def literal(number: float) -> str:
     return float(number).hex()
 
 
-def _fusions(program: Program) -> Iterator[tuple[int, Op]]:
-    """Values of element-wise functions that are made of a product before it is stored, with the product."""
+def _fusions(program: Program, keep: bool) -> Iterator[tuple[int, Op]]:
+    """Values of element-wise functions that are made of a product before it is stored, with the product.
+
+    Where values are kept for a vjp, those that it can do without.
+    """
     readers: dict[int, int] = {program.output: 1}
     for op in program.ops:
         for value in operands(op):
@@ -355,6 +380,8 @@ def _fusions(program: Program) -> Iterator[tuple[int, Op]]:
     products = {op.out: op for op in program.ops if isinstance(op, Dense)}
     for op in program.ops:
         if isinstance(op, Unary) and op.x in products and readers[op.x] == 1:
+            if keep and op.fn not in SLOPE_BY_VALUE:
+                continue
             shared = INPUTS + program.shared
             if (op.out < shared) == (op.x < shared):
                 yield op.out, products[op.x]

@@ -126,9 +126,7 @@ class _Run:
         self._total = self._tiles * width * lanes
         self._rows = y0.new_empty(5, self._tiles, width, lanes)
         self._stages: Tensor | None = None
-        self._times = DeviceTimes(
-            (request.times, request.grid, *prescribed(request.integrator)), y0.device
-        )
+        self._times = DeviceTimes((request.times, request.grid, *prescribed(request.integrator)), y0.device)
         self._stand = _flashode.cuda.Stand()
         self._left = launcher.pinned(_flashode.cuda.STAND_BYTES, y0.device)
         interpolant = request.integrator.interpolant
@@ -144,9 +142,7 @@ class _Run:
         self._states = y0.new_empty(1, *y0.shape) if request.every_step else request.states
         self._step_of_time: Tensor | None = None
         if request.record and not request.every_step:
-            self._step_of_time = torch.full(
-                (request.times.numel(),), -1, dtype=torch.int64, device=y0.device
-            )
+            self._step_of_time = torch.full((request.times.numel(),), -1, dtype=torch.int64, device=y0.device)
 
     def _first_steps(self, step_bytes: int) -> int:
         request = self._request

@@ -63,6 +63,10 @@ class Memory:
         self._taken.remove(region)
 
 
+# How threads share the elements of a region: each has some of its own, in the order of elements.
+ELEMENTS = "elements"
+
+
 @dataclass(frozen=True)
 class Access:
     """What an operation does to a region.
@@ -70,20 +74,18 @@ class Access:
     Attributes:
         region: Which.
         writes: Whether it writes there.
-        by_owner: Whether element i of it is touched by the thread that owns element i of what begins there,
-            and by no other.
+        share: How threads share its elements; None where they read or write each other's.
     """
 
     region: Region
     writes: bool
-    by_owner: bool
+    share: str | None = None
 
     def conflicts(self, other: Access) -> bool:
         """Whether a thread may touch what another has written, or write what another has yet to read."""
         if not (self.writes or other.writes) or not self.region.overlaps(other.region):
             return False
-        own = self.by_owner and other.by_owner and self.region.offset == other.region.offset
-        return not own
+        return self.share is None or self.share != other.share or self.region != other.region
 
 
 class Barriers:

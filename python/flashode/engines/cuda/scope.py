@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
 from flashode.engines.compiled.backend import Work
+from flashode.engines.cuda.choice import TooLarge, forward_mapping, reverse_mapping
 from flashode.engines.cuda.machine import Machine
-from flashode.engines.cuda.choice import choose
 
 
 def refusal(work: Work, machine: Machine) -> str | None:
@@ -14,7 +12,12 @@ def refusal(work: Work, machine: Machine) -> str | None:
     for method in work.methods:
         if method.equations != "none":
             return "its method is implicit, and the CUDA engine solves no equations"
-    stages = max(method.stages for method in work.methods)
     properties = machine.properties(work.settings.device)
-    mapping = choose(work.program, work.batch, work.settings.dtype, stages, properties)
-    return mapping if isinstance(mapping, str) else None
+    dtype = work.settings.dtype
+    stages = max(method.stages for method in work.methods)
+    try:
+        forward_mapping(work.program, work.batch, dtype, stages, properties, record=False)
+        reverse_mapping(work.program, work.batch, dtype, properties)
+    except TooLarge as error:
+        return str(error)
+    return None

@@ -1,17 +1,17 @@
-"""The text of the forward kernel: a Program as types and calls over the headers in ``csrc/cuda``."""
+"""The texts of kernels: a Program as types and calls over the headers in ``csrc/cuda``."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from flashode.engines.cuda.field_text import FieldText
 from flashode.engines.cuda.mapping import Mapping
+from flashode.engines.cuda.vjp_text import VjpText
 from flashode.methods.control import Control
-from flashode.program import Program
+from flashode.program import C, Program, T, Y
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,13 @@ class KernelText:
         source: C++.
         name: Of its function.
         shared_bytes: Shared memory of a block, beside that of its stages.
+        accumulated: Numbers in the gradients in parameters.
     """
 
     source: str
     name: str
     shared_bytes: int
+    accumulated: int = 0
 
 
 def real(dtype: torch.dtype) -> str:
@@ -67,3 +69,37 @@ FLASHODE_KERNEL({mapping.threads}) forward(FLASHODE_ARGUMENTS Arguments q) {{
 }}
 """
     return KernelText(source, "forward", field.shared_bytes)
+
+
+def discrete_text(
+    program: Program,
+    segments: Sequence[int],
+    dtype: torch.dtype,
+    mapping: Mapping,
+    parameters: Collection[int],
+    with_time: bool,
+) -> KernelText:
+    """The kernel of the exact reverse.
+
+    Args:
+        program: The field.
+        segments: Rows of each segment of the state.
+        dtype: Of the state.
+        mapping: How the batch is spread.
+        parameters: Which gradients are wanted in.
+        with_time: Whether gradients in times are.
+    """
+    sources = (Y, C, T) if with_time else (Y, C)
+    field = VjpText(program, segments, dtype, mapping, sources, parameters)
+    count = len(program.parameter_shapes)
+    source = f"""{field.head("tile_reverse.hpp")}
+{field.reverse_struct()}
+using Arguments = flashode::cuda::WithParameters<flashode::cuda::DiscreteArguments<{real(dtype)}>, {count}>;
+
+}}  // namespace
+
+FLASHODE_KERNEL({mapping.threads}) discrete_vjp(FLASHODE_ARGUMENTS Arguments q) {{
+    flashode::cuda::discrete_vjp<Field>(q.common, q.parameters);
+}}
+"""
+    return KernelText(source, "discrete_vjp", field.shared_bytes, field.accumulated)

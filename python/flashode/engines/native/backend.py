@@ -10,6 +10,7 @@ from torch import Tensor
 from flashode import _flashode
 from flashode.declined import Declined
 from flashode.engines.compiled.backend import Work
+from flashode.engines.compiled.method import translate
 from flashode.engines.compiled.outcome import ForwardResult, Outcome
 from flashode.engines.compiled.requests import (
     ContinuousRequest,
@@ -19,7 +20,6 @@ from flashode.engines.compiled.requests import (
 )
 from flashode.engines.compiled.scope import Demand
 from flashode.engines.native import program
-from flashode.engines.compiled.method import translate
 from flashode.engines.native.scope import features_in_lanes, refusal, slower_than_torch, useful_threads
 from flashode.memory import address
 from flashode.problem import FixedOptions, Integrator

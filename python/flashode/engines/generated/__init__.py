@@ -1,0 +1,1 @@
+"""What engines share that generate code for a Program."""
