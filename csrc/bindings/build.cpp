@@ -14,7 +14,7 @@ namespace flashode::bindings {
 void bind_build(py::module_& m) {
     m.attr("version") = FLASHODE_VERSION;
     m.attr("compiler") = FLASHODE_COMPILER;
-    m.attr("cuda_built") = false;
+    m.attr("cuda_built") = FLASHODE_CUDA != 0;
     m.def("instruction_sets", [] {
         std::vector<std::string> names;
         for (const cpu::InstructionSet& set : cpu::instruction_sets()) names.emplace_back(set.name);

@@ -9,6 +9,8 @@ PYBIND11_MODULE(_flashode, m) {
     flashode::bindings::bind_solve(m);
     flashode::bindings::bind_build(m);
     flashode::bindings::bind_peak(m);
-    auto cuda = m.def_submodule("cuda", "The CUDA engine's kernels: their arguments.");
-    flashode::bindings::bind_cuda_arguments(cuda);
+#if FLASHODE_CUDA
+    flashode::bindings::bind_cuda(m);
+    flashode::bindings::bind_cuda_arguments(m);
+#endif
 }

@@ -124,9 +124,118 @@ class Outcome:
     size: float
     seconds: float
     waited: float
+    def located(self, *, status: Status, trajectory: int, row: int) -> Outcome: ...
 
 class StepLog:
     steps: int
+
+class cuda:
+    """A submodule, there where ``cuda_built``: kernels on a GPU, by the CUDA driver."""
+
+    class Properties:
+        architecture: str
+        multiprocessors: int
+        shared_bytes: int
+        shared_bytes_together: int
+        reserved_bytes: int
+        threads_together: int
+
+    class Driver:
+        def __init__(self, *, library: str) -> None: ...
+        version: int
+        def properties(self, *, device: int) -> cuda.Properties: ...
+        def synchronize(self, *, device: int, stream: int) -> None: ...
+
+    class Kernel:
+        def __init__(self, *, driver: cuda.Driver, device: int, image: bytes, name: str) -> None: ...
+        registers: int
+        local_bytes: int
+        shared_bytes: int
+        def blocks_together(self, *, threads: int, shared_bytes: int) -> int: ...
+        def launch(
+            self, *, blocks: int, threads: int, shared_bytes: int, arguments: bytes, stream: int
+        ) -> bool: ...
+
+    class Stand:
+        """Where a launch of a forward solve has stopped."""
+
+        paused: bool
+        t: float
+        tried: float
+        fresh: bool
+        round: int
+        half: int
+        full: bool
+        def __init__(self) -> None: ...
+        @staticmethod
+        def at(*, address: int) -> cuda.Stand: ...
+        def outcome(self, *, seconds: float) -> Outcome: ...
+
+    MAX_CHUNKS: int
+    MAX_SUMS: int
+    REVERSE_ROWS: int
+    SLOT_BYTES: int
+    STAND_BYTES: int
+    STEP_BYTES: int
+
+    @staticmethod
+    def forward_arguments(
+        *,
+        precision: str,
+        method: Method,
+        batch: int,
+        direction: float,
+        y0: int,
+        c: int,
+        times: tuple[int, int],
+        grid: tuple[int, int],
+        step_t: tuple[int, int],
+        jump_t: tuple[int, int],
+        states: int,
+        rtol: int,
+        atol: int,
+        rows: int,
+        stages: int,
+        slots: int,
+        round: int,
+        budget: int,
+        step_of_time: int,
+        chunks: Sequence[tuple[int, int, int, int]],
+        first_steps: int,
+        checkpoint_size: int,
+        state_size: int,
+        stand: cuda.Stand,
+        left: int,
+        parameters: Sequence[int],
+    ) -> bytes: ...
+    @staticmethod
+    def discrete_arguments(
+        *,
+        precision: str,
+        method: Method,
+        batch: int,
+        direction: float,
+        c: int,
+        times: tuple[int, int],
+        grad_states: int,
+        grad_y0: int,
+        grad_c: int,
+        steps: int,
+        step_count: int,
+        step_of_time: int,
+        nodes: bool,
+        chunks: Sequence[tuple[int, int, int, int]],
+        first_steps: int,
+        checkpoint_size: int,
+        scratch: int,
+        accumulators: int,
+        sums: int,
+        time_sums: int,
+        grid_sums: tuple[int, int],
+        done: int,
+        budget: int,
+        parameters: Sequence[int],
+    ) -> bytes: ...
 
 def active_instruction_set() -> str: ...
 def arithmetic_rate(*, precision: str, threads: int, seconds: float) -> float: ...

@@ -1,4 +1,4 @@
-"""Warnings that point at the caller's own line."""
+"""Warnings that point at the caller's own line, and word of what takes long."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import os
 import sys
 import warnings
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import torch
 from torch import nn
@@ -31,6 +34,19 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 def said_of(func: object) -> set[str]:
     """The warnings about a user's function so far; whoever warns adds to it."""
     return _said.setdefault(_identity(func), set())
+
+
+@contextmanager
+def told_if_slow(what: str, seconds: float) -> Iterator[None]:
+    """Prints what goes on, to stderr, while it goes on: once it has taken so many seconds."""
+    timer = Timer(seconds, lambda: print(f"flashode: {what} …", file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # a capture looks whether other threads run
 
 
 def _identity(func: object) -> object:

@@ -15,7 +15,7 @@ COMPILED = "_flashode"
 PUBLIC = "__init__"  # what a room knows that writes `import flashode` or `from flashode import odeint`
 ROOMS = table("rooms python")
 
-MAY_KNOW_COMPILED = "engines/native"
+MAY_KNOW_COMPILED = {"engines/native", "engines/cuda"}
 THIRD_PARTIES = {"torch", "numpy"}
 # By folder, or by file.
 EXTRA_PACKAGES = {
@@ -62,7 +62,7 @@ def allowed(place: str, room: str, known: str, rooms: Table) -> bool:
         extra = (names for part, names in EXTRA_PACKAGES.items() if f"{place}/".startswith(f"{part}/"))
         return known[:-1] in sys.stdlib_module_names | THIRD_PARTIES.union(*extra)
     if known == COMPILED:
-        return room == MAY_KNOW_COMPILED
+        return room in MAY_KNOW_COMPILED
     other = room_of(known, rooms)
     return other == room or other in rooms[room].known | rooms[room].lazily
 

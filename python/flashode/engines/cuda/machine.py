@@ -45,7 +45,7 @@ class Resources:
 
 
 class Kernel(Protocol):
-    """A compiled kernel, loaded on one device."""
+    """A compiled kernel, loaded on one device. Whoever launches it keeps it until that is over."""
 
     @property
     def resources(self) -> Resources:

@@ -1,4 +1,4 @@
-"""The native engine: whole solves in the compiled module, which only this room imports."""
+"""The native engine: whole solves in the compiled module."""
 
 from __future__ import annotations
 
