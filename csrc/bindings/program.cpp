@@ -55,11 +55,11 @@ Op make_op(const std::string& kind, int out, std::vector<int> inputs, std::vecto
           features_in,
           features_out};
     if (op.kind == OpKind::unary) {
-        const auto known = numerics::unary_from_name(fn);
+        const auto known = program::unary_from_name(fn);
         if (!known) throw std::invalid_argument("unknown unary function '" + fn + "'");
         op.unary = *known;
     } else if (op.kind == OpKind::binary) {
-        const auto known = numerics::binary_from_name(fn);
+        const auto known = program::binary_from_name(fn);
         if (!known) throw std::invalid_argument("unknown binary function '" + fn + "'");
         op.binary = *known;
     }

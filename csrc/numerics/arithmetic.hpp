@@ -97,4 +97,37 @@ FLASHODE_LANE Pair<Real> two_product(Real a, Real b) {
 #endif
 }
 
+// 1 / b from a value close to it, by Newton's method: twice as many bits are right.
+template <class Real>
+FLASHODE_LANE Real refined_reciprocal(Real b, Real rough) {
+    return multiply_add(multiply_add(-rough, b, Real(1)), rough, rough);
+}
+
+// a / b from 1 / b, wrong by a unit in the last place or so: the error of the product is taken out. A zero
+// may lose its sign.
+template <class Real>
+FLASHODE_LANE Real refined_quotient(Real a, Real b, Real reciprocal) {
+    const Real rough = a * reciprocal;
+    return multiply_add(multiply_add(-rough, b, a), reciprocal, rough);
+}
+
+// a / b within an elementary function, whose own error hides that of the last bit; for |b| > 2^-120, and
+// beyond 2^120 it may be zero. An exact division on the device takes several times as many instructions, and
+// a call for rare operands. A Program's own divisions are exact, as torch's.
+template <class Real>
+FLASHODE_LANE Real quotient(Real a, Real b) {
+#if defined(__CUDA_ARCH__)
+    Real reciprocal;
+    if constexpr (is_float<Real>) {
+        asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(b));  // wrong by one unit at most
+    } else {
+        asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(reciprocal) : "d"(b));  // by 2^-20 or so
+        reciprocal = refined_reciprocal(b, refined_reciprocal(b, reciprocal));
+    }
+    return refined_quotient(a, b, reciprocal);
+#else
+    return a / b;
+#endif
+}
+
 }  // namespace flashode::numerics::inline FLASHODE_ISA

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "numerics/platform.hpp"
+#include "numerics/root.hpp"
 
 namespace flashode::numerics {
 
@@ -44,7 +45,7 @@ FLASHODE_HD double next_step(const Controller& controller, double norm, double d
     if (norm == 0.0) return dt * controller.ifactor;
     if (!(norm == norm)) return dt * controller.dfactor;
     const double least = norm < 1.0 ? 1.0 : controller.dfactor;
-    const double wanted = controller.safety / ::pow(norm, 1.0 / order);
+    const double wanted = over_root(controller.safety, norm, order);
     const double raised = wanted > least ? wanted : least;
     return dt * (raised < controller.ifactor ? raised : controller.ifactor);
 }
@@ -69,7 +70,7 @@ FLASHODE_HD double initial_step(const FirstStep& policy, double probe, double no
         step = grown > policy.least_step ? grown : policy.least_step;
     } else {
         const double largest = norm_f0 > norm_second ? norm_f0 : norm_second;
-        step = ::pow(policy.share / largest, 1.0 / order);
+        step = root(policy.share / largest, order);
     }
     return step < policy.most_growth * probe ? step : policy.most_growth * probe;
 }

@@ -29,7 +29,7 @@ FLASHODE_LANE Real normal_tail_polynomial(Real t) {
 template <class Real>
 FLASHODE_LANE Real normal_tail_times(Real a, Pair<Real> square) {
     const Real k = is_float<Real> ? Real(3) : Real(4);
-    return exp_minus(square) * normal_tail_polynomial((a - k) / (a + k));
+    return exp_minus(square) * normal_tail_polynomial(quotient(a - k, a + k));
 }
 
 // (Phi(x) - 1/2) / x as a polynomial in z = x^2, x <= 0.8. Minimax by the Remez exchange for the relative
@@ -54,7 +54,7 @@ inline constexpr Real normal_centre = Real(0.8);
 template <class Real>
 FLASHODE_LANE Real normal_cdf(Real x) {
     const Real a = at_most(fabs(x), Real(40));  // 0 or 1 beyond
-    const Real tail = normal_tail_times(a, two_product(Real(0.5) * a, a)) / a;
+    const Real tail = quotient(normal_tail_times(a, two_product(Real(0.5) * a, a)), a);
     const Real far = x > Real(0) ? Real(1) - tail : tail;
     const Real near = multiply_add(x, normal_centre_polynomial(a * a), Real(0.5));
     return a > normal_centre<Real> ? far : near;
@@ -90,7 +90,7 @@ FLASHODE_LANE Real erf(Real x) {
     const Real a = at_most(fabs(x), Real(6));  // erf(6) rounds to 1 in either format
     const Real near = x * erf_polynomial(a * a);
     const Real b = a * Real(1.41421356237309504880);
-    const Real tail = normal_tail_times(b, two_product(a, a)) / b;
+    const Real tail = quotient(normal_tail_times(b, two_product(a, a)), b);
     const Real far = with_sign_of(Real(1) - Real(2) * tail, x);
     return a > Real(1) ? far : near;
 }

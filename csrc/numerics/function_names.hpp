@@ -1,12 +1,8 @@
-// The Program's element-wise functions by name: one list each for enumeration, names, numbers of constants
-// and the switch that turns a run-time function into a compile-time one.
+// The Program's element-wise functions: one list each for enumeration, names, numbers of constants
+// (program/function_table.hpp) and the switch that turns a run-time function into a compile-time one.
 #pragma once
 
-#include <array>
-#include <cstddef>
-#include <optional>
-#include <string_view>
-#include <utility>
+#include <cstdint>
 
 #include "numerics/platform.hpp"
 
@@ -99,31 +95,6 @@ enum class UnaryFn : std::uint8_t { FLASHODE_UNARY_FUNCTIONS(FLASHODE_ENUMERATOR
 enum class BinaryFn : std::uint8_t { FLASHODE_BINARY_FUNCTIONS(FLASHODE_ENUMERATOR) };
 #undef FLASHODE_ENUMERATOR
 
-template <class Fn>
-struct FunctionInfo {
-    Fn fn;
-    std::string_view name;
-    int constants;
-};
-
-// Indexed by the enumerator's value.
-#define FLASHODE_ROW(name, constants, passing) FunctionInfo{Fn::name, #name, constants},
-inline constexpr auto unary_table = [] {
-    using Fn = UnaryFn;
-    return std::array{FLASHODE_UNARY_FUNCTIONS(FLASHODE_ROW)};
-}();
-inline constexpr auto binary_table = [] {
-    using Fn = BinaryFn;
-    return std::array{FLASHODE_BINARY_FUNCTIONS(FLASHODE_ROW)};
-}();
-#undef FLASHODE_ROW
-
-inline constexpr int max_unary_constants = 3;
-
-constexpr std::string_view name_of(UnaryFn fn) { return unary_table[static_cast<std::size_t>(fn)].name; }
-constexpr std::string_view name_of(BinaryFn fn) { return binary_table[static_cast<std::size_t>(fn)].name; }
-constexpr int constants_of(UnaryFn fn) { return unary_table[static_cast<std::size_t>(fn)].constants; }
-
 #define FLASHODE_PASSING(name, constants, passing) Passing::passing,
 FLASHODE_HD constexpr Passing passing_of(UnaryFn fn) {
     constexpr Passing rows[] = {FLASHODE_UNARY_FUNCTIONS(FLASHODE_PASSING)};
@@ -147,21 +118,6 @@ FLASHODE_HD constexpr bool is_masking(Fn fn) {
 // Functions that are zero where their first argument is, whatever the logarithm in them.
 FLASHODE_HD constexpr bool multiplies_logarithm(BinaryFn fn) {
     return fn == BinaryFn::xlogy || fn == BinaryFn::xlog1py;
-}
-
-template <class Fn, std::size_t Count>
-constexpr std::optional<Fn> from_name(const std::array<FunctionInfo<Fn>, Count>& table,
-                                      std::string_view name) {
-    for (const FunctionInfo<Fn>& row : table) {
-        if (row.name == name) return row.fn;
-    }
-    return std::nullopt;
-}
-constexpr std::optional<UnaryFn> unary_from_name(std::string_view name) {
-    return from_name(unary_table, name);
-}
-constexpr std::optional<BinaryFn> binary_from_name(std::string_view name) {
-    return from_name(binary_table, name);
 }
 
 // Calls visitor.template operator()<F>() for the function fn; every instantiation returns the same type.

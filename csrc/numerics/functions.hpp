@@ -1,4 +1,4 @@
-// The Program's element-wise functions: names, values, derivatives.
+// The Program's element-wise functions: enumerators, values, derivatives.
 #pragma once
 
 #include "numerics/binary_functions.hpp"

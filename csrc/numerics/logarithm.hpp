@@ -66,7 +66,7 @@ FLASHODE_LANE Real log_normal(Real x, Real exponent_shift, Real correction) {
     const Real k = from_bits<Real>(biased | to_bits(C::integer_magic)) -
                    (C::integer_magic + Real(FloatFormat<Real>::exponent_bias)) - exponent_shift;
     const Real f = from_bits<Real>((shifted & C::mantissa) + C::sqrt_half) - Real(1);
-    const Real s = f / (Real(2) + f);
+    const Real s = quotient(f, Real(2) + f);
     const Real z = s * s;
     const Real half_square = Real(0.5) * f * f;
     const Real small = multiply_add(s, multiply_add(z, log_polynomial(z), half_square),
@@ -93,14 +93,14 @@ FLASHODE_LANE Real log(Real x) {
 template <class Real>
 FLASHODE_LANE Real log1p(Real x) {
     const Pair<Real> u = two_sum(Real(1), x);
-    const Real inside = log_special(u.hi, log_normal(u.hi, Real(0), u.lo / u.hi));
+    const Real inside = log_special(u.hi, log_normal(u.hi, Real(0), quotient(u.lo, u.hi)));
     return fabs(x) < FloatFormat<Real>::smallest_normal ? x : inside;
 }
 
 // log(1 + e) for 0 <= e <= 1.
 template <class Real>
 FLASHODE_LANE Real log1p_unit(Real e) {
-    const Real s = e / (Real(2) + e);
+    const Real s = quotient(e, Real(2) + e);
     const Real z = s * s;
     const Real half_square = Real(0.5) * e * e;
     const Real rest = multiply_add(z, log1p_unit_polynomial(z), half_square);

@@ -113,7 +113,9 @@ inline constexpr bool is_float = std::is_same_v<Real, float>;
 // to -ffp-contract makes results depend on a flag.
 template <class Real>
 FLASHODE_LANE Real multiply_add(Real a, Real b, Real c) {
-#if FLASHODE_FUSED
+#if defined(__CUDA_ARCH__)
+    return ::fma(a, b, c);
+#elif FLASHODE_FUSED
     if constexpr (is_float<Real>) {
         return __builtin_fmaf(a, b, c);
     } else {
@@ -124,10 +126,21 @@ FLASHODE_LANE Real multiply_add(Real a, Real b, Real c) {
 #endif
 }
 
-// a * b, rounded whatever it is added to. (Not for lanes: it is a call.)
+// a * b, rounded whatever it is added to. (Not for lanes: on the host it is a call.)
+#if defined(__CUDA_ARCH__)
+template <class Real>
+FLASHODE_LANE Real rounded_product(Real a, Real b) {
+    if constexpr (is_float<Real>) {
+        return __fmul_rn(a, b);
+    } else {
+        return __dmul_rn(a, b);
+    }
+}
+#else
 template <class Real>
 FLASHODE_NOINLINE Real rounded_product(Real a, Real b) {
     return a * b;
 }
+#endif
 
 }  // namespace flashode::numerics::inline FLASHODE_ISA

@@ -13,11 +13,11 @@ FLASHODE_LANE Real tanh(Real x) {
     const Real a = at_most(fabs(x), is_float<Real> ? Real(10) : Real(20));  // rounds to 1 beyond
     const Real e = expm1_moderate(a + a);
     if constexpr (is_float<Real>) {
-        return with_sign_of(e / (e + Real(2)), x);
+        return with_sign_of(quotient(e, e + Real(2)), x);
     } else {
         // Takes out the rounding error of the denominator, whose reciprocal is (1 - y) / 2.
         const Pair<Real> d = two_sum(Real(2), e);
-        const Real y = e / d.hi;
+        const Real y = quotient(e, d.hi);
         return with_sign_of(multiply_add(-y, d.lo * (Real(0.5) * (Real(1) - y)), y), x);
     }
 }
@@ -26,7 +26,7 @@ FLASHODE_LANE Real tanh(Real x) {
 template <class Real>
 FLASHODE_LANE Real sigmoid_from(Real x, Real e) {
     const Real d = Real(1) + e;
-    const Real y = (x < Real(0) ? e : Real(1)) / d;
+    const Real y = quotient(x < Real(0) ? e : Real(1), d);
     if constexpr (is_float<Real>) {
         return y;
     } else {
@@ -52,7 +52,7 @@ template <class Real>
 FLASHODE_LANE Real tanh_softplus(Real x) {
     const Real e = exp_in<Form::precise>(at_most(x, Real(20)));  // the quotient rounds to 1 from here on
     const Real n = multiply_add(e, e, e + e);
-    return n / (n + Real(2));
+    return quotient(n, n + Real(2));
 }
 
 // sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)) = (1 + tanh(...)) / 2. The argument a (linear + cubic a^2) is

@@ -112,9 +112,8 @@ class Validator {
             case OpKind::unary:
                 require_inputs(op, 1);
                 require_here(width(op.inputs[0]) == out, "widths of an element-wise operation");
-                require_here(
-                    op.constants.size() == static_cast<std::size_t>(numerics::constants_of(op.unary)),
-                    "number of constants");
+                require_here(op.constants.size() == static_cast<std::size_t>(constants_of(op.unary)),
+                             "number of constants");
                 break;
             case OpKind::binary:
                 require_inputs(op, 2);

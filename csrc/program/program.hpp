@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "numerics/functions.hpp"
 #include "numerics/tableau.hpp"
+#include "program/function_table.hpp"
 
 namespace flashode::program {
 

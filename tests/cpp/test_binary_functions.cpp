@@ -4,10 +4,13 @@
 
 #include "check.hpp"
 #include "numerics/functions.hpp"
+#include "program/function_table.hpp"
 
 namespace {
 
 using namespace flashode::numerics;
+using flashode::program::binary_table;
+using flashode::program::name_of;
 using flashode::testing::same;
 
 struct BinaryDerivativesMatchDifferences {

@@ -10,10 +10,12 @@
 
 #include "check.hpp"
 #include "numerics/functions.hpp"
+#include "program/function_table.hpp"
 
 namespace {
 
 using namespace flashode::numerics;
+using flashode::program::name_of;
 
 static_assert(LDBL_MANT_DIG >= 64, "the references need a long double wider than double");
 

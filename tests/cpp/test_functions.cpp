@@ -5,10 +5,12 @@
 
 #include "check.hpp"
 #include "numerics/functions.hpp"
+#include "program/function_table.hpp"
 
 namespace {
 
 using namespace flashode::numerics;
+using namespace flashode::program;
 using flashode::testing::same;
 
 // Constants for a function in tests that treat all functions alike, in generic position.

@@ -45,7 +45,7 @@ struct ThreadSystem {
         return ::sqrt(static_cast<double>(numerics::scaled_square(tolerance, error, y0, y1)));
     }
 
-    __device__ bool start(double t) {
+    __device__ __noinline__ bool start(double t) {
         field(0, static_cast<Real>(t), &y0, k);
         return solve::is_finite(static_cast<double>(k[0]));
     }
@@ -57,13 +57,13 @@ struct ThreadSystem {
         field(1, static_cast<Real>(t + h), &y1, &f1);
         return norm(f1 - k[0]);
     }
-    __device__ void take(const solve::Step& step) {
+    __device__ __noinline__ void take(const solve::Step& step) {
         Real inputs[1];
         numerics::step(tableau, field, solve::rounded_times<Real>(method, step), 1, &y0, k, inputs, 0, true,
                        &y1);
         f1 = k[tableau.stages - 1];
     }
-    __device__ double attempt(const solve::Step& step, bool) {
+    __device__ __noinline__ double attempt(const solve::Step& step, bool) {
         take(step);
         const Real dt = static_cast<Real>(step.dt);
         const Real* none = nullptr;
@@ -94,7 +94,7 @@ struct ThreadSystem {
     __device__ void locate_nonfinite(solve::Outcome& outcome) const { outcome.trajectory = 0; }
     __device__ void locate_nonfinite_end(solve::Outcome& outcome) const { outcome.trajectory = 0; }
 
-    __device__ void state_at(double x, const solve::Step& step, Real* to) const {
+    __device__ __noinline__ void state_at(double x, const solve::Step& step, Real* to) const {
         const solve::Interpolant kind = method.interpolant;
         solve::dense_output(kind, 1, solve::dense_weights<Real>(method, x), static_cast<Real>(step.dt),
                             {&y0, &y1, &y_mid, k, &f1}, to);
