@@ -12,30 +12,39 @@ from collections.abc import Iterable
 
 from features import Call, asked
 from flashode.engines import EngineDeclined
+from flashode.methods import METHODS
+
+_NO_COMPILED_ENGINE_TAKES = {
+    **dict.fromkeys(
+        ("explicit_adams", "implicit_adams", "fixed_adams"), "its method is no Runge-Kutta method"
+    ),
+    "scipy_solver": "SciPy runs its solvers itself",
+    "complex state": "its state is torch.complex",
+    "half precision": "its state is torch.float16",
+    "empty state": "its state is empty",
+    "callbacks": "the function has callbacks",
+    "adjoint callbacks": "the function has adjoint callbacks",
+    "time in float32": "the option dtype is torch.float32",
+    "adjoint time in float32": "the adjoint option dtype is torch.float32",
+    "gradient in step_size, event": "the option step_size requires grad",
+    "norm in the adjoint": "the option norm is a function",
+    "adjoint norm": "the adjoint option norm is a function",
+    "adjoint tolerances of elements": "adjoint_rtol or adjoint_atol differ between elements",
+    "adjoint grid_constructor": "the adjoint option grid_constructor is a function",
+    "forward mode": "forward-mode differentiation is active",
+    "numbers in the field": "it turns a tensor into a Python number",
+}
+_EQUATIONS = [name for name, method in METHODS.items() if method.equations != "none"]
 
 # engine -> feature -> what the reason that it gives begins with
 LACKS: dict[str, dict[str, str]] = {
     "eager": {},
-    "native": {
-        **dict.fromkeys(
-            ("explicit_adams", "implicit_adams", "fixed_adams"), "its method is no Runge-Kutta method"
-        ),
-        "scipy_solver": "SciPy runs its solvers itself",
-        "complex state": "its state is torch.complex",
-        "half precision": "its state is torch.float16",
-        "empty state": "its state is empty",
-        "callbacks": "the function has callbacks",
-        "adjoint callbacks": "the function has adjoint callbacks",
-        "time in float32": "the option dtype is torch.float32",
-        "adjoint time in float32": "the adjoint option dtype is torch.float32",
-        "gradient in step_size, event": "the option step_size requires grad",
-        "norm in the adjoint": "the option norm is a function",
-        "adjoint norm": "the adjoint option norm is a function",
-        "adjoint tolerances of elements": "adjoint_rtol or adjoint_atol differ between elements",
-        "adjoint grid_constructor": "the adjoint option grid_constructor is a function",
-        "many coupled equations": "radauIIA5 solves ",
-        "forward mode": "forward-mode differentiation is active",
-        "numbers in the field": "it turns a tensor into a Python number",
+    "native": {**_NO_COMPILED_ENGINE_TAKES, "many coupled equations": "radauIIA5 solves "},
+    "cuda": {
+        **_NO_COMPILED_ENGINE_TAKES,
+        **dict.fromkeys((*_EQUATIONS, "max_iters", "many coupled equations"), "its method is implicit"),
+        **dict.fromkeys(("event", "event that reads numbers"), "it ends at an event"),
+        "norm": "its norm is called from Python",
     },
 }
 

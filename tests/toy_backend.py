@@ -68,6 +68,7 @@ class ToyBackend:
 
     name = "toy"
     device = "cpu"
+    calls_functions = True
 
     def accepts(self, work: Work) -> Declined | None:
         settings = work.settings

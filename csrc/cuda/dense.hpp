@@ -89,7 +89,17 @@ constexpr int lanes_at_once(int lanes, int most) {
     return count;
 }
 
-// Out = after(weight X + bias), for each of `Repeats` groups of rows. Out has as many lanes as X.
+// Of a row of X: the same number for all lanes, where it has no more.
+template <class X, int Count>
+FLASHODE_DEVICE Pack<typename X::Real, Count> load_lanes(const typename X::Real* from) {
+    if constexpr (!X::uniform) return load<Count>(from);
+    Pack<typename X::Real, Count> numbers;
+#pragma unroll
+    for (int l = 0; l < Count; ++l) numbers.at[l] = *from;
+    return numbers;
+}
+
+// Out = after(weight X + bias), for each of `Repeats` groups of rows.
 template <int Threads, class X, class Out, int Repeats, class Weight, class Bias, class After>
 FLASHODE_DEVICE void dense(const Weight& weight, const Bias& bias, const After& after) {
     using Real = typename Out::Real;
@@ -110,11 +120,11 @@ FLASHODE_DEVICE void dense(const Weight& weight, const Bias& bias, const After& 
 #pragma unroll
             for (int l = 0; l < L; ++l) sums[r][l] = start;
         }
-        const Real* x = X::memory() + group * Weight::in * X::stride + lane;
+        const Real* x = &X::at(group * Weight::in, lane);
 #pragma unroll 4
         for (int i = 0; i < Weight::in; ++i) {
             const Pack<Real, R> w = weight.template rows<R>(row, i);
-            const Pack<Real, L> v = load<L>(x + i * X::stride);
+            const Pack<Real, L> v = load_lanes<X, L>(x + i * X::stride);
 #pragma unroll
             for (int r = 0; r < R; ++r) {
 #pragma unroll

@@ -73,7 +73,7 @@ FLASHODE_DEVICE void segment_sum(const int* starts, const int* rows) {
 template <int Threads, class Out, class Number>
 FLASHODE_DEVICE void load_uniform(const Number* from) {
     using Real = typename Out::Real;
-    own_elements<Threads, Out>([&](int row, int) { Out::at(row, 0) = static_cast<Real>(from[row]); });
+    own_elements<Threads, Out>([&](int row, int lane) { Out::at(row, lane) = static_cast<Real>(from[row]); });
 }
 
 }  // namespace flashode::cuda

@@ -1,5 +1,5 @@
-// What a kernel sees of the machine that runs it: CUDA's own words, or, where FLASHODE_HOST_MACHINE is
-// defined, a stand-in whose threads are fibers.
+// What a kernel sees of the machine that runs it: CUDA's own words, or, where FLASHODE_HOST_MACHINE names
+// one, a header that stands in for them.
 //
 // Kernels are written for a block whose threads all take the same way through the control flow: barriers
 // stand outside of whatever depends on a thread.
@@ -12,7 +12,7 @@
 
 #ifdef FLASHODE_HOST_MACHINE
 
-#include "host_machine.hpp"
+#include FLASHODE_HOST_MACHINE
 
 #else
 

@@ -1,5 +1,5 @@
 // Sums over all threads of a launch, the same bits each time: lanes of a warp by halves, warps in their
-// order, blocks in theirs. The only thing that blocks tell each other in a solve, and the barrier between
+// order, of the blocks first each 32nd in their order and then those sums by halves. The only thing that blocks tell each other in a solve, and the barrier between
 // them.
 //
 // A block puts its sum where all can see it, and adds up what all others put: once it has seen every sum of a

@@ -12,11 +12,11 @@
 #include "host_machine.hpp"
 
 // 0, or 1 with a message.
-#define FLASHODE_RUN_ON_HOST(name)                                                                        \
-    extern "C" __attribute__((visibility("default"))) int run(                                            \
-        const char* bytes, std::size_t count, int blocks, int threads, std::size_t shared_bytes,          \
-        unsigned order, char* message, std::size_t room) {                                                \
-        return flashode::cuda::host::run_kernel<Arguments>([](const Arguments& q) { name(q); }, bytes,    \
-                                                           count, blocks, threads, shared_bytes, order,   \
-                                                           message, room);                                \
+#define FLASHODE_RUN_ON_HOST(name)                                                                         \
+    extern "C" __attribute__((visibility("default"))) int run(                                             \
+        const char* bytes, std::size_t count, int blocks, int threads, std::size_t shared_bytes,           \
+        unsigned order, char* message, std::size_t room) {                                                 \
+        return flashode::cuda::host::run_kernel<Arguments>(                                                \
+            [](const void* q) { name(*static_cast<const Arguments*>(q)); }, bytes, count, blocks, threads, \
+            shared_bytes, order, message, room);                                                           \
     }

@@ -57,7 +57,7 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_engine() -> None:
-    with pytest.raises(ValueError, match="one of 'auto', 'native', 'eager', got 'gpu'"), use_engine("gpu"):
+    with pytest.raises(ValueError, match="one of 'auto', 'cuda', 'native', 'eager', got 'gpu'"), use_engine("gpu"):
         pass
 
 
@@ -261,7 +261,7 @@ def test_functions_without_weak_references_warn_once(refusing: None) -> None:
 
 def test_the_eager_engine_is_always_there() -> None:
     assert REGISTRY["eager"]().name == "eager"  # type: ignore[union-attr]
-    assert set(REGISTRY) == {"native", "eager"}
+    assert set(REGISTRY) == {"cuda", "native", "eager"}
 
 
 def test_eager_plan_keeps_the_protocol() -> None:

@@ -14,7 +14,7 @@ ROOMS = table("rooms csrc")
 
 # Rooms that a device compiler takes too. NVRTC has no standard library: they may include what there is a
 # stand-in for.
-ON_DEVICE = {"numerics", "solve"}
+ON_DEVICE = {"numerics", "solve", *(room for room in ROOMS if room.startswith("cuda/"))}
 DEVICE_MAY_INCLUDE = {path.name for path in (SOURCES / "cuda" / "std").iterdir()}
 PYTHON_HEADERS = re.compile(r"pybind11/|Python\.h$")
 TORCH_HEADERS = re.compile(r"torch/|ATen/|c10/")

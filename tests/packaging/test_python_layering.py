@@ -15,7 +15,7 @@ COMPILED = "_flashode"
 PUBLIC = "__init__"  # what a room knows that writes `import flashode` or `from flashode import odeint`
 ROOMS = table("rooms python")
 
-MAY_KNOW_COMPILED = {"engines/native", "engines/cuda"}
+MAY_KNOW_COMPILED = {"engines/cuda", "engines/native"}
 THIRD_PARTIES = {"torch", "numpy"}
 # By folder, or by file.
 EXTRA_PACKAGES = {

@@ -11,9 +11,9 @@ from flashode import notices
 from flashode.blocks import Block
 from flashode.declined import Declined, listed
 from flashode.engines.protocol import Plan
-from flashode.engines.registry import REGISTRY
+from flashode.engines.registry import DEVICES, REGISTRY
 from flashode.engines.reported import ReportedPlan
-from flashode.engines.selection import AUTO, allows, selecting
+from flashode.engines.selection import AUTO, allows, insists, selecting
 from flashode.errors import FallbackWarning
 from flashode.problem import Gradient, Problem
 from flashode.statistics import Statistics
@@ -60,8 +60,9 @@ watchers: list[Callable[[Problem, Gradient, Choice, Plan], Plan]] = []
 def consider(problem: Problem, gradient: Gradient) -> Choice:
     """Asks the engines that the present ``use_engine`` allows, the fastest first."""
     declined: dict[str, Declined] = {}
+    device = problem.settings.device.type
     for name, load in REGISTRY.items():
-        if not allows(name):
+        if not _is_asked(name, device):
             continue
         engine = load()
         plan = engine if isinstance(engine, Declined) else engine.plan(problem, gradient)
@@ -69,6 +70,13 @@ def consider(problem: Problem, gradient: Gradient) -> Choice:
             return Choice(plan, declined)
         declined[name] = plan
     return Choice(None, declined)
+
+
+def _is_asked(name: str, device: str) -> bool:
+    """Whether an engine is asked about a state there: of those for one device only its own are."""
+    if insists(name):
+        return True
+    return allows(name) and (DEVICES.get(name, device) == device or device not in DEVICES.values())
 
 
 def choose(problem: Problem, gradient: Gradient) -> Plan:

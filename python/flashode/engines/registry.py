@@ -10,6 +10,13 @@ from flashode.engines.protocol import Engine
 
 
 @cache
+def _cuda() -> Engine | Declined:
+    from flashode.engines import cuda
+
+    return cuda.engine()
+
+
+@cache
 def _native() -> Engine | Declined:
     from flashode.engines import native
 
@@ -24,7 +31,10 @@ def _eager() -> Engine:
 
 
 # Each gives the engine, imported when it is first asked for, or says why this installation has none.
-REGISTRY: dict[str, Callable[[], Engine | Declined]] = {"native": _native, "eager": _eager}
+REGISTRY: dict[str, Callable[[], Engine | Declined]] = {"cuda": _cuda, "native": _native, "eager": _eager}
+
+# The type of the devices that an engine is for; those that are not named take states on any.
+DEVICES = {"cuda": "cuda", "native": "cpu"}
 
 # The engine that takes every problem, a step at a time in plain PyTorch.
 FALLBACK = [*REGISTRY][-1]

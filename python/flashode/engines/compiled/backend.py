@@ -59,6 +59,10 @@ class Backend(Protocol):
     def device(self) -> str:
         """The type of the device that states have to be on, such as ``"cpu"``."""
 
+    @property
+    def calls_functions(self) -> bool:
+        """Whether functions of the user's, a norm or what tells an event, can be called within a solve."""
+
     def accepts(self, work: Work) -> Declined | None:
         """Why it cannot do this, in its limits; None if it can."""
 

@@ -38,7 +38,7 @@ class CompiledEngine:
         if isinstance(field, Declined):
             return field
         event = None if problem.event is None else make_event(backend, problem, problem.event)
-        obstacle = call_obstacle(problem, event, field)
+        obstacle = call_obstacle(backend, problem, event, field)
         if obstacle is not None:
             return obstacle
         return CompiledPlan(backend, problem, gradient, field, event)

@@ -19,6 +19,10 @@ from flashode.problem import DISCRETE, AdaptiveOptions, Event, Problem, as_numbe
 from flashode.state import Structure, components
 
 
+# Called while a solve goes on, not before it.
+_WITHIN = ("event function", "norm")
+
+
 def make_event(backend: Backend, problem: Problem, event: Event) -> CapturedField | Declined:
     """The problem's event function, captured, or why it is called instead."""
     structure, spare = problem.structure, _spare(problem.y0.dtype)
@@ -47,10 +51,12 @@ def _spare(dtype: torch.dtype) -> torch.Tensor:
 
 
 def call_obstacle(
-    problem: Problem, event: CapturedField | Declined | None, field: CapturedField
+    backend: Backend, problem: Problem, event: CapturedField | Declined | None, field: CapturedField
 ) -> Declined | None:
     """Why functions beside the field may not be called during its solve, or a captured event not be used."""
     for name, function in _called(problem, event):
+        if name in _WITHIN and not backend.calls_functions:
+            return Declined(f"its {name} is called from Python, in the midst of the solve")
         obstacle = obstacle_beside(problem.func, function)
         if obstacle is not None:
             uncaptured = event.reasons if isinstance(event, Declined) and name == "event function" else ()

@@ -64,7 +64,8 @@ def _state_obstacles(
         what = f"its state is {dtype}, not float32 or float64"
         reasons.append(Reason(what, "give y0.float() or y0.double()"))
     if state_device.type != device:
-        what = f"its state is on {state_device}, not on the {device.upper()}"
+        where = "the CPU" if device == "cpu" else f"a {device.upper()} device"
+        what = f"its state is on {state_device}, not on {where}"
         reasons.append(Reason(what, f"give y0.{device}()"))
     if not any(shape.numel() for shape in structure.shapes):
         reasons.append(Reason("its state is empty", "give it at least one number"))

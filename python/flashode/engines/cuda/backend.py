@@ -29,6 +29,7 @@ class CudaBackend:
     """
 
     name = "cuda"
+    calls_functions = False
 
     def __init__(self, machine: Machine, *, budget: int | None = None) -> None:
         self._machine = machine

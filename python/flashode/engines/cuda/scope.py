@@ -9,6 +9,8 @@ from flashode.engines.cuda.machine import Machine
 
 def refusal(work: Work, machine: Machine) -> str | None:
     """Why it does not do this, in words, or None."""
+    if work.settings.to_event:
+        return "it ends at an event, and the CUDA engine looks for none"
     for method in work.methods:
         if method.equations != "none":
             return "its method is implicit, and the CUDA engine solves no equations"

@@ -39,6 +39,7 @@ class NativeBackend:
 
     name = "native"
     device = "cpu"
+    calls_functions = True
 
     def __init__(self, *, features_in_lanes: bool | None = None) -> None:
         self._features_in_lanes = features_in_lanes
