@@ -78,7 +78,7 @@ py::bytes forward_arguments(const cpu::Method& method, std::int64_t batch, doubl
     arguments.method = method;
     arguments.tableau = numerics::rounded<Real>(method.tableau);
     arguments.request.y0 = pointer<const Real>(y0);
-    arguments.request.c = pointer<const Real>(c);
+    arguments.c = pointer<const Real>(c);
     arguments.request.times = times_at(times);
     arguments.request.grid = times_at(grid);
     arguments.request.step_t = times_at(step_t);
@@ -134,6 +134,65 @@ py::bytes discrete_arguments(const cpu::Method& method, std::int64_t batch, doub
     return bytes_of(arguments, parameters);
 }
 
+template <class Real>
+py::bytes continuous_arguments(const cpu::Method& method, std::int64_t batch, double direction, Address c,
+                               const Numbers& times, Address grids, const Numbers& step_t,
+                               const Numbers& jump_t, Address states, Address grad_states, Address grad_y0,
+                               Address grad_c, Address grad_times, Address rows, Address stages,
+                               Address slots, std::uint64_t round, std::int64_t budget, Address adjoint,
+                               Address gradients, Address quadrature, Address accumulators, int sets,
+                               const Numbers& segments, Address starts, Address sources,
+                               const cuda::AdjointStand& stand, Address left,
+                               const std::vector<Address>& parameters) {
+    require_address("times", times.first);
+    require_address("states", states);
+    require_address("grad_states", grad_states);
+    require_address("grad_y0", grad_y0);
+    require_address("rows", rows);
+    require_address("gradients", gradients);
+    require_address("left", left);
+    cuda::ContinuousArguments<Real> arguments;
+    arguments.method = method;
+    arguments.tableau = numerics::rounded<Real>(method.tableau);
+    // In reversed time.
+    arguments.batch = {batch, -direction};
+    arguments.c = pointer<const Real>(c);
+    arguments.rows = pointer<Real>(rows);
+    arguments.stages = pointer<Real>(stages);
+    arguments.slots = pointer<cuda::Slot>(slots);
+    arguments.round = round;
+    arguments.budget = budget;
+    arguments.request.times = times_at(times);
+    arguments.request.grids = pointer<const solve::Times>(grids);
+    arguments.request.step_t = times_at(step_t);
+    arguments.request.jump_t = times_at(jump_t);
+    arguments.request.states = pointer<const Real>(states);
+    arguments.request.grad_states = pointer<const Real>(grad_states);
+    arguments.request.grad_y0 = pointer<Real>(grad_y0);
+    arguments.request.grad_c = pointer<Real>(grad_c);
+    arguments.request.grad_times = pointer<double>(grad_times);
+    arguments.adjoint = pointer<Real>(adjoint);
+    arguments.gradients = pointer<Real>(gradients);
+    arguments.quadrature = pointer<Real>(quadrature);
+    arguments.accumulators = pointer<Real>(accumulators);
+    arguments.sets = sets;
+    arguments.segments = pointer<const std::int64_t>(segments.first);
+    arguments.segment_count = segments.second;
+    arguments.starts = pointer<const std::int64_t>(starts);
+    arguments.sources = pointer<const std::int64_t>(sources);
+    arguments.stand = stand;
+    arguments.left = pointer<cuda::AdjointStand>(left);
+    return bytes_of(arguments, parameters);
+}
+
+bool paused(const solve::Outcome& outcome) { return outcome.status == solve::Status::interrupted; }
+
+// Of a solve that took so many seconds, in all of which its caller waited.
+solve::Outcome taken(solve::Outcome outcome, double seconds) {
+    outcome.seconds = outcome.waited = seconds;
+    return outcome;
+}
+
 template <class... Rest>
 auto in_precision(py::bytes (*float32)(Rest...), py::bytes (*float64)(Rest...)) {
     return [=](const std::string& precision, Rest... rest) {
@@ -149,6 +208,7 @@ void bind_cuda_arguments(py::module_& module) {
     m.attr("MAX_SUMS") = cuda::MAX_SUMS;
     m.attr("SLOT_BYTES") = sizeof(cuda::Slot);
     m.attr("STAND_BYTES") = sizeof(cuda::Stand);
+    m.attr("ADJOINT_STAND_BYTES") = sizeof(cuda::AdjointStand);
     m.attr("STEP_BYTES") = sizeof(solve::Step);
     m.attr("REVERSE_ROWS") = cuda::REVERSE_ROWS;
     py::class_<cuda::Stand>(m, "Stand")
@@ -158,22 +218,31 @@ void bind_cuda_arguments(py::module_& module) {
             py::arg("address"))
         .def(
             "outcome",
-            [](const cuda::Stand& stand, double seconds) {
-                solve::Outcome outcome = stand.progress.outcome;
-                outcome.seconds = outcome.waited = seconds;
-                return outcome;
+            [](const cuda::Stand& stand, double seconds) { return taken(stand.progress.outcome, seconds); },
+            py::kw_only(), py::arg("seconds"))
+        .def_property_readonly("paused",
+                               [](const cuda::Stand& stand) { return paused(stand.progress.outcome); })
+        .def_property_readonly("t", [](const cuda::Stand& stand) { return stand.progress.t; })
+        .def_property_readonly("tried", [](const cuda::Stand& stand) { return stand.progress.tried; })
+        .def_readonly("half", &cuda::Stand::half)
+        .def_readonly("full", &cuda::Stand::full);
+    py::class_<cuda::AdjointStand>(m, "AdjointStand")
+        .def(py::init<>())
+        .def_static(
+            "at", [](Address address) { return *pointer<const cuda::AdjointStand>(address); }, py::kw_only(),
+            py::arg("address"))
+        .def(
+            "outcome",
+            [](const cuda::AdjointStand& stand, double seconds) {
+                return taken(stand.progress.total, seconds);
             },
             py::kw_only(), py::arg("seconds"))
         .def_property_readonly("paused",
-                               [](const cuda::Stand& stand) {
-                                   return stand.progress.outcome.status == solve::Status::interrupted;
-                               })
-        .def_property_readonly("t", [](const cuda::Stand& stand) { return stand.progress.t; })
-        .def_property_readonly("tried", [](const cuda::Stand& stand) { return stand.progress.tried; })
-        .def_property_readonly("fresh", [](const cuda::Stand& stand) { return stand.progress.fresh; })
-        .def_readonly("round", &cuda::Stand::round)
-        .def_readonly("half", &cuda::Stand::half)
-        .def_readonly("full", &cuda::Stand::full);
+                               [](const cuda::AdjointStand& stand) { return paused(stand.progress.total); })
+        .def_property_readonly("t", [](const cuda::AdjointStand& stand) { return stand.progress.interval.t; })
+        .def_property_readonly("tried",
+                               [](const cuda::AdjointStand& stand) { return stand.progress.interval.tried; })
+        .def_readonly("half", &cuda::AdjointStand::half);
     m.def("forward_arguments", in_precision(&forward_arguments<float>, &forward_arguments<double>),
           py::kw_only(), py::arg("precision"), py::arg("method"), py::arg("batch"), py::arg("direction"),
           py::arg("y0"), py::arg("c"), py::arg("times"), py::arg("grid"), py::arg("step_t"),
@@ -188,6 +257,14 @@ void bind_cuda_arguments(py::module_& module) {
           py::arg("chunks"), py::arg("first_steps"), py::arg("checkpoint_size"), py::arg("scratch"),
           py::arg("accumulators"), py::arg("sums"), py::arg("time_sums"), py::arg("grid_sums"),
           py::arg("done"), py::arg("budget"), py::arg("parameters"));
+    m.def("continuous_arguments", in_precision(&continuous_arguments<float>, &continuous_arguments<double>),
+          py::kw_only(), py::arg("precision"), py::arg("method"), py::arg("batch"), py::arg("direction"),
+          py::arg("c"), py::arg("times"), py::arg("grids"), py::arg("step_t"), py::arg("jump_t"),
+          py::arg("states"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_c"),
+          py::arg("grad_times"), py::arg("rows"), py::arg("stages"), py::arg("slots"), py::arg("round"),
+          py::arg("budget"), py::arg("adjoint"), py::arg("gradients"), py::arg("quadrature"),
+          py::arg("accumulators"), py::arg("sets"), py::arg("segments"), py::arg("starts"),
+          py::arg("sources"), py::arg("stand"), py::arg("left"), py::arg("parameters"));
 }
 
 }  // namespace flashode::bindings

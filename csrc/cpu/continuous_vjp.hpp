@@ -53,7 +53,8 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
         }
     }
 
-    double move_end(std::int64_t j) {
+    bool wants_times() const { return request_.grad_times != nullptr; }
+    void move_end(std::int64_t j) {
         TileField<Real> field(reversed_, tape_, 1);
         Rows<Real> y(stored_.size());
         Rows<Real> cotangent(y.size());
@@ -68,10 +69,10 @@ class AdjointSystem : public TiledSystem<Real, AugmentedTileField<Real>, Paramet
             sum -= static_cast<double>(numerics::dot(rows_.size(), cotangent.data(), slope.data()));
         }
         q_[0] += static_cast<Real>(-sum);
-        return sum;
+        request_.grad_times[j] = sum;
     }
 
-    double time_gradient() const { return static_cast<double>(q_[0]); }
+    void move_start() const { request_.grad_times[0] = static_cast<double>(q_[0]); }
     double miss() const { return static_cast<double>(miss_); }
     double size() const { return static_cast<double>(size_); }
 

@@ -70,19 +70,25 @@ struct Batch {
     double direction = 1.0;  // dy/ds = direction * f(direction * s, y)
 };
 
+// What a system over tiles is told. `width`: of what it integrates.
 template <class Real>
-struct ForwardArguments {
+struct SystemArguments {
     Method method;
     numerics::Tableau<Real> tableau;
-    solve::ForwardRequest<Real> request;
     Batch batch;
+    const Real* c = nullptr;     // (batch, rows of c)
     const Real* rtol = nullptr;  // (state); null: the method's
     const Real* atol = nullptr;
     Real* rows = nullptr;    // (5, tiles, width, lanes): states and slopes at both ends of a step, its middle
     Real* stages = nullptr;  // (blocks, stages, width, lanes), where shared memory has no room for them
     Slot* slots = nullptr;
-    std::uint64_t round = 0;               // the first of this launch
-    std::int64_t budget = 0;               // attempts until it pauses
+    std::uint64_t round = 0;  // the first of this launch
+    std::int64_t budget = 0;  // attempts until it pauses
+};
+
+template <class Real>
+struct ForwardArguments : SystemArguments<Real> {
+    solve::ForwardRequest<Real> request;
     std::int64_t* step_of_time = nullptr;  // (times), of a solve that is recorded
     StepMemory<Real> memory;
     Stand stand;            // where it goes on
@@ -110,6 +116,34 @@ struct DiscreteArguments {
     std::int64_t points = 0;
     std::int64_t done = 0;
     std::int64_t budget = 0;
+};
+
+// Where a launch of the adjoint equations stopped: as of Stand.
+struct AdjointStand {
+    solve::AdjointProgress progress;
+    std::uint64_t round = 0;
+    int half = 0;
+};
+
+// Of the adjoint equations, integrated backwards. What is integrated beside the tiles is dL/dt, and behind it
+// the gradients in parameters: `size` numbers.
+template <class Real>
+struct ContinuousArguments : SystemArguments<Real> {
+    solve::ContinuousRequest<Real> request;
+    Real* adjoint =
+        nullptr;  // (tiles, width and rows of c, lanes): where the last interval ended, zero at first
+    Real* gradients = nullptr;   // (size), there, too
+    Real* quadrature = nullptr;  // (3 and sets of rates, size): at both ends of a step, its middle, its rates
+    Real* accumulators = nullptr;  // (blocks, sets of rates, size): what the blocks' tiles have of the rates
+    int sets = 0;                  // of rates, one a stage
+    const std::int64_t* segments = nullptr;  // (segment_count, 2): which of them count in error norms
+    std::int64_t segment_count = 0;
+    // Of each number the accumulators' that it is the sum of, `sources[starts[e]]` … `sources[starts[e + 1] -
+    // 1]`; null: it is its own.
+    const std::int64_t* starts = nullptr;
+    const std::int64_t* sources = nullptr;
+    AdjointStand stand;
+    AdjointStand* left = nullptr;
 };
 
 // What a kernel whose Program has so many parameters takes.

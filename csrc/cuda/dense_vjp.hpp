@@ -23,6 +23,18 @@ struct GlobalAccumulator {
 template <int Threads, class GradY, class GradX, int Repeats, bool Assign, class Weight>
 FLASHODE_DEVICE void dense_vjp_input(const Weight& weight) {
     using Real = typename GradX::Real;
+    if constexpr (GradX::lanes != GradY::lanes) {
+        give<Threads, GradY::lanes, GradX, Assign>([&](int row, int lane) {
+            const int group = row / Weight::in;
+            Real sum = Real(0);
+            for (int o = 0; o < Weight::out; ++o) {
+                sum = numerics::multiply_add(weight.at(o, row % Weight::in),
+                                             GradY::at(group * Weight::out + o, lane), sum);
+            }
+            return sum;
+        });
+        return;
+    }
     constexpr int share = Weight::in * Repeats * GradX::lanes / Threads;
     constexpr int R = share >= 8 ? 4 : (share >= 4 ? 2 : 1);
     constexpr int L = lanes_at_once(GradX::lanes, share >= 16 ? 4 : (share >= 2 ? 2 : 1));
@@ -64,7 +76,7 @@ FLASHODE_DEVICE void dense_vjp_weight(const Accumulator& accumulator) {
     constexpr int share = In * Out / Threads;
     constexpr int R = share >= 8 ? 4 : (share >= 2 ? 2 : 1);
     constexpr int C = share >= 16 ? 4 : (share >= 4 ? 2 : 1);
-    constexpr int V = lanes_at_once(X::lanes, 4);
+    constexpr int V = lanes_at_once(GradY::lanes, 4);
     constexpr int row_blocks = (Out + R - 1) / R;
     constexpr int column_blocks = (In + C - 1) / C;
 #pragma unroll 1
@@ -75,7 +87,7 @@ FLASHODE_DEVICE void dense_vjp_weight(const Accumulator& accumulator) {
         Real sums[R][C] = {};
         for (int group = 0; group < Repeats; ++group) {
 #pragma unroll 2
-            for (int lane = 0; lane < X::lanes; lane += V) {
+            for (int lane = 0; lane < GradY::lanes; lane += V) {
                 Pack<Real, V> g[R];
                 Pack<Real, V> x[C];
 #pragma unroll
@@ -87,7 +99,7 @@ FLASHODE_DEVICE void dense_vjp_weight(const Accumulator& accumulator) {
 #pragma unroll
                 for (int c = 0; c < C; ++c) {
                     const int i = column + c * column_blocks;
-                    x[c] = load<V>(X::memory() + (group * In + (i < In ? i : 0)) * X::stride + lane);
+                    x[c] = load_lanes<X, V>(&X::at(group * In + (i < In ? i : 0), lane));
                 }
 #pragma unroll
                 for (int r = 0; r < R; ++r) {
@@ -129,7 +141,7 @@ FLASHODE_DEVICE void dense_vjp_bias(const Accumulator& accumulator) {
 // Adds a gradient in rows that are a parameter's elements.
 template <int Threads, class GradY, class Accumulator>
 FLASHODE_DEVICE void parameter_vjp(const Accumulator& accumulator) {
-    own_elements<Threads, GradY>([&](int row, int) { accumulator.at(row) += GradY::at(row, 0); });
+    dense_vjp_bias<Threads, GradY, 1, GradY::width>(accumulator);
 }
 
 // Of Y[b, r] = W[b] X[b, r], the gradient in X …

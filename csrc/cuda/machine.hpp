@@ -77,6 +77,12 @@ FLASHODE_DEVICE Slot load_slot(const Slot* from) {
 // While a thread waits for another block.
 FLASHODE_DEVICE void wait_for_others() {}
 
+// A number that a thread of another block may have written before a barrier between blocks.
+template <class Real>
+FLASHODE_DEVICE Real from_other_block(const Real* address) {
+    return __ldcg(address);
+}
+
 // All that this thread has written to global memory is seen by whoever sees what it writes from here on.
 FLASHODE_DEVICE void fence() { __threadfence(); }
 

@@ -55,16 +55,15 @@ class Record {
 
 // A watch of solve/loops.hpp: the solve pauses when the record is full or enough has been tried for the host
 // to have a look. All blocks find the same.
-template <class Real>
+template <class Kept>
 class Budget {
    public:
-    FLASHODE_DEVICE Budget(const ForwardArguments<Real>& q, const Record<Real>& record)
-        : record_(record), left_(q.budget) {}
+    FLASHODE_DEVICE Budget(std::int64_t attempts, const Kept& record) : record_(record), left_(attempts) {}
 
     FLASHODE_DEVICE bool stop() { return --left_ < 0 || record_.full(); }
 
    private:
-    const Record<Real>& record_;
+    const Kept& record_;
     std::int64_t left_;
 };
 

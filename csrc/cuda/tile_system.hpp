@@ -1,6 +1,16 @@
-// A system of solve/loops.hpp and solve/forward.hpp over tiles. All threads of all blocks run the loop, on
-// the same numbers: what they decide by are sums over all of them. Where values are not finite the host
-// finds.
+// What the systems of the forward solve and of the adjoint equations have in common: a system of
+// solve/loops.hpp over tiles. All threads of all blocks run the loop, on the same numbers: what they decide
+// by are sums over all of them. Where values are not finite the host finds.
+//
+// Dynamics, beside what tiles.hpp says of a field, offers
+//   width, Segments              rows that are integrated, and which of them count in error norms
+//   put(row, lane, value, used)  hands over the state that the rates are wanted of
+//   evaluate(t, stage)           the rates, after all threads have put theirs
+//   rate(row, lane)              hands out one
+// Quadrature integrates along with the tiles what none of them has and none of the rates depends on:
+//   clear(first, last), close(first, last)   before and after all tiles' rates of these stages
+//   norm_state(), norm_slope(), norm_probe(), attempt(dt, dense), fixed_step(dt), advance()
+// each but the last two given the slots in which blocks meet.
 #pragma once
 
 #include <cstdint>
@@ -10,38 +20,46 @@
 #include "numerics/error_norm.hpp"
 #include "numerics/step.hpp"
 #include "solve/interpolation.hpp"
+#include "solve/loops.hpp"
 
 namespace flashode::cuda {
 
-template <class Field>
+// Nothing to integrate beside the tiles.
+struct NoQuadrature {
+    FLASHODE_DEVICE void clear(int, int) {}
+    FLASHODE_DEVICE void close(int, int, Slots&) {}
+    FLASHODE_DEVICE double norm_state(Slots&) { return 0.0; }
+    FLASHODE_DEVICE double norm_slope(Slots&) { return 0.0; }
+    FLASHODE_DEVICE double norm_probe(Slots&) { return 0.0; }
+    template <class Real>
+    FLASHODE_DEVICE double attempt(Real, bool, Slots&) {
+        return 0.0;
+    }
+    template <class Real>
+    FLASHODE_DEVICE void fixed_step(Real) {}
+    FLASHODE_DEVICE void advance() {}
+};
+
+template <class Dynamics, class Quadrature, solve::Control Chosen>
 class TileSystem {
+   protected:
+    using Field = typename Dynamics::Field;
     using Real = typename Field::Real;
-    using Arguments = ForwardArguments<Real>;
-    using Over = Tiles<Field>;
+    using Over = Tiles<Field, Dynamics::width>;
+    using Squares = SegmentSquares<Real, typename Dynamics::Segments, Field::threads>;
     static constexpr int size = Over::size;
 
    public:
-    FLASHODE_DEVICE TileSystem(const Arguments& q, const void* const* parameters, const Stand& stand)
+    static constexpr solve::Control control = Chosen;
+
+    FLASHODE_DEVICE TileSystem(const SystemArguments<Real>& q, const Dynamics& dynamics,
+                               const Quadrature& quadrature, int half)
         : q_(q),
-          parameters_(parameters),
+          dynamics_(dynamics),
+          quadrature_(quadrature),
           tiles_{q.batch.trajectories},
           slots_{q.slots, q.round},
-          half_(stand.half) {}
-
-    FLASHODE_DEVICE void load() {
-        tiles_.each([&](std::int64_t tile) {
-            Real* y = state(tile);
-            Over::own([&](int e, int row, int lane) {
-                y[e] = q_.request.y0[tiles_.place(row, tiles_.trajectory(tile, lane))];
-            });
-        });
-    }
-
-    // Where the solve stands, but for its progress.
-    FLASHODE_DEVICE void save(Stand& stand) const {
-        stand.round = slots_.round;
-        stand.half = half_;
-    }
+          half_(half) {}
 
     FLASHODE_DEVICE bool start(double t) { return evaluate_start(static_cast<Real>(t)); }
     FLASHODE_DEVICE bool start_after(double t) {
@@ -49,32 +67,33 @@ class TileSystem {
     }
 
     FLASHODE_DEVICE double norm_y0() {
-        return norm_at_start([&](std::int64_t tile, int e) { return state(tile)[e]; });
+        const double norm = norm_at_start([&](std::int64_t tile, int e) { return state(tile)[e]; });
+        return larger_norm(norm, quadrature_.norm_state(slots_));
     }
     FLASHODE_DEVICE double norm_f0() {
-        return norm_at_start([&](std::int64_t tile, int e) { return slope(tile)[e]; });
+        const double norm = norm_at_start([&](std::int64_t tile, int e) { return slope(tile)[e]; });
+        return larger_norm(norm, quadrature_.norm_slope(slots_));
     }
 
     FLASHODE_DEVICE double probe(double t, double h) {
         const Real step = static_cast<Real>(h);
-        SegmentSquares<Field> squares;
-        tiles_.each([&](std::int64_t tile) {
+        Squares squares;
+        over_tiles(1, 2, [&](std::int64_t tile) {
             const Real* y = state(tile);
             const Real* f = slope(tile);
-            tiles_.load_context(tile, q_.request.c);
-            Over::own([&](int e, int row, int lane) { Field::Input::at(row, lane) = y[e] + step * f[e]; });
-            evaluate(static_cast<Real>(t + h));
+            put(tile, [&](int e) { return y[e] + step * f[e]; });
+            dynamics_.evaluate(static_cast<Real>(t + h), 1);
             Over::own([&](int e, int row, int lane) {
-                see(squares, tile, row, lane, rate(row, lane) - f[e], y[e], y[e]);
+                see(squares, tile, row, lane, dynamics_.rate(row, lane) - f[e], y[e], y[e]);
             });
         });
-        return squares.norm(tiles_.batch, slots_);
+        return larger_norm(squares.norm(tiles_.batch, slots_), quadrature_.norm_probe(slots_));
     }
 
     FLASHODE_DEVICE double attempt(const Step& step, bool dense) {
         const Real dt = static_cast<Real>(step.dt);
-        SegmentSquares<Field> squares;
-        tiles_.each([&](std::int64_t tile) {
+        Squares squares;
+        over_tiles(1, tableau().stages, [&](std::int64_t tile) {
             const Real* y0 = state(tile);
             const Real* y1 = end(tile);
             Real* k = stages();
@@ -90,7 +109,7 @@ class TileSystem {
                 see(squares, tile, row, lane, error, y0[e], y1[e]);
             });
         });
-        return squares.norm(tiles_.batch, slots_);
+        return larger_norm(squares.norm(tiles_.batch, slots_), quadrature_.attempt(dt, dense, slots_));
     }
 
     FLASHODE_DEVICE bool fixed_step(const Step& step) {
@@ -98,17 +117,17 @@ class TileSystem {
         const Real start = q_.method.perturb ? solve::just_after(at) : at;
         bool end_finite = true;
         bool slopes_finite = true;
-        tiles_.each([&](std::int64_t tile) {
+        over_tiles(0, tableau().stages, [&](std::int64_t tile) {
             const Real* y0 = state(tile);
             Real* k = stages();
-            tiles_.load_context(tile, q_.request.c);
-            Over::own([&](int e, int row, int lane) { Field::Input::at(row, lane) = y0[e]; });
-            evaluate(start);
+            put(tile, [&](int e) { return y0[e]; });
+            dynamics_.evaluate(start, 0);
             Real* f0 = slope(tile);
-            Over::own([&](int e, int row, int lane) { f0[e] = k[e] = rate(row, lane); });
+            Over::own([&](int e, int row, int lane) { f0[e] = k[e] = dynamics_.rate(row, lane); });
             run_stages(tile, step);
             const Real* y1 = end(tile);
-            Over::own([&](int e, int, int) {
+            Over::own([&](int e, int row, int) {
+                if (!counts(row)) return;
                 if (!is_finite(y1[e])) end_finite = false;
                 for (int i = 0; i < tableau().stages; ++i) {
                     if (!is_finite(k[i * size + e])) slopes_finite = false;
@@ -117,6 +136,7 @@ class TileSystem {
         });
         double failures[2] = {end_finite ? 0.0 : 1.0, slopes_finite ? 0.0 : 1.0};
         sum_of_blocks<Field::threads>(failures, slots_);
+        quadrature_.fixed_step(static_cast<Real>(step.dt));
         slopes_finite_ = failures[1] == 0.0;
         return failures[0] == 0.0;
     }
@@ -132,22 +152,19 @@ class TileSystem {
     FLASHODE_DEVICE bool slopes_finite() const { return slopes_finite_; }
 
     FLASHODE_DEVICE bool evaluate_end(const Step& step) {
-        bool finite = true;
-        tiles_.each([&](std::int64_t tile) {
+        return finite_everywhere([&](std::int64_t tile, bool& finite) {
             const Real* y = end(tile);
             Real* f = end_slope(tile);
-            tiles_.load_context(tile, q_.request.c);
-            Over::own([&](int e, int row, int lane) { Field::Input::at(row, lane) = y[e]; });
-            evaluate(solve::end_time<Real>(q_.method, step));
-            Over::own([&](int e, int row, int lane) {
-                f[e] = rate(row, lane);
-                if (!is_finite(f[e])) finite = false;
-            });
+            put(tile, [&](int e) { return y[e]; });
+            dynamics_.evaluate(solve::end_time<Real>(q_.method, step), 0);
+            take_slope(f, finite);
         });
-        return !anywhere<Field>(!finite, slots_);
     }
 
-    FLASHODE_DEVICE void advance() { half_ = 1 - half_; }
+    FLASHODE_DEVICE void advance() {
+        half_ = 1 - half_;
+        quadrature_.advance();
+    }
 
     // Sums of stages, whose weights reach some ten, are not finite when states are this large.
     FLASHODE_DEVICE bool near_overflow(Outcome&) {
@@ -157,46 +174,7 @@ class TileSystem {
     FLASHODE_DEVICE void locate_nonfinite(Outcome&) const {}
     FLASHODE_DEVICE void locate_nonfinite_end(Outcome&) const {}
 
-    FLASHODE_DEVICE void output(std::int64_t j, double x, const Step& step) {
-        state_at(x, step, output_memory(j));
-    }
-    FLASHODE_DEVICE void output_start(std::int64_t j) { start_state(output_memory(j)); }
-
-    FLASHODE_DEVICE void state_at(double x, const Step& step, Real* memory) {
-        const auto w = solve::dense_weights<Real>(q_.method, x);
-        const Real dt = static_cast<Real>(step.dt);
-        const solve::Interpolant kind = q_.method.interpolant;
-        store(memory, [&](std::int64_t tile, int e) {
-            Real value;
-            solve::dense_output(
-                kind, 1, w, dt,
-                {state(tile) + e, end(tile) + e, middle(tile) + e, slope(tile) + e, end_slope(tile) + e},
-                &value);
-            return value;
-        });
-    }
-    FLASHODE_DEVICE void end_state(Real* memory) {
-        store(memory, [&](std::int64_t tile, int e) { return end(tile)[e]; });
-    }
-    FLASHODE_DEVICE void start_state(Real* memory) {
-        store(memory, [&](std::int64_t tile, int e) { return state(tile)[e]; });
-    }
-
-    // The state at the start of the step, and its slope where that is another step's last stage.
-    FLASHODE_DEVICE void write_checkpoint(Real* to) const {
-        const bool with_slope = tableau().carried && !tableau().fsal;
-        tiles_.each([&](std::int64_t tile) {
-            const Real* y = state(tile);
-            const Real* f = slope(tile);
-            Real* at = to + tile * size;
-            Over::own([&](int e, int, int) {
-                at[e] = y[e];
-                if (with_slope) at[tiles_.total() + e] = f[e];
-            });
-        });
-    }
-
-   private:
+   protected:
     FLASHODE_DEVICE static bool is_finite(Real x) { return x - x == Real(0); }
 
     FLASHODE_DEVICE const numerics::Tableau<Real>& tableau() const { return q_.tableau; }
@@ -220,34 +198,78 @@ class TileSystem {
         }
     }
 
-    FLASHODE_DEVICE Real* output_memory(std::int64_t j) const {
-        return q_.request.states + j * tiles_.batch * Field::width;
+    // Calls visit(tile) for those of the block, for the rates of the stages first … last - 1.
+    template <class Visit>
+    FLASHODE_DEVICE void over_tiles(int first, int last, const Visit& visit) {
+        quadrature_.clear(first, last);
+        tiles_.each([&](std::int64_t tile) {
+            tiles_.load_context(tile, q_.c);
+            visit(tile);
+        });
+        quadrature_.close(first, last, slots_);
     }
 
-    // The field at solver time, for the input in place.
-    FLASHODE_DEVICE void evaluate(Real t) const { Field::evaluate(direction() * t, parameters_); }
-    FLASHODE_DEVICE Real rate(int row, int lane) const { return direction() * Field::Output::at(row, lane); }
-    FLASHODE_DEVICE Real direction() const { return static_cast<Real>(q_.batch.direction); }
+    // The same for visits that find out whether rates of the first stage are finite.
+    template <class Visit>
+    FLASHODE_DEVICE bool finite_everywhere(const Visit& visit) {
+        bool finite = true;
+        over_tiles(0, 1, [&](std::int64_t tile) { visit(tile, finite); });
+        return !anywhere<Field::threads>(!finite, slots_);
+    }
+
+    // Hands over a state, element by element.
+    template <class Value>
+    FLASHODE_DEVICE void put(std::int64_t tile, const Value& value) {
+        Over::own(
+            [&](int e, int row, int lane) { dynamics_.put(row, lane, value(e), tiles_.used(tile, lane)); });
+    }
+
+    FLASHODE_DEVICE void take_slope(Real* f, bool& finite) const {
+        Over::own([&](int e, int row, int lane) {
+            f[e] = dynamics_.rate(row, lane);
+            if (counts(row) && !is_finite(f[e])) finite = false;
+        });
+    }
+
+    // Whether a row is in a segment.
+    FLASHODE_DEVICE static bool counts(int row) {
+        using Segments = typename Dynamics::Segments;
+        bool within = false;
+#pragma unroll
+        for (int s = 0; s < Segments::count; ++s) {
+            if (row >= Segments::begin(s) && row < Segments::end(s)) within = true;
+        }
+        return within;
+    }
+
+    // The value of dense output at weights `w` of the step, with size dt.
+    FLASHODE_DEVICE Real interpolated(std::int64_t tile, int e, const numerics::DenseWeights<Real>& w,
+                                      Real dt) const {
+        Real value;
+        solve::dense_output(
+            q_.method.interpolant, 1, w, dt,
+            {state(tile) + e, end(tile) + e, middle(tile) + e, slope(tile) + e, end_slope(tile) + e}, &value);
+        return value;
+    }
 
     // The stages after the first, which is in place, and the end of the step.
-    FLASHODE_DEVICE void run_stages(std::int64_t tile, const Step& step) const {
+    FLASHODE_DEVICE void run_stages(std::int64_t tile, const Step& step) {
         const Real* y0 = state(tile);
         Real* y1 = end(tile);
         Real* k = stages();
         const Real dt = static_cast<Real>(step.dt);
         const Real last_time = solve::last_stage_time<Real>(q_.method, step);
         const int last = tableau().stages - 1;
-        tiles_.load_context(tile, q_.request.c);
 #pragma unroll 1
         for (int i = 1; i <= last; ++i) {
             const bool at_end = i == last && tableau().fsal;
-            Over::own([&](int e, int row, int lane) {
+            put(tile, [&](int e) {
                 const Real y = Over::combine(y0[e], dt, tableau().a[i], i, k + e);
-                Field::Input::at(row, lane) = y;
                 if (at_end) y1[e] = y;
+                return y;
             });
-            evaluate(numerics::stage_time(q_.method.tableau, i, step.start, step.dt, last_time));
-            Over::own([&](int e, int row, int lane) { k[i * size + e] = rate(row, lane); });
+            dynamics_.evaluate(numerics::stage_time(q_.method.tableau, i, step.start, step.dt, last_time), i);
+            Over::own([&](int e, int row, int lane) { k[i * size + e] = dynamics_.rate(row, lane); });
         }
         if (tableau().fsal) return;
         Over::own(
@@ -255,26 +277,20 @@ class TileSystem {
     }
 
     FLASHODE_DEVICE bool evaluate_start(Real t) {
-        bool finite = true;
-        tiles_.each([&](std::int64_t tile) {
+        return finite_everywhere([&](std::int64_t tile, bool& finite) {
             const Real* y = state(tile);
             Real* f = slope(tile);
-            tiles_.load_context(tile, q_.request.c);
-            Over::own([&](int e, int row, int lane) {
-                Field::Input::at(row, lane) = y[e];
-                if (!is_finite(y[e])) finite = false;
+            put(tile, [&](int e) { return y[e]; });
+            dynamics_.evaluate(t, 0);
+            Over::own([&](int e, int row, int) {
+                if (counts(row) && !is_finite(y[e])) finite = false;
             });
-            evaluate(t);
-            Over::own([&](int e, int row, int lane) {
-                f[e] = rate(row, lane);
-                if (!is_finite(f[e])) finite = false;
-            });
+            take_slope(f, finite);
         });
-        return !anywhere<Field>(!finite, slots_);
     }
 
-    FLASHODE_DEVICE void see(SegmentSquares<Field>& squares, std::int64_t tile, int row, int lane, Real error,
-                             Real y0, Real y1) const {
+    FLASHODE_DEVICE void see(Squares& squares, std::int64_t tile, int row, int lane, Real error, Real y0,
+                             Real y1) const {
         if (!tiles_.used(tile, lane)) return;
         numerics::Tolerance<Real> tolerance{static_cast<Real>(q_.method.rtol),
                                             static_cast<Real>(q_.method.atol)};
@@ -289,7 +305,7 @@ class TileSystem {
     // Of what stands at the start.
     template <class Value>
     FLASHODE_DEVICE double norm_at_start(const Value& value) {
-        SegmentSquares<Field> squares;
+        Squares squares;
         tiles_.each([&](std::int64_t tile) {
             const Real* y = state(tile);
             Over::own(
@@ -304,26 +320,16 @@ class TileSystem {
         bool has = false;
         tiles_.each([&](std::int64_t tile) {
             const Real* y = state(tile);
-            Over::own([&](int e, int, int) {
-                if (is(y[e])) has = true;
+            Over::own([&](int e, int row, int) {
+                if (counts(row) && is(y[e])) has = true;
             });
         });
-        return anywhere<Field>(has, slots_);
+        return anywhere<Field::threads>(has, slots_);
     }
 
-    // Into the caller's memory.
-    template <class Value>
-    FLASHODE_DEVICE void store(Real* memory, const Value& value) const {
-        tiles_.each([&](std::int64_t tile) {
-            Over::own([&](int e, int row, int lane) {
-                if (tiles_.used(tile, lane))
-                    memory[tiles_.place(row, tile * Over::lanes + lane)] = value(tile, e);
-            });
-        });
-    }
-
-    const Arguments& q_;
-    const void* const* parameters_;
+    const SystemArguments<Real>& q_;
+    Dynamics dynamics_;
+    Quadrature quadrature_;
     Over tiles_;
     Slots slots_;
     int half_;

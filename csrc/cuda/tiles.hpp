@@ -20,10 +20,11 @@
 
 namespace flashode::cuda {
 
-template <class Field>
+// Of so many rows, the first of which are the state's.
+template <class Field, int Width = Field::width>
 struct Tiles {
     using Real = typename Field::Real;
-    static constexpr int width = Field::width;
+    static constexpr int width = Width;
     static constexpr int lanes = Field::lanes;
     static constexpr int size = width * lanes;
 
@@ -54,9 +55,9 @@ struct Tiles {
         return own < batch ? own : batch - 1;
     }
 
-    // Where a row of a trajectory is in the caller's memory: for each segment (batch, rows).
+    // Where a row of the state is in the caller's memory: for each segment (batch, rows).
     FLASHODE_DEVICE std::int64_t place(int row, std::int64_t trajectory) const {
-        if constexpr (Field::segments == 1) return trajectory * width + row;
+        if constexpr (Field::segments == 1) return trajectory * Field::width + row;
         int begin = 0;
         std::int64_t at = 0;
 #pragma unroll
@@ -90,44 +91,58 @@ struct Tiles {
     }
 };
 
-// Sums of squares, one for each segment.
+// A NaN is larger than any.
+FLASHODE_DEVICE double larger_norm(double a, double b) { return solve::is_nan(a) || a > b ? a : b; }
+
+// The rows of the state that count in error norms: each segment by itself.
 template <class Field>
+struct StateSegments {
+    static constexpr int count = Field::segments;
+    FLASHODE_DEVICE static constexpr int begin(int segment) {
+        int at = 0;
+        for (int s = 0; s < segment; ++s) at += Field::segment_rows(s);
+        return at;
+    }
+    FLASHODE_DEVICE static constexpr int end(int segment) {
+        return begin(segment) + Field::segment_rows(segment);
+    }
+};
+
+// Sums of squares, one for each segment.
+template <class Real, class Segments, int Threads>
 struct SegmentSquares {
-    using Real = typename Field::Real;
-    Real sums[Field::segments] = {};
+    Real sums[Segments::count] = {};
 
     FLASHODE_DEVICE void add(int row, Real x) {
-        int begin = 0;
 #pragma unroll
-        for (int s = 0; s < Field::segments; ++s) {
-            const int end = begin + Field::segment_rows(s);
-            if (row >= begin && row < end) sums[s] = numerics::multiply_add(x, x, sums[s]);
-            begin = end;
+        for (int s = 0; s < Segments::count; ++s) {
+            const bool within = row >= Segments::begin(s) && row < Segments::end(s);
+            if (within) sums[s] = numerics::multiply_add(x, x, sums[s]);
         }
     }
 
     // The largest root mean square over the segments of all trajectories. A NaN anywhere makes it NaN.
     FLASHODE_DEVICE double norm(std::int64_t batch, Slots& slots) const {
-        double squares[Field::segments];
+        double squares[Segments::count];
 #pragma unroll
-        for (int s = 0; s < Field::segments; ++s) squares[s] = static_cast<double>(sums[s]);
-        sum_of_blocks<Field::threads>(squares, slots);
+        for (int s = 0; s < Segments::count; ++s) squares[s] = static_cast<double>(sums[s]);
+        sum_of_blocks<Threads>(squares, slots);
         double largest = 0.0;
 #pragma unroll
-        for (int s = 0; s < Field::segments; ++s) {
-            const double elements = static_cast<double>(Field::segment_rows(s)) * static_cast<double>(batch);
-            const double norm = ::sqrt(squares[s] / elements);
-            if (!(norm <= largest) && !solve::is_nan(largest)) largest = norm;
+        for (int s = 0; s < Segments::count; ++s) {
+            const int rows = Segments::end(s) - Segments::begin(s);
+            const double elements = static_cast<double>(rows) * static_cast<double>(batch);
+            largest = larger_norm(largest, ::sqrt(squares[s] / elements));
         }
         return largest;
     }
 };
 
 // Whether it holds for any thread of any block.
-template <class Field>
+template <int Threads>
 FLASHODE_DEVICE bool anywhere(bool here, Slots& slots) {
     double count[1] = {here ? 1.0 : 0.0};
-    sum_of_blocks<Field::threads>(count, slots);
+    sum_of_blocks<Threads>(count, slots);
     return count[0] > 0.0;
 }
 

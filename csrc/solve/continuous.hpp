@@ -3,10 +3,11 @@
 //
 // The system, beside what the loops ask for, offers
 //   add_cotangent(j)   a += dL/d(state at output time j)
-//   move_end(j)        returns dL/dt_j = (dL/dy_j)^T f(t_j, y_j), and subtracts it from dL/dt
+//   wants_times()      whether gradients in times are wanted
+//   move_end(j)        that in t_j is (dL/dy_j)^T f(t_j, y_j), and is subtracted from dL/dt
 //   begin_interval(j)  the state of output time j and the adjoint state are in place; the interval leads back
 //                      to output time j - 1
-//   time_gradient()    dL/dt at the end of the last interval
+//   move_start()       that in t_0 is dL/dt at the end of the last interval
 //   miss()             by how much y misses the state that the last interval leads back to
 //   size()             the largest element of the states
 #pragma once
@@ -56,33 +57,34 @@ FLASHODE_HD void solve_adjoint(System& system, const Method& method, const Conti
     for (; at.j >= 1; --at.j) {
         const std::int64_t j = at.j;
         if (!at.interval.begun) {
-            if (request.grad_times != nullptr) {
-                request.grad_times[j] = system.move_end(j);
+            if (system.wants_times()) {
+                system.move_end(j);
                 ++total.evaluations;
             }
             system.begin_interval(j);
         }
-        const double ends[2] = {-times[j], -times[j - 1]};
-        OutputTimes goal({ends, 2});
-        const ChosenSteps chosen(ends[0], request.step_t, request.jump_t);
+        OneTime goal(-times[j - 1]);
+        const ChosenSteps chosen(-times[j], request.step_t, request.jump_t);
         const GridSteps grid(on_grid ? request.grids[j - 1] : Times{}, at.interval.outcome.accepted);
         integrate(system, method, chosen, grid, goal, record, watch, at.interval);
+        const double size = system.size();
+        if (size > total.size) total.size = size;
         if (at.interval.outcome.status == Status::interrupted) {
             total.status = Status::interrupted;
             return;
         }
         total.status = Status::done;
-        if (system.miss() > total.miss) {
-            total.miss = system.miss();
+        const double miss = system.miss();
+        if (miss > total.miss) {
+            total.miss = miss;
             total.miss_t = times[j - 1];
         }
-        total.size = system.size();
         add_interval(at.interval.outcome, total);
         if (total.status != Status::done) return;
         system.add_cotangent(j - 1);
         at.interval = {};
     }
-    if (request.grad_times != nullptr) request.grad_times[0] = system.time_gradient();
+    if (system.wants_times()) system.move_start();
 }
 
 }  // namespace flashode::solve::inline FLASHODE_ISA

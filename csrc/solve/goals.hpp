@@ -44,6 +44,30 @@ class OutputTimes {
     Times times_;
 };
 
+// One output, at the end.
+class OneTime {
+   public:
+    FLASHODE_HD explicit OneTime(double end) : end_(end) {}
+
+    FLASHODE_HD bool reached(const Outcome& outcome) const { return outcome.times_reached > 1; }
+    FLASHODE_HD bool may_arrive(const Step& step, const Outcome&) const { return end_ <= step.end; }
+    template <class System>
+    FLASHODE_HD bool arrives(const System&, const Step& step, const Outcome& outcome) const {
+        return may_arrive(step, outcome);
+    }
+    FLASHODE_CALLS_EITHER_SIDE
+    template <class System, class Record>
+    FLASHODE_HD bool take(System& system, Record& record, const Step& step, Outcome& outcome) const {
+        system.output(1, fraction(step, end_), step);
+        record.output();
+        ++outcome.times_reached;
+        return true;
+    }
+
+   private:
+    double end_;
+};
+
 // As many nodes in each step as fix its interpolant together with its start.
 class EveryStep {
    public:

@@ -207,12 +207,18 @@ FLASHODE_HD void integrate_fixed(System& system, const Method& method, Steps ste
     }
 }
 
-// The loop of the method.
+// The loop of the method. A System that is compiled for one control alone has it as `System::control`.
 FLASHODE_CALLS_EITHER_SIDE
 template <class System, class Steps, class Goal, class Record, class Watch>
 FLASHODE_HD void integrate(System& system, const Method& method, const ChosenSteps& chosen,
                            const Steps& steps, Goal& goal, Record& record, Watch& watch, Progress& at) {
-    if (method.tableau.control == Control::error) {
+    if constexpr (requires { System::control; }) {
+        if constexpr (System::control == Control::error) {
+            integrate_adaptive(system, method, chosen, goal, record, watch, at);
+        } else {
+            integrate_fixed(system, method, steps, goal, record, watch, at);
+        }
+    } else if (method.tableau.control == Control::error) {
         integrate_adaptive(system, method, chosen, goal, record, watch, at);
     } else {
         integrate_fixed(system, method, steps, goal, record, watch, at);

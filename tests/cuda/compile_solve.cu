@@ -107,9 +107,10 @@ struct ThreadSystem {
     __device__ void output_start(Index j) const { states[j] = y0; }
 
     __device__ void add_cotangent(Index j) { y0 += grad_states[j]; }
-    __device__ double move_end(Index j) const { return static_cast<double>(-states[j] * grad_states[j]); }
+    __device__ bool wants_times() const { return grad_states != nullptr; }
+    __device__ void move_end(Index j) { y0 -= states[j] * grad_states[j]; }
     __device__ void begin_interval(Index) { y1 = y0; }
-    __device__ double time_gradient() const { return static_cast<double>(y0); }
+    __device__ void move_start() const {}
     __device__ double miss() const { return 0.0; }
     __device__ double size() const { return 1.0; }
 };

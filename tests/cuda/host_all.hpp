@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "cuda/adjoint_system.hpp"
 #include "cuda/dense.hpp"
 #include "cuda/dense_vjp.hpp"
 #include "cuda/elementwise.hpp"

@@ -57,6 +57,10 @@ inline void store_slot(Slot* to, Slot slot) {
 inline Slot load_slot(const Slot* from) { return *from; }
 inline void wait_for_others() { host::wait(); }
 inline void fence() {}
+template <class Real>
+inline Real from_other_block(const Real* address) {
+    return *address;
+}
 
 namespace host {
 

@@ -26,8 +26,10 @@ from flashode.program.ops import (
     Unary,
     Y,
     operands,
-    parameters as read_parameters,
     renumbered,
+)
+from flashode.program.ops import (
+    parameters as read_parameters,
 )
 from flashode.program.packed import floats, integers
 from flashode.program.printing import format_body, format_program
@@ -37,6 +39,7 @@ __all__ = [
     "ARITHMETIC",
     "BINARY",
     "INPUTS",
+    "SLOPE_BY_VALUE",
     "UNARY",
     "Binary",
     "C",
@@ -48,7 +51,6 @@ __all__ = [
     "Parameter",
     "Program",
     "Reach",
-    "SLOPE_BY_VALUE",
     "SegmentSum",
     "Select",
     "T",

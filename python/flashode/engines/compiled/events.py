@@ -18,7 +18,6 @@ from flashode.engines.compiled.start import start_of
 from flashode.problem import DISCRETE, AdaptiveOptions, Event, Problem, as_numbers
 from flashode.state import Structure, components
 
-
 # Called while a solve goes on, not before it.
 _WITHIN = ("event function", "norm")
 

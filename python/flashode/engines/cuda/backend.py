@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flashode.declined import Declined
 from flashode.engines.compiled.backend import Work
 from flashode.engines.compiled.outcome import ForwardResult, Outcome
@@ -11,12 +13,12 @@ from flashode.engines.compiled.requests import (
     ForwardRequest,
 )
 from flashode.engines.compiled.scope import Demand
-from flashode.engines.cuda import discrete, forward
+from flashode.engines.cuda import continuous, discrete, forward
 from flashode.engines.cuda.choice import forward_mapping, reverse_mapping
 from flashode.engines.cuda.launch import Launcher, Prepared
 from flashode.engines.cuda.machine import Machine
 from flashode.engines.cuda.scope import refusal
-from flashode.engines.cuda.source import discrete_text, forward_text
+from flashode.engines.cuda.source import continuous_text, discrete_text, forward_text
 from flashode.methods import Tableau
 
 
@@ -59,7 +61,7 @@ class CudaBackend:
 
     def continuous_vjp(self, request: ContinuousRequest) -> Outcome:
         """Integrate the adjoint equations backwards."""
-        raise NotImplementedError
+        return continuous.integrate(self._launcher, self._continuous_kernel(request), request)
 
     def _forward_kernel(self, request: ForwardRequest) -> Prepared:
         field, device, dtype = request.field, request.y0.device, request.y0.dtype
@@ -87,6 +89,24 @@ class CudaBackend:
             mapping = reverse_mapping(program, shape.batch, dtype, properties)
             wanted = [p for p, want in enumerate(field.wanted) if want]
             text = discrete_text(program, shape.segments, dtype, mapping, wanted, with_time)
+            kernel = self._machine.kernel(text.source, text.name, device)
+            prepared = memo[key] = Prepared(kernel, text, mapping)
+        return prepared
+
+    def _continuous_kernel(self, request: ContinuousRequest) -> Prepared:
+        field, device, dtype = request.field, request.grad_states.device, request.grad_states.dtype
+        program, shape, memo = field.program, field.shape, field.shape.memo
+        measured = () if request.seminorm else tuple(request.measured_c)
+        control = request.integrator.method.control
+        key = "continuous", device, dtype, control, field.wanted, measured
+        prepared: Prepared | None = memo.get(key)
+        if prepared is None:
+            properties = self._machine.properties(device)
+            mapping = replace(
+                reverse_mapping(program, shape.batch, dtype, properties), accumulators_in_shared=False
+            )
+            wanted = [p for p, want in enumerate(field.wanted) if want]
+            text = continuous_text(program, shape.segments, dtype, mapping, control, wanted, measured)
             kernel = self._machine.kernel(text.source, text.name, device)
             prepared = memo[key] = Prepared(kernel, text, mapping)
         return prepared

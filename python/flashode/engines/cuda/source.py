@@ -103,3 +103,54 @@ FLASHODE_KERNEL({mapping.threads}) discrete_vjp(FLASHODE_ARGUMENTS Arguments q) 
 }}
 """
     return KernelText(source, "discrete_vjp", field.shared_bytes, field.accumulated)
+
+
+def continuous_text(
+    program: Program,
+    segments: Sequence[int],
+    dtype: torch.dtype,
+    mapping: Mapping,
+    control: Control,
+    parameters: Collection[int],
+    measured: Sequence[tuple[int, int]],
+) -> KernelText:
+    """The kernel of the adjoint equations.
+
+    Args:
+        program: The field.
+        segments: Rows of each segment of the state.
+        dtype: Of the state.
+        mapping: How the batch is spread.
+        control: Who chooses the steps.
+        parameters: Which gradients are wanted in.
+        measured: Ranges of rows of c whose gradients count in the error norm.
+    """
+    field = VjpText(program, segments, dtype, mapping, (T, Y, C), parameters)
+    count = len(program.parameter_shapes)
+    begins, ends = zip(*measured, strict=True) if measured else ((0,), (0,))
+    ranges = [
+        f"    static constexpr int measured = {len(measured)};",
+        *_range("begin", begins),
+        *_range("end", ends),
+    ]
+    source = f"""{field.head("adjoint_system.hpp")}
+{field.reverse_struct(*ranges)}
+using Common = flashode::cuda::ContinuousArguments<{real(dtype)}>;
+using Arguments = flashode::cuda::WithParameters<Common, {count}>;
+
+}}  // namespace
+
+FLASHODE_KERNEL({mapping.threads}) continuous_vjp(FLASHODE_ARGUMENTS Arguments q) {{
+    flashode::cuda::continuous_vjp<Field, flashode::solve::Control::{control}>(q.common, q.parameters);
+}}
+"""
+    return KernelText(source, "continuous_vjp", field.shared_bytes, field.accumulated)
+
+
+def _range(which: str, rows: Sequence[int]) -> list[str]:
+    return [
+        f"    FLASHODE_DEVICE static constexpr int measured_{which}(int range) {{",
+        f"        constexpr int rows[] = {{{', '.join(map(str, rows))}}};",
+        "        return rows[range];",
+        "    }",
+    ]

@@ -67,8 +67,8 @@ class VjpText(FieldText):
         self._types: list[str] = []
         self._vjp = list(self._reversed(sources))
 
-    def reverse_struct(self) -> str:
-        """The struct with all of its functions."""
+    def reverse_struct(self, *more: str) -> str:
+        """The struct with all of its functions; ``more`` stands at its end."""
         in_shared = self.mapping.accumulators_in_shared
         constants = [
             "",
@@ -81,6 +81,7 @@ class VjpText(FieldText):
             "                                  [[maybe_unused]] Real* accumulators) {",
             *[f"        {line}" for line in self._vjp],
             "    }",
+            *more,
         ]
         return self.struct(*constants)
 

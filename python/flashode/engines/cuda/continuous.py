@@ -1,0 +1,165 @@
+"""Runs the adjoint equations backwards."""
+
+from __future__ import annotations
+
+import math
+import time
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flashode import _flashode
+from flashode.engines.compiled.outcome import Outcome
+from flashode.engines.compiled.requests import ContinuousRequest
+from flashode.engines.cuda.discrete import hand_over
+from flashode.engines.cuda.launch import Launcher, Prepared, Slots
+from flashode.engines.cuda.times import DeviceTimes, prescribed
+from flashode.memory import address
+from flashode.methods import Tableau
+
+
+def integrate(launcher: Launcher, prepared: Prepared, request: ContinuousRequest) -> Outcome:
+    """Integrates; see ``Backend.continuous_vjp``."""
+    began = time.perf_counter()
+    run = _Run(launcher, prepared, request)
+    while (stand := run.launch()).paused:
+        pass
+    outcome: Outcome = stand.outcome(seconds=time.perf_counter() - began)
+    if outcome.done:
+        run.hand_over()
+    return outcome
+
+
+class _Run:
+    """One integration."""
+
+    def __init__(self, launcher: Launcher, prepared: Prepared, request: ContinuousRequest) -> None:
+        self._launcher, self._prepared, self._request = launcher, prepared, request
+        like, device = request.grad_states, request.grad_states.device
+        tableau = request.integrator.method
+        assert isinstance(tableau, Tableau)
+        field, lanes = request.field, prepared.mapping.lanes
+        width = sum(field.shape.segments)
+        context = 0 if field.c is None else field.c.shape[1]
+        self._device = device
+        self._tiles = -(-field.shape.batch // lanes)
+        self._shared_bytes = prepared.text.shared_bytes
+        self._blocks = launcher.blocks(prepared, self._tiles, self._shared_bytes, device)
+        rows = 2 * width + context
+        self._size = 1 + prepared.text.accumulated
+        # The probe of the first step needs two.
+        self._sets = max(tableau.stages, 2)
+        self._rows = like.new_empty(5, self._tiles, rows, lanes)
+        self._stages = like.new_empty(self._blocks, tableau.stages, rows, lanes)
+        self._adjoint = like.new_zeros(self._tiles, width + context, lanes)
+        self._gradients = like.new_zeros(self._size)
+        self._quadrature = like.new_empty(3 + self._sets, self._size)
+        self._accumulators = like.new_empty(self._blocks, self._sets, self._size)
+        self._grad_times = None if request.grad_times is None else request.grad_times.to(device)
+        grids = [torch.tensor(grid, dtype=torch.float64) for grid in request.grids]
+        self._times = DeviceTimes((request.times, *prescribed(request.integrator), *grids), device)
+        self._grids = torch.tensor(self._times.parts[3:], dtype=torch.int64).to(device)
+        self._segments = torch.tensor(self._measured(), dtype=torch.int64).to(device)
+        self._starts: Tensor | None = None
+        self._sources: Tensor | None = None
+        if request.transposes:
+            self._starts, self._sources = self._joined()
+        self._stand = _flashode.cuda.AdjointStand()
+        self._left = launcher.pinned(_flashode.cuda.ADJOINT_STAND_BYTES, device)
+
+    def launch(self) -> Any:
+        """Goes on until all is integrated, or the launch pauses."""
+        launcher, prepared = self._launcher, self._prepared
+        began = time.perf_counter()
+        launcher.run(prepared, self._blocks, self._shared_bytes, self._device, self._arguments)
+        prepared.adapt(time.perf_counter() - began)
+        self._stand = _flashode.cuda.AdjointStand.at(address=address(self._left))
+        return self._stand
+
+    def _arguments(self, blocks: int, slots: Slots) -> bytes:
+        if blocks != self._blocks:
+            raise RuntimeError(f"{self._device} cannot hold {self._blocks} blocks at a time")
+        request, launcher = self._request, self._launcher
+        field = request.field
+        times, step_t, jump_t, *_ = self._times.parts
+        bound: bytes = _flashode.cuda.continuous_arguments(
+            precision=str(request.grad_states.dtype).removeprefix("torch."),
+            method=launcher.method(field, request.integrator),
+            batch=field.shape.batch,
+            direction=field.shape.direction,
+            c=address(field.c),
+            times=times,
+            grids=address(self._grids),
+            step_t=step_t,
+            jump_t=jump_t,
+            states=address(request.states),
+            grad_states=address(request.grad_states),
+            grad_y0=address(request.grad_y0),
+            grad_c=address(request.grad_c),
+            grad_times=address(self._grad_times),
+            rows=address(self._rows),
+            stages=address(self._stages),
+            slots=address(slots.memory),
+            round=slots.round,
+            budget=launcher.budget(self._prepared),
+            adjoint=address(self._adjoint),
+            gradients=address(self._gradients),
+            quadrature=address(self._quadrature),
+            accumulators=address(self._accumulators),
+            sets=self._sets,
+            segments=(address(self._segments), len(self._segments)),
+            starts=address(self._starts),
+            sources=address(self._sources),
+            stand=self._stand,
+            left=address(self._left),
+            parameters=list(map(address, field.parameters)),
+        )
+        return bound
+
+    def hand_over(self) -> None:
+        """Writes the gradients that are not a trajectory's."""
+        request = self._request
+        hand_over(self._gradients[1:], request.grad_parameters)
+        if request.grad_times is not None and self._grad_times is not None:
+            request.grad_times.copy_(self._grad_times)
+
+    def _ranges(self) -> dict[int, tuple[int, int]]:
+        """Where the gradient in each parameter is, if it is wanted."""
+        field = self._request.field
+        sizes = [
+            math.prod(shape) if wanted else 0
+            for shape, wanted in zip(field.program.parameter_shapes, field.wanted, strict=True)
+        ]
+        ends = list(accumulate(sizes, initial=1))
+        return {p: (ends[p], ends[p + 1]) for p, wanted in enumerate(field.wanted) if wanted}
+
+    def _joins(self) -> list[tuple[int, int, int, int]]:
+        """The transposes whose gradients are added to those of what they transpose."""
+        ranges = self._ranges()
+        return [join for join in self._request.transposes if join[0] in ranges and join[1] in ranges]
+
+    def _measured(self) -> list[tuple[int, int]]:
+        """Parameters count in the error norm, each by itself, unless it is the seminorm; dL/dt always does. A
+        transpose counts with the parameter that it transposes.
+        """
+        joined = {p for p, *_ in self._joins()}
+        parameters = [span for p, span in self._ranges().items() if p not in joined]
+        return [(0, 1), *([] if self._request.seminorm else parameters)]
+
+    def _joined(self) -> tuple[Tensor, Tensor]:
+        """Of each number, which of the accumulators' it is the sum of."""
+        sources: list[list[int]] = [[e] for e in range(self._size)]
+        ranges = self._ranges()
+        for p, of, rows, columns in self._joins():
+            begin, to = ranges[p][0], ranges[of][0]
+            for row in range(rows):
+                for column in range(columns):
+                    e = begin + column * rows + row
+                    sources[to + row * columns + column] += sources[e]
+                    sources[e] = []
+        starts = list(accumulate(map(len, sources), initial=0))
+        flat = [e for part in sources for e in part]
+        as_tensor = [torch.tensor(numbers, dtype=torch.int64) for numbers in (starts, flat)]
+        return as_tensor[0].to(self._device), as_tensor[1].to(self._device)
