@@ -43,7 +43,7 @@ LACKS: dict[str, dict[str, str]] = {
     "cuda": {
         **_NO_COMPILED_ENGINE_TAKES,
         **dict.fromkeys((*_EQUATIONS, "max_iters", "many coupled equations"), "its method is implicit"),
-        **dict.fromkeys(("event", "event that reads numbers"), "it ends at an event"),
+        "event": "its event function is called from Python",
         "norm": "its norm is called from Python",
     },
 }

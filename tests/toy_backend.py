@@ -6,6 +6,7 @@ It shows what a new engine has to bring: this file, a row of the registry and a 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from flashode.engines.compiled.requests import (
     DiscreteRequest,
     EvaluatedField,
     ForwardRequest,
+    Request,
 )
 from flashode.engines.compiled.scope import Demand
 from flashode.methods import FloatTableau, Tableau
@@ -85,6 +87,9 @@ class ToyBackend:
 
     def pays(self, work: Work, demand: Demand) -> Declined | None:
         return None
+
+    def kernels(self, requests: Sequence[Request]) -> tuple[()]:
+        return ()
 
     def forward(self, request: ForwardRequest) -> ForwardResult:
         times = request.times.tolist()

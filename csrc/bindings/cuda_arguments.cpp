@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -61,6 +62,9 @@ cuda::StepMemory<Real> step_memory(const std::vector<ChunkAddresses>& chunks, st
     return memory;
 }
 
+// Addresses of an event's state and signs, the size of its state, its direction and its tolerance.
+using EventNumbers = std::tuple<Address, Address, std::int64_t, double, double>;
+
 template <class Real>
 py::bytes forward_arguments(const cpu::Method& method, std::int64_t batch, double direction, Address y0,
                             Address c, const Numbers& times, const Numbers& grid, const Numbers& step_t,
@@ -68,7 +72,8 @@ py::bytes forward_arguments(const cpu::Method& method, std::int64_t batch, doubl
                             Address stages, Address slots, std::uint64_t round, std::int64_t budget,
                             Address step_of_time, const std::vector<ChunkAddresses>& chunks,
                             std::int64_t first_steps, std::int64_t checkpoint_size, std::int64_t state_size,
-                            const cuda::Stand& stand, Address left, const std::vector<Address>& parameters) {
+                            const cuda::Stand& stand, Address left, const std::optional<EventNumbers>& event,
+                            double step_size, const std::vector<Address>& parameters) {
     require_address("y0", y0);
     require_address("times", times.first);
     require_address("states", states);
@@ -96,6 +101,13 @@ py::bytes forward_arguments(const cpu::Method& method, std::int64_t batch, doubl
     arguments.memory = step_memory<Real>(chunks, first_steps, checkpoint_size, state_size);
     arguments.stand = stand;
     arguments.left = pointer<cuda::Stand>(left);
+    arguments.request.step_size = step_size;
+    if (event) {
+        const auto& [state, signs, size, of_event, tolerance] = *event;
+        require_address("the state of event", state);
+        require_address("the signs of event", signs);
+        arguments.event = {pointer<Real>(state), pointer<Real>(signs), size, of_event, tolerance};
+    }
     return bytes_of(arguments, parameters);
 }
 
@@ -249,7 +261,7 @@ void bind_cuda_arguments(py::module_& module) {
           py::arg("jump_t"), py::arg("states"), py::arg("rtol"), py::arg("atol"), py::arg("rows"),
           py::arg("stages"), py::arg("slots"), py::arg("round"), py::arg("budget"), py::arg("step_of_time"),
           py::arg("chunks"), py::arg("first_steps"), py::arg("checkpoint_size"), py::arg("state_size"),
-          py::arg("stand"), py::arg("left"), py::arg("parameters"));
+          py::arg("stand"), py::arg("left"), py::arg("event"), py::arg("step_size"), py::arg("parameters"));
     m.def("discrete_arguments", in_precision(&discrete_arguments<float>, &discrete_arguments<double>),
           py::kw_only(), py::arg("precision"), py::arg("method"), py::arg("batch"), py::arg("direction"),
           py::arg("c"), py::arg("times"), py::arg("grad_states"), py::arg("grad_y0"), py::arg("grad_c"),

@@ -10,6 +10,8 @@
 #include <cstdint>
 
 #include "cuda/arguments.hpp"
+#include "cuda/budget.hpp"
+#include "cuda/dense_vjp.hpp"
 #include "cuda/parameter_quadrature.hpp"
 #include "cuda/tile_system.hpp"
 #include "solve/continuous.hpp"
@@ -45,9 +47,8 @@ class AdjointDynamics {
     static constexpr int width = 2 * state_width + Field::context_width;
 
     // `direction`: of the field in reversed time.
-    FLASHODE_DEVICE AdjointDynamics(double direction, const void* const* parameters,
-                                    const ParameterQuadrature<Field, Chosen>& quadrature)
-        : direction_(static_cast<Real>(direction)), parameters_(parameters), quadrature_(quadrature) {}
+    FLASHODE_DEVICE AdjointDynamics(double direction, const ParameterQuadrature<Field, Chosen>& quadrature)
+        : direction_(static_cast<Real>(direction)), quadrature_(quadrature) {}
 
     // Lanes without a trajectory have no cotangent: it must not count twice.
     FLASHODE_DEVICE void put(int row, int lane, Real value, bool used) const {
@@ -59,8 +60,8 @@ class AdjointDynamics {
     }
     FLASHODE_DEVICE void evaluate(Real s, int stage) const {
         Real* rates = quadrature_.accumulator(block(), stage);
-        Field::evaluate(direction_ * s, parameters_);
-        Field::vjp(parameters_, rates + 1);
+        Field::evaluate(direction_ * s);
+        Field::vjp(rates + 1);
         if (thread() == 0) rates[0] -= direction_ * Field::GradTime::at(0, 0);
     }
     FLASHODE_DEVICE Real rate(int row, int lane) const {
@@ -69,11 +70,10 @@ class AdjointDynamics {
         return Field::GradContext::at(row - 2 * state_width, lane);
     }
     // The field alone.
-    FLASHODE_DEVICE void evaluate_state(Real s) const { Field::evaluate(direction_ * s, parameters_); }
+    FLASHODE_DEVICE void evaluate_state(Real s) const { Field::evaluate(direction_ * s); }
 
    private:
     Real direction_;
-    const void* const* parameters_;
     ParameterQuadrature<Field, Chosen> quadrature_;
 };
 
@@ -86,13 +86,11 @@ class AdjointSystem
     using Real = typename Field::Real;
     using Base::tiles_, Base::half_, Base::slots_, Base::quadrature_, Base::dynamics_;
     using typename Base::Over;
-    static constexpr int adjoint_rows = Dynamics::width - Field::width;
 
    public:
-    FLASHODE_DEVICE AdjointSystem(const ContinuousArguments<Real>& q, const void* const* parameters,
-                                  const AdjointStand& stand)
-        : Base(q, Dynamics(q.batch.direction, parameters, Quadrature(q, stand.half)),
-               Quadrature(q, stand.half), stand.half),
+    FLASHODE_DEVICE AdjointSystem(const ContinuousArguments<Real>& q, const AdjointStand& stand)
+        : Base(q, Dynamics(q.batch.direction, Quadrature(q, stand.half)), Quadrature(q, stand.half),
+               stand.half),
           q_(q),
           j_(stand.progress.j) {}
 
@@ -106,7 +104,9 @@ class AdjointSystem
     FLASHODE_DEVICE void add_cotangent(std::int64_t j) {
         tiles_.each([&](std::int64_t tile) {
             Real* a = adjoint(tile);
-            OfState::own([&](int e, int row, int lane) { a[e] += cotangent(tile, row, lane, j); });
+            Over::own([&](int e, int row, int lane) {
+                if (is_adjoint(row)) a[e] += cotangent(tile, row - Field::width, lane, j);
+            });
         });
     }
 
@@ -141,7 +141,7 @@ class AdjointSystem
                     y[e] = stored(tile, row, lane, j);
                     note(size_, y[e]);
                 } else {
-                    y[e] = a[e - OfState::size];
+                    y[e] = a[e];
                 }
             });
         });
@@ -161,7 +161,7 @@ class AdjointSystem
                     note(miss_, value - kept);
                     note(size_, kept);
                 } else {
-                    a[e - OfState::size] = value;
+                    a[e] = value;
                 }
             });
         });
@@ -179,13 +179,14 @@ class AdjointSystem
     FLASHODE_DEVICE void store_gradients() {
         tiles_.each([&](std::int64_t tile) {
             const Real* a = adjoint(tile);
-            OfAdjoint::own([&](int e, int row, int lane) {
+            Over::own([&](int e, int row, int lane) {
                 if (!tiles_.used(tile, lane)) return;
                 const std::int64_t trajectory = tile * Over::lanes + lane;
-                if (row < Field::width) {
-                    q_.request.grad_y0[tiles_.place(row, trajectory)] = a[e];
-                } else {
-                    q_.request.grad_c[trajectory * Field::context_width + row - Field::width] = a[e];
+                if (is_adjoint(row)) {
+                    q_.request.grad_y0[tiles_.place(row - Field::width, trajectory)] = a[e];
+                } else if (row >= 2 * Field::width) {
+                    const std::int64_t first = trajectory * Field::context_width;
+                    q_.request.grad_c[first + row - 2 * Field::width] = a[e];
                 }
             });
         });
@@ -193,9 +194,10 @@ class AdjointSystem
 
    private:
     using OfState = Tiles<Field>;
-    using OfAdjoint = Tiles<Field, adjoint_rows>;
 
-    FLASHODE_DEVICE Real* adjoint(std::int64_t tile) const { return q_.adjoint + tile * OfAdjoint::size; }
+    // Its rows are where those of the state are that is integrated, which the same threads own.
+    FLASHODE_DEVICE Real* adjoint(std::int64_t tile) const { return q_.adjoint + tile * Over::size; }
+    FLASHODE_DEVICE static bool is_adjoint(int row) { return row >= Field::width && row < 2 * Field::width; }
 
     FLASHODE_DEVICE Real stored(std::int64_t tile, int row, int lane, std::int64_t j) const {
         const Real* states = q_.request.states + j * tiles_.batch * Field::width;
@@ -227,9 +229,10 @@ template <class Field, solve::Control Chosen>
 FLASHODE_DEVICE void continuous_vjp(const ContinuousArguments<typename Field::Real>& q,
                                     const void* const* parameters) {
     AdjointStand stand = q.stand;
+    stand.progress = resumed(q.stand.progress);
     solve::AdjointProgress& at = stand.progress;
     Field::prepare(parameters);
-    AdjointSystem<Field, Chosen> system(q, parameters, stand);
+    AdjointSystem<Field, Chosen> system(q, stand);
     const NoMemory nothing;
     Budget watch(q.budget, nothing);
     solve::solve_adjoint(system, q.method, q.request, watch, at);

@@ -61,7 +61,8 @@ struct Stand {
     Progress progress;
     std::uint64_t round = 0;
     int half = 0;
-    bool full = false;  // there is no memory for another step
+    bool full = false;   // there is no memory for another step
+    bool asked = false;  // an event has its signs
 };
 
 // What every kernel is told of the batch.
@@ -86,9 +87,21 @@ struct SystemArguments {
     std::int64_t budget = 0;  // attempts until it pauses
 };
 
+// What ends a solve: the least of a program's rates on its only trajectory, each with its sign at the first
+// evaluation, when it is no longer positive.
+template <class Real>
+struct EventArguments {
+    Real* state = nullptr;  // (state)
+    Real* signs = nullptr;  // (width of the program)
+    std::int64_t size = 0;  // of the state; further numbers that the program has are zeros
+    double direction = 1.0;
+    double tolerance = 0.0;
+};
+
 template <class Real>
 struct ForwardArguments : SystemArguments<Real> {
     solve::ForwardRequest<Real> request;
+    EventArguments<Real> event;
     std::int64_t* step_of_time = nullptr;  // (times), of a solve that is recorded
     StepMemory<Real> memory;
     Stand stand;            // where it goes on
@@ -130,8 +143,7 @@ struct AdjointStand {
 template <class Real>
 struct ContinuousArguments : SystemArguments<Real> {
     solve::ContinuousRequest<Real> request;
-    Real* adjoint =
-        nullptr;  // (tiles, width and rows of c, lanes): where the last interval ended, zero at first
+    Real* adjoint = nullptr;     // (tiles, width, lanes): where the last interval ended, but for y
     Real* gradients = nullptr;   // (size), there, too
     Real* quadrature = nullptr;  // (3 and sets of rates, size): at both ends of a step, its middle, its rates
     Real* accumulators = nullptr;  // (blocks, sets of rates, size): what the blocks' tiles have of the rates

@@ -34,14 +34,22 @@ struct SharedWeight {
     FLASHODE_DEVICE Real at(int o, int i) const { return memory()[i * column + o]; }
 };
 
-// The same left in global memory.
-template <class Number, int In, int Out>
-struct GlobalWeight {
+// A parameter left in global memory: where that is, is in shared memory. From the arguments of a kernel a
+// function that is compiled once would have to read it without knowing which memory they are in.
+template <class Number, int Place>
+struct GlobalParameter {
+    FLASHODE_DEVICE static const void*& address() { return shared_memory<const void*>()[Place]; }
+    FLASHODE_DEVICE static const Number* memory() { return global_memory<Number>(address()); }
+    FLASHODE_DEVICE static void prepare(const void* parameter) {
+        if (thread() == 0) address() = parameter;
+    }
+};
+
+template <class Number, int Place, int In, int Out>
+struct GlobalWeight : GlobalParameter<Number, Place> {
     using Real = Number;
     static constexpr int in = In;
     static constexpr int out = Out;
-
-    const Real* memory;
 
     template <int Count>
     FLASHODE_DEVICE Pack<Real, Count> rows(int first, int i) const {
@@ -49,11 +57,11 @@ struct GlobalWeight {
 #pragma unroll
         for (int r = 0; r < Count; ++r) {
             const int row = first + r < Out ? first + r : Out - 1;
-            numbers.at[r] = memory[row * In + i];
+            numbers.at[r] = this->memory()[row * In + i];
         }
         return numbers;
     }
-    FLASHODE_DEVICE Real at(int o, int i) const { return memory[o * In + i]; }
+    FLASHODE_DEVICE Real at(int o, int i) const { return this->memory()[o * In + i]; }
 };
 
 template <class Number, int Offset>
@@ -64,10 +72,9 @@ struct SharedBias {
         for (int e = thread(); e < Count; e += Threads) shared_memory<Number>()[Offset + e] = from[e];
     }
 };
-template <class Number>
-struct GlobalBias {
-    const Number* memory;
-    FLASHODE_DEVICE Number at(int row) const { return memory[row]; }
+template <class Number, int Place>
+struct GlobalBias : GlobalParameter<Number, Place> {
+    FLASHODE_DEVICE Number at(int row) const { return this->memory()[row]; }
 };
 template <class Number>
 struct NoBias {
@@ -89,25 +96,56 @@ constexpr int lanes_at_once(int lanes, int most) {
     return count;
 }
 
+// What of a product a thread computes at once.
+struct Block {
+    int rows;
+    int lanes;
+};
+
+// The smallest block, and so the most threads at work, of which all are computed in one turn; else the
+// largest.
+constexpr Block block_of(int rows, int lanes, int repeats, int threads) {
+    const int most = lanes_at_once(lanes, 4);
+    Block block{1, 1};
+    while (repeats * (rounded_up(rows, block.rows) / block.rows) * (lanes / block.lanes) > threads) {
+        if (block.lanes < most && (block.lanes <= block.rows || block.rows == 4)) {
+            block.lanes *= 2;
+        } else if (block.rows < 4) {
+            block.rows *= 2;
+        } else {
+            break;
+        }
+    }
+    return block;
+}
+
+// How many turns of a loop over products load together, where a thread has so many sums: with few of them it
+// waits for what it loads.
+constexpr int loads_ahead(int sums) { return sums < 16 ? 8 : 4; }
+
 // Of a row of X: the same number for all lanes, where it has no more.
 template <class X, int Count>
 FLASHODE_DEVICE Pack<typename X::Real, Count> load_lanes(const typename X::Real* from) {
-    if constexpr (!X::uniform) return load<Count>(from);
-    Pack<typename X::Real, Count> numbers;
+    if constexpr (!X::uniform) {
+        return load<Count>(from);
+    } else {
+        Pack<typename X::Real, Count> numbers;
 #pragma unroll
-    for (int l = 0; l < Count; ++l) numbers.at[l] = *from;
-    return numbers;
+        for (int l = 0; l < Count; ++l) numbers.at[l] = *from;
+        return numbers;
+    }
 }
 
 // Out = after(weight X + bias), for each of `Repeats` groups of rows.
 template <int Threads, class X, class Out, int Repeats, class Weight, class Bias, class After>
 FLASHODE_DEVICE void dense(const Weight& weight, const Bias& bias, const After& after) {
     using Real = typename Out::Real;
-    constexpr int share = Weight::out * Repeats * Out::lanes / Threads;
-    constexpr int R = share >= 8 ? 4 : (share >= 4 ? 2 : 1);
-    constexpr int L = lanes_at_once(Out::lanes, share >= 16 ? 4 : (share >= 2 ? 2 : 1));
+    constexpr Block own = block_of(Weight::out, Out::lanes, Repeats, Threads);
+    constexpr int R = own.rows;
+    constexpr int L = own.lanes;
     constexpr int row_blocks = (Weight::out + R - 1) / R;
     constexpr int lane_blocks = Out::lanes / L;
+    constexpr int depth = loads_ahead(R * L);
 #pragma unroll 1
     for (int item = thread(); item < Repeats * row_blocks * lane_blocks; item += Threads) {
         const int lane = item % lane_blocks * L;
@@ -121,7 +159,7 @@ FLASHODE_DEVICE void dense(const Weight& weight, const Bias& bias, const After& 
             for (int l = 0; l < L; ++l) sums[r][l] = start;
         }
         const Real* x = &X::at(group * Weight::in, lane);
-#pragma unroll 4
+#pragma unroll depth
         for (int i = 0; i < Weight::in; ++i) {
             const Pack<Real, R> w = weight.template rows<R>(row, i);
             const Pack<Real, L> v = load_lanes<X, L>(x + i * X::stride);

@@ -35,11 +35,12 @@ FLASHODE_DEVICE void dense_vjp_input(const Weight& weight) {
         });
         return;
     }
-    constexpr int share = Weight::in * Repeats * GradX::lanes / Threads;
-    constexpr int R = share >= 8 ? 4 : (share >= 4 ? 2 : 1);
-    constexpr int L = lanes_at_once(GradX::lanes, share >= 16 ? 4 : (share >= 2 ? 2 : 1));
+    constexpr Block own = block_of(Weight::in, GradX::lanes, Repeats, Threads);
+    constexpr int R = own.rows;
+    constexpr int L = own.lanes;
     constexpr int row_blocks = (Weight::in + R - 1) / R;
     constexpr int lane_blocks = GradX::lanes / L;
+    constexpr int depth = loads_ahead(R * L);
 #pragma unroll 1
     for (int item = thread(); item < Repeats * row_blocks * lane_blocks; item += Threads) {
         const int lane = item % lane_blocks * L;
@@ -47,7 +48,7 @@ FLASHODE_DEVICE void dense_vjp_input(const Weight& weight) {
         const int group = item / lane_blocks / row_blocks;
         Real sums[R][L] = {};
         const Real* grad = GradY::memory() + group * Weight::out * GradY::stride + lane;
-#pragma unroll 4
+#pragma unroll depth
         for (int o = 0; o < Weight::out; ++o) {
             const Pack<Real, L> g = load<L>(grad + o * GradY::stride);
 #pragma unroll

@@ -4,6 +4,8 @@
 #include <cstdint>
 
 #include "cuda/arguments.hpp"
+#include "cuda/budget.hpp"
+#include "cuda/event.hpp"
 #include "cuda/forward_system.hpp"
 #include "cuda/record.hpp"
 #include "solve/forward.hpp"
@@ -12,28 +14,54 @@ namespace flashode::cuda {
 
 enum class Goal : std::uint8_t { times, every_step };
 
-// Goes on from where `q.stand` says, and writes where it stops.
-template <class Field, solve::Control Chosen, Goal Aim>
-FLASHODE_DEVICE void forward(const ForwardArguments<typename Field::Real>& q, const void* const* parameters) {
-    using Real = typename Field::Real;
+namespace detail {
+
+// Loads what is needed at the start of a launch, calls solve(system, record, watch, stand), and writes where
+// it has stopped.
+template <class Field, solve::Control Chosen, class Solve>
+FLASHODE_DEVICE void launch(const ForwardArguments<typename Field::Real>& q, const void* const* parameters,
+                            const Solve& solve) {
     Stand stand = q.stand;
-    Progress& at = stand.progress;
+    stand.progress = resumed(q.stand.progress);
     Field::prepare(parameters);
-    ForwardSystem<Field, Chosen> system(q, parameters, stand);
-    if (!at.begun) {
+    ForwardSystem<Field, Chosen> system(q, stand);
+    if (!stand.progress.begun) {
         system.load(q.request.y0);
         system.start_state(q.request.states);
     }
-    Record<Real> record(q, at);
+    Record<typename Field::Real> record(q, stand.progress);
     Budget watch(q.budget, record);
-    if constexpr (Aim == Goal::times) {
-        solve::solve_to_times(system, q.method, q.request, record, watch, at);
-    } else {
-        solve::solve_every_step(system, q.method, q.request, record, watch, at);
-    }
+    solve(system, record, watch, stand);
     system.save(stand);
     stand.full = record.full();
     if (block() == 0 && thread() == 0) *q.left = stand;
+}
+
+}  // namespace detail
+
+// Goes on from where `q.stand` says, and writes where it stops.
+template <class Field, solve::Control Chosen, Goal Aim>
+FLASHODE_DEVICE void forward(const ForwardArguments<typename Field::Real>& q, const void* const* parameters) {
+    detail::launch<Field, Chosen>(q, parameters, [&](auto& system, auto& record, auto& watch, Stand& stand) {
+        if constexpr (Aim == Goal::times) {
+            solve::solve_to_times(system, q.method, q.request, record, watch, stand.progress);
+        } else {
+            solve::solve_every_step(system, q.method, q.request, record, watch, stand.progress);
+        }
+    });
+}
+
+// Until an event, whose field has its parameters behind those of the other.
+template <class Field, class EventField, solve::Control Chosen>
+FLASHODE_DEVICE void forward_to_event(const ForwardArguments<typename Field::Real>& q,
+                                      const void* const* parameters, const void* const* event_parameters) {
+    EventField::prepare(event_parameters);
+    detail::launch<Field, Chosen>(q, parameters, [&](auto& system, auto& record, auto& watch, Stand& stand) {
+        EventValue<EventField> value(q.event, stand.asked);
+        solve::solve_until_event(system, q.method, q.request, value, q.event.tolerance, record, watch,
+                                 stand.progress);
+        stand.asked = value.asked();
+    });
 }
 
 }  // namespace flashode::cuda

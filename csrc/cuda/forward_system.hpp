@@ -17,18 +17,16 @@ class StateDynamics {
     using Segments = StateSegments<Field>;
     static constexpr int width = Field::width;
 
-    FLASHODE_DEVICE StateDynamics(double direction, const void* const* parameters)
-        : direction_(static_cast<Real>(direction)), parameters_(parameters) {}
+    FLASHODE_DEVICE explicit StateDynamics(double direction) : direction_(static_cast<Real>(direction)) {}
 
     FLASHODE_DEVICE void put(int row, int lane, Real value, bool) const {
         Field::Input::at(row, lane) = value;
     }
-    FLASHODE_DEVICE void evaluate(Real t, int) const { Field::evaluate(direction_ * t, parameters_); }
+    FLASHODE_DEVICE void evaluate(Real t, int) const { Field::evaluate(direction_ * t); }
     FLASHODE_DEVICE Real rate(int row, int lane) const { return direction_ * Field::Output::at(row, lane); }
 
    private:
     Real direction_;
-    const void* const* parameters_;
 };
 
 template <class Field, solve::Control Chosen>
@@ -39,9 +37,8 @@ class ForwardSystem : public TileSystem<StateDynamics<Field>, NoQuadrature, Chos
     using typename Base::Over;
 
    public:
-    FLASHODE_DEVICE ForwardSystem(const ForwardArguments<Real>& q, const void* const* parameters,
-                                  const Stand& stand)
-        : Base(q, StateDynamics<Field>(q.batch.direction, parameters), NoQuadrature{}, stand.half),
+    FLASHODE_DEVICE ForwardSystem(const ForwardArguments<Real>& q, const Stand& stand)
+        : Base(q, StateDynamics<Field>(q.batch.direction), NoQuadrature{}, stand.half),
           states_(q.request.states) {}
 
     FLASHODE_DEVICE void load(const Real* y0) {

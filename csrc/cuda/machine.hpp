@@ -24,7 +24,8 @@
 #define FLASHODE_DEVICE __device__ __forceinline__
 #define FLASHODE_ONCE __device__ __noinline__
 #define FLASHODE_TABLE __device__ const
-#define FLASHODE_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+// FLASHODE_KERNEL: of blocks of so many threads, of which so many have the registers of a multiprocessor.
+#define FLASHODE_KERNEL(threads, together) extern "C" __global__ void __launch_bounds__(threads, together)
 #define FLASHODE_ARGUMENTS const __grid_constant__
 
 namespace flashode::cuda {

@@ -101,8 +101,6 @@ class ParameterQuadrature {
     }
 
    private:
-    static constexpr int SEGMENTS_AT_ONCE = 8;
-
     FLASHODE_DEVICE Real* part(int which) const { return q_.quadrature + std::int64_t{which} * size; }
     FLASHODE_DEVICE Real* state() const { return part(half_); }
     FLASHODE_DEVICE Real* end() const { return part(1 - half_); }
@@ -129,6 +127,9 @@ class ParameterQuadrature {
         for (; e < end; e += step) visit(e);
     }
 
+    FLASHODE_DEVICE int begin(int segment) const { return static_cast<int>(q_.segments[2 * segment]); }
+    FLASHODE_DEVICE int end(int segment) const { return static_cast<int>(q_.segments[2 * segment + 1]); }
+
     // The largest root mean square over the segments.
     template <class Error>
     FLASHODE_DEVICE double norm(const Error& error, const Real* before, const Real* after, Slots& slots) {
@@ -136,23 +137,23 @@ class ParameterQuadrature {
                                                   static_cast<Real>(q_.method.atol)};
         double largest = 0.0;
 #pragma unroll 1
-        for (int first = 0; first < q_.segment_count; first += SEGMENTS_AT_ONCE) {
-            double sums[SEGMENTS_AT_ONCE] = {};
-#pragma unroll
-            for (int s = 0; s < SEGMENTS_AT_ONCE; ++s) {
-                if (first + s >= q_.segment_count) continue;
-                const std::int64_t* range = q_.segments + 2 * (first + s);
-                own(static_cast<int>(range[0]), static_cast<int>(range[1]), [&](int e) {
-                    sums[s] += static_cast<double>(
+        for (int first = 0; first < q_.segment_count; first += MAX_SUMS) {
+            const int left = static_cast<int>(q_.segment_count) - first;
+            const int count = left < MAX_SUMS ? left : MAX_SUMS;
+#pragma unroll 1
+            for (int s = 0; s < count; ++s) {
+                double sum = 0.0;
+                own(begin(first + s), end(first + s), [&](int e) {
+                    sum += static_cast<double>(
                         numerics::scaled_square(tolerance, error(e), before[e], after[e]));
                 });
+                take_block<Field::threads>(s, sum);
             }
-            sum_of_blocks<Field::threads>(sums, slots);
-#pragma unroll
-            for (int s = 0; s < SEGMENTS_AT_ONCE; ++s) {
-                if (first + s >= q_.segment_count) continue;
-                const std::int64_t* range = q_.segments + 2 * (first + s);
-                largest = larger_norm(largest, ::sqrt(sums[s] / static_cast<double>(range[1] - range[0])));
+            take_blocks(count, slots);
+#pragma unroll 1
+            for (int s = 0; s < count; ++s) {
+                const double elements = end(first + s) - begin(first + s);
+                largest = larger_norm(largest, ::sqrt(sum_of_round(s) / elements));
             }
         }
         return largest;

@@ -53,18 +53,4 @@ class Record {
     int nodes_ = 0;  // of the step at hand
 };
 
-// A watch of solve/loops.hpp: the solve pauses when the record is full or enough has been tried for the host
-// to have a look. All blocks find the same.
-template <class Kept>
-class Budget {
-   public:
-    FLASHODE_DEVICE Budget(std::int64_t attempts, const Kept& record) : record_(record), left_(attempts) {}
-
-    FLASHODE_DEVICE bool stop() { return --left_ < 0 || record_.full(); }
-
-   private:
-    const Kept& record_;
-    std::int64_t left_;
-};
-
 }  // namespace flashode::cuda

@@ -21,9 +21,9 @@ struct Slots {
     std::uint64_t round;  // of the next sum
 };
 
-// Room in shared memory: one number for each warp that a block can have.
+// Room in shared memory: a number for each warp that a block can have, and the sums of a round.
 inline constexpr int MAX_WARPS = 32;
-inline constexpr int REDUCTION_BYTES = MAX_WARPS * static_cast<int>(sizeof(double));
+inline constexpr int REDUCTION_BYTES = (MAX_WARPS + MAX_SUMS) * static_cast<int>(sizeof(double));
 
 // What numbers are taken together by.
 struct Sum {
@@ -33,9 +33,10 @@ struct Largest {
     FLASHODE_DEVICE static double of(double a, double b) { return a > b ? a : b; }
 };
 
-namespace detail {
+// Sum number `which` of the round, once it has been taken.
+FLASHODE_DEVICE double& sum_of_round(int which) { return shared_memory<double>()[MAX_WARPS + which]; }
 
-FLASHODE_DEVICE double* warp_sums() { return shared_memory<double>(); }
+namespace detail {
 
 template <class Together>
 FLASHODE_DEVICE double of_warp(double value) {
@@ -44,72 +45,78 @@ FLASHODE_DEVICE double of_warp(double value) {
     return value;
 }
 
-// Of the block alone.
-template <int Threads, class Together>
-FLASHODE_DEVICE double of_block(double value) {
+}  // namespace detail
+
+// Takes sum number `which` over the block. Solves take sums at some ten places.
+template <int Threads, class Together = Sum>
+FLASHODE_ONCE static void take_block(int which, double value) {
     constexpr int warps = Threads / WARP;
     static_assert(Threads % WARP == 0 && warps <= MAX_WARPS);
-    value = of_warp<Together>(value);
-    if constexpr (warps == 1) return value;
-    double* sums = warp_sums();
-    if (thread() % WARP == 0) sums[thread() / WARP] = value;
+    value = detail::of_warp<Together>(value);
+    if constexpr (warps > 1) {
+        double* of_warps = shared_memory<double>();
+        if (thread() % WARP == 0) of_warps[thread() / WARP] = value;
+        sync_block();
+        value = 0.0;
+        for (int warp = 0; warp < warps; ++warp) value = Together::of(value, of_warps[warp]);
+    }
+    if (thread() == 0) sum_of_round(which) = value;
     sync_block();
-    double sum = 0.0;
-    for (int warp = 0; warp < warps; ++warp) sum = Together::of(sum, sums[warp]);
-    sync_block();
-    return sum;
 }
 
-template <int Threads, class Together, int Count>
-FLASHODE_DEVICE void of_blocks(double (&sums)[Count], Slots& slots) {
-    static_assert(Count <= MAX_SUMS);
-    for (double& sum : sums) sum = of_block<Threads, Together>(sum);
-    if (blocks() == 1) return;
-    Slot* now = slots.at + (slots.round & 1U) * static_cast<unsigned>(MAX_SUMS * blocks());
+// Takes the first `count` sums, which have been taken over the block, over all blocks.
+template <class Together = Sum>
+FLASHODE_ONCE static void take_blocks(int count, Slot* slots, std::uint64_t round) {
+    Slot* now = slots + (round & 1U) * static_cast<unsigned>(MAX_SUMS * blocks());
     if (thread() == 0) {
-        for (int i = 0; i < Count; ++i) store_slot(now + i * blocks() + block(), {sums[i], slots.round});
+        for (int i = 0; i < count; ++i) store_slot(now + i * blocks() + block(), {sum_of_round(i), round});
     }
     if (thread() < WARP) {
-        for (int i = 0; i < Count; ++i) {
+        for (int i = 0; i < count; ++i) {
             double sum = 0.0;
             for (int other = thread(); other < blocks(); other += WARP) {
                 Slot slot = load_slot(now + i * blocks() + other);
-                while (slot.round != slots.round) {
+                while (slot.round != round) {
                     wait_for_others();
                     slot = load_slot(now + i * blocks() + other);
                 }
                 sum = Together::of(sum, slot.value);
             }
-            sum = of_warp<Together>(sum);
-            if (thread() == 0) warp_sums()[i] = sum;
+            sum = detail::of_warp<Together>(sum);
+            if (thread() == 0) sum_of_round(i) = sum;
         }
     }
-    ++slots.round;
-    sync_block();
-    for (int i = 0; i < Count; ++i) sums[i] = warp_sums()[i];
     sync_block();
 }
-
-}  // namespace detail
+template <class Together = Sum>
+FLASHODE_DEVICE void take_blocks(int count, Slots& slots) {
+    if (blocks() > 1) take_blocks<Together>(count, slots.at, slots.round++);
+}
 
 // Of the block alone; every thread has it.
 template <int Threads>
 FLASHODE_DEVICE double sum_of_block(double value) {
-    return detail::of_block<Threads, Sum>(value);
+    take_block<Threads>(0, value);
+    return sum_of_round(0);
 }
 
 // Of all blocks; every thread has them.
 template <int Threads, int Count>
 FLASHODE_DEVICE void sum_of_blocks(double (&sums)[Count], Slots& slots) {
-    detail::of_blocks<Threads, Sum>(sums, slots);
+    static_assert(Count <= MAX_SUMS);
+#pragma unroll
+    for (int i = 0; i < Count; ++i) take_block<Threads>(i, sums[i]);
+    take_blocks(Count, slots);
+#pragma unroll
+    for (int i = 0; i < Count; ++i) sums[i] = sum_of_round(i);
 }
 
 // The largest of numbers that are not negative.
 template <int Threads>
 FLASHODE_DEVICE double largest_of_blocks(double value, Slots& slots) {
-    double largest[1] = {value};
-    detail::of_blocks<Threads, Largest>(largest, slots);
-    return largest[0];
+    take_block<Threads, Largest>(0, value);
+    take_blocks<Largest>(1, slots);
+    return sum_of_round(0);
 }
 
 // A barrier after which all blocks may read, past their first-level caches (from_other_block), what any of

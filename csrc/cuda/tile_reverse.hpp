@@ -1,7 +1,7 @@
 // The exact reverse of a solve's steps over tiles (numerics/step_vjp.hpp has the algebra): no block asks what
 // another does. A Field offers, beside what tiles.hpp says,
 //   GradOutput, GradInput, GradTime, GradContext   rows of gradients
-//   vjp(parameters, accumulators)                  of the evaluation before it: from GradOutput the others,
+//   vjp(accumulators)                              of the evaluation before it: from GradOutput the others,
 //   and
 //                                                  gradients in parameters, added to the accumulators
 //   accumulated, accumulators_in_shared            how many numbers these are, and where
@@ -27,22 +27,18 @@ class TileReverse {
     static constexpr int size = Over::size;
 
    public:
-    FLASHODE_DEVICE TileReverse(const Arguments& q, const void* const* parameters)
-        : q_(q), parameters_(parameters), tiles_{q.batch.trajectories} {}
+    FLASHODE_DEVICE explicit TileReverse(const Arguments& q) : q_(q), tiles_{q.batch.trajectories} {}
 
     // All that the block has to do, or as much as the budget allows.
     FLASHODE_DEVICE void run() {
         const std::int64_t steps = q_.log.count > 0 ? q_.log.count : 1;
-        const std::int64_t until = q_.done + q_.budget;
         clear_accumulators();
 #pragma unroll 1
-        for (std::int64_t done = q_.done; done < until;) {
+        for (std::int64_t left = q_.budget; left > 0;) {
+            const std::int64_t done = q_.done + q_.budget - left;
             const std::int64_t tile = block() + done / steps * blocks();
             if (tile >= tiles_.count()) break;
-            const std::int64_t first = done % steps;
-            const std::int64_t count = until - done < steps - first ? until - done : steps - first;
-            reverse_tile(tile, first, count, steps);
-            done += count;
+            reverse_tile(tile, done % steps, left);
         }
         fold();
     }
@@ -94,27 +90,28 @@ class TileReverse {
         sync_block();
     }
 
+    // Where they are wanted.
     FLASHODE_DEVICE solve::TimeGradients time_sums() const {
-        if (!wants_times()) return {};
         return {q_.time_sums + block() * q_.request.times.count, q_.grid_sums + block() * q_.points};
     }
     FLASHODE_DEVICE bool wants_times() const { return Field::gives_time && q_.time_sums != nullptr; }
 
-    // The steps first … first + count - 1 of the way back.
-    FLASHODE_DEVICE void reverse_tile(std::int64_t tile, std::int64_t first, std::int64_t count,
-                                      std::int64_t steps_of_all) {
+    // The steps from `first` on of the way back, as many as are left of the budget.
+    FLASHODE_DEVICE void reverse_tile(std::int64_t tile, std::int64_t first, std::int64_t& left) {
         if (first == 0) {
             Over::own([&](int e, int, int) { row(GRAD_Y)[e] = row(GRAD_LAST)[e] = Real(0); });
             Over::template own<Field::context_width>([&](int e, int, int) { grad_context()[e] = Real(0); });
         }
         tiles_.load_context(tile, q_.request.c);
         solve::ReverseSteps steps(q_.method, q_.log, first);
+        if (q_.log.count == 0) --left;  // there is nothing on the way, and the way is one
 #pragma unroll 1
-        for (std::int64_t i = 0; i < count && steps.next(); ++i) {
+        while (left > 0 && steps.next()) {
+            --left;
             reverse_step(tile, steps);
             if (steps.index() % STEPS_BETWEEN_FOLDS == 0) fold();
         }
-        if (first + count < steps_of_all) return;
+        if (steps.index() > 0) return;
         Over::own([&](int e, int row_of_state, int lane) {
             Real grad = row(GRAD_Y)[e];
             for (std::int64_t j = 0; j < steps.begin(); ++j) grad += cotangent(tile, row_of_state, lane, j);
@@ -143,7 +140,7 @@ class TileReverse {
     };
 
     // The field at an argument that stands in Input.
-    FLASHODE_DEVICE void evaluate(Real t) const { Field::evaluate(direction() * t, parameters_); }
+    FLASHODE_DEVICE void evaluate(Real t) const { Field::evaluate(direction() * t); }
 
     // From a gradient in dy/ds, at the argument evaluated last; zero counts for lanes without a trajectory.
     // Returns the gradient in t, in one thread.
@@ -152,7 +149,7 @@ class TileReverse {
             Field::GradOutput::at(row_of_state, lane) =
                 tiles_.used(tile, lane) ? direction() * grad[e] : Real(0);
         });
-        Field::vjp(parameters_, accumulators());
+        Field::vjp(accumulators());
         Over::template own<Field::context_width>([&](int e, int row_of_c, int lane) {
             grad_context()[e] += Field::GradContext::at(row_of_c, lane);
         });
@@ -348,7 +345,6 @@ class TileReverse {
     }
 
     const Arguments& q_;
-    const void* const* parameters_;
     Tiles<Field> tiles_;
 };
 
@@ -357,7 +353,7 @@ template <class Field>
 FLASHODE_DEVICE void discrete_vjp(const DiscreteArguments<typename Field::Real>& q,
                                   const void* const* parameters) {
     Field::prepare(parameters);
-    TileReverse<Field>(q, parameters).run();
+    TileReverse<Field>(q).run();
 }
 
 }  // namespace flashode::cuda

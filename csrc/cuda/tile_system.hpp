@@ -296,8 +296,8 @@ class TileSystem {
                                             static_cast<Real>(q_.method.atol)};
         if (q_.rtol != nullptr || q_.atol != nullptr) {
             const std::int64_t at = tiles_.place(row, tiles_.trajectory(tile, lane));
-            if (q_.rtol != nullptr) tolerance.relative = q_.rtol[at];
-            if (q_.atol != nullptr) tolerance.absolute = q_.atol[at];
+            if (q_.rtol != nullptr) tolerance.relative = global_memory<Real>(q_.rtol)[at];
+            if (q_.atol != nullptr) tolerance.absolute = global_memory<Real>(q_.atol)[at];
         }
         squares.add(row, numerics::scaled_error(tolerance, error, y0, y1));
     }

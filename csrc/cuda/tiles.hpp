@@ -9,7 +9,7 @@
 //   elements                                       of shared memory that it uses
 //   Input, Output, Context                         rows in there, as of values.hpp
 //   prepare(parameters)                            loads what does not change
-//   evaluate(t, parameters)                        Output = f(t, Input, Context), between two barriers
+//   evaluate(t)                                    Output = f(t, Input, Context), between two barriers
 #pragma once
 
 #include <cstdint>

@@ -17,6 +17,7 @@ from flashode.errors import (
 from flashode.explain import Explanation, explain
 from flashode.methods import METHODS
 from flashode.odeint import DenseOutput, odeint, odeint_adjoint, odeint_dense, odeint_event
+from flashode.precompile import Precompiled, precompile
 from flashode.recording import Report, Solves, record
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "MaxStepsExceeded",
     "NonFiniteError",
     "Patch",
+    "Precompiled",
     "Report",
     "SolverError",
     "Solves",
@@ -41,6 +43,7 @@ __all__ = [
     "odeint_dense",
     "odeint_event",
     "patch_torchdiffeq",
+    "precompile",
     "record",
     "transforms",
     "unpatch_torchdiffeq",

@@ -162,8 +162,6 @@ class cuda:
         paused: bool
         t: float
         tried: float
-        fresh: bool
-        round: int
         half: int
         full: bool
         def __init__(self) -> None: ...
@@ -171,6 +169,19 @@ class cuda:
         def at(*, address: int) -> cuda.Stand: ...
         def outcome(self, *, seconds: float) -> Outcome: ...
 
+    class AdjointStand:
+        """Where a launch of the adjoint equations has stopped."""
+
+        paused: bool
+        t: float
+        tried: float
+        half: int
+        def __init__(self) -> None: ...
+        @staticmethod
+        def at(*, address: int) -> cuda.AdjointStand: ...
+        def outcome(self, *, seconds: float) -> Outcome: ...
+
+    ADJOINT_STAND_BYTES: int
     MAX_CHUNKS: int
     MAX_SUMS: int
     REVERSE_ROWS: int
@@ -206,6 +217,8 @@ class cuda:
         state_size: int,
         stand: cuda.Stand,
         left: int,
+        event: tuple[int, int, int, float, float] | None,
+        step_size: float,
         parameters: Sequence[int],
     ) -> bytes: ...
     @staticmethod
@@ -234,6 +247,40 @@ class cuda:
         grid_sums: tuple[int, int],
         done: int,
         budget: int,
+        parameters: Sequence[int],
+    ) -> bytes: ...
+    @staticmethod
+    def continuous_arguments(
+        *,
+        precision: str,
+        method: Method,
+        batch: int,
+        direction: float,
+        c: int,
+        times: tuple[int, int],
+        grids: int,
+        step_t: tuple[int, int],
+        jump_t: tuple[int, int],
+        states: int,
+        grad_states: int,
+        grad_y0: int,
+        grad_c: int,
+        grad_times: int,
+        rows: int,
+        stages: int,
+        slots: int,
+        round: int,
+        budget: int,
+        adjoint: int,
+        gradients: int,
+        quadrature: int,
+        accumulators: int,
+        sets: int,
+        segments: tuple[int, int],
+        starts: int,
+        sources: int,
+        stand: cuda.AdjointStand,
+        left: int,
         parameters: Sequence[int],
     ) -> bytes: ...
 

@@ -80,11 +80,11 @@ def has_memory(tensor: Tensor) -> bool:
 
 
 def is_plain(tensor: object) -> TypeGuard[Tensor]:
-    """Whether it is an ordinary tensor on the CPU whose numbers can be read at once, as they lie there."""
+    """Whether it is an ordinary tensor, on the CPU or a GPU, whose numbers can be read as they lie there."""
     if type(tensor) not in _PLAIN_TYPES:
         return False
     assert isinstance(tensor, Tensor)
-    if not tensor.is_cpu or tensor.layout is not torch.strided or is_wrapped(tensor):
+    if not (tensor.is_cpu or tensor.is_cuda) or tensor.layout is not torch.strided or is_wrapped(tensor):
         return False
     return not (tensor.is_neg() or tensor._is_zerotensor()) and has_memory(tensor)
 

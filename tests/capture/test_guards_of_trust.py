@@ -344,6 +344,19 @@ def test_operators_of_torchs_implemented_anew() -> None:
     must_capture(func)
 
 
+@pytest.mark.parametrize("key", ["CUDA", "AutogradCUDA"])
+def test_operators_of_torchs_implemented_anew_for_a_gpu(key: str) -> None:
+    func: Field = lambda t, y: torch.celu(y)  # noqa: E731
+    must_capture(func)
+    library = torch.library.Library("aten", "IMPL")
+    try:
+        library.impl("celu", lambda y, alpha=1.0: y * 3.0, key, allow_override=True)
+        assert "operators of torch's were implemented anew" in declined(func)
+    finally:
+        library._destroy()
+    must_capture(func)
+
+
 @pytest.mark.parametrize("call", ["__call__", "_call_impl"])
 def test_what_every_module_goes_through(call: str) -> None:
     net = Calling(nn.Identity())

@@ -110,6 +110,25 @@ def test_options() -> None:
     assert "(2,) float32, one trajectory" in invoke("the_fields:rotation", "--shape", "2").output
 
 
+def test_the_source_of_what_is_compiled() -> None:
+    from cuda.host import Host
+    from cuda.solving import cuda_on
+
+    with cuda_on(Host()):
+        shown = invoke("the_fields:net", "--shape", "3,2", "--source")
+    assert shown.exit_code == 0, shown.output
+    # As it is, whatever the terminal's width.
+    assert "\nSource of forward:\n\n// program(t[1], y[2], " in shown.output
+    assert '\n#include "cuda/forward.hpp"\n' in shown.output
+    shown = invoke("the_fields:net", "--shape", "3,2", "--source")
+    assert "source      none: the native engine compiles nothing for a function" in shown.output
+
+
+def test_the_device() -> None:
+    result = invoke("the_fields:net", "--shape", "3,2", "--device", "meta")
+    assert result.output == "error: y0 must hold numbers, got a tensor on the meta device\n"
+
+
 def test_the_precision_is_the_module_s() -> None:
     assert "(2, 2) float64" in invoke("the_fields:Holder.net", "--shape", "2,2").output
     assert "(2, 2) float32" in invoke("the_fields:net", "--shape", "2,2").output
@@ -157,6 +176,8 @@ def test_a_field_that_raises() -> None:
         (("the_fields:net", "--shape", "2,x"), "--shape must be positive whole numbers"),
         (("the_fields:net", "--shape", "2,0"), "--shape must be positive whole numbers"),
         (("the_fields:net", "--shape", "2,2", "--method", "rk5"), "method must be one of"),
+        (("the_fields:net", "--shape", "2,2", "--device", "tpu"), "--device tpu cannot be used: "),
+        (("the_fields:net", "--shape", "2,2", "--device", "cuda:99"), "--device cuda:99 cannot be used: "),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(arguments: tuple[str, ...], message: str) -> None:

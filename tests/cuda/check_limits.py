@@ -1,6 +1,9 @@
 """Compiles a corpus of kernels for six architectures and compares what they take with limits.json.
 
-    cd tests && python -m cuda.check_limits [--update]
+    cd tests && python -m cuda.check_limits [--all] [--update]
+
+Whole solves take seconds to compile: most of them for one architecture, unless all are asked for; limits are
+updated by what all say.
 
 A kernel has a stack, spills, or reads and writes of places not known only where its limits say why
 ("reason"). Seconds of compilation are shown and not judged: they are the machine's as much as the kernel's,
@@ -12,12 +15,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cuda.machine_code import Code, DoesNotCompile, Inspection, inspect
+from cuda.compile_nvrtc import ARCHITECTURE
+from cuda.machine_code import Code, Inspection, inspect
+from flashode.engines.cuda.machine import CompilationError
 
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 LIMITS = Path(__file__).with_name("limits.json")
@@ -27,15 +32,18 @@ MOST_REGISTERS = 255
 # source: kernel: measure: the most on any architecture; and "reason"
 Limits = dict[str, dict[str, dict[str, Any]]]
 # source: architecture: what it became, or what the compiler says
-Measured = dict[str, dict[str, Inspection | DoesNotCompile]]
+Measured = dict[str, dict[str, Inspection | CompilationError]]
 
 
-def measure(corpus: Mapping[str, str]) -> Measured:
-    """Compiles every source for every architecture, two at a time."""
+def measure(corpus: Mapping[str, str], everywhere: Collection[str] | None = None) -> Measured:
+    """Compiles every source two at a time: for every architecture, or those not of ``everywhere`` for one."""
     with ProcessPoolExecutor(max_workers=2) as processes:
         futures = {
             source: {
-                architecture: processes.submit(inspect, text, architecture) for architecture in ARCHITECTURES
+                architecture: processes.submit(inspect, text, architecture)
+                for architecture in (
+                    ARCHITECTURES if everywhere is None or source in everywhere else (ARCHITECTURE,)
+                )
             }
             for source, text in corpus.items()
         }
@@ -45,9 +53,9 @@ def measure(corpus: Mapping[str, str]) -> Measured:
         }
 
 
-def _outcome(future: Future[Inspection]) -> Inspection | DoesNotCompile:
+def _outcome(future: Future[Inspection]) -> Inspection | CompilationError:
     error = future.exception()
-    if error is None or isinstance(error, DoesNotCompile):
+    if error is None or isinstance(error, CompilationError):
         return error or future.result()
     raise error
 
@@ -56,7 +64,7 @@ def excesses(measured: Measured, limits: Limits) -> Iterator[str]:
     """Everything that is not as the limits say, a line each."""
     for source, row in measured.items():
         for architecture, result in row.items():
-            if isinstance(result, DoesNotCompile):
+            if isinstance(result, CompilationError):
                 yield f"{source} {architecture}: it does not compile\n{result}"
                 continue
             for kernel, code in result.kernels.items():
@@ -73,7 +81,7 @@ def excesses(measured: Measured, limits: Limits) -> Iterator[str]:
                 yield f"{source} {kernel}: its limits say not why"
 
 
-def _kernels_of(result: Inspection | DoesNotCompile) -> dict[str, Code]:
+def _kernels_of(result: Inspection | CompilationError) -> dict[str, Code]:
     return result.kernels if isinstance(result, Inspection) else {}
 
 
@@ -88,7 +96,7 @@ def updated(measured: Measured, limits: Limits) -> Limits:
     """Limits a little above what was measured; what needs a reason stays as it is."""
     new: Limits = {}
     for source, row in measured.items():
-        if any(isinstance(result, DoesNotCompile) for result in row.values()):
+        if any(isinstance(result, CompilationError) for result in row.values()):
             new[source] = limits.get(source, {})
             continue
         codes = [item for result in row.values() for item in _kernels_of(result).items()]
@@ -112,7 +120,7 @@ def table(measured: Measured) -> Iterator[str]:
     )
     for source, row in measured.items():
         for architecture, result in row.items():
-            if isinstance(result, DoesNotCompile):
+            if isinstance(result, CompilationError):
                 continue
             for kernel, code in result.kernels.items():
                 yield (
@@ -122,9 +130,9 @@ def table(measured: Measured) -> Iterator[str]:
                 )
 
 
-def main(corpus: Mapping[str, str], update: bool) -> int:
+def main(corpus: Mapping[str, str], everywhere: Collection[str] | None, update: bool) -> int:
     """Prints the table and what exceeds; how many things do."""
-    measured = measure(corpus)
+    measured = measure(corpus, everywhere)
     limits: Limits = json.loads(LIMITS.read_text()) if LIMITS.exists() else {}
     if update:
         limits = updated(measured, limits)
@@ -135,6 +143,8 @@ def main(corpus: Mapping[str, str], update: bool) -> int:
 
 
 if __name__ == "__main__":
-    from cuda.corpus import corpus
+    from cuda.corpus import SHORT, TYPICAL, corpus
 
-    sys.exit(main(corpus(), "--update" in sys.argv[1:]) > 0)
+    update = "--update" in sys.argv[1:]
+    all_of_them = update or "--all" in sys.argv[1:]
+    sys.exit(main(corpus(), None if all_of_them else SHORT + TYPICAL, update) > 0)

@@ -1,6 +1,6 @@
 """Compiles device code by NVRTC, as the CUDA engine does: no toolkit and no GPU is needed.
 
-    python tests/cuda/compile_nvrtc.py tests/cuda/compile_solve.cu
+    cd tests && python -m cuda.compile_nvrtc cuda/compile_solve.cu
 
 NVRTC needs no annotations of what runs where and so hides missing ones, which nvcc refuses: sources are
 compiled by both.

@@ -1,6 +1,9 @@
-"""Sources whose kernels have limits: functions of vector fields, and the controller of their steps."""
+"""Sources whose kernels have limits: functions of vector fields, the controller of their steps, and whole
+solves."""
 
 from __future__ import annotations
+
+from cuda.generated import kernels
 
 FUNCTIONS = (
     "tanh",
@@ -14,6 +17,17 @@ FUNCTIONS = (
     "exp",
     "log",
     "log1p",
+)
+
+SHORT = ("functions_float32", "functions_float64", "controller")
+# Whole solves, one each way, that stand for others where there is no time for all on every architecture; and
+# those that have every header and every operation between them.
+TYPICAL = ("wide_forward", "flow_discrete")
+VARIED = (
+    "lorenz_forward_every_step",
+    "large_forward",
+    "everything_discrete_times",
+    "everything_continuous_rk4",
 )
 
 ELEMENTWISE = """
@@ -38,6 +52,7 @@ def corpus() -> dict[str, str]:
         "functions_float32": _elementwise("float"),
         "functions_float64": _elementwise("double"),
         "controller": CONTROLLER,
+        **kernels(),
     }
 
 

@@ -25,13 +25,16 @@ PROPERTIES = Properties(
 )
 
 
+_NONE = Resources(registers=0, local_bytes=0, shared_bytes=0)
+
+
 @dataclass
 class HostKernel:
     """A kernel that runs on the host."""
 
     function: Callable[..., int]
     machine: Host
-    resources: Resources = Resources(registers=0, local_bytes=0, shared_bytes=0)
+    resources: Resources = _NONE
 
     def blocks_together(self, threads: int, shared_bytes: int) -> int:
         """As much as shared memory and threads leave room for."""
@@ -59,7 +62,8 @@ class Host:
 
     Attributes:
         given: What it says that it is.
-        order: In which fibers run: 0 in that of their numbers, 1 from the last, any other shuffles them.
+        order: Who runs first of those that can: 0 that with the lowest number, 1 the highest, any other
+            shuffles them.
         launches: How many there have been.
     """
 
@@ -93,6 +97,10 @@ class Host:
             ]
             self._kernels[key] = HostKernel(function, self)
         return self._kernels[key]
+
+    def is_compiled(self, source: str, name: str, device: torch.device) -> bool:
+        """Whether this host has loaded it."""
+        return (source, name) in self._kernels
 
     def synchronize(self, device: torch.device) -> None:
         """Nothing to wait for."""

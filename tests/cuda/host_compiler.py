@@ -60,7 +60,9 @@ class HostCompiler:
         text = f"{source}\nFLASHODE_RUN_ON_HOST({name})\n"
         library = self.kept / f"{self._digest(text)}.so"
         if not library.exists():
-            self._make(library, text, "kernel.cpp", "-shared", f"-I{self._precompiled}", f"-include{_HEADERS}")
+            self._make(
+                library, text, "kernel.cpp", "-shared", f"-I{self._precompiled}", f"-include{_HEADERS}"
+            )
         return library
 
     @cached_property

@@ -1,4 +1,5 @@
-// Threads of a launch as fibers of one thread of the host, which run in turns until each has ended.
+// Threads of a launch as fibers of one thread of the host. Of those that can go on the first in a given order
+// does, so that it, or its warp, is as far ahead of the others as barriers let it be.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +7,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <new>
+#include <numeric>
 #include <random>
+#include <vector>
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
 #define FLASHODE_OWN_SWITCH
@@ -21,13 +25,13 @@ inline constexpr int MOST_WARPS = 32;
 
 class Launch;
 
-// Of those who meet.
+// Of consecutive fibers, who meet.
 struct Meeting {
     Launch* launch = nullptr;
+    int first = 0;
     int expected = 0;
     int arrived = 0;
-    int left = 0;
-    unsigned generation = 0;
+    bool left = false;  // by one of them, for good
 };
 
 struct Warp {
@@ -79,11 +83,13 @@ inline void make_context(Context& context, char* stack, std::size_t size, void (
 
 #endif
 
+// One of a launch.
 struct Fiber {
     Context context{};
     Block* block = nullptr;
     int thread = 0;
     unsigned exchanges = 0;
+    bool polls = false;  // waits for any slot to be stored
     bool done = false;
 };
 
@@ -97,61 +103,58 @@ inline __attribute__((always_inline)) Fiber& self() {
 
 class Launch {
    public:
-    // order: 0 runs the fibers one after another, 1 the other way round, any other shuffles them.
+    // order: 0 is that of the fibers' numbers, 1 the other way round, any other shuffles them.
     Launch(int blocks, int threads, std::size_t shared_bytes, unsigned order)
         : block_count_(blocks),
           fiber_count_(blocks * threads),
           shared_bytes_((shared_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT),
-          blocks_(new Block[static_cast<std::size_t>(blocks)]),
-          turns_(new int[static_cast<std::size_t>(fiber_count_)]),
-          shared_(new char[static_cast<std::size_t>(blocks) * shared_stride()]),
-          stacks_(
-              static_cast<char*>(std::aligned_alloc(STACK, static_cast<std::size_t>(fiber_count_) * STACK))) {
-        std::memset(shared_, 0xff, static_cast<std::size_t>(blocks) * shared_stride());
+          blocks_(static_cast<std::size_t>(blocks)),
+          ranks_(static_cast<std::size_t>(fiber_count_)),
+          fibers_(ranks_.size()),
+          ready_(ranks_.size() / 64 + 1),
+          stacks_(static_cast<char*>(std::aligned_alloc(STACK, ranks_.size() * STACK))) {
+        std::iota(ranks_.begin(), ranks_.end(), 0);
+        if (order == 1) std::reverse(ranks_.begin(), ranks_.end());
+        if (order > 1) std::shuffle(ranks_.begin(), ranks_.end(), std::mt19937(order));
         for (int b = 0; b < blocks; ++b) {
-            Block& block = blocks_[b];
+            Block& block = blocks_[static_cast<std::size_t>(b)];
             block.launch = this;
             block.index = b;
-            block.shared = shared_ + static_cast<std::size_t>(b) * shared_stride() + GUARD;
-            block.all.launch = this;
-            block.all.expected = threads;
-            for (int w = 0; w * WARP < threads; ++w) {
-                block.warps[w].all.launch = this;
-                block.warps[w].all.expected = std::min(WARP, threads - w * WARP);
-            }
+            block.shared = new char[shared_bytes_ + 2 * GUARD] + GUARD;
+            std::memset(block.shared - GUARD, UNWRITTEN, shared_bytes_ + 2 * GUARD);
+            block.all = {this, b * threads, threads};
+            for (int w = 0; w * WARP < threads; ++w)
+                block.warps[w].all = {this, b * threads + w * WARP, std::min(WARP, threads - w * WARP)};
         }
         for (int i = 0; i < fiber_count_; ++i) {
-            turns_[i] = order == 1 ? fiber_count_ - 1 - i : i;
-            Fiber& fiber = *new (stack(i)) Fiber;
-            fiber.block = &blocks_[i / threads];
+            char* stack = stacks_ + static_cast<std::size_t>(i) * STACK;
+            Fiber& fiber = *new (stack) Fiber;
+            fiber.block = &blocks_[static_cast<std::size_t>(i / threads)];
             fiber.thread = i % threads;
-            make_context(fiber.context, stack(i) + sizeof(Fiber), STACK - sizeof(Fiber), enter);
+            make_context(fiber.context, stack + sizeof(Fiber), STACK - sizeof(Fiber), enter);
+            fibers_[rank(i)] = &fiber;
+            wake(i);
         }
-        if (order > 1) std::shuffle(turns_, turns_ + fiber_count_, std::mt19937(order));
     }
     Launch(const Launch&) = delete;
     Launch& operator=(const Launch&) = delete;
     ~Launch() {
         std::free(stacks_);
-        delete[] shared_;
-        delete[] turns_;
-        delete[] blocks_;
+        for (const Block& block : blocks_) delete[] (block.shared - GUARD);
     }
 
     // Null, or what went wrong.
     const char* run(void (*kernel)(const void*), const void* arguments) {
         kernel_ = kernel;
         arguments_ = arguments;
-        int left = fiber_count_;
-        while (left > 0 && failure_ == nullptr) {
-            happened_ = false;
-            for (int i = 0; i < fiber_count_ && failure_ == nullptr; ++i) {
-                Fiber& fiber = *static_cast<Fiber*>(static_cast<void*>(stack(turns_[i])));
-                if (fiber.done) continue;
-                switch_context(&scheduler_, &fiber.context);
-                if (fiber.done) --left;
+        for (int left = fiber_count_; left > 0 && failure_ == nullptr;) {
+            Fiber* fiber = first_ready();
+            if (fiber == nullptr) {
+                fail("all threads wait, for each other");
+            } else {
+                switch_context(&scheduler_, &fiber->context);
+                if (fiber->done) --left;
             }
-            if (!happened_) fail("all threads wait, for each other");
         }
         if (failure_ == nullptr && !guards_are_whole()) fail("a thread wrote beside shared memory");
         return failure_;
@@ -159,79 +162,108 @@ class Launch {
 
     int blocks() const { return block_count_; }
 
-    void leave_to_others(Fiber& fiber) { switch_context(&fiber.context, &scheduler_); }
-    // What others may wait for.
-    void happen() { happened_ = true; }
+    // Until it is woken.
+    void sleep(Fiber& fiber) {
+        const std::size_t rank = this->rank(fiber.block->all.first + fiber.thread);
+        ready_[rank / 64] &= ~(std::uint64_t{1} << rank % 64);
+        switch_context(&fiber.context, &scheduler_);
+    }
+    // Those before it in the order may go on first.
+    void give_way(Fiber& fiber) { switch_context(&fiber.context, &scheduler_); }
+
+    void wake(int fiber) { ready_[rank(fiber) / 64] |= std::uint64_t{1} << rank(fiber) % 64; }
+    void wake(const Meeting& meeting) {
+        for (int i = 0; i < meeting.expected; ++i) wake(meeting.first + i);
+    }
+    void wake_those_who_poll() {
+        for (int i = 0; i < fiber_count_; ++i) {
+            if (fibers_[rank(i)]->polls) wake(i);
+        }
+    }
+
     void fail(const char* what) {
         if (failure_ == nullptr) failure_ = what;
     }
 
    private:
     static constexpr std::size_t ALIGNMENT = 16;
-    // Before and after the shared memory of a block.
+    static constexpr char UNWRITTEN = '\xff';
+    // Before and after the shared memory of a block; the sanitizer has its own.
+#ifdef __SANITIZE_ADDRESS__
+    static constexpr std::size_t GUARD = 0;
+#else
     static constexpr std::size_t GUARD = 1024;
+#endif
 
     static void enter() {
         Fiber& fiber = self();
         Launch& launch = *fiber.block->launch;
         launch.kernel_(launch.arguments_);
-        launch.leave(fiber, fiber.block->all);
-        launch.leave(fiber, fiber.block->warps[fiber.thread / WARP].all);
-        for (;;) launch.leave_to_others(fiber);
+        launch.leave(fiber.block->all);
+        launch.leave(fiber.block->warps[fiber.thread / WARP].all);
+        fiber.done = true;
+        launch.sleep(fiber);
     }
 
-    void leave(Fiber& fiber, Meeting& meeting) {
-        fiber.done = true;
-        happen();
-        ++meeting.left;
+    void leave(Meeting& meeting) {
+        meeting.left = true;
         if (meeting.arrived > 0) fail("a thread left while others of its block wait at a barrier");
     }
 
+    Fiber* first_ready() const {
+        for (std::size_t word = 0; word < ready_.size(); ++word) {
+            if (ready_[word] != 0)
+                return fibers_[word * 64 + static_cast<std::size_t>(__builtin_ctzll(ready_[word]))];
+        }
+        return nullptr;
+    }
+
     bool guards_are_whole() const {
-        for (int b = 0; b < block_count_; ++b) {
-            const char* shared = blocks_[b].shared;
-            for (const char* guard : {shared - GUARD, shared + shared_bytes_}) {
-                if (std::any_of(guard, guard + GUARD, [](char byte) { return byte != '\xff'; })) return false;
-            }
+        const auto written = [](char byte) { return byte != UNWRITTEN; };
+        for (const Block& block : blocks_) {
+            const char* end = block.shared + shared_bytes_;
+            if (std::any_of(block.shared - GUARD, block.shared, written)) return false;
+            if (std::any_of(end, end + GUARD, written)) return false;
         }
         return true;
     }
 
-    std::size_t shared_stride() const { return shared_bytes_ + 2 * GUARD; }
-    char* stack(int fiber) const { return stacks_ + static_cast<std::size_t>(fiber) * STACK; }
+    std::size_t rank(int fiber) const {
+        return static_cast<std::size_t>(ranks_[static_cast<std::size_t>(fiber)]);
+    }
 
     int block_count_;
     int fiber_count_;
     std::size_t shared_bytes_;
-    Block* blocks_;
-    int* turns_;
-    char* shared_;
+    std::vector<Block> blocks_;
+    std::vector<int> ranks_;            // in the order, of each fiber
+    std::vector<Fiber*> fibers_;        // in that order
+    std::vector<std::uint64_t> ready_;  // bits, likewise
     char* stacks_;
     void (*kernel_)(const void*) = nullptr;
     const void* arguments_ = nullptr;
     Context scheduler_{};
-    bool happened_ = false;
     const char* failure_ = nullptr;
 };
 
-inline void wait() {
-    Fiber& fiber = self();
-    fiber.block->launch->leave_to_others(fiber);
+inline void meet(Meeting& meeting) {
+    Launch& launch = *meeting.launch;
+    if (meeting.left) launch.fail("a thread waits at a barrier that another of its block has left behind");
+    if (++meeting.arrived < meeting.expected) {
+        launch.sleep(self());
+    } else {
+        meeting.arrived = 0;
+        launch.wake(meeting);
+        launch.give_way(self());
+    }
 }
 
-inline void meet(Meeting& meeting) {
-    if (meeting.left > 0) {
-        meeting.launch->fail("a thread waits at a barrier that another of its block has left behind");
-        for (;;) wait();
-    }
-    const unsigned generation = meeting.generation;
-    if (++meeting.arrived == meeting.expected) {
-        meeting.arrived = 0;
-        ++meeting.generation;
-        meeting.launch->happen();
-        return;
-    }
-    while (meeting.generation == generation) wait();
+// Until a slot is stored, anywhere.
+inline void poll() {
+    Fiber& fiber = self();
+    fiber.polls = true;
+    fiber.block->launch->sleep(fiber);
+    fiber.polls = false;
 }
 
 }  // namespace flashode::cuda::host

@@ -17,7 +17,7 @@
 #define FLASHODE_DEVICE inline
 #define FLASHODE_ONCE inline
 #define FLASHODE_TABLE static constexpr
-#define FLASHODE_KERNEL(threads) inline void
+#define FLASHODE_KERNEL(threads, together) inline void
 #define FLASHODE_ARGUMENTS const
 
 namespace flashode::cuda {
@@ -52,10 +52,10 @@ inline const Real* global_memory(const void* address) {
 
 inline void store_slot(Slot* to, Slot slot) {
     *to = slot;
-    host::self().block->launch->happen();
+    host::self().block->launch->wake_those_who_poll();
 }
 inline Slot load_slot(const Slot* from) { return *from; }
-inline void wait_for_others() { host::wait(); }
+inline void wait_for_others() { host::poll(); }
 inline void fence() {}
 template <class Real>
 inline Real from_other_block(const Real* address) {

@@ -36,7 +36,7 @@ constexpr int THREADS = {threads};
 
 }}  // namespace
 
-FLASHODE_KERNEL(THREADS) test([[maybe_unused]] FLASHODE_ARGUMENTS Arguments q) {{
+FLASHODE_KERNEL(THREADS, 1) test([[maybe_unused]] FLASHODE_ARGUMENTS Arguments q) {{
 {body}
 }}
 """

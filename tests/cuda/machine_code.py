@@ -16,12 +16,11 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, fields
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from cuda import compile_nvrtc
+from cuda.compile_nvrtc import NEWEST
+from flashode.engines.cuda import nvrtc
 
 KERNEL = re.compile(r"Compiling entry function '(\w+)'")
 FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -74,10 +73,6 @@ class Inspection:
     seconds: float
 
 
-class DoesNotCompile(Exception):
-    """With what the compiler says."""
-
-
 def inspect(source: str, architecture: str) -> Inspection:
     """Compiles a source text and counts.
 
@@ -86,24 +81,17 @@ def inspect(source: str, architecture: str) -> Inspection:
         architecture: Such as ``"sm_90"``.
 
     Raises:
-        DoesNotCompile: NVRTC refuses the text.
+        CompilationError: NVRTC refuses the text, or there is none.
     """
-    nvrtc = _nvrtc()
+    compiler = nvrtc.load(NEWEST)
     start = time.process_time()
-    cubin, log = compile_nvrtc.compiled(nvrtc, source, "source.cu", architecture, "--ptxas-options=-v")
+    cubin, log = compiler.compile(source, "source.cu", architecture, "--ptxas-options=-v")
     seconds = time.process_time() - start
-    if not cubin:
-        raise DoesNotCompile(log)
     opcodes = _opcodes(cubin)
     kernels = {
         kernel: Code(**taken, **_counted(opcodes[kernel])) for kernel, taken in _resources(log).items()
     }
     return Inspection(kernels, len(cubin), seconds)
-
-
-@cache
-def _nvrtc() -> Any:
-    return compile_nvrtc.load()
 
 
 def nvdisasm() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,15 @@ import torch
 from torch import Tensor
 
 from cuda.host import Host
+from cuda.host_compiler import HostCompiler
 from cuda.kernels import kernel_text, run
 from flashode import _flashode
 from flashode.engines.cuda.machine import CompilationError
-from cuda.host_compiler import HostCompiler
 
+CSRC = Path(__file__).parents[2] / "csrc"
 WARP = 32
-REDUCTION_BYTES = 256
+ROUNDS = 3
+REDUCTION_BYTES = 512
 
 
 @pytest.fixture
@@ -50,17 +53,14 @@ def of_blocks(numbers: Tensor) -> Tensor:
     return of_warp(torch.stack([in_order(sums[lane::WARP]) for lane in range(WARP)]))
 
 
-@pytest.mark.parametrize("order", [0, 1, 7])
-@pytest.mark.parametrize(("count", "threads"), [(1, 32), (3, 64), (32, 128)])
-@pytest.mark.parametrize("blocks", [1, 2, 5, 40])
-def test_sums_are_added_in_their_order(host: Host, blocks: int, count: int, threads: int, order: int) -> None:
-    """Bit for bit, of several rounds, in every thread."""
-    text = kernel_text(
+def sums_text(count: int, threads: int) -> str:
+    """Sums of so many numbers at a time, three rounds of them."""
+    return kernel_text(
         f"""
     Slots slots{{reinterpret_cast<Slot*>(q.memory[2]), q.round}};
     const int own = block() * THREADS + thread();
     const int all = blocks() * THREADS;
-    for (int round = 0; round < 3; ++round) {{
+    for (int round = 0; round < {ROUNDS}; ++round) {{
         double sums[{count}];
         for (int i = 0; i < {count}; ++i) sums[i] = q.memory[0][i * all + own] * (round + 1);
         sum_of_blocks<THREADS>(sums, slots);
@@ -69,20 +69,95 @@ def test_sums_are_added_in_their_order(host: Host, blocks: int, count: int, thre
         threads=threads,
         memory=3,
     )
+
+
+def slots_of(blocks: int) -> Tensor:
+    """Where so many blocks meet."""
+    size = 2 * _flashode.cuda.MAX_SUMS * blocks * _flashode.cuda.SLOT_BYTES
+    return torch.zeros(size, dtype=torch.uint8)
+
+
+def check_sums(host: Host, blocks: int, count: int, threads: int) -> None:
+    """Bit for bit, in every thread."""
     generator = torch.Generator().manual_seed(0)
     numbers = torch.randn(count, blocks, threads, dtype=torch.float64, generator=generator)
-    sums = torch.zeros(3, count, blocks, threads, dtype=torch.float64)
-    slots = torch.zeros(2 * _flashode.cuda.MAX_SUMS * blocks * 2, dtype=torch.float64)
-    host.order = order
-    run(host, text, (numbers, sums, slots), blocks=blocks, threads=threads, shared_bytes=REDUCTION_BYTES)
-    for round_ in range(3):
+    sums = torch.zeros(ROUNDS, count, blocks, threads, dtype=torch.float64)
+    memory = numbers, sums, slots_of(blocks)
+    run(host, sums_text(count, threads), memory, blocks=blocks, threads=threads, shared_bytes=REDUCTION_BYTES)
+    for round_ in range(ROUNDS):
         expected = torch.stack([of_blocks(part * (round_ + 1)) for part in numbers])
         assert torch.equal(sums[round_], expected[:, None, None].expand(count, blocks, threads))
 
 
+@pytest.mark.parametrize("order", [0, 1, 7])
+@pytest.mark.parametrize(
+    ("blocks", "count", "threads"),
+    [(1, 1, 32), (5, 1, 32), (40, 1, 32), (1, 3, 64), (5, 3, 64), (40, 3, 64), (2, 32, 128)],
+)
+def test_sums_are_added_in_their_order(host: Host, blocks: int, count: int, threads: int, order: int) -> None:
+    host.order = order
+    check_sums(host, blocks, count, threads)
+
+
+def check_exchange(host: Host, blocks: int, threads: int) -> None:
+    """Each thread reads what the next has written, round for round, and the largest of all."""
+    text = kernel_text(
+        f"""
+    Slots slots{{reinterpret_cast<Slot*>(q.memory[3]), q.round}};
+    const int own = block() * THREADS + thread();
+    const int all = blocks() * THREADS;
+    for (int round = 0; round < {ROUNDS}; ++round) {{
+        q.memory[1][round * all + own] = q.memory[0][own] + round;
+        exchange_with_blocks<THREADS>(slots);
+        const double next = from_other_block(q.memory[1] + round * all + (own + 1) % all);
+        q.memory[2][round * all + own] = next + largest_of_blocks<THREADS>(q.memory[0][own], slots);
+    }}""",
+        threads=threads,
+        memory=4,
+    )
+    numbers = torch.rand(blocks * threads, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    written, read = torch.zeros(2, ROUNDS, blocks * threads, dtype=torch.float64)
+    memory = numbers, written, read, slots_of(blocks)
+    run(host, text, memory, blocks=blocks, threads=threads, shared_bytes=REDUCTION_BYTES)
+    rounds = torch.arange(ROUNDS)[:, None]
+    assert torch.equal(read, (numbers.roll(-1) + rounds) + numbers.max())
+
+
+@pytest.mark.parametrize("order", [0, 1, 7])
+@pytest.mark.parametrize(("blocks", "threads"), [(1, 64), (5, 64), (40, 32)])
+def test_blocks_read_what_others_have_written(host: Host, blocks: int, threads: int, order: int) -> None:
+    host.order = order
+    check_exchange(host, blocks, threads)
+
+
+BARRIER = "sync_block();"
+
+
+@pytest.mark.parametrize("which", range((CSRC / "cuda" / "reduction.hpp").read_text().count(BARRIER)))
+def test_each_barrier_of_a_reduction_is_needed(which: int, tmp_path: Path) -> None:
+    for room in ("numerics", "solve", "cuda"):
+        shutil.copytree(CSRC / room, tmp_path / room)
+    header = tmp_path / "cuda" / "reduction.hpp"
+    parts = header.read_text().split(BARRIER)
+    header.write_text(BARRIER.join(parts[: which + 1]) + BARRIER.join(parts[which + 1 :]))
+    host = Host(compiler=HostCompiler(csrc=tmp_path, kept=tmp_path))
+    assert any(is_wrong(host, blocks, order) for order in (0, 1, 7) for blocks in (1, 5))
+
+
+def is_wrong(host: Host, blocks: int, order: int) -> bool:
+    """Whether a number is, or is never there."""
+    host.order = order
+    try:
+        check_sums(host, blocks, 3, 64)
+        check_exchange(host, blocks, 64)
+    except (AssertionError, RuntimeError):
+        return True
+    return False
+
+
 # Kernels of one block of 64 threads, with 64 doubles of shared memory.
 FAULTS = {
-    "all threads wait": "while (load_slot(reinterpret_cast<Slot*>(q.memory[0])).round != 1) wait_for_others();",
+    "all threads wait": "while (q.memory[0][0] != 1.0) wait_for_others();",
     "a thread left while others": "if (thread() != 63) sync_block();",
     "that another of its block has left": "if (thread() != 0) sync_block();",
     "beside shared memory": "shared_memory<double>()[thread() + 1] = 0.0;",

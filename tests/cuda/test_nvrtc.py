@@ -82,6 +82,11 @@ def test_an_architecture_that_the_compiler_knows_nothing_for(architecture: str, 
         OtherArchitectures(80, 90).target(architecture)
 
 
+def test_an_architecture_that_is_too_old_whatever_the_compiler() -> None:
+    with pytest.raises(CompilationError, match=r"architecture sm_61, and sm_70 or newer is needed$"):
+        OtherArchitectures(50, 61, 70).target("sm_61")
+
+
 @pytest.mark.parametrize(
     ("newest", "package"), [(12, "nvidia-cuda-nvrtc-cu12"), (13, "'nvidia-cuda-nvrtc<14'")]
 )

@@ -57,7 +57,10 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_engine() -> None:
-    with pytest.raises(ValueError, match="one of 'auto', 'cuda', 'native', 'eager', got 'gpu'"), use_engine("gpu"):
+    with (
+        pytest.raises(ValueError, match="one of 'auto', 'cuda', 'native', 'eager', got 'gpu'"),
+        use_engine("gpu"),
+    ):
         pass
 
 

@@ -14,8 +14,8 @@ import flashode
 from flashode.engines import EngineDeclined
 from flashode.engines.compiled.backend import Work
 from flashode.engines.compiled.memo import cost
-from flashode.engines.compiled.scope import refusal as unsuitable
 from flashode.engines.compiled.method import translate as compiled_method
+from flashode.engines.compiled.scope import refusal as unsuitable
 from flashode.engines.native.program import translate
 from flashode.engines.native.scope import refusal
 from flashode.methods import TABLEAUX

@@ -39,7 +39,9 @@ def test_one_that_is_dropped_says_so(drop: Callable[[], Any], call: str) -> None
 
 
 def test_an_engine_is_checked_at_once() -> None:
-    with pytest.raises(ValueError, match=r"engine must be one of 'auto', 'cuda', 'native', 'eager', got 'fast'"):
+    with pytest.raises(
+        ValueError, match=r"engine must be one of 'auto', 'cuda', 'native', 'eager', got 'fast'"
+    ):
         flashode.use_engine("fast")
 
 

@@ -23,6 +23,7 @@ PROMISED = {
     "odeint",
     "odeint_adjoint",
     "patch_torchdiffeq",
+    "precompile",
     "record",
     "unpatch_torchdiffeq",
     "use_engine",

@@ -57,6 +57,12 @@ def explain(
     ] = None,
     time: Annotated[float, typer.Option(help="Time at which the function is defined.")] = 0.0,
     method: Annotated[str, typer.Option(help="The method.")] = DEFAULT_METHOD,
+    device: Annotated[
+        str, typer.Option(help="Where y0 is, and a Module is brought to, such as cpu or cuda:0.")
+    ] = "cpu",
+    source: Annotated[
+        bool, typer.Option("--source", help="Show the text of kernels that are compiled for the function.")
+    ] = False,
     adjoint: Annotated[
         bool, typer.Option("--adjoint", help="Explain odeint_adjoint rather than odeint.")
     ] = False,
@@ -65,11 +71,13 @@ def explain(
     try:
         field = load(target)
         y0 = draw(shape, _precision(field) if dtype is None else getattr(torch, dtype.value))
+        field, y0 = _on(device, field, y0)
         explanation = flashode.explain(
             field,
             y0,
             time,
             method=method,
+            source=source,
             adjoint=adjoint,
             adjoint_params=() if adjoint and not isinstance(field, nn.Module) else None,
         )
@@ -83,6 +91,16 @@ def explain(
     console.print("\ny0 was drawn from a standard normal distribution (seed 0).", style="dim")
     if explanation.error is not None:
         raise typer.Exit(FAILED)
+
+
+def _on(device: str, field: Any, y0: Any) -> tuple[Any, Any]:
+    """The field, if it is a Module, and the state on a device."""
+    try:
+        moved = tuple(part.to(device) for part in y0) if isinstance(y0, tuple) else y0.to(device)
+        return field.to(device) if isinstance(field, nn.Module) else field, moved
+    except (RuntimeError, AssertionError) as error:
+        # Torch without CUDA asserts that it has it.
+        raise WrongUse(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def _precision(field: object) -> torch.dtype:

@@ -6,6 +6,7 @@ from flashode.engines.choice import (
     choose,
     consider,
     name_of,
+    taken,
     use_engine,
     watchers,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "choose",
     "consider",
     "name_of",
+    "taken",
     "use_engine",
     "watchers",
 ]

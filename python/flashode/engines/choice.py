@@ -79,6 +79,18 @@ def _is_asked(name: str, device: str) -> bool:
     return allows(name) and (DEVICES.get(name, device) == device or device not in DEVICES.values())
 
 
+def taken(choice: Choice) -> Plan:
+    """The plan of a choice.
+
+    Raises:
+        EngineDeclined: If ``use_engine`` insists on an engine that declines.
+    """
+    if choice.plan is None:
+        ((name, refusal),) = choice.declined.items()
+        raise EngineDeclined(f"the {name} engine cannot run this solve because {listed(refusal.reasons)}")
+    return choice.plan
+
+
 def choose(problem: Problem, gradient: Gradient) -> Plan:
     """The plan of the first engine that takes the problem; it warns where a faster one would take others.
 
@@ -86,10 +98,7 @@ def choose(problem: Problem, gradient: Gradient) -> Plan:
         EngineDeclined: If ``use_engine`` insists on an engine that declines.
     """
     choice = consider(problem, gradient)
-    if choice.plan is None:
-        ((name, refusal),) = choice.declined.items()
-        raise EngineDeclined(f"the {name} engine cannot run this solve because {listed(refusal.reasons)}")
-    plan = choice.plan
+    plan = taken(choice)
     for name, refusal in choice.declined.items():
         if not (refusal.absent or refusal.expected or _sentence(refusal) in _said_of(problem)):
             # Not before the solve: what the user's function raises should be seen alone.

@@ -51,6 +51,30 @@ class Gradients:
     statistics: Statistics | None = None
 
 
+class PlannedKernel(Protocol):
+    """A kernel of a solve, or of its reverse pass, that is compiled for the function."""
+
+    @property
+    def name(self) -> str:
+        """What it does: ``forward``, ``discrete_vjp`` or ``continuous_vjp``."""
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """How it spreads the work, what it keeps where, and, once it is compiled, what it takes."""
+
+    @property
+    def source(self) -> str:
+        """The text that is compiled."""
+
+    def compile(self) -> float | None:
+        """Compile it.
+
+        Returns:
+            Seconds that this took; None where it was compiled before, by this process or by one that left it
+            on the disk.
+        """
+
+
 class Plan(Protocol):
     """One engine's way of running one solve."""
 
@@ -73,6 +97,9 @@ class Plan(Protocol):
     @property
     def statistics(self) -> Statistics | None:
         """What the solve cost, by ``forward``, or by ``differentiable`` of an irreversible plan."""
+
+    def kernels(self, *, reverse: bool) -> tuple[PlannedKernel, ...]:
+        """What is compiled for the solve, with ``reverse`` for its reverse pass as well; often nothing is."""
 
     def forward(self, *, record: bool) -> Forward:
         """Solve without autograd; ``record`` asks for what the plan's vjp needs."""

@@ -11,7 +11,7 @@ from flashode.errors import SolverError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from flashode.engines.protocol import Forward, Gradients, Plan
+    from flashode.engines.protocol import Forward, Gradients, Plan, PlannedKernel
     from flashode.problem.adjoint_norm import AugmentedNorm
     from flashode.statistics import Statistics
 
@@ -40,6 +40,10 @@ class ReportedPlan:
     def statistics(self) -> Statistics | None:
         """As the plan's."""
         return self._plan.statistics
+
+    def kernels(self, *, reverse: bool) -> tuple[PlannedKernel, ...]:
+        """As the plan's."""
+        return self._plan.kernels(reverse=reverse)
 
     def forward(self, *, record: bool) -> Forward:
         """As the plan's."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from flashode.declined import Declined, Reason
 from flashode.engines import consider, name_of
-from flashode.explain.explanation import Explanation
+from flashode.engines.protocol import Plan
+from flashode.explain.explanation import Explanation, Kernel
 from flashode.problem import Continuous, Gradient, Problem, SciPyOptions
 
 if TYPE_CHECKING:
     from flashode.capture import Capture
 
 
-def answer(problem: Problem, gradient: Gradient) -> Explanation:
+def answer(problem: Problem, gradient: Gradient, shows_source: bool) -> Explanation:
     """The explanation of a problem."""
     if problem.event is not None:
         _ = problem.event.signs  # what the event function raises is for the caller
@@ -30,8 +33,15 @@ def answer(problem: Problem, gradient: Gradient) -> Explanation:
         error=_error_of(problem) if isinstance(captured, Declined) and captured.raised else None,
         event=None if problem.event is None else name_of(problem.event.function),
         event_reasons=() if called is None else called.reasons,
+        kernels=() if choice.plan is None else _kernels(choice.plan),
+        shows_source=shows_source,
         **({} if isinstance(captured, Declined) else _shown(problem, captured)),
     )
+
+
+def _kernels(plan: Plan) -> tuple[Kernel, ...]:
+    with torch.enable_grad():
+        return tuple(Kernel(each.name, each.facts, each.source) for each in plan.kernels(reverse=True))
 
 
 def _all(declined: Declined, captured: Capture | Declined) -> tuple[Reason, ...]:

@@ -6,6 +6,7 @@ import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
@@ -15,6 +16,20 @@ from flashode.program import Program, Y, format_body
 
 _LABELS = 12  # the width of the labels' column
 _WIDTH = 100 - _LABELS
+
+
+class Kernel(NamedTuple):
+    """What an engine compiles for a function.
+
+    Attributes:
+        name: ``"forward"``, ``"discrete_vjp"`` or ``"continuous_vjp"``.
+        facts: How it spreads the work, what it keeps where, and, once it is compiled, what it takes.
+        source: Its text.
+    """
+
+    name: str
+    facts: tuple[str, ...]
+    source: str
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,6 +60,8 @@ class Explanation:
         event: What the event function calls itself, or None where there is none.
         event_reasons: Why a compiled solve calls the event function from Python; ``event_called`` has them in
             words.
+        kernels: What the engine compiles for the solve and its reverse pass; empty where it compiles nothing.
+        shows_source: Whether the text has that of the kernels.
     """
 
     function: str
@@ -62,6 +79,8 @@ class Explanation:
     counters: Mapping[str, int] = field(default_factory=dict)
     event: str | None = None
     event_reasons: tuple[Reason, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
+    shows_source: bool = False
 
     @property
     def declined(self) -> Mapping[str, str]:
@@ -95,17 +114,31 @@ def _lines(it: Explanation) -> Iterator[str]:
     yield from _entry("solve", f"{it.method}, {it.gradients}")
     if it.event is not None:
         yield from _event(it)
+    for kernel in it.kernels:
+        yield from _entry("kernel", "\n".join([f"{kernel.name}: {kernel.facts[0]}", *kernel.facts[1:]]))
     yield from _entry("state", it.state + _trajectories(it))
-    if it.program is None:
-        return
+    if it.program is not None:
+        yield from _captured(it, it.program)
+    if it.shows_source:
+        yield from _sources(it)
+
+
+def _captured(it: Explanation, program: Program) -> Iterator[str]:
     for shape in it.carried:
         yield from _entry("carried", f"a tensor of shape {shape}: each trajectory reads its own slice")
     for name, amount in it.counters.items():
         yield from _entry("counter", f"{name} grows by {amount} at each evaluation")
-    yield from _entry("parameters", _parameters(it.program))
+    yield from _entry("parameters", _parameters(program))
     yield from map(_indented, _parameter_table(it))
-    yield from _entry("program", f"{it.program.flops():,} flops an evaluation of one trajectory")
-    yield from map(_indented, format_body(it.program))
+    yield from _entry("program", f"{program.flops():,} flops an evaluation of one trajectory")
+    yield from map(_indented, format_body(program))
+
+
+def _sources(it: Explanation) -> Iterator[str]:
+    for kernel in it.kernels:
+        yield from ("", f"Source of {kernel.name}:", "", *kernel.source.strip().splitlines())
+    if not it.kernels and it.engine is not None:
+        yield from _entry("source", f"none: the {it.engine} engine compiles nothing for a function")
 
 
 def _headline(it: Explanation) -> str:

@@ -15,9 +15,9 @@ from flashode.problem import (
     DISCRETE,
     Gradient,
     State,
-    device_of,
     make_continuous,
     make_problem,
+    times_or_start,
 )
 from flashode.verify import Verify
 
@@ -33,6 +33,7 @@ def explain(
     options: Mapping[str, Any] | None = None,
     event_fn: Callable[..., Any] | None = None,
     verify: Verify = "first",
+    source: bool = False,
     adjoint: bool = False,
     adjoint_rtol: Any = None,
     adjoint_atol: Any = None,
@@ -57,6 +58,7 @@ def explain(
         options: Likewise.
         event_fn: Likewise. It is called at the start, as a solve does; what it raises then, this raises.
         verify: Likewise.
+        source: Whether the text is to have that of the kernels that are compiled for the function.
         adjoint: Whether to explain :func:`flashode.odeint_adjoint`; any of its own arguments says so too.
         adjoint_rtol: As for :func:`flashode.odeint_adjoint`.
         adjoint_atol: Likewise.
@@ -71,9 +73,10 @@ def explain(
         TypeError: If an argument has the wrong type.
         ValueError: If an argument has an impossible value.
     """
-    if not isinstance(adjoint, bool):
-        raise TypeError(f"adjoint must be True or False, got {type(adjoint).__name__}")
-    t = _times(t, y0, to_event=event_fn is not None)
+    for name, value in (("adjoint", adjoint), ("source", source)):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False, got {type(value).__name__}")
+    t = times_or_start(t, y0, to_event=event_fn is not None)
     problem = make_problem(
         func, y0, t, rtol=rtol, atol=atol, method=method, options=options, verify=verify, event_fn=event_fn
     )
@@ -90,21 +93,4 @@ def explain(
             adjoint_options=adjoint_options,
             adjoint_params=adjoint_params,
         )
-    return answer(problem, gradient)
-
-
-def _times(t: Any, y0: Any, *, to_event: bool) -> torch.Tensor:
-    """The times of the solve; to an event, from one time on."""
-    times = t if isinstance(t, torch.Tensor) and t.dim() > 0 else _time(t, y0)
-    if not to_event or times.shape != (1,):
-        return times
-    start = times.detach()
-    return torch.cat([times, start + start.abs().clamp(min=1)])
-
-
-def _time(t: Any, y0: Any) -> torch.Tensor:
-    try:
-        time = 0.0 if t is None else float(t)
-    except (TypeError, ValueError):
-        raise TypeError(f"t must be a tensor of times, a number or None, got {type(t).__name__}") from None
-    return torch.tensor([time], dtype=torch.float64, device=device_of(y0))
+    return answer(problem, gradient, source)

@@ -146,7 +146,7 @@ class DenseOutput:
         """The shape of the times, and these as solver time, 1-D and float64."""
         if not isinstance(t, (torch.Tensor, int, float)):
             raise TypeError(f"t must be a number or a real tensor, got {type(t).__name__}")
-        asked = t if isinstance(t, torch.Tensor) else torch.tensor(t, dtype=torch.float64)
+        asked = t if isinstance(t, torch.Tensor) else torch.tensor(t, dtype=torch.float64, device="cpu")
         if asked.is_complex() or asked.dtype == torch.bool:
             raise TypeError(f"t must be a number or a real tensor, got {asked.dtype}")
         precision = asked.dtype if asked.is_floating_point() else torch.float64
@@ -179,6 +179,6 @@ def _ends(t0: Any, t1: Any, y0: Any) -> torch.Tensor:
 @cached
 def _lagrange(count: int, device: torch.device) -> torch.Tensor:
     """From powers x**0 .. x**(count - 1) to the weights of values at equally spaced points from 0 to 1."""
-    points = torch.linspace(0, 1, count, dtype=torch.float64)
+    points = torch.linspace(0, 1, count, dtype=torch.float64, device="cpu")
     weights: torch.Tensor = torch.linalg.inv(torch.linalg.vander(points))
     return weights.to(device)

@@ -11,7 +11,7 @@ from flashode.problem.event import Event, as_numbers
 from flashode.problem.gradient import DISCRETE, Continuous, Discrete, Gradient, make_continuous
 from flashode.problem.grid import connected_times, fixed_grid, step_fractions
 from flashode.problem.integration import Integration
-from flashode.problem.moments import as_floats, as_time, device_of
+from flashode.problem.moments import as_floats, as_time, device_of, times_or_start
 from flashode.problem.normalise import DEFAULT_ATOL, DEFAULT_METHOD, DEFAULT_RTOL, make_problem
 from flashode.problem.options import (
     OPTION_NAMES,
@@ -61,4 +61,5 @@ __all__ = [
     "make_problem",
     "may_be_remembered",
     "step_fractions",
+    "times_or_start",
 ]

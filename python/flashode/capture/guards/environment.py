@@ -33,11 +33,21 @@ _default_dtype = torch.get_default_dtype
 _modes = torch._C._len_torch_function_stack
 # All that Python code has registered: ``namespace/operator/dispatch key``.
 _implementations: set[str] = torch.library._impls
-# Where an implementation takes the place of one that an evaluation on the CPU would come to. Torch brings
-# none in Python there.
+# Where an implementation takes the place of one that an evaluation would come to. Torch brings none in Python
+# there, but for some of GPUs, which it has registered when it is imported.
+_BROUGHT = frozenset(key for key in _implementations if key.endswith("/CUDA"))
 _KEYS = frozenset(
     [
-        *("CPU", "Autograd", "AutogradCPU", "ADInplaceOrView", "BackendSelect", "Dense"),
+        *(
+            "CPU",
+            "CUDA",
+            "Autograd",
+            "AutogradCPU",
+            "AutogradCUDA",
+            "ADInplaceOrView",
+            "BackendSelect",
+            "Dense",
+        ),
         *("CompositeImplicitAutograd", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional"),
     ]
 )
@@ -105,7 +115,7 @@ class _Operators:
 
     def replaced(self) -> bool:
         """Whether any that fields are made of is not as torch brings it."""
-        keys = (key.split("/") for key in _implementations)
+        keys = (key.split("/") for key in _implementations - _BROUGHT)
         replaced = any(key[0] == "aten" and key[-1] in _KEYS for key in keys)
         self.harmless = -1 if replaced else len(_implementations)
         return replaced

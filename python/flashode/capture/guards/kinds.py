@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,19 +54,20 @@ def _tells_apart(guards: Any) -> bool:
     def check(*tensors: Tensor, free: list[Any] | None = None) -> Any:
         return guards(*tensors, dynamic_dims_sizes=free, dynamic_dims_strides=free).check
 
-    tensor = torch.zeros(2, 3)
+    zeros = partial(torch.zeros, device="cpu")
+    tensor = zeros(2, 3)
     like, like_both = check(tensor), check(tensor, nn.Parameter(tensor))
     of_any_size = check(tensor, free=[[None, None]])
     others = [
         nn.Parameter(tensor, requires_grad=False),
-        torch.zeros(2, 3, requires_grad=True),
+        zeros(2, 3, requires_grad=True),
         tensor.double(),
-        torch.zeros(3, 3),
-        torch.zeros(6),
-        torch.zeros(3, 2).t(),
+        zeros(3, 3),
+        zeros(6),
+        zeros(3, 2).t(),
         torch.zeros(2, 3, device="meta"),
     ]
-    accepts = like(torch.ones(2, 3)) and like_both(torch.ones(2, 3), nn.Parameter(torch.ones(2, 3)))
+    accepts = like(zeros(2, 3)) and like_both(zeros(2, 3), nn.Parameter(zeros(2, 3)))
     accepts = accepts and not like_both(tensor, tensor) and not any(map(like, others))
     accepts = accepts and [of_any_size(other) for other in others] == [False] * 3 + [True, False, True, False]
     for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)):

@@ -35,6 +35,7 @@ class Lowered:
         batched: whether the state holds several trajectories.
         carried: the field's tensors of which each trajectory reads its own slice, which are the Program's c.
         held: contents that the Program presumes of the field's tensors, by slot: indices.
+        device: where the state is.
     """
 
     program: Program
@@ -44,13 +45,14 @@ class Lowered:
     dtype: torch.dtype
     held: Mapping[int, Tensor]
     graph: Trace
+    device: torch.device
 
     def carry(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The field's tensors that are c, in the state's dtype; with autograd on."""
+        """The field's tensors that are c, where the state is and in its dtype; with autograd on."""
         if not self.carried:
             return ()
         with torch.enable_grad():
-            return tuple(tensors[slot].to(self.dtype) for slot in self.carried)
+            return tuple(tensors[slot].to(self.device, self.dtype) for slot in self.carried)
 
 
 def lower(graph: Trace, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
@@ -85,7 +87,8 @@ def lower(graph: Trace, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     program, parameters = low.program.finish(rates)
     prologue = low.prologue.finish([low.registers[index] for index in parameters])
     batched = any(batch_axis(graph.values[index].shape) is not None for index in inputs)
-    return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, low.prologue.held, graph)
+    held = low.prologue.held
+    return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, held, graph, low.device)
 
 
 def _lower_operations(
@@ -284,7 +287,10 @@ def _evaluated_before(
     read = [views[index] for index in indices]
     literals = [low.program.literal(x.rows) for x in read]
     if all(literal is not None for literal in literals):
-        tensors = [torch.tensor(literal, dtype=x.dtype) for literal, x in zip(literals, read, strict=True)]
+        tensors = [
+            torch.tensor(literal, dtype=x.dtype, device="cpu")
+            for literal, x in zip(literals, read, strict=True)
+        ]
         literal_views = [_literal(low, result) for result in _listed(evaluate(*tensors))]
         return [view.showing(view.positions, call.axis) for view in literal_views]
     inputs = [low.register(x.rows, x.dtype) for x in read]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 Function = Callable[..., Tensor]
 
-# Brings a tensor to the state's dtype and into one piece of memory.
+# Brings a tensor to the state's device and dtype and into one piece of memory.
 _PREPARE = "prepare"
 _TRANSPOSE = "mT"
 # Elements of the largest tensor whose content is compared at each solve.
@@ -71,8 +71,9 @@ class Prologue:
         return pairs
 
     def _unprepared(self, register: int) -> int:
-        step = self.steps[register]
-        return step.inputs[0] if step.name == _PREPARE else register
+        while (step := self.steps[register]).name == _PREPARE:
+            register = step.inputs[0]
+        return register
 
     def describe(self, names: Sequence[str]) -> list[str]:
         """How each output is made: the name of a tensor, or an expression such as ``sub(a, mT(a))``."""
@@ -92,8 +93,9 @@ class Prologue:
 class PrologueBuilder:
     """Collects steps; equal ones are made once."""
 
-    def __init__(self, dtype: torch.dtype, slots: Sequence[Tensor]) -> None:
+    def __init__(self, dtype: torch.dtype, device: torch.device, slots: Sequence[Tensor]) -> None:
         self._dtype = dtype
+        self._device = device
         self._slots = slots
         self.held: dict[int, Tensor] = {}  # slots whose content the capture presumes
         # The checks on a field see to it that dtypes and strides of its tensors stay as they are now.
@@ -123,8 +125,12 @@ class PrologueBuilder:
         return None if any(source is None for source in inputs) else step.function(*inputs)
 
     def slot(self, slot: int, shape: tuple[int, ...]) -> int:
-        """A tensor that the field owns."""
-        return self._add(("slot", slot), Step((), slot=slot), shape)
+        """A tensor that the field owns, brought to the state: torch takes numbers from the CPU anywhere."""
+        register = self._add(("slot", slot), Step((), slot=slot), shape)
+        device = self._device
+        if self._slots[slot].device == device:
+            return register
+        return self.apply(lambda x: x.to(device), [register], shape, _PREPARE, _PREPARE)
 
     def slots_behind(self, registers: Sequence[int]) -> set[int]:
         """The field's tensors that registers are made of."""
@@ -157,7 +163,7 @@ class PrologueBuilder:
 
         def checked(*tensors: Tensor) -> Tensor:
             function(*tensors)
-            return torch.empty(0)
+            return torch.empty(0, device="cpu")
 
         self._checks.append(self._add(None, Step(tuple(inputs), checked, name="check"), (0,)))
 
@@ -174,11 +180,11 @@ class PrologueBuilder:
 
     def assembled(self, registers: Sequence[int], index: Sequence[int], shape: tuple[int, ...]) -> int:
         """Elements of the concatenation of flattened registers, picked by ``index``."""
-        picked = torch.tensor(index)
+        picked = torch.tensor(index, device=self._device)
 
         def assemble(*tensors: Tensor) -> Tensor:
             flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-            return flat[picked.to(flat.device)].reshape(shape)
+            return flat[picked].reshape(shape)
 
         return self.apply(assemble, registers, shape, "rows", ("rows", tuple(index)), (picked,))
 

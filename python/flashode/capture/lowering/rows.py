@@ -132,7 +132,7 @@ class ProgramBuilder:
         distinct, inverse = np.unique(x, return_inverse=True)
         literal = self.literal(distinct)
         if literal is not None:
-            result = UNARY[fn].evaluate(torch.tensor(literal, dtype=self._dtype), *constants)
+            result = UNARY[fn].evaluate(torch.tensor(literal, dtype=self._dtype, device="cpu"), *constants)
             return self.constant(result.double().numpy())[inverse].reshape(x.shape)
         source = self._gathered(distinct)
         hexed = tuple(float(c).hex() for c in constants)
@@ -153,7 +153,7 @@ class ProgramBuilder:
             return unchanged[inverse].reshape(a.shape)
         literals = self.literal(left), self.literal(right)
         if literals[0] is not None and literals[1] is not None:
-            tensors = [torch.tensor(literal, dtype=self._dtype) for literal in literals]
+            tensors = [torch.tensor(literal, dtype=self._dtype, device="cpu") for literal in literals]
             result = BINARY[fn](tensors[0], tensors[1])
             return self.constant(result.double().numpy())[inverse].reshape(a.shape)
         sources = self._gathered(left), self._gathered(right)

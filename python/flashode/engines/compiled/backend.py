@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from flashode.declined import Declined
 from flashode.engines.compiled.outcome import ForwardResult, Outcome
-from flashode.engines.compiled.requests import ContinuousRequest, DiscreteRequest, ForwardRequest
+from flashode.engines.compiled.requests import (
+    ContinuousRequest,
+    DiscreteRequest,
+    ForwardRequest,
+    Request,
+)
 from flashode.engines.compiled.scope import Demand
+from flashode.engines.protocol import PlannedKernel
 from flashode.methods import Method
 from flashode.problem import Continuous, Gradient, Settings
 from flashode.program import Program
@@ -68,6 +75,9 @@ class Backend(Protocol):
 
     def pays(self, work: Work, demand: Demand) -> Declined | None:
         """Why plain torch is faster; None if it is not."""
+
+    def kernels(self, requests: Sequence[Request]) -> tuple[PlannedKernel, ...]:
+        """What is compiled for these requests, if anything is; of their tensors only the kinds count."""
 
     def forward(self, request: ForwardRequest) -> ForwardResult:
         """Solve, and write the states at the output times."""

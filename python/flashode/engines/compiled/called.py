@@ -26,7 +26,7 @@ def called_event(problem: Problem) -> CalledFunction:
     state = _memory(problem)
 
     def value(t: float) -> float:
-        time = torch.full((), t, dtype=torch.float64)
+        time = torch.full((), t, dtype=torch.float64, device="cpu")
         with torch.no_grad():
             return float(problem.event_value(time, state))
 

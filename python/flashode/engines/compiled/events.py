@@ -24,7 +24,7 @@ _WITHIN = ("event function", "norm")
 
 def make_event(backend: Backend, problem: Problem, event: Event) -> CapturedField | Declined:
     """The problem's event function, captured, or why it is called instead."""
-    structure, spare = problem.structure, _spare(problem.y0.dtype)
+    structure, spare = problem.structure, _spare(problem.y0.dtype, problem.y0.device)
 
     def start() -> Start:
         at = start_of(problem)
@@ -45,8 +45,8 @@ def make_event(backend: Backend, problem: Problem, event: Event) -> CapturedFiel
 
 
 @cached
-def _spare(dtype: torch.dtype) -> torch.Tensor:
-    return torch.zeros(SPARE, dtype=dtype)
+def _spare(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return torch.zeros(SPARE, dtype=dtype, device=device)
 
 
 def call_obstacle(

@@ -87,13 +87,13 @@ def time_gradients(
     if problem.event is not None:
         # All steps move with the start, and the event's time is a constant.
         first = grad_times[:1] + grad_points.sum()
-        return torch.cat([first, torch.zeros_like(first)]).to(t.dtype), ()
+        return torch.cat([first, torch.zeros_like(first)]).to(t), ()
     if problem.every_step:
         # Nodes lie at fractions of the steps, whose ends are all that they depend on.
         grad_times = grad_points.new_zeros(len(t))
     if grid is None or grid.on_outputs:
         grad_times = grad_times + grad_points
-    return grad_times.to(t.dtype), () if grid is None else tuple(grad_points.to(g.dtype) for g in grid.inputs)
+    return grad_times.to(t), () if grid is None else tuple(grad_points.to(g) for g in grid.inputs)
 
 
 def adjoint_grids(problem: Problem, adjoint: Continuous, times: Tensor) -> list[list[float]]:

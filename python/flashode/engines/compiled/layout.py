@@ -45,7 +45,7 @@ class Layout:
         for component, shape in enumerate(self._shapes):
             rows = shape.numel() // self.batch
             if row < rows:
-                element = torch.tensor(trajectory * rows + row)
+                element = torch.tensor(trajectory * rows + row, device="cpu")
                 index = tuple(int(i) for i in torch.unravel_index(element, shape)[:-1])
                 return Culprit(component, index or None)
             row -= rows

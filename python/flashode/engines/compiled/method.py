@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from flashode.methods import Tableau
 from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import AdaptiveOptions, FixedOptions, ImplicitOptions, Integrator
 
-if TYPE_CHECKING:
-    from flashode._flashode import Method
+Method = TypeVar("Method")
 
 _NO_OPTIONS = AdaptiveOptions(max_num_steps=MOST_STEPS_TO_EVENT)
 
 
-def translate(integrator: Integrator, method_type: type[Method]) -> Method:
+def translate(integrator: Integrator, method_type: Callable[..., Method]) -> Method:
     """The method and the settings of its steps as an object of the compiled module.
 
     Args:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,26 +15,22 @@ from flashode.engines.compiled.backend import Backend
 from flashode.engines.compiled.called import called_event, called_norm
 from flashode.engines.compiled.field import CapturedField
 from flashode.engines.compiled.grids import Grid, adjoint_grids, memory_of, on_grid, time_gradients
-from flashode.engines.compiled.layout import context, context_ranges
+from flashode.engines.compiled.layout import context
 from flashode.engines.compiled.outcome import Outcome
-from flashode.engines.compiled.parameter_gradients import (
-    gradient_memory,
-    reached_from,
-    split_context,
-    through_prologue,
-)
+from flashode.engines.compiled.parameter_gradients import split_context, through_prologue
 from flashode.engines.compiled.requests import (
     CalledFunction,
-    ContinuousRequest,
     DiscreteRequest,
     EvaluatedField,
     ForwardRequest,
+    Request,
 )
+from flashode.engines.compiled.reverse import Record, continuous_request, discrete_request
 from flashode.engines.convergence import warn_lost, warn_unconverged
 from flashode.engines.derivatives import hides_derivative
 from flashode.engines.failure import hidden_derivative, max_steps, non_finite, undefined_event, underflow
-from flashode.engines.protocol import Forward, Gradients
-from flashode.memory import Kind, check_memory, check_saved, kind_of, plain, readable
+from flashode.engines.protocol import Forward, Gradients, PlannedKernel
+from flashode.memory import check_memory, check_saved, kind_of, plain, readable
 from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import AdaptiveOptions, Continuous, ImplicitOptions
 from flashode.state import State, components
@@ -43,26 +39,6 @@ from flashode.statistics import Statistics
 if TYPE_CHECKING:
     from flashode.problem import Gradient, Integration, Problem
     from flashode.problem.adjoint_norm import AugmentedNorm
-
-
-@dataclass
-class Record:
-    """What a forward solve keeps for its reverse, beside the checkpoints.
-
-    Attributes:
-        log: The backend's account of the steps.
-        parameters: The tensors whose memory it reads, contiguous. Those without a gradient are copies:
-            nothing keeps their owner from changing them before the reverse pass.
-        times: Output times, float64.
-        points: How many the grid has; of an adaptive method's steps only the start is one.
-        kinds: Of the checkpoints, the last of them a copy of what belongs to trajectories, if anything.
-    """
-
-    log: Any
-    parameters: tuple[Tensor, ...]
-    times: Tensor
-    points: int
-    kinds: tuple[Kind, ...]
 
 
 class Held(NamedTuple):
@@ -216,6 +192,24 @@ class CompiledPlan:
         field = self.field
         return field.evaluated(tuple(map(plain, self._inputs)), field.context()), plain(self._problem.y0)
 
+    def kernels(self, *, reverse: bool) -> tuple[PlannedKernel, ...]:
+        """The backend's, for the solve and, with ``reverse``, for its reverse pass."""
+        problem, adjoint = self._problem, self._gradient
+        field, y0 = self.field_request()
+        times, nothing = problem.output_times.memory, y0.new_empty(0)
+        record = reverse and not isinstance(adjoint, Continuous)
+        requests: list[Request] = [self._request(field, times, times, nothing, record)]
+        if record:
+            recorded = Record(None, field.parameters, times, 1, ())
+            requests.append(self._discrete_request(recorded, (), field.c, nothing))
+        elif isinstance(adjoint, Continuous) and reverse:
+            requests.append(
+                continuous_request(
+                    problem, adjoint, self.field, field.parameters, field.c, times, [], nothing, nothing
+                )
+            )
+        return self._backend.kernels(requests)
+
     @property
     def problem(self) -> Problem:
         """What is solved."""
@@ -226,43 +220,30 @@ class CompiledPlan:
     ) -> Gradients:
         """Exact reverse of the discrete solve that made ``record``."""
         assert isinstance(record, Record)
-        problem, carried = self._problem, self.field.carried
-        wanted = tuple([p.requires_grad for p in self._inputs])
-        grad_parameters = gradient_memory(record.parameters, wanted)
-        grad_y0 = problem.y0.new_empty(problem.y0.shape)
-        with_time = problem.t.requires_grad or (self._grid is not None and bool(self._grid.inputs))
-        grad_times = torch.zeros_like(record.times) if with_time else None
-        grad_points = record.times.new_zeros(record.points) if with_time else None
+        carried = self.field.carried
         check_memory("a tensor of func's", record.parameters)
         check_memory("the gradient in the solution", (grad_states,))
-        cotangents = plain(grad_states)
         for checkpoint, kind in zip(checkpoints, record.kinds, strict=True):
             check_saved(checkpoint, kind)
         # Hooks may hand back the same numbers in another order in memory.
         chunks = tuple([None if part is None else plain(part) for part in checkpoints])
         c, chunks = (chunks[-1], chunks[:-1]) if carried else (None, chunks)
-        grad_c = None if c is None else torch.empty_like(c)
-        self._backend.discrete_vjp(
-            DiscreteRequest(
-                self.field.evaluated(record.parameters, c, wanted),
-                problem.integration.integrator,
-                record.log,
-                chunks,
-                record.times,
-                cotangents,
-                grad_y0,
-                grad_c,
-                grad_times,
-                grad_points,
-                grad_parameters,
-            )
-        )
+        request = self._discrete_request(record, chunks, c, plain(grad_states))
+        self._backend.discrete_vjp(request)
         grad_t: Tensor | None = None
         grad_grid: tuple[Tensor, ...] = ()
-        if grad_times is not None and grad_points is not None:
-            grad_t, grad_grid = time_gradients(problem, self._grid, grad_times, grad_points)
-        parameters = (*grad_parameters, *split_context(carried, grad_c), *grad_grid)
-        return Gradients(grad_y0, grad_t, parameters)
+        if request.grad_times is not None and request.grad_grid is not None:
+            grad_t, grad_grid = time_gradients(
+                self._problem, self._grid, request.grad_times, request.grad_grid
+            )
+        parameters = (*request.grad_parameters, *split_context(carried, request.grad_c), *grad_grid)
+        return Gradients(request.grad_y0, grad_t, parameters)
+
+    def _discrete_request(
+        self, record: Record, chunks: tuple[Tensor | None, ...], c: Tensor | None, cotangents: Tensor
+    ) -> DiscreteRequest:
+        with_time = self._problem.t.requires_grad or (self._grid is not None and bool(self._grid.inputs))
+        return discrete_request(self._problem, self.field, record, with_time, chunks, c, cotangents)
 
     def continuous_vjp(
         self,
@@ -281,52 +262,33 @@ class CompiledPlan:
                 None, (), states, grad_states, times, norm
             )
         assert isinstance(record, Held)
-        carried, c = self.field.carried, record.context
+        c = record.context
         check_saved(states, (grad_states.shape, problem.y0.dtype, problem.y0.device))
         watched = iter(checkpoints)
-        wanted = reached_from(self._inputs, adjoint.parameters)
         parameters = []
         for constant, own in zip(record.constants, self._inputs, strict=True):
             parameter = next(watched) if constant is None else constant
             check_saved(parameter, kind_of(own))
             assert parameter is not None
             parameters.append(plain(parameter))
-        grad_parameters = gradient_memory(parameters, wanted)
-        solver_t = problem.t.detach() if times is None else times
+        grids = adjoint_grids(problem, adjoint, problem.t.detach() if times is None else times)
         times = problem.output_times.memory if times is None else memory_of(times)
-        grad_times = torch.zeros_like(times) if problem.t.requires_grad else None
-        grad_y0 = problem.y0.new_empty(problem.y0.shape)
         check_memory("the gradient in the solution", (grad_states,))
-        grad_c = None if c is None else torch.empty_like(c)
-        reached = reached_from(carried, adjoint.parameters)
-        forward_states, cotangents = plain(states), plain(grad_states)
-        outcome = self._backend.continuous_vjp(
-            ContinuousRequest(
-                self.field.evaluated(tuple(parameters), c, wanted),
-                adjoint.integration.integrator,
-                adjoint.norm == "seminorm",
-                times,
-                adjoint_grids(problem, adjoint, solver_t),
-                forward_states,
-                cotangents,
-                grad_y0,
-                grad_c,
-                grad_times,
-                grad_parameters,
-                [rows for rows, it in zip(context_ranges(carried), reached, strict=True) if it],
-                self.field.transposes(),
-            )
+        request = continuous_request(
+            problem, adjoint, self.field, parameters, c, times, grids, plain(states), plain(grad_states)
         )
+        outcome = self._backend.continuous_vjp(request)
         statistics = self._count(outcome, adjoint.integration)
         if not outcome.done:
             raise self._failure(outcome, statistics, states[:0], adjoint.integration)
         warn_lost(problem, adjoint, outcome.miss, outcome.miss_t, outcome.size)
+        grad_times = request.grad_times
         if grad_times is not None and problem.event is not None:
             grad_times[1:] = 0  # a constant of differentiation
-        grad_t = None if grad_times is None else grad_times.to(problem.t.dtype)
-        gradients = (*grad_parameters, *split_context(carried, grad_c))
+        grad_t = None if grad_times is None else grad_times.to(problem.t)
+        gradients = (*request.grad_parameters, *split_context(self.field.carried, request.grad_c))
         through = through_prologue(self._own, adjoint.parameters, gradients)
-        return Gradients(grad_y0, grad_t, through, statistics)
+        return Gradients(request.grad_y0, grad_t, through, statistics)
 
     def differentiable(
         self, t: Tensor, y0: Tensor, parameters: tuple[Tensor, ...]

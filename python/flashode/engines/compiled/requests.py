@@ -164,3 +164,6 @@ class ContinuousRequest(NamedTuple):
     grad_parameters: tuple[Tensor | None, ...]
     measured_c: list[tuple[int, int]]
     transposes: list[tuple[int, int, int, int]]
+
+
+Request = ForwardRequest | DiscreteRequest | ContinuousRequest

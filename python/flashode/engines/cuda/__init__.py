@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
 from flashode.declined import Declined
 
 if TYPE_CHECKING:
-    from flashode.engines.compiled.engine import CompiledEngine
+    from flashode.engines.cuda.cuda_engine import CudaEngine
 
 
-def engine() -> CompiledEngine | Declined:
-    """The engine, or why this installation has none."""
-    return Declined("there is no CUDA driver", absent=True)
+def engine() -> CudaEngine | Declined:
+    """The engine, or why this installation has none. Whether there is a GPU is seen when it plans a solve."""
+    if importlib.util.find_spec("flashode._flashode") is None:
+        return Declined("this installation has no compiled module", absent=True)
+    from flashode.engines.cuda.cuda_engine import CudaEngine
+
+    return CudaEngine()

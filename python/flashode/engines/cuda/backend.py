@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 from flashode.declined import Declined
 from flashode.engines.compiled.backend import Work
@@ -11,15 +11,15 @@ from flashode.engines.compiled.requests import (
     ContinuousRequest,
     DiscreteRequest,
     ForwardRequest,
+    Request,
 )
 from flashode.engines.compiled.scope import Demand
 from flashode.engines.cuda import continuous, discrete, forward
-from flashode.engines.cuda.choice import forward_mapping, reverse_mapping
+from flashode.engines.cuda.design import design, key_of, state_of
 from flashode.engines.cuda.launch import Launcher, Prepared
 from flashode.engines.cuda.machine import Machine
+from flashode.engines.cuda.planned import CudaKernel
 from flashode.engines.cuda.scope import refusal
-from flashode.engines.cuda.source import continuous_text, discrete_text, forward_text
-from flashode.methods import Tableau
 
 
 class CudaBackend:
@@ -51,62 +51,34 @@ class CudaBackend:
         """It does: what the CPU would solve sooner would first have to be there."""
         return None
 
+    def kernels(self, requests: Sequence[Request]) -> tuple[CudaKernel, ...]:
+        """One for each request."""
+        return tuple(CudaKernel(self._launcher, each, self._known, self._prepared) for each in requests)
+
     def forward(self, request: ForwardRequest) -> ForwardResult:
         """Solve."""
-        return forward.solve(self._launcher, self._forward_kernel(request), request)
+        return forward.solve(self._launcher, self._prepared(request), request)
 
     def discrete_vjp(self, request: DiscreteRequest) -> None:
         """Reverse a recorded solve."""
-        discrete.reverse(self._launcher, self._discrete_kernel(request), request)
+        discrete.reverse(self._launcher, self._prepared(request), request)
 
     def continuous_vjp(self, request: ContinuousRequest) -> Outcome:
         """Integrate the adjoint equations backwards."""
-        return continuous.integrate(self._launcher, self._continuous_kernel(request), request)
+        return continuous.integrate(self._launcher, self._prepared(request), request)
 
-    def _forward_kernel(self, request: ForwardRequest) -> Prepared:
-        field, device, dtype = request.field, request.y0.device, request.y0.dtype
-        program, shape, memo = field.program, field.shape, field.shape.memo
-        tableau = request.integrator.method
-        assert isinstance(tableau, Tableau)
-        key = "forward", device, dtype, tableau.control, tableau.stages, request.every_step, request.record
-        prepared: Prepared | None = memo.get(key)
-        if prepared is None:
-            properties = self._machine.properties(device)
-            mapping = forward_mapping(program, shape.batch, dtype, tableau.stages, properties, request.record)
-            text = forward_text(program, shape.segments, dtype, mapping, tableau.control, request.every_step)
-            kernel = self._machine.kernel(text.source, text.name, device)
-            prepared = memo[key] = Prepared(kernel, text, mapping)
-        return prepared
+    def _known(self, request: Request) -> Prepared | None:
+        """The kernel of such requests, if it is remembered with the field's shape."""
+        known: Prepared | None = request.field.shape.memo.get(key_of(request))
+        return known
 
-    def _discrete_kernel(self, request: DiscreteRequest) -> Prepared:
-        field, device, dtype = request.field, request.grad_states.device, request.grad_states.dtype
-        program, shape, memo = field.program, field.shape, field.shape.memo
-        with_time = request.grad_times is not None
-        key = "discrete", device, dtype, field.wanted, with_time
-        prepared: Prepared | None = memo.get(key)
+    def _prepared(self, request: Request) -> Prepared:
+        """The kernel of such requests."""
+        prepared = self._known(request)
         if prepared is None:
-            properties = self._machine.properties(device)
-            mapping = reverse_mapping(program, shape.batch, dtype, properties)
-            wanted = [p for p, want in enumerate(field.wanted) if want]
-            text = discrete_text(program, shape.segments, dtype, mapping, wanted, with_time)
-            kernel = self._machine.kernel(text.source, text.name, device)
-            prepared = memo[key] = Prepared(kernel, text, mapping)
-        return prepared
-
-    def _continuous_kernel(self, request: ContinuousRequest) -> Prepared:
-        field, device, dtype = request.field, request.grad_states.device, request.grad_states.dtype
-        program, shape, memo = field.program, field.shape, field.shape.memo
-        measured = () if request.seminorm else tuple(request.measured_c)
-        control = request.integrator.method.control
-        key = "continuous", device, dtype, control, field.wanted, measured
-        prepared: Prepared | None = memo.get(key)
-        if prepared is None:
-            properties = self._machine.properties(device)
-            mapping = replace(
-                reverse_mapping(program, shape.batch, dtype, properties), accumulators_in_shared=False
-            )
-            wanted = [p for p, want in enumerate(field.wanted) if want]
-            text = continuous_text(program, shape.segments, dtype, mapping, control, wanted, measured)
-            kernel = self._machine.kernel(text.source, text.name, device)
-            prepared = memo[key] = Prepared(kernel, text, mapping)
+            machine, device = self._machine, state_of(request).device
+            made = design(request, machine.properties(device))
+            kernel = machine.kernel(made.text.source, made.text.name, device)
+            prepared = Prepared(kernel, made.text, made.mapping, made.shared_bytes)
+            request.field.shape.memo[key_of(request)] = prepared
         return prepared

@@ -12,13 +12,17 @@ from flashode.engines.cuda.field_text import FieldText
 from flashode.engines.cuda.machine import Properties
 from flashode.engines.cuda.mapping import Mapping
 from flashode.engines.cuda.vjp_text import VjpText
-from flashode.program import INPUTS, Program, Y
+from flashode.program import INPUTS, Dense, Program, Y
 
 _MOST_LANES = 64
 _LEAST_THREADS = 32
 _MOST_THREADS = 256
-# Numbers of a layer's output that a thread is to have.
-_NUMBERS_A_THREAD = 8
+# Numbers of a layer's output that a thread is to have: of a block that shares its multiprocessor with others,
+# few loads for each product; of one that is alone there, little to do one after the other.
+_NUMBERS_AMONG_OTHERS = 8
+_NUMBERS_ALONE = 2
+# The same of the gradient in a layer's weights, which is as large for few trajectories as for many.
+_NUMBERS_OF_WEIGHTS = 16
 
 
 class TooLarge(ValueError):
@@ -44,7 +48,7 @@ def forward_mapping(
 
     least = lanes if record else 1
     while True:
-        for mapping in _candidates(program, lanes):
+        for mapping in _candidates(program, lanes, _threads(program, lanes)):
             if needed(mapping) <= properties.shared_bytes:
                 return mapping
         if lanes == least:
@@ -66,7 +70,7 @@ def reverse_mapping(program: Program, batch: int, dtype: torch.dtype, properties
 
     lanes = _first_lanes(batch, properties)
     while True:
-        for mapping in _candidates(program, lanes):
+        for mapping in _candidates(program, lanes, _reverse_threads(program, lanes)):
             for in_shared in (True, False):
                 candidate = replace(mapping, stages_in_shared=False, accumulators_in_shared=in_shared)
                 if needed(candidate) <= properties.shared_bytes:
@@ -74,6 +78,20 @@ def reverse_mapping(program: Program, batch: int, dtype: torch.dtype, properties
         if lanes == 1:
             raise TooLarge(_too_large(needed(candidate), properties))
         lanes //= 2
+
+
+def shared_by(properties: Properties, fields: bool) -> Properties:
+    """What each of two fields has of a block's memory: one that is integrated and one that ends it."""
+    return replace(properties, shared_bytes=properties.shared_bytes // 2) if fields else properties
+
+
+def event_mapping(program: Program, dtype: torch.dtype, properties: Properties) -> Mapping:
+    """That of an event's field.
+
+    Raises:
+        TooLarge: There is none.
+    """
+    return forward_mapping(program, 1, dtype, 0, shared_by(properties, True), record=False)
 
 
 def _first_lanes(batch: int, properties: Properties) -> int:
@@ -84,12 +102,27 @@ def _first_lanes(batch: int, properties: Properties) -> int:
     return lanes
 
 
-def _candidates(program: Program, lanes: int) -> Iterator[Mapping]:
+def _threads(program: Program, lanes: int) -> int:
+    """By the value with the most numbers, of which those that all trajectories share have one a row."""
+    shared = INPUTS + program.shared
+    numbers = max(lanes * max(program.widths[Y : Y + 1] + program.widths[shared:]), *program.widths)
+    return _rounded(numbers // (_NUMBERS_ALONE if lanes < _MOST_LANES else _NUMBERS_AMONG_OTHERS))
+
+
+def _reverse_threads(program: Program, lanes: int) -> int:
+    """The same, and by the layer with the most weights."""
+    layers = [op.weight for op in program.ops if isinstance(op, Dense)]
+    weights = max((math.prod(program.parameter_shapes[weight]) for weight in layers), default=0)
+    return max(_threads(program, lanes), _rounded(weights // _NUMBERS_OF_WEIGHTS))
+
+
+def _rounded(threads: int) -> int:
+    """The next number of threads that a block may have."""
+    return min(max(1 << (threads - 1).bit_length(), _LEAST_THREADS), _MOST_THREADS)
+
+
+def _candidates(program: Program, lanes: int, threads: int) -> Iterator[Mapping]:
     """The best first: values always are in shared memory, stages and parameters if it has room for them."""
-    widest = max(program.widths)
-    threads = _LEAST_THREADS
-    while threads < _MOST_THREADS and threads * _NUMBERS_A_THREAD < widest * lanes:
-        threads *= 2
     numbers = sum(math.prod(shape) for shape in program.parameter_shapes)
     for shared_parameters in (2 * numbers, 0):
         for stages_in_shared in (True, False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -15,6 +16,7 @@ from flashode.engines.compiled.outcome import Outcome
 from flashode.engines.compiled.requests import ContinuousRequest
 from flashode.engines.cuda.discrete import hand_over
 from flashode.engines.cuda.launch import Launcher, Prepared, Slots
+from flashode.engines.cuda.locate import located, of_adjoint
 from flashode.engines.cuda.times import DeviceTimes, prescribed
 from flashode.memory import address
 from flashode.methods import Tableau
@@ -26,10 +28,7 @@ def integrate(launcher: Launcher, prepared: Prepared, request: ContinuousRequest
     run = _Run(launcher, prepared, request)
     while (stand := run.launch()).paused:
         pass
-    outcome: Outcome = stand.outcome(seconds=time.perf_counter() - began)
-    if outcome.done:
-        run.hand_over()
-    return outcome
+    return run.result(stand, time.perf_counter() - began)
 
 
 class _Run:
@@ -45,7 +44,7 @@ class _Run:
         context = 0 if field.c is None else field.c.shape[1]
         self._device = device
         self._tiles = -(-field.shape.batch // lanes)
-        self._shared_bytes = prepared.text.shared_bytes
+        self._shared_bytes = prepared.shared_bytes
         self._blocks = launcher.blocks(prepared, self._tiles, self._shared_bytes, device)
         rows = 2 * width + context
         self._size = 1 + prepared.text.accumulated
@@ -53,15 +52,15 @@ class _Run:
         self._sets = max(tableau.stages, 2)
         self._rows = like.new_empty(5, self._tiles, rows, lanes)
         self._stages = like.new_empty(self._blocks, tableau.stages, rows, lanes)
-        self._adjoint = like.new_zeros(self._tiles, width + context, lanes)
+        self._adjoint = like.new_zeros(self._tiles, rows, lanes)
         self._gradients = like.new_zeros(self._size)
         self._quadrature = like.new_empty(3 + self._sets, self._size)
         self._accumulators = like.new_empty(self._blocks, self._sets, self._size)
         self._grad_times = None if request.grad_times is None else request.grad_times.to(device)
-        grids = [torch.tensor(grid, dtype=torch.float64) for grid in request.grids]
+        grids = [torch.tensor(grid, dtype=torch.float64, device="cpu") for grid in request.grids]
         self._times = DeviceTimes((request.times, *prescribed(request.integrator), *grids), device)
-        self._grids = torch.tensor(self._times.parts[3:], dtype=torch.int64).to(device)
-        self._segments = torch.tensor(self._measured(), dtype=torch.int64).to(device)
+        self._grids = self._numbers(self._times.parts[3:])
+        self._segments = self._numbers(self._measured())
         self._starts: Tensor | None = None
         self._sources: Tensor | None = None
         if request.transposes:
@@ -118,12 +117,16 @@ class _Run:
         )
         return bound
 
-    def hand_over(self) -> None:
-        """Writes the gradients that are not a trajectory's."""
+    def result(self, stand: Any, seconds: float) -> Outcome:
+        """What the integration gives; writes the gradients that are not a trajectory's."""
         request = self._request
+        outcome: Outcome = stand.outcome(seconds=seconds)
+        if not outcome.done:
+            return located(of_adjoint(request), stand, self._rows, outcome)
         hand_over(self._gradients[1:], request.grad_parameters)
         if request.grad_times is not None and self._grad_times is not None:
             request.grad_times.copy_(self._grad_times)
+        return outcome
 
     def _ranges(self) -> dict[int, tuple[int, int]]:
         """Where the gradient in each parameter is, if it is wanted."""
@@ -161,5 +164,7 @@ class _Run:
                     sources[e] = []
         starts = list(accumulate(map(len, sources), initial=0))
         flat = [e for part in sources for e in part]
-        as_tensor = [torch.tensor(numbers, dtype=torch.int64) for numbers in (starts, flat)]
-        return as_tensor[0].to(self._device), as_tensor[1].to(self._device)
+        return self._numbers(starts), self._numbers(flat)
+
+    def _numbers(self, values: Sequence[int] | Sequence[tuple[int, int]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=self._device)

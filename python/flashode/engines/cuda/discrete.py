@@ -42,7 +42,7 @@ class _Run:
         self._log, self._device = log, device
         self._tiles = -(-shape.batch // log.lanes)
         self._width = sum(shape.segments)
-        self._blocks = launcher.blocks(prepared, self._tiles, prepared.text.shared_bytes, device)
+        self._blocks = launcher.blocks(prepared, self._tiles, prepared.shared_bytes, device)
         self._total = -(-self._tiles // self._blocks) * max(log.steps, 1)
         self._done = 0
         rows = _flashode.cuda.REVERSE_ROWS + 2 * tableau.stages
@@ -74,7 +74,7 @@ class _Run:
         launcher, prepared = self._launcher, self._prepared
         budget = launcher.budget(prepared)
         began = time.perf_counter()
-        launcher.run(prepared, self._blocks, prepared.text.shared_bytes, self._device, self._arguments)
+        launcher.run(prepared, self._blocks, prepared.shared_bytes, self._device, self._arguments)
         prepared.adapt(time.perf_counter() - began)
         self._done += budget
 

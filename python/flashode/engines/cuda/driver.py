@@ -45,10 +45,11 @@ class Driver(Machine):
         self._lock = Lock()
 
     def properties(self, device: torch.device) -> Properties:
-        """Those of a device."""
+        """Those of a device that kernels can be compiled for."""
         index = device.index
         if index not in self._properties:
             known = self._driver.properties(device=index)
+            self._nvrtc.target(known.architecture)
             names = [field.name for field in dataclasses.fields(Properties)]
             self._properties[index] = Properties(**{name: getattr(known, name) for name in names})
         return self._properties[index]
@@ -78,13 +79,18 @@ class Driver(Machine):
             own.set_exception(error)
         return own.result()
 
+    def is_compiled(self, source: str, name: str, device: torch.device) -> bool:
+        """Whether the machine code of such a kernel is there already, in this process or on the disk."""
+        with self._lock:
+            known = (source, name, device.index) in self._kernels
+        return known or disk_cache.read(self._target_and_key(source, device)[1]) is not None
+
     def synchronize(self, device: torch.device) -> None:
         """Waits, without the GIL, for all that torch's current stream of the device has been given."""
         self._driver.synchronize(device=device.index, stream=_stream(device.index))
 
     def _load(self, source: str, name: str, device: torch.device) -> Kernel:
-        target = self._nvrtc.target(self.properties(device).architecture)
-        key = disk_cache.key_of(source, headers.digest(), *nvrtc.OPTIONS, str(self._nvrtc), target)
+        target, key = self._target_and_key(source, device)
         image = disk_cache.read(key)
         if image is None:
             with notices.told_if_slow(f"compiling a kernel for {target}", _SLOW_SECONDS):
@@ -92,6 +98,11 @@ class Driver(Machine):
             disk_cache.write(key, image)
         loaded = _flashode.cuda.Kernel(driver=self._driver, device=device.index, image=image, name=name)
         return _LoadedKernel(loaded, device.index)
+
+    def _target_and_key(self, source: str, device: torch.device) -> tuple[str, str]:
+        """The architecture that a text is compiled for, and what its machine code is called on the disk."""
+        target = self._nvrtc.target(self.properties(device).architecture)
+        return target, disk_cache.key_of(source, headers.digest(), *nvrtc.OPTIONS, str(self._nvrtc), target)
 
 
 class _LoadedKernel(Kernel):

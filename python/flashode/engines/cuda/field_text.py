@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -30,8 +31,11 @@ from flashode.program import (
 )
 from flashode.program.printing import format_op, name
 
+_ADDRESS_BYTES = 8
 # Of shared memory, for sums over threads: REDUCTION_BYTES in csrc/cuda/reduction.hpp.
-_REDUCTION_BYTES = 256
+_REDUCTION_BYTES = 512
+# How tables are written, for those who read the text.
+_TABLE = textwrap.TextWrapper(100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 class FieldText:
@@ -45,6 +49,8 @@ class FieldText:
         mapping: Mapping,
         *,
         keep: bool = False,
+        prefix: str = "",
+        begin: int | None = None,
     ) -> None:
         """Places the values.
 
@@ -54,7 +60,10 @@ class FieldText:
             dtype: Of the state.
             mapping: How the batch is spread.
             keep: Whether every value is to be kept until the next evaluation, for a vjp.
+            prefix: Of the names of its tables and its struct.
+            begin: The first number of shared memory that is free; None where nothing else is there.
         """
+        self.prefix = prefix
         self.program = program
         self.segments = tuple(segments)
         self.dtype = dtype
@@ -65,11 +74,12 @@ class FieldText:
         self.regions: dict[int, Region] = {}
         self.weights: dict[int, Region] = {}
         self.biases: dict[int, Region] = {}
-        self.memory = Memory(_REDUCTION_BYTES // dtype.itemsize)
+        self.memory = Memory(_REDUCTION_BYTES // dtype.itemsize if begin is None else begin)
         self.fused = dict(_fusions(program, keep))
         self.merged = {inner.out for inner in self.fused.values()}
         self._place_parameters()
         self.tables: list[str] = []
+        self._numbers: dict[int, str] = {}
         self._body = self._evaluation()
 
     @property
@@ -126,6 +136,10 @@ class FieldText:
                 break
             left -= size
             to[parameter] = self.memory.take(size)
+        outside = [p for p in weights if p not in self.weights] + [p for p in biases if p not in self.biases]
+        places = self.memory.take(len(outside) * _ADDRESS_BYTES // self.dtype.itemsize)
+        first = places.offset * self.dtype.itemsize // _ADDRESS_BYTES
+        self.outside = {parameter: first + i for i, parameter in enumerate(outside)}
 
     # Text
 
@@ -141,6 +155,8 @@ class FieldText:
                 "",
                 "namespace {",
                 "",
+                "using namespace flashode::cuda;",
+                "",
             ]
         )
 
@@ -152,8 +168,8 @@ class FieldText:
             for value, region in sorted(self.regions.items())
         ]
         lines = [
-            *self.tables,
-            "struct Field {",
+            *[line for table in self.tables for line in _TABLE.wrap(table)],
+            f"struct {self.prefix}Field {{",
             f"    using Real = {'float' if self.dtype == torch.float32 else 'double'};",
             f"    static constexpr int width = {program.widths[Y]};",
             f"    static constexpr int context_width = {program.widths[C]};",
@@ -176,14 +192,13 @@ class FieldText:
             *[f"        {line}" for line in self._preparation()],
             "    }",
             "",
-            "    FLASHODE_ONCE static void evaluate([[maybe_unused]] Real t,",
-            "                                       [[maybe_unused]] const void* const* parameters) {",
+            "    FLASHODE_ONCE static void evaluate(Real t) {",
             *[f"        {line}" for line in self._body],
             "    }",
             *more,
             "};",
         ]
-        return "\n".join(["using namespace flashode::cuda;", "", *lines, ""])
+        return "\n".join([*lines, ""])
 
     def _preparation(self) -> Iterator[str]:
         shapes, threads = self.program.parameter_shapes, self.mapping.threads
@@ -192,12 +207,14 @@ class FieldText:
         for parameter in self.biases:
             count = math.prod(shapes[parameter])
             yield f"{self._bias(parameter)}::prepare<{threads}, {count}>({self._pointer(parameter)});"
+        for parameter, place in self.outside.items():
+            yield f"GlobalParameter<Real, {place}>::prepare(parameters[{parameter}]);"
         for op in self.program.ops:
             match op:
                 case Parameter(out, parameter):
                     yield f"load_uniform<{threads}, {self.type_of(out)}>({self._pointer(parameter)});"
                 case Constant(out):
-                    yield f"load_uniform<{threads}, {self.type_of(out)}>(numbers_{out});"
+                    yield f"load_uniform<{threads}, {self.type_of(out)}>({self._numbers[out]});"
 
     def _pointer(self, parameter: int) -> str:
         return f"global_memory<Real>(parameters[{parameter}])"
@@ -207,19 +224,16 @@ class FieldText:
         features_out, features_in = self.program.parameter_shapes[parameter]
         region = self.weights.get(parameter)
         if region is None:
-            return f"GlobalWeight<Real, {features_in}, {features_out}>"
+            return f"GlobalWeight<Real, {self.outside[parameter]}, {features_in}, {features_out}>"
         return f"SharedWeight<Real, {region.offset}, {features_in}, {features_out}>"
-
-    def weight(self, parameter: int) -> str:
-        """The weights themselves."""
-        pointer = "" if parameter in self.weights else self._pointer(parameter)
-        return f"{self.weight_type(parameter)}{{{pointer}}}"
 
     def _bias(self, parameter: int | None) -> str:
         if parameter is None:
             return "NoBias<Real>"
         region = self.biases.get(parameter)
-        return "GlobalBias<Real>" if region is None else f"SharedBias<Real, {region.offset}>"
+        if region is None:
+            return f"GlobalBias<Real, {self.outside[parameter]}>"
+        return f"SharedBias<Real, {region.offset}>"
 
     # The evaluation
 
@@ -232,7 +246,7 @@ class FieldText:
             if isinstance(op, (Parameter, Constant)):
                 self._place(op.out)
             if isinstance(op, Constant):
-                self.tables.append(self.table(f"numbers_{op.out}", "double", map(literal, op.values)))
+                self._numbers[op.out] = self.table(f"numbers_{op.out}", "double", map(literal, op.values))
         lines = ["if (thread() == 0) T::at(0, 0) = t;", "sync_block();"]
         last = self._last_uses()
         barriers = Barriers()
@@ -304,9 +318,8 @@ class FieldText:
             case Dense(weight=weight, bias=bias, repeats=repeats):
                 after = "Itself{}" if inner is op else self._apply(op)
                 arguments = [
-                    self.weight(weight),
-                    f"{self._bias(bias)}"
-                    f"{{{'' if bias is None or bias in self.biases else self._pointer(bias)}}}",
+                    f"{self.weight_type(weight)}{{}}",
+                    f"{self._bias(bias)}{{}}",
                     after,
                 ]
                 return f"dense<{threads}, {types[0]}, {out}, {repeats}>({', '.join(arguments)});"
@@ -329,9 +342,9 @@ class FieldText:
                 for part in rows:
                     starts.append(starts[-1] + len(part))
                 flat = [str(row) for part in rows for row in part]
-                self.tables.append(self.table(f"starts_{op.out}", "int", map(str, starts)))
-                self.tables.append(self.table(f"rows_{op.out}", "int", flat))
-                return f"segment_sum<{threads}, {types[0]}, {out}>(starts_{op.out}, rows_{op.out});"
+                of_starts = self.table(f"starts_{op.out}", "int", map(str, starts))
+                of_rows = self.table(f"rows_{op.out}", "int", flat)
+                return f"segment_sum<{threads}, {types[0]}, {out}>({of_starts}, {of_rows});"
         raise TypeError(f"an operation of another kind: {inner}")
 
     def _apply(self, op: Op) -> str:
@@ -350,13 +363,14 @@ class FieldText:
         for value, row in sources:
             stride = 1 if self.is_uniform(value) else self.stride
             places.append(2 * (self.regions[value].offset + row * stride) + (not self.is_uniform(value)))
-        self.tables.append(self.table(f"from_{out}", "int", map(str, places)))
-        return f"gather<{threads}, {self.type_of(out)}>(from_{out});"
+        table = self.table(f"from_{out}", "int", map(str, places))
+        return f"gather<{threads}, {self.type_of(out)}>({table});"
 
-    @staticmethod
-    def table(name: str, kind: str, entries: Iterable[str]) -> str:
-        """Numbers that are known when the kernel is compiled."""
-        return f"FLASHODE_TABLE {kind} {name}[] = {{{', '.join(entries)}}};"
+    def table(self, name: str, kind: str, entries: Iterable[str]) -> str:
+        """The name of a table of numbers that are known when the kernel is compiled."""
+        name = f"{self.prefix}{name}"
+        self.tables.append(f"FLASHODE_TABLE {kind} {name}[] = {{{', '.join(entries)}}};")
+        return name
 
 
 def literal(number: float) -> str:

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from flashode import _flashode
 from flashode.engines.compiled.outcome import ForwardResult, Outcome
-from flashode.engines.compiled.requests import ForwardRequest
+from flashode.engines.compiled.requests import EvaluatedField, ForwardRequest
 from flashode.engines.cuda.launch import Launcher, Prepared, Slots, stand_of
-from flashode.engines.cuda.locate import located
+from flashode.engines.cuda.locate import located, of_state
 from flashode.engines.cuda.times import DeviceTimes, prescribed
 from flashode.memory import address
 from flashode.methods import Tableau
+from flashode.problem import FixedOptions
+from flashode.program import Y
 
 # Steps that the first chunk of memory is for, where no solve before says how many there are, and how many
 # bytes it may take.
@@ -140,14 +142,19 @@ class _Run:
             self._steps = Steps(first, size, request.record, nodes, y0)
             self._steps.grow()
         self._states = y0.new_empty(1, *y0.shape) if request.every_step else request.states
+        self._event: tuple[Tensor, Tensor] | None = None
+        if isinstance(request.event, EvaluatedField):
+            signs = y0.new_empty(request.event.program.widths[Y])
+            self._event = y0.new_empty(y0.numel()), signs
         self._step_of_time: Tensor | None = None
         if request.record and not request.every_step:
-            self._step_of_time = torch.full((request.times.numel(),), -1, dtype=torch.int64, device=y0.device)
+            outputs = request.times.numel() if request.event is None else 2
+            self._step_of_time = torch.full((outputs,), -1, dtype=torch.int64, device=y0.device)
 
     def _first_steps(self, step_bytes: int) -> int:
         request = self._request
         on_grid = request.integrator.method.control == "fixed"
-        if on_grid and request.grid.numel() > 1:
+        if on_grid and request.event is None and request.grid.numel() > 1:
             return request.grid.numel() - 1
         known: int = request.field.shape.memo.get("steps", _FIRST_STEPS)
         return max(1, min(known, _FIRST_BYTES // max(step_bytes, 1)))
@@ -155,11 +162,10 @@ class _Run:
     def launch(self) -> Any:
         """Goes on until the solve ends or pauses."""
         launcher, prepared, device = self._launcher, self._prepared, self._request.y0.device
-        shared_bytes = prepared.text.shared_bytes
-        if prepared.mapping.stages_in_shared:
-            shared_bytes += self._stages_size() * self._request.y0.itemsize
         began = time.perf_counter()
-        launcher.run(prepared, self._tiles, shared_bytes, device, self._arguments)
+        # All threads that look for an event see the whole state.
+        tiles = self._tiles if self._event is None else 1
+        launcher.run(prepared, tiles, prepared.shared_bytes, device, self._arguments)
         prepared.adapt(time.perf_counter() - began)
         return stand_of(self._left)
 
@@ -175,6 +181,12 @@ class _Run:
         if not self._prepared.mapping.stages_in_shared:
             self._stages = request.y0.new_empty(blocks * self._stages_size())
         times, grid, step_t, jump_t = self._times.parts
+        options = request.integrator.options
+        step_size, parameters = 0.0, request.field.parameters
+        if isinstance(request.event, EvaluatedField):
+            parameters += request.event.parameters
+            if isinstance(options, FixedOptions):
+                step_size = options.step_size or 0.0
         bound: bytes = _flashode.cuda.forward_arguments(
             precision=str(request.y0.dtype).removeprefix("torch."),
             method=launcher.method(request.field, request.integrator),
@@ -201,9 +213,21 @@ class _Run:
             state_size=request.y0.numel(),
             stand=self._stand,
             left=address(self._left),
-            parameters=list(map(address, request.field.parameters)),
+            event=self._event_numbers(),
+            step_size=step_size,
+            parameters=list(map(address, parameters)),
         )
         return bound
+
+    def _event_numbers(self) -> tuple[int, int, int, float, float] | None:
+        """The event's state and signs, the size of its state, its direction and its tolerance."""
+        request = self._request
+        if self._event is None:
+            return None
+        assert isinstance(request.event, EvaluatedField)
+        state, signs = self._event
+        atol = request.integrator.atol if request.atol is None else float(request.atol.min())
+        return address(state), address(signs), state.numel(), request.event.shape.direction, atol
 
     def resume(self, stand: Any) -> None:
         """Makes ready for the next launch."""
@@ -217,7 +241,8 @@ class _Run:
         request, steps = self._request, self._steps
         outcome: Outcome = stand.outcome(seconds=seconds)
         if not outcome.done:
-            return ForwardResult(located(request, stand, self._rows, outcome))
+            equations = of_state(request.field, request.integrator)
+            return ForwardResult(located(equations, stand, self._rows, outcome))
         if steps is None:
             return ForwardResult(outcome)
         request.field.shape.memo["steps"] = outcome.accepted

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 
 import torch
@@ -24,6 +25,11 @@ _FIRST_BUDGET = 1_000
 _PAUSE_SECONDS = 0.1
 _MOST_BUDGET = 1_000_000
 
+# Rounds that each launch has for itself, which are more than so many attempts take, and the last that a count
+# of 64 bits may begin a launch with.
+_ROUNDS = 1 << 32
+_LAST_ROUND = (1 << 64) - 2 * _ROUNDS
+
 
 @dataclass
 class Prepared:
@@ -33,12 +39,14 @@ class Prepared:
         kernel: The kernel.
         text: What it was compiled from.
         mapping: How it spreads a batch.
+        shared_bytes: Shared memory of a block.
         budget: Attempts until it pauses.
     """
 
     kernel: Kernel
     text: KernelText
     mapping: Mapping
+    shared_bytes: int
     budget: int = _FIRST_BUDGET
 
     def adapt(self, seconds: float) -> None:
@@ -49,13 +57,13 @@ class Prepared:
             self.budget = min(2 * self.budget, _MOST_BUDGET)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Slots:
-    """Where blocks of launches on one stream meet: see csrc/cuda/reduction.hpp.
+    """Where blocks of a launch meet: see csrc/cuda/reduction.hpp.
 
     Attributes:
-        memory: The slots, zero at first.
-        round: The first round that no launch has had.
+        memory: The slots, zero at first, of all launches on one stream.
+        round: The launch's first round, which none before it has had.
     """
 
     memory: Tensor
@@ -73,7 +81,8 @@ class Launcher:
     def __init__(self, machine: Machine, budget: int | None = None) -> None:
         self.machine = machine
         self.given_budget = budget
-        self._slots: dict[tuple[torch.device, int], Slots] = {}
+        self._next_slots: dict[tuple[torch.device, int], Slots] = {}
+        self._lock = Lock()
 
     def method(self, field: EvaluatedField, integrator: Integrator) -> Any:
         """The method as an object of the compiled module, remembered with the settings."""
@@ -94,13 +103,14 @@ class Launcher:
         return min(tiles, self.machine.properties(device).multiprocessors * together)
 
     def slots(self, blocks: int, device: torch.device) -> Slots:
-        """Those of torch's current stream of a device."""
+        """Those of one launch on torch's current stream of a device, on which several threads may launch."""
         stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-        slots = self._slots.get((device, stream))
         needed = 2 * _flashode.cuda.MAX_SUMS * blocks * _flashode.cuda.SLOT_BYTES
-        if slots is None or slots.memory.numel() < needed:
-            memory = torch.zeros(needed, dtype=torch.uint8, device=device)
-            slots = self._slots[device, stream] = Slots(memory)
+        with self._lock:
+            slots = self._next_slots.get((device, stream))
+            if slots is None or slots.memory.numel() < needed or slots.round > _LAST_ROUND:
+                slots = Slots(torch.zeros(needed, dtype=torch.uint8, device=device))
+            self._next_slots[device, stream] = replace(slots, round=slots.round + _ROUNDS)
         return slots
 
     def run(
@@ -132,13 +142,11 @@ class Launcher:
             if blocks == 1:
                 raise RuntimeError(f"{device} cannot hold one block of {shared_bytes} bytes at a time")
             blocks //= 2
-        # More rounds than a launch can have.
-        slots.round += 1 << 40
         self.machine.synchronize(device)
 
     def pinned(self, size: int, device: torch.device) -> Tensor:
         """Memory of the host that kernels write to."""
-        return torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=device.type == "cuda")
 
 
 def stand_of(memory: Tensor) -> Any:

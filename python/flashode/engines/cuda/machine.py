@@ -81,7 +81,11 @@ class Machine(Protocol):
         """Of the tensors whose memory its kernels read, such as ``"cuda"``."""
 
     def properties(self, device: torch.device) -> Properties:
-        """Those of a device."""
+        """Those of a device.
+
+        Raises:
+            CompilationError: There is no compiler for it.
+        """
 
     def kernel(self, source: str, name: str, device: torch.device) -> Kernel:
         """A kernel of a source text, compiled and loaded, or remembered from before.
@@ -94,6 +98,9 @@ class Machine(Protocol):
         Raises:
             CompilationError: There is no compiler, or it refuses the text.
         """
+
+    def is_compiled(self, source: str, name: str, device: torch.device) -> bool:
+        """Whether the machine code of such a kernel is there already, in this process or on the disk."""
 
     def synchronize(self, device: torch.device) -> None:
         """Waits, without the GIL, for all that torch's current stream of the device has been given.

@@ -16,8 +16,10 @@ from flashode.engines.cuda.machine import CompilationError
 # Without annotations of what runs on a device everything does. Nothing here relaxes arithmetic.
 OPTIONS = ("--std=c++20", "-default-device")
 
-# Kernels read and write 16 bytes at once, which is PTX of the version that came with it.
+# Kernels read and write 16 bytes at once, which is PTX of the version that came with it, and which devices
+# can do from that architecture on.
 _LEAST_VERSION = (12, 3)
+_LEAST_ARCHITECTURE = 70
 
 
 class Nvrtc:
@@ -57,6 +59,10 @@ class Nvrtc:
             CompilationError: It knows none that the device runs.
         """
         wanted = int(architecture.removeprefix("sm_"))
+        if wanted < _LEAST_ARCHITECTURE:
+            raise CompilationError(
+                f"its device has architecture {architecture}, and sm_{_LEAST_ARCHITECTURE} or newer is needed"
+            )
         known = [
             number for number in self._architectures if number // 10 == wanted // 10 and number <= wanted
         ]
@@ -68,13 +74,14 @@ class Nvrtc:
             )
         return f"sm_{max(known)}"
 
-    def compile(self, source: str, name: str, target: str) -> tuple[bytes, str]:
+    def compile(self, source: str, name: str, target: str, *more: str) -> tuple[bytes, str]:
         """Compiles a text to machine code, without the GIL.
 
         Args:
             source: C++ over the headers in ``csrc``.
             name: What messages are to call it.
             target: The architecture, one that ``target`` gives.
+            *more: Options beside those that every kernel is compiled with.
 
         Returns:
             The code, as a cubin, and what the compiler says of the text.
@@ -87,6 +94,7 @@ class Nvrtc:
             f"--gpu-architecture={target}",
             f"--include-path={headers.folder()}",
             f"--include-path={headers.standard_folder()}",
+            *more,
         )
         program = ctypes.c_void_p()
         self._check(

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from flashode import _flashode
 from flashode.engines.compiled.backend import Work
-from flashode.engines.cuda.choice import TooLarge, forward_mapping, reverse_mapping
-from flashode.engines.cuda.machine import Machine
+from flashode.engines.cuda.choice import (
+    TooLarge,
+    event_mapping,
+    forward_mapping,
+    reverse_mapping,
+    shared_by,
+)
+from flashode.engines.cuda.machine import CompilationError, Machine
+from flashode.methods import Tableau
 
 
 def refusal(work: Work, machine: Machine) -> str | None:
     """Why it does not do this, in words, or None."""
-    if work.settings.to_event:
-        return "it ends at an event, and the CUDA engine looks for none"
+    stages = 0
     for method in work.methods:
+        assert isinstance(method, Tableau)
         if method.equations != "none":
             return "its method is implicit, and the CUDA engine solves no equations"
-    properties = machine.properties(work.settings.device)
-    dtype = work.settings.dtype
-    stages = max(method.stages for method in work.methods)
+        stages = max(stages, method.stages)
+    segments = len(work.settings.structure.shapes)
+    # Those of the adjoint state count, too, and ranges of rows of c.
+    if 3 * segments > _flashode.cuda.MAX_SUMS:
+        return f"its state has {segments} components, more than {_flashode.cuda.MAX_SUMS // 3}"
+    dtype, to_event = work.settings.dtype, work.settings.to_event
     try:
-        forward_mapping(work.program, work.batch, dtype, stages, properties, record=False)
-        reverse_mapping(work.program, work.batch, dtype, properties)
-    except TooLarge as error:
+        properties = machine.properties(work.settings.device)
+        if work.of_event:
+            event_mapping(work.program, dtype, properties)
+        else:
+            shared = shared_by(properties, to_event)
+            forward_mapping(work.program, work.batch, dtype, stages, shared, record=to_event)
+            reverse_mapping(work.program, work.batch, dtype, shared)
+    except (CompilationError, TooLarge) as error:
         return str(error)
     return None

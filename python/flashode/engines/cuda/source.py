@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -29,6 +29,20 @@ class KernelText:
     name: str
     shared_bytes: int
     accumulated: int = 0
+
+
+# Of the 65,536 registers of a multiprocessor, the threads of all blocks that share them: 128 each, or 255 for
+# float64 and for the adjoint equations, whose kernel has more numbers at a time. The compiler's own choice is
+# as many threads as can be, of half as many registers, which are too few.
+_THREADS_TOGETHER = 512
+_FEWER_THREADS_TOGETHER = 256
+
+
+def _kernel(name: str, dtype: torch.dtype, mapping: Mapping, many_registers: bool = False) -> str:
+    """The head of a kernel."""
+    fewer = many_registers or dtype == torch.float64
+    together = (_FEWER_THREADS_TOGETHER if fewer else _THREADS_TOGETHER) // mapping.threads
+    return f"FLASHODE_KERNEL({mapping.threads}, {together}) {name}(FLASHODE_ARGUMENTS Arguments q)"
 
 
 def real(dtype: torch.dtype) -> str:
@@ -63,9 +77,46 @@ using Arguments = flashode::cuda::WithParameters<flashode::cuda::ForwardArgument
 
 }}  // namespace
 
-FLASHODE_KERNEL({mapping.threads}) forward(FLASHODE_ARGUMENTS Arguments q) {{
+{_kernel("forward", dtype, mapping)} {{
     flashode::cuda::forward<Field, flashode::solve::Control::{control}, flashode::cuda::Goal::{goal}>(
         q.common, q.parameters);
+}}
+"""
+    return KernelText(source, "forward", field.shared_bytes)
+
+
+def event_text(
+    program: Program,
+    segments: Sequence[int],
+    dtype: torch.dtype,
+    mapping: Mapping,
+    control: Control,
+    event: Program,
+) -> KernelText:
+    """The kernel of a forward solve that goes on until an event.
+
+    Args:
+        program: The field.
+        segments: Rows of each segment of the state.
+        dtype: Of the state.
+        mapping: How the batch is spread.
+        control: Who chooses the steps.
+        event: Whose rates end it, on one trajectory.
+    """
+    ends = FieldText(event, event.widths[Y : Y + 1], dtype, replace(mapping, lanes=1), prefix="Event")
+    field = FieldText(program, segments, dtype, mapping, begin=ends.elements)
+    own, count = len(program.parameter_shapes), len(event.parameter_shapes)
+    common = f"flashode::cuda::ForwardArguments<{real(dtype)}>"
+    source = f"""{field.head("forward.hpp")}
+{ends.struct()}
+{field.struct()}
+using Arguments = flashode::cuda::WithParameters<{common}, {own + count}>;
+
+}}  // namespace
+
+{_kernel("forward", dtype, mapping)} {{
+    flashode::cuda::forward_to_event<Field, EventField, flashode::solve::Control::{control}>(
+        q.common, q.parameters, q.parameters + {own});
 }}
 """
     return KernelText(source, "forward", field.shared_bytes)
@@ -98,7 +149,7 @@ using Arguments = flashode::cuda::WithParameters<flashode::cuda::DiscreteArgumen
 
 }}  // namespace
 
-FLASHODE_KERNEL({mapping.threads}) discrete_vjp(FLASHODE_ARGUMENTS Arguments q) {{
+{_kernel("discrete_vjp", dtype, mapping)} {{
     flashode::cuda::discrete_vjp<Field>(q.common, q.parameters);
 }}
 """
@@ -140,7 +191,7 @@ using Arguments = flashode::cuda::WithParameters<Common, {count}>;
 
 }}  // namespace
 
-FLASHODE_KERNEL({mapping.threads}) continuous_vjp(FLASHODE_ARGUMENTS Arguments q) {{
+{_kernel("continuous_vjp", dtype, mapping, many_registers=True)} {{
     flashode::cuda::continuous_vjp<Field, flashode::solve::Control::{control}>(q.common, q.parameters);
 }}
 """

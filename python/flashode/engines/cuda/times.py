@@ -41,8 +41,9 @@ def prescribed(integrator: Integrator) -> tuple[Tensor, Tensor]:
     """The times that steps are to end on, and those of them where the field jumps."""
     options = integrator.options
     if not isinstance(options, AdaptiveOptions):
-        return torch.empty(0, dtype=torch.float64), torch.empty(0, dtype=torch.float64)
+        none = torch.empty(0, dtype=torch.float64, device="cpu")
+        return none, none
     return (
-        torch.tensor(options.step_t, dtype=torch.float64),
-        torch.tensor(options.jump_t, dtype=torch.float64),
+        torch.tensor(options.step_t, dtype=torch.float64, device="cpu"),
+        torch.tensor(options.jump_t, dtype=torch.float64, device="cpu"),
     )

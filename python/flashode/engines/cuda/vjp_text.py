@@ -61,9 +61,11 @@ class VjpText(FieldText):
         for parameter in sorted(parameters):
             self._accumulators[parameter] = self.accumulated
             self.accumulated += math.prod(program.parameter_shapes[parameter])
-        self._accumulator_region = Region(_OUTSIDE, self.accumulated)
-        if mapping.accumulators_in_shared and self.accumulated:
-            self._accumulator_region = self.memory.take(self.accumulated)
+        self._accumulator_region = (
+            self.memory.take(self.accumulated)
+            if mapping.accumulators_in_shared
+            else Region(_OUTSIDE, self.accumulated)
+        )
         self._types: list[str] = []
         self._vjp = list(self._reversed(sources))
 
@@ -77,8 +79,7 @@ class VjpText(FieldText):
             f"    using Accumulators = {self._accumulator_type(0)};",
             *[f"    {line}" for line in self._types],
             "",
-            "    FLASHODE_ONCE static void vjp([[maybe_unused]] const void* const* parameters,",
-            "                                  [[maybe_unused]] Real* accumulators) {",
+            "    FLASHODE_ONCE static void vjp([[maybe_unused]] Real* accumulators) {",
             *[f"        {line}" for line in self._vjp],
             "    }",
             *more,
@@ -177,17 +178,14 @@ class VjpText(FieldText):
             self._place_gradient(value)
         for parameter in step.parameters:
             call, access = self._parameter_call(step, parameter)
-            if barriers.needed([access, *self._reads(step, grad)]):
+            # Lanes are summed.
+            if barriers.needed([access, Access(grad, False)]):
                 yield "sync_block();"
             yield call
         for position, (value, assign) in enumerate(step.gradients):
             if barriers.needed(self._gradient_accesses(step, grad, value)):
                 yield "sync_block();"
             yield self._gradient_call(step, position, value, assign)
-
-    def _reads(self, step: ReverseStep, grad: Region) -> list[Access]:
-        """Of a call for a gradient in a parameter: values are not written in a vjp."""
-        return [Access(grad, False, ELEMENTS if isinstance(step.op, Parameter) else None)]
 
     def _gradient_accesses(self, step: ReverseStep, grad: Region, value: int) -> list[Access]:
         op = step.op
@@ -221,9 +219,8 @@ class VjpText(FieldText):
         grad, out, assigns = self._gradient(op.out), self.type_of(op.out), str(assign).lower()
         match op:
             case Dense(weight=weight, repeats=repeats):
-                return (
-                    f"dense_vjp_input<{threads}, {grad}, {to}, {repeats}, {assigns}>({self.weight(weight)});"
-                )
+                types = f"{grad}, {to}, {repeats}, {assigns}"
+                return f"dense_vjp_input<{threads}, {types}>({self.weight_type(weight)}{{}});"
             case DenseDynamic(x=x, weight=weight, blocks=blocks, repeats=repeats):
                 sizes = f"{blocks}, {repeats}, {assigns}"
                 if position == 0 and value == x:
@@ -245,8 +242,8 @@ class VjpText(FieldText):
                     f"select_vjp<{threads}, {first}, {self.type_of(condition)}, {grad}, {to}, {assigns}>();"
                 )
             case SegmentSum(segment=segment):
-                self.tables.append(self.table(f"segment_{op.out}", "int", map(str, segment)))
-                return f"segment_sum_vjp<{threads}, {grad}, {to}, {assigns}>(segment_{op.out});"
+                table = self.table(f"segment_{op.out}", "int", map(str, segment))
+                return f"segment_sum_vjp<{threads}, {grad}, {to}, {assigns}>({table});"
             case Gather(inputs=inputs, index=index):
                 return self._gather_vjp(op.out, inputs, index, position, value, assigns)
         raise TypeError(f"an operation of another kind: {op}")
@@ -267,12 +264,11 @@ class VjpText(FieldText):
         starts = [0]
         for rows in readers:
             starts.append(starts[-1] + len(rows))
-        tables = f"readers_{out}_{occurrence}"
-        self.tables.append(self.table(f"{tables}_starts", "int", map(str, starts)))
+        of_starts = self.table(f"starts_{out}_{occurrence}", "int", map(str, starts))
         flat = [str(row) for rows in readers for row in rows] or ["0"]
-        self.tables.append(self.table(f"{tables}_rows", "int", flat))
+        of_rows = self.table(f"readers_{out}_{occurrence}", "int", flat)
         types = f"{self._gradient(out)}, {self._gradient(value)}"
-        return f"gather_vjp<{self.mapping.threads}, {types}, {assigns}>({tables}_starts, {tables}_rows);"
+        return f"gather_vjp<{self.mapping.threads}, {types}, {assigns}>({of_starts}, {of_rows});"
 
     def _occurrence(self, out: int, position: int) -> int:
         step = next(step for step in self._reverse.steps if step.op.out == out)

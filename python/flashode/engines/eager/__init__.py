@@ -11,7 +11,7 @@ from flashode.engines.eager.adaptive import solve_adaptive
 from flashode.engines.eager.adjoint import solve_adjoint
 from flashode.engines.eager.fixed import solve_fixed
 from flashode.engines.eager.scipy_solver import solve_scipy
-from flashode.engines.protocol import Forward, Gradients
+from flashode.engines.protocol import Forward, Gradients, PlannedKernel
 from flashode.engines.unchanged import Unchanged
 from flashode.methods import SciPy
 from flashode.problem import Continuous, Gradient, Problem
@@ -47,6 +47,10 @@ class EagerPlan:
     def parameters(self) -> tuple[torch.Tensor, ...]:
         """The adjoint's parameters; those of a discrete solve autograd finds itself."""
         return self.gradient.parameters if isinstance(self.gradient, Continuous) else ()
+
+    def kernels(self, *, reverse: bool) -> tuple[PlannedKernel, ...]:
+        """None: torch's own are compiled."""
+        return ()
 
     def forward(self, *, record: bool) -> Forward:
         """Solve; for the continuous adjoint the record is what the function depends on.

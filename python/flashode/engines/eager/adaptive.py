@@ -64,7 +64,9 @@ class _Run:
             self._through_outputs()
         states = torch.cat(self.outputs)
         require_finite(self.problem, states, times, self._statistics)
-        own_times = torch.tensor(times, dtype=torch.float64) if self.problem.finds_times else None
+        own_times = None
+        if self.problem.finds_times:
+            own_times = torch.tensor(times, dtype=torch.float64, device="cpu")
         return Forward(states, self._statistics, times=own_times)
 
     def _through_outputs(self) -> None:

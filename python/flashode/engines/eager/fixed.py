@@ -55,7 +55,7 @@ def solve_fixed(problem: Problem) -> Forward:
     states = torch.stack(outputs)
     if not is_finite(states):
         _locate(problem, grid, states, stepper.statistics)
-    own_times = torch.tensor(times, dtype=torch.float64) if problem.every_step else None
+    own_times = torch.tensor(times, dtype=torch.float64, device="cpu") if problem.every_step else None
     return Forward(states, stepper.statistics, times=own_times)
 
 
@@ -123,7 +123,8 @@ def _until_event(problem: Problem) -> Forward:
 
 def _event(problem: Problem, y: torch.Tensor, t: float, statistics: Statistics) -> Forward:
     states = torch.stack([problem.y0, y])
-    return Forward(states, statistics, times=torch.tensor([problem.times[0], t], dtype=torch.float64))
+    own_times = torch.tensor([problem.times[0], t], dtype=torch.float64, device="cpu")
+    return Forward(states, statistics, times=own_times)
 
 
 def _clocks_without_end(problem: Problem) -> Iterator[Clock]:

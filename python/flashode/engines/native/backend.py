@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,10 +18,12 @@ from flashode.engines.compiled.requests import (
     DiscreteRequest,
     EvaluatedField,
     ForwardRequest,
+    Request,
 )
 from flashode.engines.compiled.scope import Demand
 from flashode.engines.native import program
 from flashode.engines.native.scope import features_in_lanes, refusal, slower_than_torch, useful_threads
+from flashode.engines.protocol import PlannedKernel
 from flashode.memory import address
 from flashode.problem import FixedOptions, Integrator
 
@@ -53,6 +56,10 @@ class NativeBackend:
         """Why plain torch is faster."""
         reason = slower_than_torch(work, demand)
         return None if reason is None else Declined(reason, expected=True)
+
+    def kernels(self, requests: Sequence[Request]) -> tuple[PlannedKernel, ...]:
+        """None: they were compiled with the module."""
+        return ()
 
     def forward(self, request: ForwardRequest) -> ForwardResult:
         """Solve."""

@@ -62,7 +62,7 @@ def converted(low: Lowering, x: View, dtype: torch.dtype) -> View:
         return low.compared("ne", x, 0.0)
     literal = low.program.literal(x.rows)
     if literal is not None:
-        exact = torch.tensor(literal, dtype=x.dtype).to(dtype)
+        exact = torch.tensor(literal, dtype=x.dtype, device="cpu").to(dtype)
         return low.new(low.program.constant(exact.double().numpy()), x.axis, dtype)
     widens = torch.promote_types(x.dtype, dtype) == dtype
     # Parameters are brought to the state's dtype as torch would.

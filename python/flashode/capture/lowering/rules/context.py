@@ -139,7 +139,7 @@ class Lowering:
         self.dtype = dtype
         self.device = device
         self.program = ProgramBuilder(*widths, dtype)
-        self.prologue = PrologueBuilder(dtype, slots)
+        self.prologue = PrologueBuilder(dtype, device, slots)
         self.registers: list[int] = []  # of each declared parameter
         self._parameters: dict[int, int] = {}
 

@@ -14,7 +14,7 @@ _UNINITIALISED = "empty empty_like empty_strided new_empty new_empty_strided"
 
 def filled(low: Lowering, call: Call, number: float = 0.0) -> View:
     """A tensor of the first result's shape and dtype that holds a number everywhere."""
-    held = torch.tensor(number, dtype=torch.float64).to(call.dtypes[0])
+    held = torch.tensor(number, dtype=torch.float64, device="cpu").to(call.dtypes[0])
     rows = low.program.constant(np.array(float(held)))
     return low.new(np.broadcast_to(rows, call.shape), call.axis, call.dtypes[0])
 

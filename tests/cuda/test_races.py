@@ -1,0 +1,87 @@
+"""No result depends on the order in which threads run; where a barrier is missing, one does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import flashode
+from cuda.host import Host
+from cuda.solving import Edited, cuda_on, everything
+
+BARRIER = "sync_block();"
+T = torch.tensor([0.0, 0.4, 0.7], dtype=torch.float64)
+ORDERS = (0, 1, 7)
+
+
+def solve(host: Host, order: int, method: str, dtype: torch.dtype = torch.float64) -> Tensor:
+    field, y0 = everything(dtype)
+    host.order = order
+    with torch.no_grad(), cuda_on(host):
+        return flashode.odeint(field, y0, T, rtol=1e-5, atol=1e-6, method=method)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("method", ["dopri5", "rk4", "bosh3"])
+def test_every_order_gives_the_same_bits(method: str, dtype: torch.dtype) -> None:
+    host = Host()
+    first, *others = (solve(host, order, method, dtype) for order in ORDERS)
+    assert first.isfinite().all()
+    for other in others:
+        assert torch.equal(first, other)
+
+
+@pytest.mark.parametrize("face", [flashode.odeint, flashode.odeint_adjoint], ids=["discrete", "continuous"])
+def test_every_order_gives_the_same_gradients(face: Callable[..., Tensor]) -> None:
+    host = Host()
+    gradients = []
+    for host.order in ORDERS:
+        field, y0 = everything()
+        y0.requires_grad_()
+        with cuda_on(host):
+            states = face(field, y0, T, method="rk4")
+            loss = (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum()
+            gradients.append(torch.autograd.grad(loss, [y0, *field.parameters()]))
+    first, *others = gradients
+    assert all(bool(part.isfinite().all()) and bool(part.any()) for part in first)
+    for other in others:
+        assert all(map(torch.equal, first, other))
+
+
+def without(which: int) -> Callable[[str], str]:
+    """Takes one of its barriers out of a text."""
+
+    def edit(text: str) -> str:
+        place = [match.start() for match in re.finditer(re.escape(BARRIER), text)][which]
+        return text[:place] + text[place + len(BARRIER) :]
+
+    return edit
+
+
+def is_found(host: Host, expected: Tensor) -> bool:
+    """Whether any order gives anything else."""
+    # By steps that nothing chooses: threads that disagree about a norm might go on for ever.
+    for order in ORDERS:
+        try:
+            if not torch.equal(solve(host, order, "rk4"), expected):
+                return True
+        except (RuntimeError, flashode.SolverError):
+            return True
+    return False
+
+
+def test_each_barrier_of_an_evaluation_is_needed() -> None:
+    texts: list[str] = []
+
+    def note(text: str) -> str:
+        texts.append(text)
+        return text
+
+    expected = solve(Edited(note), 0, "rk4")
+    count = texts[0].count(BARRIER)
+    assert count > 5
+    assert [which for which in range(count) if not is_found(Edited(without(which)), expected)] == []
