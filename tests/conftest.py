@@ -17,6 +17,12 @@ from flashode.engines import REGISTRY, EngineDeclined, use_engine
 from flashode.engines.compiled.engine import CompiledEngine
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-cuda", action="store_true", help="fail tests that need a GPU where there is none"
+    )
+
+
 @pytest.fixture(autouse=True)
 def _empty_cache() -> Iterator[None]:
     """No capture of one test is found by another."""

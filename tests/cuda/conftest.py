@@ -1,15 +1,33 @@
-"""What tests of the CUDA engine share. None of them needs a GPU."""
+"""What tests of the CUDA engine share. None of it needs a GPU but ``gpu``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
 
 from fake_driver import FakeDriver
+from flashode.declined import Declined
 from flashode.engines.cuda import nvrtc
 from flashode.engines.cuda.machine import CompilationError
 from flashode.engines.cuda.nvrtc import Nvrtc
+
+
+@pytest.fixture(scope="session")
+def gpu(request: pytest.FixtureRequest) -> torch.device:
+    """A GPU that the CUDA engine runs on."""
+    absent = "torch sees none"
+    if torch.cuda.is_available():
+        from flashode.engines.cuda.driver import driver
+
+        machine = driver()
+        if not isinstance(machine, Declined):
+            return torch.device("cuda", torch.cuda.current_device())
+        absent = machine.reason
+    if request.config.getoption("--require-cuda"):
+        pytest.fail(f"no GPU: {absent}")
+    pytest.skip(f"no GPU: {absent}")
 
 
 @pytest.fixture(scope="session")
