@@ -59,15 +59,21 @@ def _prepare(workload: Workload, mode: str) -> Prepared:
 
     if workload.field.arrays is None:
         raise Unsupported("the field is not written in jax")
-    if workload.device != "cpu":
-        raise Unsupported("jax keeps a device's memory to itself, beside PyTorch's")
+    try:
+        device = jax.devices(workload.device)[0]
+    except RuntimeError:
+        raise Unsupported(f"jax sees no device of the kind {workload.device}") from None
     if workload.jumps:
         raise Unsupported("the field jumps")
     jax.config.update("jax_enable_x64", workload.precision == "float64")
-    field, y0, times = workload.make()
-    parameters = [jnp.asarray(parameter.detach().numpy()) for parameter in field.parameters()]
-    start: Any = jnp.asarray(y0.numpy()) if isinstance(y0, Tensor) else tuple(map(_jax_array, y0))
-    solve, stages = _solver(workload, mode, workload.field.arrays(jnp), times)
+    field, y0, times = workload.make(device="cpu")
+
+    def placed(tensor: Tensor) -> Any:
+        return jax.device_put(tensor.detach().numpy(), device)
+
+    parameters = list(map(placed, field.parameters()))
+    start: Any = placed(y0) if isinstance(y0, Tensor) else tuple(map(placed, y0))
+    solve, stages = _solver(workload, mode, workload.field.arrays(jnp), times, placed(times))
 
     def states(parameters: Sequence[Any]) -> tuple[Any, Any]:
         ys, steps = solve(parameters, start)
@@ -99,20 +105,13 @@ def _prepare(workload: Workload, mode: str) -> Prepared:
     return Prepared(run, read, lambda: Evaluations(int(np.max(run()[1])) * stages + 1))
 
 
-def _jax_array(tensor: Tensor) -> Any:
-    import jax.numpy as jnp
-
-    return jnp.asarray(tensor.numpy())
-
-
 def _solver(
-    workload: Workload, mode: str, field: Callable[..., Any], times: Tensor
+    workload: Workload, mode: str, field: Callable[..., Any], times: Tensor, points: Any
 ) -> tuple[Callable[[Sequence[Any], Any], tuple[Any, Any]], int]:
     """A function of parameters and start that gives states and steps, and the evaluations of one step."""
     import diffrax
 
     solver = _method(workload.method)
-    points = _jax_array(times)
     control, first = _control(workload, times)
     most = MOST_STEPS if first is None else round(workload.times.length / first)
     adjoint = diffrax.RecursiveCheckpointAdjoint()

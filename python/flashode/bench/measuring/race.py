@@ -114,7 +114,9 @@ def race(
         entry.record.peak_bytes = raised(entry.prepared.run, workload.device)
     for entry in racing:
         record = entry.record
-        if (record.library, record.mode) == (OURS, FORWARD) and record.median is not None:
+        # Another engine of ours has other parts.
+        native = record.engine == "native"
+        if native and (record.library, record.mode) == (OURS, FORWARD) and record.median is not None:
             parts = breakdown(workload)
             record.parts = None if parts is None else asdict(parts)
     # At the end, because it captures the field, which the first run is to pay for.

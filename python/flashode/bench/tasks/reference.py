@@ -28,17 +28,18 @@ INTERPOLATED = 5 / 8
 def reference(workload: Workload, *, gradients: bool, tolerance: float | None = None) -> Answer | None:
     """The answer of dopri8 in the plain-PyTorch engine, its gradients by autograd; None for a random field.
 
-    No kernel that is measured takes part. Batches are solved in parts: autograd's memory grows with them.
+    No kernel that is measured takes part. With gradients batches are solved in parts: autograd's memory grows
+    with them.
     """
     if workload.random:
         return None
     tight = tolerance or TOLERANCES[workload.precision]
-    field, y0, times = workload.make(torch.float64, "cpu")
-    jumps = torch.tensor(workload.jumps, dtype=torch.float64)
+    field, y0, times = workload.make(torch.float64)
+    jumps = torch.tensor(workload.jumps, dtype=torch.float64, device=times.device)
     # Steps end at every output time: between steps dopri8 is interpolated, far less exactly than it steps.
     options = {"step_t": times[~torch.isin(times, jumps)], "jump_t": jumps}
     parts: Sequence[State] = [y0]
-    if isinstance(y0, Tensor) and y0.ndim > 1:
+    if gradients and isinstance(y0, Tensor) and y0.ndim > 1:
         parts = torch.split(y0, TOGETHER)
     states = []
     for part in parts:

@@ -1,0 +1,98 @@
+"""What there is: versions, the device, kernels that load, and how many of their blocks it holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import asdict, replace
+
+import torch
+
+from benchmarks.gpu import machines
+from benchmarks.gpu.findings import Recorder
+from benchmarks.gpu.machines import TESTS, Watched, solving
+from benchmarks.gpu.occupancy import predicted
+from benchmarks.gpu.solves import sized, solved
+from cuda import corpus
+from flashode.bench import machine as bench_machine
+from flashode.bench.contenders import DISCRETE
+from flashode.engines.cuda.machine import CompilationError
+
+KERNEL = re.compile(r"(?:__global__ void|FLASHODE_KERNEL\([^)]*\))\s+(\w+)\(")
+# Workloads whose kernels' occupancy is compared, with how many trajectories.
+OCCUPIED = {"demo": 20, "latent": 1000, "wide": 256, "flow": 4096}
+OCCUPIED_ON_HOST = {"demo": 7}
+# The state of the device that times depend on.
+ASKED = "driver_version,temperature.gpu,clocks.sm,clocks.max.sm,clocks.mem,power.limit,persistence_mode"
+
+
+def run(machine: Watched, host: bool, found: Recorder) -> None:
+    """The whole phase."""
+    on = machines.device(machine)
+    versions = bench_machine.versions()
+    versions |= {"cuda": torch.version.cuda or "none", "commit": bench_machine.commit()}
+    found.add("versions", None, numbers=versions)
+    found.add("machine", None, numbers=bench_machine.machine(on.type))
+    found.add("device", None, numbers=asdict(machine.properties(on)))
+    clocks(found)
+    # The corpus is for NVRTC: its functions are CUDA's own.
+    if host:
+        found.add("corpus", None, "not compiled: it is for a GPU")
+    else:
+        load_corpus(machine, on, found)
+    for name, batch in (OCCUPIED_ON_HOST if host else OCCUPIED).items():
+        occupancy(machine, name, batch, on, found)
+
+
+def clocks(found: Recorder) -> None:
+    """What nvidia-smi tells of the device, where it is."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        found.add("clocks", None, "there is no nvidia-smi")
+        return
+    query = [program, f"--query-gpu={ASKED}", "--format=csv,noheader", "--id=0"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
+    found.add("clocks", None, numbers=dict(zip(ASKED.split(","), answer.split(", "), strict=False)))
+
+
+def load_corpus(machine: Watched, on: torch.device, found: Recorder) -> None:
+    """Every kernel of the corpus loads, takes no more registers than its limits say, and has no stack."""
+    limits = json.loads((TESTS / "cuda" / "limits.json").read_text(encoding="utf-8"))
+    for source, text in corpus.corpus().items():
+        faults, names = [], KERNEL.findall(text)
+        for name in names:
+            limit = limits.get(source, {}).get(name, {})
+            try:
+                takes = machine.kernel(text, name, on).resources
+            except (CompilationError, RuntimeError) as error:
+                faults.append(f"{name}: {error}")
+                continue
+            if takes.registers > limit.get("registers", 255):
+                faults.append(f"{name}: {takes.registers} registers")
+            if takes.local_bytes > limit.get("stack_bytes", 0) + limit.get("spill_bytes", 0):
+                faults.append(f"{name}: {takes.local_bytes} bytes of a thread's own")
+        found.add(f"corpus: {source}", bool(names) and not faults, "; ".join(faults), {"kernels": len(names)})
+
+
+def occupancy(machine: Watched, name: str, batch: int, on: torch.device, found: Recorder) -> None:
+    """Blocks on a multiprocessor are as many as registers and shared memory let expect."""
+    before = len(machine.launches)
+    with solving(machine):
+        solved(replace(sized(name, batch), device=on.type), DISCRETE)
+    for launch in machine.launches[before:]:
+        expected = predicted(launch, machine.properties(on))
+        found.add(
+            f"occupancy: {name}, {launch.name}",
+            launch.together == expected,
+            "" if launch.together == expected else f"{expected} blocks expected",
+            {
+                "blocks": launch.blocks,
+                "threads": launch.threads,
+                "together": launch.together,
+                "registers": launch.resources.registers,
+                "local bytes": launch.resources.local_bytes,
+                "shared bytes": launch.shared_bytes,
+            },
+        )

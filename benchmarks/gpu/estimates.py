@@ -1,0 +1,45 @@
+"""What was expected before a GPU ran the engine, and what is aimed at. None of it was measured.
+
+Attempts of a solve are those that the native engine counts; an NVIDIA H200 does 132 multiprocessors × 128
+lanes × 1.98 GHz = 33.4e12 multiply-adds a second in float32; instructions of kernels were counted in their
+machine code. Peers pay 5 to 10 µs for each launch of theirs, of which the number is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEVICE = "NVIDIA H200"
+PEERS = ("torchdiffeq", "diffrax")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one row.
+
+    Attributes:
+        ours: Milliseconds, as text.
+        torchdiffeq: Likewise.
+        diffrax: Likewise; it is compiled by jax.
+        aims: How many times as fast as each peer we mean to be.
+    """
+
+    ours: str
+    torchdiffeq: str = ""
+    diffrax: str = ""
+    aims: Mapping[str, float] | None = None
+
+
+ESTIMATES: Mapping[tuple[str, str], Estimate] = {
+    ("spiral", "forward"): Estimate("0.1", "≥ 60", "10", {"torchdiffeq": 100, "diffrax": 10}),
+    ("demo", "forward"): Estimate(
+        "0.015–0.025, and a launch", "8", "0.3", {"torchdiffeq": 100, "diffrax": 10}
+    ),
+    ("latent", "forward"): Estimate("0.2", "30", "2–3", {"torchdiffeq": 100, "diffrax": 10}),
+    ("wide", "forward"): Estimate("0.03–0.04", "2–3", "0.3", {"torchdiffeq": 50}),
+    ("flow", "forward"): Estimate("0.6–0.75", "5", "2.5", {"torchdiffeq": 10, "diffrax": 4}),
+    ("flow", "discrete"): Estimate("3", "15"),
+    ("lorenz 1,048,576", "forward"): Estimate("0.5"),
+    ("lorenz 8,388,608", "forward"): Estimate("4"),
+}
