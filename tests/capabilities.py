@@ -43,7 +43,7 @@ LACKS: dict[str, dict[str, str]] = {
     "cuda": {
         **_NO_COMPILED_ENGINE_TAKES,
         **dict.fromkeys((*_EQUATIONS, "max_iters", "many coupled equations"), "its method is implicit"),
-        "event": "its event function is called from Python",
+        "event that reads numbers": "its event function is called from Python",
         "norm": "its norm is called from Python",
     },
 }

@@ -43,17 +43,6 @@ struct Arguments {{
 constexpr int THREADS = {THREADS};
 constexpr int TOGETHER = {TOGETHER};
 
-#ifdef FLASHODE_HOST_MACHINE
-inline void add_one(unsigned* counter) {{
-    ++*counter;
-    host::self().block->launch->wake_those_who_poll();
-}}
-inline unsigned read(const unsigned* counter) {{ return *counter; }}
-#else
-FLASHODE_DEVICE void add_one(unsigned* counter) {{ atomicAdd(counter, 1U); }}
-FLASHODE_DEVICE unsigned read(const volatile unsigned* counter) {{ return *counter; }}
-#endif
-
 // Whole numbers: their sum is the same in any order.
 FLASHODE_DEVICE double summand(int round) {{ return (1.0 + thread()) * (1.0 + block()) + round; }}
 
@@ -74,7 +63,18 @@ TEXTS = {
 }
 """,
     "counter": HEAD
-    + """FLASHODE_KERNEL(THREADS, TOGETHER) barrier(FLASHODE_ARGUMENTS Arguments q) {
+    + """#ifdef FLASHODE_HOST_MACHINE
+inline void add_one(unsigned* counter) {
+    ++*counter;
+    host::self().block->launch->wake_those_who_poll();
+}
+inline unsigned read(const unsigned* counter) { return *counter; }
+#else
+FLASHODE_DEVICE void add_one(unsigned* counter) { atomicAdd(counter, 1U); }
+FLASHODE_DEVICE unsigned read(const volatile unsigned* counter) { return *counter; }
+#endif
+
+FLASHODE_KERNEL(THREADS, TOGETHER) barrier(FLASHODE_ARGUMENTS Arguments q) {
     double total = 0.0;
     for (int round = 0; round < q.rounds; ++round) {
         const double own = sum_of_block<THREADS>(summand(round));

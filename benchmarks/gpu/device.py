@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import torch
@@ -24,6 +25,8 @@ KERNEL = re.compile(r"(?:__global__ void|FLASHODE_KERNEL\([^)]*\))\s+(\w+)\(")
 # Workloads whose kernels' occupancy is compared, with how many trajectories.
 OCCUPIED = {"demo": 20, "latent": 1000, "wide": 256, "flow": 4096}
 OCCUPIED_ON_HOST = {"demo": 7}
+COMPILERS = 8
+MOST_REGISTERS = 255
 # The state of the device that times depend on.
 ASKED = "driver_version,temperature.gpu,clocks.sm,clocks.max.sm,clocks.mem,power.limit,persistence_mode"
 
@@ -37,13 +40,13 @@ def run(machine: Watched, host: bool, found: Recorder) -> None:
     found.add("machine", None, numbers=bench_machine.machine(on.type))
     found.add("device", None, numbers=asdict(machine.properties(on)))
     clocks(found)
+    for name, batch in (OCCUPIED_ON_HOST if host else OCCUPIED).items():
+        occupancy(machine, name, batch, on, found)
     # The corpus is for NVRTC: its functions are CUDA's own.
     if host:
         found.add("corpus", None, "not compiled: it is for a GPU")
     else:
         load_corpus(machine, on, found)
-    for name, batch in (OCCUPIED_ON_HOST if host else OCCUPIED).items():
-        occupancy(machine, name, batch, on, found)
 
 
 def clocks(found: Recorder) -> None:
@@ -60,20 +63,31 @@ def clocks(found: Recorder) -> None:
 def load_corpus(machine: Watched, on: torch.device, found: Recorder) -> None:
     """Every kernel of the corpus loads, takes no more registers than its limits say, and has no stack."""
     limits = json.loads((TESTS / "cuda" / "limits.json").read_text(encoding="utf-8"))
-    for source, text in corpus.corpus().items():
-        faults, names = [], KERNEL.findall(text)
-        for name in names:
-            limit = limits.get(source, {}).get(name, {})
-            try:
-                takes = machine.kernel(text, name, on).resources
-            except (CompilationError, RuntimeError) as error:
-                faults.append(f"{name}: {error}")
-                continue
-            if takes.registers > limit.get("registers", 255):
-                faults.append(f"{name}: {takes.registers} registers")
-            if takes.local_bytes > limit.get("stack_bytes", 0) + limit.get("spill_bytes", 0):
-                faults.append(f"{name}: {takes.local_bytes} bytes of a thread's own")
-        found.add(f"corpus: {source}", bool(names) and not faults, "; ".join(faults), {"kernels": len(names)})
+    sources = corpus.corpus()
+
+    def faults(source: str) -> list[str]:
+        names = KERNEL.findall(sources[source])
+        loaded = [
+            fault(machine, sources[source], name, limits.get(source, {}).get(name, {}), on) for name in names
+        ]
+        return [one for one in loaded if one] if names else ["it has no kernels"]
+
+    with ThreadPoolExecutor(COMPILERS) as compilers:
+        for source, wrong in zip(sources, compilers.map(faults, sources), strict=True):
+            found.add(f"corpus: {source}", not wrong, "; ".join(wrong))
+
+
+def fault(machine: Watched, text: str, name: str, limit: dict[str, int], on: torch.device) -> str:
+    """What is wrong with a kernel, if anything."""
+    try:
+        takes = machine.kernel(text, name, on).resources
+    except (CompilationError, RuntimeError) as error:
+        return f"{name}: {error}"
+    if takes.registers > limit.get("registers", MOST_REGISTERS):
+        return f"{name}: {takes.registers} registers"
+    if takes.local_bytes > limit.get("stack_bytes", 0) + limit.get("spill_bytes", 0):
+        return f"{name}: {takes.local_bytes} bytes of a thread's own"
+    return ""
 
 
 def occupancy(machine: Watched, name: str, batch: int, on: torch.device, found: Recorder) -> None:

@@ -36,7 +36,7 @@ class Phase:
 PHASES: Mapping[str, Phase] = {
     phase.name: phase
     for phase in (
-        Phase("device", "Versions, device, kernels and their occupancy", 35),
+        Phase("device", "Versions, device, kernels and their occupancy", 45),
         Phase("parity", "The same as the native engine", 90),
         Phase("programs", "Random Programs", 60),
         Phase("sanitizer", "Memory, races and barriers, watched", 80),

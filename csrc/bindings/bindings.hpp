@@ -11,6 +11,6 @@ void bind_solve(pybind11::module_& m);
 void bind_build(pybind11::module_& m);
 void bind_peak(pybind11::module_& m);
 void bind_cuda(pybind11::module_& m);
-void bind_cuda_arguments(pybind11::module_& m);
+void bind_cuda_arguments(const pybind11::module_& m);
 
 }  // namespace flashode::bindings

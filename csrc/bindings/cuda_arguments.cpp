@@ -214,7 +214,7 @@ auto in_precision(py::bytes (*float32)(Rest...), py::bytes (*float64)(Rest...)) 
 
 }  // namespace
 
-void bind_cuda_arguments(py::module_& module) {
+void bind_cuda_arguments(const py::module_& module) {
     auto m = module.attr("cuda").cast<py::module_>();
     m.attr("MAX_CHUNKS") = cuda::MAX_CHUNKS;
     m.attr("MAX_SUMS") = cuda::MAX_SUMS;

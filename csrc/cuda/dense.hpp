@@ -7,7 +7,7 @@
 
 namespace flashode::cuda {
 
-constexpr int rounded_up(int count, int to) { return (count + to - 1) / to * to; }
+FLASHODE_DEVICE constexpr int rounded_up(int count, int to) { return (count + to - 1) / to * to; }
 
 // Weights (out, in) of a layer, transposed in shared memory: the rows of a block are loaded at once.
 template <class Number, int Offset, int In, int Out>
@@ -90,7 +90,7 @@ struct Itself {
 };
 
 // The largest power of two that is no more than `most` and divides `lanes`.
-constexpr int lanes_at_once(int lanes, int most) {
+FLASHODE_DEVICE constexpr int lanes_at_once(int lanes, int most) {
     int count = 1;
     while (count * 2 <= most && lanes % (count * 2) == 0) count *= 2;
     return count;
@@ -104,7 +104,7 @@ struct Block {
 
 // The smallest block, and so the most threads at work, of which all are computed in one turn; else the
 // largest.
-constexpr Block block_of(int rows, int lanes, int repeats, int threads) {
+FLASHODE_DEVICE constexpr Block block_of(int rows, int lanes, int repeats, int threads) {
     const int most = lanes_at_once(lanes, 4);
     Block block{1, 1};
     while (repeats * (rounded_up(rows, block.rows) / block.rows) * (lanes / block.lanes) > threads) {
@@ -121,7 +121,7 @@ constexpr Block block_of(int rows, int lanes, int repeats, int threads) {
 
 // How many turns of a loop over products load together, where a thread has so many sums: with few of them it
 // waits for what it loads.
-constexpr int loads_ahead(int sums) { return sums < 16 ? 8 : 4; }
+FLASHODE_DEVICE constexpr int loads_ahead(int sums) { return sums < 16 ? 8 : 4; }
 
 // Of a row of X: the same number for all lanes, where it has no more.
 template <class X, int Count>
@@ -145,7 +145,7 @@ FLASHODE_DEVICE void dense(const Weight& weight, const Bias& bias, const After& 
     constexpr int L = own.lanes;
     constexpr int row_blocks = (Weight::out + R - 1) / R;
     constexpr int lane_blocks = Out::lanes / L;
-    constexpr int depth = loads_ahead(R * L);
+    [[maybe_unused]] constexpr int depth = loads_ahead(R * L);
 #pragma unroll 1
     for (int item = thread(); item < Repeats * row_blocks * lane_blocks; item += Threads) {
         const int lane = item % lane_blocks * L;

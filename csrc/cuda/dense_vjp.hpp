@@ -40,7 +40,7 @@ FLASHODE_DEVICE void dense_vjp_input(const Weight& weight) {
     constexpr int L = own.lanes;
     constexpr int row_blocks = (Weight::in + R - 1) / R;
     constexpr int lane_blocks = GradX::lanes / L;
-    constexpr int depth = loads_ahead(R * L);
+    [[maybe_unused]] constexpr int depth = loads_ahead(R * L);
 #pragma unroll 1
     for (int item = thread(); item < Repeats * row_blocks * lane_blocks; item += Threads) {
         const int lane = item % lane_blocks * L;

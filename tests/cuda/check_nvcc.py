@@ -18,7 +18,11 @@ from pathlib import Path
 
 CSRC = Path(__file__).parents[2] / "csrc"
 
-NVCC = ("nvcc", "-std=c++20", "-arch=sm_90", "-ptx", "-Werror=all-warnings", f"-I{CSRC}", "-o", "/dev/null")
+# 177: a field has members that not every kernel refers to.
+NVCC = (
+    *("nvcc", "-std=c++20", "-arch=sm_90", "-ptx", "-o", "/dev/null", f"-I{CSRC}"),
+    *("-Werror=all-warnings", "-diag-suppress=177"),
+)
 
 
 def complaint(source: str) -> str:

@@ -79,6 +79,7 @@ def search(condition: Callable[..., Tensor], *, tuple_state: bool, **arguments: 
     return event_t.detach(), *of_time, *of_end
 
 
+@pytest.mark.needs("event that reads numbers")
 @pytest.mark.filterwarnings("ignore::flashode.FallbackWarning")
 @pytest.mark.parametrize(("method", "options", "reverse", "tuple_state", "interface"), SEARCHES)
 @pytest.mark.parametrize("name", CONDITIONS)
@@ -111,6 +112,7 @@ def test_the_time_is_a_constant(
     assert float(by_rate) == pytest.approx(-duration, **tolerance)
 
 
+@pytest.mark.needs("event that reads numbers")
 @pytest.mark.parametrize("interface", [odeint, odeint_adjoint])
 def test_an_output_with_a_derivative_beside_a_condition(engine: str, interface: Any) -> None:
     """It crosses first, and the time moves with it: t = t0 + ln(2 y0) / rate."""

@@ -172,6 +172,7 @@ def test_the_first_of_several_events_receives_the_gradient(engine: str) -> None:
     assert float(by_velocity) == pytest.approx(1 / GRAVITY, rel=1e-6)
 
 
+@pytest.mark.needs("event that reads numbers")
 def test_parameters_of_the_event_belong_in_the_state(engine: str) -> None:
     """As in torchdiffeq: nothing reaches what the event function closes over, everything what it is given."""
     threshold = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
@@ -352,6 +353,7 @@ def test_the_time_that_the_adjoint_finds_of_a_tuple_state(engine: str) -> None:
     torch.testing.assert_close(g.grad, expected[2], rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.needs("event that reads numbers")
 def test_an_adjoint_whose_time_is_not_used_evaluates_nothing_more(engine: str) -> None:
     calls = []
 

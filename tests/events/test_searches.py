@@ -186,6 +186,7 @@ def test_the_field_is_blamed_for_its_nan(engine: str, method: str) -> None:
     assert raised.value.origin == "field"
 
 
+@pytest.mark.needs("event that reads numbers")
 def test_errors_of_the_event_function_come_through(engine: str) -> None:
     def event(t: Tensor, y: Tensor) -> Tensor:
         if float(t) > 0.3:

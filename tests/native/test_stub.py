@@ -48,6 +48,7 @@ def of_module(owner: Any) -> Iterator[tuple[str, Any]]:
     for name, value in vars(owner).items():
         if name.startswith("_") and not (name == "__init__" and _plain(value.__doc__).startswith(name)):
             continue
+        value = value.__func__ if isinstance(value, staticmethod) else value
         if isinstance(value, property):
             yield name, _plain(value.fget.__doc__).partition("->")[2].strip()
             continue
@@ -70,6 +71,7 @@ def of_stub(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
         if isinstance(node, ast.ClassDef):
             yield node.name, dict(of_stub(node.body))
         elif isinstance(node, ast.FunctionDef):
+            node.decorator_list.clear()
             yield node.name, signature(ast.unparse(node).removeprefix("def ").partition(":\n")[0])
         elif isinstance(node, ast.AnnAssign):
             yield ast.unparse(node.target), ast.unparse(node.annotation)

@@ -40,8 +40,8 @@ inline void unary_reverse(numerics::UnaryFn fn, bool assign, int n, const Real* 
             const auto reverse = [&](int begin, int count) {
                 numerics::unary_derivatives<F>(count, x + begin, y + begin, constants, slope);
                 const auto through = [&](int e) {
-                    return numerics::chained(numerics::unary_passes<F>(x[begin + e], constants), grad_y[begin + e],
-                                   slope[e]);
+                    return numerics::chained(numerics::unary_passes<F>(x[begin + e], constants),
+                                             grad_y[begin + e], slope[e]);
                 };
                 if (assign) {
                     for (int e = 0; e < count; ++e) grad_x[begin + e] = through(e);

@@ -56,8 +56,10 @@ def forward_mapping(
         lanes //= 2
 
 
-def reverse_mapping(program: Program, batch: int, dtype: torch.dtype, properties: Properties) -> Mapping:
-    """That of a reverse pass.
+def reverse_mapping(
+    program: Program, batch: int, dtype: torch.dtype, properties: Properties, lanes: int | None = None
+) -> Mapping:
+    """That of a reverse pass; of one over tiles that a solve has recorded, with as many lanes as these.
 
     Raises:
         TooLarge: There is none.
@@ -68,7 +70,7 @@ def reverse_mapping(program: Program, batch: int, dtype: torch.dtype, properties
         text = VjpText(program, [program.widths[Y]], dtype, mapping, range(INPUTS), parameters)
         return text.shared_bytes
 
-    lanes = _first_lanes(batch, properties)
+    lanes = _first_lanes(batch, properties) if lanes is None else lanes
     while True:
         for mapping in _candidates(program, lanes, _reverse_threads(program, lanes)):
             for in_shared in (True, False):

@@ -15,6 +15,7 @@ from flashode.engines.compiled.requests import (
     Request,
 )
 from flashode.engines.cuda.choice import forward_mapping, reverse_mapping, shared_by
+from flashode.engines.cuda.forward import Log
 from flashode.engines.cuda.machine import Properties
 from flashode.engines.cuda.mapping import Mapping
 from flashode.engines.cuda.source import (
@@ -56,7 +57,7 @@ def key_of(request: Request) -> Hashable:
         case ForwardRequest():
             return "forward", *kind, control, _tableau(request).stages, _aim(request), request.record
         case DiscreteRequest():
-            return "discrete", *kind, request.grad_times is not None
+            return "discrete", *kind, request.grad_times is not None, _lanes(request)
         case ContinuousRequest():
             return "continuous", *kind, control, tuple(_measured(request))
 
@@ -86,7 +87,7 @@ def _forward(request: ForwardRequest, properties: Properties) -> Design:
 
 def _discrete(request: DiscreteRequest, properties: Properties) -> Design:
     program, shape, dtype = request.field.program, request.field.shape, request.grad_states.dtype
-    mapping = reverse_mapping(program, shape.batch, dtype, properties)
+    mapping = reverse_mapping(program, shape.batch, dtype, properties, _lanes(request))
     with_time = request.grad_times is not None
     text = discrete_text(program, shape.segments, dtype, mapping, _wanted(request.field), with_time)
     return Design(text, mapping, text.shared_bytes)
@@ -98,6 +99,11 @@ def _continuous(request: ContinuousRequest, properties: Properties) -> Design:
     control, wanted = request.integrator.method.control, _wanted(request.field)
     text = continuous_text(program, shape.segments, dtype, mapping, control, wanted, _measured(request))
     return Design(text, mapping, text.shared_bytes)
+
+
+def _lanes(request: DiscreteRequest) -> int | None:
+    """Those of the tiles that checkpoints are made of; None before there are any."""
+    return request.log.lanes if isinstance(request.log, Log) else None
 
 
 def _tableau(request: Request) -> Tableau:
