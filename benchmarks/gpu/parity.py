@@ -26,8 +26,6 @@ TIME_GRADIENTS = 1e-5
 REPEATS = 20
 REPEATS_ON_HOST = 2
 PAUSE_EVERY = 3
-# Of gradients in parameters where the exact reverse pauses: it adds up what it has, so far, in double.
-ROUNDED = 1e-12
 NONE = "no failure"
 MODES = (FORWARD, DISCRETE, CONTINUOUS)
 
@@ -157,7 +155,7 @@ def repeats(machine: Watched, workload: Workload, mode: str, count: int, found: 
 
 
 def pauses(machine: Watched, workload: Workload, mode: str, found: Recorder) -> None:
-    """The same bits where launches pause, or, of the exact reverse, the same but for rounding."""
+    """The same bits where launches pause."""
     counts: list[int] = []
     results: list[Solved] = []
     for budget in (None, PAUSE_EVERY):
@@ -171,7 +169,7 @@ def pauses(machine: Watched, workload: Workload, mode: str, found: Recorder) -> 
     apart = max(difference(*pair) for pair in pairs)
     found.add(
         f"a pause every {PAUSE_EVERY} attempts, {mode}",
-        counts[1] > counts[0] and (same or (mode == DISCRETE and apart <= ROUNDED)),
+        counts[1] > counts[0] and same,
         "the same bits" if same else "other bits",
         {"apart": apart, "launches": counts[1], "without": counts[0]},
     )

@@ -62,6 +62,26 @@ cuda::StepMemory<Real> step_memory(const std::vector<ChunkAddresses>& chunks, st
     return memory;
 }
 
+template <class Real>
+void fill_method(const cpu::Method& method, std::int64_t batch, double direction,
+                 cuda::MethodArguments<Real>& arguments) {
+    arguments.method = method;
+    arguments.tableau = numerics::rounded<Real>(method.tableau);
+    arguments.batch = {batch, direction};
+}
+
+template <class Real>
+void fill_system(Address c, Address rows, Address stages, Address slots, std::uint64_t round,
+                 std::int64_t budget, cuda::SystemArguments<Real>& arguments) {
+    require_address("rows", rows);
+    arguments.c = pointer<const Real>(c);
+    arguments.rows = pointer<Real>(rows);
+    arguments.stages = pointer<Real>(stages);
+    arguments.slots = pointer<cuda::Slot>(slots);
+    arguments.round = round;
+    arguments.budget = budget;
+}
+
 // Addresses of an event's state and signs, the size of its state, its direction and its tolerance.
 using EventNumbers = std::tuple<Address, Address, std::int64_t, double, double>;
 
@@ -77,26 +97,18 @@ py::bytes forward_arguments(const cpu::Method& method, std::int64_t batch, doubl
     require_address("y0", y0);
     require_address("times", times.first);
     require_address("states", states);
-    require_address("rows", rows);
     require_address("left", left);
     cuda::ForwardArguments<Real> arguments;
-    arguments.method = method;
-    arguments.tableau = numerics::rounded<Real>(method.tableau);
+    fill_method(method, batch, direction, arguments);
+    fill_system(c, rows, stages, slots, round, budget, arguments);
     arguments.request.y0 = pointer<const Real>(y0);
-    arguments.c = pointer<const Real>(c);
     arguments.request.times = times_at(times);
     arguments.request.grid = times_at(grid);
     arguments.request.step_t = times_at(step_t);
     arguments.request.jump_t = times_at(jump_t);
     arguments.request.states = pointer<Real>(states);
-    arguments.batch = {batch, direction};
     arguments.rtol = pointer<const Real>(rtol);
     arguments.atol = pointer<const Real>(atol);
-    arguments.rows = pointer<Real>(rows);
-    arguments.stages = pointer<Real>(stages);
-    arguments.slots = pointer<cuda::Slot>(slots);
-    arguments.round = round;
-    arguments.budget = budget;
     arguments.step_of_time = pointer<std::int64_t>(step_of_time);
     arguments.memory = step_memory<Real>(chunks, first_steps, checkpoint_size, state_size);
     arguments.stand = stand;
@@ -124,14 +136,12 @@ py::bytes discrete_arguments(const cpu::Method& method, std::int64_t batch, doub
     require_address("grad_y0", grad_y0);
     require_address("scratch", scratch);
     cuda::DiscreteArguments<Real> arguments;
-    arguments.method = method;
-    arguments.tableau = numerics::rounded<Real>(method.tableau);
+    fill_method(method, batch, direction, arguments);
     arguments.request.times = times_at(times);
     arguments.request.c = pointer<const Real>(c);
     arguments.request.grad_states = pointer<const Real>(grad_states);
     arguments.request.grad_y0 = pointer<Real>(grad_y0);
     arguments.request.grad_c = pointer<Real>(grad_c);
-    arguments.batch = {batch, direction};
     arguments.log = {pointer<const solve::Step>(steps), step_count, pointer<const std::int64_t>(step_of_time),
                      times.second, nodes};
     arguments.memory = step_memory<Real>(chunks, first_steps, checkpoint_size, 0);
@@ -160,20 +170,11 @@ py::bytes continuous_arguments(const cpu::Method& method, std::int64_t batch, do
     require_address("states", states);
     require_address("grad_states", grad_states);
     require_address("grad_y0", grad_y0);
-    require_address("rows", rows);
     require_address("gradients", gradients);
     require_address("left", left);
     cuda::ContinuousArguments<Real> arguments;
-    arguments.method = method;
-    arguments.tableau = numerics::rounded<Real>(method.tableau);
-    // In reversed time.
-    arguments.batch = {batch, -direction};
-    arguments.c = pointer<const Real>(c);
-    arguments.rows = pointer<Real>(rows);
-    arguments.stages = pointer<Real>(stages);
-    arguments.slots = pointer<cuda::Slot>(slots);
-    arguments.round = round;
-    arguments.budget = budget;
+    fill_method(method, batch, -direction, arguments);  // in reversed time
+    fill_system(c, rows, stages, slots, round, budget, arguments);
     arguments.request.times = times_at(times);
     arguments.request.grids = pointer<const solve::Times>(grids);
     arguments.request.step_t = times_at(step_t);
@@ -223,6 +224,7 @@ void bind_cuda_arguments(const py::module_& module) {
     m.attr("ADJOINT_STAND_BYTES") = sizeof(cuda::AdjointStand);
     m.attr("STEP_BYTES") = sizeof(solve::Step);
     m.attr("REVERSE_ROWS") = cuda::REVERSE_ROWS;
+    m.attr("STEPS_BETWEEN_FOLDS") = cuda::STEPS_BETWEEN_FOLDS;
     py::class_<cuda::Stand>(m, "Stand")
         .def(py::init<>())
         .def_static(

@@ -94,10 +94,7 @@ class AdjointSystem
           q_(q),
           j_(stand.progress.j) {}
 
-    FLASHODE_DEVICE void save(AdjointStand& stand) const {
-        stand.round = slots_.round;
-        stand.half = half_;
-    }
+    FLASHODE_DEVICE void save(AdjointStand& stand) const { stand.half = half_; }
 
     FLASHODE_DEVICE bool wants_times() const { return q_.request.grad_times != nullptr; }
 

@@ -59,7 +59,6 @@ FLASHODE_HD Place place_of(std::int64_t step, std::int64_t first) {
 // the state at the start of the next step is in.
 struct Stand {
     Progress progress;
-    std::uint64_t round = 0;
     int half = 0;
     bool full = false;   // there is no memory for another step
     bool asked = false;  // an event has its signs
@@ -71,12 +70,17 @@ struct Batch {
     double direction = 1.0;  // dy/ds = direction * f(direction * s, y)
 };
 
-// What a system over tiles is told. `width`: of what it integrates.
+// A method, its tableau in the precision of the state too, and what it is applied to.
 template <class Real>
-struct SystemArguments {
+struct MethodArguments {
     Method method;
     numerics::Tableau<Real> tableau;
     Batch batch;
+};
+
+// What a system over tiles is told. `width`: of what it integrates.
+template <class Real>
+struct SystemArguments : MethodArguments<Real> {
     const Real* c = nullptr;     // (batch, rows of c)
     const Real* rtol = nullptr;  // (state); null: the method's
     const Real* atol = nullptr;
@@ -111,14 +115,15 @@ struct ForwardArguments : SystemArguments<Real> {
 // Rows of scratch that the exact reverse needs in a block, beside two for each stage.
 inline constexpr int REVERSE_ROWS = 7;
 
+// Partial sums of so many steps of a tile are added up in double: after every step whose index they divide.
+inline constexpr int STEPS_BETWEEN_FOLDS = 32;
+
 // Of the exact reverse. Blocks go through all steps of a tile, last first, and then to their next tile:
-// `done` of them are so already, and no block does more than `budget` in a launch.
+// `done` of them are so already, and no block does more than `budget` in a launch. Where
+// a launch ends the sums are folded: between two folds it would change what is rounded.
 template <class Real>
-struct DiscreteArguments {
-    Method method;
-    numerics::Tableau<Real> tableau;
+struct DiscreteArguments : MethodArguments<Real> {
     solve::DiscreteRequest<Real> request;
-    Batch batch;
     solve::StepLog log;
     StepMemory<Real> memory;       // checkpoints alone
     Real* scratch = nullptr;       // (blocks, rows of TileReverse)
@@ -134,7 +139,6 @@ struct DiscreteArguments {
 // Where a launch of the adjoint equations stopped: as of Stand.
 struct AdjointStand {
     solve::AdjointProgress progress;
-    std::uint64_t round = 0;
     int half = 0;
 };
 

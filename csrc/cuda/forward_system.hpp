@@ -51,10 +51,7 @@ class ForwardSystem : public TileSystem<StateDynamics<Field>, NoQuadrature, Chos
     }
 
     // Where the solve stands, but for its progress.
-    FLASHODE_DEVICE void save(Stand& stand) const {
-        stand.round = slots_.round;
-        stand.half = half_;
-    }
+    FLASHODE_DEVICE void save(Stand& stand) const { stand.half = half_; }
 
     FLASHODE_DEVICE void output(std::int64_t j, double x, const Step& step) {
         state_at(x, step, output_memory(j));

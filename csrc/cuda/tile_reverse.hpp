@@ -2,8 +2,7 @@
 // another does. A Field offers, beside what tiles.hpp says,
 //   GradOutput, GradInput, GradTime, GradContext   rows of gradients
 //   vjp(accumulators)                              of the evaluation before it: from GradOutput the others,
-//   and
-//                                                  gradients in parameters, added to the accumulators
+//                                                  and gradients in parameters, added to the accumulators
 //   accumulated, accumulators_in_shared            how many numbers these are, and where
 //   Accumulators, gives_time                       theirs; whether there is a gradient in t
 #pragma once
@@ -50,8 +49,6 @@ class TileReverse {
     enum Row { GRAD_Y, GRAD_LAST, GRAD_START, GRAD_MIDDLE, GRAD_FIRST, END, END_SLOPE };
     static_assert(END_SLOPE + 1 == REVERSE_ROWS);
 
-    static constexpr int STEPS_BETWEEN_FOLDS = 32;  // in double
-
     FLASHODE_DEVICE const numerics::Tableau<Real>& tableau() const { return q_.tableau; }
     FLASHODE_DEVICE Real direction() const { return static_cast<Real>(q_.batch.direction); }
 
@@ -79,7 +76,6 @@ class TileReverse {
         for (int e = thread(); e < Field::accumulated; e += Field::threads) accumulator(e) = Real(0);
         sync_block();
     }
-    // Partial sums of some hundred terms are added up in double.
     FLASHODE_DEVICE void fold() const {
         double* sums = q_.sums + std::int64_t{block()} * Field::accumulated;
         sync_block();

@@ -187,6 +187,7 @@ class cuda:
     REVERSE_ROWS: int
     SLOT_BYTES: int
     STAND_BYTES: int
+    STEPS_BETWEEN_FOLDS: int
     STEP_BYTES: int
 
     @staticmethod

@@ -44,7 +44,7 @@ class _Run:
         self._width = sum(shape.segments)
         self._blocks = launcher.blocks(prepared, self._tiles, prepared.shared_bytes, device)
         self._total = -(-self._tiles // self._blocks) * max(log.steps, 1)
-        self._done = 0
+        self._done = self._until = 0
         rows = _flashode.cuda.REVERSE_ROWS + 2 * tableau.stages
         context = 0 if request.field.c is None else request.field.c.shape[1]
         size = (rows * self._width + context) * log.lanes
@@ -72,11 +72,17 @@ class _Run:
     def launch(self) -> None:
         """Goes on."""
         launcher, prepared = self._launcher, self._prepared
-        budget = launcher.budget(prepared)
+        self._until = self._pause(self._done + launcher.budget(prepared))
         began = time.perf_counter()
         launcher.run(prepared, self._blocks, prepared.shared_bytes, self._device, self._arguments)
         prepared.adapt(time.perf_counter() - began)
-        self._done += budget
+        self._done = self._until
+
+    def _pause(self, wanted: int) -> int:
+        """The first place from there on where sums are folded anyway: a pause changes no bits."""
+        steps, between = max(self._log.steps, 1), _flashode.cuda.STEPS_BETWEEN_FOLDS
+        done = wanted % steps
+        return wanted + (steps - done) % between if done else wanted
 
     def _arguments(self, blocks: int, slots: Slots) -> bytes:
         if blocks != self._blocks:
@@ -107,7 +113,7 @@ class _Run:
             time_sums=address(self._time_sums),
             grid_sums=(address(grid_sums), 0 if grid_sums is None else grid_sums.shape[1]),
             done=self._done,
-            budget=launcher.budget(self._prepared),
+            budget=self._until - self._done,
             parameters=list(map(address, field.parameters)),
         )
         return bound
