@@ -31,8 +31,13 @@ class ParameterQuadrature {
     FLASHODE_DEVICE void close(int first, int last, Slots& slots) {
         exchange_with_blocks<Field::threads>(slots);
         own(0, size, [&](int e) {
-            const std::int64_t begin = q_.starts == nullptr ? e : q_.starts[e];
-            const std::int64_t end = q_.starts == nullptr ? e + 1 : q_.starts[e + 1];
+            std::int64_t begin = e;
+            std::int64_t end = e + 1;
+            if (q_.starts != nullptr) {
+                const std::int64_t* starts = global_memory<std::int64_t>(q_.starts);
+                begin = starts[e];
+                end = starts[e + 1];
+            }
             for (int stage = first; stage < last; ++stage) {
                 Real sum = Real(0);
                 for (std::int64_t i = begin; i < end; ++i) {
