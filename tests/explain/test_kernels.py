@@ -39,7 +39,7 @@ def test_what_would_run_and_where_things_are() -> None:
         assert found is not None
         tiles, lanes, threads = map(int, found.groups())
         assert tiles == -(-20 // lanes)
-        assert f"lanes = {lanes};" in forward.source and f"FLASHODE_KERNEL({threads})" in forward.source
+        assert f"lanes = {lanes};" in forward.source and f"FLASHODE_KERNEL({threads}, " in forward.source
         assert re.fullmatch(
             r"[\d,]+ bytes of shared memory a block: values, parameters, stages", forward.facts[1]
         )
