@@ -45,6 +45,8 @@ class HostKernel:
     def launch(self, blocks: int, threads: int, shared_bytes: int, arguments: bytes) -> bool:
         """Runs it at once."""
         machine = self.machine
+        if not (blocks >= 1 and shared_bytes <= machine.given.shared_bytes):
+            raise RuntimeError(f"{blocks} blocks of {shared_bytes} bytes, which no launch may have")
         if blocks > machine.given.multiprocessors * self.blocks_together(threads, shared_bytes):
             return False
         machine.launches += 1

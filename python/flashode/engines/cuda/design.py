@@ -14,7 +14,7 @@ from flashode.engines.compiled.requests import (
     ForwardRequest,
     Request,
 )
-from flashode.engines.cuda.choice import forward_mapping, reverse_mapping, shared_by
+from flashode.engines.cuda.choice import event_mapping, forward_mapping, reverse_mapping, shared_by
 from flashode.engines.cuda.forward import Log
 from flashode.engines.cuda.machine import Properties
 from flashode.engines.cuda.mapping import Mapping
@@ -77,10 +77,13 @@ def _forward(request: ForwardRequest, properties: Properties) -> Design:
     program, shape, dtype = request.field.program, request.field.shape, request.y0.dtype
     tableau = _tableau(request)
     event = request.event.program if isinstance(request.event, EvaluatedField) else None
-    properties = shared_by(properties, event is not None)
-    mapping = forward_mapping(program, shape.batch, dtype, tableau.stages, properties, request.record)
+    shared = shared_by(properties, event is not None)
+    mapping = forward_mapping(program, shape.batch, dtype, tableau.stages, shared, request.record)
     given = program, shape.segments, dtype, mapping, tableau.control
-    text = forward_text(*given, request.every_step) if event is None else event_text(*given, event)
+    if event is None:
+        text = forward_text(*given, request.every_step)
+    else:
+        text = event_text(*given, event, event_mapping(event, dtype, properties))
     stages = tableau.stages * program.widths[Y] * mapping.lanes if mapping.stages_in_shared else 0
     return Design(text, mapping, text.shared_bytes + stages * dtype.itemsize)
 

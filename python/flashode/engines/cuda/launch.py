@@ -97,9 +97,15 @@ class Launcher:
         return prepared.budget if self.given_budget is None else self.given_budget
 
     def blocks(self, prepared: Prepared, tiles: int, shared_bytes: int, device: torch.device) -> int:
-        """How many blocks share the tiles: as many as the device holds at a time, if there are as many."""
+        """How many blocks share the tiles: as many as the device holds at a time, if there are as many.
+
+        Raises:
+            RuntimeError: It does not hold one.
+        """
         threads = prepared.mapping.threads
         together = prepared.kernel.blocks_together(threads, shared_bytes)
+        if together == 0:
+            raise RuntimeError(_holds_none(device, threads, shared_bytes))
         return min(tiles, self.machine.properties(device).multiprocessors * together)
 
     def slots(self, blocks: int, device: torch.device) -> Slots:
@@ -140,13 +146,20 @@ class Launcher:
             if prepared.kernel.launch(blocks, threads, shared_bytes, arguments(blocks, slots)):
                 break
             if blocks == 1:
-                raise RuntimeError(f"{device} cannot hold one block of {shared_bytes} bytes at a time")
+                raise RuntimeError(_holds_none(device, threads, shared_bytes))
             blocks //= 2
         self.machine.synchronize(device)
 
     def pinned(self, size: int, device: torch.device) -> Tensor:
         """Memory of the host that kernels write to."""
         return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=device.type == "cuda")
+
+
+def _holds_none(device: torch.device, threads: int, shared_bytes: int) -> str:
+    return (
+        f"{device} does not hold one block of {threads} threads and {shared_bytes:,} bytes of shared memory: "
+        "solve on another device, or within use_engine('eager')"
+    )
 
 
 def stand_of(memory: Tensor) -> Any:

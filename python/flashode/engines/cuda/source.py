@@ -92,6 +92,7 @@ def event_text(
     mapping: Mapping,
     control: Control,
     event: Program,
+    event_mapping: Mapping,
 ) -> KernelText:
     """The kernel of a forward solve that goes on until an event.
 
@@ -102,8 +103,10 @@ def event_text(
         mapping: How the batch is spread.
         control: Who chooses the steps.
         event: Whose rates end it, on one trajectory.
+        event_mapping: What of it is in shared memory.
     """
-    ends = FieldText(event, event.widths[Y : Y + 1], dtype, replace(mapping, lanes=1), prefix="Event")
+    by_same_threads = replace(event_mapping, threads=mapping.threads)
+    ends = FieldText(event, event.widths[Y : Y + 1], dtype, by_same_threads, prefix="Event")
     field = FieldText(program, segments, dtype, mapping, begin=ends.elements)
     own, count = len(program.parameter_shapes), len(event.parameter_shapes)
     common = f"flashode::cuda::ForwardArguments<{real(dtype)}>"
