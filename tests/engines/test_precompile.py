@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
@@ -10,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cuda.host import Host, HostKernel
-from flashode import odeint, odeint_adjoint, precompile, use_engine
+from cuda.host import PROPERTIES, Host, HostKernel
+from flashode import explain, odeint, odeint_adjoint, precompile, use_engine
 from flashode.engines import EngineDeclined
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -82,6 +84,28 @@ def test_a_solve_then_compiles_nothing(
         again = precompile(field, Y0, **arguments)
         assert again.kernels == dict.fromkeys(names)
         assert f"{names[0]} (compiled before)" in str(again)
+
+
+def test_an_event_leaves_less_room_for_the_tiles_of_the_reverse() -> None:
+    from cuda.solving import cuda_on
+
+    host, batch = Host(replace(PROPERTIES, shared_bytes=12 * 1024)), Y0.repeat(60, 1)
+    net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return net(y)  # type: ignore[no-any-return]
+
+    lanes = {}
+    for event_fn in (None, until):
+        with cuda_on(host):
+            precompile(field, batch, 0.0, event_fn=event_fn)
+            compiled = set(host._kernels)
+            solution = odeint(field, batch, T[:2], event_fn=event_fn)
+            (solution if event_fn is None else solution[1]).sum().backward()
+            assert set(host._kernels) == compiled
+            _, reverse = explain(field, batch, 0.0, event_fn=event_fn).kernels
+            lanes[event_fn] = re.findall(r"lanes = (\d+);", reverse.source)
+    assert lanes[None] != lanes[until]  # or there would be nothing to see
 
 
 def test_two_kernels_compile_at_the_same_time() -> None:

@@ -15,7 +15,8 @@ from flashode.engines.compiled.requests import (
 )
 from flashode.engines.compiled.scope import Demand
 from flashode.engines.cuda import continuous, discrete, forward
-from flashode.engines.cuda.design import design, key_of, state_of
+from flashode.engines.cuda.design import Design, design, key_of, state_of
+from flashode.engines.cuda.forward import Log
 from flashode.engines.cuda.launch import Launcher, Prepared
 from flashode.engines.cuda.machine import Machine
 from flashode.engines.cuda.planned import CudaKernel
@@ -52,8 +53,16 @@ class CudaBackend:
         return None
 
     def kernels(self, requests: Sequence[Request]) -> tuple[CudaKernel, ...]:
-        """One for each request."""
-        return tuple(CudaKernel(self._launcher, each, self._known, self._prepared) for each in requests)
+        """One for each request; that of a reverse pass is over the tiles that the solve before it records."""
+        planned = []
+        recorded: Log | None = None
+        for request in requests:
+            if isinstance(request, ForwardRequest):
+                recorded = Log.planned(self._design(request).mapping.lanes)
+            elif isinstance(request, DiscreteRequest):
+                request = request._replace(log=recorded)
+            planned.append(CudaKernel(self._launcher, request, self._known, self._prepared))
+        return tuple(planned)
 
     def forward(self, request: ForwardRequest) -> ForwardResult:
         """Solve."""
@@ -72,13 +81,16 @@ class CudaBackend:
         known: Prepared | None = request.field.shape.memo.get(key_of(request))
         return known
 
+    def _design(self, request: Request) -> Design:
+        """What the kernel of such requests is to be."""
+        return design(request, self._machine.properties(state_of(request).device))
+
     def _prepared(self, request: Request) -> Prepared:
         """The kernel of such requests."""
         prepared = self._known(request)
         if prepared is None:
-            machine, device = self._machine, state_of(request).device
-            made = design(request, machine.properties(device))
-            kernel = machine.kernel(made.text.source, made.text.name, device)
+            made = self._design(request)
+            kernel = self._machine.kernel(made.text.source, made.text.name, state_of(request).device)
             prepared = Prepared(kernel, made.text, made.mapping, made.shared_bytes)
             request.field.shape.memo[key_of(request)] = prepared
         return prepared

@@ -104,9 +104,10 @@ def _continuous(request: ContinuousRequest, properties: Properties) -> Design:
     return Design(text, mapping, text.shared_bytes)
 
 
-def _lanes(request: DiscreteRequest) -> int | None:
-    """Those of the tiles that checkpoints are made of; None before there are any."""
-    return request.log.lanes if isinstance(request.log, Log) else None
+def _lanes(request: DiscreteRequest) -> int:
+    """Those of the tiles that checkpoints are made of."""
+    assert isinstance(request.log, Log)
+    return request.log.lanes
 
 
 def _tableau(request: Request) -> Tableau:

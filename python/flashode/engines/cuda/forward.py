@@ -99,6 +99,11 @@ class Log:
     lanes: int
     nodes: bool
 
+    @staticmethod
+    def planned(lanes: int) -> Log:
+        """Of a solve that is yet to be."""
+        return Log(0, 0, (), torch.empty(0, dtype=torch.int64, device="cpu"), lanes, False)
+
 
 def solve(launcher: Launcher, prepared: Prepared, request: ForwardRequest) -> ForwardResult:
     """Solves; see ``Backend.forward``."""
