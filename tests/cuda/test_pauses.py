@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -159,3 +160,28 @@ def test_a_long_solve_is_interrupted() -> None:
     with torch.no_grad(), cuda_on(Host()):
         flashode.odeint(field, y0, T)  # which compiles the kernel
         assert interrupted(lambda: flashode.odeint(field, y0, 1e6 * T, options={"max_step": 1e-3}))
+
+
+# Forward 8, 16, 32 and 64 attempts, and backward; but the exact reverse goes on to where it folds.
+@pytest.mark.parametrize(("solve", "expected"), [(flashode.odeint, 4 + 3), (flashode.odeint_adjoint, 4 + 4)])
+def test_short_solves_say_nothing_of_how_long_attempts_take(
+    solve: Callable[..., Tensor], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launch that ends before its budget is used up leaves it as it is, however soon that is."""
+    from flashode.engines.cuda import launch
+
+    monkeypatch.setattr(launch.Prepared.__init__, "__defaults__", (8,))
+    monkeypatch.setattr(launch, "_PAUSE_SECONDS", 1e6)
+    field, y0 = everything(batch=1)
+    host = Host()
+
+    def launches(steps: int) -> int:
+        before = host.launches
+        t = torch.tensor([0.0, 0.01 * steps], dtype=torch.float64)
+        solve(field, y0, t, method="rk4", options={"step_size": 0.01}).sum().backward()
+        return host.launches - before
+
+    with cuda_on(host):
+        for _ in range(12):
+            assert launches(4) == 2
+        assert launches(100) == expected

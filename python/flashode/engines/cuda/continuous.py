@@ -73,8 +73,8 @@ class _Run:
         launcher, prepared = self._launcher, self._prepared
         began = time.perf_counter()
         launcher.run(prepared, self._blocks, self._shared_bytes, self._device, self._arguments)
-        prepared.adapt(time.perf_counter() - began)
         self._stand = _flashode.cuda.AdjointStand.at(address=address(self._left))
+        prepared.adapt(time.perf_counter() - began, used_up=self._stand.paused)
         return self._stand
 
     def _arguments(self, blocks: int, slots: Slots) -> bytes:

@@ -171,8 +171,9 @@ class _Run:
         # All threads that look for an event see the whole state.
         tiles = self._tiles if self._event is None else 1
         launcher.run(prepared, tiles, prepared.shared_bytes, device, self._arguments)
-        prepared.adapt(time.perf_counter() - began)
-        return stand_of(self._left)
+        stand = stand_of(self._left)
+        prepared.adapt(time.perf_counter() - began, used_up=stand.paused and not stand.full)
+        return stand
 
     def _stages_size(self) -> int:
         """Numbers of a tile's stages."""

@@ -49,11 +49,17 @@ class Prepared:
     shared_bytes: int
     budget: int = _FIRST_BUDGET
 
-    def adapt(self, seconds: float) -> None:
-        """Lets launches take about as long as is good, after one has taken so many seconds."""
+    def adapt(self, seconds: float, used_up: bool) -> None:
+        """Lets launches take about as long as is good, after one has taken so many seconds.
+
+        Args:
+            seconds: That it took.
+            used_up: Whether it made all attempts that it might. One that ended before says nothing of how
+                long they would have taken.
+        """
         if seconds > 2 * _PAUSE_SECONDS:
             self.budget = max(1, int(self.budget * _PAUSE_SECONDS / seconds))
-        elif seconds < _PAUSE_SECONDS / 2:
+        elif used_up and seconds < _PAUSE_SECONDS / 2:
             self.budget = min(2 * self.budget, _MOST_BUDGET)
 
 
