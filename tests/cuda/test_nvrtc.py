@@ -133,6 +133,22 @@ def test_the_newest_that_the_driver_takes(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert opened == ["c-old/libnvrtc.so.12", "a/libnvrtc-builtins.so.12.8 for all", "a/libnvrtc.so.12"]
 
 
+def test_libraries_that_are_none_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiler: Nvrtc
+) -> None:
+    folders = [tmp_path / name for name in ("broken", "older", "named")]
+    for folder in folders:
+        folder.mkdir()
+    (folders[0] / "libnvrtc.so.13").write_text("no library")
+    (folders[0] / "libnvrtc-builtins.so.13.0").write_text("nor this")
+    # Before CUDA 11.2 it has not all functions that are asked for.
+    (folders[1] / "libnvrtc.so.10.2").symlink_to(pytest.importorskip("flashode._flashode").__file__)
+    (folders[2] / "libnvrtc.so.backup").write_text("")
+    real = list(nvrtc._folders())
+    monkeypatch.setattr(nvrtc, "_folders", lambda: iter([*folders, *real]))
+    assert nvrtc.load.__wrapped__(13).version == compiler.version
+
+
 def test_headers_are_all_that_kernels_include() -> None:
     rooms = {path.relative_to(headers.folder()).parts[0] for path in headers.files()}
     assert rooms >= {"numerics", "solve", "cuda"}

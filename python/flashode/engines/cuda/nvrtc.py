@@ -139,20 +139,17 @@ def load(newest: int) -> Nvrtc:
     Raises:
         CompilationError: There is none.
     """
-    versions = {path: _major(path) for folder in _folders() for path in sorted(folder.glob("libnvrtc.so.*"))}
-    fitting = [path for path, major in versions.items() if major <= newest]
-    for path in sorted(fitting, key=versions.__getitem__, reverse=True):
-        # The compiler looks for its built-in functions in the system's places alone, unless they are loaded.
-        for builtins in path.parent.glob(f"libnvrtc-builtins.so.{versions[path]}*"):
-            ctypes.CDLL(str(builtins), ctypes.RTLD_GLOBAL)
-        if (nvrtc := Nvrtc(ctypes.CDLL(str(path)))).version >= _LEAST_VERSION:
-            return nvrtc
-    for major in range(newest, _LEAST_VERSION[0] - 1, -1):
+    majors = range(newest, _LEAST_VERSION[0] - 1, -1)
+    paths = [path for folder in _folders() for path in sorted(folder.glob("libnvrtc.so.*"))]
+    candidates = [(path, major) for major in majors for path in paths if _major(path) == major]
+    # Last where the system finds it.
+    candidates += [(Path(f"libnvrtc.so.{major}"), major) for major in majors]
+    for path, major in candidates:
         try:
-            library = ctypes.CDLL(f"libnvrtc.so.{major}")  # where the system finds it
-        except OSError:
+            nvrtc = _opened(path, major)
+        except OSError:  # it is not there, not whole, or for another machine
             continue
-        if (nvrtc := Nvrtc(library)).version >= _LEAST_VERSION:
+        if nvrtc.version >= _LEAST_VERSION:
             return nvrtc
     package = "nvidia-cuda-nvrtc-cu12" if newest == 12 else f"'nvidia-cuda-nvrtc<{newest + 1}'"
     least = ".".join(map(str, _LEAST_VERSION))
@@ -160,6 +157,18 @@ def load(newest: int) -> Nvrtc:
         f"there is no NVRTC (CUDA's compiler) of version {least} or newer that goes with a driver for CUDA "
         f"{newest}: pip install {package}"
     )
+
+
+def _opened(path: Path, major: int) -> Nvrtc:
+    """A library, once its built-in functions are loaded: it looks for them in the system's places alone.
+
+    Raises:
+        OSError: It cannot be loaded.
+    """
+    if path.parent != Path():
+        for builtins in path.parent.glob(f"libnvrtc-builtins.so.{major}*"):
+            ctypes.CDLL(str(builtins), ctypes.RTLD_GLOBAL)
+    return Nvrtc(ctypes.CDLL(str(path)))
 
 
 def _folders() -> Iterator[Path]:
@@ -173,5 +182,7 @@ def _folders() -> Iterator[Path]:
             yield Path(toolkit, "lib64")
 
 
-def _major(path: Path) -> int:
-    return int(path.name.partition(".so.")[2].partition(".")[0])
+def _major(path: Path) -> int | None:
+    """The first number of its version; None where the name has none."""
+    number = path.name.partition(".so.")[2].partition(".")[0]
+    return int(number) if number.isdecimal() else None
