@@ -181,6 +181,45 @@ def test_a_text_that_does_not_compile_says_so_each_time(
     assert len(texts) == 2
 
 
+def test_who_waits_for_a_thread_that_is_interrupted_compiles_itself(
+    make: Callable[[], Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, machine = Event(), make()
+    lock = machine._lock  # type: ignore[attr-defined]
+
+    class Noting:
+        """The machine's lock, which tells when a second thread has looked for the kernel."""
+
+        asked = 0
+
+        def __enter__(self) -> None:
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+            self.asked += 1
+            if self.asked == 2:
+                waiting.set()
+
+    texts: list[str] = []
+
+    def compile_(self: Nvrtc, source: str, name: str, target: str) -> tuple[bytes, str]:
+        texts.append(source)
+        if len(texts) == 1:
+            assert waiting.wait(timeout=60)
+            raise KeyboardInterrupt
+        return b"code", ""
+
+    monkeypatch.setattr(Nvrtc, "compile", compile_)
+    monkeypatch.setattr(machine, "_lock", Noting())
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(machine.kernel, TEXT, "solve", DEVICE) for _ in range(2)]
+        errors = [answer.exception(timeout=60) for answer in answers]
+    assert [type(error) for error in errors if error is not None] == [KeyboardInterrupt]
+    assert machine.kernel(TEXT, "solve", DEVICE) is answers[errors.index(None)].result()
+    assert texts == [TEXT, TEXT]
+
+
 def test_a_compilation_that_takes_long_says_so_meanwhile(
     make: Callable[[], Machine], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import OrderedDict
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import cache
 from threading import Lock
 
@@ -61,23 +62,21 @@ class Driver(Machine):
         compiling waits for it.
         """
         key = (source, name, device.index)
-        with self._lock:
-            future = self._kernels.get(key)
-            if future is None:
-                own = self._kernels[key] = Future[Kernel]()
-                if len(self._kernels) > _MOST_KERNELS:
-                    self._kernels.popitem(last=False)
-            else:
-                self._kernels.move_to_end(key)
-        if future is not None:
-            return future.result()
-        try:
-            own.set_result(self._load(source, name, device))
-        except BaseException as error:
-            with self._lock:
-                self._kernels.pop(key, None)
-            own.set_exception(error)
-        return own.result()
+        while True:
+            own = Future[Kernel]()
+            try:
+                with self._lock:
+                    future = self._kernels.setdefault(key, own)
+                    self._kernels.move_to_end(key)
+                    if len(self._kernels) > _MOST_KERNELS:
+                        self._kernels.popitem(last=False)
+                if future is own:
+                    own.set_result(self._load(source, name, device))
+            except BaseException as error:
+                self._give_up(key, own, error)
+                raise
+            with contextlib.suppress(CancelledError):
+                return future.result()
 
     def is_compiled(self, source: str, name: str, device: torch.device) -> bool:
         """Whether the machine code of such a kernel is there already, in this process or on the disk."""
@@ -88,6 +87,16 @@ class Driver(Machine):
     def synchronize(self, device: torch.device) -> None:
         """Waits, without the GIL, for all that torch's current stream of the device has been given."""
         self._driver.synchronize(device=device.index, stream=_stream(device.index))
+
+    def _give_up(self, key: tuple[str, str, int], own: Future[Kernel], error: BaseException) -> None:
+        """Tells those who wait for a kernel that there is none, but for what stops this thread alone."""
+        with self._lock:
+            if self._kernels.get(key) is own:
+                del self._kernels[key]
+        if isinstance(error, Exception):
+            own.set_exception(error)
+        else:
+            own.cancel()
 
     def _load(self, source: str, name: str, device: torch.device) -> Kernel:
         target, key = self._target_and_key(source, device)
