@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -146,14 +147,21 @@ class Launcher:
             RuntimeError: The device refuses.
         """
         blocks = self.blocks(prepared, tiles, shared_bytes, device)
-        while True:
-            slots = self.slots(blocks, device)
-            threads = prepared.mapping.threads
-            if prepared.kernel.launch(blocks, threads, shared_bytes, arguments(blocks, slots)):
-                break
-            if blocks == 1:
-                raise RuntimeError(_holds_none(device, threads, shared_bytes))
-            blocks //= 2
+        threads = prepared.mapping.threads
+        try:
+            while True:
+                slots = self.slots(blocks, device)
+                if prepared.kernel.launch(blocks, threads, shared_bytes, arguments(blocks, slots)):
+                    break
+                if blocks == 1:
+                    raise RuntimeError(_holds_none(device, threads, shared_bytes))
+                blocks //= 2
+        except BaseException:
+            # What the handler of a signal raises may come just after the launch: the memory of the host that
+            # the kernel writes to is to stay until it has ended.
+            with contextlib.suppress(RuntimeError):
+                self.machine.synchronize(device)
+            raise
         self.machine.synchronize(device)
 
     def pinned(self, size: int, device: torch.device) -> Tensor:
