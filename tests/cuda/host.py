@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 
@@ -49,11 +50,12 @@ class HostKernel:
             raise RuntimeError(f"{blocks} blocks of {shared_bytes} bytes, which no launch may have")
         if blocks > machine.given.multiprocessors * self.blocks_together(threads, shared_bytes):
             return False
-        machine.launches += 1
         message = ctypes.create_string_buffer(200)
-        failed = self.function(
-            arguments, len(arguments), blocks, threads, shared_bytes, machine.order, message, len(message)
-        )
+        with machine.stream:
+            machine.launches += 1
+            failed = self.function(
+                arguments, len(arguments), blocks, threads, shared_bytes, machine.order, message, len(message)
+            )
         if failed:
             raise RuntimeError(message.value.decode())
         return True
@@ -67,6 +69,7 @@ class Host:
         order: Who runs first of those that can: 0 that with the lowest number, 1 the highest, any other
             shuffles them.
         launches: How many there have been.
+        stream: Held by the launch at work: those of one stream come one after the other.
     """
 
     device_type = "cpu"
@@ -75,6 +78,7 @@ class Host:
         self.given = given
         self.order = 0
         self.launches = 0
+        self.stream = Lock()
         self._compiler = HostCompiler() if compiler is None else compiler
         self._kernels: dict[tuple[str, str], HostKernel] = {}
 
