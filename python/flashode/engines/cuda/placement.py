@@ -5,8 +5,12 @@ Offsets and sizes count numbers of the state's precision.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+# Of a size that few regions are larger than, or very many smaller.
+_PAGE = 128
 
 # Numbers that a thread loads at once begin at a multiple of this.
 ALIGNMENT = 4
@@ -44,23 +48,40 @@ class Memory:
     def __init__(self, begin: int = 0) -> None:
         self.end = begin
         self._begin = begin
-        self._taken: list[Region] = []
+        # What is free before the end of the last region, in order; no two of them touch.
+        self._gaps: list[Region] = []
+        self._last = begin
 
     def take(self, size: int) -> Region:
         """A region of so many numbers."""
-        at = self._begin
-        for region in self._taken:
-            if at + size <= region.offset:
-                break
-            at = max(at, aligned(region.end))
-        region = Region(at, size)
-        self._taken = sorted([*self._taken, region], key=lambda taken: taken.offset)
-        self.end = max(self.end, aligned(region.end))
+        if size == 0:
+            return Region(self._begin, 0)
+        whole = aligned(size)
+        for i, gap in enumerate(self._gaps):
+            if whole <= gap.size:
+                rest = Region(gap.offset + whole, gap.size - whole)
+                self._gaps[i : i + 1] = [rest] if rest.size else []
+                return Region(gap.offset, size)
+        region = Region(self._last, size)
+        self._last += whole
+        self.end = max(self.end, self._last)
         return region
 
     def give_back(self, region: Region) -> None:
         """Makes it free."""
-        self._taken.remove(region)
+        if region.size == 0:
+            return
+        begin, end = region.offset, region.offset + aligned(region.size)
+        i = bisect(self._gaps, begin, key=lambda gap: gap.offset)
+        if i < len(self._gaps) and self._gaps[i].offset == end:
+            end = self._gaps.pop(i).end
+        if i > 0 and self._gaps[i - 1].end == begin:
+            i -= 1
+            begin = self._gaps.pop(i).offset
+        if end == self._last:
+            self._last = begin
+        elif end > begin:
+            self._gaps.insert(i, Region(begin, end - begin))
 
 
 # How threads share the elements of a region: each has some of its own, in the order of elements.
@@ -92,13 +113,25 @@ class Barriers:
     """Finds which operations have to wait until all threads are done with those before."""
 
     def __init__(self) -> None:
-        self._since: list[Access] = []
+        # By the pages of memory that they touch: a field of thousands of operations may need no barrier.
+        self._since: dict[int, set[Access]] = {}
 
     def needed(self, accesses: Iterable[Access]) -> bool:
         """Whether a barrier has to stand before an operation that does this; takes it that there is one."""
         accesses = list(accesses)
-        needed = any(new.conflicts(old) for new in accesses for old in self._since)
+        needed = any(
+            new.conflicts(old)
+            for new in accesses
+            for page in _pages(new.region)
+            for old in self._since.get(page, ())
+        )
         if needed:
             self._since.clear()
-        self._since += accesses
+        for access in accesses:
+            for page in _pages(access.region):
+                self._since.setdefault(page, set()).add(access)
         return needed
+
+
+def _pages(region: Region) -> range:
+    return range(region.offset // _PAGE, max(region.end - 1, region.offset) // _PAGE + 1)
