@@ -14,6 +14,10 @@ from flashode.engines.cuda.choice import (
 from flashode.engines.cuda.machine import CompilationError, Machine
 from flashode.methods import Tableau
 
+# A kernel takes 32,764 bytes of arguments: addresses of parameters, 8 bytes each, and no more than 8,000 of
+# others.
+_MOST_PARAMETERS = 3_000
+
 
 def refusal(work: Work, machine: Machine) -> str | None:
     """Why it does not do this, in words, or None."""
@@ -28,6 +32,10 @@ def refusal(work: Work, machine: Machine) -> str | None:
     if 3 * segments > _flashode.cuda.MAX_SUMS:
         return f"its state has {segments} components, more than {_flashode.cuda.MAX_SUMS // 3}"
     dtype, to_event = work.settings.dtype, work.settings.to_event
+    # An event's kernel has those of two fields.
+    parameters, most = len(work.program.parameter_shapes), _MOST_PARAMETERS // (2 if to_event else 1)
+    if parameters > most:
+        return f"it reads {parameters:,} tensors, more than {most:,}"
     try:
         properties = machine.properties(work.settings.device)
         if work.of_event:
