@@ -100,6 +100,32 @@ def test_memory_comes_in_chunks(
     assert torch.equal(checkpoints[:used], whole_checkpoints[:used])
 
 
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize("every_step", [False, True])
+def test_the_first_chunk_is_small_whatever_a_step_keeps(
+    every_step: bool, record: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large state it would be more than all of a solve's few steps take."""
+    from flashode.engines.cuda.forward import Steps
+
+    made: list[Steps] = []
+    grow = Steps.grow
+
+    def noting(self: Steps) -> None:
+        grow(self)
+        made.append(self)
+
+    state_bytes = 5 * 24 * 8
+    monkeypatch.setattr(Steps, "grow", noting)
+    monkeypatch.setattr("flashode.engines.cuda.forward._FIRST_BYTES", 6 * state_bytes)
+    solve(Host(), {"every_step": every_step}, record=record)
+    assert bool(made) == (every_step or record)
+    for steps in made[:1]:
+        kept = [*steps.checkpoints[:1], *steps.node_states[:1]]
+        assert steps.first >= 1
+        assert sum(part.nbytes for part in kept) <= 6 * state_bytes
+
+
 class Bad(nn.Module):
     """Not finite from some time on, in the second row of large states."""
 

@@ -142,8 +142,9 @@ class _Run:
         size = self._total * (2 if with_slope else 1)
         self._steps: Steps | None = None
         if request.record or request.every_step:
-            first = self._first_steps(size * y0.itemsize if request.record else 0)
             nodes = degree if request.every_step else 0
+            numbers = (size if request.record else 0) + nodes * y0.numel()
+            first = self._first_steps(numbers * y0.itemsize)
             self._steps = Steps(first, size, request.record, nodes, y0)
             self._steps.grow()
         self._states = y0.new_empty(1, *y0.shape) if request.every_step else request.states
