@@ -153,18 +153,32 @@ class _Run:
 
     def _joined(self) -> tuple[Tensor, Tensor]:
         """Of each number, which of the accumulators' it is the sum of."""
-        sources: list[list[int]] = [[e] for e in range(self._size)]
         ranges = self._ranges()
-        for p, of, rows, columns in self._joins():
-            begin, to = ranges[p][0], ranges[of][0]
-            for row in range(rows):
-                for column in range(columns):
-                    e = begin + column * rows + row
-                    sources[to + row * columns + column] += sources[e]
-                    sources[e] = []
-        starts = list(accumulate(map(len, sources), initial=0))
-        flat = [e for part in sources for e in part]
-        return self._numbers(starts), self._numbers(flat)
+        joins = [(ranges[p][0], ranges[of][0], rows, columns) for p, of, rows, columns in self._joins()]
+        starts, sources = joined(self._size, joins)
+        return starts.to(self._device), sources.to(self._device)
 
     def _numbers(self, values: Sequence[int] | Sequence[tuple[int, int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self._device)
+
+
+def joined(size: int, joins: Sequence[tuple[int, int, int, int]]) -> tuple[Tensor, Tensor]:
+    """Of each of so many numbers, which it is the sum of: itself first, then what joins it.
+
+    Args:
+        size: How many there are.
+        joins: Transposes, each as its first number, that of what it transposes, and the shape of this.
+
+    Returns:
+        Where those of each number start and the last ones end, and all of them.
+    """
+    numbers = torch.arange(size, device="cpu")
+    to = numbers
+    for begin, of, rows, columns in joins:
+        moved = numbers.clone()
+        own = torch.arange(of, of + rows * columns, device="cpu").view(rows, columns)
+        moved[begin : begin + rows * columns] = own.t().flatten()
+        to = moved[to]
+    sources = (2 * to + (to != numbers)).argsort(stable=True)
+    counts = torch.bincount(to, minlength=size)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), sources
