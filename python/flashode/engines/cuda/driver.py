@@ -72,8 +72,8 @@ class Driver(Machine):
                         self._kernels.popitem(last=False)
                 if future is own:
                     own.set_result(self._load(source, name, device))
-            except BaseException as error:
-                self._give_up(key, own, error)
+            except BaseException:
+                self._give_up(key, own)
                 raise
             with contextlib.suppress(CancelledError):
                 return future.result()
@@ -88,15 +88,12 @@ class Driver(Machine):
         """Waits, without the GIL, for all that torch's current stream of the device has been given."""
         self._driver.synchronize(device=device.index, stream=_stream(device.index))
 
-    def _give_up(self, key: tuple[str, str, int], own: Future[Kernel], error: BaseException) -> None:
-        """Tells those who wait for a kernel that there is none, but for what stops this thread alone."""
+    def _give_up(self, key: tuple[str, str, int], own: Future[Kernel]) -> None:
+        """Lets those who wait for a kernel see for themselves: a signal may have stopped this thread only."""
         with self._lock:
             if self._kernels.get(key) is own:
                 del self._kernels[key]
-        if isinstance(error, Exception):
-            own.set_exception(error)
-        else:
-            own.cancel()
+        own.cancel()
 
     def _load(self, source: str, name: str, device: torch.device) -> Kernel:
         target, key = self._target_and_key(source, device)
