@@ -12,6 +12,8 @@ from torch import Tensor
 import flashode
 from cuda.host import Host
 from cuda.solving import Edited, cuda_on, everything
+from flashode.program import Binary, Dense, DenseDynamic, Gather, Parameter, Program, Y
+from handmade import capture_of
 
 BARRIER = "sync_block();"
 T = torch.tensor([0.0, 0.4, 0.7], dtype=torch.float64)
@@ -49,6 +51,44 @@ def test_every_order_gives_the_same_gradients(face: Callable[..., Tensor]) -> No
             gradients.append(torch.autograd.grad(loss, [y0, *field.parameters()]))
     first, *others = gradients
     assert all(bool(part.isfinite().all()) and bool(part.any()) for part in first)
+    for other in others:
+        assert all(map(torch.equal, first, other))
+
+
+# Of its vjp: the gradient in the parameter's rows, which all trajectories share, stands where that in rows of
+# each trajectory has stood, which is as large.
+SHARED_AFTER_ROWS = Program(
+    widths=(1, 4, 0, 16, 2, 2, 4, 2, 2, 4),
+    ops=(
+        Parameter(3, 0),
+        Gather(4, (Y,), (0, 1)),
+        Gather(5, (Y,), (2, 3)),
+        DenseDynamic(6, Y, 3, 1, 1),
+        Binary(7, 4, 4, "mul"),
+        Dense(8, 5, 1, None, 1),
+        Gather(9, (6, 7, 8), (0, 4, 6, 5)),
+    ),
+    output=9,
+    parameter_shapes=((16,), (2, 2)),
+    shared=1,
+)
+
+
+def test_threads_share_rows_otherwise_than_what_is_the_same_for_all() -> None:
+    host, generator = Host(), torch.Generator().manual_seed(0)
+    shapes = (10, 4), *SHARED_AFTER_ROWS.parameter_shapes
+    y0, *parameters = (
+        torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True) for shape in shapes
+    )
+    capture = capture_of(SHARED_AFTER_ROWS, parameters)
+    gradients = []
+    for host.order in (*ORDERS, 13):
+        with cuda_on(host), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("flashode.engines.compiled.engine.capture", lambda *_, **__: capture)
+            states = flashode.odeint(lambda t, y: y, y0, T, method="rk4")
+        weights = torch.linspace(-1, 1, states.numel(), dtype=torch.float64).view_as(states)
+        gradients.append(torch.autograd.grad((states * weights).sum(), [y0, *parameters]))
+    first, *others = gradients
     for other in others:
         assert all(map(torch.equal, first, other))
 

@@ -9,7 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 
 from flashode.engines.cuda.mapping import Mapping
-from flashode.engines.cuda.placement import ALIGNMENT, ELEMENTS, Access, Barriers, Memory, Region, aligned
+from flashode.engines.cuda.placement import (
+    ALIGNMENT,
+    ELEMENTS,
+    ELEMENTS_APART,
+    Access,
+    Barriers,
+    Memory,
+    Region,
+    aligned,
+)
 from flashode.program import (
     INPUTS,
     SLOPE_BY_VALUE,
@@ -106,6 +115,11 @@ class FieldText:
         """Numbers that a value takes."""
         width = self.program.widths[value]
         return width if self.is_uniform(value) else width * self.stride
+
+    def share(self, value: int) -> str:
+        """How threads share a value, or a gradient in it, where they go through its elements."""
+        apart = self.stride > self.mapping.lanes and not self.is_uniform(value)
+        return ELEMENTS_APART if apart else ELEMENTS
 
     def _place(self, value: int) -> None:
         self.regions[value] = self.memory.take(self.size(value))
@@ -303,12 +317,13 @@ class FieldText:
         """What an operation does, with the one that has been merged into it."""
         products = isinstance(inner, Dense)
         moves = isinstance(inner, (Dense, DenseDynamic, Gather, SegmentSum))
-        accesses = [Access(self.regions[op.out], True, None if products else ELEMENTS)]
+        accesses = [Access(self.regions[op.out], True, None if products else self.share(op.out))]
         for value in operands(inner):
             if not self.program.widths[value]:
                 continue
             beside = self.is_uniform(value) != self.is_uniform(op.out)
-            accesses.append(Access(self.regions[value], False, None if moves or beside else ELEMENTS))
+            share = None if moves or beside else self.share(value)
+            accesses.append(Access(self.regions[value], False, share))
         return accesses
 
     def _call(self, op: Op, inner: Op) -> str:

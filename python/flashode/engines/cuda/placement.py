@@ -84,8 +84,10 @@ class Memory:
             self._gaps.insert(i, Region(begin, end - begin))
 
 
-# How threads share the elements of a region: each has some of its own, in the order of elements.
+# How threads share the elements of a region: each has some of its own, in the order of elements. Where rows
+# are farther apart than they are long, elements are not numbered as the numbers in the region are.
 ELEMENTS = "elements"
+ELEMENTS_APART = "elements of rows apart"
 
 
 @dataclass(frozen=True)

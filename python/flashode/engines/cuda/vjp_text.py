@@ -128,9 +128,9 @@ class VjpText(FieldText):
         yield "sync_block();"
         if given is not None and output in self._reverse.reached:
             self._place_gradient(output)
-            beside = self.is_uniform(output)
-            reads = Access(given, False, None if beside else ELEMENTS)
-            barriers.needed([reads, Access(self._gradients[output], True, ELEMENTS)])
+            share = self.share(output)
+            reads = Access(given, False, None if self.is_uniform(output) else share)
+            barriers.needed([reads, Access(self._gradients[output], True, share)])
             yield f"copy_vjp<{threads}, GradOutput, {self._gradient(output)}, true>();"
         for step in self._reverse.steps:
             yield f"// from the gradient in {name(step.op.out)} = {format_op(step.op)}"
@@ -139,7 +139,7 @@ class VjpText(FieldText):
                 self.memory.give_back(self._gradients[step.op.out])
         for value in inputs:
             if value not in self._reverse.reached:
-                accesses = [Access(self._gradients[value], True, ELEMENTS)]
+                accesses = [Access(self._gradients[value], True, self.share(value))]
                 if barriers.needed(accesses):
                     yield "sync_block();"
                 yield f"clear<{threads}, {self._gradient(value)}>();"
@@ -191,9 +191,9 @@ class VjpText(FieldText):
         op = step.op
         beside = self.is_uniform(value) != self.is_uniform(op.out)
         by_elements = isinstance(op, (Unary, Binary, Select)) and not beside
-        writes = None if isinstance(op, Dense) else ELEMENTS
+        writes = None if isinstance(op, Dense) else self.share(value)
         return [
-            Access(grad, False, ELEMENTS if by_elements else None),
+            Access(grad, False, self.share(op.out) if by_elements else None),
             Access(self._gradients[value], True, writes),
         ]
 
