@@ -1,22 +1,28 @@
-"""Where blocks of launches meet."""
+"""Where blocks of launches meet, and how long launches are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import flashode
-from cuda.host import Host
+from cuda.host import PROPERTIES, Host
+from cuda.kernels import kernel_text
 from cuda.solving import cuda_on, everything
 from flashode import use_engine
+from flashode.engines.cuda.mapping import Mapping
+from flashode.engines.cuda.source import KernelText
+from problems import layer
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
 CPU = torch.device("cpu")
+EMPTY = kernel_text("", threads=32, memory=1).replace(" test(", " empty(")
 
 
 def test_no_two_launches_have_the_same_rounds() -> None:
@@ -60,3 +66,60 @@ def test_threads_that_solve_at_the_same_time(solve: Callable[..., Tensor]) -> No
         with ThreadPoolExecutor(4) as pool:
             for together in pool.map(gradients, range(12)):
                 assert all(map(torch.equal, together, alone))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps", "used_up", "budget"),
+    [
+        (0.01, 1000, True, 2000),
+        (0.1, 1000, True, 1000),
+        (1.0, 1000, True, 100),
+        (5.0, 300, False, 6),
+        (5.0, 3, False, 1),
+        (0.01, 300, False, 1000),
+    ],
+)
+def test_a_budget_follows_what_a_step_takes(seconds: float, steps: int, used_up: bool, budget: int) -> None:
+    from flashode.engines.cuda.launch import Prepared
+
+    kernel, text = Host().kernel(EMPTY, "empty", CPU), KernelText(EMPTY, "empty", 0)
+    prepared = Prepared(kernel, text, Mapping(1, 32, False, 0), 0)
+    assert prepared.budget == 1000
+    prepared.adapt(seconds, steps, used_up)
+    assert prepared.budget == budget
+
+
+class Linear(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = layer(2, 2).double()
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.layer(y)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("solve", [flashode.odeint, flashode.odeint_adjoint], ids=["discrete", "continuous"])
+def test_a_budget_is_of_steps_of_tiles(solve: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block has three tiles, so that four steps of all of them are twelve."""
+    from flashode.engines.cuda.launch import Prepared
+
+    seen: list[tuple[str, int, bool]] = []
+
+    def note(self: Prepared, seconds: float, steps: int, used_up: bool) -> None:
+        assert seconds > 0
+        seen.append((self.text.name, steps, used_up))
+
+    monkeypatch.setattr(Prepared.__init__, "__defaults__", (12,))
+    monkeypatch.setattr(Prepared, "adapt", note)
+    y0 = torch.linspace(-1, 1, 260, dtype=torch.float64).view(130, 2).requires_grad_()
+    t = torch.tensor([0.0, 0.2, 0.3], dtype=torch.float64)
+    with cuda_on(Host(replace(PROPERTIES, multiprocessors=1, threads_together=32))):
+        solve(Linear(), y0, t, method="rk4", options={"step_size": 0.03}).sum().backward()
+    forward = [("forward", 12, True)] * 2 + [("forward", 6, False)]
+    if solve is flashode.odeint:
+        # It goes on to where sums are folded, which is the end of each tile.
+        assert seen == [*forward, ("discrete_vjp", 20, True), ("discrete_vjp", 10, False)]
+    else:
+        # Eleven steps: each interval has its own.
+        backward = [("continuous_vjp", 12, True)] * 2 + [("continuous_vjp", 9, False)]
+        assert seen == [*forward, *backward]

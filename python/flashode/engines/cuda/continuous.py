@@ -66,15 +66,22 @@ class _Run:
         if request.transposes:
             self._starts, self._sources = self._joined()
         self._stand = _flashode.cuda.AdjointStand()
+        self._tiles_of_block = -(-self._tiles // self._blocks)
+        self._attempts = self._budget = 0
         self._left = launcher.pinned(_flashode.cuda.ADJOINT_STAND_BYTES, device)
 
     def launch(self) -> Any:
         """Goes on until all is integrated, or the launch pauses."""
         launcher, prepared = self._launcher, self._prepared
+        self._budget = launcher.budget(prepared, self._tiles_of_block)
         began = time.perf_counter()
         launcher.run(prepared, self._blocks, self._shared_bytes, self._device, self._arguments)
         self._stand = _flashode.cuda.AdjointStand.at(address=address(self._left))
-        prepared.adapt(time.perf_counter() - began, used_up=self._stand.paused)
+        paused, outcome = self._stand.paused, self._stand.outcome(seconds=0.0)
+        # Until the end the outcome lacks attempts of the interval at hand.
+        attempts = self._budget if paused else outcome.accepted + outcome.rejected - self._attempts
+        self._attempts += attempts
+        prepared.adapt(time.perf_counter() - began, attempts * self._tiles_of_block, used_up=paused)
         return self._stand
 
     def _arguments(self, blocks: int, slots: Slots) -> bytes:
@@ -102,7 +109,7 @@ class _Run:
             stages=address(self._stages),
             slots=address(slots.memory),
             round=slots.round,
-            budget=launcher.budget(self._prepared),
+            budget=self._budget,
             adjoint=address(self._adjoint),
             gradients=address(self._gradients),
             quadrature=address(self._quadrature),

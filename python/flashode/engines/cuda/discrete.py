@@ -75,7 +75,8 @@ class _Run:
         self._until = self._pause(self._done + launcher.budget(prepared))
         began = time.perf_counter()
         launcher.run(prepared, self._blocks, prepared.shared_bytes, self._device, self._arguments)
-        prepared.adapt(time.perf_counter() - began, used_up=self._until <= self._total)
+        steps = min(self._until, self._total) - self._done
+        prepared.adapt(time.perf_counter() - began, steps, used_up=self._until <= self._total)
         self._done = self._until
 
     def _pause(self, wanted: int) -> int:

@@ -135,6 +135,8 @@ class _Run:
         self._stages: Tensor | None = None
         self._times = DeviceTimes((request.times, request.grid, *prescribed(request.integrator)), y0.device)
         self._stand = _flashode.cuda.Stand()
+        self._attempts = 0
+        self._tiles_of_block = 1
         self._left = launcher.pinned(_flashode.cuda.STAND_BYTES, y0.device)
         interpolant = request.integrator.interpolant
         degree = 0 if interpolant is None else len(interpolant.fractions)
@@ -173,7 +175,10 @@ class _Run:
         tiles = self._tiles if self._event is None else 1
         launcher.run(prepared, tiles, prepared.shared_bytes, device, self._arguments)
         stand = stand_of(self._left)
-        prepared.adapt(time.perf_counter() - began, used_up=stand.paused and not stand.full)
+        outcome = stand.outcome(seconds=0.0)
+        before, self._attempts = self._attempts, outcome.accepted + outcome.rejected
+        steps = (self._attempts - before) * self._tiles_of_block
+        prepared.adapt(time.perf_counter() - began, steps, used_up=stand.paused and not stand.full)
         return stand
 
     def _stages_size(self) -> int:
@@ -185,6 +190,7 @@ class _Run:
     def _arguments(self, blocks: int, slots: Slots) -> bytes:
         request, launcher, steps = self._request, self._launcher, self._steps
         shape = request.field.shape
+        self._tiles_of_block = -(-self._tiles // blocks)
         if not self._prepared.mapping.stages_in_shared:
             self._stages = request.y0.new_empty(blocks * self._stages_size())
         times, grid, step_t, jump_t = self._times.parts
@@ -212,7 +218,7 @@ class _Run:
             stages=address(self._stages),
             slots=address(slots.memory),
             round=slots.round,
-            budget=launcher.budget(self._prepared),
+            budget=launcher.budget(self._prepared, self._tiles_of_block),
             step_of_time=address(self._step_of_time),
             chunks=[] if steps is None else steps.addresses(),
             first_steps=0 if steps is None else steps.first,

@@ -20,8 +20,8 @@ from flashode.engines.cuda.source import KernelText
 from flashode.memory import address
 from flashode.problem import Integrator
 
-# Attempts until a solve pauses for the host to see whether it is to go on, when nothing is known of how long
-# one takes; and how long it is to be until then, in seconds.
+# Steps of a tile that a block tries until a solve pauses for the host to see whether it is to go on, when
+# nothing is known of how long one takes; and how long it is to be until then, in seconds.
 _FIRST_BUDGET = 1_000
 _PAUSE_SECONDS = 0.1
 _MOST_BUDGET = 1_000_000
@@ -41,7 +41,7 @@ class Prepared:
         text: What it was compiled from.
         mapping: How it spreads a batch.
         shared_bytes: Shared memory of a block.
-        budget: Attempts until it pauses.
+        budget: Steps of a tile that a block tries until it pauses.
     """
 
     kernel: Kernel
@@ -50,16 +50,16 @@ class Prepared:
     shared_bytes: int
     budget: int = _FIRST_BUDGET
 
-    def adapt(self, seconds: float, used_up: bool) -> None:
+    def adapt(self, seconds: float, steps: int, used_up: bool) -> None:
         """Lets launches take about as long as is good, after one has taken so many seconds.
 
         Args:
-            seconds: That it took.
-            used_up: Whether it made all attempts that it might. One that ended before says nothing of how
-                long they would have taken.
+            seconds: That it took, with what its stream had to do before.
+            steps: Of a tile, that a block tried.
+            used_up: Whether these were all that it might. One that ended before could have been much longer.
         """
         if seconds > 2 * _PAUSE_SECONDS:
-            self.budget = max(1, int(self.budget * _PAUSE_SECONDS / seconds))
+            self.budget = max(1, min(self.budget, int(steps * _PAUSE_SECONDS / seconds)))
         elif used_up and seconds < _PAUSE_SECONDS / 2:
             self.budget = min(2 * self.budget, _MOST_BUDGET)
 
@@ -99,9 +99,9 @@ class Launcher:
             memo[key] = translate(integrator, _flashode.Method)
         return memo[key]
 
-    def budget(self, prepared: Prepared) -> int:
-        """Attempts until a launch is to pause."""
-        return prepared.budget if self.given_budget is None else self.given_budget
+    def budget(self, prepared: Prepared, tiles: int = 1) -> int:
+        """Attempts until a launch is to pause, each of a step of so many tiles that a block has."""
+        return max(1, prepared.budget // tiles) if self.given_budget is None else self.given_budget
 
     def blocks(self, prepared: Prepared, tiles: int, shared_bytes: int, device: torch.device) -> int:
         """How many blocks share the tiles: as many as the device holds at a time, if there are as many.
