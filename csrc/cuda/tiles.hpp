@@ -5,7 +5,7 @@
 //
 // A Field, whose text is generated, offers
 //   Real, width, context_width, lanes, threads     compile-time; threads of a block, a multiple of a warp's
-//   segments, segment_rows(s)                      how the rows of the state are split in the caller's memory
+//   segments, segment_begin(s)                     how the rows of the state are split in the caller's memory
 //   elements                                       of shared memory that it uses
 //   Input, Output, Context                         rows in there, as of values.hpp
 //   prepare(parameters)                            loads what does not change
@@ -58,13 +58,12 @@ struct Tiles {
     // Where a row of the state is in the caller's memory: for each segment (batch, rows).
     FLASHODE_DEVICE std::int64_t place(int row, std::int64_t trajectory) const {
         if constexpr (Field::segments == 1) return trajectory * Field::width + row;
-        int begin = 0;
         std::int64_t at = 0;
 #pragma unroll
         for (int s = 0; s < Field::segments; ++s) {
-            const int rows = Field::segment_rows(s);
-            if (row >= begin && row < begin + rows) at = batch * begin + trajectory * rows + row - begin;
-            begin += rows;
+            const int begin = Field::segment_begin(s);
+            const int end = Field::segment_begin(s + 1);
+            if (row >= begin && row < end) at = batch * begin + trajectory * (end - begin) + row - begin;
         }
         return at;
     }
@@ -98,14 +97,8 @@ FLASHODE_DEVICE double larger_norm(double a, double b) { return solve::is_nan(a)
 template <class Field>
 struct StateSegments {
     static constexpr int count = Field::segments;
-    FLASHODE_DEVICE static constexpr int begin(int segment) {
-        int at = 0;
-        for (int s = 0; s < segment; ++s) at += Field::segment_rows(s);
-        return at;
-    }
-    FLASHODE_DEVICE static constexpr int end(int segment) {
-        return begin(segment) + Field::segment_rows(segment);
-    }
+    FLASHODE_DEVICE static constexpr int begin(int segment) { return Field::segment_begin(segment); }
+    FLASHODE_DEVICE static constexpr int end(int segment) { return Field::segment_begin(segment + 1); }
 };
 
 // Sums of squares, one for each segment.

@@ -67,6 +67,9 @@ _EVERYTHING = Program(
     shared=2,
 )
 
+# Of a state of many parts, each of which counts by itself in error norms.
+_PARTS = Program((1, 10, 0, 10), (Unary(3, Y, "tanh"),), output=3, parameter_shapes=(), shared=0)
+
 
 def kernels() -> dict[str, str]:
     """Their texts, each by its name: the workload's, what it does, and what else there is to it."""
@@ -75,6 +78,7 @@ def kernels() -> dict[str, str]:
     flow = replace(_workload("flow"), batch=_TRAJECTORIES)
     large = _captured(network(512, 512, 512).module(), torch.zeros(1024, 512))
     everything = Made(_EVERYTHING, (4, 2), 4096)
+    parts = Made(_PARTS, (1,) * 10, 4096)
     return {
         "spiral_forward": spiral.forward(),
         "demo_forward_rk4": demo.forward("fixed"),
@@ -92,6 +96,7 @@ def kernels() -> dict[str, str]:
         "flow_continuous": flow.continuous(),
         "cnf_continuous": cnf.continuous(),
         "everything_continuous_rk4": everything.continuous("fixed"),
+        "parts_continuous": parts.continuous(),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
 import torch
 
@@ -181,6 +182,7 @@ class FieldText:
             f"    using {self.type_of(value)} = {self.declared(value, region)};"
             for value, region in sorted(self.regions.items())
         ]
+        begins = ", ".join(map(str, accumulate(self.segments, initial=0)))
         lines = [
             *[line for table in self.tables for line in _TABLE.wrap(table)],
             f"struct {self.prefix}Field {{",
@@ -190,9 +192,9 @@ class FieldText:
             f"    static constexpr int lanes = {mapping.lanes};",
             f"    static constexpr int threads = {mapping.threads};",
             f"    static constexpr int segments = {len(self.segments)};",
-            "    FLASHODE_DEVICE static constexpr int segment_rows(int segment) {",
-            f"        constexpr int rows[] = {{{', '.join(map(str, self.segments))}}};",
-            "        return rows[segment];",
+            "    FLASHODE_DEVICE static constexpr int segment_begin(int segment) {",
+            f"        constexpr int begins[] = {{{begins}}};",
+            "        return begins[segment];",
             "    }",
             f"    static constexpr int elements = {self.elements};",
             f"    static constexpr bool stages_in_shared = {str(mapping.stages_in_shared).lower()};",
