@@ -115,17 +115,27 @@ struct SegmentSquares {
     }
 
     // The largest root mean square over the segments of all trajectories. A NaN anywhere makes it NaN.
-    FLASHODE_DEVICE double norm(std::int64_t batch, Slots& slots) const {
-        double squares[Segments::count];
+    FLASHODE_DEVICE double norm(std::int64_t batch, Slots& slots) const { return norm_from<0>(batch, slots); }
+
+   private:
+    // Over the segments from this one on, as many in a round as there is room for.
+    template <int First>
+    FLASHODE_DEVICE double norm_from(std::int64_t batch, Slots& slots) const {
+        constexpr int left = Segments::count - First;
+        constexpr int count = left < MAX_SUMS ? left : MAX_SUMS;
+        double squares[count];
 #pragma unroll
-        for (int s = 0; s < Segments::count; ++s) squares[s] = static_cast<double>(sums[s]);
+        for (int s = 0; s < count; ++s) squares[s] = static_cast<double>(sums[First + s]);
         sum_of_blocks<Threads>(squares, slots);
         double largest = 0.0;
 #pragma unroll
-        for (int s = 0; s < Segments::count; ++s) {
-            const int rows = Segments::end(s) - Segments::begin(s);
+        for (int s = 0; s < count; ++s) {
+            const int rows = Segments::end(First + s) - Segments::begin(First + s);
             const double elements = static_cast<double>(rows) * static_cast<double>(batch);
             largest = larger_norm(largest, ::sqrt(squares[s] / elements));
+        }
+        if constexpr (count < left) {
+            largest = larger_norm(largest, norm_from<First + count>(batch, slots));
         }
         return largest;
     }

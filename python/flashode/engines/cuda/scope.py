@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from flashode import _flashode
 from flashode.engines.compiled.backend import Work
 from flashode.engines.cuda.choice import (
     TooLarge,
@@ -19,6 +18,11 @@ from flashode.methods import Tableau
 _MOST_PARAMETERS = 3_000
 
 
+# Each has its own instructions wherever a kernel reads or writes states or measures errors; so many compile
+# in some ten seconds.
+_MOST_COMPONENTS = 32
+
+
 def refusal(work: Work, machine: Machine) -> str | None:
     """Why it does not do this, in words, or None."""
     stages = 0
@@ -28,9 +32,8 @@ def refusal(work: Work, machine: Machine) -> str | None:
             return "its method is implicit, and the CUDA engine solves no equations"
         stages = max(stages, method.stages)
     segments = len(work.settings.structure.shapes)
-    # Those of the adjoint state count, too, and ranges of rows of c.
-    if 3 * segments > _flashode.cuda.MAX_SUMS:
-        return f"its state has {segments} components, more than {_flashode.cuda.MAX_SUMS // 3}"
+    if segments > _MOST_COMPONENTS:
+        return f"its state has {segments} components, more than {_MOST_COMPONENTS}"
     dtype, to_event = work.settings.dtype, work.settings.to_event
     # An event's kernel has those of two fields.
     parameters, most = len(work.program.parameter_shapes), _MOST_PARAMETERS // (2 if to_event else 1)
