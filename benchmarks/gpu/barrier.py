@@ -12,7 +12,6 @@ from benchmarks.gpu import machines
 from benchmarks.gpu.findings import Recorder
 from benchmarks.gpu.machines import Watched
 from flashode import _flashode
-from flashode.engines.cuda.field_text import _REDUCTION_BYTES
 from flashode.memory import address
 
 THREADS = 128
@@ -132,7 +131,7 @@ def launched(machine: Watched, text: str, blocks: int, rounds: int, on: torch.de
         "QQQQQi4x", address(totals), address(slots), 1, address(counter), address(sums), rounds
     )
     kernel = machine.kernel(text, "barrier", on)
-    if not kernel.launch(blocks, THREADS, _REDUCTION_BYTES, arguments):
+    if not kernel.launch(blocks, THREADS, _flashode.cuda.REDUCTION_BYTES, arguments):
         return None
     machine.synchronize(on)
     return totals

@@ -223,6 +223,7 @@ void bind_cuda_arguments(const py::module_& module) {
     m.attr("STAND_BYTES") = sizeof(cuda::Stand);
     m.attr("ADJOINT_STAND_BYTES") = sizeof(cuda::AdjointStand);
     m.attr("STEP_BYTES") = sizeof(solve::Step);
+    m.attr("REDUCTION_BYTES") = cuda::REDUCTION_BYTES;
     m.attr("REVERSE_ROWS") = cuda::REVERSE_ROWS;
     m.attr("STEPS_BETWEEN_FOLDS") = cuda::STEPS_BETWEEN_FOLDS;
     py::class_<cuda::Stand>(m, "Stand")

@@ -21,10 +21,6 @@ struct Slots {
     std::uint64_t round;  // of the next sum
 };
 
-// Room in shared memory: a number for each warp that a block can have, and the sums of a round.
-inline constexpr int MAX_WARPS = 32;
-inline constexpr int REDUCTION_BYTES = (MAX_WARPS + MAX_SUMS) * static_cast<int>(sizeof(double));
-
 // What numbers are taken together by.
 struct Sum {
     FLASHODE_DEVICE static double of(double a, double b) { return a + b; }

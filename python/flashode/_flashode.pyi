@@ -184,6 +184,7 @@ class cuda:
     ADJOINT_STAND_BYTES: int
     MAX_CHUNKS: int
     MAX_SUMS: int
+    REDUCTION_BYTES: int
     REVERSE_ROWS: int
     SLOT_BYTES: int
     STAND_BYTES: int

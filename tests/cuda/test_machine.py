@@ -18,7 +18,7 @@ from flashode.engines.cuda.machine import CompilationError
 CSRC = Path(__file__).parents[2] / "csrc"
 WARP = 32
 ROUNDS = 3
-REDUCTION_BYTES = 512
+REDUCTION_BYTES = _flashode.cuda.REDUCTION_BYTES
 
 
 @pytest.fixture

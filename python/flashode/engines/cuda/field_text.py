@@ -9,6 +9,7 @@ from itertools import accumulate
 
 import torch
 
+from flashode import _flashode
 from flashode.engines.cuda.mapping import Mapping
 from flashode.engines.cuda.placement import (
     ALIGNMENT,
@@ -42,8 +43,6 @@ from flashode.program import (
 from flashode.program.printing import format_op, name
 
 _ADDRESS_BYTES = 8
-# Of shared memory, for sums over threads: REDUCTION_BYTES in csrc/cuda/reduction.hpp.
-_REDUCTION_BYTES = 512
 # How tables are written, for those who read the text.
 _TABLE = textwrap.TextWrapper(100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
@@ -84,7 +83,9 @@ class FieldText:
         self.regions: dict[int, Region] = {}
         self.weights: dict[int, Region] = {}
         self.biases: dict[int, Region] = {}
-        self.memory = Memory(_REDUCTION_BYTES // dtype.itemsize if begin is None else begin)
+        # Shared memory begins with what sums over threads need.
+        own_begin = _flashode.cuda.REDUCTION_BYTES // dtype.itemsize
+        self.memory = Memory(own_begin if begin is None else begin)
         self.fused = dict(_fusions(program, keep))
         self.merged = {inner.out for inner in self.fused.values()}
         self._place_parameters()
