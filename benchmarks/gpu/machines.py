@@ -109,12 +109,14 @@ class _WatchedKernel(Kernel):
     def blocks_together(self, threads: int, shared_bytes: int) -> int:
         return self.kernel.blocks_together(threads, shared_bytes)
 
-    def launch(self, blocks: int, threads: int, shared_bytes: int, arguments: bytes) -> bool:
+    def launch(
+        self, blocks: int, threads: int, shared_bytes: int, arguments: bytes, *, meeting: bool = True
+    ) -> bool:
         events = None
         if self.machine.device_type == "cuda":
             events = _event(), _event()
             events[0].record()
-        if not self.kernel.launch(blocks, threads, shared_bytes, arguments):
+        if not self.kernel.launch(blocks, threads, shared_bytes, arguments, meeting=meeting):
             return False
         if events is not None:
             events[1].record()

@@ -95,8 +95,9 @@ class LoadedKernel {
         return blocks;
     }
 
-    // False where so many blocks are not on the device at a time.
-    bool launch(int blocks, int threads, int shared_bytes, const py::bytes& arguments, Address stream) const {
+    // False where blocks that wait for each other are not on the device at a time.
+    bool launch(int blocks, int threads, int shared_bytes, bool meeting, const py::bytes& arguments,
+                Address stream) const {
         const std::string_view bytes = arguments;
         require(blocks >= 1, "blocks is ", blocks, ", not at least 1");
         require_block(threads, shared_bytes);
@@ -114,7 +115,7 @@ class LoadedKernel {
                                     .sharedMemBytes = static_cast<unsigned>(shared_bytes),
                                     .hStream = pointer<CUstream_st>(stream),
                                     .attrs = &cooperative,
-                                    .numAttrs = blocks > 1 ? 1U : 0U};
+                                    .numAttrs = meeting && blocks > 1 ? 1U : 0U};
         void* argument = const_cast<char*>(bytes.data());  // the driver copies from it
         const py::gil_scoped_release released;
         const CurrentContext current(*driver_, device_);
@@ -197,7 +198,7 @@ void bind_cuda(py::module_& m) {
         .def("blocks_together", &LoadedKernel::blocks_together, py::kw_only(), arg("threads"),
              arg("shared_bytes"))
         .def("launch", &LoadedKernel::launch, py::kw_only(), arg("blocks"), arg("threads"),
-             arg("shared_bytes"), arg("arguments"), arg("stream"));
+             arg("shared_bytes"), arg("meeting"), arg("arguments"), arg("stream"));
 }
 
 }  // namespace flashode::bindings

@@ -139,6 +139,7 @@ class cuda:
         shared_bytes_together: int
         reserved_bytes: int
         threads_together: int
+        memory_bytes: int
 
     class Driver:
         def __init__(self, *, library: str) -> None: ...
@@ -153,7 +154,14 @@ class cuda:
         shared_bytes: int
         def blocks_together(self, *, threads: int, shared_bytes: int) -> int: ...
         def launch(
-            self, *, blocks: int, threads: int, shared_bytes: int, arguments: bytes, stream: int
+            self,
+            *,
+            blocks: int,
+            threads: int,
+            shared_bytes: int,
+            meeting: bool,
+            arguments: bytes,
+            stream: int,
         ) -> bool: ...
 
     class Stand:

@@ -43,12 +43,14 @@ class HostKernel:
         by_memory = of.shared_bytes_together // (shared_bytes + of.reserved_bytes)
         return min(by_memory, of.threads_together // threads)
 
-    def launch(self, blocks: int, threads: int, shared_bytes: int, arguments: bytes) -> bool:
+    def launch(
+        self, blocks: int, threads: int, shared_bytes: int, arguments: bytes, *, meeting: bool = True
+    ) -> bool:
         """Runs it at once."""
         machine = self.machine
         if not (blocks >= 1 and shared_bytes <= machine.given.shared_bytes):
             raise RuntimeError(f"{blocks} blocks of {shared_bytes} bytes, which no launch may have")
-        if blocks > machine.given.multiprocessors * self.blocks_together(threads, shared_bytes):
+        if meeting and blocks > machine.given.multiprocessors * self.blocks_together(threads, shared_bytes):
             return False
         message = ctypes.create_string_buffer(200)
         with machine.stream:

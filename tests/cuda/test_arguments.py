@@ -24,10 +24,12 @@ T = torch.tensor([0.0, 0.1], dtype=torch.float64)
 class Measuring(HostKernel):
     """Notes how many bytes of arguments its launches have."""
 
-    def launch(self, blocks: int, threads: int, shared_bytes: int, arguments: bytes) -> bool:
+    def launch(
+        self, blocks: int, threads: int, shared_bytes: int, arguments: bytes, *, meeting: bool = True
+    ) -> bool:
         assert isinstance(self.machine, MeasuringHost)
         self.machine.sizes.append(len(arguments))
-        return super().launch(blocks, threads, shared_bytes, arguments)
+        return super().launch(blocks, threads, shared_bytes, arguments, meeting=meeting)
 
 
 class MeasuringHost(Host):

@@ -36,7 +36,8 @@ def kernel(fake: FakeDriver, device: int = 0) -> Any:
 
 
 def launch(kernel: Any, **changed: Any) -> bool:
-    asked = {"blocks": 1, "threads": 128, "shared_bytes": 1024, "arguments": ARGUMENTS, "stream": 7}
+    asked = {"blocks": 1, "threads": 128, "shared_bytes": 1024, "meeting": True}
+    asked |= {"arguments": ARGUMENTS, "stream": 7}
     return kernel.launch(**asked | changed)
 
 
@@ -48,10 +49,11 @@ def test_properties_are_those_of_the_device(fake: FakeDriver) -> None:
     assert (first.multiprocessors, second.multiprocessors) == (132, 133)
 
 
-def test_one_block_is_an_ordinary_launch(fake: FakeDriver) -> None:
-    assert launch(kernel(fake))
+@pytest.mark.parametrize(("blocks", "meeting"), [(1, True), (264, False)])
+def test_blocks_that_do_not_meet_are_launched_as_any(fake: FakeDriver, blocks: int, meeting: bool) -> None:
+    assert launch(kernel(fake), blocks=blocks, meeting=meeting)
     assert fake.calls("cuLaunchKernelEx") == [
-        f"cuLaunchKernelEx(1x1x1 blocks of 128x1x1, 1024 bytes, stream 7: {ARGUMENTS.hex()})"
+        f"cuLaunchKernelEx({blocks}x1x1 blocks of 128x1x1, 1024 bytes, stream 7: {ARGUMENTS.hex()})"
     ]
 
 

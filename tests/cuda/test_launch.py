@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import flashode
-from cuda.host import PROPERTIES, Host
+from cuda.host import PROPERTIES, Host, HostKernel
 from cuda.kernels import kernel_text
 from cuda.solving import cuda_on, everything
 from flashode import use_engine
@@ -22,6 +22,8 @@ from problems import layer
 pytestmark = pytest.mark.usefixtures("compiled")
 
 CPU = torch.device("cpu")
+# Of a tile for each of seven blocks.
+WIDE = replace(PROPERTIES, multiprocessors=7, threads_together=32)
 EMPTY = kernel_text("", threads=32, memory=1).replace(" test(", " empty(")
 
 
@@ -123,3 +125,35 @@ def test_a_budget_is_of_steps_of_tiles(solve: Callable[..., Tensor], monkeypatch
         # Eleven steps: each interval has its own.
         backward = [("continuous_vjp", 12, True)] * 2 + [("continuous_vjp", 9, False)]
         assert seen == [*forward, *backward]
+
+
+class Fewer(HostKernel):
+    """Says that all its blocks find room, where half of them do."""
+
+    def launch(
+        self, blocks: int, threads: int, shared_bytes: int, arguments: bytes, *, meeting: bool = True
+    ) -> bool:
+        if meeting and blocks > 1:
+            return blocks <= 3 and super().launch(blocks, threads, shared_bytes, arguments)
+        return super().launch(blocks, threads, shared_bytes, arguments, meeting=meeting)
+
+
+class FewerHost(Host):
+    """A machine of such kernels."""
+
+    def kernel(self, source: str, name: str, device: torch.device) -> HostKernel:
+        return Fewer(super().kernel(source, name, device).function, self)
+
+
+@pytest.mark.parametrize("solve", [flashode.odeint, flashode.odeint_adjoint], ids=["discrete", "continuous"])
+@pytest.mark.parametrize("budget", [None, 3])
+def test_blocks_that_find_no_room_are_fewer(solve: Callable[..., Tensor], budget: int | None) -> None:
+    """And those of the exact reverse, which do not meet, are as many as there are."""
+    field, t = Linear(), torch.tensor([0.0, 0.2, 0.3], dtype=torch.float64)
+    y0 = torch.linspace(-1, 1, 40, dtype=torch.float64).view(20, 2).requires_grad_()
+    gradients = []
+    for machine in (Host(WIDE), FewerHost(WIDE)):
+        with cuda_on(machine, budget=budget):
+            states = solve(field, y0, t)
+            gradients.append(torch.autograd.grad(states.square().sum(), [y0, *field.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-13)

@@ -155,8 +155,10 @@ def test_a_failure_is_the_same(method: str) -> None:
 class Signalled(HostKernel):
     """Gets a Ctrl-C while its third launch is at work."""
 
-    def launch(self, blocks: int, threads: int, shared_bytes: int, arguments: bytes) -> bool:
-        done = super().launch(blocks, threads, shared_bytes, arguments)
+    def launch(
+        self, blocks: int, threads: int, shared_bytes: int, arguments: bytes, *, meeting: bool = True
+    ) -> bool:
+        done = super().launch(blocks, threads, shared_bytes, arguments, meeting=meeting)
         if self.machine.launches == 3:
             signal.raise_signal(signal.SIGINT)
         return done

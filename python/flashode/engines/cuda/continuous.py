@@ -44,38 +44,36 @@ class _Run:
         context = 0 if field.c is None else field.c.shape[1]
         self._device = device
         self._tiles = -(-field.shape.batch // lanes)
-        self._shared_bytes = prepared.shared_bytes
-        self._blocks = launcher.blocks(prepared, self._tiles, self._shared_bytes, device)
         rows = 2 * width + context
         self._size = 1 + prepared.text.accumulated
+        self._stage_count = tableau.stages
         # The probe of the first step needs two.
         self._sets = max(tableau.stages, 2)
         self._rows = like.new_empty(5, self._tiles, rows, lanes)
-        self._stages = like.new_empty(self._blocks, tableau.stages, rows, lanes)
         self._adjoint = like.new_zeros(self._tiles, rows, lanes)
         self._gradients = like.new_zeros(self._size)
         self._quadrature = like.new_empty(3 + self._sets, self._size)
-        self._accumulators = like.new_empty(self._blocks, self._sets, self._size)
         self._grad_times = None if request.grad_times is None else request.grad_times.to(device)
         grids = [torch.tensor(grid, dtype=torch.float64, device="cpu") for grid in request.grids]
         self._times = DeviceTimes((request.times, *prescribed(request.integrator), *grids), device)
         self._grids = self._numbers(self._times.parts[3:])
         self._segments = self._numbers(self._measured())
+        self._stages: Tensor | None = None
+        self._accumulators: Tensor | None = None
         self._starts: Tensor | None = None
         self._sources: Tensor | None = None
         if request.transposes:
             self._starts, self._sources = self._joined()
         self._stand = _flashode.cuda.AdjointStand()
-        self._tiles_of_block = -(-self._tiles // self._blocks)
+        self._tiles_of_block = 1
         self._attempts = self._budget = 0
         self._left = launcher.pinned(_flashode.cuda.ADJOINT_STAND_BYTES, device)
 
     def launch(self) -> Any:
         """Goes on until all is integrated, or the launch pauses."""
         launcher, prepared = self._launcher, self._prepared
-        self._budget = launcher.budget(prepared, self._tiles_of_block)
         began = time.perf_counter()
-        launcher.run(prepared, self._blocks, self._shared_bytes, self._device, self._arguments)
+        launcher.run(prepared, self._tiles, prepared.shared_bytes, self._device, self._arguments)
         self._stand = _flashode.cuda.AdjointStand.at(address=address(self._left))
         paused, outcome = self._stand.paused, self._stand.outcome(seconds=0.0)
         # Until the end the outcome lacks attempts of the interval at hand.
@@ -85,10 +83,13 @@ class _Run:
         return self._stand
 
     def _arguments(self, blocks: int, slots: Slots) -> bytes:
-        if blocks != self._blocks:
-            raise RuntimeError(f"{self._device} cannot hold {self._blocks} blocks at a time")
         request, launcher = self._request, self._launcher
-        field = request.field
+        field, like = request.field, request.grad_states
+        self._tiles_of_block = -(-self._tiles // blocks)
+        self._budget = launcher.budget(self._prepared, self._tiles_of_block)
+        # Each launch has its own, for so many blocks.
+        self._stages = like.new_empty(blocks, self._stage_count, *self._rows.shape[2:])
+        self._accumulators = like.new_empty(blocks, self._sets, self._size)
         times, step_t, jump_t, *_ = self._times.parts
         bound: bytes = _flashode.cuda.continuous_arguments(
             precision=str(request.grad_states.dtype).removeprefix("torch."),

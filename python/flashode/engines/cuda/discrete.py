@@ -86,8 +86,6 @@ class _Run:
         return wanted + (steps - done) % between if done else wanted
 
     def _arguments(self, blocks: int, slots: Slots) -> bytes:
-        if blocks != self._blocks:
-            raise RuntimeError(f"{self._device} cannot hold {self._blocks} blocks at a time")
         request, launcher, log = self._request, self._launcher, self._log
         field = request.field
         grid_sums = self._grid_sums

@@ -130,12 +130,15 @@ class _LoadedKernel(Kernel):
         """How many of its blocks are on a multiprocessor at a time."""
         return self._loaded.blocks_together(threads=threads, shared_bytes=shared_bytes)
 
-    def launch(self, blocks: int, threads: int, shared_bytes: int, arguments: bytes) -> bool:
-        """Runs it on torch's current stream of its device; False where that cannot hold so many blocks."""
+    def launch(
+        self, blocks: int, threads: int, shared_bytes: int, arguments: bytes, *, meeting: bool = True
+    ) -> bool:
+        """Runs it on torch's current stream of its device; False where that cannot hold all that meet."""
         return self._loaded.launch(
             blocks=blocks,
             threads=threads,
             shared_bytes=shared_bytes,
+            meeting=meeting,
             arguments=arguments,
             stream=_stream(self._index),
         )

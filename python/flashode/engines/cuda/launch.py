@@ -147,11 +147,12 @@ class Launcher:
             RuntimeError: The device refuses.
         """
         blocks = self.blocks(prepared, tiles, shared_bytes, device)
-        threads = prepared.mapping.threads
+        threads, meeting = prepared.mapping.threads, prepared.text.meeting
         try:
             while True:
                 slots = self.slots(blocks, device)
-                if prepared.kernel.launch(blocks, threads, shared_bytes, arguments(blocks, slots)):
+                asked = blocks, threads, shared_bytes, arguments(blocks, slots)
+                if prepared.kernel.launch(*asked, meeting=meeting):
                     break
                 if blocks == 1:
                     raise RuntimeError(_holds_none(device, threads, shared_bytes))

@@ -54,19 +54,20 @@ class Kernel(Protocol):
     def blocks_together(self, threads: int, shared_bytes: int) -> int:
         """How many of its blocks are on a multiprocessor at a time."""
 
-    def launch(self, blocks: int, threads: int, shared_bytes: int, arguments: bytes) -> bool:
+    def launch(
+        self, blocks: int, threads: int, shared_bytes: int, arguments: bytes, *, meeting: bool = True
+    ) -> bool:
         """Runs it on torch's current stream of its device.
-
-        All blocks are on the device at the same time.
 
         Args:
             blocks: How many.
             threads: Of each.
             shared_bytes: Of each.
             arguments: Its one argument, a struct by value.
+            meeting: Whether blocks wait for each other, for which all are to be on the device at a time.
 
         Returns:
-            False, with nothing done, where the device cannot hold so many blocks at a time.
+            False, with nothing done, where the device cannot hold so many of such blocks.
 
         Raises:
             RuntimeError: The device refuses, for any other reason.

@@ -23,12 +23,14 @@ class KernelText:
         name: Of its function.
         shared_bytes: Shared memory of a block, beside that of its stages.
         accumulated: Numbers in the gradients in parameters.
+        meeting: Whether its blocks wait for each other.
     """
 
     source: str
     name: str
     shared_bytes: int
     accumulated: int = 0
+    meeting: bool = True
 
 
 # Of the 65,536 registers of a multiprocessor, the threads of all blocks that share them: 128 each, or 255 for
@@ -156,7 +158,7 @@ using Arguments = flashode::cuda::WithParameters<flashode::cuda::DiscreteArgumen
     flashode::cuda::discrete_vjp<Field>(q.common, q.parameters);
 }}
 """
-    return KernelText(source, "discrete_vjp", field.shared_bytes, field.accumulated)
+    return KernelText(source, "discrete_vjp", field.shared_bytes, field.accumulated, meeting=False)
 
 
 def continuous_text(
