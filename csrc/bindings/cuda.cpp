@@ -26,6 +26,7 @@ struct DeviceProperties {
     int shared_bytes_together;
     int reserved_bytes;
     int threads_together;
+    std::int64_t memory_bytes;
 };
 
 DeviceProperties properties(const CudaDriver& driver, int device) {
@@ -36,7 +37,8 @@ DeviceProperties properties(const CudaDriver& driver, int device) {
             .shared_bytes = of(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN),
             .shared_bytes_together = of(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR),
             .reserved_bytes = of(CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK),
-            .threads_together = of(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR)};
+            .threads_together = of(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR),
+            .memory_bytes = driver.memory_bytes(device)};
 }
 
 // Waits for a stream's work.
@@ -183,7 +185,8 @@ void bind_cuda(py::module_& m) {
         .def_readonly("shared_bytes", &DeviceProperties::shared_bytes)
         .def_readonly("shared_bytes_together", &DeviceProperties::shared_bytes_together)
         .def_readonly("reserved_bytes", &DeviceProperties::reserved_bytes)
-        .def_readonly("threads_together", &DeviceProperties::threads_together);
+        .def_readonly("threads_together", &DeviceProperties::threads_together)
+        .def_readonly("memory_bytes", &DeviceProperties::memory_bytes);
     py::class_<CudaDriver, std::shared_ptr<CudaDriver>>(cuda, "Driver")
         .def(py::init<const std::string&>(), py::kw_only(), arg("library"))
         .def_readonly("version", &CudaDriver::version)

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <sstream>
@@ -102,6 +103,7 @@ class CudaDriver {
     DriverFunction<int*> cuDeviceGetCount{library_, "cuDeviceGetCount"};
     DriverFunction<CUdevice*, int> cuDeviceGet{library_, "cuDeviceGet"};
     DriverFunction<int*, CUdevice_attribute, CUdevice> cuDeviceGetAttribute{library_, "cuDeviceGetAttribute"};
+    DriverFunction<std::size_t*, CUdevice> cuDeviceTotalMem{library_, "cuDeviceTotalMem_v2"};
     DriverFunction<CUcontext*, CUdevice> cuDevicePrimaryCtxRetain{library_, "cuDevicePrimaryCtxRetain"};
     DriverFunction<CUcontext> cuCtxPushCurrent{library_, "cuCtxPushCurrent_v2"};
     DriverFunction<CUcontext*> cuCtxPopCurrent{library_, "cuCtxPopCurrent_v2"};
@@ -158,6 +160,12 @@ class CudaDriver {
         check(cuDeviceGetAttribute(&value, attribute, device(index)), "asking CUDA device ", index,
               " for its attribute ", static_cast<int>(attribute));
         return value;
+    }
+
+    std::int64_t memory_bytes(int index) const {
+        std::size_t bytes = 0;
+        check(cuDeviceTotalMem(&bytes, device(index)), "asking CUDA device ", index, " for its memory");
+        return static_cast<std::int64_t>(bytes);
     }
 
     // The context that torch too uses on a device. It is kept, as torch keeps it.

@@ -23,7 +23,7 @@ from flashode.engines.cuda.machine import Properties, Resources
 
 # The one that does least without a GPU.
 QUICK = PHASES["profile"]
-H200 = Properties("sm_90", 132, 227 * 1024, 228 * 1024, 1024, 2048)
+H200 = Properties("sm_90", 132, 227 * 1024, 228 * 1024, 1024, 2048, 141 * 10**9)
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, on which it would run")
 
 

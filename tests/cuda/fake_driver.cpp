@@ -102,6 +102,10 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
         values.at(attribute) + (attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT ? device - 100 : 0);
     return called("cuDeviceGetAttribute");
 }
+CUresult cuDeviceTotalMem_v2(std::size_t* bytes, CUdevice device) {
+    *bytes = (std::size_t{1} << 37) + static_cast<std::size_t>(device - 100);
+    return called("cuDeviceTotalMem");
+}
 CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
     *context = reinterpret_cast<CUcontext>(&kept[device - 100]);
     return called("cuDevicePrimaryCtxRetain", std::to_string(device - 100));

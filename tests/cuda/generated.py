@@ -40,6 +40,7 @@ H200 = Properties(
     shared_bytes_together=228 * 1024,
     reserved_bytes=1024,
     threads_together=2048,
+    memory_bytes=141 * 10**9,
 )
 _STAGES: dict[Control, int] = {"error": 7, "fixed": 4}  # of dopri5 and rk4
 _TRAJECTORIES = 65_536  # of a flow that is worth a GPU

@@ -23,6 +23,7 @@ PROPERTIES = Properties(
     shared_bytes_together=228 * 1024,
     reserved_bytes=1024,
     threads_together=2048,
+    memory_bytes=16 * 2**30,
 )
 
 

@@ -65,12 +65,14 @@ def test_properties(make: Callable[[], Machine], fake: FakeDriver) -> None:
         shared_bytes_together=233472,
         reserved_bytes=1024,
         threads_together=2048,
+        memory_bytes=2**37,
     )
     assert machine.properties(DEVICE) == expected
     asked = len(fake.calls("cuDeviceGetAttribute"))
     assert machine.properties(DEVICE) == expected
     assert len(fake.calls("cuDeviceGetAttribute")) == asked
     assert machine.properties(torch.device("cuda", 1)).multiprocessors == 133
+    assert machine.properties(torch.device("cuda", 1)).memory_bytes == 2**37 + 1
 
 
 def test_a_kernel_is_compiled_loaded_and_launched(make: Callable[[], Machine], fake: FakeDriver) -> None:

@@ -20,7 +20,7 @@ from flashode.engines.cuda.forward import Log
 from flashode.engines.cuda.launch import Launcher, Prepared
 from flashode.engines.cuda.machine import Machine
 from flashode.engines.cuda.planned import CudaKernel
-from flashode.engines.cuda.scope import refusal
+from flashode.engines.cuda.scope import refusal, too_many_gradients
 
 
 class CudaBackend:
@@ -49,8 +49,9 @@ class CudaBackend:
         return None if reason is None else Declined(reason)
 
     def pays(self, work: Work, demand: Demand) -> Declined | None:
-        """It does: what the CPU would solve sooner would first have to be there."""
-        return None
+        """It does, unless gradients take too much memory: what the CPU would solve sooner is not there."""
+        reason = too_many_gradients(work, self._machine) if demand.gradients else None
+        return None if reason is None else Declined(reason)
 
     def kernels(self, requests: Sequence[Request]) -> tuple[CudaKernel, ...]:
         """One for each request; that of a reverse pass is over the tiles that the solve before it records."""

@@ -19,6 +19,7 @@ class Properties:
         shared_bytes_together: Shared memory of all blocks that are on a multiprocessor at a time.
         reserved_bytes: What the machine takes of that for itself, a block.
         threads_together: Threads of all blocks that are on a multiprocessor at a time.
+        memory_bytes: Of its global memory.
     """
 
     architecture: str
@@ -27,6 +28,7 @@ class Properties:
     shared_bytes_together: int
     reserved_bytes: int
     threads_together: int
+    memory_bytes: int
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
+
+from flashode.declined import Reason
 from flashode.engines.compiled.backend import Work
 from flashode.engines.cuda.choice import (
     TooLarge,
@@ -11,7 +16,9 @@ from flashode.engines.cuda.choice import (
     shared_by,
 )
 from flashode.engines.cuda.machine import CompilationError, Machine
+from flashode.engines.cuda.source import blocks_together
 from flashode.methods import Tableau
+from flashode.problem import Continuous
 
 # A kernel takes 32,764 bytes of arguments: addresses of parameters, 8 bytes each, and no more than 8,000 of
 # others.
@@ -21,6 +28,8 @@ _MOST_PARAMETERS = 3_000
 # Each has its own instructions wherever a kernel reads or writes states or measures errors; so many compile
 # in some ten seconds.
 _MOST_COMPONENTS = 32
+# Of a device's memory, for gradients that are yet to be added up.
+_MOST_OF_MEMORY = 0.25
 
 
 def refusal(work: Work, machine: Machine) -> str | None:
@@ -50,3 +59,26 @@ def refusal(work: Work, machine: Machine) -> str | None:
     except (CompilationError, TooLarge) as error:
         return str(error)
     return None
+
+
+def too_many_gradients(work: Work, machine: Machine) -> Reason | None:
+    """Why it does not differentiate this: each block adds up the gradients in all parameters for itself."""
+    if work.of_event:
+        return None
+    program, dtype, properties = work.program, work.settings.dtype, machine.properties(work.settings.device)
+    shared = shared_by(properties, work.settings.to_event)
+    mapping = reverse_mapping(program, work.batch, dtype, shared)
+    numbers = sum(map(math.prod, program.parameter_shapes))
+    continuous = isinstance(work.gradient, Continuous)
+    if continuous:
+        stages = [method.stages for method in work.methods if isinstance(method, Tableau)]
+        number_bytes = stages[-1] * dtype.itemsize
+    else:
+        number_bytes = torch.float64.itemsize + (0 if mapping.accumulators_in_shared else dtype.itemsize)
+    together = properties.multiprocessors * blocks_together(dtype, mapping, many_registers=continuous)
+    needed = min(-(-work.batch // mapping.lanes), together) * numbers * number_bytes
+    limit = int(properties.memory_bytes * _MOST_OF_MEMORY)
+    if needed <= limit:
+        return None
+    what = f"gradients in its {numbers:,} parameters take {needed:,} bytes of the device, more than {limit:,}"
+    return Reason(what, "solve fewer trajectories at a time")

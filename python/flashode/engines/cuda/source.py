@@ -40,10 +40,15 @@ _THREADS_TOGETHER = 512
 _FEWER_THREADS_TOGETHER = 256
 
 
+def blocks_together(dtype: torch.dtype, mapping: Mapping, many_registers: bool) -> int:
+    """How many blocks of a kernel a multiprocessor has registers for."""
+    fewer = many_registers or dtype == torch.float64
+    return (_FEWER_THREADS_TOGETHER if fewer else _THREADS_TOGETHER) // mapping.threads
+
+
 def _kernel(name: str, dtype: torch.dtype, mapping: Mapping, many_registers: bool = False) -> str:
     """The head of a kernel."""
-    fewer = many_registers or dtype == torch.float64
-    together = (_FEWER_THREADS_TOGETHER if fewer else _THREADS_TOGETHER) // mapping.threads
+    together = blocks_together(dtype, mapping, many_registers)
     return f"FLASHODE_KERNEL({mapping.threads}, {together}) {name}(FLASHODE_ARGUMENTS Arguments q)"
 
 
