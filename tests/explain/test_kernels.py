@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import flashode
-from cuda.host import PROPERTIES, Host
+from cuda.host import PROPERTIES, Host, HostKernel
 from flashode import explain, odeint
 
 
@@ -49,6 +50,31 @@ def test_what_would_run_and_where_things_are() -> None:
         facts = explain(field, Y0, torch.tensor([0.0, 1.0])).kernels[0].facts
         assert re.fullmatch(r"\d+ registers a thread, \d+ blocks? at a time", facts[-1])
     assert f"kernel      forward: {forward.facts[0]}\n            {forward.facts[1]}\n" in str(explanation)
+
+
+@pytest.mark.parametrize("to_event", [False, True])
+def test_all_blocks_are_told_of(to_event: bool) -> None:
+    from cuda.solving import cuda_on
+
+    blocks: list[int] = []
+
+    class Noted(HostKernel):
+        def launch(self, blocks_: int, *arguments: Any, **meeting: bool) -> bool:
+            blocks.append(blocks_)
+            return super().launch(blocks_, *arguments, **meeting)
+
+    class Noting(Host):
+        def kernel(self, source: str, name: str, device: torch.device) -> HostKernel:
+            return Noted(super().kernel(source, name, device).function, self)
+
+    field, y0, t = Field(), torch.zeros(200, 2), torch.tensor([0.0, 1.0])
+    event_fn = (lambda t, y: 0.5 - t + 0.0 * y.sum()) if to_event else None
+    with cuda_on(Noting()):
+        odeint(field, y0, t, event_fn=event_fn)
+        kernel = explain(field, y0, t, event_fn=event_fn).kernels[0]
+    (count,) = blocks
+    assert count == 1 if to_event else count > 1
+    assert kernel.facts[-1].endswith(f"{count} block{'' if to_event else 's'} at a time")
 
 
 def test_what_shared_memory_has_no_room_for() -> None:

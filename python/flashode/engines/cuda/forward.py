@@ -12,7 +12,7 @@ from torch import Tensor
 from flashode import _flashode
 from flashode.engines.compiled.outcome import ForwardResult, Outcome
 from flashode.engines.compiled.requests import EvaluatedField, ForwardRequest
-from flashode.engines.cuda.launch import Launcher, Prepared, Slots, stand_of
+from flashode.engines.cuda.launch import Launcher, Prepared, Slots, most_blocks, stand_of
 from flashode.engines.cuda.locate import located, of_state
 from flashode.engines.cuda.times import DeviceTimes, prescribed
 from flashode.memory import address
@@ -171,9 +171,8 @@ class _Run:
         """Goes on until the solve ends or pauses."""
         launcher, prepared, device = self._launcher, self._prepared, self._request.y0.device
         began = time.perf_counter()
-        # All threads that look for an event see the whole state.
-        tiles = self._tiles if self._event is None else 1
-        launcher.run(prepared, tiles, prepared.shared_bytes, device, self._arguments)
+        most = most_blocks(self._request, self._tiles)
+        launcher.run(prepared, most, prepared.shared_bytes, device, self._arguments)
         stand = stand_of(self._left)
         outcome = stand.outcome(seconds=0.0)
         before, self._attempts = self._attempts, outcome.accepted + outcome.rejected

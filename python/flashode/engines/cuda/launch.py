@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flashode import _flashode
 from flashode.engines.compiled.method import translate
-from flashode.engines.compiled.requests import EvaluatedField
+from flashode.engines.compiled.requests import EvaluatedField, ForwardRequest, Request
 from flashode.engines.cuda.machine import Kernel, Machine
 from flashode.engines.cuda.mapping import Mapping
 from flashode.engines.cuda.source import KernelText
@@ -103,8 +103,8 @@ class Launcher:
         """Attempts until a launch is to pause, each of a step of so many tiles that a block has."""
         return max(1, prepared.budget // tiles) if self.given_budget is None else self.given_budget
 
-    def blocks(self, prepared: Prepared, tiles: int, shared_bytes: int, device: torch.device) -> int:
-        """How many blocks share the tiles: as many as the device holds at a time, if there are as many.
+    def blocks(self, prepared: Prepared, most: int, shared_bytes: int, device: torch.device) -> int:
+        """So many blocks, or as many as the device holds at a time.
 
         Raises:
             RuntimeError: It does not hold one.
@@ -113,7 +113,7 @@ class Launcher:
         together = prepared.kernel.blocks_together(threads, shared_bytes)
         if together == 0:
             raise RuntimeError(_holds_none(device, threads, shared_bytes))
-        return min(tiles, self.machine.properties(device).multiprocessors * together)
+        return min(most, self.machine.properties(device).multiprocessors * together)
 
     def slots(self, blocks: int, device: torch.device) -> Slots:
         """Those of one launch on torch's current stream of a device, on which several threads may launch."""
@@ -129,7 +129,7 @@ class Launcher:
     def run(
         self,
         prepared: Prepared,
-        tiles: int,
+        most: int,
         shared_bytes: int,
         device: torch.device,
         arguments: Callable[[int, Slots], bytes],
@@ -138,7 +138,7 @@ class Launcher:
 
         Args:
             prepared: The kernel.
-            tiles: That blocks share.
+            most: That many blocks, or as many as the device holds.
             shared_bytes: Of a block.
             device: Where.
             arguments: Makes them, given how many blocks there are and where these meet.
@@ -146,7 +146,7 @@ class Launcher:
         Raises:
             RuntimeError: The device refuses.
         """
-        blocks = self.blocks(prepared, tiles, shared_bytes, device)
+        blocks = self.blocks(prepared, most, shared_bytes, device)
         threads, meeting = prepared.mapping.threads, prepared.text.meeting
         try:
             while True:
@@ -168,6 +168,12 @@ class Launcher:
     def pinned(self, size: int, device: torch.device) -> Tensor:
         """Memory of the host that kernels write to."""
         return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=device.type == "cuda")
+
+
+def most_blocks(request: Request, tiles: int) -> int:
+    """How many blocks may share the tiles: one to an event, which all its threads look for in all of them."""
+    to_event = isinstance(request, ForwardRequest) and request.event is not None
+    return 1 if to_event else tiles
 
 
 def _holds_none(device: torch.device, threads: int, shared_bytes: int) -> str:

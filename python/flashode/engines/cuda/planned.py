@@ -8,7 +8,7 @@ from functools import cached_property
 
 from flashode.engines.compiled.requests import ForwardRequest, Request
 from flashode.engines.cuda.design import Design, design, state_of
-from flashode.engines.cuda.launch import Launcher, Prepared
+from flashode.engines.cuda.launch import Launcher, Prepared, most_blocks
 
 
 class CudaKernel:
@@ -91,7 +91,8 @@ class CudaKernel:
         if prepared is None:
             return "not compiled yet"
         resources = prepared.kernel.resources
-        blocks = self._launcher.blocks(prepared, tiles, prepared.shared_bytes, self._device)
+        most = most_blocks(self._request, tiles)
+        blocks = self._launcher.blocks(prepared, most, prepared.shared_bytes, self._device)
         local = f" and {resources.local_bytes} bytes of local memory" if resources.local_bytes else ""
         return f"{resources.registers} registers{local} a thread, {_count(blocks, 'block')} at a time"
 
