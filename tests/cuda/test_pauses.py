@@ -218,3 +218,19 @@ def test_short_solves_say_nothing_of_how_long_attempts_take(
         for _ in range(12):
             assert launches(4) == 2
         assert launches(100) == expected
+
+
+def test_a_solve_of_a_few_steps_more_has_memory_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does what is known of the solve before have to be little."""
+    monkeypatch.setattr("flashode.engines.cuda.forward._FIRST_BYTES", 1)
+    field, y0 = everything(batch=5)
+    y0.requires_grad_()
+    launches, host = [], Host()
+    with cuda_on(host):
+        for end in (4.0, 4.4):
+            before = host.launches
+            t = torch.tensor([0.0, end], dtype=torch.float64)
+            flashode.odeint(field, y0, t, rtol=1e-2, atol=1e-2, options={"max_step": 0.1})
+            launches.append(host.launches - before)
+    first, second = launches
+    assert first > 4 and second == 1

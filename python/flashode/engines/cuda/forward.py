@@ -21,9 +21,11 @@ from flashode.problem import FixedOptions
 from flashode.program import Y
 
 # Steps that the first chunk of memory is for, where no solve before says how many there are, and how many
-# bytes it may take.
+# bytes it may take; and else for how many of the solve before there is a spare one: a few more are no reason
+# to pause and to take as much memory again.
 _FIRST_STEPS = 64
 _FIRST_BYTES = 64 * 2**20
+_STEPS_BY_SPARE = 8
 
 
 @dataclass
@@ -164,8 +166,10 @@ class _Run:
         on_grid = request.integrator.method.control == "fixed"
         if on_grid and request.event is None and request.grid.numel() > 1:
             return request.grid.numel() - 1
-        known: int = request.field.shape.memo.get("steps", _FIRST_STEPS)
-        return max(1, min(known, _FIRST_BYTES // max(step_bytes, 1)))
+        known: int | None = request.field.shape.memo.get("steps")
+        if known is None:
+            return max(1, min(_FIRST_STEPS, _FIRST_BYTES // max(step_bytes, 1)))
+        return known + known // _STEPS_BY_SPARE + 1
 
     def launch(self) -> Any:
         """Goes on until the solve ends or pauses."""
