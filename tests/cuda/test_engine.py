@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import flashode
 from cuda.host import Host
+from cuda.solving import cuda_on
 from flashode import use_engine
 from flashode.declined import Declined
 from flashode.engines import REGISTRY, EngineDeclined, choose, consider
 from flashode.engines.compiled.engine import CompiledEngine
 from flashode.engines.cuda.machine import CompilationError
 from flashode.problem import DISCRETE, Problem, make_problem
+from problems import layer
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -102,6 +105,35 @@ def test_a_gpu_that_nothing_compiles_for(monkeypatch: pytest.MonkeyPatch) -> Non
         pytest.raises(EngineDeclined, match=r"because NVRTC 13\.0 compiles nothing for it"),
     ):
         flashode.odeint(field, torch.ones(2), T)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = layer(2, 2)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.layer(y)  # type: ignore[no-any-return]
+
+
+def test_other_settings_generate_no_text_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flashode.engines.cuda.field_text import FieldText
+
+    placed: list[FieldText] = []
+    place = FieldText.__init__
+
+    def noted(self: FieldText, *arguments: Any, **named: Any) -> None:
+        place(self, *arguments, **named)
+        placed.append(self)
+
+    monkeypatch.setattr(FieldText, "__init__", noted)
+    net, y0 = Net(), torch.ones(40, 2, dtype=torch.float64)
+    with cuda_on(Host()):
+        for solve in (flashode.odeint, flashode.odeint_adjoint):
+            for tolerance, jump in ((1e-3, 0.2), (1e-4, 0.2), (1e-4, 0.3)):
+                before, options = len(placed), {"jump_t": torch.tensor([jump])}
+                solve(net, y0, T, rtol=tolerance, options=options).sum().backward()
+                assert (len(placed) > before) is (tolerance == 1e-3)
 
 
 def test_without_a_compiled_module(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from flashode.engines.cuda.forward import Log
 from flashode.engines.cuda.launch import Launcher, Prepared
 from flashode.engines.cuda.machine import Machine
 from flashode.engines.cuda.planned import CudaKernel
+from flashode.engines.cuda.remembered import known, remembered
 from flashode.engines.cuda.scope import refusal, too_many_gradients
 
 
@@ -78,9 +79,9 @@ class CudaBackend:
         return continuous.integrate(self._launcher, self._prepared(request), request)
 
     def _known(self, request: Request) -> Prepared | None:
-        """The kernel of such requests, if it is remembered with the field's shape."""
-        known: Prepared | None = request.field.shape.memo.get(key_of(request))
-        return known
+        """The kernel of such requests, if it is remembered with the Program."""
+        prepared: Prepared | None = known(request.field.shape.program_memo, "kernel", key_of(request))
+        return prepared
 
     def _design(self, request: Request) -> Design:
         """What the kernel of such requests is to be."""
@@ -88,10 +89,10 @@ class CudaBackend:
 
     def _prepared(self, request: Request) -> Prepared:
         """The kernel of such requests."""
-        prepared = self._known(request)
-        if prepared is None:
-            made = self._design(request)
-            kernel = self._machine.kernel(made.text.source, made.text.name, state_of(request).device)
-            prepared = Prepared(kernel, made.text, made.mapping, made.shared_bytes)
-            request.field.shape.memo[key_of(request)] = prepared
-        return prepared
+
+        def prepare() -> Prepared:
+            planned = self._design(request)
+            kernel = self._machine.kernel(planned.text.source, planned.text.name, state_of(request).device)
+            return Prepared(kernel, planned.text, planned.mapping, planned.shared_bytes)
+
+        return remembered(request.field.shape.program_memo, "kernel", key_of(request), prepare)

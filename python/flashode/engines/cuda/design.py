@@ -50,9 +50,9 @@ def state_of(request: Request) -> Tensor:
 
 
 def key_of(request: Request) -> Hashable:
-    """What a design depends on beside the Program and its shape."""
-    like, control = state_of(request), request.integrator.method.control
-    kind = like.device, like.dtype, request.field.wanted
+    """What a design depends on beside the Program."""
+    like, control, shape = state_of(request), request.integrator.method.control, request.field.shape
+    kind = like.device, like.dtype, shape.batch, tuple(shape.segments), request.field.wanted
     match request:
         case ForwardRequest():
             return "forward", *kind, control, _tableau(request).stages, _aim(request), request.record

@@ -8,6 +8,7 @@ import torch
 
 from flashode.declined import Reason
 from flashode.engines.compiled.backend import Work
+from flashode.engines.compiled.memo import memo_of
 from flashode.engines.cuda.choice import (
     TooLarge,
     event_mapping,
@@ -15,7 +16,9 @@ from flashode.engines.cuda.choice import (
     reverse_mapping,
     shared_by,
 )
-from flashode.engines.cuda.machine import CompilationError, Machine
+from flashode.engines.cuda.machine import CompilationError, Machine, Properties
+from flashode.engines.cuda.mapping import Mapping
+from flashode.engines.cuda.remembered import remembered
 from flashode.engines.cuda.source import blocks_together
 from flashode.methods import Tableau
 from flashode.problem import Continuous
@@ -43,35 +46,49 @@ def refusal(work: Work, machine: Machine) -> str | None:
     segments = len(work.settings.structure.shapes)
     if segments > _MOST_COMPONENTS:
         return f"its state has {segments} components, more than {_MOST_COMPONENTS}"
-    dtype, to_event = work.settings.dtype, work.settings.to_event
     # An event's kernel has those of two fields.
-    parameters, most = len(work.program.parameter_shapes), _MOST_PARAMETERS // (2 if to_event else 1)
+    most = _MOST_PARAMETERS // (2 if work.settings.to_event else 1)
+    parameters = len(work.program.parameter_shapes)
     if parameters > most:
         return f"it reads {parameters:,} tensors, more than {most:,}"
     try:
-        properties = machine.properties(work.settings.device)
-        if work.of_event:
-            event_mapping(work.program, dtype, properties)
-        else:
-            shared = shared_by(properties, to_event)
-            forward_mapping(work.program, work.batch, dtype, stages, shared, record=to_event)
-            reverse_mapping(work.program, work.batch, dtype, shared)
+        _mapping(work, machine.properties(work.settings.device), stages)
     except (CompilationError, TooLarge) as error:
         return str(error)
     return None
+
+
+def _mapping(work: Work, properties: Properties, stages: int) -> Mapping:
+    """That of the reverse pass, or of an event; it takes long to find.
+
+    Raises:
+        TooLarge: There is none, or none of the solve itself.
+    """
+    program, batch, dtype = work.program, work.batch, work.settings.dtype
+    to_event = work.settings.to_event
+
+    def find() -> Mapping:
+        if work.of_event:
+            return event_mapping(program, dtype, properties)
+        shared = shared_by(properties, to_event)
+        forward_mapping(program, batch, dtype, stages, shared, record=to_event)
+        return reverse_mapping(program, batch, dtype, shared)
+
+    memo = memo_of(program).by_backend.setdefault("cuda", {})
+    key = batch, dtype, properties, stages, to_event, work.of_event
+    return remembered(memo, "mapping", key, find)
 
 
 def too_many_gradients(work: Work, machine: Machine) -> Reason | None:
     """Why it does not differentiate this: each block adds up the gradients in all parameters for itself."""
     if work.of_event:
         return None
-    program, dtype, properties = work.program, work.settings.dtype, machine.properties(work.settings.device)
-    shared = shared_by(properties, work.settings.to_event)
-    mapping = reverse_mapping(program, work.batch, dtype, shared)
-    numbers = sum(map(math.prod, program.parameter_shapes))
+    dtype, properties = work.settings.dtype, machine.properties(work.settings.device)
+    stages = [method.stages for method in work.methods if isinstance(method, Tableau)]
+    mapping = _mapping(work, properties, max(stages))
+    numbers = sum(map(math.prod, work.program.parameter_shapes))
     continuous = isinstance(work.gradient, Continuous)
     if continuous:
-        stages = [method.stages for method in work.methods if isinstance(method, Tableau)]
         number_bytes = stages[-1] * dtype.itemsize
     else:
         number_bytes = torch.float64.itemsize + (0 if mapping.accumulators_in_shared else dtype.itemsize)
