@@ -1,4 +1,4 @@
-"""Errors of many parts, each of which counts by itself."""
+"""Errors of many parts, each of which counts by itself, and of parameters that do so together."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import flashode
 from cuda.host import Host
 from cuda.solving import cuda_on
 from flashode import use_engine
 from flashode.engines import EngineDeclined
+from flashode.engines.compiled.requests import ContinuousRequest
+from problems import layer
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -63,3 +65,39 @@ def test_too_many_components_are_declined_with_their_number_and_the_limit() -> N
     y0 = tuple([torch.ones(3, 1) for _ in range(33)])
     with cuda_on(Host()), pytest.raises(EngineDeclined, match="33 components, more than 32"):
         flashode.odeint(field_of_parts, y0, T)
+
+
+class Tied(nn.Module):
+    """A layer that is used both ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = layer(3, 5).double()
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return torch.tanh(self.layer(y)) @ self.layer.weight
+
+
+@pytest.mark.parametrize("norm", [None, "seminorm"])
+def test_of_a_weight_that_is_read_both_ways(norm: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which numbers are added up together is looked for once."""
+    from flashode.engines.cuda import quadrature
+
+    listed, asked = quadrature._listed, []
+
+    def noted(request: ContinuousRequest, device: torch.device) -> quadrature.Quadrature:
+        asked.append(request)
+        return listed(request, device)
+
+    monkeypatch.setattr(quadrature, "_listed", noted)
+    field = Tied()
+    y0 = torch.linspace(-1, 1, 12, dtype=torch.float64).view(4, 3).requires_grad_()
+    options = {"adjoint_options": None if norm is None else {"norm": norm}}
+    inputs = [y0, *field.parameters()]
+    check(inputs, lambda: flashode.odeint_adjoint(field, y0, T, **options))
+    with cuda_on(Host()):
+        asked.clear()
+        first, second = (gradients(inputs, lambda: flashode.odeint_adjoint(field, y0, T)) for _ in range(2))
+    assert all(map(torch.equal, first, second))
+    (request,) = asked
+    assert request.transposes

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -17,6 +14,7 @@ from flashode.engines.compiled.requests import ContinuousRequest
 from flashode.engines.cuda.discrete import hand_over
 from flashode.engines.cuda.launch import Launcher, Prepared, Slots
 from flashode.engines.cuda.locate import located, of_adjoint
+from flashode.engines.cuda.quadrature import quadrature_of
 from flashode.engines.cuda.times import DeviceTimes, prescribed
 from flashode.memory import address
 from flashode.methods import Tableau
@@ -56,14 +54,11 @@ class _Run:
         self._grad_times = None if request.grad_times is None else request.grad_times.to(device)
         grids = [torch.tensor(grid, dtype=torch.float64, device="cpu") for grid in request.grids]
         self._times = DeviceTimes((request.times, *prescribed(request.integrator), *grids), device)
-        self._grids = self._numbers(self._times.parts[3:])
-        self._segments = self._numbers(self._measured())
+        addresses = torch.tensor(self._times.parts[3:], dtype=torch.int64, device="cpu")
+        self._grids = addresses.to(device, non_blocking=True)
+        self._sums = quadrature_of(request)
         self._stages: Tensor | None = None
         self._accumulators: Tensor | None = None
-        self._starts: Tensor | None = None
-        self._sources: Tensor | None = None
-        if request.transposes:
-            self._starts, self._sources = self._joined()
         self._stand = _flashode.cuda.AdjointStand()
         self._tiles_of_block = 1
         self._attempts = self._budget = 0
@@ -116,9 +111,9 @@ class _Run:
             quadrature=address(self._quadrature),
             accumulators=address(self._accumulators),
             sets=self._sets,
-            segments=(address(self._segments), len(self._segments)),
-            starts=address(self._starts),
-            sources=address(self._sources),
+            segments=(address(self._sums.segments), len(self._sums.segments)),
+            starts=address(self._sums.starts),
+            sources=address(self._sums.sources),
             stand=self._stand,
             left=address(self._left),
             parameters=list(map(address, field.parameters)),
@@ -135,58 +130,3 @@ class _Run:
         if request.grad_times is not None and self._grad_times is not None:
             request.grad_times.copy_(self._grad_times)
         return outcome
-
-    def _ranges(self) -> dict[int, tuple[int, int]]:
-        """Where the gradient in each parameter is, if it is wanted."""
-        field = self._request.field
-        sizes = [
-            math.prod(shape) if wanted else 0
-            for shape, wanted in zip(field.program.parameter_shapes, field.wanted, strict=True)
-        ]
-        ends = list(accumulate(sizes, initial=1))
-        return {p: (ends[p], ends[p + 1]) for p, wanted in enumerate(field.wanted) if wanted}
-
-    def _joins(self) -> list[tuple[int, int, int, int]]:
-        """The transposes whose gradients are added to those of what they transpose."""
-        ranges = self._ranges()
-        return [join for join in self._request.transposes if join[0] in ranges and join[1] in ranges]
-
-    def _measured(self) -> list[tuple[int, int]]:
-        """Parameters count in the error norm, each by itself, unless it is the seminorm; dL/dt always does. A
-        transpose counts with the parameter that it transposes.
-        """
-        joined = {p for p, *_ in self._joins()}
-        parameters = [span for p, span in self._ranges().items() if p not in joined]
-        return [(0, 1), *([] if self._request.seminorm else parameters)]
-
-    def _joined(self) -> tuple[Tensor, Tensor]:
-        """Of each number, which of the accumulators' it is the sum of."""
-        ranges = self._ranges()
-        joins = [(ranges[p][0], ranges[of][0], rows, columns) for p, of, rows, columns in self._joins()]
-        starts, sources = joined(self._size, joins)
-        return starts.to(self._device), sources.to(self._device)
-
-    def _numbers(self, values: Sequence[int] | Sequence[tuple[int, int]]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self._device)
-
-
-def joined(size: int, joins: Sequence[tuple[int, int, int, int]]) -> tuple[Tensor, Tensor]:
-    """Of each of so many numbers, which it is the sum of: itself first, then what joins it.
-
-    Args:
-        size: How many there are.
-        joins: Transposes, each as its first number, that of what it transposes, and the shape of this.
-
-    Returns:
-        Where those of each number start and the last ones end, and all of them.
-    """
-    numbers = torch.arange(size, device="cpu")
-    to = numbers
-    for begin, of, rows, columns in joins:
-        moved = numbers.clone()
-        own = torch.arange(of, of + rows * columns, device="cpu").view(rows, columns)
-        moved[begin : begin + rows * columns] = own.t().flatten()
-        to = moved[to]
-    sources = (2 * to + (to != numbers)).argsort(stable=True)
-    counts = torch.bincount(to, minlength=size)
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), sources
