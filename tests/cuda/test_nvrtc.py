@@ -73,18 +73,18 @@ def test_an_architecture_that_is_newer_than_the_compiler(architecture: str, targ
     assert OtherArchitectures(80, 86, 90, 100, 120).target(architecture) == target
 
 
-@pytest.mark.parametrize(("architecture", "age"), [("sm_70", "an older"), ("sm_130", "a newer")])
+@pytest.mark.parametrize(("architecture", "age"), [("sm_80", "an older"), ("sm_130", "a newer")])
 def test_an_architecture_that_the_compiler_knows_nothing_for(architecture: str, age: str) -> None:
     with pytest.raises(
         CompilationError,
-        match=rf"architecture {architecture} runs, only for sm_80, sm_90: install {age} one$",
+        match=rf"architecture {architecture} runs, only for sm_90, sm_100: install {age} one$",
     ):
-        OtherArchitectures(80, 90).target(architecture)
+        OtherArchitectures(90, 100).target(architecture)
 
 
 def test_an_architecture_that_is_too_old_whatever_the_compiler() -> None:
-    with pytest.raises(CompilationError, match=r"architecture sm_61, and sm_70 or newer is needed$"):
-        OtherArchitectures(50, 61, 70).target("sm_61")
+    with pytest.raises(CompilationError, match=r"architecture sm_75, and sm_80 or newer is needed$"):
+        OtherArchitectures(70, 75, 80).target("sm_75")
 
 
 @pytest.mark.parametrize(
