@@ -37,11 +37,11 @@ PHASES: Mapping[str, Phase] = {
     phase.name: phase
     for phase in (
         Phase("device", "Versions, device, kernels and their occupancy", 45),
-        Phase("parity", "The same as the native engine", 90),
-        Phase("programs", "Random Programs", 60),
+        Phase("parity", "The same as the native engine", 80),
+        Phase("programs", "Random Programs", 50),
         Phase("sanitizer", "Memory, races and barriers, watched", 80),
         Phase("tuning", "Barriers between blocks, mappings", 40),
-        Phase("speed", "Workloads beside other solvers", 135),
+        Phase("speed", "Workloads beside other solvers", 155),
         Phase("profile", "Counters of the hardware", 30),
     )
 }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import wait
 from dataclasses import dataclass, replace
+from functools import partial
 
 from benchmarks.gpu import machines
+from benchmarks.gpu.ahead import compiled_ahead, precompile
 from benchmarks.gpu.estimates import PEERS
 from benchmarks.gpu.findings import Number, Recorder
 from benchmarks.gpu.machines import ENGINE, Watched, solving
@@ -64,11 +67,18 @@ def run(machine: Watched, host: bool, found: Recorder) -> None:
     """The whole phase."""
     on = machines.device(machine).type
     memory(machine, on, found)
-    for row in rows_on_host() if host else rows():
+    asked = [
+        replace(row, workload=replace(row.workload, device=on))
+        for row in (rows_on_host() if host else rows())
+    ]
+    # All of them before anything is measured.
+    with compiled_ahead(machine, [partial(precompile, row.workload, row.mode) for row in asked]) as compiled:
+        wait([one for one in compiled if one is not None])
+    for row in asked:
         if found.seconds_left < LONGEST:
-            found.add(f"{row.case}, {row.mode}", None, "not begun: there is no time left")
-            continue
-        measure(machine, replace(row, workload=replace(row.workload, device=on)), host, found)
+            found.add(f"{row.case}, {row.mode}", False, "not begun: there is no time left")
+        else:
+            measure(machine, row, host, found)
 
 
 def measure(machine: Watched, row: Row, host: bool, found: Recorder) -> None:
@@ -112,7 +122,7 @@ def launches(machine: Watched, row: Row) -> int:
 
 def memory(machine: Watched, on: str, found: Recorder) -> None:
     """The discrete adjoint keeps a state for each step, and no more."""
-    steps, batch = (20, 7) if on == "cpu" else (500, 1024)
+    steps, batch = (20, 7) if on == "cpu" else (500, 8192)
     work = sized("demo_rk4", batch, device=on, times=Times(0.0, 0.25), step_size=0.25 / steps)
     with solving(machine):
         run = contender(OURS, DISCRETE).prepare(work).run
@@ -121,7 +131,7 @@ def memory(machine: Watched, on: str, found: Recorder) -> None:
     state = work.start.shape[0] * work.start.shape[-1] * work.dtype.itemsize
     least = steps * state
     # The host's own memory is no measure of it.
-    well = None if on == "cpu" or held is None else held <= 2 * least + SLACK
+    well = None if on == "cpu" or held is None else held <= least + least // 8 + SLACK
     numbers: dict[str, Number] = {"steps": steps, "steps × state": least}
     if well is not None and held is not None:
         numbers["bytes"] = held

@@ -7,18 +7,23 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.gpu import barrier, machines, publish, table
+from benchmarks.gpu import barrier, machines, parity, programs, publish, speed, table
+from benchmarks.gpu.ahead import compiled_ahead, precompile
 from benchmarks.gpu.findings import DONE, HOST, Finding, Findings, Recorder, file_of, read
 from benchmarks.gpu.machines import Launch, machine
 from benchmarks.gpu.occupancy import predicted
 from benchmarks.gpu.phases import PHASES
 from benchmarks.gpu.profile import counted
 from benchmarks.gpu.running import ROOT, run_all
+from benchmarks.gpu.solves import sized, solved
+from cuda.host import Host
+from flashode.bench.contenders import CONTINUOUS, DISCRETE, FORWARD
 from flashode.engines.cuda.machine import Properties, Resources
 
 # The one that does least without a GPU.
@@ -48,6 +53,23 @@ def test_all_phases_take_eight_minutes_and_leave_eight_files() -> None:
 
 def test_each_phase_has_a_function() -> None:
     assert all(callable(phase.run) for phase in PHASES.values())
+
+
+def test_a_row_that_is_not_measured_is_not_well(
+    compiled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "memory", lambda *_: None)
+    monkeypatch.setattr(speed, "precompile", lambda *_: None)
+    speed.run(machine(on_host=True), True, Recorder(found("speed"), tmp_path, time.monotonic()))
+    kept = read("speed", tmp_path)
+    assert kept is not None and [one.text for one in kept.failed] == ["not begun: there is no time left"]
+
+
+def test_the_last_digits_of_a_failure_do_not_count() -> None:
+    said = [
+        parity._said(ValueError(f"it fell to {dt} at t = 2")) for dt in ("1.23456789e-17", "1.2345678e-17")
+    ]
+    assert said[0] == said[1] == "ValueError: it fell to 1.2346e-17 at t = 2"
 
 
 def test_a_phase_that_takes_too_long_is_stopped_and_the_next_one_runs(tmp_path: Path) -> None:
@@ -181,3 +203,48 @@ def test_counters_are_read_from_what_ncu_prints() -> None:
         ("sm__throughput.avg", "61.5 %"),
     ]
     assert not list(counted("==ERROR== no permission\n"))
+
+
+@pytest.mark.parametrize("mode", [FORWARD, DISCRETE, CONTINUOUS])
+def test_what_is_compiled_ahead_is_what_a_solve_launches(compiled: None, mode: str) -> None:
+    host = Host()
+    watched, work = machines.Watched(host), sized("demo", 7, precision="float64")
+    with compiled_ahead(watched, [partial(precompile, work, mode)]) as jobs:
+        assert jobs == [None]
+        known = set(host._kernels)
+        assert len(known) == (1 if mode == FORWARD else 2)
+        with machines.solving(watched):
+            solved(work, mode)
+    assert set(host._kernels) == known and watched.launches
+
+
+def test_random_programs_are_compiled_ahead(
+    compiled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, known = Host(), []
+    disagreement = programs.disagreement
+
+    def noted(machine: machines.Watched, drawn: programs.Drawn) -> str | None:
+        known.append(len(host._kernels))
+        return disagreement(machine, drawn)
+
+    monkeypatch.setattr(programs, "disagreement", noted)
+    recorder = Recorder(found("programs"), tmp_path, time.monotonic() + 1000)
+    programs.run(machines.Watched(host), True, recorder)
+    assert known == [len(host._kernels)] * programs.ON_HOST
+    kept = read("programs", tmp_path)
+    assert kept is not None and [one.passed for one in kept.findings] == [True]
+
+
+def test_programs_that_there_was_no_time_for_have_not_failed(
+    compiled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter([1000.0, 1.0])
+    monkeypatch.setattr(Recorder, "seconds_left", property(lambda self: next(left)))
+    monkeypatch.setattr(programs, "disagreement", lambda machine, drawn: None)
+    monkeypatch.setattr(programs.Drawn, "precompile", lambda drawn: None)
+    programs.run(machine(on_host=True), True, Recorder(found("programs"), tmp_path, 0.0))
+    kept = read("programs", tmp_path)
+    assert kept is not None
+    (one,) = kept.findings
+    assert one.passed and one.text == "1 agree with native of 1 tried"
