@@ -13,12 +13,13 @@ import torch
 
 from benchmarks.gpu import machines
 from benchmarks.gpu.findings import Recorder
-from benchmarks.gpu.machines import TESTS, Watched, solving
+from benchmarks.gpu.machines import TESTS, Watched, solving, solving_natively
 from benchmarks.gpu.occupancy import predicted
-from benchmarks.gpu.solves import sized, solved
+from benchmarks.gpu.solves import difference, sized, solved
 from cuda import corpus
 from flashode.bench import machine as bench_machine
 from flashode.bench.contenders import DISCRETE
+from flashode.engines.cuda.launch import Launcher
 from flashode.engines.cuda.machine import CompilationError
 
 KERNEL = re.compile(r"(?:__global__ void|FLASHODE_KERNEL\([^)]*\))\s+(\w+)\(")
@@ -26,6 +27,8 @@ KERNEL = re.compile(r"(?:__global__ void|FLASHODE_KERNEL\([^)]*\))\s+(\w+)\(")
 OCCUPIED = {"demo": 20, "latent": 1000, "wide": 256, "flow": 4096}
 OCCUPIED_ON_HOST = {"demo": 7}
 COMPILERS = 8
+# On two devices, in float64; those in times are the least exact.
+APART = 1e-5
 MOST_REGISTERS = 255
 # The state of the device that times depend on.
 ASKED = "driver_version,temperature.gpu,clocks.sm,clocks.max.sm,clocks.mem,power.limit,persistence_mode"
@@ -40,6 +43,8 @@ def run(machine: Watched, host: bool, found: Recorder) -> None:
     found.add("machine", None, numbers=bench_machine.machine(on.type))
     found.add("device", None, numbers=asdict(machine.properties(on)))
     clocks(found)
+    pinned(machine, on, found)
+    another(machine, on, found)
     for name, batch in (OCCUPIED_ON_HOST if host else OCCUPIED).items():
         occupancy(machine, name, batch, on, found)
     # The corpus is for NVRTC: its functions are CUDA's own.
@@ -47,6 +52,29 @@ def run(machine: Watched, host: bool, found: Recorder) -> None:
         found.add("corpus", None, "not compiled: it is for a GPU")
     else:
         load_corpus(machine, on, found)
+
+
+def pinned(machine: Watched, on: torch.device, found: Recorder) -> None:
+    """What kernels write to of the host's memory stays where it is."""
+    memory = Launcher(machine).pinned(64, on)
+    found.add("pinned memory", memory.is_pinned() if on.type == "cuda" else None)
+
+
+def another(machine: Watched, on: torch.device, found: Recorder) -> None:
+    """A solve on another device than the current one, there and back."""
+    count = torch.cuda.device_count()
+    if on.type != "cuda" or count < 2:
+        found.add("another device", None, "there is none")
+        return
+    work, current = sized("demo", 7, precision="float64"), torch.cuda.current_device()
+    with solving(machine):
+        ours = solved(replace(work, device=f"cuda:{(current + 1) % count}"), DISCRETE)
+    with solving_natively():
+        right = solved(work, DISCRETE)
+    pairs = (ours.states, right.states), (ours.gradients, right.gradients)
+    apart = max(difference(*pair) for pair in pairs)
+    left = torch.cuda.current_device() == current
+    found.add("another device", apart <= APART and left, "", {"apart": apart})
 
 
 def clocks(found: Recorder) -> None:

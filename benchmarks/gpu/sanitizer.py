@@ -6,16 +6,25 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import wait
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from benchmarks.gpu import machines
+from benchmarks.gpu.ahead import compiled_ahead, precompile
 from benchmarks.gpu.findings import Recorder
 from benchmarks.gpu.machines import Watched
+from benchmarks.gpu.solve import TINY
 
 TOOLS = ("memcheck", "racecheck", "synccheck")
 # Lines of what a tool says that are kept.
 KEPT = 12
 # Left to say so when a tool is stopped.
 RESERVE = 5.0
+# What they are called.
+KERNELS = ("forward", "discrete_vjp", "continuous_vjp")
+LONGEST_COMPILATION = 15.0
 SOLVE = (sys.executable, "-m", "benchmarks.gpu.solve", "tiny")
 
 
@@ -31,7 +40,14 @@ def run(machine: Watched, host: bool, found: Recorder) -> None:
     # Each tensor an allocation of its own, so that what is written beside it is found; and all tools at a
     # time, because most of what they take is the start of their process.
     environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "CUDA_MODULE_LOADING": "LAZY"}
-    commands = {tool: [program, "--tool", tool, "--error-exitcode", "1", *SOLVE] for tool in TOOLS}
+    # Of the kernels that run, those of torch are not ours to watch; ours are compiled once for all tools.
+    ours = [argument for name in KERNELS for argument in ("--kernel-name", f"kns={name}")]
+    options = [*ours, "--error-exitcode", "1"]
+    commands = {tool: [program, "--tool", tool, *options, *SOLVE] for tool in TOOLS}
+    on = machines.device(machine).type
+    jobs = [partial(precompile, replace(workload, device=on), mode) for workload, mode in TINY]
+    with compiled_ahead(machine, jobs) as compiled:
+        wait([one for one in compiled if one is not None], timeout=LONGEST_COMPILATION)
     watch(commands, environment, found)
 
 
