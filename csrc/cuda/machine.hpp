@@ -37,6 +37,8 @@ FLASHODE_DEVICE int block() { return static_cast<int>(blockIdx.x); }
 FLASHODE_DEVICE int blocks() { return static_cast<int>(gridDim.x); }
 
 FLASHODE_DEVICE void sync_block() { __syncthreads(); }
+// What the threads of a warp have read and written before, in shared memory too, is over for all of them.
+FLASHODE_DEVICE void sync_warp() { __syncwarp(); }
 
 // That of the lane whose number differs from the own one in these bits. All lanes of a warp call it.
 FLASHODE_DEVICE double from_lane_xor(double value, int bits) {
@@ -86,6 +88,11 @@ FLASHODE_DEVICE Real from_other_block(const Real* address) {
 
 // All that this thread has written to global memory is seen by whoever sees what it writes from here on.
 FLASHODE_DEVICE void fence() { __threadfence(); }
+// What other blocks have written before a fence, and any thread of this block has seen to be so, all see.
+FLASHODE_DEVICE void fence_and_sync_block() {
+    fence();
+    sync_block();
+}
 
 }  // namespace flashode::cuda
 

@@ -55,6 +55,8 @@ FLASHODE_ONCE static void take_block(int which, double value) {
         sync_block();
         value = 0.0;
         for (int warp = 0; warp < warps; ++warp) value = Together::of(value, of_warps[warp]);
+    } else {
+        sync_warp();  // the sum before has been read
     }
     if (thread() == 0) sum_of_round(which) = value;
     sync_block();
@@ -124,7 +126,7 @@ FLASHODE_DEVICE void exchange_with_blocks(Slots& slots) {
     fence();
     double nothing[1] = {0.0};
     sum_of_blocks<Threads>(nothing, slots);
-    fence();
+    fence_and_sync_block();
 }
 
 }  // namespace flashode::cuda

@@ -1,8 +1,9 @@
 // The exact reverse of a solve's steps over tiles (numerics/step_vjp.hpp has the algebra): no block asks what
 // another does. A Field offers, beside what tiles.hpp says,
 //   GradOutput, GradInput, GradTime, GradContext   rows of gradients
-//   vjp(accumulators)                              of the evaluation before it: from GradOutput the others,
-//                                                  and gradients in parameters, added to the accumulators
+//   vjp(accumulators)                              of the evaluation before it, between two barriers: from
+//                                                  GradOutput the others, and gradients in parameters, added
+//                                                  to the accumulators
 //   accumulated, accumulators_in_shared            how many numbers these are, and where
 //   Accumulators, gives_time                       theirs; whether there is a gradient in t
 #pragma once
@@ -72,18 +73,16 @@ class TileReverse {
             return accumulators()[e];
         }
     }
+    // A vjp, which adds to them, begins and ends with a barrier.
     FLASHODE_DEVICE void clear_accumulators() const {
         for (int e = thread(); e < Field::accumulated; e += Field::threads) accumulator(e) = Real(0);
-        sync_block();
     }
     FLASHODE_DEVICE void fold() const {
         double* sums = q_.sums + std::int64_t{block()} * Field::accumulated;
-        sync_block();
         for (int e = thread(); e < Field::accumulated; e += Field::threads) {
             sums[e] += static_cast<double>(accumulator(e));
             accumulator(e) = Real(0);
         }
-        sync_block();
     }
 
     // Where they are wanted.
@@ -99,7 +98,7 @@ class TileReverse {
             Over::template own<Field::context_width>([&](int e, int, int) { grad_context()[e] = Real(0); });
         }
         tiles_.load_context(tile, q_.request.c);
-        solve::ReverseSteps steps(q_.method, q_.log, first);
+        solve::ReverseSteps steps(q_.method, q_.log, first, wants_times());
         if (q_.log.count == 0) --left;  // there is nothing on the way, and the way is one
 #pragma unroll 1
         while (left > 0 && steps.next()) {

@@ -43,12 +43,14 @@ struct OutputRates {
     double dt = 0.0;
 };
 
-// One step after another, from the last to the first; `reversed` of them are so already.
+// One step after another, from the last to the first; `reversed` of them are so already. `with_times`:
+// whether gradients in times are asked for.
 class ReverseSteps {
    public:
-    FLASHODE_HD ReverseSteps(const Method& method, const StepLog& log, std::int64_t reversed = 0)
+    FLASHODE_HD ReverseSteps(const Method& method, const StepLog& log, std::int64_t reversed = 0,
+                             bool with_times = true)
         : method_(method), log_(log), index_(log.count - reversed), begin_(log.times), end_(log.times) {
-        while (moving_ < log.count && !log.steps[moving_].stopped) ++moving_;
+        while (with_times && moving_ < log.count && !log.steps[moving_].stopped) ++moving_;
         while (begin_ > 0 && log.step_of_time[begin_ - 1] >= index_) --begin_;
     }
 

@@ -30,6 +30,8 @@ inline int blocks() { return host::self().block->launch->blocks(); }
 
 inline void sync_block() { host::meet(host::self().block->all); }
 
+inline void sync_warp() { host::meet(host::self().block->warps[thread() / WARP].all); }
+
 inline double from_lane_xor(double value, int bits) {
     host::Fiber& fiber = host::self();
     host::Warp& warp = fiber.block->warps[fiber.thread / WARP];
@@ -57,6 +59,7 @@ inline void store_slot(Slot* to, Slot slot) {
 inline Slot load_slot(const Slot* from) { return *from; }
 inline void wait_for_others() { host::poll(); }
 inline void fence() {}
+inline void fence_and_sync_block() {}
 template <class Real>
 inline Real from_other_block(const Real* address) {
     return *address;
