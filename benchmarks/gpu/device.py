@@ -91,7 +91,7 @@ def clocks(found: Recorder) -> None:
 def load_corpus(machine: Watched, on: torch.device, found: Recorder) -> None:
     """Every kernel of the corpus loads, takes no more registers than its limits say, and has no stack."""
     limits = json.loads((TESTS / "cuda" / "limits.json").read_text(encoding="utf-8"))
-    sources = corpus.corpus()
+    sources = {name: source.text for name, source in corpus.corpus().items()}
 
     def faults(source: str) -> list[str]:
         names = KERNEL.findall(sources[source])

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from cuda.generated import Source
+
 CSRC = Path(__file__).parents[2] / "csrc"
 
 # 177: a field has members that not every kernel refers to.
@@ -34,10 +36,11 @@ def complaint(source: str) -> str:
     return done.stdout + done.stderr if done.returncode else ""
 
 
-def main(corpus: Mapping[str, str]) -> int:
+def main(corpus: Mapping[str, Source]) -> int:
     """Prints what nvcc says of each source, two at a time; how many it refuses."""
     with ThreadPoolExecutor(max_workers=2) as threads:
-        complaints = dict(zip(corpus, threads.map(complaint, corpus.values()), strict=True))
+        texts = [source.text for source in corpus.values()]
+        complaints = dict(zip(corpus, threads.map(complaint, texts), strict=True))
     for source, text in complaints.items():
         print(f"{source}: {text or 'compiles by nvcc'}")
     return sum(map(bool, complaints.values()))

@@ -3,7 +3,7 @@ solves."""
 
 from __future__ import annotations
 
-from cuda.generated import kernels
+from cuda.generated import Source, kernels
 
 FUNCTIONS = (
     "tanh",
@@ -20,9 +20,7 @@ FUNCTIONS = (
 )
 
 SHORT = ("functions_float32", "functions_float64", "controller")
-# Whole solves, one each way, that stand for others where there is no time for all on every architecture; and
-# those that have every header and every operation between them.
-TYPICAL = ("wide_forward", "flow_discrete")
+# Whole solves that have every header and every operation between them, for where there is no time for all.
 VARIED = (
     "lorenz_forward_every_step",
     "large_forward",
@@ -46,12 +44,12 @@ extern "C" __global__ void next_step(flashode::numerics::Controller controller, 
 """
 
 
-def corpus() -> dict[str, str]:
-    """Each source text by its name."""
+def corpus() -> dict[str, Source]:
+    """Each source by its name."""
     return {
-        "functions_float32": _elementwise("float"),
-        "functions_float64": _elementwise("double"),
-        "controller": CONTROLLER,
+        "functions_float32": Source(_elementwise("float")),
+        "functions_float64": Source(_elementwise("double")),
+        "controller": Source(CONTROLLER),
         **kernels(),
     }
 

@@ -13,9 +13,16 @@ from flashode.bench.tasks.workloads import WORKLOADS
 from flashode.capture import Start, capture
 from flashode.capture.captured import Capture
 from flashode.engines.compiled.layout import Layout
-from flashode.engines.cuda.choice import forward_mapping, reverse_mapping
+from flashode.engines.cuda.choice import event_mapping, forward_mapping, reverse_mapping, shared_by
 from flashode.engines.cuda.machine import Properties
-from flashode.engines.cuda.source import continuous_text, discrete_text, forward_text
+from flashode.engines.cuda.mapping import Mapping
+from flashode.engines.cuda.source import (
+    KernelText,
+    continuous_text,
+    discrete_text,
+    event_text,
+    forward_text,
+)
 from flashode.methods.control import Control
 from flashode.program import (
     Binary,
@@ -72,17 +79,31 @@ _EVERYTHING = Program(
 _PARTS = Program((1, 10, 0, 10), (Unary(3, Y, "tanh"),), output=3, parameter_shapes=(), shared=0)
 
 
-def kernels() -> dict[str, str]:
+@dataclass(frozen=True)
+class Source:
+    """A text of kernels.
+
+    Attributes:
+        text: C++ over the headers in ``csrc``.
+        shared_bytes: Of shared memory that a block asks for.
+    """
+
+    text: str
+    shared_bytes: int = 0
+
+
+def kernels() -> dict[str, Source]:
     """Their texts, each by its name: the workload's, what it does, and what else there is to it."""
     spiral, demo, latent = _workload("spiral"), _workload("demo"), _workload("latent")
     wide, cnf, lorenz = _workload("wide"), _workload("cnf"), _workload("lorenz")
     flow = replace(_workload("flow"), batch=_TRAJECTORIES)
     large = _captured(network(512, 512, 512).module(), torch.zeros(1024, 512))
-    everything = Made(_EVERYTHING, (4, 2), 4096)
-    parts = Made(_PARTS, (1,) * 10, 4096)
+    everything = Batched(_EVERYTHING, (4, 2), 4096)
+    parts = Batched(_PARTS, (1,) * 10, 4096)
     return {
         "spiral_forward": spiral.forward(),
         "demo_forward_rk4": demo.forward("fixed"),
+        "demo_event": demo.to_event(),
         "latent_forward": latent.forward(),
         "wide_forward": wide.forward(),
         "wide_forward_float64": replace(wide, dtype=torch.float64).forward(),
@@ -102,46 +123,64 @@ def kernels() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A field, and the batch that kernels are made for."""
+class Batched:
+    """A field, and the batch that kernels are for."""
 
     program: Program
     segments: Sequence[int]
     batch: int
     dtype: torch.dtype = torch.float32
 
-    def forward(self, control: Control = "error", *, every_step: bool = False) -> str:
+    def forward(self, control: Control = "error", *, every_step: bool = False) -> Source:
         """The kernel of a forward solve that is not recorded."""
-        stages = _STAGES[control]
-        mapping = forward_mapping(self.program, self.batch, self.dtype, stages, H200, record=False)
-        return forward_text(self.program, self.segments, self.dtype, mapping, control, every_step).source
+        mapping = self._forward_mapping(control, H200, record=False)
+        text = forward_text(self.program, self.segments, self.dtype, mapping, control, every_step)
+        return self._source(text, mapping, control)
 
-    def discrete(self, *, with_time: bool = False) -> str:
+    def to_event(self, control: Control = "error") -> Source:
+        """The kernel of a forward solve that goes on until the first number of the state is as large as t."""
+        numbers = self.batch * self.program.widths[Y]
+        widths = 1, numbers, 0, 1, 1, numbers
+        ops = Gather(3, (Y,), (0,)), Binary(4, 3, T, "sub"), Gather(5, (4,), (0,) * numbers)
+        event = Program(widths, ops, output=5, parameter_shapes=(), shared=0)
+        mapping = self._forward_mapping(control, shared_by(H200, to_event=True), record=True)
+        ends = event_mapping(event, self.dtype, H200)
+        text = event_text(self.program, self.segments, self.dtype, mapping, control, event, ends)
+        return self._source(text, mapping, control)
+
+    def discrete(self, *, with_time: bool = False) -> Source:
         """The kernel of the exact reverse, with gradients in all parameters."""
         mapping = reverse_mapping(self.program, self.batch, self.dtype, H200)
         wanted = range(len(self.program.parameter_shapes))
-        return discrete_text(self.program, self.segments, self.dtype, mapping, wanted, with_time).source
+        text = discrete_text(self.program, self.segments, self.dtype, mapping, wanted, with_time)
+        return self._source(text, mapping)
 
-    def continuous(self, control: Control = "error") -> str:
+    def continuous(self, control: Control = "error") -> Source:
         """The kernel of the adjoint equations, with gradients in all parameters and in c."""
         mapping = reverse_mapping(self.program, self.batch, self.dtype, H200)
         mapping = replace(mapping, accumulators_in_shared=False)
         wanted = range(len(self.program.parameter_shapes))
         width = self.program.widths[C]
         measured = [(0, width)] if width else []
-        return continuous_text(
-            self.program, self.segments, self.dtype, mapping, control, wanted, measured
-        ).source
+        text = continuous_text(self.program, self.segments, self.dtype, mapping, control, wanted, measured)
+        return self._source(text, mapping)
+
+    def _forward_mapping(self, control: Control, properties: Properties, *, record: bool) -> Mapping:
+        return forward_mapping(self.program, self.batch, self.dtype, _STAGES[control], properties, record)
+
+    def _source(self, text: KernelText, mapping: Mapping, control: Control = "error") -> Source:
+        stages = _STAGES[control] * self.program.widths[Y] * mapping.lanes if mapping.stages_in_shared else 0
+        return Source(text.source, text.shared_bytes + stages * self.dtype.itemsize)
 
 
-def _workload(name: str) -> Made:
+def _workload(name: str) -> Batched:
     module, y0, _ = WORKLOADS[name].make()
     return _captured(module, y0)
 
 
-def _captured(module: nn.Module, y0: State) -> Made:
+def _captured(module: nn.Module, y0: State) -> Batched:
     start = Start(torch.tensor(0.0), y0)
     captured = capture(module, y0, lambda: start)
     assert isinstance(captured, Capture), captured
     layout = Layout(Structure.of(y0), captured.batched)
-    return Made(captured.program, layout.segments, layout.batch)
+    return Batched(captured.program, layout.segments, layout.batch)

@@ -9,6 +9,7 @@ import pytest
 
 from cuda.check_limits import ARCHITECTURES, Measured, excesses, measure, updated
 from cuda.compile_nvrtc import NEWEST
+from cuda.generated import Source
 from cuda.machine_code import Code, Inspection, inspect, nvdisasm
 from flashode.engines.cuda import nvrtc
 from flashode.engines.cuda.machine import CompilationError
@@ -111,7 +112,7 @@ def test_what_does_not_compile_says_why() -> None:
 
 @needs_tools
 def test_the_corpus_is_measured_on_every_architecture() -> None:
-    measured = measure({"plain": SCALE, "wrong": "int f("})
+    measured = measure({"plain": Source(SCALE), "wrong": Source("int f(")})
     assert set(measured["plain"]) == set(ARCHITECTURES)
     limits = updated(measured, {"wrong": {"kernel": dict(LIMIT)}})
     assert set(limits["plain"]) == {"scale"} and limits["wrong"] == {"kernel": LIMIT}
@@ -119,10 +120,10 @@ def test_the_corpus_is_measured_on_every_architecture() -> None:
     assert len(over) == len(ARCHITECTURES) + 1 and all("wrong" in why for why in over)
 
 
-def of_one(**over: int) -> Measured:
+def of_one(seconds: float = 0.1, **over: int) -> Measured:
     code = {"registers": 30, "stack_bytes": 0, "spill_bytes": 0, "shared_bytes": 0, "instructions": 90}
     code |= {"local_accesses": 0, "generic_accesses": 0} | over
-    return {"source": {"sm_90": Inspection({"kernel": Code(**code)}, 1000, 0.1)}}
+    return {"source": {"sm_90": Inspection({"kernel": Code(**code)}, 1000, seconds)}}
 
 
 @pytest.mark.parametrize(
@@ -133,12 +134,26 @@ def of_one(**over: int) -> Measured:
         ({"spill_bytes": 8}, LIMIT, "spill_bytes 8 > 0"),
         ({"stack_bytes": 48}, LIMIT | {"stack_bytes": 40, "reason": "sin"}, "stack_bytes 48 > 40"),
         ({"generic_accesses": 1}, LIMIT, "generic_accesses 1 > 0"),
+        ({"shared_bytes": 4096}, LIMIT | {"shared_bytes": 4000}, "shared_bytes 4096 > 4000"),
         ({}, LIMIT | {"stack_bytes": 40}, "its limits say not why"),
     ],
 )
 def test_an_excess_is_named(over: dict[str, int], limit: Mapping[str, Any], why: str) -> None:
     (line,) = excesses(of_one(**over), {"source": {"kernel": dict(limit)}})
     assert line.startswith("source ") and line.endswith(why)
+
+
+def test_what_takes_very_long_to_compile_is_named() -> None:
+    (line,) = excesses(of_one(seconds=16.0), {"source": {"kernel": dict(LIMIT)}})
+    assert line == "source sm_90: 16 s to compile > 15"
+
+
+@needs_tools
+def test_shared_memory_is_what_a_launch_asks_for_too() -> None:
+    measured = measure({"plain": Source(SCALE, shared_bytes=2048)})
+    for inspection in measured["plain"].values():
+        assert isinstance(inspection, Inspection) and inspection.kernels["scale"].shared_bytes == 2048
+    assert updated(measured, {})["plain"]["scale"]["shared_bytes"] == 2048
 
 
 def test_what_is_within_its_limits_is_not_named() -> None:

@@ -82,9 +82,9 @@ def reverse_mapping(
         lanes //= 2
 
 
-def shared_by(properties: Properties, fields: bool) -> Properties:
-    """What each of two fields has of a block's memory: one that is integrated and one that ends it."""
-    return replace(properties, shared_bytes=properties.shared_bytes // 2) if fields else properties
+def shared_by(properties: Properties, *, to_event: bool) -> Properties:
+    """What a field has of a block's memory: half of it where another one tells an event."""
+    return replace(properties, shared_bytes=properties.shared_bytes // 2) if to_event else properties
 
 
 def event_mapping(program: Program, dtype: torch.dtype, properties: Properties) -> Mapping:
@@ -93,7 +93,7 @@ def event_mapping(program: Program, dtype: torch.dtype, properties: Properties) 
     Raises:
         TooLarge: There is none.
     """
-    return forward_mapping(program, 1, dtype, 0, shared_by(properties, True), record=False)
+    return forward_mapping(program, 1, dtype, 0, shared_by(properties, to_event=True), record=False)
 
 
 def _first_lanes(batch: int, properties: Properties) -> int:

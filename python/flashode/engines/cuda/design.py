@@ -77,13 +77,13 @@ def _forward(request: ForwardRequest, properties: Properties) -> Design:
     program, shape, dtype = request.field.program, request.field.shape, request.y0.dtype
     tableau = _tableau(request)
     event = request.event.program if isinstance(request.event, EvaluatedField) else None
-    shared = shared_by(properties, event is not None)
+    shared = shared_by(properties, to_event=event is not None)
     mapping = forward_mapping(program, shape.batch, dtype, tableau.stages, shared, request.record)
-    given = program, shape.segments, dtype, mapping, tableau.control
+    arguments = program, shape.segments, dtype, mapping, tableau.control
     if event is None:
-        text = forward_text(*given, request.every_step)
+        text = forward_text(*arguments, request.every_step)
     else:
-        text = event_text(*given, event, event_mapping(event, dtype, properties))
+        text = event_text(*arguments, event, event_mapping(event, dtype, properties))
     stages = tableau.stages * program.widths[Y] * mapping.lanes if mapping.stages_in_shared else 0
     return Design(text, mapping, text.shared_bytes + stages * dtype.itemsize)
 

@@ -70,7 +70,7 @@ def _mapping(work: Work, properties: Properties, stages: int) -> Mapping:
     def find() -> Mapping:
         if work.of_event:
             return event_mapping(program, dtype, properties)
-        shared = shared_by(properties, to_event)
+        shared = shared_by(properties, to_event=to_event)
         forward_mapping(program, batch, dtype, stages, shared, record=to_event)
         return reverse_mapping(program, batch, dtype, shared)
 
@@ -92,8 +92,8 @@ def too_many_gradients(work: Work, machine: Machine) -> Reason | None:
         number_bytes = stages[-1] * dtype.itemsize
     else:
         number_bytes = torch.float64.itemsize + (0 if mapping.accumulators_in_shared else dtype.itemsize)
-    together = properties.multiprocessors * blocks_together(dtype, mapping, many_registers=continuous)
-    needed = min(-(-work.batch // mapping.lanes), together) * numbers * number_bytes
+    resident = properties.multiprocessors * blocks_together(dtype, mapping, many_registers=continuous)
+    needed = min(-(-work.batch // mapping.lanes), resident) * numbers * number_bytes
     limit = int(properties.memory_bytes * _MOST_OF_MEMORY)
     if needed <= limit:
         return None
