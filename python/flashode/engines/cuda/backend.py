@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from flashode.declined import Declined
 from flashode.engines.compiled.backend import Work
@@ -80,8 +80,12 @@ class CudaBackend:
 
     def _known(self, request: Request) -> Prepared | None:
         """The kernel of such requests, if it is remembered with the Program."""
-        prepared: Prepared | None = known(request.field.shape.program_memo, "kernel", key_of(request))
+        prepared: Prepared | None = known(request.field.shape.program_memo, "kernel", self._key(request))
         return prepared
+
+    def _key(self, request: Request) -> Hashable:
+        """Of a kernel, which is one of this machine."""
+        return self._launcher, key_of(request)
 
     def _design(self, request: Request) -> Design:
         """What the kernel of such requests is to be."""
@@ -95,4 +99,4 @@ class CudaBackend:
             kernel = self._machine.kernel(planned.text.source, planned.text.name, state_of(request).device)
             return Prepared(kernel, planned.text, planned.mapping, planned.shared_bytes)
 
-        return remembered(request.field.shape.program_memo, "kernel", key_of(request), prepare)
+        return remembered(request.field.shape.program_memo, "kernel", self._key(request), prepare)
