@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import Generator, Iterator
 from functools import cache
 
@@ -46,11 +47,16 @@ def _require(name: str) -> None:
 
 
 @cache
+def _host() -> Host:
+    return Host()
+
+
+@cache
 def _cuda_on_host() -> CompiledEngine:
     """The CUDA engine without a GPU: it takes states on the CPU."""
     from flashode.engines.cuda.backend import CudaBackend
 
-    return CompiledEngine(CudaBackend(Host()))
+    return CompiledEngine(CudaBackend(_host()))
 
 
 @pytest.fixture(params=list(REGISTRY))
@@ -59,6 +65,8 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     _require("native" if request.param == "cuda" else request.param)
     if request.param == "cuda":
         monkeypatch.setitem(REGISTRY, "cuda", _cuda_on_host)
+        # Threads run in another order in each test, which is to change nothing.
+        monkeypatch.setattr(_host(), "order", zlib.crc32(request.node.nodeid.encode()))
     with use_engine(request.param):
         yield request.param
 

@@ -12,7 +12,7 @@ from torch import Tensor
 import flashode
 from cuda.host import Host
 from cuda.solving import Edited, cuda_on, everything
-from flashode.program import Binary, Dense, DenseDynamic, Gather, Parameter, Program, Y
+from flashode.program import Binary, Dense, DenseDynamic, Gather, Parameter, Program, Unary, Y
 from handmade import capture_of
 
 BARRIER = "sync_block();"
@@ -74,21 +74,24 @@ SHARED_AFTER_ROWS = Program(
 )
 
 
-def test_threads_share_rows_otherwise_than_what_is_the_same_for_all() -> None:
-    host, generator = Host(), torch.Generator().manual_seed(0)
-    shapes = (10, 4), *SHARED_AFTER_ROWS.parameter_shapes
+def gradients_of(program: Program, host: Host) -> tuple[Tensor, ...]:
+    """In a state of four rows and in the parameters."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = (10, 4), *program.parameter_shapes
     y0, *parameters = (
         torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True) for shape in shapes
     )
-    capture = capture_of(SHARED_AFTER_ROWS, parameters)
-    gradients = []
-    for host.order in (*ORDERS, 13):
-        with cuda_on(host), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("flashode.engines.compiled.engine.capture", lambda *_, **__: capture)
-            states = flashode.odeint(lambda t, y: y, y0, T, method="rk4")
-        weights = torch.linspace(-1, 1, states.numel(), dtype=torch.float64).view_as(states)
-        gradients.append(torch.autograd.grad((states * weights).sum(), [y0, *parameters]))
-    first, *others = gradients
+    capture = capture_of(program, parameters)
+    with cuda_on(host), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flashode.engines.compiled.engine.capture", lambda *_, **__: capture)
+        states = flashode.odeint(lambda t, y: y, y0, T, method="rk4")
+    weights = torch.linspace(-1, 1, states.numel(), dtype=torch.float64).view_as(states)
+    return torch.autograd.grad((states * weights).sum(), [y0, *parameters])
+
+
+def test_threads_share_rows_otherwise_than_what_is_the_same_for_all() -> None:
+    host = Host()
+    first, *others = (gradients_of(SHARED_AFTER_ROWS, host) for host.order in (*ORDERS, 13))
     for other in others:
         assert all(map(torch.equal, first, other))
 
@@ -126,3 +129,39 @@ def test_each_barrier_of_an_evaluation_is_needed() -> None:
     count = texts[0].count(BARRIER)
     assert count > 5
     assert [which for which in range(count) if not is_found(Edited(without(which)), expected)] == []
+
+
+# Of each kind of access in a vjp: rows that move, elements, products, and sums over lanes.
+REVERSED = Program(
+    widths=(1, 4, 0, 4, 4, 4, 4, 4),
+    ops=(
+        Dense(3, Y, 0, 1, 1),
+        Unary(4, 3, "tanh"),
+        Gather(5, (4,), (1, 0, 3, 2)),
+        Binary(6, 5, 4, "mul"),
+        Gather(7, (6,), (2, 3, 0, 1)),
+    ),
+    output=7,
+    parameter_shapes=((4, 4), (4,)),
+    shared=0,
+)
+
+
+def test_each_barrier_of_a_vjp_is_needed() -> None:
+    texts: list[str] = []
+
+    def note(text: str) -> str:
+        texts.append(text)
+        return text
+
+    expected = gradients_of(REVERSED, Edited(note))
+    before, _, vjp = texts[1].partition("static void vjp(")
+    first, count = before.count(BARRIER), vjp.count(BARRIER)
+    assert count > 4
+
+    def is_needed(which: int) -> bool:
+        edit = without(which)
+        host = Edited(lambda text: edit(text) if "static void vjp(" in text else text)
+        return any(not all(map(torch.equal, gradients_of(REVERSED, host), expected)) for host.order in ORDERS)
+
+    assert [which for which in range(count) if not is_needed(first + which)] == []

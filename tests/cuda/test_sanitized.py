@@ -36,8 +36,9 @@ def run_sanitized(what: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_solves_are_clean() -> None:
-    done = run_sanitized("solve")
+@pytest.mark.parametrize("what", ["solve", "solve_to_event"])
+def test_solves_are_clean(what: str) -> None:
+    done = run_sanitized(what)
     assert done.returncode == 0, done.stderr
 
 
