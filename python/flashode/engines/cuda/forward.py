@@ -92,6 +92,7 @@ class Log:
         chunks: The steps.
         step_of_time: Which of them each output lies in; -1 for those at the start.
         lanes: Trajectories of the tiles that the checkpoints are made of.
+        nodes: Whether the outputs are nodes of the steps, not at given times.
     """
 
     steps: int

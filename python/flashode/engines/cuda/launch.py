@@ -87,7 +87,7 @@ class Launcher:
 
     def __init__(self, machine: Machine, budget: int | None = None) -> None:
         self.machine = machine
-        self.given_budget = budget
+        self.fixed_budget = budget
         self._next_slots: dict[tuple[torch.device, int], Slots] = {}
         self._lock = Lock()
 
@@ -101,7 +101,7 @@ class Launcher:
 
     def budget(self, prepared: Prepared, tiles: int = 1) -> int:
         """Attempts until a launch is to pause, each of a step of so many tiles that a block has."""
-        return max(1, prepared.budget // tiles) if self.given_budget is None else self.given_budget
+        return max(1, prepared.budget // tiles) if self.fixed_budget is None else self.fixed_budget
 
     def blocks(self, prepared: Prepared, most: int, shared_bytes: int, device: torch.device) -> int:
         """So many blocks, or as many as the device holds at a time.
@@ -110,10 +110,10 @@ class Launcher:
             RuntimeError: It does not hold one.
         """
         threads = prepared.mapping.threads
-        together = prepared.kernel.blocks_together(threads, shared_bytes)
-        if together == 0:
+        resident = prepared.kernel.blocks_together(threads, shared_bytes)
+        if resident == 0:
             raise RuntimeError(_holds_none(device, threads, shared_bytes))
-        return min(most, self.machine.properties(device).multiprocessors * together)
+        return min(most, self.machine.properties(device).multiprocessors * resident)
 
     def slots(self, blocks: int, device: torch.device) -> Slots:
         """Those of one launch on torch's current stream of a device, on which several threads may launch."""

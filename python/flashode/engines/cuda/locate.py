@@ -16,8 +16,8 @@ from flashode.engines.compiled.requests import ContinuousRequest, EvaluatedField
 from flashode.methods import Tableau
 from flashode.problem import FixedOptions, Integrator
 
-# What the search found: a status, and the trajectory and row that are to blame.
-_Found = tuple[Any, tuple[int, int]] | None
+# A status, and the trajectory and row that are to blame.
+_Culprit = tuple[Any, tuple[int, int]] | None
 
 
 @dataclass(frozen=True)
@@ -88,21 +88,21 @@ def located(equations: Equations, stand: Any, rows: Tensor, outcome: Any) -> Out
     adaptive = equations.integrator.method.control == "error"
     trajectories = rows.transpose(2, 3).flatten(1, 2)[:, : equations.batch]
     state, slope = trajectories[stand.half], trajectories[2 + stand.half]
-    found: _Found = None
+    culprit: _Culprit = None
     if outcome.status == status.nonfinite_state and adaptive:
         place = _first(equations, ~(state.abs() <= torch.finfo(state.dtype).max / 64))
-        found = None if place is None else (status.nonfinite_state, place)
+        culprit = None if place is None else (status.nonfinite_state, place)
     elif outcome.status in (status.nonfinite_field, status.nonfinite_state, status.underflow):
-        found = _first_nonfinite(equations, stand, state, slope, trajectories[3 - stand.half])
-    if found is None:
+        culprit = _first_nonfinite(equations, stand, state, slope, trajectories[3 - stand.half])
+    if culprit is None:
         return outcome  # type: ignore[no-any-return]
-    which, (trajectory, row) = found
+    which, (trajectory, row) = culprit
     return outcome.located(status=which, trajectory=trajectory, row=row)  # type: ignore[no-any-return]
 
 
 def _first_nonfinite(
     equations: Equations, stand: Any, state: Tensor, slope: Tensor, end_slope: Tensor
-) -> _Found:
+) -> _Culprit:
     status = _flashode.Status
     *stages, end = _step(equations, stand, state, slope)
     searched = [

@@ -17,7 +17,7 @@ def known(memo: dict[Any, Any], kind: str, key: Hashable) -> Any:
 
 
 def remembered(memo: dict[Any, Any], kind: str, key: Hashable, make: Callable[[], _Value]) -> _Value:
-    """What is remembered of a kind, or made to be; it is not None."""
+    """What is remembered of a kind, from now on if it was not; it is not None."""
     value: _Value | None = known(memo, kind, key)
     if value is None:
         value = make()

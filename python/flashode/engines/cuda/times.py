@@ -29,8 +29,8 @@ class DeviceTimes:
             times: Each 1-D, float64, on the CPU.
             device: Where to.
         """
-        together = torch.cat(list(times)) if len(times) > 1 else times[0]
-        self.memory = together.to(device, non_blocking=True)
+        numbers = torch.cat(list(times)) if len(times) > 1 else times[0]
+        self.memory = numbers.to(device, non_blocking=True)
         begin, self.parts = address(self.memory), list[Numbers]()
         for part in times:
             self.parts.append((begin, part.numel()))

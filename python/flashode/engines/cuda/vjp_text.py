@@ -123,13 +123,13 @@ class VjpText(FieldText):
         for value in inputs:
             self._place_gradient(value)
         output = program.output
-        given = self._copied_output(output)
+        copied = self._copied_output(output)
         barriers = Barriers()
         yield "sync_block();"
-        if given is not None and output in self._reverse.reached:
+        if copied is not None and output in self._reverse.reached:
             self._place_gradient(output)
             share = self.share(output)
-            reads = Access(given, False, None if self.is_uniform(output) else share)
+            reads = Access(copied, False, None if self.is_uniform(output) else share)
             barriers.needed([reads, Access(self._gradients[output], True, share)])
             yield f"copy_vjp<{threads}, GradOutput, {self._gradient(output)}, true>();"
         for step in self._reverse.steps:
