@@ -22,7 +22,7 @@ NEVER = f"""\
 runs on the CPU, a fiber for each thread and in several orders of them, where values, gradients, counts and
 failures are those of the native engine; and a corpus of kernels is compiled for six architectures, within
 limits of registers, stack and instructions. What only a GPU can show is open: how its memory is ordered, and
-every time. These are estimates for one {DEVICE} in float32, from counted instructions, steps and launches:"""
+every time. These are estimates for one {DEVICE} in float32, from counted evaluations and instructions:"""
 ONE_COMMAND = """\
 One command does every check and every measurement, in at most eight minutes on a machine with a GPU; with
 `--host` it runs each of its phases without one, small, and measures nothing:"""

@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.gpu import barrier, machines, parity, programs, publish, speed, table
 from benchmarks.gpu.ahead import compiled_ahead, precompile
+from benchmarks.gpu.estimates import ESTIMATES
 from benchmarks.gpu.findings import DONE, HOST, Finding, Findings, Recorder, file_of, read
 from benchmarks.gpu.machines import Launch, machine
 from benchmarks.gpu.occupancy import predicted
@@ -134,15 +135,19 @@ def test_the_table_has_what_failed_and_estimates_beside_times() -> None:
     ]
     text = table.text(phases)
     assert "- parity: wide: far \\| away" in text
-    assert "| spiral, forward | 0.5 | 0.1 | 120× |  | 100× torchdiffeq, 10× diffrax |" in text
+    assert "| spiral, forward | 0.5 | 0.6–1 | 120× |  | 100× torchdiffeq, 10× diffrax |" in text
     assert "latent" not in text
     assert "# The CUDA engine on NVIDIA H200, 2026-01-02" in text
+
+
+def test_each_row_has_an_estimate() -> None:
+    assert {(row.case, row.mode) for row in speed.rows()} == {*ESTIMATES}
 
 
 def test_a_dry_run_has_estimates_alone() -> None:
     text = table.text([found("speed", Finding("spiral, forward", True), machine=HOST)])
     assert "every time is an **estimate**" in text
-    assert "| spiral, forward | 0.1 | ≥ 60 | 10 | 100× torchdiffeq, 10× diffrax |" in text
+    assert "| spiral, forward | 0.6–1 | ≥ 60 | 10 | 100× torchdiffeq, 10× diffrax |" in text
 
 
 def test_results_of_a_gpu_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
