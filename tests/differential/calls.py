@@ -139,8 +139,8 @@ def _double_precision(used: bool) -> Iterator[None]:
 
 
 def _solve(library: Any, call: Call, functions: Functions, outcome: Outcome) -> None:
-    y0 = tuple(part.requires_grad_(call.solved) for part in make_state(call.state, call.dtype))
-    t = torch.tensor(call.times, dtype=call.time_dtype, requires_grad=call.solved and call.time_gradients)
+    y0 = tuple(part.requires_grad_(call.gradients) for part in make_state(call.state, call.dtype))
+    t = torch.tensor(call.times, dtype=call.time_dtype, requires_grad=call.gradients and call.time_gradients)
     state = y0 if call.state.is_tuple else y0[0]
     arguments = {"rtol": call.rtol, "atol": call.atol, "method": call.method, "options": call.options}
     adjoint = "adjoint" in call.face
@@ -168,7 +168,7 @@ def _solve(library: Any, call: Call, functions: Functions, outcome: Outcome) -> 
     outcome.parts.extend(solved if outcome.is_tuple else (solved,))
     if functions.counter is not None:
         outcome.forward = functions.counter.nfe
-    if not call.solved:
+    if not call.gradients:
         return
     inputs = [*y0, *([t] if call.time_gradients else []), *functions.parameters]
     gradients = torch.autograd.grad(_loss(outcome.parts), inputs, allow_unused=True, create_graph=call.second)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import assume, note
 
 import flashode
 from differential.calls import Call, perform
 from differential.comparison import require_same
 from differential.draws import ADAPTIVE
+from differential.fields import KINDS
 from differential.profile import drawn
 from flashode.methods import TABLEAUX
 
@@ -30,3 +32,22 @@ def test_same_as_in_plain_torch(method: str) -> None:
         require_same(call, actual, [expected], counts=False)
 
     compare()
+
+
+def test_a_call_is_performed() -> None:
+    """What is wrong with the calls themselves would end in both solvers alike."""
+    call = Call(
+        face="odeint",
+        method="dopri5",
+        kind="batch",
+        func=next(iter(KINDS["batch"].fields)),
+        dtype=torch.float64,
+        times=(0.0, 0.5),
+        time_dtype=torch.float64,
+        rtol=1e-4,
+        atol=1e-4,
+        gradients=True,
+    )
+    outcome = perform(flashode, call)
+    assert outcome.ending == "returned", outcome.error
+    assert outcome.gradients[0] is not None
