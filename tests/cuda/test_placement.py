@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from flashode.engines.cuda.placement import ELEMENTS, Access, Barriers, Memory, Region, aligned
+from flashode.engines.cuda.barriers import ELEMENTS, Access, Barriers
+from flashode.engines.generated.memory import Memory, Region, aligned
 
 
 @pytest.mark.parametrize("seed", range(20))

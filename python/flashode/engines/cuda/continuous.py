@@ -13,9 +13,10 @@ from flashode.engines.compiled.outcome import Outcome
 from flashode.engines.compiled.requests import ContinuousRequest
 from flashode.engines.cuda.discrete import hand_over
 from flashode.engines.cuda.launch import Launcher, Prepared, Slots
-from flashode.engines.cuda.locate import located, of_adjoint
+from flashode.engines.cuda.locate import located
 from flashode.engines.cuda.quadrature import quadrature_of
 from flashode.engines.cuda.times import DeviceTimes, prescribed
+from flashode.engines.generated.locate import of_adjoint
 from flashode.memory import address
 from flashode.methods import Tableau
 

@@ -10,20 +10,12 @@ from itertools import accumulate
 import torch
 
 from flashode import _flashode
+from flashode.engines.cuda.barriers import ELEMENTS, ELEMENTS_APART, Access, Barriers
+from flashode.engines.cuda.liveness import fusions, last_uses
 from flashode.engines.cuda.mapping import Mapping
-from flashode.engines.cuda.placement import (
-    ALIGNMENT,
-    ELEMENTS,
-    ELEMENTS_APART,
-    Access,
-    Barriers,
-    Memory,
-    Region,
-    aligned,
-)
+from flashode.engines.generated.memory import ALIGNMENT, Memory, Region, aligned
 from flashode.program import (
     INPUTS,
-    SLOPE_BY_VALUE,
     Binary,
     C,
     Constant,
@@ -86,7 +78,7 @@ class FieldText:
         # Shared memory begins with what sums over threads need.
         own_begin = _flashode.cuda.REDUCTION_BYTES // dtype.itemsize
         self.memory = Memory(own_begin if begin is None else begin)
-        self.fused = dict(_fusions(program, keep))
+        self.fused = dict(fusions(program, keep))
         self.merged = {inner.out for inner in self.fused.values()}
         self._place_parameters()
         self.tables: list[str] = []
@@ -265,7 +257,7 @@ class FieldText:
             if isinstance(op, Constant):
                 self._numbers[op.out] = self.table(f"numbers_{op.out}", "double", map(literal, op.values))
         lines = ["if (thread() == 0) T::at(0, 0) = t;", "sync_block();"]
-        last = self._last_uses()
+        last = last_uses(program, self.fused)
         barriers = Barriers()
         for position, op in enumerate(program.ops):
             if isinstance(op, (Parameter, Constant)) or op.out in self.merged:
@@ -289,19 +281,6 @@ class FieldText:
 
     def _said(self, op: Op, inner: Op) -> str:
         return format_op(op) if inner is op else f"{format_op(op)}, {name(inner.out)} = {format_op(inner)}"
-
-    def _last_uses(self) -> dict[int, int]:
-        """The position of the last operation that reads a value; of the output, beyond the end."""
-        last = {op.out: -1 for op in self.program.ops}
-        for position, op in enumerate(self.program.ops):
-            reader = position
-            for value in operands(op):
-                last[value] = max(last.get(value, -1), reader)
-        for out, inner in self.fused.items():
-            for value in operands(inner):
-                last[value] = max(last.get(value, -1), out - INPUTS)
-        last[self.program.output] = len(self.program.ops)
-        return last
 
     def _finish(self, barriers: Barriers) -> list[str]:
         """The output as rows of its own: those who read it are not to be overtaken by the next evaluation."""
@@ -398,22 +377,3 @@ def literal(number: float) -> str:
     if math.isinf(number):
         return ("-" if number < 0 else "") + "flashode::numerics::FloatFormat<double>::infinity"
     return float(number).hex()
-
-
-def _fusions(program: Program, keep: bool) -> Iterator[tuple[int, Op]]:
-    """Values of element-wise functions that are made of a product before it is stored, with the product.
-
-    Where values are kept for a vjp, those that it can do without.
-    """
-    readers: dict[int, int] = {program.output: 1}
-    for op in program.ops:
-        for value in operands(op):
-            readers[value] = readers.get(value, 0) + 1
-    products = {op.out: op for op in program.ops if isinstance(op, Dense)}
-    for op in program.ops:
-        if isinstance(op, Unary) and op.x in products and readers[op.x] == 1:
-            if keep and op.fn not in SLOPE_BY_VALUE:
-                continue
-            shared = INPUTS + program.shared
-            if (op.out < shared) == (op.x < shared):
-                yield op.out, products[op.x]

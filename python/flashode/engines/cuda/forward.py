@@ -13,8 +13,9 @@ from flashode import _flashode
 from flashode.engines.compiled.outcome import ForwardResult, Outcome
 from flashode.engines.compiled.requests import EvaluatedField, ForwardRequest
 from flashode.engines.cuda.launch import Launcher, Prepared, Slots, most_blocks, stand_of
-from flashode.engines.cuda.locate import located, of_state
+from flashode.engines.cuda.locate import located
 from flashode.engines.cuda.times import DeviceTimes, prescribed
+from flashode.engines.generated.locate import of_state
 from flashode.memory import address
 from flashode.methods import Tableau
 from flashode.problem import FixedOptions

@@ -1,82 +1,18 @@
-"""Where a solve left the numbers: looked for by torch, once it has."""
+"""Where a solve on a device left the numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from flashode import _flashode
 from flashode.engines.compiled.outcome import Outcome
-from flashode.engines.compiled.requests import ContinuousRequest, EvaluatedField
-from flashode.methods import Tableau
-from flashode.problem import FixedOptions, Integrator
-
-# A status, and the trajectory and row that are to blame.
-_Culprit = tuple[Any, tuple[int, int]] | None
-
-
-@dataclass(frozen=True)
-class Equations:
-    """What was integrated, as torch sees it.
-
-    Attributes:
-        rates: Of a time and states ``(batch, width)``.
-        segments: Ranges of rows that are to be finite.
-        integrator: How it was integrated.
-        batch: Trajectories.
-    """
-
-    rates: Callable[[Tensor, Tensor], Tensor]
-    segments: Sequence[tuple[int, int]]
-    integrator: Integrator
-    batch: int
-
-
-def of_state(field: EvaluatedField, integrator: Integrator) -> Equations:
-    """The field alone."""
-    direction = field.shape.direction
-
-    def rates(t: Tensor, states: Tensor) -> Tensor:
-        return _evaluated(field, direction, t, states, field.c)
-
-    return Equations(rates, _segments(field), integrator, field.shape.batch)
-
-
-def of_adjoint(request: ContinuousRequest) -> Equations:
-    """The state, its adjoint and the gradient in c, in reversed time."""
-    field = request.field
-    direction = -field.shape.direction
-    segments = _segments(field)
-    width = segments[-1][1]
-    measured = [] if request.seminorm else request.measured_c
-
-    def rates(t: Tensor, augmented: Tensor) -> Tensor:
-        with torch.enable_grad():
-            y = augmented[:, :width].detach().requires_grad_()
-            c = None if field.c is None else field.c.detach().requires_grad_()
-            slopes = _evaluated(field, direction, t, y, c)
-            inputs = [y] if c is None else [y, c]
-            cotangent = -augmented[:, width : 2 * width]
-            if not slopes.requires_grad:
-                return torch.cat([slopes, *[torch.zeros_like(x) for x in inputs]], 1)
-            grads = torch.autograd.grad(slopes, inputs, cotangent, allow_unused=True, materialize_grads=True)
-        return torch.cat([slopes.detach(), *grads], 1)
-
-    adjoint = [(begin + width, end + width) for begin, end in segments]
-    context = [(begin + 2 * width, end + 2 * width) for begin, end in measured]
-    return Equations(rates, [*segments, *adjoint, *context], request.integrator, field.shape.batch)
+from flashode.engines.generated.locate import Equations, Stop, locate
 
 
 def located(equations: Equations, stand: Any, rows: Tensor, outcome: Any) -> Outcome:
     """The outcome of a solve that failed, with the trajectory and the row that are to blame, if any are.
-
-    As in the native engine: the state at the start of the step if that is not finite, else its slope, else
-    the first stage of the step that is not, else its end.
 
     Args:
         equations: What was integrated.
@@ -84,87 +20,11 @@ def located(equations: Equations, stand: Any, rows: Tensor, outcome: Any) -> Out
         rows: ``(5, tiles, width, lanes)``: states at both ends of the step, their slopes, its middle.
         outcome: What the kernel says.
     """
-    status = _flashode.Status
-    adaptive = equations.integrator.method.control == "error"
     trajectories = rows.transpose(2, 3).flatten(1, 2)[:, : equations.batch]
-    state, slope = trajectories[stand.half], trajectories[2 + stand.half]
-    culprit: _Culprit = None
-    if outcome.status == status.nonfinite_state and adaptive:
-        place = _first(equations, ~(state.abs() <= torch.finfo(state.dtype).max / 64))
-        culprit = None if place is None else (status.nonfinite_state, place)
-    elif outcome.status in (status.nonfinite_field, status.nonfinite_state, status.underflow):
-        culprit = _first_nonfinite(equations, stand, state, slope, trajectories[3 - stand.half])
-    if culprit is None:
+    half = stand.half
+    stop = Stop(stand.t, stand.tried, trajectories[half], trajectories[2 + half], trajectories[3 - half])
+    place = locate(equations, outcome.status.name, stop)
+    if place is None:
         return outcome  # type: ignore[no-any-return]
-    which, (trajectory, row) = culprit
-    return outcome.located(status=which, trajectory=trajectory, row=row)  # type: ignore[no-any-return]
-
-
-def _first_nonfinite(
-    equations: Equations, stand: Any, state: Tensor, slope: Tensor, end_slope: Tensor
-) -> _Culprit:
-    status = _flashode.Status
-    *stages, end = _step(equations, stand, state, slope)
-    searched = [
-        (state, status.nonfinite_state),
-        *[(k, status.nonfinite_field) for k in stages],
-        (end, status.nonfinite_state),
-        (end_slope, status.nonfinite_field),
-    ]
-    for values, what in searched:
-        place = _first(equations, ~values.isfinite())
-        if place is not None:
-            return what, place
-    return None
-
-
-def _first(equations: Equations, is_wrong: Tensor) -> tuple[int, int] | None:
-    """The first element of ``(batch, width)``: by segment, then trajectory, then row."""
-    for begin, end in equations.segments:
-        places = is_wrong[:, begin:end].nonzero()
-        if len(places):
-            trajectory, row = places[0].tolist()
-            return trajectory, begin + row
-    return None
-
-
-def _step(equations: Equations, stand: Any, state: Tensor, slope: Tensor) -> list[Tensor]:
-    """The slopes of the stages of the step tried last, the first of them given, and its end."""
-    options, tableau = equations.integrator.options, equations.integrator.method
-    assert isinstance(tableau, Tableau)
-    numbers = tableau.floats()
-    dt = _time(stand.tried, state)
-    end = _time(stand.t + stand.tried, state)
-    if tableau.control == "error" or (isinstance(options, FixedOptions) and options.perturb):
-        end = torch.nextafter(end, torch.full_like(end, -torch.inf))
-    stages = [slope]
-    for a, c in zip(numbers.a[1:], numbers.c[1:], strict=True):
-        t = end if c == 1.0 else _time(stand.t + c * stand.tried, state)
-        stages.append(equations.rates(t, _combined(state, dt, a, stages)))
-    return [*stages, _combined(state, dt, numbers.b, stages)]
-
-
-def _time(t: float, like: Tensor) -> Tensor:
-    """Rounded once, from float64."""
-    return torch.tensor(t, dtype=torch.float64, device="cpu").to(like)
-
-
-def _combined(state: Tensor, dt: Tensor, weights: Sequence[float], stages: list[Tensor]) -> Tensor:
-    for weight, stage in zip(weights, stages, strict=True):
-        if weight != 0.0:
-            state = state + (dt * weight) * stage
-    return state
-
-
-def _evaluated(
-    field: EvaluatedField, direction: float, t: Tensor, states: Tensor, c: Tensor | None
-) -> Tensor:
-    """dy/ds at solver time."""
-    parameters = tuple(p.detach() for p in field.parameters)
-    time = (direction * t).expand(len(states))
-    return direction * field.program.interpret(time, states, parameters, c)
-
-
-def _segments(field: EvaluatedField) -> list[tuple[int, int]]:
-    """Of the state: the first row of each, and the first after it."""
-    return list(pairwise(accumulate(field.shape.segments, initial=0)))
+    status = getattr(_flashode.Status, place.status)
+    return outcome.located(status=status, trajectory=place.trajectory, row=place.row)  # type: ignore[no-any-return]

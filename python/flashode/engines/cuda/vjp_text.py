@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 import torch
 
+from flashode.engines.cuda.barriers import ELEMENTS, Access, Barriers
 from flashode.engines.cuda.field_text import FieldText, literal
 from flashode.engines.cuda.mapping import Mapping
-from flashode.engines.cuda.placement import ELEMENTS, Access, Barriers, Region
+from flashode.engines.generated.memory import Region
 from flashode.engines.generated.reverse import ReverseStep, reverse
 from flashode.program import (
     Binary,
