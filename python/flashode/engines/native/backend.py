@@ -21,8 +21,9 @@ from flashode.engines.compiled.requests import (
     Request,
 )
 from flashode.engines.compiled.scope import Demand
+from flashode.engines.compiled.threads import useful_threads
 from flashode.engines.native import program
-from flashode.engines.native.scope import features_in_lanes, refusal, slower_than_torch, useful_threads
+from flashode.engines.native.scope import features_in_lanes, refusal, slower_than_torch
 from flashode.engines.protocol import PlannedKernel
 from flashode.memory import address
 from flashode.problem import FixedOptions, Integrator
@@ -154,7 +155,7 @@ class NativeBackend:
     def _field(self, field: EvaluatedField, dtype: torch.dtype) -> _flashode.Field:
         """The field as an object of the compiled module, remembered by the addresses of its parameters."""
         shape, memo = field.shape, field.shape.memo
-        threads = useful_threads(shape.cost * shape.batch, _flashode.MAX_THREADS)
+        threads = min(useful_threads(shape.cost * shape.batch), _flashode.MAX_THREADS)
         key = tuple(map(address, field.parameters)), field.wanted, threads
         bound: _flashode.Field | None = memo.get(key)
         if bound is None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import torch
-
 from flashode.engines.compiled.backend import Work
 from flashode.engines.compiled.scope import Demand
 from flashode.methods import Method, Tableau
@@ -46,15 +44,6 @@ def _unknowns(method: Method, rows: int) -> int:
         return 0
     coupled = any(a != 0 for i, entries in enumerate(method.a) for a in entries[i + 1 :])
     return rows * (method.stages if coupled else 1)
-
-
-# A step of less work is done by the time that another thread has begun: some microseconds.
-_LEAST_SHARED_OPERATIONS = 200_000
-
-
-def useful_threads(operations: int, most: int) -> int:
-    """How many threads a solve is to take, given the operations of one evaluation of its whole batch."""
-    return min(torch.get_num_threads(), most) if operations >= _LEAST_SHARED_OPERATIONS else 1
 
 
 # Of a single trajectory, whose products of a matrix and a vector read each weight for one use. With more
