@@ -1,0 +1,1 @@
+"""A Program as machine code: its text, and the functions and products that it calls."""

@@ -1,0 +1,202 @@
+"""What LLVM has and Python does not: jitted code calls these as functions.
+
+Pointers are Numba's `CPointer`: `pointer[i]` reads, `pointer[i] = x` writes, nothing is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from flashode.engines.numba.code_cache import kept
+
+# Of numbers: a product and a sum may be one operation. Infinities and NaN are what they are.
+_NUMERIC = {"error_model": "numpy", "fastmath": {"contract"}}
+
+
+def jitted(function: Callable[..., Any]) -> Any:
+    """Compiled when it is first called, and called by those that use it."""
+    return kept(numba.njit(**_NUMERIC)(function))
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """The same, in the place of the call: loops that call it become vector code."""
+    return kept(numba.njit(**_NUMERIC, forceinline=True)(function))
+
+
+def exact(function: Callable[..., Any]) -> Any:
+    """In the place of the call, and every operation rounded: for what knows its rounding errors."""
+    return kept(numba.njit(error_model="numpy", forceinline=True)(function))
+
+
+def declared(builder: Any, name: str, kinds: Sequence[ir.Type], signature: ir.FunctionType) -> Any:
+    """One of LLVM's functions, of the types that are part of its name."""
+    return cgutils.get_or_insert_function(
+        builder.module, signature, ".".join(["llvm", name, *map(_llvm_name, kinds)])
+    )
+
+
+def _llvm_name(kind: ir.Type) -> str:
+    if isinstance(kind, ir.PointerType):
+        return "p0"
+    if isinstance(kind, ir.VectorType):
+        return f"v{kind.count}{_llvm_name(kind.element)}"
+    return "f32" if isinstance(kind, ir.FloatType) else "f64"
+
+
+def call_llvm(builder: Any, name: str, arguments: Sequence[Any]) -> Any:
+    """Calls one of LLVM's functions of numbers, or vectors, of one type."""
+    kind = arguments[0].type
+    signature = ir.FunctionType(kind, [kind] * len(arguments))
+    return builder.call(declared(builder, name, [kind], signature), arguments)
+
+
+def _of_one_number(name: str) -> Any:
+    @intrinsic
+    def function(context: Any, x: Any) -> Any:
+        def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return call_llvm(builder, name, arguments)
+
+        return x(x), build
+
+    return function
+
+
+absolute = _of_one_number("fabs")
+square_root = _of_one_number("sqrt")
+floor = _of_one_number("floor")
+ceil = _of_one_number("ceil")
+truncate = _of_one_number("trunc")
+round_to_even = _of_one_number("rint")
+# Of the standard library; exact at the powers of their bases.
+exp2 = _of_one_number("exp2")
+log2 = _of_one_number("log2")
+log10 = _of_one_number("log10")
+
+
+@intrinsic
+def with_sign_of(context: Any, magnitude: Any, signed: Any) -> Any:
+    """The size of one number with the sign of another."""
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return call_llvm(builder, "copysign", arguments)
+
+    return types.float64(types.float64, types.float64), build
+
+
+@intrinsic
+def rest_of_division(context: Any, a: Any, b: Any) -> Any:
+    """What a division that rounds towards zero leaves of a number: exact, with its sign."""
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.frem(*arguments)
+
+    return types.float64(types.float64, types.float64), build
+
+
+@intrinsic
+def choose(context: Any, condition: Any, a: Any, b: Any) -> Any:
+    """One of two numbers that are both there: no branch, which may keep a loop from becoming vector code."""
+    number = context.unify_types(a, b)
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.select(*arguments)
+
+    return number(types.boolean, number, number), build
+
+
+@intrinsic
+def to_bits(context: Any, x: Any) -> Any:
+    """The bits of a number of double precision."""
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.int64(types.float64), build
+
+
+@intrinsic
+def from_bits(context: Any, bits: Any) -> Any:
+    """The number that has these bits."""
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), build
+
+
+@intrinsic
+def rounded_as(context: Any, x: Any, like: Any) -> Any:
+    """A number in the precision of another."""
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return target.cast(builder, arguments[0], x, like)
+
+    return like(x, like), build
+
+
+def polynomial(*coefficients: float) -> Any:
+    """The function c0 + c1 x + c2 x**2 + … of a number of double precision."""
+
+    @intrinsic
+    def evaluated(context: Any, x: Any) -> Any:
+        def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            numbers = [ir.Constant(ir.DoubleType(), c) for c in coefficients]
+            total = numbers[-1]
+            for number in reversed(numbers[:-1]):
+                total = call_llvm(builder, "fmuladd", [total, arguments[0], number])
+            return total
+
+        return types.float64(types.float64), build
+
+    return evaluated
+
+
+@intrinsic
+def part(context: Any, pointer: Any, begin: Any) -> Any:
+    """The pointer to an element."""
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.gep(arguments[0], [arguments[1]], source_etype=target.get_data_type(pointer.dtype))
+
+    return pointer(pointer, types.intp), build
+
+
+@intrinsic
+def numbers_at(context: Any, address: Any, like: Any) -> Any:
+    """The pointer of an address, to numbers like those that another points to."""
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], target.get_value_type(like))
+
+    return like(types.intp, like), build
+
+
+@intrinsic
+def doubles_at(context: Any, address: Any) -> Any:
+    """The pointer of an address, to numbers of double precision."""
+    pointer = types.CPointer(types.float64)
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], target.get_value_type(pointer))
+
+    return pointer(types.intp), build
+
+
+@intrinsic
+def entries(context: Any, table: Any) -> Any:
+    """The pointer to the entries of an array that is a constant of the code."""
+    pointer = types.CPointer(table.dtype)
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        from numba.np.arrayobj import make_array
+
+        return make_array(table)(target, builder, arguments[0]).data
+
+    return pointer(table), build
