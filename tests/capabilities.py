@@ -36,16 +36,20 @@ _NO_COMPILED_ENGINE_TAKES = {
 }
 _EQUATIONS = [name for name, method in METHODS.items() if method.equations != "none"]
 
+# Those of engines in whose kernels the interpreter cannot be called, and which solve no equations.
+_EXPLICIT = {
+    **_NO_COMPILED_ENGINE_TAKES,
+    **dict.fromkeys((*_EQUATIONS, "max_iters", "many coupled equations"), "its method is implicit"),
+    "event that reads numbers": "its event function is called from Python",
+    "norm": "its norm is called from Python",
+}
+
 # engine -> feature -> what the reason that it gives begins with
 LACKS: dict[str, dict[str, str]] = {
     "eager": {},
     "native": {**_NO_COMPILED_ENGINE_TAKES, "many coupled equations": "radauIIA5 solves "},
-    "cuda": {
-        **_NO_COMPILED_ENGINE_TAKES,
-        **dict.fromkeys((*_EQUATIONS, "max_iters", "many coupled equations"), "its method is implicit"),
-        "event that reads numbers": "its event function is called from Python",
-        "norm": "its norm is called from Python",
-    },
+    "cuda": _EXPLICIT,
+    "numba": _EXPLICIT,
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zlib
 from collections.abc import Generator, Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,9 @@ from features import call_of
 from flashode.declined import Declined
 from flashode.engines import REGISTRY, EngineDeclined, use_engine
 from flashode.engines.compiled.engine import CompiledEngine
+
+# What engines compile is kept for the next run of the tests, and out of the user's own cache.
+os.environ.setdefault("FLASHODE_CACHE", str(Path(__file__).parents[1] / ".cache" / "flashode"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -77,9 +77,10 @@ def precompile(
 ) -> Precompiled:
     """Compile what a solve of these arguments needs, and its backward pass, without solving.
 
-    The first solve of a function on a GPU compiles kernels for it, for about a second each; later processes
-    find them on the disk. Kernels depend on the function and on the shape, dtype and device of ``y0``, not on
-    numbers. On the CPU there is nothing to compile: the function is captured, as by its first solve.
+    The first solve of a function on a GPU compiles kernels for it, for about a second each, and so does one
+    that Numba compiles, after the loops that all functions share; later processes find them on the disk.
+    Kernels depend on the function and on the shape, dtype and device of ``y0``, not on numbers. For the
+    compiled module there is nothing to compile: the function is captured, as by its first solve.
 
     Args:
         func: As for :func:`flashode.odeint`. It may be called a few times.

@@ -52,13 +52,14 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no native engine."""
-    monkeypatch.setitem(REGISTRY, "native", lambda: Declined("there is none", absent=True))
+    """There is no native engine, and none that stands in for it."""
+    for name in ("native", "numba"):
+        monkeypatch.setitem(REGISTRY, name, lambda: Declined("there is none", absent=True))
 
 
 def test_unknown_engine() -> None:
     with (
-        pytest.raises(ValueError, match="one of 'auto', 'cuda', 'native', 'eager', got 'gpu'"),
+        pytest.raises(ValueError, match="one of 'auto', 'cuda', 'native', 'numba', 'eager', got 'gpu'"),
         use_engine("gpu"),
     ):
         pass
@@ -264,7 +265,7 @@ def test_functions_without_weak_references_warn_once(refusing: None) -> None:
 
 def test_the_eager_engine_is_always_there() -> None:
     assert REGISTRY["eager"]().name == "eager"  # type: ignore[union-attr]
-    assert set(REGISTRY) == {"cuda", "native", "eager"}
+    assert list(REGISTRY) == ["cuda", "native", "numba", "eager"]
 
 
 def test_eager_plan_keeps_the_protocol() -> None:

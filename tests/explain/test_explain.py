@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import flashode
 from flashode import explain, use_engine
 from flashode.capture import making
+from flashode.declined import Declined
 from flashode.engines import REGISTRY, EngineDeclined, native
 
 Y0 = torch.linspace(-1, 1, 40).view(20, 2)
@@ -160,9 +161,11 @@ def test_under_use_engine() -> None:
 def test_an_installation_without_the_compiled_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "_backend", None)
     monkeypatch.setitem(REGISTRY, "native", native.engine)  # in the place of the engine that is loaded
+    monkeypatch.setitem(REGISTRY, "numba", lambda: Declined("numba is not installed", absent=True))
     explanation = explain(Field(), Y0)
     assert explanation.engine == "eager"
     assert "no compiled module" in explanation.declined["native"]
+    assert "numba is not installed" in explanation.declined["numba"]
     assert explanation.program is not None
 
 

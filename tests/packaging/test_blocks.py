@@ -40,7 +40,7 @@ def test_one_that_is_dropped_says_so(drop: Callable[[], Any], call: str) -> None
 
 def test_an_engine_is_checked_at_once() -> None:
     with pytest.raises(
-        ValueError, match=r"engine must be one of 'auto', 'cuda', 'native', 'eager', got 'fast'"
+        ValueError, match=r"engine must be one of 'auto', 'cuda', 'native', 'numba', 'eager', got 'fast'"
     ):
         flashode.use_engine("fast")
 

@@ -24,6 +24,7 @@ EXTRA_PACKAGES = {
     "cli": {"rich", "typer"},
     "compat": {"torchdiffeq"},
     "engines/eager/scipy_solver": {"scipy"},
+    "engines/numba": {"llvmlite", "numba"},
     "experiments": {"jinja2", "matplotlib", "rich", "scipy", "typer"},
     "experiments/commands/spiral": {"torchdiffeq"},
 }

@@ -11,9 +11,9 @@ from flashode import notices
 from flashode.blocks import Block
 from flashode.declined import Declined, listed
 from flashode.engines.protocol import Plan
-from flashode.engines.registry import DEVICES, REGISTRY
+from flashode.engines.registry import DEVICES, REGISTRY, STAND_INS
 from flashode.engines.reported import ReportedPlan
-from flashode.engines.selection import AUTO, allows, insists, selecting
+from flashode.engines.selection import AUTO, VARIABLE, allows, insists, selected, selecting
 from flashode.errors import FallbackWarning
 from flashode.problem import Gradient, Problem
 from flashode.statistics import Statistics
@@ -26,6 +26,7 @@ def use_engine(name: str) -> Block[None]:
     Args:
         name: ``"auto"`` takes the fastest engine that can run the function and warns once where that is not
             the fastest of all, unless PyTorch is faster; the name of an engine, such as ``"eager"``, insists.
+            Elsewhere the environment variable ``FLASHODE_ENGINE`` holds, or ``"auto"``.
 
     Raises:
         ValueError: If there is no engine of that name, or, from a solve inside the block, if the engine
@@ -58,7 +59,15 @@ watchers: list[Callable[[Problem, Gradient, Choice, Plan], Plan]] = []
 
 
 def consider(problem: Problem, gradient: Gradient) -> Choice:
-    """Asks the engines that the present ``use_engine`` allows, the fastest first."""
+    """Asks the engines that the present ``use_engine`` allows, the fastest first.
+
+    Raises:
+        ValueError: If the environment names an engine that there is not.
+    """
+    accepted = (AUTO, *REGISTRY)
+    if selected() not in accepted:  # use_engine has checked its own
+        names = ", ".join(map(repr, accepted))
+        raise ValueError(f"the environment variable {VARIABLE} must be one of {names}, got {selected()!r}")
     declined: dict[str, Declined] = {}
     device = problem.settings.device.type
     for name, load in REGISTRY.items():
@@ -73,9 +82,14 @@ def consider(problem: Problem, gradient: Gradient) -> Choice:
 
 
 def _is_asked(name: str, device: str) -> bool:
-    """Whether an engine is asked about a state there: of those for one device only its own are."""
+    """Whether an engine is asked about a state there.
+
+    Of those for one device only its own are; one that stands in for another is where that is not installed.
+    """
     if insists(name):
         return True
+    if name in STAND_INS and not isinstance(REGISTRY[STAND_INS[name]](), Declined):
+        return False
     return allows(name) and (DEVICES.get(name, device) == device or device not in DEVICES.values())
 
 

@@ -24,6 +24,13 @@ def _native() -> Engine | Declined:
 
 
 @cache
+def _numba() -> Engine | Declined:
+    from flashode.engines import numba
+
+    return numba.engine()
+
+
+@cache
 def _eager() -> Engine:
     from flashode.engines import eager
 
@@ -31,10 +38,18 @@ def _eager() -> Engine:
 
 
 # Each gives the engine, imported when it is first asked for, or says why this installation has none.
-REGISTRY: dict[str, Callable[[], Engine | Declined]] = {"cuda": _cuda, "native": _native, "eager": _eager}
+REGISTRY: dict[str, Callable[[], Engine | Declined]] = {
+    "cuda": _cuda,
+    "native": _native,
+    "numba": _numba,
+    "eager": _eager,
+}
 
 # The type of the devices that an engine is for; those that are not named take states on any.
-DEVICES = {"cuda": "cuda", "native": "cpu"}
+DEVICES = {"cuda": "cuda", "native": "cpu", "numba": "cpu"}
+
+# Engines for machines on which another one is not installed: where that is, they are asked only by name.
+STAND_INS = {"numba": "native"}
 
 # The engine that takes every problem, a step at a time in plain PyTorch.
 FALLBACK = [*REGISTRY][-1]

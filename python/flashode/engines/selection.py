@@ -1,13 +1,16 @@
-"""Which engines a solve may run in, by the innermost ``use_engine``."""
+"""Which engines a solve may run in, by the innermost ``use_engine``, or by the environment."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 AUTO = "auto"
-_selected: ContextVar[str] = ContextVar("flashode_engine", default=AUTO)
+# What holds where no use_engine does.
+VARIABLE = "FLASHODE_ENGINE"
+_selected: ContextVar[str] = ContextVar("flashode_engine", default=os.environ.get(VARIABLE) or AUTO)
 
 
 @contextmanager
@@ -18,6 +21,11 @@ def selecting(name: str) -> Iterator[None]:
         yield
     finally:
         _selected.reset(token)
+
+
+def selected() -> str:
+    """The name that the present ``use_engine`` gives, or the environment."""
+    return _selected.get()
 
 
 def allows(name: str) -> bool:

@@ -1,0 +1,31 @@
+"""What the Numba engine takes."""
+
+from __future__ import annotations
+
+from flashode.engines.compiled.backend import Work
+from flashode.engines.compiled.scope import Demand
+from flashode.methods import Tableau
+
+
+def refusal(work: Work) -> str | None:
+    """Why it does not do this, in words, or None."""
+    for method in work.methods:
+        assert isinstance(method, Tableau)
+        if method.equations != "none":
+            return "its method is implicit, and the Numba engine solves no equations"
+    return None
+
+
+# With more operations of a trajectory than this most of the work is products of matrices, which plain torch
+# reverses faster; a single trajectory has products with vectors.
+_MOST_OPERATIONS_IN_REVERSE = 150_000
+
+
+def slower_than_torch(work: Work, demand: Demand) -> str | None:
+    """Whether plain torch is faster, in words, or None."""
+    if demand.gradients and work.batch > 1 and work.cost > _MOST_OPERATIONS_IN_REVERSE:
+        return (
+            f"a function of {work.cost:,} operations a trajectory is large enough for plain torch to be "
+            "faster at its gradients"
+        )
+    return None
