@@ -1,4 +1,4 @@
-"""flashode itself: as a user calls it, and its engine in plain PyTorch, with every gradient mode."""
+"""flashode itself: as a user calls it, and its other engines on the CPU, with every gradient mode."""
 
 from __future__ import annotations
 
@@ -17,14 +17,26 @@ from flashode.bench.contenders import (
     SEMINORM,
     Evaluations,
     Prepared,
+    Unsupported,
     register,
 )
 from flashode.bench.contenders.calls import prepare
 from flashode.bench.tasks.workloads import Workload
+from flashode.engines import EngineDeclined
 
 _compiled = partial(register, "flashode", packages=("flashode",))
+_by_numba = partial(register, "flashode numba", packages=("flashode", "numba"))
 _plain = partial(register, "flashode eager", packages=("flashode",))
 _in_plain_torch = partial(flashode.use_engine, "eager")
+
+
+@contextmanager
+def _in_numba() -> Iterator[None]:
+    try:
+        with flashode.use_engine("numba"):
+            yield
+    except EngineDeclined as declined:
+        raise Unsupported(str(declined)) from None
 
 
 @contextmanager
@@ -66,6 +78,21 @@ def _continuous_adjoint(workload: Workload) -> Prepared:
 @_compiled(SEMINORM, label="flashode continuous adjoint, seminorm")
 def _continuous_adjoint_seminorm(workload: Workload) -> Prepared:
     return _seminorm(workload, SEMINORM, settings=_as_called)
+
+
+@_by_numba(FORWARD, label="flashode numba")
+def _numba_forward(workload: Workload) -> Prepared:
+    return _discrete(workload, FORWARD, settings=_in_numba)
+
+
+@_by_numba(DISCRETE, label="flashode numba discrete adjoint")
+def _numba_discrete_adjoint(workload: Workload) -> Prepared:
+    return _discrete(workload, DISCRETE, settings=_in_numba)
+
+
+@_by_numba(CONTINUOUS, label="flashode numba continuous adjoint")
+def _numba_continuous_adjoint(workload: Workload) -> Prepared:
+    return _continuous(workload, CONTINUOUS, settings=_in_numba)
 
 
 @_plain(FORWARD, label="flashode eager")

@@ -34,7 +34,7 @@ class Settings:
 
     def wants(self, contender: Contender) -> bool:
         """Whether a contender is to be measured."""
-        ours = contender.library.startswith("flashode")
+        ours = contender.library in ("flashode", "flashode eager")
         return ours or self.libraries is None or contender.library in self.libraries
 
 
