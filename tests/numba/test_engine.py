@@ -192,3 +192,14 @@ def test_a_stage_without_weight_counts_nowhere_in_batches_of_any_size() -> None:
         )
     assert len({solve.evaluations for solve in report.solves}) == 1
     torch.testing.assert_close(one[:, 0], many[:, 0], rtol=1e-12, atol=0)
+
+
+def test_functions_of_very_many_operations_decline() -> None:
+    def chain(t: Tensor, y: Tensor) -> Tensor:
+        for _ in range(101):
+            y = torch.sin(y) * y
+        return y
+
+    y0 = values(4, 3)
+    with numba_with(), pytest.raises(ValueError, match="it takes 202 operations on rows, more than 200"):
+        flashode.odeint(chain, y0, T)

@@ -6,9 +6,18 @@ from flashode.engines.compiled.backend import Work
 from flashode.engines.compiled.scope import Demand
 from flashode.methods import Tableau
 
+# Numba compiles a function of a few hundred operations for half a minute, and of more for ever longer.
+_MOST_OPERATIONS = 200
+
 
 def refusal(work: Work) -> str | None:
     """Why it does not do this, in words, or None."""
+    operations = len(work.program.ops)
+    if operations > _MOST_OPERATIONS:
+        return (
+            f"it takes {operations:,} operations on rows, more than {_MOST_OPERATIONS}, which Numba would "
+            "compile for minutes"
+        )
     for method in work.methods:
         assert isinstance(method, Tableau)
         if method.equations != "none":
