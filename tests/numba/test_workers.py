@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 import flashode
+from flashode.engines.numba.budget import Budget
 from flashode.engines.numba.workers import Workers, workers
 from interrupting import interrupted
 from numba_solving import numba_with
@@ -189,3 +190,15 @@ def test_threads_are_given_back() -> None:
     with pool.reserved(9) as count:
         assert count == 4
     pool.close()
+
+
+def test_much_work_pauses_early() -> None:
+    """Before it is known how long an attempt takes."""
+    assert Budget(100).attempts == 1_000
+    assert Budget(10**6).attempts == 200
+    assert Budget(10**10).attempts == 1
+    budget = Budget(10**10)
+    budget.adapt(1, 0.001)
+    assert budget.attempts == 2
+    budget.adapt(2, 4.0)
+    assert budget.attempts == 1

@@ -26,6 +26,7 @@ from flashode.engines.numba.fields.field_code import FieldCode, Function, field_
 from flashode.engines.numba.method import method_record
 from flashode.engines.numba.planned import NumbaKernel
 from flashode.engines.numba.scope import refusal, slower_than_torch
+from flashode.methods import Tableau
 from flashode.program import C, T
 
 Value = TypeVar("Value")
@@ -84,19 +85,21 @@ class NumbaBackend:
         event = request.event
         of_event = self._code(event, dtype) if isinstance(event, EvaluatedField) else None
         batch = self._batch(request, dtype)
-        return forward.solve(request, batch, of_event, self._workers(field), self._budget(field))
+        return forward.solve(request, batch, of_event, self._workers(field), self._budget(request))
 
     def discrete_vjp(self, request: DiscreteRequest) -> None:
         """Reverse a recorded solve."""
         field, dtype = request.field, request.grad_states.dtype
         vjp = self._vjp(field, dtype, with_time=request.grad_times is not None)
-        discrete.reverse(request, self._batch(request, dtype), vjp, self._workers(field), self._budget(field))
+        discrete.reverse(
+            request, self._batch(request, dtype), vjp, self._workers(field), self._budget(request)
+        )
 
     def continuous_vjp(self, request: ContinuousRequest) -> Outcome:
         """Integrate the adjoint equations backwards."""
         field = request.field
         return continuous.integrate(
-            request, self._adjoint_batch(request), self._workers(field), self._budget(field)
+            request, self._adjoint_batch(request), self._workers(field), self._budget(request)
         )
 
     def _adjoint_batch(self, request: ContinuousRequest) -> Batch:
@@ -141,10 +144,14 @@ class NumbaBackend:
             return self._threads
         return useful_threads(field.shape.cost * field.shape.batch)
 
-    def _budget(self, field: EvaluatedField) -> Budget:
+    def _budget(self, request: Request) -> Budget:
+        """One for solves, and one for each kind of reverse: their attempts are not the same work."""
+        shape, method = request.field.shape, request.integrator.method
+        assert isinstance(method, Tableau)
+        operations = shape.cost * shape.batch * method.stages
         if self._attempts is not None:
-            return Budget(self._attempts)
-        return _remembered(field.shape.memo, "budget", Budget)
+            return Budget(operations, self._attempts)
+        return _remembered(shape.memo, ("budget", type(request)), lambda: Budget(operations))
 
 
 def _remembered(memo: dict[Any, Any], key: Hashable, make: Callable[[], Value]) -> Value:

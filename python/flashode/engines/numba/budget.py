@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-_FIRST_ATTEMPTS = 1_000
 _PAUSE_SECONDS = 0.1
 _MOST_ATTEMPTS = 1_000_000
+# Attempts, and arithmetic operations, until the first pause, when nothing is known of how long they take.
+_FIRST_ATTEMPTS = 1_000
+_FIRST_OPERATIONS = 200_000_000
 
 
 class Budget:
@@ -14,8 +16,15 @@ class Budget:
         attempts: How many; of a solve that is watched closely always as many.
     """
 
-    def __init__(self, attempts: int | None = None) -> None:
-        self.attempts = _FIRST_ATTEMPTS if attempts is None else attempts
+    def __init__(self, operations: int, attempts: int | None = None) -> None:
+        """Starts with few where an attempt is much work: a Ctrl-C is heard at a pause.
+
+        Args:
+            operations: Of one attempt.
+            attempts: How many it always is; None lets the time that they take decide.
+        """
+        first = min(_FIRST_ATTEMPTS, _FIRST_OPERATIONS // max(operations, 1))
+        self.attempts = max(1, first) if attempts is None else attempts
         self._fixed = attempts is not None
 
     def adapt(self, made: int, seconds: float) -> None:

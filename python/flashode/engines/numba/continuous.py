@@ -19,14 +19,11 @@ from flashode.engines.numba.budget import Budget
 from flashode.engines.numba.entry import loop
 from flashode.engines.numba.layout import Layout, address_of
 from flashode.engines.numba.loops.quadrature import PARTS
-from flashode.engines.numba.loops.records import ADJOINT, GOAL, INTERRUPTED, PROGRESS, STEP
+from flashode.engines.numba.loops.records import ADJOINT, GOAL, INTERRUPTED, PROGRESS, STEP, UNLIMITED
 from flashode.engines.numba.outcome import NumbaOutcome, located, outcome_of
 from flashode.engines.numba.parameter_sums import most_groups
 from flashode.engines.numba.workers import workers
 from flashode.memory import address
-
-_UNLIMITED = 2**62
-
 
 _KINDS = {"adjoint": ADJOINT, "goal": GOAL, "progress": PROGRESS, "step": STEP}
 
@@ -123,7 +120,7 @@ def _joined(
 
 def _layout(batch: Batch, group_tiles: int, count: int) -> Layout:
     """The memory of integrations like this one."""
-    numbers = {"progress": {"room": _UNLIMITED}, "adjoint": {"j": -1}}
+    numbers = {"progress": {"room": UNLIMITED}, "adjoint": {"j": -1}}
     return Layout(batch.record, _KINDS, count, group_tiles, batch.work, numbers=numbers)
 
 

@@ -28,6 +28,7 @@ from flashode.engines.numba.loops.records import (
     PROGRESS,
     STEP,
     TIMES,
+    UNLIMITED,
 )
 from flashode.engines.numba.outcome import NumbaOutcome, located, outcome_of
 from flashode.engines.numba.workers import workers
@@ -35,7 +36,6 @@ from flashode.memory import address
 from flashode.problem import FixedOptions
 from flashode.program import Y
 
-_UNLIMITED = 2**62
 # Steps that the first chunk of memory is for, where no solve before says how many there are, and how many
 # bytes it may take.
 _FIRST_STEPS = 64
@@ -92,7 +92,7 @@ def _layout(request: ForwardRequest, batch: Batch, kind: int, count: int) -> Lay
     goal: dict[str, float] = {"kind": kind, "size": request.y0.numel(), "records": request.record}
     if kind == EVENT and isinstance(options, FixedOptions):
         goal["step_size"] = options.step_size or 0.0
-    progress = {"undefined": np.nan, "room": _UNLIMITED}
+    progress = {"undefined": np.nan, "room": UNLIMITED}
     numbers = {"goal": goal, "progress": progress}
     return Layout(batch.record, _KINDS, count, 1, batch.work, numbers=numbers)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
@@ -65,7 +65,12 @@ class Workers:
             tasks[0]()
             return
         assert self._pool is not None
-        self._pool.submit(_together, self._pool, tasks, memory).result()
+        begun = self._pool.submit(_together, self._pool, tasks, memory)
+        try:
+            begun.result()
+        except BaseException:
+            wait([begun])  # to their next pause: the threads are others' when these are done with them
+            raise
 
     def close(self) -> None:
         """Ends the threads."""

@@ -45,6 +45,9 @@ INTERRUPTED = Status.interrupted.value
 # What a solve steps towards.
 TIMES, EVERY_STEP, EVENT = range(3)
 
+# More steps than there is memory for.
+UNLIMITED = 2**62
+
 _INT, _FLOAT, _FLAG = np.int64, np.float64, np.bool_
 _Fields = list[tuple[str, Any] | tuple[str, Any, tuple[int, ...]]]
 
