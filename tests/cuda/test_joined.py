@@ -18,7 +18,7 @@ JOINS = [
 @pytest.mark.parametrize("joins", JOINS)
 def test_each_number_is_the_sum_of_itself_and_what_joins_it(joins: list[tuple[int, int, int, int]]) -> None:
     pytest.importorskip("flashode._flashode")
-    from flashode.engines.cuda.quadrature import joined
+    from flashode.engines.generated.joined import joined
 
     size = 21
     expected = [[e] for e in range(size)]

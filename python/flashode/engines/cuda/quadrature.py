@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from flashode.engines.compiled.requests import ContinuousRequest
 from flashode.engines.cuda.remembered import remembered
+from flashode.engines.generated.joined import joined
 
 
 @dataclass(frozen=True)
@@ -53,25 +53,3 @@ def _listed(request: ContinuousRequest, device: torch.device) -> Quadrature:
     spans = [(ranges[p][0], ranges[of][0], rows, columns) for p, of, rows, columns in joins]
     starts, sources = joined(ends[-1], spans)
     return Quadrature(segments, starts.to(device), sources.to(device))
-
-
-def joined(size: int, joins: Sequence[tuple[int, int, int, int]]) -> tuple[Tensor, Tensor]:
-    """Of each of so many numbers, which it is the sum of: itself first, then what joins it.
-
-    Args:
-        size: How many there are.
-        joins: Transposes, each as its first number, that of what it transposes, and the shape of this.
-
-    Returns:
-        Where those of each number start and the last ones end, and all of them.
-    """
-    numbers = torch.arange(size, device="cpu")
-    to = numbers
-    for begin, of, rows, columns in joins:
-        moved = numbers.clone()
-        own = torch.arange(of, of + rows * columns, device="cpu").view(rows, columns)
-        moved[begin : begin + rows * columns] = own.t().flatten()
-        to = moved[to]
-    sources = (2 * to + (to != numbers)).argsort(stable=True)
-    counts = torch.bincount(to, minlength=size)
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), sources

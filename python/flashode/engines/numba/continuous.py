@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from flashode.engines.compiled.requests import ContinuousRequest
+from flashode.engines.generated.joined import joined
 from flashode.engines.generated.locate import of_adjoint
 from flashode.engines.numba.batch import Batch
 from flashode.engines.numba.budget import Budget
@@ -71,11 +71,16 @@ class Quadrature:
         first = address_of(self._gathered) + 8 * self.size * np.arange(self.groups * self._sets)[:, None]
         self._places = np.where(begins > 0, first + 8 * begins, 0).astype(np.int64)
         joins = [join for join in request.transposes if join[0] in self._ranges and join[1] in self._ranges]
-        joined = {p for p, *_ in joins}
+        transposes = {p for p, *_ in joins}
         # A transpose counts with the parameter that it transposes.
-        measured = [span for p, span in self._ranges.items() if p not in joined and not request.seminorm]
+        measured = [span for p, span in self._ranges.items() if p not in transposes and not request.seminorm]
         self._measured = np.array([(0, 1), *measured], np.int64)
-        self._joined = _joined(self.size, self._ranges, joins) if joins else None
+        self._joined: tuple[Tensor, ...] = ()
+        if joins:
+            spans = [
+                (self._ranges[p][0], self._ranges[of][0], rows, columns) for p, of, rows, columns in joins
+            ]
+            self._joined = joined(self.size, spans)
 
     def write(self, system: Any, worker: int, count: int) -> None:
         """Writes it to a worker's system."""
@@ -93,8 +98,8 @@ class Quadrature:
             ("range_count", len(self._measured)),
         ):
             system[name] = number
-        if self._joined is not None:
-            system["starts"], system["sources"] = (address_of(numbers) for numbers in self._joined)
+        if self._joined:
+            system["starts"], system["sources"] = map(address, self._joined)
 
     def hand_over(self) -> None:
         """Writes the gradients in parameters."""
@@ -103,19 +108,6 @@ class Quadrature:
             gradient = self._request.grad_parameters[p]
             assert gradient is not None
             gradient.copy_(torch.from_numpy(total[begin:end]).view_as(gradient))
-
-
-def _joined(
-    size: int, ranges: Mapping[int, tuple[int, int]], joins: Sequence[tuple[int, int, int, int]]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Of each number, which of the gathered ones it is the sum of: where these begin, and all of them."""
-    target = np.arange(size)
-    for p, of, rows, columns in joins:
-        begin, end = ranges[p]
-        target[begin:end] = ranges[of][0] + np.arange(rows * columns).reshape(rows, columns).T.ravel()
-    sources = np.argsort(target, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=size))])
-    return starts.astype(np.int64), sources.astype(np.int64)
 
 
 def _layout(batch: Batch, group_tiles: int, count: int) -> Layout:
