@@ -203,3 +203,22 @@ def test_functions_of_very_many_operations_decline() -> None:
     y0 = values(4, 3)
     with numba_with(), pytest.raises(ValueError, match="it takes 202 operations on rows, more than 200"):
         flashode.odeint(chain, y0, T)
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_matrix_and_its_transpose_are_one_to_the_adjoint() -> None:
+    weight = values(3, 3).requires_grad_()
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.tanh(y @ weight) @ weight.T - y
+
+    found = []
+    for engine in ("native", "numba"):
+        with flashode.use_engine(engine), flashode.record() as report:
+            states = flashode.odeint_adjoint(field, values(4, 3), T, adjoint_params=(weight,))
+            (gradient,) = torch.autograd.grad(states.square().sum(), weight)
+        (solve,) = report.solves
+        found.append((gradient, solve.backward_evaluations))
+    (native, native_count), (own, count) = found
+    assert count == native_count
+    torch.testing.assert_close(own, native, rtol=1e-9, atol=0)
