@@ -15,9 +15,9 @@ import torch
 from numba import types
 
 from flashode.engines.numba.code_cache import _OPTIONS
-from flashode.engines.numba.fields import elementary, unary
+from flashode.engines.numba.fields import double, single, unary
 from flashode.engines.numba.fields.normal_tail import TAIL_ORIGIN, tail_coefficients
-from flashode.engines.numba.fields.vectors import vector_bytes
+from flashode.engines.numba.vectors import vector_bytes
 
 mpmath.mp.prec = 160
 _HALF_POINTS = 400
@@ -65,7 +65,7 @@ def _points(low: float, high: float) -> list[float]:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_errors(name: str) -> None:
     exact, low, high, bound = FUNCTIONS[name]
-    function = getattr(elementary, name)
+    function = getattr(double, name)
     for x in _points(low, high):
         wanted = exact(mpmath.mpf(x))
         unit = math.ulp(float(wanted))
@@ -73,10 +73,41 @@ def test_errors(name: str) -> None:
         assert error <= bound, (x, function(x), float(wanted), float(error))
 
 
+# Of single precision: the ends of where each is tried, and the largest error.
+SINGLE: dict[str, tuple[float, float, float]] = {
+    "exp": (-103.0, 88.7, 1.5),
+    "expm1": (-20.0, 88.7, 2.0),
+    "tanh": (-12.0, 12.0, 2.5),
+    "sigmoid": (-87.0, 20.0, 2.5),
+    "softplus": (-87.0, 30.0, 2.5),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_errors_of_single_precision(name: str) -> None:
+    low, high, bound = SINGLE[name]
+    exact, own = getattr(double, name), getattr(single, name)
+    smallest = float(np.finfo(np.float32).smallest_subnormal)
+    for x in np.array(_points(low, high), np.float32):
+        wanted = exact(float(x))
+        unit = max(float(np.spacing(np.float32(abs(wanted)))), smallest)
+        assert abs(float(own(x)) - wanted) <= bound * unit, (x, own(x), wanted)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_special_numbers_of_single_precision(name: str) -> None:
+    exact, own = getattr(double, name), getattr(single, name)
+    for x in np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 300.0, -300.0], np.float32):
+        with np.errstate(over="ignore"):
+            wanted, given = np.float32(exact(float(x))), np.float32(own(x))
+        np.testing.assert_array_equal(given, wanted)
+        assert math.isnan(x) or math.copysign(1.0, given) == math.copysign(1.0, wanted), x
+
+
 def test_next_to_multiples_of_a_quarter_turn() -> None:
     for n in (1, 2, 3, 7, 1000, 12345678, 60_000_001):
         x = float(n * mpmath.pi / 2)
-        of_sin, of_cos = elementary.sin_moderate(x), elementary.cos_moderate(x)
+        of_sin, of_cos = double.sin_moderate(x), double.cos_moderate(x)
         for own, exact in ((of_sin, mpmath.sin(x)), (of_cos, mpmath.cos(x))):
             assert abs(own - exact) <= math.ulp(float(exact)), x
 
@@ -91,6 +122,7 @@ def test_the_tail_of_the_normal_distribution() -> None:
 
 # What networks are made of.
 VECTOR_CODE = ("exp", "tanh", "sigmoid", "silu", "softplus", "elu", "gelu", "gelu_tanh", "mish", "sin", "cos")
+_OF_EITHER_PRECISION = ("exp", "tanh", "sigmoid", "silu", "softplus", "elu")
 _CONSTANTS = {"softplus": (1.0, 20.0), "elu": (1.0, 1.0, 1.0)}
 
 
@@ -111,5 +143,7 @@ def test_loops_are_vector_code(name: str, dtype: torch.dtype) -> None:
     code = compiled.inspect_llvm()
     # With vectors of two numbers LLVM finds that some do not pay.
     if vector_bytes() > 16:
-        assert re.search(r"f(mul|add|div) contract <\d+ x double>", code), code
+        own_precision = dtype == torch.float32 and name in _OF_EITHER_PRECISION
+        kind = "float" if own_precision else "double"
+        assert re.search(rf"f(mul|add|div) contract <\d+ x {kind}>", code), code
     assert not re.search(r"call double @(?!llvm)", code), code

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 
-from flashode.engines.numba.fields import elementary
+from flashode.engines.numba.fields import double, elementary
 from flashode.engines.numba.fields.chained import Table, chained, scaled
-from flashode.engines.numba.fields.machine_code import choose, rounded_as
+from flashode.engines.numba.machine_code import at_least, at_most, choose, rounded_as
 
 _TABLE = Table(arguments=1)
 ACTIVATIONS = _TABLE.functions
 
 _PER_ROOT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
-_GATE_LINEAR, _GATE_CUBIC = elementary.GELU_TANH_LINEAR, elementary.GELU_TANH_CUBIC
+_GATE_LINEAR, _GATE_CUBIC = double.GELU_TANH_LINEAR, double.GELU_TANH_CUBIC
 
 
 # Smooth activations. Where a sigmoid multiplies x, minus infinity gives NaN, as in torch.
@@ -61,34 +61,34 @@ def silu_vjp(grad, x, _y):
 
 @_TABLE.value
 def mish(x):
-    return x * elementary.tanh_softplus(x)
+    return x * double.tanh_softplus(x)
 
 
 @_TABLE.vjp
 def mish_vjp(grad, x, _y):
-    s = elementary.tanh_softplus(x)
+    s = double.tanh_softplus(x)
     return scaled(grad, s + x * (elementary.sigmoid(x) * (1.0 - s * s)))
 
 
 @_TABLE.value
 def gelu(x):
-    return elementary.gelu(x)
+    return double.gelu(x)
 
 
 @_TABLE.vjp
 def gelu_vjp(grad, x, _y):
-    density = _PER_ROOT_TWO_PI * elementary.exp_minus_half_square(x)
-    return scaled(grad, elementary.normal_cdf(x) + x * density)
+    density = _PER_ROOT_TWO_PI * double.exp_minus_half_square(x)
+    return scaled(grad, double.normal_cdf(x) + x * density)
 
 
 @_TABLE.value
 def gelu_tanh(x):
-    return x * elementary.gelu_tanh_gate(x)
+    return x * double.gelu_tanh_gate(x)
 
 
 @_TABLE.vjp
 def gelu_tanh_vjp(grad, x, _y):
-    s = elementary.gelu_tanh_gate(x)
+    s = double.gelu_tanh_gate(x)
     # The slope of the argument of the gate's sigmoid.
     inner = _GATE_LINEAR + 3.0 * _GATE_CUBIC * (x * x)
     return scaled(grad, s + (x * (s * (1.0 - s))) * inner)
@@ -96,19 +96,19 @@ def gelu_tanh_vjp(grad, x, _y):
 
 @_TABLE.value
 def softplus(x, beta, threshold):
-    z = beta * x
+    z = rounded_as(beta, x) * x
     return choose(z > threshold, x, elementary.softplus(z) / beta)
 
 
 @_TABLE.vjp
 def softplus_vjp(grad, x, _y, beta, threshold):
-    z = beta * x
+    z = rounded_as(beta, x) * x
     return scaled(grad, choose(z > threshold, 1.0, elementary.sigmoid(z)))
 
 
 @_TABLE.value
 def elu(x, alpha, scale, input_scale):
-    negative = alpha * scale * elementary.expm1(input_scale * x)
+    negative = alpha * scale * elementary.expm1(rounded_as(input_scale, x) * x)
     return choose(x <= 0.0, negative, scale * x)
 
 
@@ -143,7 +143,7 @@ def leaky_relu_vjp(grad, x, _y, slope):
 
 @_TABLE.value
 def hardtanh(x, least, most):
-    return elementary.at_most(elementary.at_least(x, least), most)
+    return at_most(at_least(x, least), most)
 
 
 @_TABLE.vjp
@@ -154,7 +154,7 @@ def hardtanh_vjp(grad, x, _y, least, most):
 # The same values, but a gradient of one on the boundary.
 @_TABLE.value
 def clamp(x, least, most):
-    return elementary.at_most(elementary.at_least(x, least), most)
+    return at_most(at_least(x, least), most)
 
 
 @_TABLE.vjp
@@ -164,7 +164,7 @@ def clamp_vjp(grad, x, _y, least, most):
 
 @_TABLE.value
 def hardsigmoid(x):
-    return elementary.at_most(elementary.at_least(x + 3.0, 0.0), 6.0) / 6.0
+    return at_most(at_least(x + 3.0, 0.0), 6.0) / 6.0
 
 
 @_TABLE.vjp
@@ -174,7 +174,7 @@ def hardsigmoid_vjp(grad, x, _y):
 
 @_TABLE.value
 def hardswish(x):
-    raised = elementary.at_most(elementary.at_least(x + 3.0, 0.0), 6.0)
+    raised = at_most(at_least(x + 3.0, 0.0), 6.0)
     return x * rounded_as(raised, x) / rounded_as(6.0, x)
 
 

@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
-from flashode.engines.numba.fields import elementary
-from flashode.engines.numba.fields import machine_code as machine
+from flashode.engines.numba import machine_code as machine
+from flashode.engines.numba.fields import double, elementary
 from flashode.engines.numba.fields.chained import Table, chained, none_of, scaled
-from flashode.engines.numba.fields.machine_code import (
+from flashode.engines.numba.machine_code import (
     absolute,
     choose,
     inlined,
@@ -106,7 +106,7 @@ def power(a, b):
 def power_vjp(grad, a, b, y):
     to_a = b * math.pow(np.float64(a), np.float64(b - rounded_as(1.0, b)))
     # The slope is masked, where a is zero, and not the gradient.
-    to_b = choose((a == 0.0) & (b >= 0.0), 0.0, y * elementary.log(a))
+    to_b = choose((a == 0.0) & (b >= 0.0), 0.0, y * double.log(a))
     return chained(b != 0.0, grad, to_a), scaled(grad, to_b)
 
 
@@ -149,7 +149,7 @@ def hypot_vjp(grad, a, b, y):
 def _log_of_sum(a, b, rate):
     """log(base**a + base**b), where rate = log(base). Infinities may be equal, but have no difference."""
     larger = choose((a > b) | (a != a), a, b)
-    rest = elementary.log1p_unit(elementary.exp(-rate * absolute(np.float64(a) - b)))
+    rest = double.log1p_unit(double.exp(-rate * absolute(np.float64(a) - b)))
     same = (a == b) & (absolute(a) == _INFINITY)
     return choose(same, a, larger + rest / rate)
 
@@ -180,24 +180,24 @@ def logaddexp2_vjp(grad, a, b, _y):
 
 @_TABLE.value
 def xlogy(a, b):
-    return choose((a == 0.0) & (b == b), 0.0, a * elementary.log(b))
+    return choose((a == 0.0) & (b == b), 0.0, a * double.log(b))
 
 
 @_TABLE.vjp
 def xlogy_vjp(grad, a, b, _y):
     passes = ~((a == 0.0) & (b <= 0.0)) & ((grad != 0.0) | (b != b))
-    return chained(passes, grad, elementary.log(b)), scaled(grad, a / b)
+    return chained(passes, grad, double.log(b)), scaled(grad, a / b)
 
 
 @_TABLE.value
 def xlog1py(a, b):
-    return choose((a == 0.0) & (b == b), 0.0, a * elementary.log1p(b))
+    return choose((a == 0.0) & (b == b), 0.0, a * double.log1p(b))
 
 
 @_TABLE.vjp
 def xlog1py_vjp(grad, a, b, _y):
     passes = ~((a == 0.0) & (b <= -1.0)) & ((grad != 0.0) | (b != b))
-    return chained(passes, grad, elementary.log1p(b)), scaled(grad, a / (b + 1.0))
+    return chained(passes, grad, double.log1p(b)), scaled(grad, a / (b + 1.0))
 
 
 @_TABLE.value

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from flashode.engines.numba.fields.machine_code import choose, inlined, rounded_as
+from flashode.engines.numba.machine_code import choose, inlined, rounded_as
 
 
 @inlined

@@ -7,8 +7,8 @@ one trajectory, features are.
 from __future__ import annotations
 
 from flashode.engines.numba.fields.kernels import DOUBLES, NUMBERS, SIZE, kernel
-from flashode.engines.numba.fields.machine_code import inlined, jitted, numbers_at, part
-from flashode.engines.numba.fields.vectors import (
+from flashode.engines.numba.machine_code import inlined, jitted, numbers_at, part
+from flashode.engines.numba.vectors import (
     add_to,
     length_of,
     load,

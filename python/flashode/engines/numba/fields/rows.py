@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 
-from flashode.engines.numba.fields.elementary import TRIGONOMETRIC_LIMIT, cos_moderate, sin_moderate
+from flashode.engines.numba.fields.double import TRIGONOMETRIC_LIMIT, cos_moderate, sin_moderate
 from flashode.engines.numba.fields.kernels import DOUBLES, NUMBERS, SIZE, TABLE, kernel
-from flashode.engines.numba.fields.machine_code import absolute, inlined, jitted, part, rounded_as
-from flashode.engines.numba.fields.vectors import length_of, load, plus, total, zeros_like
+from flashode.engines.numba.machine_code import absolute, inlined, jitted, part, rounded_as
+from flashode.engines.numba.vectors import length_of, load, plus, total, zeros_like
 
 
 @kernel(NUMBERS, SIZE)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import torch
 
+from flashode.engines.numba import machine_code
 from flashode.engines.numba.fields import dense, rows
 from flashode.engines.numba.fields.kernels import kernels_of
 
@@ -16,7 +17,7 @@ _PACKAGE = "flashode.engines.numba.fields"
 _NAMES: dict[str, tuple[str, ...]] = {
     "math": ("inf", "nan"),
     _PACKAGE: ("activations", "binary", "unary"),
-    f"{_PACKAGE}.machine_code": ("choose", "doubles_at", "entries", "numbers_at", "part"),
+    machine_code.__name__: ("choose", "doubles_at", "entries", "numbers_at", "part"),
     **{module.__name__: tuple(sorted(kernels_of(module.__name__))) for module in (dense, rows)},
 }
 _NAME = re.compile(r"\w+")

@@ -10,11 +10,19 @@ import math
 
 import numpy as np
 
-from flashode.engines.numba.fields import elementary
-from flashode.engines.numba.fields import machine_code as machine
+from flashode.engines.numba import machine_code as machine
+from flashode.engines.numba.fields import double, elementary
 from flashode.engines.numba.fields.activations import ACTIVATIONS
 from flashode.engines.numba.fields.chained import Table, chained, none_of, scaled
-from flashode.engines.numba.fields.machine_code import absolute, choose, inlined, rounded_as, square_root
+from flashode.engines.numba.machine_code import (
+    absolute,
+    at_least,
+    at_most,
+    choose,
+    inlined,
+    rounded_as,
+    square_root,
+)
 
 _TABLE = Table(arguments=1)
 
@@ -185,7 +193,7 @@ def expm1_vjp(grad, _x, y):
 
 @_TABLE.value
 def log(x):
-    return elementary.log(x)
+    return double.log(x)
 
 
 @_TABLE.vjp
@@ -215,7 +223,7 @@ def log10_vjp(grad, x, _y):
 
 @_TABLE.value
 def log1p(x):
-    return elementary.log1p(x)
+    return double.log1p(x)
 
 
 @_TABLE.vjp
@@ -225,36 +233,36 @@ def log1p_vjp(grad, x, _y):
 
 @_TABLE.value
 def erf(x):
-    return elementary.erf(x)
+    return double.erf(x)
 
 
 @_TABLE.vjp
 def erf_vjp(grad, x, _y):
-    return scaled(grad, _TWO_PER_ROOT_PI * elementary.exp_minus_square(x))
+    return scaled(grad, _TWO_PER_ROOT_PI * double.exp_minus_square(x))
 
 
-# Trigonometry. Of sin and cos these are exact where `elementary.TRIGONOMETRIC_LIMIT` says; `rows.py` knows
+# Trigonometry. Of sin and cos these are exact where `double.TRIGONOMETRIC_LIMIT` says; `rows.py` knows
 # what to do beyond.
 
 
 @_TABLE.value
 def sin(x):
-    return elementary.sin_moderate(x)
+    return double.sin_moderate(x)
 
 
 @_TABLE.vjp
 def sin_vjp(grad, x, _y):
-    return scaled(grad, elementary.cos_moderate(x))
+    return scaled(grad, double.cos_moderate(x))
 
 
 @_TABLE.value
 def cos(x):
-    return elementary.cos_moderate(x)
+    return double.cos_moderate(x)
 
 
 @_TABLE.vjp
 def cos_vjp(grad, x, _y):
-    return scaled(grad, -elementary.sin_moderate(x))
+    return scaled(grad, -double.sin_moderate(x))
 
 
 @_TABLE.value
@@ -369,8 +377,8 @@ def sinc_vjp(grad, x, _y):
 @_TABLE.value
 def logit(x, eps):
     top = rounded_as(1.0, eps) - eps
-    z = choose(eps < 0.0, x, elementary.at_most(elementary.at_least(x, eps), top))
-    return elementary.log(z / (1.0 - z))
+    z = choose(eps < 0.0, x, at_most(at_least(x, eps), top))
+    return double.log(z / (1.0 - z))
 
 
 @_TABLE.vjp

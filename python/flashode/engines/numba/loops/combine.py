@@ -4,46 +4,47 @@ from __future__ import annotations
 
 from typing import Any
 
-from flashode.engines.numba.loops.jit import fused
+from flashode.engines.numba.loops.jit import exact, fused, inlined
+from flashode.engines.numba.machine_code import pointer_to
+from flashode.engines.numba.vectors import length_of, load, multiply_add, plus, spread, store, zeros_like
 
-# So few numbers are added up one by one: a pass over them for each stage would cost more than its work.
-_FEW = 8
 
-
-@fused
-def combine(weights: Any, count: int, dt: Any, k: Any, size: int, n: int, out: Any) -> None:
-    """Writes dt * sum(weights[j] * k[j]) of the first n numbers; most tableaux are half empty."""
-    if n <= _FEW:
-        for e in range(n):
-            total = dt * 0
-            for j in range(count):
-                if weights[j] != 0.0:  # as below: nothing times a slope that is infinite is not a number
-                    total += weights[j] * k[j * size + e]
-            out[e] = dt * total
-        return
-    started = False
+@inlined
+def _sum(weights: Any, count: int, dt: Any, k: Any, size: int, e: int, some: Any) -> Any:
+    """A vector of dt * sum(weights[j] * k[j])."""
+    total = zeros_like(k)
     for j in range(count):
-        weight, at = dt * weights[j], j * size
-        if weights[j] == 0.0:
-            continue
-        if started:
-            for e in range(n):
-                out[e] += weight * k[at + e]
-        else:
-            for e in range(n):
-                out[e] = weight * k[at + e]
-            started = True
-    if not started:
-        for e in range(n):
-            out[e] = 0.0
+        # Most tableaux are half empty, and nothing times a slope that is infinite is not a number.
+        if weights[j] != 0.0:
+            total = multiply_add(spread(dt * weights[j]), load(k, j * size + e, some), total)
+    return total
 
 
-@fused
+@exact
+def combine(weights: Any, count: int, dt: Any, k: Any, size: int, n: int, out: Any) -> None:
+    """Writes dt * sum(weights[j] * k[j]) of the first n numbers."""
+    stages, to = pointer_to(k), pointer_to(out)
+    length = length_of(to)
+    whole = n - n % length
+    for e in range(0, whole, length):
+        store(to, e, _sum(weights, count, dt, stages, size, e, None), None)
+    if whole < n:
+        store(to, whole, _sum(weights, count, dt, stages, size, whole, n - whole), n - whole)
+
+
+@exact
 def step_to(weights: Any, count: int, dt: Any, y0: Any, k: Any, size: int, n: int, out: Any) -> None:
     """Writes y0 + dt * sum(weights[j] * k[j])."""
-    combine(weights, count, dt, k, size, n, out)
-    for e in range(n):
-        out[e] = y0[e] + out[e]
+    start, stages, to = pointer_to(y0), pointer_to(k), pointer_to(out)
+    length = length_of(to)
+    whole = n - n % length
+    for e in range(0, whole, length):
+        moved = plus(load(start, e, None), _sum(weights, count, dt, stages, size, e, None))
+        store(to, e, moved, None)
+    if whole < n:
+        rest = n - whole
+        moved = plus(load(start, whole, rest), _sum(weights, count, dt, stages, size, whole, rest))
+        store(to, whole, moved, rest)
 
 
 @fused

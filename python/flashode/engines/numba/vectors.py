@@ -14,7 +14,7 @@ from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
-from flashode.engines.numba.fields.machine_code import call_llvm, declared
+from flashode.engines.numba.machine_code import call_llvm, declared
 
 _INDEX = ir.IntType(32)
 

@@ -12,7 +12,7 @@ import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from flashode.engines.numba.code_cache import kept
 
@@ -87,7 +87,7 @@ def with_sign_of(context: Any, magnitude: Any, signed: Any) -> Any:
     def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return call_llvm(builder, "copysign", arguments)
 
-    return types.float64(types.float64, types.float64), build
+    return signed(signed, signed), build
 
 
 @intrinsic
@@ -111,24 +111,31 @@ def choose(context: Any, condition: Any, a: Any, b: Any) -> Any:
     return number(types.boolean, number, number), build
 
 
-@intrinsic
-def to_bits(context: Any, x: Any) -> Any:
-    """The bits of a number of double precision."""
+def _bits(number: Any) -> tuple[Any, Any]:
+    """From numbers of a precision to the integers that have their bits, and back."""
+    of_number, of_word = (ir.DoubleType(), 64) if number == types.float64 else (ir.FloatType(), 32)
 
-    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(64))
+    @intrinsic
+    def to_bits(context: Any, x: Any) -> Any:
+        def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            bits = builder.bitcast(arguments[0], ir.IntType(of_word))
+            return bits if of_word == 64 else builder.sext(bits, ir.IntType(64))
 
-    return types.int64(types.float64), build
+        return types.int64(number), build
+
+    @intrinsic
+    def from_bits(context: Any, bits: Any) -> Any:
+        def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            word = arguments[0] if of_word == 64 else builder.trunc(arguments[0], ir.IntType(of_word))
+            return builder.bitcast(word, of_number)
+
+        return number(types.int64), build
+
+    return to_bits, from_bits
 
 
-@intrinsic
-def from_bits(context: Any, bits: Any) -> Any:
-    """The number that has these bits."""
-
-    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), build
+to_bits, from_bits = _bits(types.float64)
+to_bits_of_single, from_bits_of_single = _bits(types.float32)
 
 
 @intrinsic
@@ -141,21 +148,59 @@ def rounded_as(context: Any, x: Any, like: Any) -> Any:
     return like(x, like), build
 
 
-def polynomial(*coefficients: float) -> Any:
-    """The function c0 + c1 x + c2 x**2 + … of a number of double precision."""
+def _polynomial(number: Any, coefficients: Sequence[float]) -> Any:
 
     @intrinsic
     def evaluated(context: Any, x: Any) -> Any:
         def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            numbers = [ir.Constant(ir.DoubleType(), c) for c in coefficients]
+            numbers = [target.get_constant(number, c) for c in coefficients]
             total = numbers[-1]
-            for number in reversed(numbers[:-1]):
-                total = call_llvm(builder, "fmuladd", [total, arguments[0], number])
+            for coefficient in reversed(numbers[:-1]):
+                total = call_llvm(builder, "fmuladd", [total, arguments[0], coefficient])
             return total
 
-        return types.float64(types.float64), build
+        return number(number), build
 
     return evaluated
+
+
+def polynomial(*coefficients: float) -> Any:
+    """The function c0 + c1 x + c2 x**2 + … of a number of double precision."""
+    return _polynomial(types.float64, coefficients)
+
+
+def polynomial_of_single(*coefficients: float) -> Any:
+    """The same of a number of single precision."""
+    return _polynomial(types.float32, coefficients)
+
+
+def by_precision(single: Any, double: Any) -> Any:
+    """A function of a number of either precision, from one for each."""
+
+    def function(x: Any) -> Any:
+        return double(x)
+
+    @overload(function, inline="always", strict=False)  # whose annotations differ
+    def _typed(x: Any) -> Any:
+        chosen = single if x == types.float32 else double
+        return lambda x: chosen(x)
+
+    return function
+
+
+# These keep NaN, of which no comparison is true.
+
+
+@inlined
+def at_most(x, bound):
+    """The smaller one."""
+    return choose(x > bound, bound, x)
+
+
+@inlined
+def at_least(x, bound):
+    """The larger one."""
+    return choose(x < bound, bound, x)
 
 
 @intrinsic
@@ -176,6 +221,17 @@ def numbers_at(context: Any, address: Any, like: Any) -> Any:
         return builder.inttoptr(arguments[0], target.get_value_type(like))
 
     return like(types.intp, like), build
+
+
+@intrinsic
+def pointer_to(context: Any, array: Any) -> Any:
+    """The pointer to an array's first number."""
+    pointer = types.CPointer(array.dtype)
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return target.make_array(array)(target, builder, arguments[0]).data
+
+    return pointer(array), build
 
 
 @intrinsic
