@@ -6,8 +6,10 @@ from unittest.mock import patch
 
 import pytest
 
+import flashode
 from flashode.bench.contenders import Prepared, contender
 from flashode.bench.measuring import race as module
+from flashode.bench.measuring.breakdown import breakdown
 from flashode.bench.measuring.race import Effort, race
 from flashode.bench.studies.adjoint import workload
 from flashode.bench.tasks.workloads import Workload
@@ -102,3 +104,17 @@ def test_our_time_is_broken_down_into_parts_that_make_it_up():
     assert record.parts["field"] > 0 and record.parts["waiting"] == 0
     (eager,) = race("test", SMALL, [("flashode eager", "forward")], Effort(samples=1), {"steps": 10})
     assert eager.parts is None
+
+
+def test_an_engine_that_does_not_measure_its_parts_has_none():
+    pytest.importorskip("numba")
+    with flashode.use_engine("numba"):
+        assert breakdown(SMALL) is None
+
+
+@pytest.mark.usefixtures("compiled")
+def test_the_compiled_module_measures_its_parts():
+    with flashode.use_engine("native"):
+        parts = breakdown(SMALL)
+    assert parts is not None
+    assert parts.field > 0.0

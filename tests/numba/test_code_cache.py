@@ -5,25 +5,34 @@ from __future__ import annotations
 import ctypes
 import os
 import pickle
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numba
 import pytest
+import torch
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 
+import flashode
 from flashode.engines.compiled import disk_cache
-from flashode.engines.numba.code_cache import Compiled, compile_function, kept
-from flashode.engines.numba.fields.field_code import _function
+from flashode.engines.numba import entry
+from flashode.engines.numba.code_cache import Compiled, compile_function, installation, kept
+from flashode.engines.numba.fields.field_code import _function, field_code
+from flashode.program import Gather, Program, Y
 
 TEXT = "def function(x):\n    return 2.0 * x + 1.0\n"
 SIGNATURE = types.float64(types.float64)
 
 # A process that calls a function and a field, and says how often Numba has compiled something.
-PROCESS = """
+COUNT = """
 import ctypes, sys
 from numba.core import compiler
 compile_extra, times = compiler.compile_extra, []
@@ -31,7 +40,9 @@ def counted(*arguments, **keywords):
     times.append(1)
     return compile_extra(*arguments, **keywords)
 compiler.compile_extra = counted
+"""
 
+PROCESS = f"""{COUNT}
 import numba, torch
 from numba import types
 from flashode.engines.numba.code_cache import compile_function, kept
@@ -55,6 +66,22 @@ def doubled(x):
 
 dispatcher = kept(numba.njit(doubled))
 assert dispatcher(2.0) == 4.0
+print(len(times))
+"""
+
+# A process that solves, to an event too, and goes back, both ways.
+SOLVES = f"""{COUNT}
+import flashode, torch
+
+class Field(torch.nn.Linear):
+    def forward(self, t, y):
+        return torch.cos(t) * torch.tanh(super().forward(y))
+
+field, y0, span = Field(3, 3), torch.ones(4, 3), torch.tensor([0.0, 1.0])
+with flashode.use_engine("numba"):
+    for face in (flashode.odeint, flashode.odeint_adjoint):
+        face(field, y0, span).sum().backward()
+    flashode.odeint_event(field, y0, span[0], event_fn=lambda t, y: t - 0.5 + 0 * y.sum())
 print(len(times))
 """
 
@@ -88,11 +115,11 @@ def _compile(text: str = TEXT) -> Compiled:
     return compiled
 
 
-def _processes(count: int) -> list[int]:
+def _processes(count: int, program: str = PROCESS) -> list[int]:
     """How many functions each of some processes, all at once, has compiled."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", PROCESS, TEXT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", program, TEXT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         for _ in range(count)
     ]
@@ -103,10 +130,94 @@ def _processes(count: int) -> list[int]:
 
 def test_other_processes_compile_nothing(cache: Path) -> None:
     # Two that write at once, and one that reads.
-    assert min(_processes(2)) >= 0
+    assert max(_processes(2)) > 0
     entries = {path.name: path.read_bytes() for path in cache.iterdir()}
     assert _processes(1) == [0]
     assert {path.name: path.read_bytes() for path in cache.iterdir()} == entries
+
+
+def test_other_processes_solve_and_compile_nothing() -> None:
+    """Gradients too. The folder is that of all tests, in which most of it is."""
+    _processes(1, SOLVES)
+    assert _processes(1, SOLVES) == [0]
+
+
+def test_files_that_change_under_a_process_are_not_what_it_compiles(tmp_path: Path) -> None:
+    package = tmp_path / "flashode"
+    shutil.copytree(Path(flashode.__file__).parent, package, ignore=shutil.ignore_patterns("*.so", "*.pyd"))
+    program = """
+import sys
+from pathlib import Path
+from flashode.engines.numba import code_cache
+file = Path(code_cache.__file__).parent / "loops" / "control.py"
+file.write_text(file.read_text() + sys.argv[1])
+print(code_cache.installation())
+"""
+    names = [
+        subprocess.run(
+            [sys.executable, "-c", program, addition],
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for addition in ("", "# another text", "", "")
+    ]
+    assert names[0] == names[1] != names[2] == names[3]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("OPT", 1), ("LOOP_VECTORIZE", 2), ("SLP_VECTORIZE", 2), ("BOUNDSCHECK", 1), ("CPU_NAME", "generic")],
+)
+def test_numbas_settings_are_part_of_the_name(
+    setting: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = installation.__wrapped__()
+    monkeypatch.setattr(numba.config, setting, value)
+    assert installation.__wrapped__() != before
+
+
+def test_a_function_that_is_not_of_its_text(cache: Path, compilations: list[str]) -> None:
+    """It was imported before its text changed, say."""
+    changed = TEXT.replace("2.0", "3.0"), TEXT.replace("2.0 * x", "x + x")
+    for text in (TEXT, *changed):
+        compile_function(_function(text, "function", disk_cache.key_of(text)), SIGNATURE, TEXT)
+    assert compilations == ["function"] * 3
+    assert len(list(cache.iterdir())) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+def test_a_process_forked_amid_a_compilation_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = Event()
+    original = entry.compiled
+
+    def slow(caller: Any, real: str) -> Compiled:
+        with global_compiler_lock:
+            begun.set()
+            time.sleep(0.5)
+        return original(caller, real)
+
+    monkeypatch.setattr(entry, "compiled", slow)
+    entry.loop.cache_clear()
+    thread = Thread(target=entry.loop, args=("forward", torch.float64))
+    thread.start()
+    assert begun.wait(60)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(120)
+            _compile()
+            entry.loop("forward", torch.float32)
+            _ = field_code(Program((1, 2, 0, 2), (Gather(3, (Y,), (1, 0)),), 3), torch.float64).field.address
+            code = 0
+        finally:
+            os._exit(code)
+    thread.join()
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_of_other_texts_it_is_other_code(cache: Path, compilations: list[str]) -> None:

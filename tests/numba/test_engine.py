@@ -18,6 +18,10 @@ import flashode
 from flashode.declined import Declined
 from flashode.engines import REGISTRY
 from flashode.engines import numba as room
+from flashode.engines.compiled.outcome import ForwardResult
+from flashode.engines.compiled.requests import ForwardRequest
+from flashode.engines.numba.backend import NumbaBackend
+from flashode.engines.numba.fields import field_code
 from numba_solving import numba_with
 from problems import Network, values
 
@@ -65,6 +69,29 @@ def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     declined = room.engine()
     assert isinstance(declined, Declined) and declined.absent
     assert "pip install flashode[numba]" in declined.reason
+
+
+def test_a_broken_module_of_its_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flashode.engines.numba.backend", None)
+    with pytest.raises(ImportError, match=r"flashode\.engines\.numba\.backend"):
+        room.engine()
+
+
+def test_without_assertions_it_solves_as_well() -> None:
+    program = """
+import torch, flashode
+weight = torch.eye(2).requires_grad_()
+with flashode.use_engine("numba"):
+    y = flashode.odeint(lambda t, y: torch.tanh(y @ weight), torch.ones(3, 2), torch.tensor([0.0, 1.0]))
+    y.sum().backward()
+print(y.tolist(), weight.grad.tolist())
+"""
+    outputs = [
+        subprocess.run([sys.executable, *flags, "-c", program], capture_output=True, text=True)
+        for flags in ([], ["-O"])
+    ]
+    assert [done.returncode for done in outputs] == [0, 0], outputs[1].stderr
+    assert outputs[0].stdout == outputs[1].stdout != ""
 
 
 @pytest.mark.parametrize(
@@ -148,6 +175,59 @@ def test_what_is_compiled_is_said(
     assert shown.program is not None
     for line in map(str.strip, str(shown.program).splitlines()):
         assert line in forward.source
+
+
+def test_what_no_solve_calls_is_not_compiled() -> None:
+    """What trajectories share at a time is t alone here."""
+    func, y0 = torch.nn.Linear(3, 3, dtype=torch.float64), values(4, 3)
+
+    def event(t: Tensor, y: Tensor) -> Tensor:
+        return t + y.mean() - 0.2
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.tanh(func(y))
+
+    with numba_with():
+        shown = flashode.explain(field, y0, event_fn=event, source=True)
+        assert shown.kernels[0].source.count("def field(") == 2
+        assert "def shared(" not in shown.kernels[0].source
+        with pytest.MonkeyPatch.context() as patch:
+            compiled = []
+            original = field_code._compiled
+            patch.setattr(field_code, "_compiled", lambda f: compiled.append(f.name) or original(f))
+            flashode.odeint_event(field, y0, T[0], event_fn=event)
+    assert set(compiled) == {"field"}
+
+
+def test_a_short_solve_after_a_long_one_keeps_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the memory for as many steps as the long one had."""
+    results = []
+    forward = NumbaBackend.forward
+
+    def noted(self: NumbaBackend, request: ForwardRequest) -> ForwardResult:
+        results.append(forward(self, request))
+        return results[-1]
+
+    monkeypatch.setattr(NumbaBackend, "forward", noted)
+    func, y0 = Network(), values(64, 3)
+
+    def gradients(size: float) -> tuple[Tensor, ...]:
+        states = flashode.odeint(func, y0, size * T, rtol=1.0, atol=1.0, options={"max_step": 1e-4})
+        return torch.autograd.grad(states.square().sum(), list(func.parameters()))
+
+    with numba_with():
+        alone = gradients(0.01)
+    with numba_with():
+        gradients(1.0)
+        after = gradients(0.01)
+    first, long, short = results
+    assert long.steps > 50 * short.steps
+    assert short.steps == first.steps
+    for kept in (short, first):
+        assert sum(chunk.untyped_storage().nbytes() for chunk in kept.checkpoints) < 2**20
+        steps = kept.log.steps
+        assert (steps if steps.base is None else steps.base).nbytes < 2**20
+    assert all(map(torch.equal, alone, after))
 
 
 def test_it_declines_with_a_reason() -> None:

@@ -39,7 +39,7 @@ class Breakdown:
 
 
 def breakdown(workload: Workload) -> Breakdown | None:
-    """The parts of our solve of a workload; None where the compiled engine does not run it."""
+    """The parts of our solve of a workload; None where no engine runs it that measures them."""
     run = contender(OURS, FORWARD).prepare(workload).run
     timed = _timed(run)
     if timed is None:
@@ -56,7 +56,7 @@ def breakdown(workload: Workload) -> Breakdown | None:
         took, plan = timed
         longer, shorter = evaluation_seconds(plan, 2 * steps), evaluation_seconds(plan, steps)
         each = (longer - shorter) / (steps * plan.problem.tableau.stages)
-        assert plan.outcome is not None
+        assert plan.outcome is not None and plan.outcome.waited is not None
         inside, waited = plan.outcome.seconds, plan.outcome.waited
         field = plan.outcome.evaluations * each
         rows.append((took - inside, field, inside - field - waited, waited))
@@ -64,7 +64,7 @@ def breakdown(workload: Workload) -> Breakdown | None:
 
 
 def _timed(run: Callable[[], object]) -> tuple[float, CompiledPlan] | None:
-    """The seconds of a run, and the plan that ran in it; None where none of the compiled engine did."""
+    """The seconds of a run, and the plan that ran in it; None where none did that measures its parts."""
     chosen: list[Plan] = []
 
     def note(problem: object, gradient: object, choice: object, plan: Plan) -> Plan:
@@ -76,7 +76,9 @@ def _timed(run: Callable[[], object]) -> tuple[float, CompiledPlan] | None:
         run()
         took = time.perf_counter() - began
     plan = chosen[-1] if chosen else None
-    return (took, plan) if isinstance(plan, CompiledPlan) else None
+    if not isinstance(plan, CompiledPlan) or plan.outcome is None or plan.outcome.waited is None:
+        return None
+    return took, plan
 
 
 def _enough(plan: CompiledPlan) -> int:

@@ -30,7 +30,8 @@ class Outcome(Protocol):
         miss_t: Which time that is.
         size: The largest element of the stored states.
         seconds: That the solve took.
-        waited: Of these, seconds that the calling thread was idle until others were done.
+        waited: Of these, seconds that the calling thread was idle until others were done; None where that is
+            not measured.
     """
 
     done: bool
@@ -50,7 +51,9 @@ class Outcome(Protocol):
     miss_t: float
     size: float
     seconds: float
-    waited: float
+
+    @property
+    def waited(self) -> float | None: ...
 
 
 class ForwardResult(NamedTuple):

@@ -60,7 +60,7 @@ class CompiledPlan:
         field: The captured function.
         event: The captured event function, or why the user's is called; None where there is none.
         outcome: What the backend says of the solve, among it the seconds that it took, and those of them that
-            the calling thread waited for others; None before.
+            the calling thread waited for others, if that is measured; None before.
     """
 
     reversible = True

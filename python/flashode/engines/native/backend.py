@@ -141,7 +141,9 @@ class NativeBackend:
             transposes=request.transposes,
         )
 
-    def evaluate(self, field: EvaluatedField, y: Tensor, t: float, steps: int, stages: int) -> Outcome:
+    def evaluate(
+        self, field: EvaluatedField, y: Tensor, t: float, steps: int, stages: int
+    ) -> _flashode.Outcome:
         """Evaluate a field alone, at one time and state, as often as so many steps of so many stages do."""
         return _flashode.evaluate(
             field=self._field(field, y.dtype),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 
 from flashode.declined import Declined
 from flashode.engines.compiled.engine import CompiledEngine
@@ -15,13 +14,16 @@ def engine() -> CompiledEngine | Declined:
     try:
         if importlib.util.find_spec("numba") is None:
             return Declined("numba is not installed: pip install flashode[numba]", absent=True)
-        from flashode.engines.numba.backend import NumbaBackend
+        from numba import config  # and with it all of Numba, and of llvmlite
     except Exception as error:
-        return Declined(f"numba does not work in this process: {_why(error)}")
+        return _does_not_work(f"{type(error).__name__}: {error}")
+    if config.DISABLE_JIT:
+        return _does_not_work("the environment variable NUMBA_DISABLE_JIT is set")
+    # Nothing is caught here: a module of our own that is broken raises.
+    from flashode.engines.numba.backend import NumbaBackend
+
     return CompiledEngine(NumbaBackend())
 
 
-def _why(error: Exception) -> str:
-    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
-        return "the environment variable NUMBA_DISABLE_JIT is set"
-    return f"{type(error).__name__}: {error}"
+def _does_not_work(reason: str) -> Declined:
+    return Declined(f"numba does not work in this process: {reason}")

@@ -70,7 +70,7 @@ class NumbaBackend:
             codes = [self._code(field, dtype)]
             if isinstance(request.event, EvaluatedField):
                 codes.append(self._code(request.event, dtype))
-            functions = [function for code in codes for function in (code.field, code.shared)]
+            functions = [function for code in codes for function in code.called]
             return NumbaKernel("forward", functions, self._batch(request, dtype), dtype, workers)
         dtype = request.grad_states.dtype
         if isinstance(request, DiscreteRequest):

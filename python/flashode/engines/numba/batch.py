@@ -123,8 +123,7 @@ class Batch:
         """What solves call, before the first of them."""
         record, code = self.record[0], self._code
         record["code"] = code.field.address
-        # The first of the uniform values is t, which loops write themselves where there is no other.
-        record["shared_code"] = code.shared.address if code.uniform_size > 1 else 0
+        record["shared_code"] = code.shared_address
         record["vjp_code"] = 0 if self._vjp is None else self._vjp.address
 
     def grouped(self, sizes: tuple[int, ...]) -> GroupedParameters:

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from threading import RLock
+from types import CodeType
 from typing import Any
 
 import llvmlite
@@ -25,14 +27,37 @@ from flashode.engines.compiled import disk_cache
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nopython": True}
 
 
+# Held by whoever compiles, and over a fork: a process that began amid a compilation of another thread would
+# wait for locks of Numba's and LLVM's that nobody in it holds, and have what they guard half done.
+compiling = RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=compiling.acquire, after_in_parent=compiling.release, after_in_child=compiling.release
+    )
+
+# Read with the modules, not when something is compiled: the files may be others' by then, and the modules
+# are not. Where only bytecode is installed, nothing says that it is the same.
+_TEXTS = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))] or [os.urandom(32)]
+# Settings of Numba's that code depends on, beside the processor's.
+_SETTINGS = (
+    "OPT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "BOUNDSCHECK",
+    "CPU_NAME",
+    "CPU_FEATURES",
+    "ENABLE_AVX",
+    "USING_SVML",
+    "DEBUGINFO_DEFAULT",
+)
+
+
 @cache
 def installation() -> str:
     """Names everything but the text of a function that its code depends on: of equal names it is the same."""
-    texts = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
-    # Where only bytecode is installed, nothing says that it is the same.
-    texts = texts or [os.urandom(32)]
     versions = (sys.version, np.__version__, numba.__version__, llvmlite.__version__)
-    return disk_cache.key_of(*versions, repr(_processor()), *texts)
+    settings = [f"{name} {getattr(numba.config, name, None)!r}" for name in _SETTINGS]
+    return disk_cache.key_of(*versions, repr(_processor()), *settings, *_TEXTS)
 
 
 def _processor() -> Any:
@@ -55,19 +80,22 @@ def compilations() -> int:
 class CodeCache:
     """What a function, or a dispatcher of Numba's, takes for its cache.
 
-    For a dispatcher: ``dispatcher._cache = CodeCache(text)``.
+    For a dispatcher: ``dispatcher._cache = CodeCache(text, function)``.
 
     Args:
         text: Of the function and all that it depends on, but for the modules of this folder.
+        function: The function.
     """
 
     cache_path = None
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, function: Callable[..., Any]) -> None:
         self._text = text
+        self._function = function
 
     def _key(self, signature: Any) -> str:
-        return disk_cache.key_of("numba", installation(), self._text, str(signature))
+        code = _in_words(self._function.__code__)
+        return disk_cache.key_of("numba", installation(), self._text, code, str(signature))
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """The compiled function; None where it is not there, or not to be understood."""
@@ -108,10 +136,21 @@ class CodeCache:
         """Entries are removed when there is no more room."""
 
 
+def _in_words(code: CodeType) -> str:
+    """The instructions of a function, the same in every process."""
+    constants = [
+        _in_words(constant)
+        if isinstance(constant, CodeType)
+        else repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
+        for constant in code.co_consts
+    ]
+    return repr((code.co_code, code.co_names, constants))
+
+
 def kept(dispatcher: Any) -> Any:
     """A function of Numba's, at the head of a module of this folder, that other processes find compiled."""
     function = dispatcher.py_func
-    dispatcher._cache = CodeCache(f"{function.__module__}.{function.__qualname__}")
+    dispatcher._cache = CodeCache(f"{function.__module__}.{function.__qualname__}", function)
     return dispatcher
 
 
@@ -141,7 +180,7 @@ def compile_function(
     """
     callback: Any
     try:
-        callback = _callback(function, signature, CodeCache(f"{text}\0{disjoint}"), disjoint)
+        callback = _callback(function, signature, CodeCache(f"{text}\0{disjoint}", function), disjoint)
     except (AttributeError, ImportError, NameError, TypeError):
         callback = numba.cfunc(signature, **_OPTIONS)(function)
     return Compiled(callback)

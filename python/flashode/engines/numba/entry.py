@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache
-from threading import Lock
 
 import torch
 
-from flashode.engines.numba.code_cache import SLOW_SECONDS
+from flashode.engines.numba.code_cache import SLOW_SECONDS, compiling
 from flashode.engines.numba.loops.continuous import continuous
 from flashode.engines.numba.loops.discrete import discrete
 from flashode.engines.numba.loops.forward import forward
@@ -18,7 +17,6 @@ from flashode.notices import told_if_slow
 
 # Each with how many records it takes.
 _LOOPS = {"forward": (forward, 4), "discrete_vjp": (discrete, 3), "continuous_vjp": (continuous, 5)}
-_lock = Lock()
 
 
 @cache
@@ -32,6 +30,6 @@ def loop(name: str, dtype: torch.dtype) -> Callable[..., None]:
     function, records = _LOOPS[name]
     real = str(dtype).removeprefix("torch.")
     what = f"Numba compiles the steps of {name} for {real} states, once for this installation"
-    with _lock, told_if_slow(what, SLOW_SECONDS):
+    with compiling, told_if_slow(what, SLOW_SECONDS):
         code = compiled(function, real)
     return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * records)(code.address)

@@ -40,6 +40,8 @@ from flashode.program import Y
 # bytes it may take.
 _FIRST_STEPS = 64
 _FIRST_BYTES = 16 * 2**20
+# Bytes that a record may keep for steps that there were not: less is not worth a copy of the rest.
+_MOST_SPARE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,7 @@ def solve(
         budget: When it pauses.
     """
     began = time.perf_counter()
-    # All of the state is before whoever looks for an event.
-    with workers.reserved(1 if event is not None else min(threads, batch.tiles)) as count:
+    with workers.reserved(min(threads, batch.tiles)) as count:
         run = _Run(request, batch, event, count)
         while run.go_on(budget):
             pass
@@ -119,6 +120,7 @@ class _Run:
         self._nodes: list[tuple[Tensor, Tensor]] = []
         self._first_of_chunk: list[int] = []
         self._degree = batch.degree
+        self._checkpoint_size = batch.rows * batch.batch * (2 if batch.with_slope else 1)
         self._steps = _NO_STEPS
         self._states = y0.new_empty(1, *y0.shape) if request.every_step else request.states
         self._step_of_time = _NO_TIMES
@@ -160,12 +162,11 @@ class _Run:
         state, value = y0.new_zeros(width), y0.new_zeros(width)
         uniform, work = (y0.new_empty(max(n, 1)) for n in (code.uniform_size, code.field.work(1)))
         self._kept += [parameters, signs, state, value, uniform, work]
-        goal = self._memory.workers[0]["goal"]
         atol = self._request.atol
         tolerance = self._request.integrator.atol if atol is None else float(atol.min())
         for name, number in (
             ("code", code.field.address),
-            ("shared_code", code.shared.address),
+            ("shared_code", code.shared_address),
             ("parameters", parameters.ctypes.data),
             ("uniform", address(uniform)),
             ("direction", event.shape.direction),
@@ -176,14 +177,15 @@ class _Run:
             ("signs", signs.ctypes.data),
             ("work", address(work)),
         ):
-            goal[f"event_{name}"] = number
+            for records in self._memory.workers:
+                records["goal"][f"event_{name}"] = number
 
     def _grow(self) -> None:
         """Makes room for steps: as many as there has been room for."""
         request, batch = self._request, self._batch
         at = self._memory.workers[0]["progress"]
         kept = int(at["kept"])
-        size = batch.rows * batch.batch * (2 if batch.with_slope else 1)
+        size = self._checkpoint_size
         count = kept or self._first_steps(size * batch.itemsize)
         self._first_of_chunk.append(kept)
         steps = np.empty(kept + count, STEP)
@@ -250,8 +252,20 @@ class _Run:
         if request.every_step:
             step_of_time = np.concatenate([[-1], np.repeat(np.arange(steps), self._degree)])
         chunks = np.array(self._first_of_chunk, np.int64)
+        self._give_up_spare(steps)
         log = Log(self._steps[:steps], chunks, step_of_time, request.every_step, self._batch.lanes)
         return ForwardResult(outcome, log, steps, tuple(self._checkpoints), nodes)
+
+    def _give_up_spare(self, steps: int) -> None:
+        """Keeps no memory for many more steps than there were, as after a longer solve of the same field.
+
+        Of several chunks the steps before the last one fill half: there is little to give up.
+        """
+        spare = len(self._steps) - steps
+        step_bytes = self._checkpoint_size * self._batch.itemsize + STEP.itemsize
+        if spare > steps and spare * step_bytes > _MOST_SPARE_BYTES:
+            self._checkpoints[0] = self._checkpoints[0][: steps * self._checkpoint_size].clone()
+            self._steps = self._steps[:steps].copy()
 
     def _all_nodes(self, steps: int) -> tuple[Tensor, Tensor]:
         """Their times and states, the initial one first."""

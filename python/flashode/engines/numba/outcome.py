@@ -30,7 +30,7 @@ class NumbaOutcome:
     miss_t: float = 0.0
     size: float = 0.0
     seconds: float = 0.0
-    waited: float = 0.0
+    waited: float | None = None  # the workers that meet have no clock
 
 
 def outcome_of(progress: Any, seconds: float) -> NumbaOutcome:

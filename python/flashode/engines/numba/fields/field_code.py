@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 import sys
-import threading
 import types as python_types
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -15,7 +14,13 @@ import torch
 from numba import types
 
 from flashode.engines.compiled import disk_cache
-from flashode.engines.numba.code_cache import SLOW_SECONDS, Compiled, compile_function, installation
+from flashode.engines.numba.code_cache import (
+    SLOW_SECONDS,
+    Compiled,
+    compile_function,
+    compiling,
+    installation,
+)
 from flashode.engines.numba.fields.field_text import FieldText, SharedText
 from flashode.engines.numba.fields.kernels import define
 from flashode.engines.numba.fields.vjp_text import VjpText
@@ -64,13 +69,24 @@ class FieldCode:
 
     Attributes:
         field: ``field(t, y*, c*, parameters*, uniform*, work*, out*, lanes)``.
-        shared: ``shared(t, parameters*, uniform*)``, of what all trajectories share at a time.
+        shared: ``shared(t, parameters*, uniform*)``, of what all trajectories share at a time. The first of
+            these is t, which loops write themselves where there is no other.
         uniform_size: Numbers that it writes.
     """
 
     field: Function
     shared: Function
     uniform_size: int
+
+    @property
+    def called(self) -> tuple[Function, ...]:
+        """What a solve calls of it."""
+        return (self.field, self.shared) if self.uniform_size > 1 else (self.field,)
+
+    @property
+    def shared_address(self) -> int:
+        """Where the code of ``shared`` is; 0 where it is not called."""
+        return self.shared.address if self.uniform_size > 1 else 0
 
 
 def field_code(program: Program, dtype: torch.dtype) -> FieldCode:
@@ -112,13 +128,12 @@ def vjp_code(
 
 # By their texts, until the process ends: the linker may find a function under the name of one that has gone.
 _functions: dict[str, Compiled] = {}
-_lock = threading.Lock()
 
 
 def _compiled(function: Function) -> Compiled:
     # A text that only calls kernels is the same for both precisions.
     key = disk_cache.key_of(function.text, str(function.signature), installation())
-    with _lock:
+    with compiling:
         if key not in _functions:
             for kernel in sorted(function.kernels):
                 define(kernel, function.real)

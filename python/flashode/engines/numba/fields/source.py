@@ -54,7 +54,8 @@ class Source:
 
     def pointer(self, name: str, what: str) -> str:
         """A name for what a pointer is, at the head of the function."""
-        assert self._pointers.setdefault(name, what) == what
+        known = self._pointers.setdefault(name, what)
+        assert known == what
         return name
 
     def table(self, name: str, entries: Iterable[int]) -> str:
@@ -68,7 +69,8 @@ class Source:
     def _array(self, name: str, entries: Iterable[str], kind: str) -> str:
         text = f"np.array([{', '.join(entries)}], np.{kind})"
         name = next((known for known, other in self._tables.items() if other == text), name)
-        assert self._tables.setdefault(name, text) == text
+        known = self._tables.setdefault(name, text)
+        assert known == text
         return f"entries({name})"
 
     def text(self, name: str, arguments: str, comments: Iterable[str] = ()) -> str:

@@ -11,6 +11,7 @@ from flashode.engines.numba.loops import outputs
 from flashode.engines.numba.loops.calls import call_field, call_shared, doubles, numbers, rounded
 from flashode.engines.numba.loops.jit import exact, inlined
 from flashode.engines.numba.loops.linked import AIM, AT, AT_STEP, FLOAT, INT, SYSTEM, linked
+from flashode.engines.numba.loops.meeting import meet, tell, told
 from flashode.engines.numba.loops.outputs import note_output, place_of, state_at, store_state
 from flashode.engines.numba.loops.records import EVENT, EVERY_STEP, NONFINITE_EVENT, TIMES
 from flashode.engines.numba.loops.step_times import fraction
@@ -24,7 +25,9 @@ def _value(system: Any, goal: Any, at: Any, t: float) -> float:
     """The least value of the event function, each times its sign at the start; NaN if one is that."""
     one, width = system.one, goal.event_width
     time = rounded(goal.event_direction, one) * rounded(t, one)
-    if goal.event_shared_code != 0:
+    if goal.event_shared_code == 0:
+        numbers(goal.event_uniform, one, 0, 1)[0] = time
+    else:
         call_shared(goal.event_shared_code, time, goal.event_parameters, goal.event_uniform)
     call_field(
         goal.event_code,
@@ -53,8 +56,15 @@ def _value(system: Any, goal: Any, at: Any, t: float) -> float:
 
 @linked(SYSTEM, AIM, AT, FLOAT, result=INT)
 def is_before(system: Any, goal: Any, at: Any, t: float) -> int:
-    """Whether an event is yet to come, at a time and the state in ``event_state``."""
-    value = _value(system, goal, at, t)
+    """Whether an event is yet to come, at a time and the state in ``event_state``.
+
+    Its value is of all trajectories: each worker has written its own there, and one evaluates it for all.
+    """
+    meet(system, at)
+    if goal.leads:
+        tell(system, at, system.first, 0, _value(system, goal, at, t))
+    meet(system, at)
+    value = told(system, at, 0, 0)
     if math.isnan(value) and math.isnan(at.undefined):
         at.undefined = t
     return value > 0.0

@@ -40,12 +40,18 @@ def tell(system: Any, at: Any, tile: int, which: int, number: float) -> None:
     _told(system, tile, at.round + 1)[which] = number
 
 
+@inlined
+def told(system: Any, at: Any, tile: int, which: int) -> float:
+    """What was told of a tile at the last meeting."""
+    return _told(system, tile, at.round)[which]
+
+
 @exact
 def total(system: Any, at: Any, which: int) -> float:
     """The sum of what was told of all tiles at the last meeting, in their order."""
     result = 0.0
     for tile in range(system.tiles):
-        result += _told(system, tile, at.round)[which]
+        result += told(system, at, tile, which)
     return result
 
 
