@@ -55,7 +55,7 @@ def evaluate(program: Program, code: FieldCode, inputs: Inputs) -> Tensor:
     y, lanes = inputs.y, len(inputs.y)
     work, out = _Memory(code.field.work(lanes), y.dtype), _Memory(y.numel(), y.dtype)
     uniform = _uniform(code, inputs)
-    rows, rows_of_c, parameters = y.T.contiguous(), inputs.c.T.contiguous(), _addresses(inputs.parameters)
+    rows, rows_of_c, parameters = y.T.contiguous(), inputs.c.T.contiguous(), _parameters(code, inputs)
     kind = ctypes.CFUNCTYPE(None, _REALS[y.dtype], *[_POINTER] * 6, ctypes.c_ssize_t)
     pointers = [rows, rows_of_c, parameters, uniform.numbers, work.numbers, out.numbers]
     kind(code.field.address)(inputs.t, *[tensor.data_ptr() for tensor in pointers], lanes)
@@ -76,7 +76,7 @@ def gradients(
     y, lanes = inputs.y, len(inputs.y)
     work, grad_y = _Memory(vjp.work(lanes), y.dtype), _Memory(y.numel(), y.dtype)
     uniform = _uniform(code, inputs)
-    rows, rows_of_c, parameters = y.T.contiguous(), inputs.c.T.contiguous(), _addresses(inputs.parameters)
+    rows, rows_of_c, parameters = y.T.contiguous(), inputs.c.T.contiguous(), _parameters(code, inputs)
     given = cotangent.T.contiguous()
     # What is there is added to.
     grad_c = torch.full_like(rows_of_c, 0.5)
@@ -107,10 +107,14 @@ def gradients(
 def _uniform(code: FieldCode, inputs: Inputs) -> _Memory:
     memory = _Memory(code.uniform_size, inputs.y.dtype)
     kind = ctypes.CFUNCTYPE(None, _REALS[inputs.y.dtype], _POINTER, _POINTER)
-    parameters = _addresses(inputs.parameters)
+    parameters = _parameters(code, inputs)
     kind(code.shared.address)(inputs.t, parameters.data_ptr(), memory.numbers.data_ptr())
     memory.first(-1)
     return memory
+
+
+def _parameters(code: FieldCode, inputs: Inputs) -> Tensor:
+    return torch.tensor(code.addresses(parameter.data_ptr() for parameter in inputs.parameters))
 
 
 def _addresses(tensors: Sequence[Tensor | None]) -> Tensor:

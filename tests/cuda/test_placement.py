@@ -10,17 +10,18 @@ from flashode.engines.cuda.barriers import ELEMENTS, Access, Barriers
 from flashode.engines.generated.memory import Memory, Region, aligned
 
 
+@pytest.mark.parametrize("alignment", [1, 4])
 @pytest.mark.parametrize("seed", range(20))
-def test_a_region_is_at_the_lowest_offset_that_is_free(seed: int) -> None:
+def test_a_region_is_at_the_lowest_offset_that_is_free(seed: int, alignment: int) -> None:
     draw = random.Random(seed)
     begin = draw.choice([0, 64])
-    memory, taken, end = Memory(begin), list[Region](), begin
+    memory, taken, end = Memory(begin, alignment), list[Region](), begin
     for _ in range(200):
         if taken and draw.random() < 0.45:
             memory.give_back(taken.pop(draw.randrange(len(taken))))
             continue
         region = memory.take(draw.choice([0, 1, 3, 4, 6, 12, 20]))
-        sizes = sorted((aligned(other.end), other.offset) for other in taken if other.size)
+        sizes = sorted((aligned(other.end, alignment), other.offset) for other in taken if other.size)
         starts = [begin, *[after for after, _ in sizes]]
         free = [
             start
@@ -29,7 +30,7 @@ def test_a_region_is_at_the_lowest_offset_that_is_free(seed: int) -> None:
         ]
         assert region.offset == (min(free) if region.size else begin)
         taken.append(region)
-        end = max(end, aligned(region.end))
+        end = max(end, aligned(region.end, alignment))
         assert memory.end == end
 
 

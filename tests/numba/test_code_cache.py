@@ -46,18 +46,23 @@ PROCESS = f"""{COUNT}
 import numba, torch
 from numba import types
 from flashode.engines.numba.code_cache import compile_function, kept
+from flashode.engines.numba.fields import source
 from flashode.engines.numba.fields.field_code import _function, field_code
 from flashode.program import Gather, Program, Unary, Y
 
 text = sys.argv[1]
 compiled = compile_function(_function(text, "function", text), types.float64(types.float64), text)
 assert ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(compiled.address)(3.0) == 7.0
+source.MOST_LINES = 3  # in pieces
 ops = Gather(3, (Y,), (1, 0)), Unary(4, 3, "affine", (2.0, 1.0))
 field = field_code(Program((1, 2, 0, 2, 2), ops, 4), torch.float64)
 y = torch.tensor([0.5, -0.25], dtype=torch.float64)
 out, work, uniform = torch.empty(3, 99, dtype=torch.float64)
 kind = ctypes.CFUNCTYPE(None, ctypes.c_double, *[ctypes.c_void_p] * 6, ctypes.c_ssize_t)
-pointers = [tensor.data_ptr() for tensor in (y, y, y, uniform, work, out)]
+parameters = field.addresses(())
+pointers = [tensor.data_ptr() for tensor in (y, y, uniform, work, out)]
+pointers.insert(2, parameters.buffer_info()[0])
+assert field.field.definition.pieces
 kind(field.field.address)(0.0, *pointers, 1)
 torch.testing.assert_close(out[:2], 2 * y.flip(0) + 1)
 

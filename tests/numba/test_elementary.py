@@ -14,10 +14,13 @@ import pytest
 import torch
 from numba import types
 
-from flashode.engines.numba.code_cache import _OPTIONS
+from flashode.engines.compiled import disk_cache
+from flashode.engines.numba.code_cache import CONTRACTED
 from flashode.engines.numba.fields import double, single, unary
+from flashode.engines.numba.fields.field_code import _function, field_code
 from flashode.engines.numba.fields.normal_tail import TAIL_ORIGIN, tail_coefficients
 from flashode.engines.numba.vectors import vector_bytes
+from flashode.program import Program, Unary, Y
 
 mpmath.mp.prec = 160
 _HALF_POINTS = 400
@@ -120,30 +123,42 @@ def test_the_tail_of_the_normal_distribution() -> None:
         assert abs(series / exact - 1) < 2.0**-53
 
 
-# What networks are made of.
-VECTOR_CODE = ("exp", "tanh", "sigmoid", "silu", "softplus", "elu", "gelu", "gelu_tanh", "mish", "sin", "cos")
-_OF_EITHER_PRECISION = ("exp", "tanh", "sigmoid", "silu", "softplus", "elu")
-_CONSTANTS = {"softplus": (1.0, 20.0), "elu": (1.0, 1.0, 1.0)}
+# What networks are made of; of single precision, some have functions of their own.
+VECTOR_CODE = ("exp", "tanh", "sigmoid", "silu", "gelu", "gelu_tanh", "mish", "sin", "cos")
+WITH_CONSTANTS = {"softplus": (1.0, 20.0), "elu": (1.0, 1.0, 1.0), "affine": (2.0, 0.5), "leaky_relu": (0.1,)}
+_OF_EITHER_PRECISION = ("exp", "tanh", "sigmoid", "silu", *WITH_CONSTANTS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", VECTOR_CODE)
 def test_loops_are_vector_code(name: str, dtype: torch.dtype) -> None:
     real = types.float32 if dtype == torch.float32 else types.float64
-    function, constants = unary.UNARY[name].value, _CONSTANTS.get(name, ())
+    function = unary.UNARY[name].value
     own = np.float32 if dtype == torch.float32 else np.float64
 
     def loop(x: Any, out: Any, size: Any) -> None:
         for i in range(size):
-            out[i] = own(function(x[i], *constants))
+            out[i] = own(function(x[i]))
 
     pointer = types.CPointer(real)
-    compiled = numba.cfunc(types.void(pointer, pointer, types.intp), **_OPTIONS)(loop)
-    # Divisions, products and sums of several numbers at once, and no calls out of the loop.
-    code = compiled.inspect_llvm()
+    is_vector_code(loop, types.void(pointer, pointer, types.intp), name, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", WITH_CONSTANTS)
+def test_loops_that_read_constants_are_vector_code(name: str, dtype: torch.dtype) -> None:
+    field = field_code(Program((1, 8, 0, 8), (Unary(3, Y, name, WITH_CONSTANTS[name]),), 3), dtype).field
+    text = field.definition.module
+    python = _function(text, "field", disk_cache.key_of(text))
+    is_vector_code(python, field.signature, name, dtype)
+
+
+def is_vector_code(function: Callable[..., None], signature: Any, name: str, dtype: torch.dtype) -> None:
+    """Products or quotients of several numbers at once, and no calls out of the loop."""
+    code = numba.cfunc(signature, **CONTRACTED)(function).inspect_llvm()
     # With vectors of two numbers LLVM finds that some do not pay.
     if vector_bytes() > 16:
         own_precision = dtype == torch.float32 and name in _OF_EITHER_PRECISION
         kind = "float" if own_precision else "double"
         assert re.search(rf"f(mul|add|div) contract <\d+ x {kind}>", code), code
-    assert not re.search(r"call double @(?!llvm)", code), code
+    assert not re.search(r"call (double|float) @(?!llvm)", code), code

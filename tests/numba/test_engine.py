@@ -22,6 +22,7 @@ from flashode.engines.compiled.outcome import ForwardResult
 from flashode.engines.compiled.requests import ForwardRequest
 from flashode.engines.numba.backend import NumbaBackend
 from flashode.engines.numba.fields import field_code
+from flashode.engines.numba.fields.field_code import _functions
 from numba_solving import numba_with
 from problems import Network, values
 
@@ -194,7 +195,7 @@ def test_what_no_solve_calls_is_not_compiled() -> None:
         with pytest.MonkeyPatch.context() as patch:
             compiled = []
             original = field_code._compiled
-            patch.setattr(field_code, "_compiled", lambda f: compiled.append(f.name) or original(f))
+            patch.setattr(field_code, "_compiled", lambda f: compiled.append(f.definition.name) or original(f))
             flashode.odeint_event(field, y0, T[0], event_fn=event)
     assert set(compiled) == {"field"}
 
@@ -274,15 +275,59 @@ def test_a_stage_without_weight_counts_nowhere_in_batches_of_any_size() -> None:
     torch.testing.assert_close(one[:, 0], many[:, 0], rtol=1e-12, atol=0)
 
 
+def test_a_coefficient_that_changes_compiles_nothing() -> None:
+    """Nor is anything remembered for each of its values."""
+
+    class Annealed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.rate = Network(width=13), 0.0
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            slope: Tensor = self.rate * self.network(t, y)
+            return slope - torch.nn.functional.softplus(y, beta=1.0 + self.rate)
+
+    func = Annealed()
+
+    def solved(rate: float, engine: str) -> list[Tensor]:
+        func.rate = rate
+        y0 = values(4, 3).requires_grad_()
+        with flashode.use_engine(engine):
+            states = flashode.odeint(func, y0, T)
+        return [states.detach(), *torch.autograd.grad(states.square().sum(), (y0, *func.parameters()))]
+
+    counts = []
+    with numba_with():
+        for rate in (1.1, 0.9, 0.8, 0.7):
+            own, wanted = solved(rate, "numba"), solved(rate, "eager")
+            torch.testing.assert_close(own, wanted, rtol=1e-8, atol=1e-10)
+            counts.append(len(_functions))
+    assert len(set(counts)) == 1
+
+
 def test_functions_of_very_many_operations_decline() -> None:
     def chain(t: Tensor, y: Tensor) -> Tensor:
-        for _ in range(101):
+        for _ in range(251):
             y = torch.sin(y) * y
         return y
 
     y0 = values(4, 3)
-    with numba_with(), pytest.raises(ValueError, match="it takes 202 operations on rows, more than 200"):
+    with numba_with(), pytest.raises(ValueError, match="it takes 502 operations on rows, more than 500"):
         flashode.odeint(chain, y0, T)
+
+
+def test_operations_that_become_no_code_do_not_count() -> None:
+    """Rows of the state are read where they are, and so are constants."""
+    rows = 300
+
+    def ring(t: Tensor, y: Tensor) -> Tensor:
+        each = y.split(1, 1)
+        return torch.cat([a * b for a, b in zip(each, each[1:] + each[:1], strict=True)], 1)
+
+    with numba_with():
+        answer = flashode.explain(ring, values(4, rows))
+    assert answer.engine == "numba"
+    assert answer.program is not None and len(answer.program.ops) > 2 * rows
 
 
 @pytest.mark.usefixtures("compiled")

@@ -10,7 +10,7 @@ import warnings
 import pytest
 import torch
 
-from flashode.engines.numba.fields.field_code import _function, field_code, vjp_code
+from flashode.engines.numba.fields.field_code import _function, _functions, field_code, vjp_code
 from flashode.program import (
     Binary,
     C,
@@ -152,6 +152,23 @@ def test_programs(name: str, dtype: torch.dtype) -> None:
     compare(chosen, dtype, sources, range(len(chosen.parameter_shapes)))
 
 
+@pytest.mark.parametrize("name", ["PRODUCTS", "MOVES", "OUTPUTS"])
+def test_programs_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flashode.engines.numba.fields.source.MOST_LINES", 12)
+    chosen: Program = globals()[name]
+    assert len(field_code(chosen, torch.float64).field.definition.pieces) > 1
+    assert len(vjp_code(chosen, torch.float64, (T, C), (0,)).definition.pieces) > 3
+    sources = [T, C] if chosen.widths[C] else [T]
+    compare(chosen, torch.float64, sources, range(len(chosen.parameter_shapes)))
+
+
+def test_rows_take_no_more_memory_than_they_have() -> None:
+    sines = program(1, 0, (1, Unary(3, Y, "sin")), (1, Unary(4, 3, "sin")), (1, Unary(5, 4, "sin")))
+    assert field_code(sines, torch.float64).field.work(16) == 2 * 16
+    # And those of the gradients.
+    assert vjp_code(sines, torch.float64, (), ()).work(16) <= 5 * 16
+
+
 @pytest.mark.parametrize("sources", [(), (T,), (C,)], ids=str)
 def test_some_of_the_gradients(sources: tuple[int, ...]) -> None:
     compare(PRODUCTS, torch.float64, sources, (1, 3, 6))
@@ -181,6 +198,42 @@ def test_thousands_of_rows() -> None:
     compare(moved, torch.float64, (), ())
 
 
+def numbered(number: float) -> Program:
+    """Numbers of every kind, in what all trajectories share too."""
+    return program(
+        3,
+        0,
+        (3, Constant(3, (number, 1.0, -number))),
+        (1, Unary(4, T, "affine", (number, 0.1))),
+        (3, Unary(5, Y, "elu", (number, 1.0, 1.0))),
+        (3, Binary(6, 5, 3, "mul")),
+        (3, Unary(7, 6, "sigmoid")),
+        (3, Unary(8, 7, "power", (1.0 + number,))),
+        (3, Unary(9, 8, "clamp", (-number, number))),
+        (3, Gather(10, (4,), (0, 0, 0))),
+        (3, Binary(11, 9, 10, "add")),
+        shared=2,
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_of_other_numbers_it_is_the_same_code(dtype: torch.dtype) -> None:
+    before = len(_functions)
+    for number in (0.7, 0.8, 1.3, 2.1):
+        compare(numbered(number), dtype, (T,), ())
+    assert len(_functions) == before + 3
+
+
+def test_exponents_that_choose_code_are_part_of_it() -> None:
+    """A square is a product, the gradient in a power of one and a half takes a root."""
+
+    def definition(exponent: float) -> str:
+        power = program(2, 0, (2, Unary(3, Y, "power", (exponent,))))
+        return vjp_code(power, torch.float64, (), ()).definition.module
+
+    assert len({definition(exponent) for exponent in (2.0, 3.0, 1.5, 1.7, 1.8, -1.7)}) == 4
+
+
 def test_large_arguments_of_sin_and_cos() -> None:
     waves = program(
         2,
@@ -196,9 +249,10 @@ def test_large_arguments_of_sin_and_cos() -> None:
 def test_nothing_is_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        other = program(3, 0, (3, Unary(3, Y, "affine", (0.123, 0.456))), (3, Unary(4, 3, "exp")))
-        field_code(other, torch.float64)
-        vjp_code(other, torch.float64, (), ())
+        other = program(3, 0, (3, Unary(3, Y, "clamp", (0.123, 1e300))), (3, Unary(4, 3, "exp")))
+        for dtype in DTYPES:
+            field_code(other, dtype)
+            vjp_code(other, dtype, (), ())
 
 
 def test_tracebacks_show_the_text() -> None:

@@ -13,7 +13,7 @@ from flashode import _flashode
 from flashode.engines.cuda.barriers import ELEMENTS, ELEMENTS_APART, Access, Barriers
 from flashode.engines.cuda.liveness import fusions, last_uses
 from flashode.engines.cuda.mapping import Mapping
-from flashode.engines.generated.memory import ALIGNMENT, Memory, Region, aligned
+from flashode.engines.generated.memory import Memory, Region, aligned
 from flashode.program import (
     INPUTS,
     Binary,
@@ -35,6 +35,8 @@ from flashode.program import (
 from flashode.program.printing import format_op, name
 
 _ADDRESS_BYTES = 8
+# Numbers that a thread loads at once begin at a multiple of this.
+_ALIGNMENT = 4
 # How tables are written, for those who read the text.
 _TABLE = textwrap.TextWrapper(100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
@@ -71,13 +73,13 @@ class FieldText:
         self.mapping = mapping
         self.keep = keep
         # Rows that threads side by side read at the same lane are to lie in different banks.
-        self.stride = mapping.lanes + (ALIGNMENT if keep and mapping.lanes >= ALIGNMENT else 0)
+        self.stride = mapping.lanes + (_ALIGNMENT if keep and mapping.lanes >= _ALIGNMENT else 0)
         self.regions: dict[int, Region] = {}
         self.weights: dict[int, Region] = {}
         self.biases: dict[int, Region] = {}
         # Shared memory begins with what sums over threads need.
         own_begin = _flashode.cuda.REDUCTION_BYTES // dtype.itemsize
-        self.memory = Memory(own_begin if begin is None else begin)
+        self.memory = Memory(own_begin if begin is None else begin, _ALIGNMENT)
         self.fused = dict(fusions(program, keep))
         self.merged = {inner.out for inner in self.fused.values()}
         self._place_parameters()
@@ -136,8 +138,8 @@ class FieldText:
         shapes = self.program.parameter_shapes
         weights = sorted({op.weight for op in self.program.ops if isinstance(op, Dense)})
         biases = sorted({op.bias for op in self.program.ops if isinstance(op, Dense) and op.bias is not None})
-        sizes = [(aligned(shapes[p][0]) * shapes[p][1], p, self.weights) for p in weights]
-        sizes += [(aligned(math.prod(shapes[p])), p, self.biases) for p in biases]
+        sizes = [(aligned(shapes[p][0], _ALIGNMENT) * shapes[p][1], p, self.weights) for p in weights]
+        sizes += [(aligned(math.prod(shapes[p]), _ALIGNMENT), p, self.biases) for p in biases]
         left = self.mapping.shared_parameters
         for size, parameter, to in sorted(sizes, key=lambda entry: entry[:2]):
             if size > left:

@@ -14,6 +14,15 @@ from flashode.engines.compiled.requests import ContinuousRequest, EvaluatedField
 from flashode.methods import Tableau
 from flashode.problem import FixedOptions, Integrator
 
+# Sums of stages, whose weights reach some ten, are not finite when states are this close to the largest
+# number.
+_OVERFLOW_SHARE = 64
+
+
+def overflow(dtype: torch.dtype) -> float:
+    """A solve whose errors are not finite has failed where a state is larger than this."""
+    return torch.finfo(dtype).max / _OVERFLOW_SHARE
+
 
 class Place(NamedTuple):
     """What is to blame.
@@ -112,7 +121,7 @@ def locate(equations: Equations, status: str, stop: Stop) -> Place | None:
     """
     state = stop.state
     if status == "nonfinite_state" and equations.integrator.method.control == "error":
-        place = _first(equations, ~(state.abs() <= torch.finfo(state.dtype).max / 64))
+        place = _first(equations, ~(state.abs() <= overflow(state.dtype)))
         return None if place is None else Place(status, *place)
     if status not in ("nonfinite_field", "nonfinite_state", "underflow"):
         return None

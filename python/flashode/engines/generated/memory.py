@@ -1,6 +1,6 @@
-"""Where values are in memory: regions of consecutive numbers, each at the lowest offset that is free.
+"""Where values are in memory: regions of consecutive items, each at the lowest offset that is free.
 
-Offsets and sizes count numbers of the state's precision.
+An item is what an engine counts: a number of the state's precision, or a row of a tile.
 """
 
 from __future__ import annotations
@@ -8,18 +8,15 @@ from __future__ import annotations
 from bisect import bisect
 from dataclasses import dataclass
 
-# Numbers that a thread loads at once begin at a multiple of this.
-ALIGNMENT = 4
 
-
-def aligned(size: int) -> int:
-    """The size with what it takes for the next to begin where it may."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
+def aligned(size: int, alignment: int) -> int:
+    """The size with what it takes for the next to begin at a multiple of so many."""
+    return -(-size // alignment) * alignment
 
 
 @dataclass(frozen=True)
 class Region:
-    """Consecutive numbers."""
+    """Consecutive items."""
 
     offset: int
     size: int
@@ -30,29 +27,34 @@ class Region:
         return self.offset + self.size
 
     def overlaps(self, other: Region) -> bool:
-        """Whether they have a number in common."""
+        """Whether they have an item in common."""
         return self.offset < other.end and other.offset < self.end
 
 
 class Memory:
     """Regions, each at the lowest offset that is free.
 
+    Args:
+        begin: The first offset, a multiple of the alignment.
+        alignment: Regions begin at multiples of it.
+
     Attributes:
-        end: The first number that none has ever been at.
+        end: The first item that none has ever been at.
     """
 
-    def __init__(self, begin: int = 0) -> None:
+    def __init__(self, begin: int = 0, alignment: int = 1) -> None:
         self.end = begin
         self._begin = begin
+        self._alignment = alignment
         # What is free before the end of the last region, in order; no two of them touch.
         self._gaps: list[Region] = []
         self._last = begin
 
     def take(self, size: int) -> Region:
-        """A region of so many numbers."""
+        """A region of so many items."""
         if size == 0:
             return Region(self._begin, 0)
-        whole = aligned(size)
+        whole = aligned(size, self._alignment)
         for i, gap in enumerate(self._gaps):
             if whole <= gap.size:
                 rest = Region(gap.offset + whole, gap.size - whole)
@@ -67,7 +69,7 @@ class Memory:
         """Makes it free."""
         if region.size == 0:
             return
-        begin, end = region.offset, region.offset + aligned(region.size)
+        begin, end = region.offset, region.offset + aligned(region.size, self._alignment)
         i = bisect(self._gaps, begin, key=lambda gap: gap.offset)
         if i < len(self._gaps) and self._gaps[i].offset == end:
             end = self._gaps.pop(i).end

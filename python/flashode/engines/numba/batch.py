@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Hashable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor
 
 from flashode.engines.compiled.requests import EvaluatedField
-from flashode.engines.generated.locate import Stop
+from flashode.engines.generated.locate import Stop, overflow
 from flashode.engines.numba.fields.field_code import FieldCode, Function
 from flashode.engines.numba.layout import Layout, Memory
 from flashode.engines.numba.loops.records import one, system_record
 from flashode.engines.numba.method import MethodRecord
 from flashode.engines.numba.parameter_sums import GroupedParameters
+from flashode.memory import address
 
 # What a tile works on stays in the cache next to the processor, or nearly.
 _TILE_BYTES = 128 * 2**10
@@ -45,7 +47,6 @@ class Batch:
         rows: That are integrated.
         degree: Of the interpolant.
         stages: Of the method.
-        work: Numbers of scratch memory of the field and its vjp.
     """
 
     def __init__(
@@ -74,11 +75,10 @@ class Batch:
         self.context_width = field.program.widths[2]
         self.rows = self.width if vjp is None else 2 * self.width + self.context_width
         self.batch = shape.batch
-        functions = [code.field, *([vjp] if vjp is not None else [])]
-        tile_rows = (method.stages + 5) * self.rows + max(function.rows for function in functions)
+        self._functions = [code.field, *([vjp] if vjp is not None else [])]
+        tile_rows = (method.stages + 5) * self.rows + max(function.rows for function in self._functions)
         self.lanes = lanes_of(self.batch, tile_rows * self.itemsize)
         self.tiles = -(-self.batch // self.lanes)
-        self.work = max(function.work(self.lanes) for function in functions)
         ends = list(accumulate(shape.segments, initial=0))
         segments = list(pairwise(ends))
         if vjp is not None:
@@ -89,7 +89,7 @@ class Batch:
         record = self.record[0]
         method.write(record)
         record["one"], record["itemsize"] = 1.0, self.itemsize
-        record["largest"] = torch.finfo(dtype).max
+        record["largest"], record["overflow"] = torch.finfo(dtype).max, overflow(dtype)
         record["direction"] = shape.direction if vjp is None else -shape.direction
         for key, value in (
             ("batch", self.batch),
@@ -101,6 +101,7 @@ class Batch:
             ("parts", self._parts.ctypes.data),
             ("part_count", len(self._parts)),
             ("uniform_size", code.uniform_size),
+            ("parameter_count", max(len(field.parameters), 1)),
         ):
             record[key] = value
         self._segments = np.array(segments, np.int64)
@@ -125,6 +126,14 @@ class Batch:
         record["code"] = code.field.address
         record["shared_code"] = code.shared_address
         record["vjp_code"] = 0 if self._vjp is None else self._vjp.address
+
+    def work(self, *more: Function) -> int:
+        """Numbers of scratch memory for a tile of the field and its vjp, and of more functions."""
+        return max(function.work(self.lanes) for function in (*self._functions, *more))
+
+    def addresses(self, field: EvaluatedField) -> array[int]:
+        """Of what the code reads beside states."""
+        return self._code.addresses(map(address, field.parameters))
 
     def grouped(self, sizes: tuple[int, ...]) -> GroupedParameters:
         """Groups of tiles for sums of so many numbers for each parameter."""

@@ -24,7 +24,10 @@ import numpy as np
 
 from flashode.engines.compiled import disk_cache
 
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nopython": True}
+# How Numba compiles: what IEEE arithmetic says of infinities, NaN and divisions by zero, and every operation
+# rounded; or a product and a sum may be one.
+STRICT: dict[str, Any] = {"error_model": "numpy"}
+CONTRACTED: dict[str, Any] = {**STRICT, "fastmath": {"contract"}}
 
 
 # Held by whoever compiles, and over a fork: a process that began amid a compilation of another thread would
@@ -182,7 +185,7 @@ def compile_function(
     try:
         callback = _callback(function, signature, CodeCache(f"{text}\0{disjoint}", function), disjoint)
     except (AttributeError, ImportError, NameError, TypeError):
-        callback = numba.cfunc(signature, **_OPTIONS)(function)
+        callback = numba.cfunc(signature, **CONTRACTED)(function)
     return Compiled(callback)
 
 
@@ -197,9 +200,9 @@ def _callback(function: Callable[..., Any], signature: Any, code_cache: CodeCach
             flags.noalias = disjoint
             return super()._customize_flags(flags)
 
-    callback = ccallback.CFunc(function, sigutils.normalize_signature(signature), {}, dict(_OPTIONS))
+    callback = ccallback.CFunc(function, sigutils.normalize_signature(signature), {}, dict(CONTRACTED))
     callback._compiler = Compiler(
-        function, callback._targetdescr, dict(_OPTIONS), {}, callback._compiler.pipeline_class
+        function, callback._targetdescr, dict(CONTRACTED), {}, callback._compiler.pipeline_class
     )
     callback._cache = code_cache
     callback.compile()

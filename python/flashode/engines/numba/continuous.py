@@ -113,7 +113,7 @@ class Quadrature:
 def _layout(batch: Batch, group_tiles: int, count: int) -> Layout:
     """The memory of integrations like this one."""
     numbers = {"progress": {"room": UNLIMITED}, "adjoint": {"j": -1}}
-    return Layout(batch.record, _KINDS, count, group_tiles, batch.work, numbers=numbers)
+    return Layout(batch.record, _KINDS, count, group_tiles, batch.work(), numbers=numbers)
 
 
 class _Run:
@@ -124,7 +124,7 @@ class _Run:
         field = request.field
         by_tiles = {} if field.c is None else {"c": batch.by_tiles(field.c)}
         layout = batch.layout(count, partial(_layout, batch, quadrature.group_tiles, count))
-        self._memory = layout.memory(field, **by_tiles)
+        self._memory = layout.memory(batch.addresses(field), **by_tiles)
         self._adjoint = request.grad_states.new_zeros(batch.rows * batch.batch)
         self._misses, self._sizes = np.zeros((2, batch.tiles)), np.zeros(batch.tiles)
         self._ends = np.zeros((count, 2))

@@ -51,9 +51,8 @@ def _layout(batch: Batch, vjp: Function, group_tiles: int, count: int) -> Layout
     scratch = {"scratch": (ROWS + batch.stages) * tile, "context": batch.context_width * batch.lanes}
     size = batch.width * batch.batch * (2 if batch.with_slope else 1)
     numbers = {"reverse": {"vjp_code": vjp.address, "checkpoint_size": size}}
-    work = max(batch.work, vjp.work(batch.lanes))
     arrays = {"reverse": scratch}
-    return Layout(batch.record, _KINDS, count, group_tiles, work, arrays=arrays, numbers=numbers)
+    return Layout(batch.record, _KINDS, count, group_tiles, batch.work(vjp), arrays=arrays, numbers=numbers)
 
 
 class _Run:
@@ -68,7 +67,7 @@ class _Run:
         by_tiles = {} if request.field.c is None else {"c": batch.by_tiles(request.field.c)}
         key = "discrete", vjp.address, grouped.group_tiles, count
         layout = batch.layout(key, partial(_layout, batch, vjp, grouped.group_tiles, count))
-        self._memory = layout.memory(request.field, **by_tiles)
+        self._memory = layout.memory(batch.addresses(request.field), **by_tiles)
         self._chunks = array("q", [address(chunk) for chunk in request.checkpoints] or (0,))
         numbers = {
             "times": address(request.times),

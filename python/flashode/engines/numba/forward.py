@@ -95,7 +95,7 @@ def _layout(request: ForwardRequest, batch: Batch, kind: int, count: int) -> Lay
         goal["step_size"] = options.step_size or 0.0
     progress = {"undefined": np.nan, "room": UNLIMITED}
     numbers = {"goal": goal, "progress": progress}
-    return Layout(batch.record, _KINDS, count, 1, batch.work, numbers=numbers)
+    return Layout(batch.record, _KINDS, count, 1, batch.work(), numbers=numbers)
 
 
 class _Run:
@@ -114,7 +114,7 @@ class _Run:
             by_tiles["atols"] = batch.state_by_tiles(request.atol)
         kind = EVERY_STEP if request.every_step else TIMES if request.event is None else EVENT
         layout = batch.layout((kind, request.record, count), partial(_layout, request, batch, kind, count))
-        self._memory = layout.memory(request.field, **by_tiles)
+        self._memory = layout.memory(batch.addresses(request.field), **by_tiles)
         self._kept: list[Any] = []
         self._checkpoints: list[Tensor] = []
         self._nodes: list[tuple[Tensor, Tensor]] = []
@@ -157,7 +157,7 @@ class _Run:
         event, y0 = self._request.event, self._request.y0
         assert isinstance(event, EvaluatedField)
         width = event.program.widths[Y]
-        parameters = np.array([address(p) for p in event.parameters] or [0], np.int64)
+        parameters = code.addresses(map(address, event.parameters))
         signs = np.zeros(width)
         state, value = y0.new_zeros(width), y0.new_zeros(width)
         uniform, work = (y0.new_empty(max(n, 1)) for n in (code.uniform_size, code.field.work(1)))
@@ -167,7 +167,7 @@ class _Run:
         for name, number in (
             ("code", code.field.address),
             ("shared_code", code.shared_address),
-            ("parameters", parameters.ctypes.data),
+            ("parameters", parameters.buffer_info()[0]),
             ("uniform", address(uniform)),
             ("direction", event.shape.direction),
             ("tolerance", tolerance),

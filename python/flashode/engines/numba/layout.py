@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from flashode.engines.compiled.requests import EvaluatedField
 from flashode.memory import address
 
 # Arrays begin at lines of the cache.
@@ -112,18 +111,18 @@ class Layout:
         self.addresses = np.array(words) // 8
         self._idle: list[Memory] = []
 
-    def memory(self, field: EvaluatedField, **by_tiles: Tensor | None) -> Memory:
+    def memory(self, parameters: array[int], **by_tiles: Tensor | None) -> Memory:
         """Memory for a solve, that of an earlier one if that is done.
 
         Args:
-            field: Of the request.
+            parameters: As of ``FieldCode.addresses``.
             by_tiles: What else the loops read that is in tiles, by its name in a system's record.
         """
         try:
             memory = self._idle.pop()
         except IndexError:
             memory = Memory(self)
-        memory.begin(field, by_tiles)
+        memory.begin(parameters, by_tiles)
         return memory
 
     def give_back(self, memory: Memory) -> None:
@@ -170,15 +169,14 @@ class Memory:
         self._systems = [worker["system"] for worker in self.workers]
         self._tasks: dict[tuple[str, ...], list[Callable[[], None]]] = {}
 
-    def begin(self, field: EvaluatedField, by_tiles: Mapping[str, Tensor | None]) -> None:
+    def begin(self, parameters: array[int], by_tiles: Mapping[str, Tensor | None]) -> None:
         """Makes it that of a new solve; see ``Layout.memory``."""
         self._records[:] = self._ready
         self._arrivals[0] = 0
-        self._parameters = array("q", [address(p) for p in field.parameters] or (0,))
+        self._parameters = parameters
         self._by_tiles = by_tiles
         for system in self._systems:
-            system["parameters"] = self._parameters.buffer_info()[0]
-            system["parameter_count"] = len(self._parameters)
+            system["parameters"] = parameters.buffer_info()[0]
             for name, tensor in by_tiles.items():
                 if tensor is not None:
                     system[name] = address(tensor)

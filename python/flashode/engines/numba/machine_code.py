@@ -14,25 +14,22 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from flashode.engines.numba.code_cache import kept
-
-# Of numbers: a product and a sum may be one operation. Infinities and NaN are what they are.
-_NUMERIC = {"error_model": "numpy", "fastmath": {"contract"}}
+from flashode.engines.numba.code_cache import CONTRACTED, STRICT, kept
 
 
 def jitted(function: Callable[..., Any]) -> Any:
     """Compiled when it is first called, and called by those that use it."""
-    return kept(numba.njit(**_NUMERIC)(function))
+    return kept(numba.njit(**CONTRACTED)(function))
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """The same, in the place of the call: loops that call it become vector code."""
-    return kept(numba.njit(**_NUMERIC, forceinline=True)(function))
+    return kept(numba.njit(**CONTRACTED, forceinline=True)(function))
 
 
-def exact(function: Callable[..., Any]) -> Any:
-    """In the place of the call, and every operation rounded: for what knows its rounding errors."""
-    return kept(numba.njit(error_model="numpy", forceinline=True)(function))
+def inlined_strict(function: Callable[..., Any]) -> Any:
+    """The same, and every operation rounded: for what knows its rounding errors."""
+    return kept(numba.njit(**STRICT, forceinline=True)(function))
 
 
 def declared(builder: Any, name: str, kinds: Sequence[ir.Type], signature: ir.FunctionType) -> Any:
@@ -149,6 +146,7 @@ def rounded_as(context: Any, x: Any, like: Any) -> Any:
 
 
 def _polynomial(number: Any, coefficients: Sequence[float]) -> Any:
+    """The function of a number of some precision, by Horner's scheme."""
 
     @intrinsic
     def evaluated(context: Any, x: Any) -> Any:
@@ -215,12 +213,13 @@ def part(context: Any, pointer: Any, begin: Any) -> Any:
 
 @intrinsic
 def numbers_at(context: Any, address: Any, like: Any) -> Any:
-    """The pointer of an address, to numbers like those that another points to."""
+    """The pointer of an address, to numbers like one that is given, or like those that a pointer is to."""
+    pointer = like if isinstance(like, types.CPointer) else types.CPointer(like)
 
     def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], target.get_value_type(like))
+        return builder.inttoptr(arguments[0], target.get_value_type(pointer))
 
-    return like(types.intp, like), build
+    return pointer(types.intp, like), build
 
 
 @intrinsic
@@ -232,27 +231,3 @@ def pointer_to(context: Any, array: Any) -> Any:
         return target.make_array(array)(target, builder, arguments[0]).data
 
     return pointer(array), build
-
-
-@intrinsic
-def doubles_at(context: Any, address: Any) -> Any:
-    """The pointer of an address, to numbers of double precision."""
-    pointer = types.CPointer(types.float64)
-
-    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], target.get_value_type(pointer))
-
-    return pointer(types.intp), build
-
-
-@intrinsic
-def entries(context: Any, table: Any) -> Any:
-    """The pointer to the entries of an array that is a constant of the code."""
-    pointer = types.CPointer(table.dtype)
-
-    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        from numba.np.arrayobj import make_array
-
-        return make_array(table)(target, builder, arguments[0]).data
-
-    return pointer(table), build

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from flashode.engines.compiled.backend import Work
 from flashode.engines.compiled.scope import Demand
+from flashode.engines.numba.fields.placement import emitted
 from flashode.methods import Tableau
 
-# Numba compiles a function of a few hundred operations for half a minute, and of more for ever longer.
-_MOST_OPERATIONS = 200
+# Numba compiles so many of any kind, and their vjps, for half a minute to a minute.
+_MOST_OPERATIONS = 500
 
 
 def refusal(work: Work) -> str | None:
     """Why it does not do this, in words, or None."""
-    operations = len(work.program.ops)
+    operations = emitted(work.program)
     if operations > _MOST_OPERATIONS:
         return (
             f"it takes {operations:,} operations on rows, more than {_MOST_OPERATIONS}, which Numba would "

@@ -202,7 +202,7 @@ def plus(context: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def total(context: Any, value: Any) -> Any:
+def horizontal_sum(context: Any, value: Any) -> Any:
     """The sum of the numbers, by halves: in an order that does not depend on the compiler."""
 
     def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -27,7 +27,7 @@ def none_of(grad):
     return rounded_as(0.0, grad)
 
 
-class Function(NamedTuple):
+class ElementwiseFunction(NamedTuple):
     """An element-wise function.
 
     Attributes:
@@ -41,7 +41,7 @@ class Function(NamedTuple):
     reads: tuple[bool, ...]
 
     @property
-    def room(self) -> str:
+    def module(self) -> str:
         """The module that has it."""
         return str(self.value.__module__).rpartition(".")[2]
 
@@ -56,7 +56,7 @@ class Table:
     def __init__(self, arguments: int) -> None:
         self._arguments = arguments
         self._values: dict[str, Any] = {}
-        self.functions: dict[str, Function] = {}
+        self.functions: dict[str, ElementwiseFunction] = {}
 
     def value(self, function: Callable[..., Any]) -> Any:
         """The value of a function."""
@@ -69,5 +69,5 @@ class Table:
         names = [*inspect.signature(function).parameters][1 : 2 + self._arguments]
         reads = tuple(not argument.startswith("_") for argument in names)
         made = inlined(function)
-        self.functions[name] = Function(self._values[name], made, reads)
+        self.functions[name] = ElementwiseFunction(self._values[name], made, reads)
         return made

@@ -10,13 +10,13 @@ from flashode.engines.numba.fields.kernels import DOUBLES, NUMBERS, SIZE, kernel
 from flashode.engines.numba.machine_code import inlined, jitted, numbers_at, part
 from flashode.engines.numba.vectors import (
     add_to,
+    horizontal_sum,
     length_of,
     load,
     multiply_add,
     plus,
     spread,
     store,
-    total,
     zeros_like,
 )
 
@@ -140,17 +140,17 @@ def _products_with_rows(x, weight, out, features_in, features_out):
             s1 = multiply_add(load(w, features_in + whole, rest), last, s1)
             s2 = multiply_add(load(w, 2 * features_in + whole, rest), last, s2)
             s3 = multiply_add(load(w, 3 * features_in + whole, rest), last, s3)
-        out[o] = total(s0)
-        out[o + 1] = total(s1)
-        out[o + 2] = total(s2)
-        out[o + 3] = total(s3)
+        out[o] = horizontal_sum(s0)
+        out[o + 1] = horizontal_sum(s1)
+        out[o + 2] = horizontal_sum(s2)
+        out[o + 3] = horizontal_sum(s3)
         o += 4
     while o < features_out:
         w = part(weight, o * features_in)
         s = zeros_like(x)
         for i in range(0, whole, length):
             s = multiply_add(load(w, i, None), load(x, i, None), s)
-        out[o] = total(multiply_add(load(w, whole, rest), last, s))
+        out[o] = horizontal_sum(multiply_add(load(w, whole, rest), last, s))
         o += 1
 
 

@@ -17,9 +17,9 @@ from flashode.engines.numba.machine_code import (
     at_least,
     at_most,
     choose,
-    exact,
     from_bits,
     inlined,
+    inlined_strict,
     polynomial,
     to_bits,
     with_sign_of,
@@ -45,7 +45,7 @@ def parts(number: Fraction, *bits: int) -> list[float]:
 # Arithmetic that knows its errors.
 
 
-@exact
+@inlined_strict
 def two_sum(a, b):
     """The rounded sum and its error, whatever the order of sizes (Knuth)."""
     high = a + b
@@ -53,7 +53,7 @@ def two_sum(a, b):
     return high, (a - (high - seen)) + (b - seen)
 
 
-@exact
+@inlined_strict
 def two_product(a, b):
     """The rounded product and its error (Dekker): products of numbers of 26 bits are exact."""
     high = a * b

@@ -8,6 +8,7 @@ import torch
 
 from flashode.engines.generated.memory import Memory, Region
 from flashode.engines.numba.fields.binary import BINARY
+from flashode.engines.numba.fields.constants import Constants, chooses_code, format_structure
 from flashode.engines.numba.fields.placement import (
     Group,
     gathered,
@@ -18,7 +19,7 @@ from flashode.engines.numba.fields.placement import (
     slices,
     with_lanes,
 )
-from flashode.engines.numba.fields.source import Source, literal
+from flashode.engines.numba.fields.source import Source, Text
 from flashode.engines.numba.fields.unary import UNARY
 from flashode.program import (
     INPUTS,
@@ -38,7 +39,7 @@ from flashode.program import (
     Y,
     operands,
 )
-from flashode.program.printing import format_op, format_program, name
+from flashode.program.printing import name
 
 # Rows that are moved in more pieces than this are moved by a table.
 PIECES = 4
@@ -59,7 +60,7 @@ class UniformLayout:
 
 
 class Evaluation:
-    """Evaluates operations of a Program, in the text of a function.
+    """Evaluates operations of a Program, in the text of a function; it has none of their numbers.
 
     Args:
         program: The field.
@@ -75,6 +76,7 @@ class Evaluation:
         self.source = Source(dtype)
         self.like = like
         self.uniform = UniformLayout(program)
+        self.constants = Constants(program)
         self.rows_of_out: dict[int, int] = {}
 
     # Values
@@ -105,7 +107,12 @@ class Evaluation:
         if isinstance(op, Parameter):
             return self.source.pointer(self.name(value), self._parameter(op.parameter))
         assert isinstance(op, Constant)
-        return self.source.pointer(self.name(value), self.source.numbers(f"numbers_{value}", op.values))
+        numbers = moved(self._numbers(), self.constants.offsets[value], "1")
+        return self.source.pointer(self.name(value), numbers)
+
+    def _numbers(self) -> str:
+        """The pointer to the numbers of operations; their address follows those of the parameters."""
+        return self.source.pointer("constants", self._parameter(len(self.program.parameter_shapes)))
 
     def _parameter(self, parameter: int) -> str:
         return f"numbers_at(parameters[{parameter}], {self.like})"
@@ -148,17 +155,27 @@ class Evaluation:
 
     def comment(self, op: Op) -> None:
         """What comes next."""
-        self.source.line(f"# {name(op.out)} = {format_op(op)}")
+        self.source.comment(f"{name(op.out)} = {format_structure(op)}")
+
+    def numbers_of(self, op: Unary) -> list[str]:
+        """Its numbers, for a loop to come: read before it, or it would not become vector code."""
+        if chooses_code(op):
+            return [f"Real({float(number)!r})" for number in op.constants]
+        names = []
+        for place in range(len(op.constants)):
+            offset = self.constants.offsets[op.out] + place
+            names.append(f"constant_{offset}")
+            self.source.line(f"{names[-1]} = {self._numbers()}[{offset}]")
+        return names
 
     def _expression(self, op: Op) -> str:
         match op:
-            case Unary(x=x, fn=fn, constants=constants):
-                numbers = [f"Real({literal(number)})" for number in constants]
-                function = UNARY[fn]
-                return f"Real({function.room}.{function.value.__name__}({', '.join([scalar(x), *numbers])}))"
+            case Unary(x=x, fn=fn):
+                function, arguments = UNARY[fn], [scalar(x), *self.numbers_of(op)]
+                return f"Real({function.module}.{function.value.__name__}({', '.join(arguments)}))"
             case Binary(a=a, b=b, fn=fn):
                 function = BINARY[fn]
-                return f"Real({function.room}.{function.value.__name__}({scalar(a)}, {scalar(b)}))"
+                return f"Real({function.module}.{function.value.__name__}({scalar(a)}, {scalar(b)}))"
             case Select(condition=condition, a=a, b=b):
                 return f"choose({scalar(condition)} != 0.0, {scalar(a)}, {scalar(b)})"
         raise TypeError(f"an operation that is not element-wise: {op}")
@@ -301,7 +318,7 @@ class LaneEvaluation(Evaluation):
 
     def copy_to_lanes(self, key: int) -> None:
         """Copies a uniform value."""
-        self.source.line(f"# {self.name(key)} = {name(~key)}, for each trajectory")
+        self.source.comment(f"{self.name(key)} = {name(~key)}, for each trajectory")
         self.source.call("to_lanes", self.uniform_place(~key), self.place(key), self.width(key), "lanes")
 
 
@@ -315,10 +332,10 @@ class FieldText(LaneEvaluation):
         self.evaluate(needed(program, {output}), {output})
         size = times(self.width(output), "lanes")
         if self.is_uniform(output):
-            self.source.line(f"# out = {name(output)}")
+            self.source.comment(f"out = {name(output)}")
             self.source.call("to_lanes", self.uniform_place(output), "out", self.width(output), "lanes")
         elif output in (Y, C):
-            self.source.line(f"# out = {name(output)}")
+            self.source.comment(f"out = {name(output)}")
             self.source.call("copy", name(output), "out", size)
 
     def place(self, key: int) -> str:
@@ -329,13 +346,9 @@ class FieldText(LaneEvaluation):
     def _fixed(self) -> Collection[int]:
         return {self.program.output, *self.rows_of_out}
 
-    def text(self) -> str:
-        """The module that has the function ``field``."""
-        return self.source.text("field", FIELD_ARGUMENTS, format_program(self.program).splitlines())
-
-    def work(self, lanes: int) -> int:
-        """Numbers of scratch memory that it takes."""
-        return self.memory.end * lanes
+    def text(self) -> Text:
+        """The function ``field``."""
+        return self.source.text("field", FIELD_ARGUMENTS)
 
 
 class SharedText(Evaluation):
@@ -350,11 +363,10 @@ class SharedText(Evaluation):
                 self.loop([op], {op.out}, "1")
             else:
                 self.operation(op, "1")
-        self._comments = format_program(program).splitlines() if shared else []
 
-    def text(self) -> str:
-        """The module that has the function ``shared``."""
-        return self.source.text("shared", SHARED_ARGUMENTS, self._comments)
+    def text(self) -> Text:
+        """The function ``shared``."""
+        return self.source.text("shared", SHARED_ARGUMENTS)
 
 
 def scalar(value: int) -> str:

@@ -140,6 +140,14 @@ def needed(program: Program, wanted: Collection[int]) -> list[Op]:
     return chosen[::-1]
 
 
+def emitted(program: Program) -> int:
+    """How many operations become code: parameters, constants and slices are read where they are."""
+    read_in_place = slices(program)
+    return sum(
+        op.out not in read_in_place and not isinstance(op, (Parameter, Constant)) for op in program.ops
+    )
+
+
 @dataclass
 class Group:
     """Operations that one loop does, or a call.

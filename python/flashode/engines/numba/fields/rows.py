@@ -12,7 +12,7 @@ import numpy as np
 from flashode.engines.numba.fields.double import TRIGONOMETRIC_LIMIT, cos_moderate, sin_moderate
 from flashode.engines.numba.fields.kernels import DOUBLES, NUMBERS, SIZE, TABLE, kernel
 from flashode.engines.numba.machine_code import absolute, inlined, jitted, part, rounded_as
-from flashode.engines.numba.vectors import length_of, load, plus, total, zeros_like
+from flashode.engines.numba.vectors import horizontal_sum, length_of, load, plus, zeros_like
 
 
 @kernel(NUMBERS, SIZE)
@@ -54,7 +54,7 @@ def _lane_sum(x, lanes):
         s = plus(load(x, j, None), s)
     if whole < lanes:
         s = plus(load(x, whole, lanes - whole), s)
-    return total(s)
+    return horizontal_sum(s)
 
 
 @kernel(NUMBERS, NUMBERS, SIZE, SIZE)

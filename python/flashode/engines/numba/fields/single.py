@@ -1,4 +1,4 @@
-"""Elementary functions of single precision, as in ``elementary.py``: twice as many numbers to a vector, and
+"""Elementary functions of single precision, as in ``double.py``: twice as many numbers to a vector, and
 shorter series.
 
 Bounds of their errors are asserted by tests/numba/test_elementary.py.
@@ -38,7 +38,7 @@ _EXPM1_IS_MINUS_ONE, _TANH_IS_ONE = np.float32(-18.0), np.float32(9.5)
 
 # (exp(r) - 1 - r) / r**2
 _exp_series = polynomial_of_single(*[1 / math.factorial(k) for k in range(2, 8)])
-# R(z) / z as in `elementary`, for z up to 1 / 9.
+# R(z) / z as in `double`, for z up to 1 / 9.
 _log1p_unit_series = polynomial_of_single(*[2 / (2 * k + 1) for k in range(1, 8)])
 
 
@@ -57,7 +57,7 @@ def _power_of_two(exponent):
 
 @inlined
 def exp(x):
-    """e**x; the power in two halves, as in `elementary`."""
+    """e**x; the power in two halves, as in `double`."""
     r, exponent = _reduced(at_least(at_most(x, _OVERFLOW), _UNDERFLOW))
     p = _ONE + (r + r * r * _exp_series(r))
     half = exponent >> 1

@@ -10,6 +10,7 @@ import torch
 from flashode.engines.generated.memory import Region
 from flashode.engines.generated.reverse import ReverseStep, reverse
 from flashode.engines.numba.fields.binary import BINARY
+from flashode.engines.numba.fields.constants import format_structure
 from flashode.engines.numba.fields.field_text import (
     PIECES,
     LaneEvaluation,
@@ -27,7 +28,7 @@ from flashode.engines.numba.fields.placement import (
     rows_of_output,
     with_lanes,
 )
-from flashode.engines.numba.fields.source import literal
+from flashode.engines.numba.fields.source import Text
 from flashode.engines.numba.fields.unary import UNARY
 from flashode.program import (
     INPUTS,
@@ -46,7 +47,7 @@ from flashode.program import (
     Y,
     operands,
 )
-from flashode.program.printing import format_op, format_program, name
+from flashode.program.printing import name
 
 VJP_ARGUMENTS = "t, y, c, parameters, uniform, work, cotangent, grad_y, grad_c, grad_parameters, lanes"
 
@@ -102,9 +103,9 @@ class VjpText(LaneEvaluation):
             self._reverse([step], "1")
         self._finish()
 
-    def text(self) -> str:
-        """The module that has the function ``vjp``."""
-        return self.source.text("vjp", VJP_ARGUMENTS, format_program(self.program).splitlines())
+    def text(self) -> Text:
+        """The function ``vjp``."""
+        return self.source.text("vjp", VJP_ARGUMENTS)
 
     # Places
 
@@ -125,7 +126,7 @@ class VjpText(LaneEvaluation):
         return self.source.pointer(f"grad_{self.name(key)}", self.at(self._gradients[key]))
 
     def _accumulator(self, parameter: int) -> str:
-        return self.source.pointer(f"grad_p{parameter}", f"doubles_at(grad_parameters[{parameter}])")
+        return self.source.pointer(f"grad_p{parameter}", f"numbers_at(grad_parameters[{parameter}], 0.0)")
 
     def _key(self, value: int, lanes: str) -> int:
         return value if lanes == "1" else with_lanes(self.program, value)
@@ -177,7 +178,7 @@ class VjpText(LaneEvaluation):
         call = self.source.call
         if output not in reached or not (output < INPUTS or self.is_uniform(output)):
             return
-        self.source.line(f"# from the gradient in the output, which is {name(output)}")
+        self.source.comment(f"from the gradient in the output, which is {name(output)}")
         if self.is_uniform(output):
             self._sum_lanes_of("cotangent", output)
         else:
@@ -185,7 +186,7 @@ class VjpText(LaneEvaluation):
             call(kernel, "cotangent", self.gradient(output), times(self.width(output), "lanes"))
 
     def _sum_lanes(self, key: int) -> None:
-        self.source.line(f"# from the gradients in {name(~key)} of all trajectories")
+        self.source.comment(f"from the gradients in {name(~key)} of all trajectories")
         self._sum_lanes_of(self.gradient(key), ~key)
         self._done(key)
 
@@ -203,11 +204,11 @@ class VjpText(LaneEvaluation):
     def _finish(self) -> None:
         self._cleared(Y, "lanes")
         given = T in self._sources and T in self._reached
-        self.source.line(f"return np.float64({self.gradient(T)}[0])" if given else "return 0.0")
+        self.source.returns(f"np.float64({self.gradient(T)}[0])" if given else "0.0")
 
     def _reverse(self, steps: Sequence[ReverseStep], lanes: str) -> None:
         for step in steps:
-            self.source.line(f"# from the gradient in {name(step.op.out)} = {format_op(step.op)}")
+            self.source.comment(f"from the gradient in {name(step.op.out)} = {format_structure(step.op)}")
         if len(steps) > 1 or isinstance(steps[0].op, (Unary, Binary, Select)):
             self._loop(steps, lanes)
         else:
@@ -298,10 +299,9 @@ class VjpText(LaneEvaluation):
         function = BINARY[op.fn] if isinstance(op, Binary) else UNARY[op.fn]
         values = (*operands(op), op.out)
         arguments = [scalar(v) if read else "0.0" for v, read in zip(values, function.reads, strict=True)]
-        constants = op.constants if isinstance(op, Unary) else ()
-        numbers = [f"Real({literal(number)})" for number in constants]
+        numbers = self.numbers_of(op) if isinstance(op, Unary) else []
         return (
-            f"{function.room}.{function.vjp.__name__}({', '.join([_scalar(op.out), *arguments, *numbers])})"
+            f"{function.module}.{function.vjp.__name__}({', '.join([_scalar(op.out), *arguments, *numbers])})"
         )
 
     def _take_over(self, key: int, ending: Sequence[int], lanes: str) -> None:

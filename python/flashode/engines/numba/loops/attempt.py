@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 
 from flashode.engines.numba.loops import quadrature
-from flashode.engines.numba.loops.calls import numbers, rounded
 from flashode.engines.numba.loops.combine import combine, step_to
-from flashode.engines.numba.loops.jit import exact, inlined
-from flashode.engines.numba.loops.linked import AT, AT_STEP, FLOAT, INT, SYSTEM, linked
-from flashode.engines.numba.loops.meeting import anywhere, larger, meet, norm, tell, tell_squares, total
+from flashode.engines.numba.loops.jit import expanded, strict
+from flashode.engines.numba.loops.linked import FLOAT, INT, SYSTEM, linked
+from flashode.engines.numba.loops.meeting import anywhere, larger, meet, norm, publish, publish_squares, total
 from flashode.engines.numba.loops.rates import prepare, rates
+from flashode.engines.numba.loops.records import PROGRESS, STEP
 from flashode.engines.numba.loops.step_times import (
-    end_time,
     grid_time,
     just_after,
     last_stage_time,
     stage_time,
 )
-from flashode.engines.numba.loops.tiles import counts, end_of, lanes_of, own, rows_of
+from flashode.engines.numba.loops.tiles import counts, end_of, lanes_of, own, own_stages, rows_of
+from flashode.engines.numba.machine_code import rounded_as
 
 
-@exact
+@strict
 def is_finite(system: Any, tile: int, values: Any, first: int) -> bool:
     """Whether all that counts in norms is finite, of rows that begin with the first-th number."""
     n = lanes_of(system, tile)
@@ -35,28 +35,28 @@ def is_finite(system: Any, tile: int, values: Any, first: int) -> bool:
     return True
 
 
-@linked(SYSTEM, AT, FLOAT, result=INT)
+@linked(SYSTEM, PROGRESS, FLOAT, result=INT)
 def start(system: Any, at: Any, t: float) -> int:
     """Evaluates the slope at the state in place; whether both are finite."""
     wrong = _evaluate(system, t, end_of(system, system.y, at.half), end_of(system, system.f, at.half), True)
     return _closed(system, at, wrong)
 
 
-@linked(SYSTEM, AT, AT_STEP, result=INT)
+@linked(SYSTEM, PROGRESS, STEP, result=INT)
 def evaluate_end(system: Any, at: Any, step: Any) -> int:
-    """The slope at the end of a step, where no stage is that: whether it is finite."""
-    to = end_of(system, system.f, 1 - at.half)
-    wrong = _evaluate(system, end_time(system, step), end_of(system, system.y, 1 - at.half), to, False)
+    """The slope at the end of a given step, which has no stage there: whether it is finite."""
+    y, to = end_of(system, system.y, 1 - at.half), end_of(system, system.f, 1 - at.half)
+    wrong = _evaluate(system, rounded_as(step.end, system.one), y, to, False)
     return _closed(system, at, wrong)
 
 
-@linked(SYSTEM, AT, result=INT)
+@linked(SYSTEM, PROGRESS, result=INT)
 def start_after(system: Any, at: Any) -> int:
     """Evaluates the slope just after the present time, where the field has jumped."""
-    return start(system, at, just_after(rounded(at.t, system.one)))
+    return start(system, at, just_after(rounded_as(at.t, system.one)))
 
 
-@exact
+@strict
 def _evaluate(system: Any, t: Any, states: int, slopes: int, check_states: bool) -> bool:
     """Evaluates slopes of tiles; whether something is not finite."""
     prepare(system, t, 0)
@@ -70,7 +70,7 @@ def _evaluate(system: Any, t: Any, states: int, slopes: int, check_states: bool)
     return wrong
 
 
-@inlined
+@expanded
 def _closed(system: Any, at: Any, wrong: bool) -> bool:
     """Ends the evaluation of first stages: whether nothing was wrong with them."""
     wrong = anywhere(system, at, wrong)
@@ -80,32 +80,32 @@ def _closed(system: Any, at: Any, wrong: bool) -> bool:
     return not wrong
 
 
-@linked(SYSTEM, AT, result=FLOAT)
+@linked(SYSTEM, PROGRESS, result=FLOAT)
 def norm_y0(system: Any, at: Any) -> float:
     """Of the state in place."""
     of_tiles = _norm_at_start(system, at, system.y)
     return larger(of_tiles, quadrature.norm_state(system, at))
 
 
-@linked(SYSTEM, AT, result=FLOAT)
+@linked(SYSTEM, PROGRESS, result=FLOAT)
 def norm_f0(system: Any, at: Any) -> float:
     """Of its slope."""
     of_tiles = _norm_at_start(system, at, system.f)
     return larger(of_tiles, quadrature.norm_slope(system, at))
 
 
-@exact
+@strict
 def _norm_at_start(system: Any, at: Any, which: int) -> float:
     for tile in range(system.first, system.last):
         y = rows_of(system, end_of(system, system.y, at.half), tile)
-        tell_squares(system, at, tile, rows_of(system, end_of(system, which, at.half), tile), y, y)
+        publish_squares(system, at, tile, rows_of(system, end_of(system, which, at.half), tile), y, y)
     return norm(system, at)
 
 
-@linked(SYSTEM, AT, FLOAT, result=FLOAT)
+@linked(SYSTEM, PROGRESS, FLOAT, result=FLOAT)
 def probe(system: Any, at: Any, h: float) -> float:
     """The norm of f(t + h, y0 + h f0) - f0."""
-    t, size = rounded(at.t + h, system.one), rounded(h, system.one)
+    t, size = rounded_as(at.t + h, system.one), rounded_as(h, system.one)
     prepare(system, t, 1)
     quadrature.clear(system, 1, 2)
     moved, slope = own(system, system.argument, 0), own(system, system.argument, 1)
@@ -117,24 +117,24 @@ def probe(system: Any, at: Any, h: float) -> float:
         rates(system, tile, t, 1, moved.ctypes.data, slope.ctypes.data)
         for e in range(len(y)):
             slope[e] -= f[e]
-        tell_squares(system, at, tile, slope, y, y)
+        publish_squares(system, at, tile, slope, y, y)
     of_tiles = norm(system, at)
     return larger(of_tiles, quadrature.norm_probe(system, at))
 
 
-@exact
+@strict
 def _prepare_stages(system: Any, step: Any) -> None:
     last = last_stage_time(system, step)
     for i in range(1, system.stages):
         prepare(system, stage_time(system, i, step, last), i)
 
 
-@exact
+@strict
 def _take_stages(system: Any, tile: int, step: Any, y0: Any, y1: Any) -> None:
     """The stages after the first, which is in place, and the end of the step."""
     n, size = len(y0), system.rows * system.lanes
     k, argument = own_stages(system), own(system, system.argument, 0)
-    dt, last = rounded(step.dt, system.one), last_stage_time(system, step)
+    dt, last = rounded_as(step.dt, system.one), last_stage_time(system, step)
     for i in range(1, system.stages):
         y = y1 if system.fsal and i == system.stages - 1 else argument
         step_to(system.a[i], i, dt, y0, k, size, n, y)
@@ -150,16 +150,10 @@ def _take_stages(system: Any, tile: int, step: Any, y0: Any, y1: Any) -> None:
         step_to(system.b, system.stages, dt, y0, k, size, n, y1)
 
 
-@inlined
-def own_stages(system: Any) -> Any:
-    """The worker's stages of a tile, one after the other."""
-    return numbers(system.k, system.one, 0, system.stages * system.rows * system.lanes)
-
-
-@linked(SYSTEM, AT, AT_STEP, INT, result=FLOAT)
+@linked(SYSTEM, PROGRESS, STEP, INT, result=FLOAT)
 def adaptive_step(system: Any, at: Any, step: Any, dense: int) -> float:
     """Takes a step that an error judges: its norm."""
-    size, dt = system.rows * system.lanes, rounded(step.dt, system.one)
+    size, dt = system.rows * system.lanes, rounded_as(step.dt, system.one)
     k, error = own_stages(system), own(system, system.argument, 1)
     _prepare_stages(system, step)
     quadrature.clear(system, 1, system.stages)
@@ -171,23 +165,20 @@ def adaptive_step(system: Any, at: Any, step: Any, dense: int) -> float:
         for e in range(n):
             k[e] = f0[e]
         _take_stages(system, tile, step, y0, y1)
-        if system.carried:
-            f1, last = (
-                rows_of(system, end_of(system, system.f, 1 - at.half), tile),
-                (system.stages - 1) * size,
-            )
-            for e in range(n):
-                f1[e] = k[last + e]
+        # The last stage is the first of the next step: explicit methods that choose their steps carry it.
+        f1, last = rows_of(system, end_of(system, system.f, 1 - at.half), tile), (system.stages - 1) * size
+        for e in range(n):
+            f1[e] = k[last + e]
         if dense:
             middle = rows_of(system, system.middle, tile)
             step_to(system.b_mid, system.stages, dt, y0, k, size, n, middle)
         combine(system.b_error, system.stages, dt, k, size, n, error)
-        tell_squares(system, at, tile, error, y0, y1)
+        publish_squares(system, at, tile, error, y0, y1)
     of_tiles = norm(system, at)
     return larger(of_tiles, quadrature.take_step(system, at, 1, step.dt, dense))
 
 
-@linked(SYSTEM, AT, AT_STEP, result=INT)
+@linked(SYSTEM, PROGRESS, STEP, result=INT)
 def fixed_step(system: Any, at: Any, step: Any) -> int:
     """Takes a step that nothing judges: whether its end is finite."""
     size, k, first = system.rows * system.lanes, own_stages(system), grid_time(system, step)
@@ -205,8 +196,8 @@ def fixed_step(system: Any, at: Any, step: Any) -> int:
         finite = True
         for i in range(system.stages):
             finite &= is_finite(system, tile, k, i * size)
-        tell(system, at, tile, 0, 0.0 if is_finite(system, tile, y1, 0) else 1.0)
-        tell(system, at, tile, 1, 0.0 if finite else 1.0)
+        publish(system, at, tile, 0, 0.0 if is_finite(system, tile, y1, 0) else 1.0)
+        publish(system, at, tile, 1, 0.0 if finite else 1.0)
     meet(system, at)
     at.slopes_finite = total(system, at, 1) == 0.0
     finite = total(system, at, 0) == 0.0
@@ -214,14 +205,14 @@ def fixed_step(system: Any, at: Any, step: Any) -> int:
     return finite
 
 
-@inlined
+@expanded
 def advance(system: Any, at: Any) -> None:
     """The end of the step becomes the start of the next."""
     at.half = 1 - at.half
     quadrature.advance(system)
 
 
-@linked(SYSTEM, AT, FLOAT, result=INT)
+@linked(SYSTEM, PROGRESS, FLOAT, result=INT)
 def beyond(system: Any, at: Any, most: float) -> int:
     """Whether an element of the state in place is larger than the magnitude given, or NaN."""
     wrong = False

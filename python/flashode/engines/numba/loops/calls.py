@@ -11,7 +11,8 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
-from flashode.engines.numba.loops.jit import inlined
+from flashode.engines.numba.loops.jit import expanded
+from flashode.engines.numba.machine_code import numbers_at, part
 
 # Where a worker that waits leaves its processor to others: a name that machine code kept on disk still finds.
 _YIELD = "flashode_yield_processor"
@@ -98,7 +99,7 @@ def fetch_add(typing: Any, address: Any, amount: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def load(typing: Any, address: Any) -> Any:
+def load_atomic(typing: Any, address: Any) -> Any:
     """A number that other threads change, and all that they wrote before."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -121,41 +122,19 @@ def yield_processor(typing: Any) -> Any:
     return types.void(), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def rounded(typing: Any, x: Any, like: Any) -> Any:
-    """A number in the type of another one."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return context.cast(builder, arguments[0], x, like)
-
-    return like(x, like), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(typing: Any, address: Any, first: Any, like: Any) -> Any:
-    """Where the first-th of the numbers at an address is, which are like the one given."""
-    kind = types.CPointer(like)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        begin = builder.inttoptr(arguments[0], context.get_value_type(kind))
-        return builder.gep(begin, [arguments[1]])
-
-    return kind(types.intp, types.intp, like), generate
-
-
-@inlined
+@expanded
 def numbers(address: int, like: Any, first: int, count: int) -> Any:
     """An array of numbers like the one given, from the first-th at the address on."""
-    return carray(_pointer(address, first, like), count)
+    return carray(part(numbers_at(address, like), first), count)
 
 
-@inlined
+@expanded
 def doubles(address: int, first: int, count: int) -> Any:
     """The same of doubles."""
     return numbers(address, 0.0, first, count)
 
 
-@inlined
+@expanded
 def integers(address: int, first: int, count: int) -> Any:
     """The same of integers."""
     return numbers(address, 0, first, count)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flashode.engines.numba.loops.jit import exact, fused, inlined
+from flashode.engines.numba.loops.jit import expanded, fused
 from flashode.engines.numba.machine_code import pointer_to
 from flashode.engines.numba.vectors import length_of, load, multiply_add, plus, spread, store, zeros_like
 
 
-@inlined
+@expanded
 def _sum(weights: Any, count: int, dt: Any, k: Any, size: int, e: int, some: Any) -> Any:
     """A vector of dt * sum(weights[j] * k[j])."""
     total = zeros_like(k)
@@ -20,7 +20,7 @@ def _sum(weights: Any, count: int, dt: Any, k: Any, size: int, e: int, some: Any
     return total
 
 
-@exact
+@fused
 def combine(weights: Any, count: int, dt: Any, k: Any, size: int, n: int, out: Any) -> None:
     """Writes dt * sum(weights[j] * k[j]) of the first n numbers."""
     stages, to = pointer_to(k), pointer_to(out)
@@ -32,7 +32,7 @@ def combine(weights: Any, count: int, dt: Any, k: Any, size: int, n: int, out: A
         store(to, whole, _sum(weights, count, dt, stages, size, whole, n - whole), n - whole)
 
 
-@exact
+@fused
 def step_to(weights: Any, count: int, dt: Any, y0: Any, k: Any, size: int, n: int, out: Any) -> None:
     """Writes y0 + dt * sum(weights[j] * k[j])."""
     start, stages, to = pointer_to(y0), pointer_to(k), pointer_to(out)

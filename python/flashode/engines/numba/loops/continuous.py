@@ -9,22 +9,23 @@ import math
 from typing import Any
 
 from flashode.engines.numba.loops import quadrature
-from flashode.engines.numba.loops.calls import call_field, doubles, integers, numbers, rounded
+from flashode.engines.numba.loops.calls import call_field, doubles, integers, numbers
 from flashode.engines.numba.loops.integrate import integrate
-from flashode.engines.numba.loops.jit import exact
-from flashode.engines.numba.loops.linked import AIM, AT, AT_STEP, EQUATIONS, INT, SYSTEM, linked
-from flashode.engines.numba.loops.meeting import meet, tell, total
+from flashode.engines.numba.loops.jit import strict
+from flashode.engines.numba.loops.linked import INT, SYSTEM, linked
+from flashode.engines.numba.loops.meeting import meet, publish, total
 from flashode.engines.numba.loops.rates import prepare, uniform_of
-from flashode.engines.numba.loops.records import DONE, INTERRUPTED
+from flashode.engines.numba.loops.records import ADJOINT, DONE, GOAL, INTERRUPTED, PROGRESS, STEP
 from flashode.engines.numba.loops.tiles import end_of, lanes_of, load_rows, own, rows_of, store_rows
+from flashode.engines.numba.machine_code import rounded_as
 
 
-@exact
+@strict
 def _state_place(system: Any, memory: int, j: int) -> int:
     return memory + j * system.width * system.batch * system.itemsize
 
 
-@linked(SYSTEM, EQUATIONS, AIM, INT)
+@linked(SYSTEM, ADJOINT, GOAL, INT)
 def add_cotangent(system: Any, adjoint: Any, goal: Any, j: int) -> None:
     """a += dL/d(state at output time j)"""
     cotangent = own(system, system.argument, 0)
@@ -36,10 +37,10 @@ def add_cotangent(system: Any, adjoint: Any, goal: Any, j: int) -> None:
             a[n + e] += cotangent[e]
 
 
-@linked(SYSTEM, EQUATIONS, AIM, AT, INT)
+@linked(SYSTEM, ADJOINT, GOAL, PROGRESS, INT)
 def move_end(system: Any, adjoint: Any, goal: Any, at: Any, j: int) -> None:
     """The gradient in t_j is (dL/dy_j)^T f(t_j, y_j), and is subtracted from dL/dt."""
-    s = rounded(-doubles(adjoint.times, j, 1)[0], system.one)
+    s = rounded_as(-doubles(adjoint.times, j, 1)[0], system.one)
     prepare(system, s, 0)
     y, cotangent = own(system, system.argument, 0), own(system, system.argument, 1)
     slope = own(system, system.argument, 2)
@@ -62,7 +63,7 @@ def move_end(system: Any, adjoint: Any, goal: Any, at: Any, j: int) -> None:
         for e in range(system.width * n):
             result += float(cotangent[e] * slope[e])
         # The reversed field is minus the field.
-        tell(system, at, tile, 0, -system.direction * result)
+        publish(system, at, tile, 0, -system.direction * result)
     meet(system, at)
     moved = total(system, at, 0)
     quadrature.add_to_time(system, -moved)
@@ -70,7 +71,7 @@ def move_end(system: Any, adjoint: Any, goal: Any, at: Any, j: int) -> None:
         doubles(adjoint.grad_times, j, 1)[0] = moved
 
 
-@linked(SYSTEM, EQUATIONS, AIM, AT)
+@linked(SYSTEM, ADJOINT, GOAL, PROGRESS)
 def begin_interval(system: Any, adjoint: Any, goal: Any, at: Any) -> None:
     """Puts the state of output time j in place, and the adjoint state: the interval leads back to j - 1."""
     j = adjoint.j
@@ -100,7 +101,7 @@ def begin_interval(system: Any, adjoint: Any, goal: Any, at: Any) -> None:
     at.fresh = at.begun = False
 
 
-@exact
+@strict
 def _end_interval(system: Any, adjoint: Any, goal: Any, at: Any) -> bool:
     """Adds an interval to those before; whether there is to be another."""
     meet(system, at)
@@ -117,7 +118,7 @@ def _end_interval(system: Any, adjoint: Any, goal: Any, at: Any) -> bool:
     return at.status == DONE
 
 
-@exact
+@strict
 def _store(system: Any, adjoint: Any, goal: Any) -> None:
     """The gradients of trajectories; those in parameters are in place."""
     width = system.context_width
@@ -133,7 +134,7 @@ def _store(system: Any, adjoint: Any, goal: Any) -> None:
         doubles(adjoint.grad_times, 0, 1)[0] = quadrature.of_time(system)
 
 
-@linked(SYSTEM, EQUATIONS, AIM, AT, AT_STEP)
+@linked(SYSTEM, ADJOINT, GOAL, PROGRESS, STEP)
 def continuous(system: Any, adjoint: Any, goal: Any, at: Any, step: Any) -> None:
     """Integrates, or goes on; all workers call this."""
     begins = False

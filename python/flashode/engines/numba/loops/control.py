@@ -8,22 +8,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from flashode.engines.numba.loops.jit import exact, inlined
+from flashode.engines.numba.loops.jit import expanded, strict
 
 
-@inlined
+@expanded
 def clamped(system: Any, dt: float) -> float:
     """A step between the least and the largest allowed."""
     return min(max(dt, system.min_step), system.max_step)
 
 
-@inlined
+@expanded
 def accepts(system: Any, norm: float, dt: float) -> bool:
     """Whether a step stands: NaN is never at most one, and the least step stands if its error is a number."""
     return norm <= 1.0 or (not math.isnan(norm) and dt <= system.min_step)
 
 
-@exact
+@strict
 def next_step(system: Any, norm: float, dt: float) -> float:
     """The size of the step after one whose error had that norm; none shrinks after one that stands."""
     if norm == 0.0:
@@ -35,7 +35,7 @@ def next_step(system: Any, norm: float, dt: float) -> float:
     return dt * min(max(wanted, least), system.ifactor)
 
 
-@exact
+@strict
 def initial_probe(system: Any, norm_y0: float, norm_f0: float) -> float:
     """The step of the probe that the derivative of the field is told from."""
     least = system.least_norm
@@ -46,7 +46,7 @@ def initial_probe(system: Any, norm_y0: float, norm_f0: float) -> float:
     return system.least_step
 
 
-@exact
+@strict
 def initial_step(system: Any, probe: float, norm_f0: float, norm_derivative: float) -> float:
     """The first step; where the probe left the numbers it is the probe, which rejections shrink."""
     if not (math.isfinite(norm_f0) and math.isfinite(norm_derivative)):
@@ -56,3 +56,4 @@ def initial_step(system: Any, probe: float, norm_f0: float, norm_derivative: flo
     else:
         step = (system.share / max(norm_f0, norm_derivative)) ** (1.0 / system.order)
     return min(step, system.most_growth * probe)
+# another text

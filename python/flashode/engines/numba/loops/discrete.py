@@ -9,9 +9,9 @@ from typing import Any
 
 from flashode.engines.numba.loops.calls import integers, numbers
 from flashode.engines.numba.loops.combine import add_scaled
-from flashode.engines.numba.loops.jit import exact
-from flashode.engines.numba.loops.linked import AT_STEP, BACK, SYSTEM, linked
-from flashode.engines.numba.loops.records import LINEAR
+from flashode.engines.numba.loops.jit import strict
+from flashode.engines.numba.loops.linked import SYSTEM, linked
+from flashode.engines.numba.loops.records import LINEAR, REVERSE, STEP
 from flashode.engines.numba.loops.reverse_step import (
     COTANGENT,
     GRAD_LAST,
@@ -25,7 +25,7 @@ from flashode.engines.numba.loops.reverse_step import (
 from flashode.engines.numba.loops.tiles import lanes_of, load_rows, store_rows
 
 
-@exact
+@strict
 def _begin_tile(system: Any, reverse: Any) -> None:
     reverse.index = reverse.step_count
     reverse.begin = reverse.time_count
@@ -41,7 +41,7 @@ def _begin_tile(system: Any, reverse: Any) -> None:
     reverse.started = True
 
 
-@exact
+@strict
 def _end_tile(system: Any, reverse: Any) -> None:
     """Outputs that are the initial state, and the gradients of the tile's trajectories."""
     tile, n = reverse.tile, lanes_of(system, reverse.tile)
@@ -59,7 +59,7 @@ def _end_tile(system: Any, reverse: Any) -> None:
     reverse.started = False
 
 
-@exact
+@strict
 def _reverse_step(system: Any, reverse: Any, step: Any) -> None:
     start = start_of(system, reverse)
     lies_within = reverse.begin < reverse.end
@@ -70,7 +70,7 @@ def _reverse_step(system: Any, reverse: Any, step: Any) -> None:
     reverse_stages(system, reverse, step, start, dense)
 
 
-@linked(SYSTEM, BACK, AT_STEP)
+@linked(SYSTEM, REVERSE, STEP)
 def discrete(system: Any, reverse: Any, like: Any) -> None:
     """Goes back from where it stands; ``like`` is any step."""
     steps = numbers(reverse.steps, like, 0, reverse.step_count)

@@ -6,12 +6,13 @@ from typing import Any
 
 from flashode.engines.numba.loops.calls import doubles
 from flashode.engines.numba.loops.integrate import integrate
-from flashode.engines.numba.loops.linked import AIM, AT, AT_STEP, SYSTEM, linked
+from flashode.engines.numba.loops.linked import SYSTEM, linked
 from flashode.engines.numba.loops.outputs import store_state
+from flashode.engines.numba.loops.records import GOAL, PROGRESS, STEP
 from flashode.engines.numba.loops.tiles import end_of, load_rows, rows_of
 
 
-@linked(SYSTEM, AIM, AT, AT_STEP)
+@linked(SYSTEM, GOAL, PROGRESS, STEP)
 def forward(system: Any, goal: Any, at: Any, step: Any) -> None:
     """Solves, or goes on; all workers call this."""
     if not at.begun:

@@ -8,23 +8,32 @@ from typing import Any
 import numpy as np
 
 from flashode.engines.numba.loops import outputs
-from flashode.engines.numba.loops.calls import call_field, call_shared, doubles, numbers, rounded
-from flashode.engines.numba.loops.jit import exact, inlined
-from flashode.engines.numba.loops.linked import AIM, AT, AT_STEP, FLOAT, INT, SYSTEM, linked
-from flashode.engines.numba.loops.meeting import meet, tell, told
+from flashode.engines.numba.loops.calls import call_field, call_shared, doubles, numbers
+from flashode.engines.numba.loops.jit import expanded, strict
+from flashode.engines.numba.loops.linked import FLOAT, INT, SYSTEM, linked
+from flashode.engines.numba.loops.meeting import meet, publish, published
 from flashode.engines.numba.loops.outputs import note_output, place_of, state_at, store_state
-from flashode.engines.numba.loops.records import EVENT, EVERY_STEP, NONFINITE_EVENT, TIMES
+from flashode.engines.numba.loops.records import (
+    EVENT,
+    EVERY_STEP,
+    GOAL,
+    NONFINITE_EVENT,
+    PROGRESS,
+    STEP,
+    TIMES,
+)
 from flashode.engines.numba.loops.step_times import fraction
+from flashode.engines.numba.machine_code import rounded_as
 
 # Where no tolerance ends it a bisection ends before this, when no number is left between two.
 _MOST_HALVINGS = 1e6
 
 
-@exact
+@strict
 def _value(system: Any, goal: Any, at: Any, t: float) -> float:
     """The least value of the event function, each times its sign at the start; NaN if one is that."""
     one, width = system.one, goal.event_width
-    time = rounded(goal.event_direction, one) * rounded(t, one)
+    time = rounded_as(goal.event_direction, one) * rounded_as(t, one)
     if goal.event_shared_code == 0:
         numbers(goal.event_uniform, one, 0, 1)[0] = time
     else:
@@ -54,7 +63,7 @@ def _value(system: Any, goal: Any, at: Any, t: float) -> float:
     return least
 
 
-@linked(SYSTEM, AIM, AT, FLOAT, result=INT)
+@linked(SYSTEM, GOAL, PROGRESS, FLOAT, result=INT)
 def is_before(system: Any, goal: Any, at: Any, t: float) -> int:
     """Whether an event is yet to come, at a time and the state in ``event_state``.
 
@@ -62,15 +71,15 @@ def is_before(system: Any, goal: Any, at: Any, t: float) -> int:
     """
     meet(system, at)
     if goal.leads:
-        tell(system, at, system.first, 0, _value(system, goal, at, t))
+        publish(system, at, system.first, 0, _value(system, goal, at, t))
     meet(system, at)
-    value = told(system, at, 0, 0)
+    value = published(system, at, 0, 0)
     if math.isnan(value) and math.isnan(at.undefined):
         at.undefined = t
     return value > 0.0
 
 
-@inlined
+@expanded
 def reached(goal: Any, at: Any) -> bool:
     """Whether the solve is over."""
     if goal.kind == TIMES:
@@ -80,7 +89,7 @@ def reached(goal: Any, at: Any) -> bool:
     return at.at_start or at.times_reached > 1 or not math.isnan(at.undefined)
 
 
-@exact
+@strict
 def may_arrive(goal: Any, at: Any, step: Any) -> bool:
     """Whether an output may lie within a step that is about to be tried."""
     if goal.kind == TIMES:
@@ -88,7 +97,7 @@ def may_arrive(goal: Any, at: Any, step: Any) -> bool:
     return True
 
 
-@exact
+@strict
 def arrives(system: Any, goal: Any, at: Any, step: Any) -> bool:
     """Whether an output lies within a step that was taken."""
     if goal.kind == EVENT:
@@ -97,7 +106,7 @@ def arrives(system: Any, goal: Any, at: Any, step: Any) -> bool:
     return may_arrive(goal, at, step)
 
 
-@linked(SYSTEM, AIM, AT, AT_STEP, result=INT)
+@linked(SYSTEM, GOAL, PROGRESS, STEP, result=INT)
 def _take_event(system: Any, goal: Any, at: Any, step: Any) -> int:
     """The event's time in a step that starts before it and ends after it, by bisection."""
     begin, end = step.start, step.end
@@ -123,7 +132,7 @@ def _take_event(system: Any, goal: Any, at: Any, step: Any) -> int:
     return True
 
 
-@linked(SYSTEM, AIM, AT, AT_STEP, result=INT)
+@linked(SYSTEM, GOAL, PROGRESS, STEP, result=INT)
 def take(system: Any, goal: Any, at: Any, step: Any) -> int:
     """Takes the outputs in a step; whether another interval begins."""
     if goal.kind == TIMES:
@@ -142,14 +151,14 @@ def take(system: Any, goal: Any, at: Any, step: Any) -> int:
     return _take_event(system, goal, at, step)
 
 
-@exact
+@strict
 def begin_event(system: Any, goal: Any, at: Any) -> None:
     """Looks for the event at the start."""
     store_state(system, at.half, goal.event_state)
     at.at_start = not is_before(system, goal, at, at.t)
 
 
-@exact
+@strict
 def end_event(system: Any, goal: Any, at: Any) -> None:
     """Ends a solve whose event is at the start, or cannot be told."""
     if not math.isnan(at.undefined):

@@ -11,41 +11,41 @@ import math
 from typing import Any
 
 from flashode.engines.numba.loops import attempt, control, goals, outputs
-from flashode.engines.numba.loops.calls import doubles, rounded
-from flashode.engines.numba.loops.jit import exact, inlined
-from flashode.engines.numba.loops.linked import AIM, AT, AT_STEP, SYSTEM, linked
+from flashode.engines.numba.loops.calls import doubles
+from flashode.engines.numba.loops.jit import expanded, strict
+from flashode.engines.numba.loops.linked import SYSTEM, linked
 from flashode.engines.numba.loops.records import (
     CUBIC,
     DONE,
     EVENT,
+    GOAL,
     INTERRUPTED,
     NONFINITE_FIELD,
     NONFINITE_STATE,
+    PROGRESS,
+    STEP,
     TOO_MANY_STEPS,
     UNDERFLOW,
 )
 from flashode.engines.numba.loops.step_times import shorten
-
-# Sums of stages, whose weights reach some ten, are not finite when states are this close to the largest
-# number.
-_OVERFLOW_SHARE = 64
+from flashode.engines.numba.machine_code import rounded_as
 
 
-@inlined
+@expanded
 def _fail(at: Any, status: int, t: float, dt: float) -> None:
     at.status = status
     at.failed_t = t
     at.failed_dt = dt
 
 
-@inlined
+@expanded
 def _stops(at: Any) -> bool:
     """Whether the solve is to end here for now."""
     at.budget -= 1
     return at.budget < 0 or at.kept >= at.room
 
 
-@exact
+@strict
 def _first_step(system: Any, at: Any) -> float:
     if system.first_step > 0.0:
         return system.first_step
@@ -57,19 +57,19 @@ def _first_step(system: Any, at: Any) -> float:
     return control.initial_step(system, h, norm_f0, norm_derivative)
 
 
-@exact
+@strict
 def _begin_adaptive(system: Any, at: Any) -> bool:
     at.begun = True
     at.times_reached = 1
     at.evaluations += 1
-    if not attempt.start(system, at, rounded(at.t, system.one)):
+    if not attempt.start(system, at, rounded_as(at.t, system.one)):
         _fail(at, NONFINITE_FIELD, at.t, 0.0)
         return False
     at.dt = _first_step(system, at)
     return True
 
 
-@exact
+@strict
 def _integrate_adaptive(system: Any, goal: Any, at: Any, step: Any) -> None:
     """Steps that an error chooses, from ``at.t``."""
     if not at.begun and not _begin_adaptive(system, at):
@@ -96,7 +96,7 @@ def _integrate_adaptive(system: Any, goal: Any, at: Any, step: Any) -> None:
         at.tried = step.dt
         at.evaluations += system.stages - 1
         # Ever smaller steps would come ever closer to the largest number and never arrive.
-        if not math.isfinite(at.norm) and attempt.beyond(system, at, system.largest / _OVERFLOW_SHARE):
+        if not math.isfinite(at.norm) and attempt.beyond(system, at, system.overflow):
             _fail(at, NONFINITE_STATE, at.t, at.tried)
             return
         if control.accepts(system, at.norm, at.tried):
@@ -107,17 +107,12 @@ def _integrate_adaptive(system: Any, goal: Any, at: Any, step: Any) -> None:
         at.dt = control.next_step(system, at.norm, at.tried)
 
 
-@exact
+@strict
 def _accept(system: Any, goal: Any, at: Any, step: Any, jumps: bool) -> bool:
     """The step stands; whether the solve goes on."""
     at.accepted += 1
     outputs.keep(system, goal, at, step)
     at.t = step.end
-    if not system.carried:
-        at.evaluations += 1
-        if not attempt.evaluate_end(system, at, step):
-            _fail(at, NONFINITE_FIELD, at.t, 0.0)
-            return False
     if goals.arrives(system, goal, at, step) and goals.take(system, goal, at, step):
         at.attempts = 0
     attempt.advance(system, at)
@@ -130,7 +125,7 @@ def _accept(system: Any, goal: Any, at: Any, step: Any, jumps: bool) -> bool:
     return True
 
 
-@exact
+@strict
 def _next_step(system: Any, goal: Any, at: Any, step: Any) -> bool:
     """The next step of a grid, or of one size; False where there is none."""
     size = goal.step_size
@@ -147,7 +142,7 @@ def _next_step(system: Any, goal: Any, at: Any, step: Any) -> bool:
     return True
 
 
-@exact
+@strict
 def _integrate_fixed(system: Any, goal: Any, at: Any, step: Any) -> None:
     """Given steps: of a grid, or of one size from ``at.t`` on."""
     if not at.begun:
@@ -185,7 +180,7 @@ def _integrate_fixed(system: Any, goal: Any, at: Any, step: Any) -> None:
         at.t = step.end
 
 
-@exact
+@strict
 def _fail_fixed(system: Any, at: Any, step: Any) -> None:
     """A step on a grid has left the numbers."""
     at.status = NONFINITE_STATE if at.slopes_finite else NONFINITE_FIELD
@@ -193,7 +188,7 @@ def _fail_fixed(system: Any, at: Any, step: Any) -> None:
         at.failed_t = step.end
 
 
-@linked(SYSTEM, AIM, AT, AT_STEP)
+@linked(SYSTEM, GOAL, PROGRESS, STEP)
 def integrate(system: Any, goal: Any, at: Any, step: Any) -> None:
     """The loop of the method, until the goal is reached, the solve fails or is interrupted.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flashode.engines.numba.loops.calls import rounded
-from flashode.engines.numba.loops.jit import exact, fused
+from flashode.engines.numba.loops.jit import fused, strict
 from flashode.engines.numba.loops.records import CUBIC, LINEAR, QUARTIC
+from flashode.engines.numba.machine_code import rounded_as
 
 
-@exact
+@strict
 def _value(c: Any, x: float) -> float:
     """Evaluates a polynomial as c[0] + x^n (rest), n the lowest power above the first.
 
@@ -26,7 +26,7 @@ def _value(c: Any, x: float) -> float:
     return power * rest if c[0] == 0.0 else c[0] + power * rest
 
 
-@exact
+@strict
 def _slope(c: Any, x: float) -> float:
     total = 0.0
     for n in range(len(c) - 1, 0, -1):
@@ -35,7 +35,7 @@ def _slope(c: Any, x: float) -> float:
 
 
 # Hermite's cubic in its factored form: expanded it rounds otherwise than torchdiffeq's.
-@exact
+@strict
 def weights(system: Any, x: float) -> tuple[float, float, float, float, float]:
     """Of y0, y1, y_mid, and of dt times f0 and f1, at the fraction x."""
     if system.interpolant == CUBIC:
@@ -46,7 +46,7 @@ def weights(system: Any, x: float) -> tuple[float, float, float, float, float]:
     return _value(w[0], x), _value(w[1], x), _value(w[2], x), _value(w[3], x), _value(w[4], x)
 
 
-@exact
+@strict
 def weights_derivative(system: Any, x: float) -> tuple[float, float, float, float, float]:
     """Of the same the derivatives in x."""
     if system.interpolant == CUBIC:
@@ -62,16 +62,16 @@ def dense_output(
 ) -> None:
     """Writes the first n numbers of the solution at weights w."""
     one = system.one
-    w_y0, w_y1 = rounded(w[0], one), rounded(w[1], one)
+    w_y0, w_y1 = rounded_as(w[0], one), rounded_as(w[1], one)
     for e in range(n):
         out[e] = w_y0 * y0[e] + w_y1 * y1[e]
     if system.interpolant == LINEAR:
         return
-    size = rounded(dt, one)
-    w_f0, w_f1 = size * rounded(w[3], one), size * rounded(w[4], one)
+    size = rounded_as(dt, one)
+    w_f0, w_f1 = size * rounded_as(w[3], one), size * rounded_as(w[4], one)
     for e in range(n):
         out[e] += w_f0 * f0[e] + w_f1 * f1[e]
     if system.interpolant == QUARTIC:
-        w_mid = rounded(w[2], one)
+        w_mid = rounded_as(w[2], one)
         for e in range(n):
             out[e] += w_mid * middle[e]

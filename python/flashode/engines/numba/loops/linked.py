@@ -9,37 +9,31 @@ from types import ModuleType
 from typing import Any
 
 import numba
+import numpy as np
 from numba import types
 from numba.core.dispatcher import Dispatcher
 
 from flashode.engines.numba.code_cache import Compiled
-from flashode.engines.numba.loops.records import ADJOINT, GOAL, PROGRESS, REVERSE, STEP, system_record
+from flashode.engines.numba.loops.records import system_record
 from flashode.engines.numba.symbols import Symbol
 
-# What such functions take, the system first; addresses and truth values are integers.
-SYSTEM, AIM, AT, AT_STEP, BACK, EQUATIONS = "system", "goal", "progress", "step", "reverse", "adjoint"
-INT, FLOAT = "int", "float"
+# What such functions take beside records of one type: the system, first; and numbers. Addresses and truth
+# values are integers.
+SYSTEM = "system"
+INT, FLOAT = np.dtype(np.int64), np.dtype(np.float64)
+Kind = np.dtype[Any] | str
 
 
 @cache
-def _types(real: str) -> dict[str, Any]:
-    return {
-        SYSTEM: numba.from_dtype(system_record(real)),
-        AIM: numba.from_dtype(GOAL),
-        AT: numba.from_dtype(PROGRESS),
-        AT_STEP: numba.from_dtype(STEP),
-        BACK: numba.from_dtype(REVERSE),
-        EQUATIONS: numba.from_dtype(ADJOINT),
-        INT: types.int64,
-        FLOAT: types.float64,
-    }
+def _type(kind: Kind, real: str) -> Any:
+    return numba.from_dtype(system_record(real) if isinstance(kind, str) else kind)
 
 
 # By the intrinsic that calls each.
 _LINKED: dict[Any, Symbol] = {}
 
 
-def linked(*kinds: str, result: str | None = None) -> Callable[[Callable[..., Any]], Any]:
+def linked(*kinds: Kind, result: Kind | None = None) -> Callable[[Callable[..., Any]], Any]:
     """Compiles a function by itself, and gives what others call; its products may be fused with sums.
 
     Args:
@@ -57,10 +51,9 @@ def linked(*kinds: str, result: str | None = None) -> Callable[[Callable[..., An
     return decorated
 
 
-def _signature(kinds: tuple[str, ...], result: str | None, real: Any) -> Any:
-    known = _types(str(real))
-    gives = types.void if result is None else known[result]
-    return gives(*[known[kind] for kind in kinds])
+def _signature(kinds: tuple[Kind, ...], result: Kind | None, real: Any) -> Any:
+    gives = types.void if result is None else _type(result, str(real))
+    return gives(*[_type(kind, str(real)) for kind in kinds])
 
 
 def _real_of(system: Any) -> Any:

@@ -7,18 +7,19 @@ from typing import Any
 from flashode.engines.numba.loops import quadrature
 from flashode.engines.numba.loops.calls import doubles, integers, numbers
 from flashode.engines.numba.loops.interpolation import dense_output, weights
-from flashode.engines.numba.loops.jit import exact, inlined
-from flashode.engines.numba.loops.linked import AIM, AT, AT_STEP, FLOAT, INT, SYSTEM, linked
+from flashode.engines.numba.loops.jit import expanded, strict
+from flashode.engines.numba.loops.linked import FLOAT, INT, SYSTEM, linked
+from flashode.engines.numba.loops.records import GOAL, PROGRESS, STEP
 from flashode.engines.numba.loops.tiles import end_of, lanes_of, load_rows, own, rows_of, store_rows
 
 
-@inlined
+@expanded
 def place_of(system: Any, memory: int, size: int, index: int) -> int:
     """The address of one of many states."""
     return memory + index * size * system.itemsize
 
 
-@linked(SYSTEM, AIM, AT, AT_STEP)
+@linked(SYSTEM, GOAL, PROGRESS, STEP)
 def keep(system: Any, goal: Any, at: Any, step: Any) -> None:
     """The step stands; its start is still in place."""
     index = at.kept
@@ -42,14 +43,14 @@ def keep(system: Any, goal: Any, at: Any, step: Any) -> None:
                 to[e] = f[e]
 
 
-@inlined
+@expanded
 def note_output(goal: Any, at: Any) -> None:
     """An output lies in the step kept last, or is the start."""
     if goal.leads and goal.step_of_time != 0:
         integers(goal.step_of_time, at.times_reached, 1)[0] = at.kept - 1
 
 
-@exact
+@strict
 def _interpolate(system: Any, at: Any, step: Any, w: Any, tile: int, to: Any) -> None:
     y = rows_of(system, end_of(system, system.y, at.half), tile)
     dense_output(
@@ -66,7 +67,7 @@ def _interpolate(system: Any, at: Any, step: Any, w: Any, tile: int, to: Any) ->
     )
 
 
-@linked(SYSTEM, AT, AT_STEP, FLOAT, INT)
+@linked(SYSTEM, PROGRESS, STEP, FLOAT, INT)
 def state_at(system: Any, at: Any, step: Any, x: float, memory: int) -> None:
     """Writes the state at the fraction x of the step to the caller's memory."""
     w, value = weights(system, x), own(system, system.argument, 0)
@@ -82,7 +83,7 @@ def store_state(system: Any, half: int, memory: int) -> None:
         store_rows(system, tile, 0, rows_of(system, end_of(system, system.y, half), tile), memory)
 
 
-@linked(SYSTEM, AIM, AT, AT_STEP, FLOAT)
+@linked(SYSTEM, GOAL, PROGRESS, STEP, FLOAT)
 def end_interval(system: Any, goal: Any, at: Any, step: Any, x: float) -> None:
     """Leaves the augmented state at the fraction x of the step, and by how much y misses the stored state."""
     w, stored = weights(system, x), own(system, system.argument, 1)
@@ -100,7 +101,7 @@ def end_interval(system: Any, goal: Any, at: Any, step: Any, x: float) -> None:
     quadrature.end(system, at, x, step.dt)
 
 
-@linked(SYSTEM, AIM, AT, AT_STEP)
+@linked(SYSTEM, GOAL, PROGRESS, STEP)
 def take_nodes(system: Any, goal: Any, at: Any, step: Any) -> None:
     """As many states of a step as fix its interpolant together with its start."""
     for i in range(1, system.degree + 1):

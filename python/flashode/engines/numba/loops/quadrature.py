@@ -13,28 +13,29 @@ from typing import Any
 
 from flashode.engines.numba.loops.calls import doubles, integers
 from flashode.engines.numba.loops.interpolation import dense_output, weights
-from flashode.engines.numba.loops.jit import exact, fused, inlined
-from flashode.engines.numba.loops.linked import AT, FLOAT, INT, SYSTEM, linked
+from flashode.engines.numba.loops.jit import expanded, fused, strict
+from flashode.engines.numba.loops.linked import FLOAT, INT, SYSTEM, linked
 from flashode.engines.numba.loops.meeting import larger, meet
+from flashode.engines.numba.loops.records import PROGRESS
 
 # Parts of a system's quadrature after the two states of a step.
 _MIDDLE, _ERROR, _GRADIENTS = 2, 3, 4
 PARTS = 5
 
 
-@inlined
+@expanded
 def _part(system: Any, which: int) -> Any:
     size = system.quadrature_size
     return doubles(system.quadrature, which * size, size)
 
 
-@inlined
+@expanded
 def _rate(system: Any, stage: int) -> Any:
     size = system.quadrature_size
     return doubles(system.rate, stage * size, size)
 
 
-@exact
+@strict
 def clear(system: Any, first: int, last: int) -> None:
     """Before the rates of these stages."""
     if system.vjp_code == 0:
@@ -79,7 +80,7 @@ def _norm(system: Any, error: Any, q0: Any, q1: Any) -> float:
     return largest
 
 
-@linked(SYSTEM, AT, result=FLOAT)
+@linked(SYSTEM, PROGRESS, result=FLOAT)
 def norm_state(system: Any, at: Any) -> float:
     """Of the state."""
     if system.vjp_code == 0:
@@ -88,7 +89,7 @@ def norm_state(system: Any, at: Any) -> float:
     return _norm(system, state, state, state)
 
 
-@linked(SYSTEM, AT, result=FLOAT)
+@linked(SYSTEM, PROGRESS, result=FLOAT)
 def norm_slope(system: Any, at: Any) -> float:
     """Of the rate of the first stage."""
     if system.vjp_code == 0:
@@ -97,7 +98,7 @@ def norm_slope(system: Any, at: Any) -> float:
     return _norm(system, _rate(system, 0), state, state)
 
 
-@linked(SYSTEM, AT, result=FLOAT)
+@linked(SYSTEM, PROGRESS, result=FLOAT)
 def norm_probe(system: Any, at: Any) -> float:
     """Of the difference between the rates of two stages, after the workers have met."""
     if system.vjp_code == 0:
@@ -120,7 +121,7 @@ def _combine(system: Any, weights: Any, dt: float, e: int) -> float:
     return result
 
 
-@linked(SYSTEM, AT, INT, FLOAT, INT, result=FLOAT)
+@linked(SYSTEM, PROGRESS, INT, FLOAT, INT, result=FLOAT)
 def take_step(system: Any, at: Any, first: int, dt: float, dense: int) -> float:
     """The step that the tiles have taken, after the workers have met: the norm of its error.
 
@@ -145,7 +146,7 @@ def take_step(system: Any, at: Any, first: int, dt: float, dense: int) -> float:
     return _norm(system, error, state, end) if system.adaptive else 0.0
 
 
-@inlined
+@expanded
 def advance(system: Any) -> None:
     """The rate of the last stage becomes that of the first."""
     if system.vjp_code == 0:
@@ -155,7 +156,7 @@ def advance(system: Any) -> None:
         to[e] = rate[e]
 
 
-@exact
+@strict
 def begin(system: Any, at: Any) -> None:
     """Starts from what the intervals before have left."""
     state, gradients = _part(system, at.half), _part(system, _GRADIENTS)
@@ -163,9 +164,13 @@ def begin(system: Any, at: Any) -> None:
         state[e] = gradients[e]
 
 
-@linked(SYSTEM, AT, FLOAT, FLOAT)
+@linked(SYSTEM, PROGRESS, FLOAT, FLOAT)
 def end(system: Any, at: Any, x: float, dt: float) -> None:
-    """Leaves what is at the fraction x of a step."""
+    """Leaves what is at the fraction x of a step.
+
+    The last stage stands for the slope at the end, which it is in steps that an error chooses. Grids end
+    where intervals do: x is one there, and no slope counts.
+    """
     first = system.quadrature_first
     dense_output(
         system,
@@ -181,14 +186,14 @@ def end(system: Any, at: Any, x: float, dt: float) -> None:
     )
 
 
-@exact
+@strict
 def add_to_time(system: Any, amount: float) -> None:
     """Adds to dL/dt where the last interval has ended."""
     if system.quadrature_first <= 0 < system.quadrature_last:
         _part(system, _GRADIENTS)[0] += amount
 
 
-@exact
+@strict
 def of_time(system: Any) -> float:
     """dL/dt where the last interval has ended, for the worker that has it."""
     return _part(system, _GRADIENTS)[0]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from flashode.engines.numba.loops.calls import call_field, call_shared, call_vjp, doubles, numbers, rounded
-from flashode.engines.numba.loops.jit import exact, inlined
+from flashode.engines.numba.loops.calls import call_field, call_shared, call_vjp, doubles, numbers
+from flashode.engines.numba.loops.jit import expanded, strict
 from flashode.engines.numba.loops.linked import FLOAT, INT, SYSTEM, linked
 from flashode.engines.numba.loops.tiles import lanes_of, own
+from flashode.engines.numba.machine_code import rounded_as
 
 
-@inlined
+@expanded
 def uniform_of(system: Any, stage: int) -> int:
+    """The address of what all trajectories share at a stage."""
     return system.uniform + stage * system.uniform_size * system.itemsize
 
 
-@exact
+@strict
 def prepare(system: Any, t: Any, stage: int) -> None:
     """Computes what rates of a stage have in common for all trajectories; before any of them."""
-    time = rounded(-t if system.direction < 0.0 else t, system.one)
+    time = rounded_as(-t if system.direction < 0.0 else t, system.one)
     if system.shared_code == 0:
         numbers(uniform_of(system, stage), system.one, 0, 1)[0] = time
     else:
@@ -42,7 +44,7 @@ def rates(system: Any, tile: int, time_in: float, stage: int, state: int, place:
         state: Address of the states.
         place: Where the rates are written.
     """
-    n, t = lanes_of(system, tile), rounded(time_in, system.one)
+    n, t = lanes_of(system, tile), rounded_as(time_in, system.one)
     size, reversed_ = system.width * n, system.direction < 0.0
     time = -t if reversed_ else t
     c = system.c + tile * system.lanes * system.context_width * system.itemsize

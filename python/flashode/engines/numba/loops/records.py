@@ -143,11 +143,12 @@ _TABLEAU = [
 # trajectories, the last one the rest. What is kept of it is (rows, trajectories of the tile), one tile
 # after the other: rows of the state, and of adjoint equations those of the adjoint state and of the
 # gradient in c after them. A record for each worker.
-SYSTEM: _Fields = [
+_SYSTEM: _Fields = [
     *METHOD,
     ("itemsize", _INT),
     ("largest", _FLOAT),  # number of the precision
-    # The field: addresses of machine code, 0 for none, and of its parameters' addresses.
+    ("overflow", _FLOAT),  # larger than this a state leaves the numbers, where steps are chosen
+    # The field: addresses of machine code, 0 for none, and of those of its parameters and its numbers.
     ("code", _INT),
     ("shared_code", _INT),
     ("vjp_code", _INT),  # of adjoint equations
@@ -273,7 +274,7 @@ REVERSE = _record(
         ("time_sums", _INT),  # (groups, times)
         ("grid_sums", _INT),  # (groups, points)
         ("points", _INT),
-        # The worker's own: rows of gradients, see reverse_tile.py, and the gradient in c.
+        # The worker's own: rows of gradients, see reverse_step.py, and the gradient in c.
         ("scratch", _INT),
         ("context", _INT),
         # Where it stands: at this tile, on the way back from its last step.
@@ -320,7 +321,7 @@ def system_record(real: str) -> np.dtype[Any]:
     """The record of a system whose state is ``"float32"`` or ``"float64"``."""
     number = np.dtype(real)
     tableau = [(name, number, shape) for name, shape in _TABLEAU]
-    return _record([("one", number), *tableau, *SYSTEM])
+    return _record([("one", number), *tableau, *_SYSTEM])
 
 
 def one(dtype: np.dtype[Any]) -> npt.NDArray[np.void]:

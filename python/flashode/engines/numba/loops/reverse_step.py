@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from flashode.engines.numba.loops.calls import call_vjp, integers, numbers, rounded
+from flashode.engines.numba.loops.calls import call_vjp, integers, numbers
 from flashode.engines.numba.loops.combine import add_scaled, combine, dot, step_to
 from flashode.engines.numba.loops.interpolation import dense_output, weights, weights_derivative
-from flashode.engines.numba.loops.jit import exact, inlined
-from flashode.engines.numba.loops.linked import AT_STEP, BACK, FLOAT, INT, SYSTEM, linked
+from flashode.engines.numba.loops.jit import expanded, strict
+from flashode.engines.numba.loops.linked import FLOAT, INT, SYSTEM, linked
 from flashode.engines.numba.loops.rates import prepare, rates, uniform_of
-from flashode.engines.numba.loops.records import LINEAR, QUARTIC
+from flashode.engines.numba.loops.records import LINEAR, QUARTIC, REVERSE, STEP
 from flashode.engines.numba.loops.reverse_times import add_ends, add_output, rate_of_loss, stretches
 from flashode.engines.numba.loops.step_times import (
-    end_time,
     fraction,
     grid_time,
     just_after,
@@ -27,7 +26,8 @@ from flashode.engines.numba.loops.step_times import (
     last_stage_time,
     stage_time,
 )
-from flashode.engines.numba.loops.tiles import lanes_of, load_rows
+from flashode.engines.numba.loops.tiles import lanes_of, load_rows, own_stages
+from flashode.engines.numba.machine_code import rounded_as
 
 # Of a worker's scratch, rows of a tile: gradients in the state at the end of the step at hand, then at its
 # start, and in its last slope; what dense output adds at its start, to its middle and to its first slope;
@@ -49,39 +49,33 @@ from flashode.engines.numba.loops.tiles import lanes_of, load_rows
 ) = range(13)
 
 
-@inlined
+@expanded
 def row_of(system: Any, reverse: Any, which: int) -> Any:
     """Rows of a tile in the worker's scratch; gradients in stages follow the named ones."""
     size = system.width * system.lanes
     return numbers(reverse.scratch, system.one, which * size, size)
 
 
-@inlined
-def stages_of(system: Any) -> Any:
-    """The stages, one after the other."""
-    return numbers(system.k, system.one, 0, system.stages * system.width * system.lanes)
-
-
-@inlined
+@expanded
 def _asks_for_end(system: Any) -> bool:
-    """Whether the slope at the end that dense output needs is no stage."""
+    """Whether the slope at the end that dense output needs is no stage: in given steps."""
     return system.interpolant != LINEAR and not system.carried
 
 
-@inlined
+@expanded
 def carries(system: Any, reverse: Any, step: Any) -> bool:
     """Whether the first stage is the last of the step before, evaluated elsewhere than at the solution."""
     return system.carried and not system.fsal and reverse.index > 0 and not step.fresh
 
 
-@exact
+@strict
 def _first_time(system: Any, reverse: Any, step: Any) -> float:
     """The time of the slope at the start.
 
     That of a chosen step after the first is the slope at the end of the step before, evaluated just before
     it, unless the field jumped there.
     """
-    start = rounded(step.start, system.one)
+    start = rounded_as(step.start, system.one)
     if step.fresh:
         return just_after(start)
     if system.adaptive:
@@ -89,7 +83,7 @@ def _first_time(system: Any, reverse: Any, step: Any) -> float:
     return grid_time(system, step)
 
 
-@linked(SYSTEM, BACK, FLOAT, INT, result=FLOAT)
+@linked(SYSTEM, REVERSE, FLOAT, INT, result=FLOAT)
 def vjp(system: Any, reverse: Any, t: float, gradient: int) -> float:
     """From a gradient in dy/ds at the argument, that in the argument; gives the one in t."""
     tile = reverse.tile
@@ -98,7 +92,7 @@ def vjp(system: Any, reverse: Any, t: float, gradient: int) -> float:
     backwards = system.direction < 0.0
     for e in range(system.width * n):
         cotangent[e] = -grad[e] if backwards else grad[e]
-    time = rounded(t, system.one)
+    time = rounded_as(t, system.one)
     prepare(system, time, 0)
     grad_t = call_vjp(
         reverse.vjp_code,
@@ -117,26 +111,26 @@ def vjp(system: Any, reverse: Any, t: float, gradient: int) -> float:
     return system.direction * grad_t
 
 
-@exact
+@strict
 def _evaluate(system: Any, tile: int, t: Any, y: Any, out: int) -> None:
     prepare(system, t, 0)
     rates(system, tile, t, 0, y.ctypes.data, out)
 
 
-@exact
+@strict
 def _place(system: Any, values: Any, first: int) -> int:
     """The address of the first-th of some numbers."""
     return values.ctypes.data + first * system.itemsize
 
 
-@linked(SYSTEM, BACK, AT_STEP, INT, INT)
+@linked(SYSTEM, REVERSE, STEP, INT, INT)
 def recompute(system: Any, reverse: Any, step: Any, start: int, dense: int) -> None:
     """The stages; and, where outputs lie in the step, its end."""
     tile, size = reverse.tile, system.width * system.lanes
-    n, k = system.width * lanes_of(system, tile), stages_of(system)
+    n, k = system.width * lanes_of(system, tile), own_stages(system)
     every = system.width * system.batch
     y0, slope = numbers(start, system.one, 0, n), numbers(start, system.one, every, n)
-    dt, last_time = rounded(step.dt, system.one), last_stage_time(system, step)
+    dt, last_time = rounded_as(step.dt, system.one), last_stage_time(system, step)
     argument, end = row_of(system, reverse, ARGUMENT), row_of(system, reverse, END)
     if carries(system, reverse, step):
         for e in range(n):
@@ -151,15 +145,16 @@ def recompute(system: Any, reverse: Any, step: Any, start: int, dense: int) -> N
     if reverse.wants_times or (dense and _asks_for_end(system)):
         step_to(system.b, system.stages, dt, y0, k, size, n, end)
     if reverse.wants_times and _asks_for_end(system):
-        _evaluate(system, tile, end_time(system, step), end, row_of(system, reverse, END_SLOPE).ctypes.data)
+        t = rounded_as(step.end, system.one)
+        _evaluate(system, tile, t, end, row_of(system, reverse, END_SLOPE).ctypes.data)
 
 
-@linked(SYSTEM, BACK, AT_STEP, INT)
+@linked(SYSTEM, REVERSE, STEP, INT)
 def outputs(system: Any, reverse: Any, step: Any, start: int) -> None:
     """What the outputs in the step leave."""
     tile, size = reverse.tile, system.width * system.lanes
-    n, k, one = system.width * lanes_of(system, tile), stages_of(system), system.one
-    y0, dt = numbers(start, one, 0, n), rounded(step.dt, one)
+    n, k, one = system.width * lanes_of(system, tile), own_stages(system), system.one
+    y0, dt = numbers(start, one, 0, n), rounded_as(step.dt, one)
     cotangent, slope = row_of(system, reverse, COTANGENT), row_of(system, reverse, SLOPE)
     grad_start, grad_y = row_of(system, reverse, GRAD_START), row_of(system, reverse, GRAD_Y)
     grad_middle, middle = row_of(system, reverse, GRAD_MIDDLE), row_of(system, reverse, MIDDLE)
@@ -174,13 +169,13 @@ def outputs(system: Any, reverse: Any, step: Any, start: int) -> None:
         x = fraction(step, times[j])
         w = weights(system, x)
         load_rows(system, tile, 0, reverse.grad_states + j * reverse.size * system.itemsize, cotangent)
-        add_scaled(rounded(w[1], one), cotangent, n, grad_y)
-        add_scaled(rounded(w[0], one), cotangent, n, grad_start)
+        add_scaled(rounded_as(w[1], one), cotangent, n, grad_y)
+        add_scaled(rounded_as(w[0], one), cotangent, n, grad_start)
         if system.interpolant != LINEAR:
-            add_scaled(dt * rounded(w[3], one), cotangent, n, grad_first)
-            add_scaled(dt * rounded(w[4], one), cotangent, n, grad_last)
+            add_scaled(dt * rounded_as(w[3], one), cotangent, n, grad_first)
+            add_scaled(dt * rounded_as(w[4], one), cotangent, n, grad_last)
         if system.interpolant == QUARTIC:
-            add_scaled(rounded(w[2], one), cotangent, n, grad_middle)
+            add_scaled(rounded_as(w[2], one), cotangent, n, grad_middle)
         # An output there is a state of the step itself, on a grid point, whose time does not matter.
         if not reverse.wants_times or (system.interpolant == LINEAR and x == 1.0):
             continue
@@ -191,14 +186,14 @@ def outputs(system: Any, reverse: Any, step: Any, start: int) -> None:
             dense_output(system, weights_derivative(system, x), step.dt, n, y0, end, middle, k, f1, slope)
             of_fraction = rate_of_loss(cotangent, slope, n)
         if system.interpolant != LINEAR and stretches(system, reverse):
-            w_f0, w_f1 = rounded(w[3], one), rounded(w[4], one)
+            w_f0, w_f1 = rounded_as(w[3], one), rounded_as(w[4], one)
             for e in range(n):
                 slope[e] = w_f0 * k[e] + w_f1 * f1[e]
             of_dt = rate_of_loss(cotangent, slope, n)
         add_output(system, reverse, j, x, step.dt, of_fraction, of_dt)
 
 
-@exact
+@strict
 def _seed(system: Any, reverse: Any, dt: Any, n: int, i: int, dense: int, from_last: bool) -> bool:
     """The cotangent of a stage before any later one has added to it; whether there is one."""
     grad, grad_y = row_of(system, reverse, ROWS + i), row_of(system, reverse, GRAD_Y)
@@ -218,10 +213,10 @@ def _seed(system: Any, reverse: Any, dt: Any, n: int, i: int, dense: int, from_l
     return True
 
 
-@exact
+@strict
 def _dt_of_seeds(system: Any, reverse: Any, dense: int, n: int) -> float:
     """The gradient in the size of the step that its end and its middle have by themselves."""
-    k, size, argument = stages_of(system), system.width * system.lanes, row_of(system, reverse, ARGUMENT)
+    k, size, argument = own_stages(system), system.width * system.lanes, row_of(system, reverse, ARGUMENT)
     combine(system.b, system.stages, system.one, k, size, n, argument)
     result = dot(row_of(system, reverse, GRAD_Y), argument, n)
     if dense and system.interpolant == QUARTIC:
@@ -230,12 +225,12 @@ def _dt_of_seeds(system: Any, reverse: Any, dense: int, n: int) -> float:
     return result
 
 
-@linked(SYSTEM, BACK, AT_STEP, INT, INT)
+@linked(SYSTEM, REVERSE, STEP, INT, INT)
 def reverse_stages(system: Any, reverse: Any, step: Any, start: int, dense: int) -> None:
     """From the gradient in the end of the step that in its start: the stages in reverse."""
     one, tile, size = system.one, reverse.tile, system.width * system.lanes
-    n, k = system.width * lanes_of(system, tile), stages_of(system)
-    y0, dt, last_time = numbers(start, one, 0, n), rounded(step.dt, one), last_stage_time(system, step)
+    n, k = system.width * lanes_of(system, tile), own_stages(system)
+    y0, dt, last_time = numbers(start, one, 0, n), rounded_as(step.dt, one), last_stage_time(system, step)
     argument, grad_input = row_of(system, reverse, ARGUMENT), row_of(system, reverse, GRAD_INPUT)
     grad_y, grad_last = row_of(system, reverse, GRAD_Y), row_of(system, reverse, GRAD_LAST)
     stretching = reverse.wants_times and stretches(system, reverse)
@@ -244,7 +239,7 @@ def reverse_stages(system: Any, reverse: Any, step: Any, start: int, dense: int)
         end = row_of(system, reverse, END)
         for e in range(n):
             argument[e] = end[e]
-        of_end = vjp(system, reverse, end_time(system, step), grad_last.ctypes.data)
+        of_end = vjp(system, reverse, rounded_as(step.end, one), grad_last.ctypes.data)
         add_scaled(one, grad_input, n, grad_y)
     if stretching:
         of_dt = _dt_of_seeds(system, reverse, dense, n)
@@ -292,7 +287,7 @@ def reverse_stages(system: Any, reverse: Any, step: Any, start: int, dense: int)
         add_ends(system, reverse, of_start - of_dt, of_dt + of_end)
 
 
-@exact
+@strict
 def start_of(system: Any, reverse: Any) -> int:
     """The address of the tile's checkpoint of the step at hand."""
     firsts, chunk = integers(reverse.chunk_firsts, 0, reverse.chunk_count), reverse.chunk_count - 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flashode.engines.numba.loops.calls import doubles
-from flashode.engines.numba.loops.jit import exact
+from flashode.engines.numba.loops.jit import strict
 
 
-@exact
+@strict
 def stretches(system: Any, reverse: Any) -> bool:
     """Whether the size of the step at hand moves.
 
@@ -18,7 +18,7 @@ def stretches(system: Any, reverse: Any) -> bool:
     return not system.adaptive or reverse.index == reverse.moving
 
 
-@exact
+@strict
 def add_ends(system: Any, reverse: Any, start: float, end: float) -> None:
     """Adds gradients in the times of both ends of a step.
 
@@ -36,7 +36,7 @@ def add_ends(system: Any, reverse: Any, start: float, end: float) -> None:
         sums[0] += start
 
 
-@exact
+@strict
 def add_output(
     system: Any, reverse: Any, j: int, x: float, dt: float, of_fraction: float, of_dt: float
 ) -> None:
@@ -50,7 +50,7 @@ def add_output(
     add_ends(system, reverse, -rate * (1.0 - x) - of_dt, -rate * x + of_dt)
 
 
-@exact
+@strict
 def rate_of_loss(cotangent: Any, slope: Any, n: int) -> float:
     """The sum of products; where the cotangent is zero, a slope that is NaN does not matter."""
     result = 0.0

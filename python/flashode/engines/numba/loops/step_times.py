@@ -7,58 +7,51 @@ from typing import Any
 
 import numpy as np
 
-from flashode.engines.numba.loops.calls import doubles, rounded
-from flashode.engines.numba.loops.jit import exact, inlined
+from flashode.engines.numba.loops.calls import doubles
+from flashode.engines.numba.loops.jit import expanded, strict
+from flashode.engines.numba.machine_code import rounded_as
 
 
-@inlined
+@expanded
 def fraction(step: Any, t: float) -> float:
     """Where a time lies in a step, exact at its end: there the output is the state itself."""
     return 1.0 if t == step.end else (t - step.start) / step.dt
 
 
-@inlined
+@expanded
 def just_before(t: Any) -> Any:
     """The number before one, in its precision."""
-    return np.nextafter(t, rounded(-math.inf, t))
+    return np.nextafter(t, rounded_as(-math.inf, t))
 
 
-@inlined
+@expanded
 def just_after(t: Any) -> Any:
     """The number after one, in its precision."""
-    return np.nextafter(t, rounded(math.inf, t))
+    return np.nextafter(t, rounded_as(math.inf, t))
 
 
-@exact
-def end_time(system: Any, step: Any) -> Any:
-    """Where the slope at the end of a step is evaluated: an error estimate must not see a jump there."""
-    end = rounded(step.end, system.one)
-    return just_before(end) if system.adaptive else end
-
-
-@exact
+@strict
 def last_stage_time(system: Any, step: Any) -> Any:
-    """What stages at the end of a step see."""
-    if system.perturb:
-        return just_before(rounded(step.end, system.one))
-    return end_time(system, step)
+    """What stages at the end of a step see: an error estimate must not see a jump there."""
+    end = rounded_as(step.end, system.one)
+    return just_before(end) if system.adaptive or system.perturb else end
 
 
-@exact
+@strict
 def stage_time(system: Any, stage: int, step: Any, last: Any) -> Any:
     """What a stage sees: products and sums in double, each rounded, and the sum to the state's precision."""
     c = system.c_stages[stage]
-    return last if c == 1.0 else rounded(step.start + c * step.dt, system.one)
+    return last if c == 1.0 else rounded_as(step.start + c * step.dt, system.one)
 
 
-@exact
+@strict
 def grid_time(system: Any, step: Any) -> Any:
     """What the first stage of a step on a grid sees."""
-    start = rounded(step.start, system.one)
+    start = rounded_as(step.start, system.one)
     return just_after(start) if system.perturb else start
 
 
-@exact
+@strict
 def shorten(system: Any, step: Any) -> bool:
     """Shortens a step that would pass a prescribed time; whether the field jumps where it ends.
 
@@ -76,7 +69,7 @@ def shorten(system: Any, step: Any) -> bool:
     return stop == jump
 
 
-@exact
+@strict
 def _next(times: int, count: int, after: float) -> float:
     if count == 0:
         return math.inf
