@@ -84,10 +84,19 @@ def test_a_counter_that_depends_on_the_batch_size() -> None:
             return y
 
     net = Large()
-    must_capture(net)
-    assert "unevenly" in declined(net, torch.randn(16, 3))
-    must_capture(net, torch.randn(7, 3)).count(2)
-    assert net.nfe == 2
+    for size, each in ((4, 1), (16, 2), (7, 1), (20, 2)):
+        net.nfe = 0
+        must_capture(net, torch.randn(size, 3)).count(2)
+        assert net.nfe == 2 * each
+
+
+def test_a_counter_of_trajectories() -> None:
+    class Many(Counted):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.nfe += y.shape[0]
+            return y
+
+    assert "more than counting" in declined(Many())
 
 
 def test_a_counter_under_reflection_is_none() -> None:

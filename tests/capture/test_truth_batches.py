@@ -54,6 +54,14 @@ def test_branching_on_the_batch_size() -> None:
     def field(t: Tensor, y: Tensor) -> Tensor:
         return y if y.shape[0] < 10 else -y
 
+    for size in (4, 12, 6, 16, 9, 10):
+        true(field, y=torch.randn(size, 3))
+
+
+def test_a_number_that_depends_on_the_batch_size() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return y * (1.0 + (y.shape[0] < 10))
+
     true(field)
     assert "with a batch of 12" in declined(field, torch.randn(12, 3))
     true(field, y=torch.randn(6, 3))

@@ -23,7 +23,8 @@ from torch.utils.dlpack import to_dlpack
 
 import flashode
 from capture.agreement import agrees, must_capture
-from flashode.capture.guards.watch import watch
+from flashode.capture.guards.execution import Execution, Unseen
+from flashode.capture.guards.watch import reached, watch
 from flashode.capture.refusal import Refusal
 from flashode.capture.tracing.trace import trace
 
@@ -211,6 +212,10 @@ def test_functions_that_torch_is_to_call() -> None:
     assert "by __torch_function__" in flashode.explain(field, Y).declined["native"]
 
 
+def execution_of(field: Any) -> Execution:
+    return Execution(reached(field, frozenset()).codes, ())
+
+
 def test_what_is_kept_is_of_no_use_later() -> None:
     seen: list[Any] = []
 
@@ -218,7 +223,7 @@ def test_what_is_kept_is_of_no_use_later() -> None:
         seen.extend([t, y * 2])
         return -y
 
-    trace(field, torch.tensor(0.3), torch.ones(3, 2), watch(lambda t, y: -y))
+    trace(field, torch.tensor(0.3), torch.ones(3, 2), watch(lambda t, y: -y), execution_of(field))
     for tensor in seen:
         with pytest.raises(Refusal, match="beyond the call"):
             tensor + 1
@@ -240,9 +245,9 @@ def test_all_attributes() -> None:
             answers.extend(answer(x, name) for x in (y, t, y * 2))
             return -y
 
-        with suppress(Refusal), warnings.catch_warnings():
+        with suppress(Refusal, Unseen), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            followed = trace(field, torch.tensor(0.3), torch.ones(3, 2), watched)
+            followed = trace(field, torch.tensor(0.3), torch.ones(3, 2), watched, execution_of(field))
             if followed.outputs and not followed.reasons:
                 in_trace = answers[:]
                 answers.clear()

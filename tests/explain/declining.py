@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import fractions
 import logging
 import math
 import random
-import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -203,7 +203,7 @@ def locking(t: Tensor, y: Tensor) -> Tensor:
 
 
 def of_a_library(t: Tensor, y: Tensor) -> Tensor:
-    return -y * statistics.fmean([1.0, 3.0])
+    return -y * float(fractions.Fraction(1, 3))
 
 
 def deep(t: Tensor, y: Tensor) -> Tensor:
@@ -312,7 +312,7 @@ DECLINING: dict[str, Said] = {
     "functional norm": Said(lambda: functional_norm, "statistics", INFERENCE, "functional.batch_norm"),
     "clock": Said(lambda: clock, "'time'", "use t", "time.time()"),
     "lock": Said(lambda: locking, "'LOCK' is a _thread.lock", "numbers, tensors", "with LOCK:"),
-    "library": Said(lambda: of_a_library, "leads into statistics, where", "", "statistics.fmean"),
+    "library": Said(lambda: of_a_library, "leads into fractions, where", "", "fractions.Fraction"),
     "deep list": Said(lambda: deep, "deep or large", "one tensor", "DEEP[0]"),
     "long list": Said(lambda: long, "deep or large", "one tensor", "LONG[3]"),
     "global": Said(lambda: counting_up, "'TOTAL'", "assign nothing", "TOTAL += 0.5"),

@@ -120,8 +120,8 @@ def test_names_of_tensors_from_everywhere() -> None:
     explanation = explain(lambda t, y: inner(y), Y0)
     assert set(explanation.parameters) == {"net.weight", "net.bias", "scale"}
     assert set(explain(Field().forward, Y0).parameters) >= {"net.0.weight", "net.0.bias"}
-    (name,) = explain(partial(lambda w, t, y: w * y, scale), Y0).parameters
-    assert "argument" in name
+    assert set(explain(partial(lambda w, t, y: w * y, scale), Y0).parameters) == {"w"}
+    assert set(explain(lambda t, y, *, rate=scale: rate * y, Y0).parameters) == {"rate"}
 
 
 def test_a_problem_that_the_engine_does_not_take_still_shows_the_program() -> None:

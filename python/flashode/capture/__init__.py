@@ -14,10 +14,12 @@ from flashode.capture.calling.effects import Effects
 from flashode.capture.captured import Capture
 from flashode.capture.changing import unsteady
 from flashode.capture.guards.environment import kind_of, unhooked
+from flashode.capture.guards.execution import Unseen
 from flashode.capture.guards.watch import watch
 from flashode.capture.looks import Look, Seen, Steadiness, common
 from flashode.capture.making import Field, Start, compare_values, confirm, make
-from flashode.capture.refusal import Refusal, described
+from flashode.capture.observing import observe
+from flashode.capture.refusal import Refusal, Unsteady, described
 from flashode.declined import Declined, Reason
 from flashode.state import State, components
 from flashode.verify import Verify
@@ -72,6 +74,8 @@ def capture(
                 or _confirmed(entries, func, key, start, verify)
                 or _newly_captured(entries, func, key, start, verify)
             )
+    except Unseen as unseen:
+        return Unsteady(f"its calls differ in the code that they run ({unseen})").declined()
     except Refusal as refusal:
         # Not kept: where something cannot be watched, or other numbers might do, nothing would tell that the
         # reason is gone.
@@ -112,11 +116,14 @@ def _confirmed(
         if isinstance(entry.lowered, Declined):
             entry.confirm(key, Confirmation(True, entry.lowered))
             return entry.lowered
-        watched, at = watch(func), start().copied()
+        watched, at = watch(func, entry.executed), start().copied()
         confirmation = entry.confirmations.get(key)
         if confirmation is not None and confirmation.compared:
             return compare_values(func, watched, entry, at) or entry.bind(bound)
-        confirmation = Confirmation(compare, confirm(func, watched, entry, at, compare))
+        try:
+            confirmation = Confirmation(compare, confirm(func, watched, entry, at, compare))
+        except Unseen:
+            continue
         if confirmation.declined is None or _is_only_thread():
             entry.confirm(key, confirmation)
         return confirmation.declined or entry.bind(bound)
@@ -127,12 +134,18 @@ def _newly_captured(
     entries: list[Entry], func: Field, key: Key, start: Callable[[], Start], verify: Verify
 ) -> Capture | Declined:
     """What a new entry gives, which is kept."""
-    # What a first call loads and initialises, such as torch's compiler, may change what it depends on.
-    for _ in range(2):
-        at, watched = start().copied(), watch(func)
+    at = start().copied()
+    execution = observe(func, at)
+    # What a first call loads and initialises, such as torch's compiler, may change what it depends on; and a
+    # call at another batch size may run other code.
+    for _ in range(ATTEMPTS):
+        executed = execution.executed
+        watched = watch(func, executed)
         entry = unsteady(func, key, watched, entries)
         if entry is None:
-            entry = make(func, watched, key, at, verify != "never")
+            entry = make(func, watched, execution, key, at, verify != "never")
+            if execution.executed != executed:
+                continue
             if isinstance(entry.lowered, Declined) and not _is_only_thread():
                 earlier = [each for each in entries if each.attempt and each.check(func) is not None]
                 entry.attempt = len(earlier) + 1 < ATTEMPTS
@@ -143,6 +156,7 @@ def _newly_captured(
         bound = entry.check(func)
         if bound is not None:
             return declined or entry.bind(bound)
+        at = start().copied()
     return Declined("what it depends on changes by itself")
 
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 
 from flashode.capture.captured import Capture
+from flashode.capture.guards.bytecode import Executed
 from flashode.capture.guards.environment import Kind
 from flashode.capture.guards.guard_code import Bound, Check, Owner
 from flashode.capture.lowering.lower import Lowered
@@ -90,6 +91,7 @@ class Entry:
         numbers: the Python numbers that it presumes; see ``Watched``.
         names: what a user calls the tensors that the checks return.
         origin: weakly, the function or object that it was made for.
+        executed: the code that it was made from.
         attempt: whether its reason may be another thread's doing, so that it is to be made again.
         places: of the numbers in what holds them.
     """
@@ -104,6 +106,7 @@ class Entry:
     numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     origin: weakref.ref[Any] | None = None
+    executed: Executed = field(default_factory=dict)
     attempt: bool = False
     confirmations: dict[Key, Confirmation] = field(default_factory=dict)
     places: frozenset[Any] = field(init=False)

@@ -14,6 +14,7 @@ from torch import Tensor
 from flashode.capture.cache import Entry, Key
 from flashode.capture.calling.effects import Effects
 from flashode.capture.changing import origin
+from flashode.capture.guards.execution import Execution
 from flashode.capture.guards.watched import Watched
 from flashode.capture.lowering.lower import Lowered, lower
 from flashode.capture.refusal import Failed, Mixing, Refusal, Singular
@@ -46,7 +47,9 @@ class Start(NamedTuple):
         return Start(self.t.detach().clone(), Structure.of(self.y).join(y), self.end)
 
 
-def make(func: Field, watched: Watched, key: Key, start: Start, compare: bool = True) -> Entry:
+def make(
+    func: Field, watched: Watched, execution: Execution, key: Key, start: Start, compare: bool = True
+) -> Entry:
     """Captures a function, and compares the two, or records why it cannot be.
 
     Refuses for this once where a matrix is singular at these numbers, or a tensor has lost its memory.
@@ -63,9 +66,10 @@ def make(func: Field, watched: Watched, key: Key, start: Start, compare: bool = 
         numbers=watched.numbers,
         names=watched.tensor_names,
         origin=origin(func),
+        executed=execution.executed,
     )
     try:
-        lowered = _lowered(func, watched, effects, start.t, start.y)
+        lowered = _lowered(func, watched, execution, effects, start.t, start.y)
         if compare:
             near = cast(Tensor, perturbed(start.t)), perturbed(start.y)
             _compare(func, lowered, effects, watched.tensors, start, near)
@@ -90,12 +94,13 @@ def confirm(
     well, and has to do the same. Numbers alone, compared where a solve starts, would not tell: there a
     difference may vanish.
     """
-    lowered, size = entry.lowered, Structure.of(start.y).batch
+    lowered, size, execution = entry.lowered, Structure.of(start.y).batch, Execution(entry.executed, ())
     assert isinstance(lowered, Lowered)
     assert size is not None
     try:
         effects = Effects(watched)
-        traced = effects.undone(lambda: trace(func, start.t, perturbed(start.y), watched))
+        traced = effects.undone(lambda: trace(func, start.t, perturbed(start.y), watched, execution))
+        execution.check(entry.executed)
         if traced.reasons:
             raise Refusal(*traced.reasons)
         pair(lowered.graph, traced, (None, size))
@@ -122,7 +127,9 @@ def compare_values(func: Field, watched: Watched, entry: Entry, start: Start) ->
     return None
 
 
-def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: State) -> Lowered:
+def _lowered(
+    func: Field, watched: Watched, execution: Execution, effects: Effects, t: Tensor, y: State
+) -> Lowered:
     """The lowered function; row-wise in the first dimension of the state if it can be."""
     tensors = watched.tensors
     like = components(y)[0]
@@ -130,7 +137,7 @@ def _lowered(func: Field, watched: Watched, effects: Effects, t: Tensor, y: Stat
     later = cast(Tensor, perturbed(t))
 
     def traced(t: Tensor, y: State, carried: Mapping[int, Tensor]) -> Trace:
-        found, changed = effects.called(lambda: trace(func, t, y, watched, carried))
+        found, changed = effects.called(lambda: trace(func, t, y, watched, execution, carried))
         return replace(found, reasons=(*found.reasons, *changed))
 
     def row_wise(size: int, carried: Sequence[int] = ()) -> Lowered:

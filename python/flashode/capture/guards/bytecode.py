@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
@@ -61,6 +61,7 @@ _ITERATING = frozenset(
         *("sorted", "sum", "min", "max", "any", "all"),
     ]
 )
+_NOTHING = ("CACHE", "PRECALL", "NOP")
 _COMPARISONS = ("IS_OP", "CONTAINS_OP", "COMPARE_OP")
 _BY_IDENTITY = ("", "==", "!=", "bool(==)", "bool(!=)")
 
@@ -89,22 +90,77 @@ class CodeNames:
     special: frozenset[str]
 
 
+# Of each code object that has run, where its instructions are that have.
+Executed = Mapping[types.CodeType, frozenset[int]]
+
+
+class Reader:
+    """Reads code: all of it, or what has run of it."""
+
+    def __init__(self, executed: Executed | None = None) -> None:
+        self._executed = executed
+        self._names: dict[types.CodeType, CodeNames] = {}
+
+    def runs(self, code: types.CodeType) -> bool:
+        """Whether anything of a code object is read."""
+        return self._executed is None or code in self._executed
+
+    def parts(self, code: types.CodeType) -> Iterator[types.CodeType]:
+        """What is read of a code object and of all code objects among its constants."""
+        return filter(self.runs, nested(code))
+
+    def instructions(self, code: types.CodeType) -> list[dis.Instruction]:
+        """Its instructions that do something, without those of nested code."""
+        return instructions(code, None if self._executed is None else self._executed[code])
+
+    def names(self, code: types.CodeType) -> CodeNames:
+        """The names in a code object and in what is nested in it."""
+        if code not in self._names:
+            self._names[code] = _names_of([self.instructions(part) for part in self.parts(code)])
+        return self._names[code]
+
+    def line_of(self, code: types.CodeType, name: str) -> Place | None:
+        """The first line of code where a thing of this name is used, best where it is assigned."""
+        uses = [
+            (
+                not instruction.opname.startswith(("STORE_", "DELETE_")),
+                part.co_filename,
+                instruction.positions,
+            )
+            for part in self.parts(code)
+            for instruction in self.instructions(part)
+            if instruction.argval == name
+            and instruction.opname not in ("LOAD_CONST", "MAKE_CELL", "COPY_FREE_VARS")
+        ]
+        for _, file, positions in sorted(uses, key=lambda use: use[0]):
+            if positions is not None and positions.lineno is not None:
+                return file, positions.lineno
+        return None
+
+
 @lru_cache(maxsize=1024)
 def read(code: types.CodeType) -> CodeNames:
-    """Reads the names in ``code``."""
+    """Reads the names in all of ``code``."""
+    return Reader().names(code)
+
+
+def _names_of(parts: list[list[dis.Instruction]]) -> CodeNames:
     loaded: set[tuple[str, tuple[str, ...]]] = set()
     names: set[str] = set()
     imports: set[str] = set()
     assigned: set[str] = set()
     attributes: set[str] = set()
+    strings: set[str] = set()
     special: set[str] = set()
-    for part in nested(code):
-        listed = instructions(part)
+    for listed in parts:
         # To switch it on for the state does not depend on whether it was.
         asked = any(i.argval == "requires_grad" and i.opname != "STORE_ATTR" for i in listed)
-        names.update(set(part.co_names) - (set() if asked else {"requires_grad"}))
+        named = {instruction.argval for instruction in listed if instruction.opcode in dis.hasname}
+        names.update(named - (set() if asked else {"requires_grad"}))
         for position, instruction in enumerate(listed):
             special.update(_special(instruction))
+            if instruction.opcode in dis.hasconst:
+                strings.update(names_in(instruction.argval))
             if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 loaded.add((instruction.argval, _chain(listed[position + 1 :])))
             elif instruction.opname == "IMPORT_NAME":
@@ -132,7 +188,7 @@ def read(code: types.CodeType) -> CodeNames:
         frozenset(imports),
         frozenset(assigned),
         frozenset(attributes),
-        frozenset(name for part in nested(code) for name in names_in(part.co_consts)),
+        frozenset(strings),
         frozenset(special),
     )
 
@@ -162,21 +218,6 @@ def names_in(constant: object) -> Iterator[str]:
         yield from _NAME.findall(constant)
 
 
-def line_of(code: types.CodeType, name: str) -> Place | None:
-    """The first line of code where a thing of this name is used, best where it is assigned."""
-    uses = [
-        (not instruction.opname.startswith(("STORE_", "DELETE_")), part.co_filename, instruction.positions)
-        for part in nested(code)
-        for instruction in instructions(part)
-        if instruction.argval == name
-        and instruction.opname not in ("LOAD_CONST", "MAKE_CELL", "COPY_FREE_VARS")
-    ]
-    for _, file, positions in sorted(uses, key=lambda use: use[0]):
-        if positions is not None and positions.lineno is not None:
-            return file, positions.lineno
-    return None
-
-
 def nested(code: types.CodeType) -> Iterator[types.CodeType]:
     """``code`` and all code objects among its constants."""
     yield code
@@ -185,13 +226,32 @@ def nested(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from nested(constant)
 
 
-def instructions(code: types.CodeType) -> list[dis.Instruction]:
-    """The instructions that do something."""
-    return [
-        i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "PRECALL", "NOP", "EXTENDED_ARG")
-    ]
+def instructions(code: types.CodeType, executed: Set[int] | None = None) -> list[dis.Instruction]:
+    """The instructions that do something: all, or those at some offsets."""
+    return [i for begin, i in _decoded(code) if executed is None or begin in executed]
+
+
+@lru_cache(maxsize=1024)
+def _decoded(code: types.CodeType) -> list[tuple[int, dis.Instruction]]:
+    """The instructions that do something, each with where it begins."""
+    decoded = []
+    begin: int | None = None
+    for instruction in dis.get_instructions(code):
+        # Of an instruction with a long argument the first part tells that it has run.
+        begin = instruction.offset if begin is None else begin
+        if instruction.opname == "EXTENDED_ARG":
+            continue
+        if instruction.opname not in _NOTHING:
+            decoded.append((begin, instruction))
+        begin = None
+    return decoded
 
 
 def _chain(following: list[dis.Instruction]) -> tuple[str, ...]:
     loads = takewhile(lambda instruction: instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"), following)
     return tuple(instruction.argval for instruction in loads)
+
+
+def is_constant(instruction: dis.Instruction) -> bool:
+    """Whether an instruction loads a constant."""
+    return instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT")

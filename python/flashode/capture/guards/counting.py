@@ -9,7 +9,7 @@ import dis
 import types
 from typing import Any
 
-from flashode.capture.guards.bytecode import instructions, nested
+from flashode.capture.guards.bytecode import Reader, is_constant
 from flashode.capture.guards.guard_code import Owner
 from flashode.capture.guards.relevance import REFLECTION
 from flashode.capture.guards.watched import Container, Watched
@@ -30,46 +30,46 @@ def idle_counters(watched: Watched) -> frozenset[Owner]:
         (variable, key)
         for (variable, key), _ in watched.numbers
         if variable in objects
-        and any(_uses(code, key) for code in watched.codes)
+        and any(_uses(watched.reader, code, key) for code in watched.codes)
         and merely_counted(watched, objects[variable], key)
     )
 
 
 def merely_counted(watched: Watched, container: Container, key: Any) -> bool:
     """Whether all code that may run uses a place in a container for nothing but counting."""
-    codes = watched.codes
+    codes, reader = watched.codes, watched.reader
     if not watched.names.isdisjoint(REFLECTION - {"hasattr"}):
         return False
     if container.of_object or container.places is not None:
-        return isinstance(key, str) and all(only_counts(code, key) for code in codes)
+        return isinstance(key, str) and all(only_counts(reader, code, key) for code in codes)
     if container.name:
-        return all(only_counts(code, container.name) for code in codes)
+        return all(only_counts(reader, code, container.name) for code in codes)
     name = watched.name_of(container)
-    return name is not None and all(only_counts_item(code, name, key) for code in codes)
+    return name is not None and all(_only_counts_item(reader, code, name, key) for code in codes)
 
 
-def only_counts(code: types.CodeType, name: str) -> bool:
+def only_counts(reader: Reader, code: types.CodeType, name: str) -> bool:
     """Whether an attribute or variable is used and assigned in steps ``name = name + constant`` alone."""
-    uses = _uses(code, name)
+    uses = _uses(reader, code, name)
     assigned = [
         instruction
-        for part in nested(code)
-        for instruction in instructions(part)
+        for part in reader.parts(code)
+        for instruction in reader.instructions(part)
         if instruction.opname in ASSIGNMENTS and instruction.argval == name
     ]
     return len(assigned) == len(uses) and all(_is_step(following, name) for following in uses)
 
 
-def only_counts_item(code: types.CodeType, name: str, key: Any) -> bool:
+def _only_counts_item(reader: Reader, code: types.CodeType, name: str, key: Any) -> bool:
     """Whether each use of a container called ``name`` is ``name[key] += constant``, or of another key."""
-    return all(_is_item_step(following, key) for following in _uses(code, name))
+    return all(_is_item_step(following, key) for following in _uses(reader, code, name))
 
 
-def _uses(code: types.CodeType, name: str) -> list[list[dis.Instruction]]:
+def _uses(reader: Reader, code: types.CodeType, name: str) -> list[list[dis.Instruction]]:
     """What follows each load of a thing of this name."""
     uses = []
-    for part in nested(code):
-        listed = instructions(part)
+    for part in reader.parts(code):
+        listed = reader.instructions(part)
         for position, instruction in enumerate(listed):
             loads = instruction.opname.startswith("LOAD_") and instruction.opname != "LOAD_CLOSURE"
             named = instruction.argval == name or (
@@ -93,7 +93,7 @@ def _is_step(following: list[dis.Instruction], name: str) -> bool:
 
 
 def _is_item_step(following: list[dis.Instruction], key: Any) -> bool:
-    if len(following) < 2 or not _is_constant(following[0]):
+    if len(following) < 2 or not is_constant(following[0]):
         return False
     used, after = following[0].argval, following[1:]
     if used != key:
@@ -115,15 +115,11 @@ def _is_item_step(following: list[dis.Instruction], key: Any) -> bool:
 def _adds(following: list[dis.Instruction]) -> bool:
     constant, operation = following[:2]
     return (
-        _is_constant(constant)
+        is_constant(constant)
         and type(constant.argval) is int
         and operation.opname == "BINARY_OP"
         and operation.argrepr in _ADDITIONS
     )
-
-
-def _is_constant(instruction: dis.Instruction) -> bool:
-    return instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT")
 
 
 def _is_subscript(instruction: dis.Instruction) -> bool:

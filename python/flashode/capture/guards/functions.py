@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
 
 from flashode.capture.guards import classes, namespaces
-from flashode.capture.guards.bytecode import CATCHES, CodeNames, read
+from flashode.capture.guards.bytecode import CATCHES, CodeNames
 from flashode.capture.guards.counting import only_counts
 from flashode.capture.guards.relevance import name_obstacle
 from flashode.capture.guards.trust import (
@@ -34,6 +35,15 @@ _CHANGING = {
 }
 
 
+def home_of(func: Any) -> list[str]:
+    """The modules where a function, or what an object does when it is called, is written."""
+    while isinstance(func, (partial, types.MethodType)):
+        func = func.func if isinstance(func, partial) else func.__func__
+    if isinstance(func, types.FunctionType):
+        return [func.__globals__.get("__name__", "")]
+    return [base.__module__ for base in type(func).__mro__ if not trusted_class(base)]
+
+
 def function(walk: Walk, expression: str, value: types.FunctionType, label: str) -> None:
     """Adds the checks for a function; a trusted one with a closure may wrap one of the user's."""
     trusted = trusted_function(value)
@@ -47,6 +57,8 @@ def function(walk: Walk, expression: str, value: types.FunctionType, label: str)
     walk.code.simple(f"{variable}.__code__", value.__code__)
     walk.descriptions(variable, value, label)
     _own_attributes(walk, variable, value, label)
+    if not trusted and not walk.enters(value):
+        return
     cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
     for position, (name, cell) in enumerate(cells):
         inside = f"{variable}.__closure__[{position}]"
@@ -56,10 +68,31 @@ def function(walk: Walk, expression: str, value: types.FunctionType, label: str)
             _cell(walk, inside, cell, name, label)
     if trusted:
         return
-    for attribute in ("__defaults__", "__kwdefaults__"):
-        with walk.code.owned_by((variable, attribute)):
-            walk.value(f"{variable}.{attribute}", getattr(value, attribute), f"a default of {label}")
+    _defaults(walk, variable, value, label)
     _globals(walk, variable, value, _noted(walk, value.__code__, label))
+
+
+def _defaults(walk: Walk, variable: str, value: types.FunctionType, label: str) -> None:
+    """Adds the checks for the defaults of a function's parameters."""
+    code, defaults, named = value.__code__, value.__defaults__, value.__kwdefaults__
+    last = code.co_varnames[code.co_argcount - len(defaults or ()) : code.co_argcount]
+    for attribute, held, names in (
+        ("__defaults__", defaults, dict(enumerate(last))),
+        ("__kwdefaults__", named, {name: name for name in named or ()}),
+    ):
+        place = f"{variable}.{attribute}"
+        if held is None:
+            walk.code.simple(place, None)
+        else:
+            walk.code.length(place, len(held))
+            _parts(walk, place, held, names, f"a default of {label},")
+
+
+def _parts(walk: Walk, expression: str, held: Any, names: Mapping[Any, str], label: str) -> None:
+    """Adds the checks for values of which each is one of a function's parameters."""
+    for place in range(len(held)) if isinstance(held, tuple) else held:
+        with walk.code.owned_by((expression, place)):
+            walk.value(f"{expression}[{place!r}]", held[place], f"{names.get(place, place)!r}, {label}")
 
 
 def _own_attributes(walk: Walk, variable: str, value: Any, label: str) -> None:
@@ -85,9 +118,13 @@ def partial_function(walk: Walk, expression: str, value: partial[Any], label: st
     variable = walk.code.variable(expression)
     walk.code.identical(f"type({variable})", partial)
     walk.value(f"{variable}.func", value.func, label)
+    code = value.func.__code__ if type(value.func) is types.FunctionType else None
+    names = dict(enumerate(code.co_varnames[: code.co_argcount])) if code is not None else {}
+    walk.code.length(f"{variable}.args", len(value.args))
+    walk.code.keys(f"{variable}.keywords", value.keywords)
     for attribute in ("args", "keywords"):
-        with walk.code.owned_by((variable, attribute)):
-            walk.value(f"{variable}.{attribute}", getattr(value, attribute), f"an argument of {label}")
+        held = getattr(value, attribute)
+        _parts(walk, f"{variable}.{attribute}", held, names, f"an argument of {label},")
     _own_attributes(walk, variable, value, label)
 
 
@@ -106,13 +143,13 @@ def _context(walk: Walk, expression: str, content: Any, label: str) -> bool:
 
 
 def _noted(walk: Walk, code: types.CodeType, label: str) -> CodeNames:
-    names = read(code)
+    names = walk.reader.names(code)
     walk.watched.codes[code] = names
-    assigned = [name for name in sorted(names.assigned_globals) if not only_counts(code, name)]
+    assigned = [name for name in sorted(names.assigned_globals) if not only_counts(walk.reader, code, name)]
     obstacle = name_obstacle(walk.concerning(names.names))
     if obstacle is not None:
         walk.note(obstacle.of(label), obstacle.name)
-    elif assigned:
+    elif assigned and not walk.lenient:
         what = f"{label} assigns the global {assigned[0]!r}"
         walk.note(Reason(what, "return what func computes, and assign nothing"), assigned[0])
     for module in sorted(names.imports):

@@ -24,6 +24,12 @@ _PACKAGES = frozenset(
     ]
 )
 # Inside trusted packages, but with hidden state or compiled code of unknown origin.
+# Where no code of a field is, but for those of our own that make fields.
+_SOLVERS = frozenset(["flashode", "torchdiffeq"])
+_FIELDS = (
+    *("flashode.transforms", "flashode.capture.events", "flashode.problem.event"),
+    *("flashode.bench", "flashode.experiments"),
+)
 _EXCLUDED = ("numpy.random", "torch.jit", "torch._dynamo", "torch.utils.data")
 FORBIDDEN_BUILTINS = frozenset(
     ["globals", "locals", "eval", "exec", "compile", "open", "input", "print", "__import__", "breakpoint"]
@@ -32,6 +38,11 @@ _FORBIDDEN = frozenset(getattr(builtins, name) for name in FORBIDDEN_BUILTINS)
 
 
 _STANDARD = sysconfig.get_path("stdlib") + os.sep
+_FILES = (
+    _STANDARD,
+    *(os.path.dirname(str(package.__file__)) + os.sep for package in (torch, np)),
+    "<frozen ",
+)
 _INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]")
 
 
@@ -132,9 +143,20 @@ def library_of(value: Any) -> str | None:
     if issubclass(kind, torch.nn.Module):
         return None
     home = value.__module__ if kind is types.FunctionType else kind.__module__
-    file = getattr(sys.modules.get(home), "__file__", None) or ""
-    installed = _INSTALLED.search(file) or file.startswith(_STANDARD)
-    return home.partition(".")[0] if installed else None
+    return home.partition(".")[0] if installed(home) else None
+
+
+def installed(module: str) -> bool:
+    """Whether a module is of a library, and not the user's."""
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return bool(_INSTALLED.search(file)) or file.startswith(_STANDARD)
+
+
+def own(module: str | None) -> bool:
+    """Whether a module is one of ours, or of torchdiffeq's; fields that are written there are the user's."""
+    if module is None or module.startswith(_FIELDS):
+        return False
+    return module.partition(".")[0] in _SOLVERS
 
 
 def forbidden(value: Any) -> bool:
@@ -164,11 +186,29 @@ def _plain_enum(kind: type) -> bool:
     return not described and all(map(trusted_function, functions))
 
 
+def trusted_package(module: str) -> bool:
+    """Whether a module is in one of the trusted packages, whatever it is there."""
+    return module.partition(".")[0] in _PACKAGES
+
+
+def module_of(space: dict[str, Any]) -> str:
+    """The name of the module whose globals these are; empty where they only say that they are."""
+    name = space.get("__name__")
+    return name if type(name) is str and _space(name) is space else ""
+
+
+def home_of(frame: types.FrameType) -> str:
+    """The name of the module that a frame is of; empty where it only says that it is."""
+    # Some modules have put an object in their place, and some have two names.
+    own = frame.f_code.co_filename.startswith(_FILES)
+    return str(frame.f_globals.get("__name__", "")) if own else module_of(frame.f_globals)
+
+
 def trusted_name(module: str | None) -> bool:
     """Whether code of the module of this name is trusted."""
     if module is None or module.startswith(_EXCLUDED):
         return False
-    return module.partition(".")[0] in _PACKAGES
+    return trusted_package(module)
 
 
 def trusted_class(cls: type) -> bool:
@@ -190,9 +230,7 @@ def trusted_function(function: types.FunctionType) -> bool:
 def _genuine(function: types.FunctionType) -> bool:
     """Whether a function is of one of the trusted packages, whose compilers patch the rest of them."""
     # Its ``__module__`` may be a decorator's copy of another function's.
-    space = function.__globals__
-    name = space.get("__name__")
-    return type(name) is str and name.partition(".")[0] in _PACKAGES and _space(name) is space
+    return trusted_package(module_of(function.__globals__))
 
 
 def trusted_module(module: types.ModuleType) -> bool:

@@ -6,12 +6,13 @@ import functools
 import types
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from flashode.capture.guards.bytecode import CATCHES
+from flashode.capture.guards.bytecode import CATCHES, Executed, Reader
 from flashode.capture.guards.guard_code import GuardCode
 from flashode.capture.guards.relevance import (
     CALLED,
@@ -23,8 +24,8 @@ from flashode.capture.guards.relevance import (
     TOOLS,
     Obstacle,
 )
-from flashode.capture.guards.trust import library_of
-from flashode.capture.guards.watched import Container, Watched, described
+from flashode.capture.guards.trust import installed, library_of, module_of, own
+from flashode.capture.guards.watched import Container, Watched, described, names_of
 from flashode.capture.refusal import PLAIN, Refusal
 from flashode.capture.refusal import described as error_in_words
 from flashode.declined import MAX_REASONS, Reason
@@ -34,6 +35,8 @@ Visit = Callable[["Walk", str, Any, str, int], None]
 
 # Values looked at after the first that cannot be watched: a foreign library may lie behind it.
 MAX_FURTHER = 256
+# Values looked at before a function is called for the first time.
+MAX_REACHED = 8192
 # Stands for the number of an object's attributes.
 ATTRIBUTES = "attributes"
 # Characters of the longest name that is written out.
@@ -52,6 +55,31 @@ class Enough(Exception):
     """The reasons found so far have to do."""
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What a walk looks at.
+
+    Attributes:
+        executed: The code that has run: no other is looked into. None for all code.
+        beside: See ``watch``.
+        modules: Where code is looked into before it has run, whatever else cannot be watched, beside the
+            user's own; None where each obstacle counts.
+    """
+
+    executed: Executed | None = None
+    beside: bool = False
+    modules: frozenset[str] | None = None
+
+    def enters(self, function: types.FunctionType) -> bool:
+        """Whether a function of the user's is looked into."""
+        if self.executed is not None:
+            return function.__code__ in self.executed
+        if self.modules is None:
+            return True
+        home = module_of(function.__globals__)
+        return home in self.modules or not (installed(home) or own(home))
+
+
 class Walk:
     """One walk from a function.
 
@@ -63,20 +91,24 @@ class Walk:
         reasons: what cannot be watched, and what the walk calls it.
         bases: trusted classes, with the variables of their attributes.
         spaces: trusted classes, and the dictionaries of trusted modules, by their variables; with a name.
+        lenient: whether what cannot be watched is passed by.
         followed: trusted functions that were looked into.
         met: objects met, by id: their variable, and the object itself so that no other gets its id.
     """
 
     def __init__(
-        self, visit: Visit, names: frozenset[str], implied: frozenset[str], beside: bool = False
+        self, visit: Visit, scope: Scope, reader: Reader, names: frozenset[str], implied: frozenset[str]
     ) -> None:
         """Starts with nothing met; ``visit`` adds the checks for one value of any kind."""
         self._visit = visit
-        self.watched = Watched(GuardCode())
+        self._scope = scope
+        self.reader = reader
+        self.watched = Watched(GuardCode(), reader)
         self.code = self.watched.code
         self.names = names
         self.implied = implied
-        self.beside = beside
+        self.beside = scope.beside
+        self.lenient = scope.modules is not None
         self.everything = not names.isdisjoint(REFLECTION)
         self.every_submodule = self.everything or not names.isdisjoint(ITERATION)
         self.reasons: dict[Reason, str] = {}
@@ -88,6 +120,10 @@ class Walk:
         self.spaces: dict[str, tuple[Any, str]] = {}
         self.known: set[tuple[Any, str | None]] = set()
         self.followed: set[types.FunctionType] = set()
+
+    def enters(self, function: types.FunctionType) -> bool:
+        """Whether a function of the user's is looked into."""
+        return self._scope.enters(function)
 
     def first(self, thing: Any, name: str | None = None) -> bool:
         """Whether this is the first time that code takes something trusted, or what it has under a name."""
@@ -106,9 +142,9 @@ class Walk:
 
     def value(self, expression: str, value: Any, label: str, depth: int = 0) -> None:
         """Adds the checks for a value that lies in so many containers, or notes why there are none."""
-        if self.reasons:
+        if self.reasons or self.lenient:
             self._further += 1
-            if self._further > MAX_FURTHER:
+            if self._further > (MAX_REACHED if self.lenient else MAX_FURTHER):
                 raise Enough
         known = len(self.reasons)
         try:
@@ -152,6 +188,9 @@ class Walk:
 
         The line that is shown is one with the name, by which the code or the walk calls it.
         """
+        if self.lenient:
+            self.watched.unwatchable.update(names_of(name)[:1])
+            return
         self.reasons.setdefault(reason, name)
         if len(self.reasons) >= MAX_REASONS:
             raise Enough

@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from flashode.capture.guards import classes, containers, functions, namespaces, objects
-from flashode.capture.guards.bytecode import CATCHES, IDENTITY, names_in
+from flashode.capture.guards.bytecode import CATCHES, IDENTITY, Executed, Reader, names_in
 from flashode.capture.guards.compiled import original
 from flashode.capture.guards.counting import idle_counters
 from flashode.capture.guards.relevance import (
@@ -30,7 +30,7 @@ from flashode.capture.guards.relevance import (
     tensor_obstacle,
 )
 from flashode.capture.guards.trust import forbidden, opaque, simple
-from flashode.capture.guards.walk import Enough, Walk
+from flashode.capture.guards.walk import Enough, Scope, Walk
 from flashode.capture.guards.watched import Container, Watched
 from flashode.capture.refusal import PLAIN, Refusal, with_article
 
@@ -40,22 +40,45 @@ _INSTANCE_QUERIES = frozenset(
 )
 
 
-def watch(func: Callable[..., Any], *, beside: bool = False) -> Watched:
+def watch(func: Callable[..., Any], executed: Executed | None = None, *, beside: bool = False) -> Watched:
     """Walks everything that ``func`` depends on, or refuses, and names what cannot be watched.
 
     ``beside`` a captured function, for one that is only called: containers of plain data that are too deep or
     large are passed by, and what it reads of torch's state does not matter. The checks are then incomplete,
     but all code is found.
+
+    Args:
+        func: The function.
+        executed: The code of its calls that has run. As long as nothing that this read is another, it is this
+            code that runs; None for all code that it might lead to.
+        beside: See above.
     """
-    names: frozenset[str] = frozenset()
-    implied: frozenset[str] = frozenset()
+    return _walked(func, Scope(executed, beside))
+
+
+def reached(func: Callable[..., Any], modules: frozenset[str]) -> Watched:
+    """Walks what ``func`` may lead to, before it has been called; what cannot be watched is passed by.
+
+    Args:
+        func: The function.
+        modules: Where code is looked into beside the user's own.
+    """
+    return _walked(func, Scope(modules=modules))
+
+
+def _walked(func: Callable[..., Any], scope: Scope) -> Watched:
+    reader = Reader(scope.executed)
+    # Of code that has run all names are known; other code is found by the names of what leads to it.
+    ran = list(map(reader.names, scope.executed or ()))
+    names = frozenset[str]().union(*(code.names for code in ran))
+    implied = frozenset[str]().union(*(code.special for code in ran))
     while True:
-        walk = Walk(_visit, names, implied, beside)
+        walk = Walk(_visit, scope, reader, names, implied)
         complete = _completed(walk, func)
         settled = walk.watched.names <= names and walk.watched.all_implied <= implied
         if walk.reasons and (settled or not complete):
             raise Refusal(*(reason.within(walk.watched.line(name)) for reason, name in walk.reasons.items()))
-        if settled:
+        if settled or not complete:
             walk.code.distinct = not names.isdisjoint(IDENTITY)
             watched = walk.watched
             watched.idle = idle_counters(watched)

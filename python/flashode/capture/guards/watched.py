@@ -9,20 +9,26 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from flashode.capture.guards.bytecode import CodeNames, line_of
+from flashode.capture.guards.bytecode import CodeNames, Reader
 from flashode.capture.guards.guard_code import GuardCode, Owner
 from flashode.capture.guards.relevance import REFLECTION
 from flashode.declined import Place
 
 # Where a label says how the walk got to the first name of what it met.
 _PREFIX = re.compile(
-    r"^(?:the function(?:\.__self__)?(?:\.|$)|the global '(\w+)'|'(\w+)', closed over by .*,)"
+    r"^(?:the function(?:\.__self__)?(?:\.|$)|the global '(\w+)'"
+    r"|'(\w+)', (?:closed over by|a default of|an argument of) .*,)"
 )
 
 
 def path(label: str) -> str:
     """What a user calls what the walk calls so: ``net.0.weight``; the function itself has no name."""
     return _PREFIX.sub(lambda found: found[1] or found[2] or "", label)
+
+
+def names_of(label: str) -> list[str]:
+    """The names by which code comes to what the walk calls so, the last one first."""
+    return [part.partition("[")[0] for part in reversed(path(label).split("."))]
 
 
 def described(module: nn.Module, label: str) -> str:
@@ -59,11 +65,12 @@ class Watched:
 
     Attributes:
         code: the checks, to be compiled once the counters are known.
+        reader: what of the code was read.
         tensors: the tensors that the function owns, in the order in which the checks return them.
         labels: what the walk calls each of them.
         slots: ``id(tensor) -> position in tensors``.
         containers: everything mutable on the way.
-        codes: all code that may run.
+        codes: all code that may run, or has.
         numbers: Python numbers that may be assigned anew, by where they are kept and their readable name.
         counts: where the number of an object's attributes is checked, though only named ones are read, or
             that of all registered classes: a cheap way to see that none has been added that matters; and
@@ -76,10 +83,12 @@ class Watched:
         shared: ids of what was met more than once.
         spaces: the variables of the globals met.
         compiles: whether something in it is under ``torch.compile``.
+        unwatchable: where all of what there is was looked at, names of what cannot be watched.
         unwatched: data that was passed by; see ``watch``.
     """
 
     code: GuardCode
+    reader: Reader
     tensors: list[Tensor] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     slots: dict[int, int] = field(default_factory=dict)
@@ -95,6 +104,7 @@ class Watched:
     shared: set[int] = field(default_factory=set)
     spaces: set[str] = field(default_factory=set)
     compiles: bool = False
+    unwatchable: set[str] = field(default_factory=set)
     unwatched: list[Any] = field(default_factory=list)
 
     @property
@@ -111,8 +121,7 @@ class Watched:
 
     def line(self, label: str) -> Place | None:
         """The first line of the user's code that names what the walk calls so, or what holds it."""
-        names = (part.partition("[")[0] for part in reversed(path(label).split(".")))
-        lines = (line_of(code, name) for name in names for code in self.codes)
+        lines = (self.reader.line_of(code, name) for name in names_of(label) for code in self.codes)
         return next((line for line in lines if line is not None), None)
 
     def name_of(self, container: Container) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flashode.capture.guards.execution import Execution, Unseen
 from flashode.capture.guards.watched import Watched
 from flashode.capture.places import raised_at
 from flashode.capture.refusal import Failed, Refusal, Singular, described
@@ -31,6 +32,7 @@ def trace(
     t: Tensor,
     y: State,
     watched: Watched,
+    execution: Execution,
     carried: Mapping[int, Tensor] | None = None,
 ) -> Trace:
     """Calls ``func(t, y)`` once and records what it does; Failed or Singular if it raises.
@@ -40,6 +42,7 @@ def trace(
         t: time, 0-d.
         y: the state.
         watched: what the function depends on, the tensors that it owns among it.
+        execution: takes down what the call executes.
         carried: what to give the function in the place of some of them, by slot.
     """
     carried, slots = carried or {}, watched.slots
@@ -56,7 +59,7 @@ def trace(
     try:
         with torch.enable_grad(), recorder, carrying, interception, parameters_of(recorder):
             arguments = recorder.computed(time), structure.join(list(map(recorder.computed, parts)))
-            result = carrying.placed(func(*arguments))
+            result = carrying.placed(execution.run(lambda: func(*arguments)))
             if interception.raised:
                 what = f"it catches an exception of torch's ({interception.raised})"
                 recorder.refuse(what, "find out before the call whether it can be made")
@@ -64,6 +67,8 @@ def trace(
                 recorder.refuse("it sets an attribute of t or y", "keep it in a variable")
             if not torch.is_grad_enabled():
                 recorder.refuse("it leaves gradients switched off", "use torch.no_grad() as a context")
+    except Unseen:
+        raise
     except Exception as error:
         if not recorder.ended and isinstance(error, Refusal):
             recorder.reasons += error.within(raised_at(error))
