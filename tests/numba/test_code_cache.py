@@ -155,13 +155,15 @@ import sys
 from pathlib import Path
 from flashode.engines.numba import code_cache
 file = Path(code_cache.__file__).parent / "loops" / "control.py"
+assert file.is_relative_to(sys.argv[2])
 file.write_text(file.read_text() + sys.argv[1])
 print(code_cache.installation())
 """
     names = [
         subprocess.run(
-            [sys.executable, "-c", program, addition],
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            # Without `site`, which may find the package that is tested elsewhere.
+            [sys.executable, "-S", "-c", program, addition, str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
             capture_output=True,
             text=True,
             check=True,

@@ -56,4 +56,3 @@ def initial_step(system: Any, probe: float, norm_f0: float, norm_derivative: flo
     else:
         step = (system.share / max(norm_f0, norm_derivative)) ** (1.0 / system.order)
     return min(step, system.most_growth * probe)
-# another text
