@@ -71,7 +71,6 @@ class Doubled(torch.autograd.Function):
 CUT: dict[str, Callable[[Any, Any], Any]] = {
     "overload": lambda t, y: torch.ops.aten.detach.default(torch.relu(y - 0.5)),
     "data": lambda t, y: torch.relu(y - 0.5).data,
-    "new_tensor": lambda t, y: y.new_tensor(torch.relu(y - 0.5)),
     "asarray": lambda t, y: torch.asarray(torch.relu(y - 0.5)),
     "a parameter made another": lambda t, y: y * nn.Parameter(GRADIENT**2),
     "a parameter made a tensor": lambda t, y: y * torch.tensor(GRADIENT**2),
@@ -192,6 +191,12 @@ def test_a_zero_last_layer_hides_nothing() -> None:
     captured = must_capture(net, SMALL)
     nn.init.ones_(net.last.weight)
     agrees(net, captured, SMALL, list(net.parameters()))
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct")
+def test_a_new_tensor_of_one_that_has_a_gradient_is_detached() -> None:
+    field = lambda t, y: y * y.new_tensor(torch.relu(y - 0.5)) * torch.tensor(y)  # noqa: E731
+    agrees(field, must_capture(field, SMALL), SMALL)
 
 
 def test_new_tensors_cut_nothing() -> None:

@@ -231,8 +231,8 @@ def test_what_is_kept_is_of_no_use_later() -> None:
             repr(tensor)
 
 
-# Their answers are ids, or they are refused by name.
-_APART = {"__hash__", "_python_dispatch"}
+# Their answers are ids, or they are refused by name; or a field is traced for both answers.
+_APART = {"__hash__", "_python_dispatch", "requires_grad"}
 
 
 def test_all_attributes() -> None:

@@ -13,7 +13,7 @@ import types
 import warnings
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -477,3 +477,61 @@ def test_declining_again_costs_no_entry_for_each() -> None:
         assert isinstance(captured_at(field, T, Y), Declined)
     assert sum(1 for _ in flashode.capture._cache.all_entries()) <= before + cache.MAX_ENTRIES
     must_capture(lambda t, y: -y)
+
+
+class Registering(type):
+    """Keeps a list of its classes, as frameworks do, and changes no call."""
+
+    classes: ClassVar[list[str]] = []
+
+    def __new__(cls, name: str, bases: Any, space: Any) -> Any:
+        made = super().__new__(cls, name, bases, space)
+        cls.classes.append(name)
+        return made
+
+
+class Calling(type):
+    def __call__(cls, *args: Any) -> Any:
+        return super().__call__(*args)
+
+
+class Reading(type):
+    rate = 2.0
+
+
+def with_metaclass(meta: Any) -> nn.Module:
+    class Net(nn.Module, metaclass=meta):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            out: Tensor = self.layer(y)
+            return out * getattr(type(self), "rate", 1.0) if meta is Reading else out
+
+    return Net()
+
+
+def test_metaclasses() -> None:
+    true(with_metaclass(Registering))
+    for meta in (Calling, Reading):
+        assert "metaclass" in declined(with_metaclass(meta))
+
+
+def test_a_metaclass_that_comes_to_do_more() -> None:
+    class Meta(type):
+        pass
+
+    net = with_metaclass(Meta)
+    true(net)
+    Meta.__call__ = lambda cls, *args: None  # type: ignore[assignment]
+    declined(net)
+
+
+def test_code_that_asks_for_compilers() -> None:
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        if torch.jit.is_scripting() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+            return y
+        return -y
+
+    true(field)

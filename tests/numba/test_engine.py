@@ -195,7 +195,9 @@ def test_what_no_solve_calls_is_not_compiled() -> None:
         with pytest.MonkeyPatch.context() as patch:
             compiled = []
             original = field_code._compiled
-            patch.setattr(field_code, "_compiled", lambda f: compiled.append(f.definition.name) or original(f))
+            patch.setattr(
+                field_code, "_compiled", lambda f: compiled.append(f.definition.name) or original(f)
+            )
             flashode.odeint_event(field, y0, T[0], event_fn=event)
     assert set(compiled) == {"field"}
 

@@ -141,6 +141,7 @@ def _newly_captured(
     for _ in range(ATTEMPTS):
         executed = execution.executed
         watched = watch(func, executed)
+        execution.led_to(watched.codes)
         entry = unsteady(func, key, watched, entries)
         if entry is None:
             entry = make(func, watched, execution, key, at, verify != "never")

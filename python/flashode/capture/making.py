@@ -19,8 +19,8 @@ from flashode.capture.guards.watched import Watched
 from flashode.capture.lowering.lower import Lowered, lower
 from flashode.capture.refusal import Failed, Mixing, Refusal, Singular
 from flashode.capture.tracing.carrying import guesses
-from flashode.capture.tracing.pairing import pair
-from flashode.capture.tracing.trace import trace
+from flashode.capture.tracing.pairing import pair, same_values
+from flashode.capture.tracing.trace import Gradients, trace
 from flashode.capture.tracing.traced import Trace
 from flashode.capture.verify import Point, generic, perturbed, verify, verify_values
 from flashode.declined import Declined, Reason
@@ -31,6 +31,8 @@ Field = Callable[[Any, Any], Any]
 # At how many generic points a comparison has to tell something.
 ENOUGH = 2
 
+_ASKS = "it asks for requires_grad, and computes something else for the answer"
+_ALIKE = "compute the same in every grad mode"
 _SIZES = "write y.shape[0] or -1 in the place of a fixed batch size"
 
 
@@ -138,7 +140,16 @@ def _lowered(
 
     def traced(t: Tensor, y: State, carried: Mapping[int, Tensor]) -> Trace:
         found, changed = effects.called(lambda: trace(func, t, y, watched, execution, carried))
-        return replace(found, reasons=(*found.reasons, *changed))
+        reasons = (*found.reasons, *changed)
+        for wanted in (Gradients.OWN, Gradients.NONE):
+            if found.asked and not reasons:
+                other, changed = effects.called(
+                    lambda: trace(func, t, y, watched, execution, carried, wanted)  # noqa: B023
+                )
+                reasons = (*other.reasons, *changed)
+                if not (reasons or same_values(found, other)):
+                    reasons = (Reason(_ASKS, _ALIKE, watched.line("requires_grad")),)
+        return replace(found, reasons=reasons)
 
     def row_wise(size: int, carried: Sequence[int] = ()) -> Lowered:
         other = size + 1 if size > 1 else 3

@@ -61,12 +61,18 @@ def verify(
     """
     # Those on the meta device have no numbers; what computed with them would raise.
     owned = [tensor for tensor in tensors if tensor.requires_grad and not tensor.is_meta]
-    expected = _result(Failed, lambda: _evaluated(func, t, y, owned, users=True))
-    captured = _result(Refusal, lambda: _evaluated(program, t, y, owned, users=False))
+    in_time = True
+    try:
+        expected = _result(Failed, lambda: _evaluated(func, t, y, owned, in_time, users=True))
+    except Failed:
+        # A tensor whose gradients are recorded cannot fill another one, as t may.
+        in_time = False
+        expected = _result(Failed, lambda: _evaluated(func, t, y, owned, in_time, users=True))
+    captured = _result(Refusal, lambda: _evaluated(program, t, y, owned, in_time, users=False))
     count = len(components(y))
     what = [
         *["value"] * count,
-        "gradient in t",
+        *["gradient in t"] * in_time,
         *["gradient in y"] * count,
         *["gradient in a tensor that it owns"] * len(owned),
     ]
@@ -144,15 +150,20 @@ def _with_noise(parts: Sequence[Tensor], seed: int = _SEED) -> Iterator[tuple[Te
 
 
 def _evaluated(
-    field: Callable[[Tensor, Any], Any], t: Tensor, y: State, owned: Sequence[Tensor], users: bool
+    field: Callable[[Tensor, Any], Any],
+    t: Tensor,
+    y: State,
+    owned: Sequence[Tensor],
+    in_time: bool,
+    users: bool,
 ) -> list[Tensor]:
     """The value by component, and the gradients in t, in y by component and in the owned tensors."""
     structure = Structure.of(y)
     with torch.enable_grad():
-        t = t.detach().clone().requires_grad_()
+        t = t.detach().clone().requires_grad_(in_time)
         parts = [part.detach().clone().requires_grad_() for part in components(y)]
         values = structure.fit(field(t, structure.join(parts)), parts[0].dtype)
-        inputs = [t, *parts, *owned]
+        inputs = [*[t] * in_time, *parts, *owned]
         connected = [value for value in values if value.requires_grad]
         if not connected:
             return [*values, *map(torch.zeros_like, inputs)]

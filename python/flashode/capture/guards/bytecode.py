@@ -73,7 +73,7 @@ class CodeNames:
     Attributes:
         globals: names loaded from the module's globals, each with the chains of attributes taken from it; an
             empty chain means that the thing itself is used.
-        names: every name that occurs, attributes included; ``requires_grad`` only if it is asked for.
+        names: every name that occurs, attributes included.
         imports: modules that it imports when it runs.
         assigned_globals: globals that it assigns or deletes.
         assigned: attributes that it assigns or deletes.
@@ -153,10 +153,7 @@ def _names_of(parts: list[list[dis.Instruction]]) -> CodeNames:
     strings: set[str] = set()
     special: set[str] = set()
     for listed in parts:
-        # To switch it on for the state does not depend on whether it was.
-        asked = any(i.argval == "requires_grad" and i.opname != "STORE_ATTR" for i in listed)
-        named = {instruction.argval for instruction in listed if instruction.opcode in dis.hasname}
-        names.update(named - (set() if asked else {"requires_grad"}))
+        names.update(instruction.argval for instruction in listed if instruction.opcode in dis.hasname)
         for position, instruction in enumerate(listed):
             special.update(_special(instruction))
             if instruction.opcode in dis.hasconst:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from typing import Any
 
 from flashode.capture.guards import namespaces
 from flashode.capture.guards.relevance import (
@@ -15,6 +16,14 @@ from flashode.capture.guards.trust import trusted_class
 from flashode.capture.guards.walk import Walk
 from flashode.capture.guards.watched import Container
 from flashode.capture.refusal import Refusal
+
+# What a metaclass has that does nothing to the calls of an instance of its classes.
+_MAKES_CLASSES = frozenset(
+    [
+        *("__new__", "__init__", "__prepare__", "__module__", "__doc__", "__qualname__", "__repr__"),
+        *("__str__", "__dir__", "__annotations__", "__firstlineno__", "__static_attributes__"),
+    ]
+)
 
 
 def class_of(walk: Walk, variable: str, kind: type, label: str) -> None:
@@ -33,14 +42,10 @@ def class_(walk: Walk, expression: str, kind: type, label: str, constructed: boo
         walk.code.same(expression, known[0])
         _constructors(walk, known[0], kind, constructed)
         return
-    if not trusted_class(type(kind)):
-        raise Refusal(
-            f"{label} has the metaclass {type(kind).__qualname__}, which cannot be watched",
-            remedy="use a class without a metaclass of its own",
-        )
     # Weakly, so that a class made in a function can go.
     variable = walk.code.variable(expression)
     walk.code.identical(variable, weakref.ref(kind), weak=True)
+    _metaclass(walk, variable, kind, label)
     walk.met[id(kind)] = variable, kind
     walk.watched.containers.append(Container(kind.__qualname__, kind, walk.code.owner, variable))
     # Trusted code reads attributes that the user's code does not name.
@@ -57,6 +62,27 @@ def class_(walk: Walk, expression: str, kind: type, label: str, constructed: boo
             if class_attribute_matters(name, attribute, walk.names, everything):
                 walk.descriptor(f"{own}[{name!r}]", attribute, f"{base.__qualname__}.{name}")
     _constructors(walk, variable, kind, constructed or not walk.names.isdisjoint(CLASS_QUERIES))
+
+
+def _metaclass(walk: Walk, variable: str, kind: type, label: str) -> None:
+    """Adds the checks for a class of classes, or refuses one that does more than make them."""
+    meta: Any = type(kind)
+    own = [base for base in meta.__mro__ if not trusted_class(base)]
+    for base in own:
+        # What a class has not, is looked for there.
+        read = {name for name in base.__dict__ if name in walk.names and name[:2] != "__"}
+        special = {name for name in base.__dict__ if name[:2] == "__"} - _MAKES_CLASSES
+        if not walk.lenient and (walk.everything or read or special):
+            raise Refusal(
+                f"{label} has the metaclass {meta.__qualname__}, which cannot be watched",
+                remedy="use a class without a metaclass of its own, or one that only makes classes",
+            )
+    if own:
+        inner = walk.code.variable(f"type({variable})")
+        walk.code.identical(inner, weakref.ref(meta), weak=True)
+        for position, base in enumerate(meta.__mro__):
+            if base in own:
+                walk.code.keys(_space(inner, position), base.__dict__)
 
 
 def _bases(walk: Walk, variable: str, kind: type) -> None:

@@ -28,6 +28,7 @@ T = TypeVar("T")
 # Our own code beneath a call of the user's: what records it.
 _RECORDS = ("flashode.capture", "flashode.dispatch", "flashode.state")
 _IMPORTS = "importlib._bootstrap"
+_BY_NAME = "call it by its name"
 _IMPORTED = "import it at the top of the file"
 # What pybind11 binds functions to.
 _BINDING = "pybind11"
@@ -100,6 +101,11 @@ class Execution:
             raise self._stopped
         return result
 
+    def led_to(self, codes: Collection[types.CodeType]) -> None:
+        """Refuses code that has run, if it is none of the code that was looked at for what it depends on."""
+        for code in self._offsets.keys() - {part for known in codes for part in nested(known)}:
+            raise Refusal(_unled(code), remedy=_BY_NAME)
+
     def check(self, known: Executed) -> None:
         """Raises ``Unseen`` if what has run is not what is known."""
         if self.executed != known:
@@ -162,8 +168,7 @@ class Execution:
             return Refusal("it calls a solver within func", remedy=remedy)
         if module not in self._modules:
             return Unseen(module)
-        what = f"it runs {code.co_qualname}, to which nothing leads that func names"
-        return Refusal(what, remedy="call it by its name")
+        return Refusal(_unled(code), remedy=_BY_NAME)
 
     def _executes(self, frame: types.FrameType, event: str, argument: Any) -> Any:
         if event == "opcode":
@@ -187,6 +192,10 @@ class Execution:
         name = getattr(function, "__qualname__", "") or getattr(function, "__name__", repr(function))
         reason = Reason(f"it calls {name}(), whose effects cannot be undone", PLAIN)
         self._stop(Refusal(reason), frame)
+
+
+def _unled(code: types.CodeType) -> str:
+    return f"it runs {code.co_qualname}, to which nothing leads that func names"
 
 
 def _loads(code: types.CodeType, names: Set[str]) -> dict[int, str]:

@@ -27,6 +27,8 @@ from flashode.declined import Reason
 
 _CONTEXT = torch.utils._contextlib._DecoratorContextManager
 _DRAWN = "draw the numbers once, before the solve, and let func read the tensor"
+# What is asked of torch.jit, and is the same in every solve: compilers leave these alone.
+_OF_COMPILERS = (("is_scripting",), ("is_tracing",))
 # Modules whose functions give something else at each call.
 _CHANGING = {
     "random": _DRAWN,
@@ -213,7 +215,7 @@ def _through_module(
     """A module is watched only in what is taken from it."""
     if opaque(module):
         inside, depth = innermost(module, chain)
-        if not opaque(inside):
+        if not opaque(inside) and not (inside is torch.jit and chain[depth : depth + 1] in _OF_COMPILERS):
             remedy = _CHANGING.get(inside.__name__, "write it with torch's functions")
             walk.note(Reason(f"{label} leads to {inside.__name__}, which keeps hidden state", remedy), label)
             return

@@ -20,7 +20,7 @@ from flashode.declined import Reason
 
 # Whether gradients are recorded differs between a trace and a solve, and between solves.
 GRAD_MODE_QUERIES = frozenset(
-    ["is_grad_enabled", "is_inference_mode_enabled", "requires_grad", "grad_fn", "is_leaf", "is_inference"]
+    ["is_grad_enabled", "is_inference_mode_enabled", "grad_fn", "is_leaf", "is_inference"]
 )
 
 # Naming one of these lets code reach attributes that it does not name.

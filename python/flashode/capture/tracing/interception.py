@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode, handle_torch_function
 
 from flashode.capture.guards.trust import trusted_function, trusted_name
 from flashode.capture.refusal import described
+from flashode.capture.tracing.filling import Filling
 from flashode.capture.tracing.recorder import Recorder
 from flashode.capture.tracing.remedies import FORMAT, HISTORY
 from flashode.capture.tracing.schemas import differentiable
@@ -46,7 +47,7 @@ _HISTORY = frozenset({"_version", "grad", "_base", "_cdata"})
 # What torch may ask for, but no function that does something else for the answer.
 _TRACKING = frozenset(
     {
-        *("requires_grad", "grad_fn", "is_leaf", "output_nr", "retains_grad", "grad_dtype"),
+        *("grad_fn", "is_leaf", "output_nr", "retains_grad", "grad_dtype"),
         *("_backward_hooks", "_post_accumulate_grad_hooks"),
     }
 )
@@ -62,17 +63,24 @@ class Interception(TorchFunctionMode):
     Attributes:
         raised: the last exception that a function of torch raised, in a line; with the tensors of a solve it
             might not.
+        filling: makes tensors of numbers and tensors.
     """
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self._recorder = recorder
         self.raised = ""
+        self.filling = Filling(recorder, lambda x: detached(recorder, Tensor.detach, (x,), {}))
 
     def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         attribute = getattr(func, "__self__", None)
+        if attribute is _TRACKED and name == "__get__" and not _asked_by_torch(2):
+            return self._recorder.tracked(args[0])
+        made = self.filling.made(name, args, kwargs)
+        if made is not None:
+            return made
         self._refuse_unseen(name, attribute, args, kwargs)
         inner = inspect.unwrap(func)
         if isinstance(inner, types.FunctionType) and not trusted_function(inner):

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from flashode.capture.refusal import Mixing, Refusal, Unsteady
-from flashode.capture.tracing.traced import Batch, Operation, Shape, Trace, TracedValue
+from flashode.capture.tracing.traced import Batch, Operation, Ref, Shape, Trace, TracedValue, mapped
+
+_CUTS = (torch.ops.aten.detach.default, torch.ops.aten.detach_copy.default)
 
 
 @dataclass(frozen=True)
@@ -108,3 +110,38 @@ def pair(first: Trace, second: Trace, sizes: tuple[int | None, int] | None) -> T
         raise Unsteady(pairing.changing)
     operations = tuple(map(pairing.operation, first.operations, second.operations))
     return Trace(tuple(map(pairing.value, first.values, second.values)), operations, first.outputs)
+
+
+def same_values(first: Trace, second: Trace) -> bool:
+    """Whether two traces of one call compute the same, wherever gradients are cut off."""
+    try:
+        pair(_uncut(first), _uncut(second), None)
+    except Refusal:
+        return False
+    return True
+
+
+def _uncut(traced: Trace) -> Trace:
+    """A trace without the operations that cut gradients off."""
+    cuts = [operation for operation in traced.operations if operation.op in _CUTS]
+    instead = {operation.outputs[0]: operation.args[0].index for operation in cuts}
+    kept = [index for index in range(len(traced.values)) if index not in instead]
+    places = {index: place for place, index in enumerate(kept)}
+    for cut, index in instead.items():
+        places[cut] = places[index]
+
+    def moved(item: Any) -> Any:
+        return Ref(places[item.index]) if isinstance(item, Ref) else item
+
+    operations = [
+        replace(
+            operation,
+            args=mapped(moved, operation.args),
+            kwargs=mapped(moved, operation.kwargs),
+            outputs=tuple(places[index] for index in operation.outputs),
+        )
+        for operation in traced.operations
+        if operation.op not in _CUTS
+    ]
+    values = tuple(traced.values[index] for index in kept)
+    return Trace(values, tuple(operations), tuple(places[index] for index in traced.outputs))

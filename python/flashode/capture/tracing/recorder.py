@@ -46,6 +46,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, watched: Watched, slots: Mapping[int, int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._asked = False
         self.reasons: list[Reason] = []
         self.ended = False
         self.detaching = False
@@ -105,6 +106,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whether it stands for a value that depends on t or y."""
         return id(tensor) in self._inside
 
+    def tracked(self, tensor: Tensor) -> bool:
+        """The requires_grad of a tensor: of one that depends on t or y it is not the same in every solve."""
+        self._asked |= self.depends(tensor)
+        return tensor.requires_grad
+
     def input(
         self, origin: str, value: Tensor, slot: int | None = None, requires_grad: bool = True
     ) -> Tensor:
@@ -145,7 +151,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def trace(self, outputs: tuple[int, ...] = ()) -> Trace:
         """What was recorded so far."""
-        return Trace(tuple(self._values), tuple(self._operations), outputs, tuple(self.reasons))
+        return Trace(tuple(self._values), tuple(self._operations), outputs, tuple(self.reasons), self._asked)
 
     def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -10,6 +10,8 @@ first use in a process, several times as much on each later one, and lets some o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from enum import Enum, auto
 from typing import Any
 
 import torch
@@ -20,11 +22,20 @@ from flashode.capture.guards.watched import Watched
 from flashode.capture.places import raised_at
 from flashode.capture.refusal import Failed, Refusal, Singular, described
 from flashode.capture.tracing.carrying import Carrying
+from flashode.capture.tracing.filling import filling_allowed
 from flashode.capture.tracing.interception import Interception, parameters_of
 from flashode.capture.tracing.recorder import Recorder
 from flashode.capture.tracing.traced import Trace, leaves
 from flashode.declined import Reason
 from flashode.state import State, Structure, components
+
+
+class Gradients(Enum):
+    """Which gradients are recorded: also those in t and y, those in the function's tensors, or none."""
+
+    ALL = auto()
+    OWN = auto()
+    NONE = auto()
 
 
 def trace(
@@ -34,6 +45,7 @@ def trace(
     watched: Watched,
     execution: Execution,
     carried: Mapping[int, Tensor] | None = None,
+    gradients: Gradients = Gradients.ALL,
 ) -> Trace:
     """Calls ``func(t, y)`` once and records what it does; Failed or Singular if it raises.
 
@@ -44,20 +56,26 @@ def trace(
         watched: what the function depends on, the tensors that it owns among it.
         execution: takes down what the call executes.
         carried: what to give the function in the place of some of them, by slot.
+        gradients: which are recorded.
     """
     carried, slots = carried or {}, watched.slots
     recorder = Recorder(watched, {key: slot for key, slot in slots.items() if slot not in carried})
     structure = Structure.of(y)
-    time = recorder.input("t", t.detach().clone())
-    parts = [recorder.input("y", part.detach().clone()) for part in components(y)]
+    tracks = gradients is Gradients.ALL
+    time = recorder.input("t", t.detach().clone(), requires_grad=tracks)
+    parts = [recorder.input("y", part.detach().clone(), requires_grad=tracks) for part in components(y)]
     places = {
         key: recorder.input("slot", carried[slot].detach(), slot, carried[slot].requires_grad)
         for key, slot in slots.items()
         if slot in carried
     }
     carrying, interception = Carrying(places), Interception(recorder)
+    records = gradients is not Gradients.NONE
+    filling = filling_allowed(interception.filling)
     try:
-        with torch.enable_grad(), recorder, carrying, interception, parameters_of(recorder):
+        with torch.set_grad_enabled(records), ExitStack() as stack:
+            for mode in (recorder, carrying, interception, parameters_of(recorder), filling):
+                stack.enter_context(mode)
             arguments = recorder.computed(time), structure.join(list(map(recorder.computed, parts)))
             result = carrying.placed(execution.run(lambda: func(*arguments)))
             if interception.raised:
@@ -65,7 +83,7 @@ def trace(
                 recorder.refuse(what, "find out before the call whether it can be made")
             if any(map(vars, leaves(arguments))):
                 recorder.refuse("it sets an attribute of t or y", "keep it in a variable")
-            if not torch.is_grad_enabled():
+            if torch.is_grad_enabled() is not records:
                 recorder.refuse("it leaves gradients switched off", "use torch.no_grad() as a context")
     except Unseen:
         raise

@@ -73,12 +73,14 @@ class Trace:
     Attributes:
         outputs: the values that it returned, by component; none where the trace had to end before.
         reasons: what it did that a Program cannot repeat.
+        asked: whether it asked for requires_grad of a tensor that depends on t or y.
     """
 
     values: tuple[TracedValue, ...]
     operations: tuple[Operation, ...]
     outputs: tuple[int, ...]
     reasons: tuple[Reason, ...] = ()
+    asked: bool = False
 
 
 def refs_in(item: Any) -> Iterator[Ref]:
