@@ -134,6 +134,9 @@ class Entry:
         assert isinstance(lowered, Lowered)
         carried = lowered.carry(tensors) if lowered.carried else ()
         program, batched, prologue = lowered.program, lowered.batched, lowered.prologue
+        if lowered.graph.steps:
+            own = ((tensors[slot], self.names[slot], amount) for slot, amount in lowered.graph.steps)
+            counters = (*counters, *own)
         return Capture(program, batched, prologue, tensors, counters, self.names, carried, self.places)
 
 

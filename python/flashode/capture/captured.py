@@ -6,6 +6,7 @@ import types
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from flashode.capture.guards.guard_code import Counter
@@ -46,9 +47,12 @@ class Capture:
         return self.prologue.run(self.slots)
 
     def count(self, evaluations: int) -> None:
-        """Adds evaluations to the counters (``self.nfe += 1``) that the function keeps."""
+        """Adds evaluations to the counters that the function keeps: ``self.nfe += 1``, of a number or tensor."""
         for holder, place, amount in self.counters:
-            if isinstance(holder, types.CellType):
+            if isinstance(holder, Tensor):
+                with torch.no_grad():
+                    holder.add_(amount * evaluations)
+            elif isinstance(holder, types.CellType):
                 holder.cell_contents += amount * evaluations
             else:
                 holder[place] += amount * evaluations

@@ -20,6 +20,7 @@ from flashode.capture.lowering.lower import Lowered, lower
 from flashode.capture.refusal import Failed, Mixing, Refusal, Singular
 from flashode.capture.tracing.carrying import guesses
 from flashode.capture.tracing.pairing import pair, same_values
+from flashode.capture.tracing.remedies import LOST, REVIVE
 from flashode.capture.tracing.trace import Gradients, trace
 from flashode.capture.tracing.traced import Trace
 from flashode.capture.verify import Point, generic, perturbed, verify, verify_values
@@ -59,8 +60,7 @@ def make(
     effects = Effects(watched)
     if not all(map(has_memory, watched.tensors)):
         # Not to be remembered: frameworks that free weights bring them back.
-        lost = "a tensor that it may read has lost its memory"
-        raise Refusal(lost, remedy="give it back before the solve, by untyped_storage().resize_()")
+        raise Refusal(LOST, remedy=REVIVE)
     entry = partial(
         Entry,
         key,
@@ -72,6 +72,7 @@ def make(
     )
     try:
         lowered = _lowered(func, watched, execution, effects, start.t, start.y)
+        effects.steps = lowered.graph.steps
         if compare:
             near = cast(Tensor, perturbed(start.t)), perturbed(start.y)
             _compare(func, lowered, effects, watched.tensors, start, near)
@@ -106,6 +107,7 @@ def confirm(
         if traced.reasons:
             raise Refusal(*traced.reasons)
         pair(lowered.graph, traced, (None, size))
+        effects.steps = lowered.graph.steps
         if compare:
             _compare(func, lowered, effects, watched.tensors, start)
         if (effects.counters or {}) != dict(entry.counters):
@@ -122,8 +124,10 @@ def compare_values(func: Field, watched: Watched, entry: Entry, start: Start) ->
     """Why the values of a capture are not its function's where a solve starts; None if they are."""
     assert isinstance(entry.lowered, Lowered)
     program = _field(entry.lowered, watched.tensors)
+    effects = Effects(watched)
+    effects.steps = entry.lowered.graph.steps
     try:
-        Effects(watched).undone(lambda: verify_values(func, program, start.t, start.y))
+        effects.undone(lambda: verify_values(func, program, start.t, start.y))
     except Refusal as refusal:
         return Declined(*refusal.reasons)
     return None

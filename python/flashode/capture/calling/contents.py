@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from flashode.capture.guards.relevance import slots_of
@@ -107,8 +108,10 @@ class TensorContent:
     Its numbers are not copied: who writes into them is found out, and has to be kept from it by others.
     """
 
-    def __init__(self, tensor: Tensor) -> None:
+    def __init__(self, tensor: Tensor, counted: bool = False) -> None:
+        """Looks at a tensor; ``counted``: one that the function counts in, whose number is put back."""
         self._tensor = tensor
+        self._number = tensor.detach().clone() if counted else None
         # Another name of the same memory, which thereby is not freed and used again.
         self._memory = tensor.data
         self._version = tensor._version
@@ -128,7 +131,10 @@ class TensorContent:
         if tensor.is_leaf and tensor.grad is not self._gradient:
             tensor.grad = self._gradient
             yield "it changes the .grad of a tensor that it owns"
-        if tensor._version != self._version:
+        if self._number is not None:
+            tensor.data.copy_(self._number)
+            torch._C._autograd._unsafe_set_version_counter((tensor,), (self._version,))
+        elif tensor._version != self._version:
             yield "it changes a tensor that it owns in place"
 
 

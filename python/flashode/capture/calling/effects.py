@@ -41,11 +41,13 @@ class Effects:
 
     Attributes:
         counters: places, as the checks name them, and amounts for each call; None before the first call.
+        steps: by how much the function counts up in its tensors, by slot, which is no change that matters.
         changed: where something changed, as the checks name it.
     """
 
     def __init__(self, watched: Watched) -> None:
         self.counters: dict[Owner, int] | None = None
+        self.steps: tuple[tuple[int, float], ...] = ()
         self.changed: set[Owner] = set()
         self._watched = watched
         self._containers = {
@@ -74,7 +76,8 @@ class Effects:
     def called(self, call: Callable[[], T]) -> tuple[T, tuple[Reason, ...]]:
         """The result of ``call``, whose effects are undone, and what it changed that is not a counter."""
         before = [content(container) for container in self._containers]
-        tensors = list(map(TensorContent, self._watched.tensors))
+        counted = {slot for slot, _ in self.steps}
+        tensors = [TensorContent(each, slot in counted) for slot, each in enumerate(self._watched.tensors)]
         settings = {name: read() for name, (read, _) in _SETTINGS.items()}
         try:
             with warnings.catch_warnings(), originals_run(self._watched.compiles):

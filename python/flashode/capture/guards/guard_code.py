@@ -18,8 +18,9 @@ from torch import Tensor
 
 from flashode.capture.guards.kinds import Kinds
 
-# A dictionary, list or cell that holds a counter, the counter's place in it, and its amount for each call.
-Counter = tuple[Any, Any, int]
+# A dictionary, list or cell that holds a counter, the counter's place in it, and its amount for each call; or
+# a tensor that is one, with its name.
+Counter = tuple[Any, Any, float]
 # What the compiled function returns: the function's tensors and its counters, or what else was asked for.
 Bound = tuple[tuple[Tensor, ...], tuple[Any, ...]]
 # Takes a function.

@@ -108,8 +108,11 @@ def pair(first: Trace, second: Trace, sizes: tuple[int | None, int] | None) -> T
         raise Unsteady(pairing.changing)
     if first.outputs != second.outputs:
         raise Unsteady(pairing.changing)
+    if first.steps != second.steps:
+        raise Unsteady("what it counts in its tensors changes from call to call")
     operations = tuple(map(pairing.operation, first.operations, second.operations))
-    return Trace(tuple(map(pairing.value, first.values, second.values)), operations, first.outputs)
+    values = tuple(map(pairing.value, first.values, second.values))
+    return Trace(values, operations, first.outputs, steps=first.steps)
 
 
 def same_values(first: Trace, second: Trace) -> bool:
@@ -144,4 +147,5 @@ def _uncut(traced: Trace) -> Trace:
         if operation.op not in _CUTS
     ]
     values = tuple(traced.values[index] for index in kept)
-    return Trace(values, tuple(operations), tuple(places[index] for index in traced.outputs))
+    outputs = tuple(places[index] for index in traced.outputs)
+    return Trace(values, tuple(operations), outputs, steps=traced.steps)

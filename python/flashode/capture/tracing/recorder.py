@@ -15,8 +15,10 @@ from flashode.capture.guards.watched import Watched
 from flashode.capture.places import Site, running
 from flashode.capture.refusal import EVALUATION, Computed, Failed, Refusal
 from flashode.capture.tracing.remedies import (
+    LOST,
     NUMBER,
     OF_NUMBERS,
+    REVIVE,
     WRITING,
     of_drawing,
     of_training,
@@ -34,6 +36,7 @@ from flashode.capture.tracing.schemas import (
 from flashode.capture.tracing.stand_in import expire, stand_in
 from flashode.capture.tracing.traced import Operation, Ref, Trace, TracedValue, leaves, mapped, refs_in
 from flashode.declined import Place, Reason
+from flashode.memory import has_memory
 from flashode.state import Structure
 
 _METADATA_QUERIES = frozenset({"aten::is_same_size", "aten::_has_same_storage_numel"})
@@ -47,6 +50,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, watched: Watched, slots: Mapping[int, int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._asked = False
+        self._steps: dict[int, float] = {}
         self.reasons: list[Reason] = []
         self.ended = False
         self.detaching = False
@@ -151,7 +155,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def trace(self, outputs: tuple[int, ...] = ()) -> Trace:
         """What was recorded so far."""
-        return Trace(tuple(self._values), tuple(self._operations), outputs, tuple(self.reasons), self._asked)
+        if self._steps and self._reads_counters(outputs):
+            what = "it reads a tensor that it counts in"
+            self.reasons.append(Reason(what, "read the count outside of func alone"))
+        return Trace(
+            tuple(self._values),
+            tuple(self._operations),
+            outputs,
+            tuple(self.reasons),
+            self._asked,
+            tuple(sorted(self._steps.items())),
+        )
 
     def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -169,6 +183,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.refuse(f"it writes or infers with gradients off ({name_of(func)})", remedy)
         values = mapped(self._inner, args), mapped(self._inner, kwargs)
         if written is not None and self._values[self._root[self._find(written)]].origin == "slot":
+            if self._counts(func, args, kwargs):
+                return written
             connected = any(map(differentiable, leaves((args, kwargs))))
             return self._unwritten(func, written, site, connected)
         result, refused = self._performed(func, refs, values, site)
@@ -231,6 +247,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.note(what, remedy, site)
         self._spared.append((target, target._version))
         return target
+
+    def _counts(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+        """Whether an operation counts in a tensor that the function owns; nothing is written to it then."""
+        target, slot = args[0], self._values[self._find(args[0])].slot
+        number = func is torch.ops.aten.add_.Tensor and not kwargs and type(args[1]) in (int, float)
+        if slot is None or not number or target.numel() != 1 or target.requires_grad:
+            return False
+        self._steps[slot] = self._steps.get(slot, 0) + args[1]
+        self._spared.append((target, target._version))
+        return True
+
+    def _reads_counters(self, outputs: tuple[int, ...]) -> bool:
+        """Whether the function reads a tensor that it counts in, or what shares its memory."""
+        read = {ref.index for operation in self._operations for ref in refs_in(operation.args)}
+        read.update(ref.index for operation in self._operations for ref in refs_in(operation.kwargs))
+        slots = {self._values[index].slot for index in (*read, *outputs)} - {None}
+        memory = {self._watched.tensors[slot].untyped_storage()._cdata for slot in slots if slot is not None}
+        return any(self._watched.tensors[slot].untyped_storage()._cdata in memory for slot in self._steps)
 
     def _cut(self, tensors: Iterable[Tensor], shared: int | None, site: tuple[Place | None, str]) -> None:
         """Takes the gradient from results that were computed with gradients off."""
@@ -317,6 +351,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return known
         slot = self._slots.get(id(tensor))
         content = None
+        if not has_memory(tensor):
+            self.refuse(LOST, REVIVE)
         if slot is None:
             self.note(
                 f"a {tuple(tensor.shape)} tensor comes from a place that cannot be watched",

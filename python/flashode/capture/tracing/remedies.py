@@ -13,6 +13,8 @@ NUMBER = "it turns a tensor into a Python number"
 OF_NUMBERS = "keep it a tensor; for a branch write torch.where(condition, a, b), which may depend on t and y"
 WRITING = "compute a new tensor, or write into a clone() of it"
 FORMAT = "print after the solve"
+LOST = "a tensor that it may read has lost its memory"
+REVIVE = "give it back before the solve, by untyped_storage().resize_()"
 HISTORY = "leave it out: what func returns may depend on t, y and the contents of its tensors"
 
 

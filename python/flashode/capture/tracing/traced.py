@@ -73,6 +73,7 @@ class Trace:
     Attributes:
         outputs: the values that it returned, by component; none where the trace had to end before.
         reasons: what it did that a Program cannot repeat.
+        steps: by how much it counts up in tensors of its own, by slot.
         asked: whether it asked for requires_grad of a tensor that depends on t or y.
     """
 
@@ -81,6 +82,7 @@ class Trace:
     outputs: tuple[int, ...]
     reasons: tuple[Reason, ...] = ()
     asked: bool = False
+    steps: tuple[tuple[int, float], ...] = ()
 
 
 def refs_in(item: Any) -> Iterator[Ref]:
