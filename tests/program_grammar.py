@@ -10,11 +10,13 @@ from flashode.program import (
     BINARY,
     UNARY,
     Binary,
+    Bucketize,
     C,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     Program,
@@ -168,6 +170,28 @@ def _segment_sum(b: Builder) -> None:
     b.bounded(b.add(SegmentSum, width, x, segment))
 
 
+def _numbers(b: Builder, count: int) -> tuple[int | None, int | None]:
+    """A value, or else a parameter, of so many numbers."""
+    return (b.resized(b.value(), count), None) if b.draw(0, 1) else (None, b.parameter(count))
+
+
+def _bucketize(b: Builder) -> None:
+    x = b.value()
+    groups = b.choose(n for n in range(1, 4) if b.widths[x] % n == 0)
+    numbers = _numbers(b, groups * b.draw(1, 6))
+    b.bounded(b.add(Bucketize, b.widths[x], x, *numbers, groups, bool(b.draw(0, 1))))
+
+
+def _lookup(b: Builder) -> None:
+    count, stride = b.draw(1, 6), b.draw(1, 4)
+    index = b.unary(b.bounded(b.value()), "affine", 0.6 * count, 0.5 * count)
+    index = b.unary(b.unary(index, "floor"), "clamp", 0.0, count - 1.0)
+    spare, per_row = b.draw(0, 5), b.draw(1, 3)
+    starts = tuple(b.draw(0, spare) for _ in range(b.widths[index] * per_row))
+    numbers = _numbers(b, stride * (count - 1) + spare + 1)
+    b.add(Lookup, len(starts), index, *numbers, starts, stride, count)
+
+
 def _parameter(b: Builder) -> None:
     width = b.draw(1, 6)
     b.add(Parameter, width, b.parameter(width))
@@ -185,6 +209,8 @@ _RULES = (
     _dense_dynamic,
     _gather,
     _segment_sum,
+    _bucketize,
+    _lookup,
     _parameter,
     _constant,
     # Most functions are of these kinds.

@@ -30,6 +30,7 @@ OpKind kind_of(const std::string& name) {
         {"gather", OpKind::gather},       {"unary", OpKind::unary},
         {"binary", OpKind::binary},       {"select", OpKind::select},
         {"parameter", OpKind::parameter}, {"segment_sum", OpKind::segment_sum},
+        {"bucketize", OpKind::bucketize}, {"lookup", OpKind::lookup},
         {"constant", OpKind::constant}};
     const auto named = kinds.find(name);
     require(named != kinds.end(), "unknown operation '", name, "'");
@@ -39,7 +40,7 @@ OpKind kind_of(const std::string& name) {
 // Of these numbers only those count that the kind has a use for.
 Op make_op(const std::string& kind, int out, std::vector<int> inputs, std::vector<int> index,
            std::vector<double> constants, const std::string& fn, int parameter, std::optional<int> bias,
-           int blocks, int repeats, int features_in, int features_out) {
+           int blocks, int repeats, int features_in, int features_out, int stride, int count, bool right) {
     require(!bias || *bias >= 0, "bias is no parameter");
     Op op{kind_of(kind),
           out,
@@ -53,7 +54,10 @@ Op make_op(const std::string& kind, int out, std::vector<int> inputs, std::vecto
           blocks,
           repeats,
           features_in,
-          features_out};
+          features_out,
+          stride,
+          count,
+          right};
     if (op.kind == OpKind::unary) {
         const auto known = program::unary_from_name(fn);
         if (!known) throw std::invalid_argument("unknown unary function '" + fn + "'");
@@ -83,7 +87,8 @@ void bind_program(const py::module_& m) {
                                 arg("index") = std::vector<int>{}, arg("constants") = std::vector<double>{},
                                 arg("fn") = "", arg("parameter") = -1, arg("bias") = py::none(),
                                 arg("blocks") = 1, arg("repeats") = 1, arg("features_in") = 0,
-                                arg("features_out") = 0);
+                                arg("features_out") = 0, arg("stride") = 1, arg("count") = 0,
+                                arg("right") = false);
     py::class_<Program, std::shared_ptr<Program>>(m, "Program")
         .def(py::init(&make_program), py::kw_only(), arg("widths"), arg("parameter_sizes"), arg("ops"),
              arg("output"), arg("shared") = 0)

@@ -356,6 +356,7 @@ void bind_solve(py::module_& m) {
         .def_readonly("evaluations", &cpu::Outcome::evaluations)
         .def_readonly("accepted", &cpu::Outcome::accepted)
         .def_readonly("rejected", &cpu::Outcome::rejected)
+        .def_readonly("nan_met", &cpu::Outcome::nan_met)
         .def_readonly("unconverged", &cpu::Outcome::unconverged)
         .def_readonly("unconverged_t", &cpu::Outcome::unconverged_t)
         .def_readonly("event_t", &cpu::Outcome::event_t)

@@ -31,6 +31,7 @@ FLASHODE_DEVICE solve::Outcome resumed(const solve::Outcome& from) {
     outcome.evaluations = from.evaluations;
     outcome.accepted = from.accepted;
     outcome.rejected = from.rejected;
+    outcome.nan_met = from.nan_met;
     return outcome;
 }
 FLASHODE_DEVICE solve::Progress resumed(const solve::Progress& from) {

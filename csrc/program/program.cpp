@@ -63,6 +63,16 @@ class Validator {
                      "a parameter has another number of elements than its use needs");
     }
 
+    // Of the input after the first, or else of the parameter.
+    std::int64_t elements(const Op& op, const char* otherwise) const {
+        const bool parameter = op.parameter >= 0;
+        require_here(op.inputs.size() == (parameter ? 1U : 2U), otherwise);
+        if (!parameter) return width(op.inputs[1]);
+        require_here(static_cast<std::size_t>(op.parameter) < program_.parameter_sizes.size(),
+                     "no such parameter");
+        return program_.parameter_sizes[static_cast<std::size_t>(op.parameter)];
+    }
+
     void require_inputs(const Op& op, std::size_t count) const {
         require_here(op.inputs.size() == count, "wrong number of inputs");
     }
@@ -130,6 +140,21 @@ class Validator {
                 require_inputs(op, 1);
                 require_index(op, static_cast<std::size_t>(width(op.inputs[0])), out);
                 break;
+            case OpKind::bucketize: {
+                const std::int64_t knots = elements(op, "reads knots of two kinds, or of none");
+                require_here(op.blocks >= 1 && out % op.blocks == 0, "groups of bucketize");
+                require_here(knots >= 1 && knots % op.blocks == 0, "number of knots");
+                require_here(width(op.inputs[0]) == out, "widths of bucketize");
+                break;
+            }
+            case OpKind::lookup: {
+                const std::int64_t size = elements(op, "reads tables of two kinds, or of none");
+                require_here(out % width(op.inputs[0]) == 0, "output width of lookup");
+                require_here(op.stride >= 1 && op.count >= 1, "an empty table");
+                const std::int64_t last = std::int64_t{op.stride} * (op.count - 1);
+                require_index(op, static_cast<std::size_t>(out), size - last);
+                break;
+            }
             case OpKind::parameter:
                 require_inputs(op, 0);
                 require_parameter(op.parameter, out);
@@ -163,7 +188,10 @@ bool passes_gradient(const Op& op, std::size_t input) {
         case OpKind::binary:
             return !numerics::is_flat(op.binary);
         case OpKind::select:
+        case OpKind::lookup:
             return input != 0;
+        case OpKind::bucketize:
+            return false;
         default:
             return true;
     }

@@ -38,6 +38,8 @@ enum class OpKind : std::uint8_t {
     binary,
     select,
     segment_sum,
+    bucketize,
+    lookup,
     parameter,
     constant
 };
@@ -51,6 +53,13 @@ enum class OpKind : std::uint8_t {
 //   binary         inputs {a, b}, binary
 //   select         inputs {condition, a, b}: a where the condition is not zero, else b
 //   segment_sum    inputs {x}, index: the output row that each input row is added to
+//   bucketize      inputs {x} or {x, knots}, parameter = knots or -1, blocks: as many equal parts of x have
+//   knots of
+//                  their own; right; the output is how many of them are less than x (or equal)
+//   lookup         inputs {index} or {index, table}, parameter = table or -1, index: of each number of the
+//   result
+//                  where it is in the first row of the table, stride: from one row to the next, count: of
+//                  rows
 //   parameter      parameter: its elements become rows
 //   constant       constants: the rows
 struct Op {
@@ -67,6 +76,9 @@ struct Op {
     int repeats = 1;
     int features_in = 0;
     int features_out = 0;
+    int stride = 1;
+    int count = 0;
+    bool right = false;
 };
 
 struct Program {
@@ -88,8 +100,8 @@ struct Program {
 // of bounds.
 void validate(const Program& program);
 
-// Whether an operation has a gradient in its input of this number. Flat functions have none, nor has the
-// condition of a select.
+// Whether an operation has a gradient in its input of this number. Flat functions and searches have none, nor
+// has the condition of a select, or the index of a lookup.
 bool passes_gradient(const Op& op, std::size_t input);
 
 }  // namespace flashode::program

@@ -25,6 +25,7 @@ FLASHODE_HD void add_interval(const Outcome& one, Outcome& total) {
     total.evaluations += one.evaluations;
     total.accepted += one.accepted;
     total.rejected += one.rejected;
+    total.nan_met = total.nan_met || one.nan_met;
     if (total.unconverged == 0) total.unconverged_t = -one.unconverged_t;
     total.unconverged += one.unconverged;
     if (one.status == Status::done) return;

@@ -74,6 +74,7 @@ FLASHODE_HD double first_step(System& system, const Method& method, double t, Ou
     const double norm_f0 = system.norm_f0();
     const double h = numerics::initial_probe(method.automatic_first_step, norm_y0, norm_f0);
     const double norm_second = system.probe(t, h) / h;
+    if (is_nan(norm_second)) outcome.nan_met = true;
     ++outcome.evaluations;
     return numerics::initial_step(method.automatic_first_step, h, norm_f0, norm_second, method.tableau.order);
 }
@@ -121,6 +122,7 @@ FLASHODE_HD void integrate_adaptive(System& system, const Method& method, Chosen
         at.norm = system.attempt(step, goal.may_arrive(step, outcome));
         at.tried = step.dt;
         system.count(step, outcome);
+        if (is_nan(at.norm)) outcome.nan_met = true;
         // Ever smaller steps would come ever closer to the largest number and never arrive.
         if (!is_finite(at.norm) && system.near_overflow(outcome)) {
             fail(Status::nonfinite_state, at.t, at.tried, outcome);
@@ -144,10 +146,13 @@ FLASHODE_HD void integrate_adaptive(System& system, const Method& method, Chosen
             at.fresh = jumps;
             if (jumps) {
                 ++outcome.evaluations;
-                if (!system.start_after(at.t) && !goal.reached(outcome)) {
-                    fail(Status::nonfinite_field, at.t, 0.0, outcome);
-                    system.locate_nonfinite(outcome);
-                    return;
+                if (!system.start_after(at.t)) {
+                    outcome.nan_met = true;
+                    if (!goal.reached(outcome)) {
+                        fail(Status::nonfinite_field, at.t, 0.0, outcome);
+                        system.locate_nonfinite(outcome);
+                        return;
+                    }
                 }
             }
         } else {

@@ -25,6 +25,7 @@ struct Outcome {
     std::int64_t evaluations = 0;
     std::int64_t accepted = 0;
     std::int64_t rejected = 0;
+    bool nan_met = false;          // whether an error, or a slope that a step was to start with, was NaN
     std::int64_t unconverged = 0;  // steps whose equations were not solved
     double unconverged_t = 0.0;    // where the first of them started
     double event_t = 0.0;          // of a solve until an event

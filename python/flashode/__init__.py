@@ -1,6 +1,6 @@
 """A drop-in ODE solver for PyTorch: the whole solve, forward and backward, in one compiled kernel."""
 
-from flashode import transforms
+from flashode import paths, transforms
 from flashode.compat import Patch, patch_torchdiffeq, unpatch_torchdiffeq
 from flashode.engines import use_engine
 from flashode.engines.build import VERSION as __version__
@@ -43,6 +43,7 @@ __all__ = [
     "odeint_dense",
     "odeint_event",
     "patch_torchdiffeq",
+    "paths",
     "precompile",
     "record",
     "transforms",

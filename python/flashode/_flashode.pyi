@@ -30,6 +30,9 @@ class Op:
         repeats: int = ...,
         features_in: int = ...,
         features_out: int = ...,
+        stride: int = ...,
+        count: int = ...,
+        right: bool = ...,
     ) -> None: ...
 
 class Program:
@@ -116,6 +119,7 @@ class Outcome:
     evaluations: int
     accepted: int
     rejected: int
+    nan_met: bool
     unconverged: int
     unconverged_t: float
     event_t: float

@@ -123,8 +123,6 @@ def test_a_comparison_in_a_wider_type_is_refused() -> None:
 @pytest.mark.parametrize(
     "field",
     [
-        lambda t, y: y * (y * 10).int(),
-        lambda t, y: y * ((y > 0).int() + 1),
         lambda t, y: y * (y > 0).float().sin(),
         lambda t, y: y * torch.argmax(y, -1, keepdim=True),
         lambda t, y: y * ((y > 0).int() & 1),

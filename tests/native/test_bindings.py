@@ -230,6 +230,8 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     "binary": {"out": 3, "inputs": [1, 1], "fn": "add"},
     "select": {"out": 3, "inputs": [1, 1, 1]},
     "segment_sum": {"out": 3, "inputs": [1], "index": [1, 0]},
+    "bucketize": {"out": 3, "inputs": [1], "parameter": 0, "blocks": 2, "right": True},
+    "lookup": {"out": 3, "inputs": [1, 1], "index": [0, 0], "stride": 1, "count": 2},
     "parameter": {"out": 3, "inputs": [], "parameter": 1},
     "constant": {"out": 3, "inputs": [], "constants": [1.0, 2.0]},
 }

@@ -10,6 +10,7 @@
 
 #include "cpu/tape/dense.hpp"
 #include "cpu/tape/dense_dynamic.hpp"
+#include "cpu/tape/tables.hpp"
 #include "cpu/vectors/simd.hpp"
 #include "program/program.hpp"
 
@@ -36,6 +37,7 @@ struct TapeOp {
     std::vector<std::size_t> index;   // gather: offset of each source row
     std::vector<Real> constants;
     DynamicShape dynamic;       // dense_dynamic
+    TableShape table;           // bucketize, lookup
     std::vector<bool> assigns;  // for each input: the reverse sweep writes its gradient first here
     bool live = false;          // the output depends on it
     int weight_slot = -1;
@@ -119,7 +121,9 @@ class TapeLayout {
         if (slot.parameter < 0 || !wants_gradient_[static_cast<std::size_t>(slot.parameter)]) return -1;
         // What uses a parameter more than once adds to one place, which stays in the cache.
         for (std::size_t s = 0; s < slots_.size(); ++s) {
-            if (slots_[s].parameter == slot.parameter && slots_[s].by_lanes == slot.by_lanes) {
+            const GradientSlot<Real>& known = slots_[s];
+            if (known.parameter == slot.parameter && known.by_lanes == slot.by_lanes &&
+                known.columns == slot.columns) {
                 return static_cast<int>(s);
             }
         }
@@ -132,6 +136,13 @@ class TapeLayout {
     int add_weight_slot(int parameter, int rows, int columns) {
         if (weight_by_lanes(columns, rows)) return add_row_slot(parameter, rows * columns);
         return add_slot({parameter, 0, rows, columns, padded_features<Real>(columns), false});
+    }
+
+    // Numbers in their order, of which an operation adds to some.
+    int add_table_slot(int parameter) {
+        if (parameter < 0) return -1;
+        const auto size = static_cast<int>(program_.parameter_sizes[static_cast<std::size_t>(parameter)]);
+        return add_slot({parameter, 0, 1, size, padded_features<Real>(size), false});
     }
 
     int add_row_slot(int parameter, int rows) { return add_slot({parameter, 0, rows, 1, LANES<Real>, true}); }
@@ -152,6 +163,14 @@ class TapeLayout {
         } else if (op.kind == OpKind::dense_dynamic) {
             const int groups = op.blocks * op.repeats;
             resolved.dynamic = {op.blocks, op.repeats, rows(op.inputs[0]) / groups, rows(op.out) / groups};
+        } else if (op.kind == OpKind::bucketize) {
+            const std::int64_t knots = op.parameter < 0
+                                           ? rows(op.inputs[1])
+                                           : program_.parameter_sizes[static_cast<std::size_t>(op.parameter)];
+            resolved.table = {op.blocks, static_cast<int>(knots) / op.blocks, op.right, 1, 1};
+        } else if (op.kind == OpKind::lookup) {
+            resolved.weight_slot = add_table_slot(op.parameter);
+            resolved.table = {1, op.count, false, op.stride, rows(op.out) / rows(op.inputs[0])};
         } else if (op.kind == OpKind::parameter) {
             resolved.weight_slot = add_row_slot(op.parameter, rows(op.out));
         } else if (op.kind == OpKind::gather) {
@@ -192,7 +211,7 @@ class TapeLayout {
         const program::Op& what = *op.op;
         op.live = needed[static_cast<std::size_t>(what.out)];
         const bool receives = receives_gradient_[static_cast<std::size_t>(what.out)];
-        bool reversed = receives && what.inputs.empty();
+        bool reversed = receives && (what.inputs.empty() || op.weight_slot >= 0);
         for (std::size_t i = 0; i < what.inputs.size(); ++i) {
             const auto value = static_cast<std::size_t>(what.inputs[i]);
             const bool passes = receives && program::passes_gradient(what, i);

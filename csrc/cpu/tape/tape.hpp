@@ -124,10 +124,23 @@ class Tape : public TapeLayout<Real> {
                 }
                 break;
             }
+            case OpKind::bucketize:
+                bucketize(resolved.table, rows(op.out), numbers(resolved, values), value(0), out);
+                break;
+            case OpKind::lookup:
+                lookup(resolved.table, rows(op.out), op.index.data(), value(0), numbers(resolved, values),
+                       out);
+                break;
             case OpKind::parameter:
             case OpKind::constant:
                 break;  // prepare() has written them
         }
+    }
+
+    // Knots, or a table.
+    Numbers<const Real> numbers(const TapeOp<Real>& resolved, const Real* values) const {
+        if (resolved.op->parameter >= 0) return shared_by_lanes(parameter(resolved.op->parameter));
+        return rows_of_tile(values + resolved.inputs[1]);
     }
 
     // Where an operation adds to a parameter's gradient; null where that is left out.
@@ -182,6 +195,18 @@ class Tape : public TapeLayout<Real> {
                 }
                 break;
             }
+            case OpKind::bucketize:
+                break;
+            case OpKind::lookup:
+                if (Real* to = place(resolved.weight_slot, accumulator)) {
+                    lookup_vjp(resolved.table, rows(op.out), op.index.data(), value(0), grad_out,
+                               shared_by_lanes(to));
+                } else if (op.parameter < 0) {
+                    if (assigns(1)) std::fill(grad(1), grad(1) + rows(op.inputs[1]) * LANES<Real>, Real(0));
+                    lookup_vjp(resolved.table, rows(op.out), op.index.data(), value(0), grad_out,
+                               rows_of_tile(grad(1)));
+                }
+                break;
             case OpKind::parameter:
                 if (Real* to = place(resolved.weight_slot, accumulator)) detail::put(false, n, grad_out, to);
                 break;

@@ -8,7 +8,7 @@ import torch
 
 from flashode.autograd.continuous import ContinuousAdjoint
 from flashode.autograd.discrete import DiscreteAdjoint
-from flashode.engines.protocol import Plan
+from flashode.engines.protocol import Plan, Undecided
 from flashode.problem import Continuous, Gradient, Problem
 
 # The states ``(times, *state)``, and the times where the solve finds them, as in ``Forward``.
@@ -17,6 +17,13 @@ Solved = tuple[torch.Tensor, torch.Tensor | None]
 
 def solve(problem: Problem, gradient: Gradient, plan: Plan) -> Solved:
     """Run a plan; where gradients are wanted, its solution has them by the gradient mode."""
+    try:
+        return _solved(problem, gradient, plan)
+    except Undecided as undecided:
+        return _solved(problem, gradient, undecided.plan)
+
+
+def _solved(problem: Problem, gradient: Gradient, plan: Plan) -> Solved:
     discrete = not isinstance(gradient, Continuous)
     if discrete and not plan.reversible:
         return plan.differentiable(problem.t, problem.y0, plan.parameters)

@@ -137,7 +137,8 @@ class Entry:
         if lowered.graph.steps:
             own = ((tensors[slot], self.names[slot], amount) for slot, amount in lowered.graph.steps)
             counters = (*counters, *own)
-        return Capture(program, batched, prologue, tensors, counters, self.names, carried, self.places)
+        names, places, partial = self.names, self.places, lowered.partial
+        return Capture(program, batched, prologue, tensors, counters, names, carried, places, partial)
 
 
 class Cache(Generic[Kept]):

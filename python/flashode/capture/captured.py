@@ -28,6 +28,8 @@ class Capture:
         carried: tensors of the function, ``(batch, ...)``, of which each trajectory reads its own slice, in
             the state's dtype: the Program's c.
         numbers: the places, as in ``counters``, of the Python numbers that it presumes to stay as they are.
+        partial: whether there are times and states where the Program gives no number and the function does,
+            or raises: what to do there is to call it.
     """
 
     program: Program
@@ -38,6 +40,7 @@ class Capture:
     names: tuple[str, ...] = ()
     carried: tuple[Tensor, ...] = ()
     numbers: frozenset[Any] = frozenset()
+    partial: bool = False
 
     def parameters(self) -> list[Tensor]:
         """The Program's parameters as they are now, contiguous and of the state's dtype, with autograd on.
@@ -47,7 +50,7 @@ class Capture:
         return self.prologue.run(self.slots)
 
     def count(self, evaluations: int) -> None:
-        """Adds evaluations to the counters that the function keeps: ``self.nfe += 1``, of a number or tensor."""
+        """Adds evaluations to the counters (``self.nfe += 1``) that the function keeps in numbers or tensors."""
         for holder, place, amount in self.counters:
             if isinstance(holder, Tensor):
                 with torch.no_grad():

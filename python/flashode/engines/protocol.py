@@ -51,6 +51,18 @@ class Gradients:
     statistics: Statistics | None = None
 
 
+class Undecided(Exception):
+    """Raised by a plan's ``forward``: the solve met what the engine does not know, and another plan does.
+
+    Attributes:
+        plan: The plan that is to run in its place. Nothing has been counted or written yet.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__("the solve is another engine's")
+        self.plan = plan
+
+
 class PlannedKernel(Protocol):
     """A kernel of a solve, or of its reverse pass, that is compiled for the function."""
 

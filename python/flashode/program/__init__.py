@@ -13,11 +13,13 @@ from flashode.program.operations import Operations
 from flashode.program.ops import (
     INPUTS,
     Binary,
+    Bucketize,
     C,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     SegmentSum,
@@ -33,7 +35,7 @@ from flashode.program.ops import (
 )
 from flashode.program.packed import floats, integers
 from flashode.program.printing import format_body, format_program
-from flashode.program.reach import Reach, passed_to, reach
+from flashode.program.reach import Reach, learned_by, passed_to, reach
 
 __all__ = [
     "ARITHMETIC",
@@ -42,11 +44,13 @@ __all__ = [
     "SLOPE_BY_VALUE",
     "UNARY",
     "Binary",
+    "Bucketize",
     "C",
     "Constant",
     "Dense",
     "DenseDynamic",
     "Gather",
+    "Lookup",
     "Op",
     "Parameter",
     "Program",
@@ -59,6 +63,7 @@ __all__ = [
     "floats",
     "format_body",
     "integers",
+    "learned_by",
     "operands",
     "passed_to",
     "read_parameters",

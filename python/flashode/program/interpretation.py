@@ -11,11 +11,13 @@ from flashode.program.functions import BINARY, UNARY
 from flashode.program.operations import Operations
 from flashode.program.ops import (
     Binary,
+    Bucketize,
     C,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     SegmentSum,
@@ -71,7 +73,40 @@ def _evaluate(op: Op, width: int, values: Sequence[Tensor], parameters: Sequence
             return y.new_zeros(*batch, width).index_add(
                 -1, torch.tensor(list(segment), device=y.device), values[x]
             )
+        case Bucketize(x=x, knots=knots, parameter=parameter, groups=groups, right=right):
+            ascending = _either(values, parameters, knots, parameter, batch)
+            parts = [part.reshape(*batch, groups, -1).detach() for part in (ascending, values[x])]
+            counts = torch.searchsorted(parts[0].contiguous(), parts[1].contiguous(), right=right)
+            return counts.to(y.dtype).reshape(*batch, width)
+        case Lookup():
+            return _looked_up(op, values, parameters, batch)
         case Parameter(parameter=parameter):
             return parameters[parameter].reshape(-1).expand(*batch, width)
         case Constant(values=literals):
             return y.new_tensor(list(literals)).expand(*batch, width)
+
+
+def _either(
+    values: Sequence[Tensor],
+    parameters: Sequence[Tensor],
+    value: int | None,
+    parameter: int | None,
+    batch: torch.Size,
+) -> Tensor:
+    """A value, or else a parameter's elements for each trajectory."""
+    if value is not None:
+        return values[value]
+    assert parameter is not None
+    return parameters[parameter].reshape(-1).expand(*batch, -1)
+
+
+def _looked_up(
+    op: Lookup, values: Sequence[Tensor], parameters: Sequence[Tensor], batch: torch.Size
+) -> Tensor:
+    table = _either(values, parameters, op.table, op.parameter, batch)
+    index = values[op.index].detach()
+    index = index.repeat_interleave(len(op.starts) // index.shape[-1], -1)
+    named = (index >= 0) & (index < op.count)
+    rows = torch.where(named, index, 0).long()
+    found = table.gather(-1, torch.tensor(list(op.starts), device=table.device) + op.stride * rows)
+    return torch.where(named, found, torch.nan)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from flashode.program.ops import (
     INPUTS,
     Binary,
+    Bucketize,
     C,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     SegmentSum,
@@ -71,8 +74,8 @@ class Operations:
     def flops(self, trajectories: int = 1) -> int:
         """Floating-point operations of one evaluation of so many trajectories.
 
-        A multiply-add counts two, any other arithmetic or element-wise function one, a gather none. What is
-        shared counts once for all of them.
+        A multiply-add counts two, any other arithmetic or element-wise function one, a comparison
+        of a search one, a gather none. What is shared counts once for all of them.
         """
         shared = sum(map(self._flops, self.ops[: self.shared]))
         return shared + trajectories * sum(map(self._flops, self.ops[self.shared :]))
@@ -89,5 +92,14 @@ class Operations:
                 return self.widths[out]
             case SegmentSum(x=x):
                 return self.widths[x]
-            case Gather() | Parameter() | Constant():
+            case Bucketize(out=out, knots=knots, parameter=parameter, groups=groups):
+                return self.widths[out] * (self._size(knots, parameter) // groups).bit_length()
+            case Gather() | Lookup() | Parameter() | Constant():
                 return 0
+
+    def _size(self, value: int | None, parameter: int | None) -> int:
+        """Elements of what is a value, or else a parameter."""
+        if value is not None:
+            return self.widths[value]
+        assert parameter is not None
+        return math.prod(self.parameter_shapes[parameter])

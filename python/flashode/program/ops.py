@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from flashode.program.packed import floats, integers
 
 # The values that a Program starts from; its operations write the ones after these.
@@ -101,6 +104,48 @@ class SegmentSum:
 
 
 @dataclass(frozen=True)
+class Bucketize:
+    """``out[g, i]``: how many of the ascending knots of group ``g`` lie before ``x[g, i]``.
+
+    Knots equal to it do not count, with ``right`` they do; before NaN lie all of them. What it counts is what
+    torch's binary search finds, also where knots do not ascend. It has no gradient.
+
+    The knots are a value, or else a parameter: ``groups`` times as many for each of as many equal parts of x.
+    """
+
+    out: int
+    x: int
+    knots: int | None
+    parameter: int | None
+    groups: int
+    right: bool
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """``out[r, j] = table[starts[r, j] + stride * index[r]]``: rows of a table at computed indices.
+
+    An index from zero to ``count``, exclusively, names a row, and has no gradient; any other gives NaN. The
+    table is a value, or else a parameter, which is read in place and gets its gradient there.
+    """
+
+    out: int
+    index: int
+    table: int | None
+    parameter: int | None
+    starts: Sequence[int]
+    stride: int
+    count: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "starts", integers(self.starts))
+
+    def reads(self) -> NDArray[np.int64]:
+        """The elements of the table that may be read."""
+        return np.unique(np.add.outer(np.array(self.starts), self.stride * np.arange(self.count)))
+
+
+@dataclass(frozen=True)
 class Parameter:
     """A parameter's elements, flattened row-major, the same for each trajectory."""
 
@@ -119,10 +164,22 @@ class Constant:
         object.__setattr__(self, "values", floats(self.values))
 
 
-Op = Dense | DenseDynamic | Gather | Unary | Binary | Select | SegmentSum | Parameter | Constant
+Op = (
+    Dense
+    | DenseDynamic
+    | Gather
+    | Unary
+    | Binary
+    | Select
+    | SegmentSum
+    | Bucketize
+    | Lookup
+    | Parameter
+    | Constant
+)
 
 
-# Of each kind of operation, the fields that name values and those that name parameters.
+# Of each kind of operation, the fields that name values and those that name parameters; None names none.
 _VALUES: dict[type, tuple[str, ...]] = {
     Dense: ("x",),
     DenseDynamic: ("x", "weight"),
@@ -130,20 +187,29 @@ _VALUES: dict[type, tuple[str, ...]] = {
     Binary: ("a", "b"),
     Select: ("condition", "a", "b"),
     SegmentSum: ("x",),
+    Bucketize: ("x", "knots"),
+    Lookup: ("index", "table"),
 }
-_PARAMETERS: dict[type, tuple[str, ...]] = {Dense: ("weight", "bias"), Parameter: ("parameter",)}
+_PARAMETERS: dict[type, tuple[str, ...]] = {
+    Dense: ("weight", "bias"),
+    Bucketize: ("parameter",),
+    Lookup: ("parameter",),
+    Parameter: ("parameter",),
+}
 
 
 def operands(op: Op) -> tuple[int, ...]:
     """The values that ``op`` reads."""
-    if isinstance(op, Gather):
-        return op.inputs
-    return tuple([getattr(op, name) for name in _VALUES.get(type(op), ())])
+    return op.inputs if isinstance(op, Gather) else _named(op, _VALUES)
 
 
 def parameters(op: Op) -> tuple[int, ...]:
     """The parameters that ``op`` reads."""
-    indices = [getattr(op, name) for name in _PARAMETERS.get(type(op), ())]
+    return _named(op, _PARAMETERS)
+
+
+def _named(op: Op, names: dict[type, tuple[str, ...]]) -> tuple[int, ...]:
+    indices = [getattr(op, name) for name in names.get(type(op), ())]
     return tuple([index for index in indices if index is not None])
 
 

@@ -9,10 +9,12 @@ from flashode.program.operations import Operations
 from flashode.program.ops import (
     INPUTS,
     Binary,
+    Bucketize,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     SegmentSum,
@@ -65,10 +67,22 @@ def format_op(op: Op) -> str:
             return f"{name(a)} where {name(condition)} else {name(b)}"
         case SegmentSum(x=x, segment=segment):
             return f"segment_sum({name(x)}, [{_indices(segment)}])"
+        case Bucketize(x=x, knots=knots, parameter=parameter, groups=groups, right=right):
+            said = [_either(knots, parameter), name(x)]
+            said += [f"{groups} groups"] * (groups > 1) + ["right"] * right
+            return f"bucketize({', '.join(said)})"
+        case Lookup(index=index, table=table, parameter=parameter, starts=starts, stride=stride, count=count):
+            rows = f"{name(index)} < {count}"
+            return f"{_either(table, parameter)}[[{_indices(starts)}] + {stride} * ({rows})]"
         case Parameter(parameter=parameter):
             return f"p{parameter}"
         case Constant(values=values):
             return f"[{_shorten([f'{value:g}' for value in values])}]"
+
+
+def _either(value: int | None, parameter: int | None) -> str:
+    """A value, or else a parameter."""
+    return f"p{parameter}" if value is None else name(value)
 
 
 def _indices(index: Sequence[int]) -> str:

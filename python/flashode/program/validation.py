@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from flashode.program.functions import BINARY, UNARY
 from flashode.program.ops import (
     Binary,
+    Bucketize,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     SegmentSum,
@@ -66,6 +68,10 @@ def _width(op: Op, widths: Sequence[int], parameter_shapes: Shapes) -> int:
             if any(not 0 <= i < widths[out] for i in segment):
                 raise ValueError(f"a segment sum into {widths[out]} rows has a segment outside them: {op}")
             return widths[out]
+        case Bucketize():
+            return _bucketize_width(op, widths, parameter_shapes)
+        case Lookup():
+            return _lookup_width(op, widths, parameter_shapes)
         case Parameter(parameter=parameter):
             return math.prod(_shape(parameter, parameter_shapes))
         case Constant(values=values):
@@ -95,7 +101,34 @@ def _dense_dynamic_width(op: DenseDynamic, widths: Sequence[int]) -> int:
     return groups * (widths[op.weight] // matrix_row)
 
 
-def _shape(parameter: int, parameter_shapes: Shapes) -> tuple[int, ...]:
-    if not 0 <= parameter < len(parameter_shapes):
+def _bucketize_width(op: Bucketize, widths: Sequence[int], parameter_shapes: Shapes) -> int:
+    knots = _elements(op, op.knots, op.parameter, widths, parameter_shapes)
+    if op.groups < 1 or widths[op.x] % op.groups or knots % op.groups or not knots:
+        raise ValueError(f"{op} searches {knots} knots for {widths[op.x]} rows, not {op.groups} equal groups")
+    return widths[op.x]
+
+
+def _lookup_width(op: Lookup, widths: Sequence[int], parameter_shapes: Shapes) -> int:
+    elements = _elements(op, op.table, op.parameter, widths, parameter_shapes)
+    if not len(op.starts) or len(op.starts) % widths[op.index]:
+        raise ValueError(f"{op} has {len(op.starts)} starts, no multiple of its {widths[op.index]} indices")
+    if op.stride < 1 or op.count < 1:
+        raise ValueError(f"the stride and the count of {op} must be positive")
+    if min(op.starts) < 0 or max(op.starts) + op.stride * (op.count - 1) >= elements:
+        raise ValueError(f"{op} reads outside of a table of {elements} elements")
+    return len(op.starts)
+
+
+def _elements(
+    op: Op, value: int | None, parameter: int | None, widths: Sequence[int], parameter_shapes: Shapes
+) -> int:
+    """How many there are of what is a value, or else a parameter."""
+    if (value is None) == (parameter is None):
+        raise ValueError(f"{op} reads a value or a parameter, one of the two")
+    return widths[value] if value is not None else math.prod(_shape(parameter, parameter_shapes))
+
+
+def _shape(parameter: int | None, parameter_shapes: Shapes) -> tuple[int, ...]:
+    if parameter is None or not 0 <= parameter < len(parameter_shapes):
         raise ValueError(f"parameter {parameter} of {len(parameter_shapes)} does not exist")
     return parameter_shapes[parameter]

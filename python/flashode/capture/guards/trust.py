@@ -27,7 +27,7 @@ _PACKAGES = frozenset(
 # Where no code of a field is, but for those of our own that make fields.
 _SOLVERS = frozenset(["flashode", "torchdiffeq"])
 _FIELDS = (
-    *("flashode.transforms", "flashode.capture.events", "flashode.problem.event"),
+    *("flashode.transforms", "flashode.paths", "flashode.capture.events", "flashode.problem.event"),
     *("flashode.bench", "flashode.experiments"),
 )
 _EXCLUDED = ("numpy.random", "torch.jit", "torch._dynamo", "torch.utils.data")

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from flashode.capture.lowering.edges import connected, reads
 from flashode.capture.lowering.prologue import Prologue
-from flashode.capture.lowering.rows import Rows
-from flashode.capture.lowering.rules import FILLED, INDEXING, POINTWISE, RULES, STRUCTURE
+from flashode.capture.lowering.rows import Rows, distinct
+from flashode.capture.lowering.rules import FILLED, INDEXING, POINTWISE, RULES, STRUCTURE, TABLES
 from flashode.capture.lowering.rules.context import Call, Lowering, View, batch_axis, per_trajectory
+from flashode.capture.lowering.rules.integers import INTEGRAL, integral, is_integer
 from flashode.capture.lowering.rules.structure import RESHAPES, write
 from flashode.capture.refusal import Computed, Mixing, Refusal, TooLarge, Typed, Unsupported
 from flashode.capture.tracing.traced import Batch, Operation, Ref, Trace, TracedValue, leaves, mapped, refs_in
@@ -36,6 +37,8 @@ class Lowered:
         carried: the field's tensors of which each trajectory reads its own slice, which are the Program's c.
         held: contents that the Program presumes of the field's tensors, by slot: indices.
         device: where the state is.
+        partial: whether there are times and states where the Program gives no number and the function does,
+            or raises.
     """
 
     program: Program
@@ -46,6 +49,7 @@ class Lowered:
     held: Mapping[int, Tensor]
     graph: Trace
     device: torch.device
+    partial: bool
 
     def carry(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The field's tensors that are c, where the state is and in its dtype; with autograd on."""
@@ -84,11 +88,25 @@ def lower(graph: Trace, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
             raise Refusal(*Mixing("the value it returns does not keep the batch axis of y").within(where))
         results.append(views[output].rows.ravel())
     rates = connected(low, graph, operations, views, slots, np.concatenate(results))
-    program, parameters = low.program.finish(rates)
+    program, parameters = low.program.finish(_where_required(low, rates))
     prologue = low.prologue.finish([low.registers[index] for index in parameters])
     batched = any(batch_axis(graph.values[index].shape) is not None for index in inputs)
     held = low.prologue.held
-    return Lowered(program, prologue, batched, tuple(carried.values()), low.dtype, held, graph, low.device)
+    slots_of_c, partial = tuple(carried.values()), bool(low.required)
+    return Lowered(program, prologue, batched, slots_of_c, low.dtype, held, graph, low.device, partial)
+
+
+def _where_required(low: Lowering, rates: Rows) -> Rows:
+    """The rates where all that is required holds, elsewhere no numbers."""
+    if not low.required:
+        return rates
+    conditions = distinct(np.concatenate(low.required))
+    while len(conditions) > 1:
+        half = len(conditions) // 2
+        joined = low.program.binary("minimum", conditions[:half], conditions[half : 2 * half])
+        conditions = np.concatenate([joined, conditions[2 * half :]])
+    nothing = np.broadcast_to(low.program.constant(np.array(math.nan)), rates.shape)
+    return low.program.select(np.broadcast_to(conditions, rates.shape), rates, nothing)
 
 
 def _lower_operations(
@@ -191,6 +209,9 @@ def _lower_operation(low: Lowering, graph: Trace, operation: Operation, views: d
     arguments = _bind(operation, views)
     call = Call(name, arguments, tuple(v.shape for v in outputs), tuple(v.dtype for v in outputs))
     operands = [views[ref.index] for ref in reads(operation)]
+    moves = call.name in STRUCTURE or call.name in INDEXING
+    if not moves and any(low.program.is_own(x.rows).any() for x in operands):
+        raise Mixing(f"aten.{call.name} computes with the numbers of trajectories")
     results = _ordered(call, _results(low, operation, call, operands, views), operands)
     for index, value, view in zip(operation.outputs, outputs, results, strict=False):
         if view.shape != value.shape:
@@ -213,7 +234,8 @@ def _results(
                 x.storage.shown = call.name
     elif call.name in RULES:
         result = RULES[call.name](low, call)
-        results = [result] if isinstance(result, View) else list(result)
+        made = [result] if isinstance(result, View) else list(result)
+        results = [integral(low, call, *pair) for pair in zip(made, call.dtypes, strict=False)]
     else:
         raise Unsupported(f"aten.{call.name} is not supported")
     writes = op._schema.name.endswith("_") and torch.Tag.inplace_view not in op.tags
@@ -263,7 +285,9 @@ def _exact(low: Lowering, call: Call, view: View) -> bool:
     counts = call.name in ("_to_copy", "sum", "cumsum") and call["self"].dtype == torch.bool
     narrower = torch.promote_types(view.dtype, low.dtype) == low.dtype
     chosen = call.name == "where" and narrower
-    return counts or chosen or call.name == "count_nonzero" or call.name in STRUCTURE or call.name in INDEXING
+    whole = is_integer(view.dtype) and (call.name in INTEGRAL or call.name == "_to_copy")
+    moved = call.name in STRUCTURE or call.name in INDEXING or call.name in TABLES
+    return counts or chosen or whole or moved or call.name == "count_nonzero"
 
 
 def _casts(call: Call) -> bool:

@@ -21,11 +21,13 @@ from flashode.program import (
     INPUTS,
     UNARY,
     Binary,
+    Bucketize,
     C,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     Program,
@@ -108,8 +110,21 @@ class ProgramBuilder:
         """Whether rows of a matrix are that zero, all of them, or nothing."""
         return bool((self._is_zero("tangent", rows) | self._is_zero("nothing", rows)).all())
 
-    def _zero(self, kind: str) -> Rows:
-        return self.value(self._emit(("zero", kind), 1, lambda out: Constant(out, (0.0,))))
+    def own(self) -> Rows:
+        """What stands for the number of the trajectory, which an index may be and a number is not."""
+        return self._zero("own", math.nan)
+
+    def is_own(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which rows are that."""
+        return self._is_zero("own", rows)
+
+    def parameter_behind(self, rows: Rows) -> int | None:
+        """The parameter that all of the rows are elements of, if there is one."""
+        op = self.owner(rows)
+        return op.parameter if isinstance(op, Parameter) else None
+
+    def _zero(self, kind: str, number: float = 0.0) -> Rows:
+        return self.value(self._emit(("zero", kind), 1, lambda out: Constant(out, (number,))))
 
     def _is_zero(self, kind: str, rows: Rows) -> npt.NDArray[np.bool_]:
         value = self._known.get(("zero", kind))
@@ -190,6 +205,54 @@ class ProgramBuilder:
         out = self._emit(("sum", source, targets), count, lambda out: SegmentSum(out, source, targets))
         return self.value(out)
 
+    def bucketize(self, x: Rows, knots: Rows | int, right: bool) -> Rows:
+        """How many knots (groups, count) lie before each of ``x`` (groups, size).
+
+        Knots that are a number are a parameter's, which holds them for each group in turn.
+        """
+        groups = x.shape[0]
+        distinct, inverse = np.unique(x, return_inverse=True) if groups == 1 else (x.ravel(), slice(None))
+        source, parameter = self._gathered(distinct), knots if isinstance(knots, int) else None
+        value = None if isinstance(knots, int) else self._gathered(knots.ravel())
+        key = ("bucketize", source, value, parameter, groups, right)
+        out = self._emit(
+            key, len(distinct), lambda out: Bucketize(out, source, value, parameter, groups, right)
+        )
+        return self.value(out)[inverse].reshape(x.shape)
+
+    def lookup(self, index: Rows, table: Rows, parameter: int | None = None) -> Rows:
+        """Of tables (count, size, width) the rows (size, width) that ``index`` (size,) names.
+
+        The tables are rows of a value; or, with a ``parameter``, numbers of its elements.
+        """
+        count, size, width = table.shape
+        value, table = (None, table) if parameter is not None else self._in_one_value(table)
+        starts, stride = integers(table[0].ravel()), self.stride(table)
+        assert stride is not None
+        source = self._gathered(index)
+        key = ("lookup", source, value, parameter, starts, stride, count)
+        out = self._emit(
+            key,
+            size * width,
+            lambda out: Lookup(out, source, value, parameter, starts, stride, count),
+        )
+        return self.value(out).reshape(size, width)
+
+    def _in_one_value(self, table: Rows) -> tuple[int, Rows]:
+        """A value that holds the rows of tables, and which they are there, so far apart as lookups take."""
+        values = self.values_of(table)
+        if len(values) == 1 and self.stride(table) is not None:
+            return values[0], table - self._starts[values[0]]
+        return self._gathered(table.ravel()), np.arange(table.size).reshape(table.shape)
+
+    @staticmethod
+    def stride(table: Rows) -> int | None:
+        """How far apart the rows along the first axis are, where all of them are; 1 where there is one."""
+        if len(table) == 1:
+            return 1
+        apart = int((table[1] - table[0]).flat[0])
+        return apart if apart > 0 and bool((np.diff(table, axis=0) == apart).all()) else None
+
     def sum_last(self, x: Rows) -> Rows:
         """Sums over the last dimension."""
         if x.shape[-1] == 1:
@@ -233,6 +296,21 @@ class ProgramBuilder:
         """The operation whose value holds all of ``rows``; None if it is not one, or an input."""
         owners = distinct(np.searchsorted(self._starts, rows.ravel(), "right") - 1)
         return self._ops[owners[0] - INPUTS] if len(owners) == 1 and owners[0] >= INPUTS else None
+
+    def values_of(self, rows: Rows) -> list[int]:
+        """The values that hold the rows."""
+        return [int(v) for v in distinct(np.searchsorted(self._starts, rows.ravel(), "right") - 1)]
+
+    def op_of(self, value: int) -> Op | None:
+        """The operation that writes a value; None for an input."""
+        return self._ops[value - INPUTS] if value >= INPUTS else None
+
+    def size_of(self, value: int | None, parameter: int | None) -> int:
+        """Elements of what is a value, or else a parameter."""
+        if value is not None:
+            return self._widths[value]
+        assert parameter is not None
+        return math.prod(self._parameter_shapes[parameter])
 
     def is_static(self, rows: Rows) -> bool:
         """Whether all rows are literals or elements of parameters."""

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode, handle_torch_function
 from flashode.capture.guards.trust import trusted_function, trusted_name
 from flashode.capture.refusal import described
 from flashode.capture.tracing.filling import Filling
+from flashode.capture.tracing.picking import at_index, is_number, select
 from flashode.capture.tracing.recorder import Recorder
 from flashode.capture.tracing.remedies import FORMAT, HISTORY
 from flashode.capture.tracing.schemas import differentiable
@@ -105,13 +106,25 @@ class Interception(TorchFunctionMode):
         try:
             if name == "detach" and differentiable(args[0]):
                 return detached(self._recorder, func, args, kwargs)
-            return func(*args, **kwargs)
+            picked = self._picked(name, args, kwargs)
+            return func(*args, **kwargs) if picked is None else picked
         except Exception as error:
             if not _asked_by_torch(2):
                 self.raised = described(error)
             raise
         finally:
             self._recorder.calls -= 1
+
+    def _picked(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """What a function gives that would read an index as a number; None for any other."""
+        if name == "__getitem__" and isinstance(args[0], Tensor):
+            return at_index(self._recorder, args[0], args[1])
+        if name == "select" and isinstance(args[0], Tensor):
+            given = dict(zip(("dim", "index"), args[1:], strict=False)) | kwargs
+            dim, index = given.get("dim"), given.get("index")
+            if isinstance(dim, int) and isinstance(index, Tensor) and is_number(index, self._recorder):
+                return select(self._recorder, args[0], dim, index)
+        return None
 
     def _refuse_unseen(self, name: str, attribute: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Refuses what reads or changes more than the dispatcher tells."""

@@ -71,6 +71,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._literal_roots: set[int] = set()
         self._dependent_roots: set[int] = set()
         self._detached_roots: set[int] = set()
+        # What stands for memory of another, and the other.
+        self._copied_roots: set[int] = set()
         # Tensors that the function would have written into, and their versions.
         self._spared: list[tuple[Tensor, int]] = []
 
@@ -114,6 +116,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The requires_grad of a tensor: of one that depends on t or y it is not the same in every solve."""
         self._asked |= self.depends(tensor)
         return tensor.requires_grad
+
+    def copied(self, x: Tensor, part: Tensor) -> None:
+        """Takes note of a copy in the place of a view: what is written into either is not seen in both."""
+        self._copied_roots.update(self._root[self._find(tensor)] for tensor in (x, part) if self._met(tensor))
+
+    def _met(self, tensor: Tensor) -> bool:
+        return id(tensor) in self._places
 
     def input(
         self, origin: str, value: Tensor, slot: int | None = None, requires_grad: bool = True
@@ -307,6 +316,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.refuse(f"it changes memory that it shares with a detached tensor ({name_of(func)})", WRITING)
         if torch.Tag.inplace_view in func.tags and origin == "result":
             return target
+        if root in self._copied_roots:
+            what = f"it writes into a row that it picked, or into what it picked it from ({name_of(func)})"
+            self.refuse(what, WRITING)
         if origin in ("t", "y"):
             self.note(f"it changes {origin} in place ({name_of(func)})", WRITING)
         return target

@@ -22,6 +22,7 @@ class Outcome(Protocol):
         evaluations: Of the field.
         accepted: Steps.
         rejected: Steps.
+        nan_met: Whether an error of a step, or a slope that one was to start with, was NaN.
         unconverged: Steps whose equations were not solved.
         unconverged_t: Where the first of them started.
         event_t: Of a solve until an event.
@@ -44,6 +45,7 @@ class Outcome(Protocol):
     evaluations: int
     accepted: int
     rejected: int
+    nan_met: bool
     unconverged: int
     unconverged_t: float
     event_t: float

@@ -29,7 +29,7 @@ from flashode.engines.compiled.reverse import Record, continuous_request, discre
 from flashode.engines.convergence import warn_lost, warn_unconverged
 from flashode.engines.derivatives import hides_derivative
 from flashode.engines.failure import hidden_derivative, max_steps, non_finite, undefined_event, underflow
-from flashode.engines.protocol import Forward, Gradients, PlannedKernel
+from flashode.engines.protocol import Forward, Gradients, PlannedKernel, Undecided
 from flashode.memory import check_memory, check_saved, kind_of, plain, readable
 from flashode.methods.control import MOST_STEPS_TO_EVENT
 from flashode.problem import AdaptiveOptions, Continuous, ImplicitOptions
@@ -135,6 +135,8 @@ class CompiledPlan:
         states = problem.y0.new_empty((count, *problem.y0.shape))
         solved = self._backend.forward(self._request(field, times, grid, states, record))
         self.outcome = outcome = solved.outcome
+        if self._is_undecided(outcome):
+            raise Undecided(eager.EagerPlan(problem, self._gradient))
         statistics = self.statistics = self._count(outcome, problem.integration)
         if not outcome.done:
             reached = states[: outcome.times_reached]
@@ -272,12 +274,16 @@ class CompiledPlan:
             assert parameter is not None
             parameters.append(plain(parameter))
         grids = adjoint_grids(problem, adjoint, problem.t.detach() if times is None else times)
+        given = times
         times = problem.output_times.memory if times is None else memory_of(times)
         check_memory("the gradient in the solution", (grad_states,))
         request = continuous_request(
             problem, adjoint, self.field, parameters, c, times, grids, plain(states), plain(grad_states)
         )
         outcome = self._backend.continuous_vjp(request)
+        if self._is_undecided(outcome):
+            instead = eager.EagerPlan(problem, adjoint)
+            return instead.continuous_vjp(None, (), states, grad_states, given)
         statistics = self._count(outcome, adjoint.integration)
         if not outcome.done:
             raise self._failure(outcome, statistics, states[:0], adjoint.integration)
@@ -308,6 +314,13 @@ class CompiledPlan:
             problem = on_grid(problem, grid)
         solved = eager.integrate(replace(problem, func=field, t=t, y0=y0))
         return solved.states, solved.times
+
+    def _is_undecided(self, outcome: Outcome) -> bool:
+        """Whether the solve may have left where the Programs say what the functions do."""
+        event = self.event
+        partial = self.field.capture.partial or (isinstance(event, CapturedField) and event.capture.partial)
+        left = outcome.nan_met or outcome.unconverged > 0 or outcome.status.name.startswith("nonfinite")
+        return partial and left
 
     def _count(self, outcome: Outcome, integration: Integration) -> Statistics:
         if self.field.capture.counters:

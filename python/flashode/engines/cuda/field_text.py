@@ -17,11 +17,13 @@ from flashode.engines.generated.memory import Memory, Region, aligned
 from flashode.program import (
     INPUTS,
     Binary,
+    Bucketize,
     C,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     Program,
@@ -147,6 +149,9 @@ class FieldText:
             left -= size
             to[parameter] = self.memory.take(size)
         outside = [p for p in weights if p not in self.weights] + [p for p in biases if p not in self.biases]
+        # Tables, of which an evaluation reads a row, stay where they are.
+        read = {op.parameter for op in self.program.ops if isinstance(op, (Bucketize, Lookup))}
+        outside += sorted(p for p in read if p is not None and p not in outside)
         places = self.memory.take(len(outside) * _ADDRESS_BYTES // self.dtype.itemsize)
         first = places.offset * self.dtype.itemsize // _ADDRESS_BYTES
         self.outside = {parameter: first + i for i, parameter in enumerate(outside)}
@@ -162,6 +167,7 @@ class FieldText:
                 f'#include "cuda/{header}"',
                 '#include "cuda/dense.hpp"',
                 '#include "cuda/elementwise.hpp"',
+                f'#include "cuda/{"tables_vjp" if self.keep else "tables"}.hpp"',
                 "",
                 "namespace {",
                 "",
@@ -300,7 +306,7 @@ class FieldText:
     def _accesses(self, op: Op, inner: Op) -> list[Access]:
         """What an operation does, with the one that has been merged into it."""
         products = isinstance(inner, Dense)
-        moves = isinstance(inner, (Dense, DenseDynamic, Gather, SegmentSum))
+        moves = isinstance(inner, (Dense, DenseDynamic, Gather, SegmentSum, Bucketize, Lookup))
         accesses = [Access(self.regions[op.out], True, None if products else self.share(op.out))]
         for value in operands(inner):
             if not self.program.widths[value]:
@@ -344,7 +350,24 @@ class FieldText:
                 of_starts = self.table(f"starts_{op.out}", "int", map(str, starts))
                 of_rows = self.table(f"rows_{op.out}", "int", flat)
                 return f"segment_sum<{threads}, {types[0]}, {out}>({of_starts}, {of_rows});"
+            case Bucketize(x=x, knots=knots, parameter=parameter, groups=groups, right=right):
+                knots_type = self._table_type(knots, parameter)
+                numbers = f"{groups}, {str(right).lower()}"
+                return f"bucketize<{threads}, {self.type_of(x)}, {knots_type}, {out}, {numbers}>();"
+            case Lookup(index=index, table=table, parameter=parameter, stride=stride, count=count):
+                table_type = self._table_type(table, parameter)
+                starts_name = self.table(f"starts_{op.out}", "int", map(str, inner.starts))
+                types_and_sizes = f"{self.type_of(index)}, {table_type}, {out}, {stride}, {count}"
+                return f"lookup<{threads}, {types_and_sizes}>({starts_name});"
         raise TypeError(f"an operation of another kind: {inner}")
+
+    def _table_type(self, value: int | None, parameter: int | None) -> str:
+        """The type of knots or a table."""
+        if value is not None:
+            return self.type_of(value)
+        assert parameter is not None
+        width = math.prod(self.program.parameter_shapes[parameter])
+        return f"GlobalTable<Real, {self.outside[parameter]}, {width}>"
 
     def _apply(self, op: Op) -> str:
         assert isinstance(op, Unary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate
 
 import torch
 
@@ -18,6 +19,7 @@ from flashode.program import (
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Parameter,
     Program,
     SegmentSum,
@@ -111,7 +113,7 @@ class VjpText(FieldText):
         pointer = "" if self.mapping.accumulators_in_shared else f"accumulators + {offset}"
         return f"{self._accumulator_type(offset)}{{{pointer}}}"
 
-    def _accumulator_access(self, parameter: int, share: str) -> Access:
+    def _accumulator_access(self, parameter: int, share: str | None) -> Access:
         offset = self._accumulator_region.offset + self._accumulators[parameter]
         size = math.prod(self.program.parameter_shapes[parameter])
         return Access(Region(offset, size), True, share)
@@ -192,7 +194,7 @@ class VjpText(FieldText):
         op = step.op
         beside = self.is_uniform(value) != self.is_uniform(op.out)
         by_elements = isinstance(op, (Unary, Binary, Select)) and not beside
-        writes = None if isinstance(op, Dense) else self.share(value)
+        writes = None if isinstance(op, (Dense, Lookup)) else self.share(value)
         return [
             Access(grad, False, self.share(op.out) if by_elements else None),
             Access(self._gradients[value], True, writes),
@@ -213,6 +215,11 @@ class VjpText(FieldText):
                     return call, self._accumulator_access(parameter, "products")
                 call = f"dense_vjp_bias<{threads}, {grad}, {repeats}, {features_out}>({accumulator});"
                 return call, self._accumulator_access(parameter, ELEMENTS)
+            case Lookup(index=index):
+                types, tables = self._lookup_arguments(op)
+                read = f"{self.type_of(index)}, {grad}"
+                call = f"lookup_vjp_parameter<{threads}, {read}, {types}>({accumulator}, {tables});"
+                return call, self._accumulator_access(parameter, None)
         raise TypeError(f"an operation that reads no parameter: {op}")
 
     def _gradient_call(self, step: ReverseStep, position: int, value: int, assign: bool) -> str:
@@ -245,9 +252,27 @@ class VjpText(FieldText):
             case SegmentSum(segment=segment):
                 table = self.table(f"segment_{op.out}", "int", map(str, segment))
                 return f"segment_sum_vjp<{threads}, {grad}, {to}, {assigns}>({table});"
+            case Lookup(index=index):
+                types, tables = self._lookup_arguments(op)
+                read = f"{self.type_of(index)}, {grad}, {to}"
+                return f"lookup_vjp<{threads}, {read}, {types}, {assigns}>({tables});"
             case Gather(inputs=inputs, index=index):
                 return self._gather_vjp(op.out, inputs, index, position, value, assigns)
         raise TypeError(f"an operation of another kind: {op}")
+
+    def _lookup_arguments(self, op: Lookup) -> tuple[str, str]:
+        """Sizes and tables: what may be added to the same number of the table is of one class."""
+        classes: dict[int, list[int]] = {}
+        for e, start in enumerate(op.starts):
+            classes.setdefault(start % op.stride, []).append(e)
+        begins = [0, *accumulate(map(len, classes.values()))]
+        tables = {
+            "starts": op.starts,
+            "begins": begins,
+            "order": [e for numbers in classes.values() for e in numbers],
+        }
+        names = [self.table(f"vjp_{key}_{op.out}", "int", map(str, table)) for key, table in tables.items()]
+        return f"{op.stride}, {op.count}, {len(classes)}", ", ".join(names)
 
     def _gather_vjp(
         self, out: int, inputs: Sequence[int], index: Sequence[int], position: int, value: int, assigns: str

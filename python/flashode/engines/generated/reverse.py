@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from flashode.program import Op, Program, passed_to, read_parameters
+from flashode.program import Op, Program, learned_by, passed_to
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def reverse(program: Program, sources: Collection[int], parameters: Collection[i
     active = set(sources)
     for op in program.ops:
         reads = set(passed_to(op)) & active
-        if reads or set(read_parameters(op)) & set(parameters):
+        if reads or set(learned_by(op)) & set(parameters):
             active.add(op.out)
     reached, steps = {program.output} & active, []
     for op in reversed(program.ops):
@@ -60,7 +60,7 @@ def reverse(program: Program, sources: Collection[int], parameters: Collection[i
             if value in active:
                 gradients.append((value, value not in reached))
                 reached.add(value)
-        wanted = tuple([p for p in read_parameters(op) if p in parameters])
+        wanted = tuple([p for p in learned_by(op) if p in parameters])
         if gradients or wanted:
             steps.append(ReverseStep(op, tuple(gradients), wanted))
     return Reverse(tuple(steps), frozenset(reached))

@@ -8,10 +8,12 @@ import torch
 
 from flashode.program import (
     Binary,
+    Bucketize,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     Program,
@@ -62,6 +64,25 @@ def _translated(op: Op, program: Program, make: type[_flashode.Op]) -> _flashode
             return make(kind="select", out=out, inputs=[condition, a, b])
         case SegmentSum(out, x, segment):
             return make(kind="segment_sum", out=out, inputs=[x], index=list(segment))
+        case Bucketize(out, x, knots, parameter, groups, right):
+            return make(
+                kind="bucketize",
+                out=out,
+                inputs=[x] if knots is None else [x, knots],
+                parameter=-1 if parameter is None else parameter,
+                blocks=groups,
+                right=right,
+            )
+        case Lookup(out, index, table, parameter, starts, stride, count):
+            return make(
+                kind="lookup",
+                out=out,
+                inputs=[index] if table is None else [index, table],
+                index=list(starts),
+                parameter=-1 if parameter is None else parameter,
+                stride=stride,
+                count=count,
+            )
         case Parameter(out, parameter):
             return make(kind="parameter", out=out, inputs=[], parameter=parameter)
         case Constant(out, values):

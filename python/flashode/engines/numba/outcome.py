@@ -23,6 +23,7 @@ class NumbaOutcome:
     evaluations: int = 0
     accepted: int = 0
     rejected: int = 0
+    nan_met: bool = False
     unconverged: int = 0
     unconverged_t: float = 0.0
     event_t: float = 0.0
@@ -46,6 +47,7 @@ def outcome_of(progress: Any, seconds: float) -> NumbaOutcome:
         evaluations=int(progress["evaluations"]),
         accepted=int(progress["accepted"]),
         rejected=int(progress["rejected"]),
+        nan_met=bool(progress["nan_met"]),
         event_t=float(progress["event_t"]) if "event_t" in names else 0.0,
         seconds=seconds,
     )

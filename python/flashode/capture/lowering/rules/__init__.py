@@ -17,6 +17,7 @@ from flashode.capture.lowering.rules.reductions import REDUCTIONS
 from flashode.capture.lowering.rules.rounding import ROUNDING
 from flashode.capture.lowering.rules.softmax import SOFTMAX
 from flashode.capture.lowering.rules.structure import STRUCTURE
+from flashode.capture.lowering.rules.tables import TABLES
 
 RULES: dict[str, Rule] = {
     **ELEMENTWISE,
@@ -33,6 +34,7 @@ RULES: dict[str, Rule] = {
     **LOSSES,
     **STRUCTURE,
     **INDEXING,
+    **TABLES,
     **PLACEMENT,
     **FILLED,
     **FILLS,
@@ -41,4 +43,4 @@ RULES: dict[str, Rule] = {
 # An element of the result depends on the elements that face it alone.
 POINTWISE = frozenset({*ELEMENTWISE, *ROUNDING, *COMPARISONS, *ACTIVATIONS}) - {"glu"}
 
-__all__ = ["FILLED", "INDEXING", "POINTWISE", "RULES", "STRUCTURE"]
+__all__ = ["FILLED", "INDEXING", "POINTWISE", "RULES", "STRUCTURE", "TABLES"]

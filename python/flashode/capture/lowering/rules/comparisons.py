@@ -9,6 +9,7 @@ import torch
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
 from flashode.capture.lowering.rules.elementwise import operand
+from flashode.capture.lowering.rules.integers import is_integer, whole
 from flashode.capture.refusal import Typed
 
 
@@ -71,6 +72,8 @@ def converted(low: Lowering, x: View, dtype: torch.dtype) -> View:
     )
     if x.dtype in (torch.bool, dtype) or prepared or (widens and dtype == low.dtype):
         return low.new(x.rows, x.axis, dtype)
+    if is_integer(dtype):
+        return whole(low, x, dtype)
     raise Typed(f"it converts {x.dtype} to {dtype}")
 
 

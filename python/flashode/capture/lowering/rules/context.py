@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flashode.capture.lowering.bounds import UNBOUNDED, Bounds, BoundsOfRows
 from flashode.capture.lowering.prologue import PrologueBuilder
 from flashode.capture.lowering.rows import ProgramBuilder, Rows, distinct, negative_zero
 from flashode.capture.refusal import Mixing, Unsupported
@@ -141,7 +142,9 @@ class Lowering:
         self.program = ProgramBuilder(*widths, dtype)
         self.prologue = PrologueBuilder(dtype, device, slots)
         self.registers: list[int] = []  # of each declared parameter
+        self.required: list[Rows] = []  # what has to be true where the field is called
         self._parameters: dict[int, int] = {}
+        self.bounds_of_rows = BoundsOfRows(self.program, self._bounds_of_parameter)
 
     def new(self, rows: Rows, axis: int | None, dtype: torch.dtype | None = None) -> View:
         """A tensor with memory of its own."""
@@ -259,7 +262,7 @@ class Lowering:
 
         The capture then presumes that they go on holding it. None if it is neither.
         """
-        if x.dtype.is_floating_point:
+        if x.dtype.is_floating_point or self.program.is_own(x.rows).any():
             return None
         kind = bool if x.dtype == torch.bool else np.int64
         literal = self.program.literal(x.rows)
@@ -267,6 +270,21 @@ class Lowering:
             content = self.prologue.content(self.register(x.rows, x.dtype))
             literal = None if content is None else content.cpu().numpy()
         return None if literal is None else literal.astype(kind)
+
+    def bounds(self, x: View) -> Bounds:
+        """Between which numbers the elements of ``x`` lie."""
+        return Bounds(0.0, 1.0) if x.dtype == torch.bool else self.bounds_of_rows.of(x.rows)
+
+    def _bounds_of_parameter(self, index: int) -> Bounds:
+        """Those of integers, which the capture then presumes to stay as they are."""
+        content = self.prologue.content(self.registers[index])
+        if content is None or content.dtype.is_floating_point or not content.numel():
+            return UNBOUNDED
+        return Bounds(float(content.min()), float(content.max()))
+
+    def require(self, condition: View) -> None:
+        """Leaves the field without a value where a condition does not hold: the function is called there."""
+        self.required.append(condition.rows.ravel())
 
     def sum(self, x: View, dims: Sequence[int]) -> View:
         """Sums over ``dims``, which disappear."""

@@ -1,4 +1,7 @@
-"""Picking and writing by index tensors whose content is known: literals, or buffers held to it."""
+"""Picking and writing by index tensors whose content is known: literals, or buffers held to it.
+
+What is picked by others is looked up in the kernel; see ``tables``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import torch
 from flashode.capture.lowering.rows import Rows
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View, at
 from flashode.capture.lowering.rules.elementwise import operand
+from flashode.capture.lowering.rules.tables import gathered, looked_up, selected
 from flashode.capture.refusal import Computed, Mixing, Typed, Unsupported
 
 
@@ -150,11 +154,39 @@ def _along_dimension(name: str, add: bool) -> Rule:
     return rule
 
 
+def _picked_by(names: Callable[[Call], Sequence[View | None]], known: Rule, computed: Rule) -> Rule:
+    """A rule for indices whose content is known, and one for others."""
+
+    def rule(low: Lowering, call: Call) -> View | Sequence[View]:
+        indices = [index for index in names(call) if index is not None]
+        unknown = [index for index in indices if low.known(index) is None]
+        # Those that the field owns are held to their content, or refused: no solve has to look at them.
+        fixed = not unknown or any(low.is_static(index) for index in unknown)
+        return known(low, call) if fixed else computed(low, call)
+
+    return rule
+
+
+def _indices(call: Call) -> Sequence[View | None]:
+    indices: Sequence[View | None] = call["indices"]
+    return indices
+
+
+def _index(call: Call) -> Sequence[View | None]:
+    return [call["index"]]
+
+
+_AT_INDICES = _picked_by(
+    _indices,
+    _picked(_by_indices),
+    lambda low, call: looked_up(low, call, call["self"], call["indices"]),
+)
+
 INDEXING: dict[str, Rule] = {
-    "index": _picked(_by_indices),
-    "_unsafe_index": _picked(_by_indices),
-    "index_select": _picked(_along),
-    "gather": _picked(_everywhere),
+    "index": _AT_INDICES,
+    "_unsafe_index": _AT_INDICES,
+    "index_select": _picked_by(_index, _picked(_along), selected),
+    "gather": _picked_by(_index, _picked(_everywhere), gathered),
     "index_put": _index_put,
     "_unsafe_index_put": _index_put,
     "_index_put_impl": _index_put,

@@ -56,7 +56,7 @@ def extreme(low: Lowering, x: View, dims: tuple[int, ...], fn: str) -> View:
 
 def _shared_extreme(low: Lowering, x: View, dims: tuple[int, ...], fn: str) -> View:
     """The same with a gradient, which elements that tie share."""
-    if _count(x, dims) <= 2:
+    if _count(x, dims) <= 2 or not x.dtype.is_floating_point:
         return folded(low, x, dims, partial(low.binary, fn))
     bound = extreme(low, x, dims, fn)
     level = keep_dims(x, bound, dims)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
-from flashode.capture.lowering.rules.elementwise import operand, pairwise, same
+from flashode.capture.lowering.rules.elementwise import operand, same
+from flashode.capture.lowering.rules.integers import require_divisor
 
 
 def _round(low: Lowering, call: Call) -> View:
@@ -19,7 +20,19 @@ def _round(low: Lowering, call: Call) -> View:
 def _div(low: Lowering, call: Call) -> View:
     a, b = operand(low, call, "self"), operand(low, call, "other")
     mode = call.arguments.get("rounding_mode")
-    return low.div(a, b) if mode is None else low.binary(f"{mode}_divide", a, b)
+    if mode is None:
+        return low.div(a, b)
+    require_divisor(low, call, b)
+    return low.binary(f"{mode}_divide", a, b)
+
+
+def _divided(fn: str) -> Rule:
+    def rule(low: Lowering, call: Call) -> View:
+        a, b = operand(low, call, "self"), operand(low, call, "other")
+        require_divisor(low, call, b)
+        return low.binary(fn, a, b)
+
+    return rule
 
 
 ROUNDING: dict[str, Rule] = {
@@ -28,7 +41,8 @@ ROUNDING: dict[str, Rule] = {
     "trunc": same("trunc"),
     "round": _round,
     "frac": lambda low, call: low.sub(call["self"], low.unary("trunc", call["self"])),
-    "fmod": pairwise("fmod"),
-    "remainder": pairwise("remainder"),
+    "fmod": _divided("fmod"),
+    "remainder": _divided("remainder"),
+    "floor_divide": _divided("floor_divide"),
     "div": _div,
 }

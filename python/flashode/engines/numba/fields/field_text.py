@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 
 import torch
@@ -24,11 +25,13 @@ from flashode.engines.numba.fields.unary import UNARY
 from flashode.program import (
     INPUTS,
     Binary,
+    Bucketize,
     C,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     Program,
@@ -201,8 +204,39 @@ class Evaluation:
                 call("clear", out, times(self.width(op.out), lanes))
                 order, places = self.segment_tables(op)
                 call("scatter_add", self.operand(x, lanes), out, order, places, len(segment), lanes)
+            case Bucketize(x=x, knots=knots, parameter=parameter, groups=groups, right=right):
+                place, shared = self.place_of_numbers(knots, parameter, lanes)
+                kernel = "bucketize_shared" if shared else "bucketize"
+                count = self.size_of(knots, parameter) // groups
+                numbers = self.width(x), groups, count, int(right)
+                call(kernel, self.operand(x, lanes), place, out, *numbers, lanes)
+            case Lookup(index=index, table=table, parameter=parameter):
+                place, shared = self.place_of_numbers(table, parameter, lanes)
+                kernel = "lookup_shared" if shared else "lookup"
+                call(kernel, self.operand(index, lanes), place, out, *self.lookup_sizes(op, lanes))
             case _:
                 raise TypeError(f"an operation of another kind: {op}")
+
+    def place_of_numbers(self, value: int | None, parameter: int | None, lanes: str) -> tuple[str, bool]:
+        """The pointer to knots or a table, and whether that has one number for all lanes."""
+        if value is None:
+            assert parameter is not None
+            return self.parameter(parameter), True
+        shared = lanes == "1" or self.is_uniform(value)
+        return self.uniform_place(value) if shared else self.place(value), shared
+
+    def size_of(self, value: int | None, parameter: int | None) -> int:
+        """How many numbers knots or a table are."""
+        if value is not None:
+            return self.width(value)
+        assert parameter is not None
+        return math.prod(self.program.parameter_shapes[parameter])
+
+    def lookup_sizes(self, op: Lookup, lanes: str) -> tuple[object, ...]:
+        """Starts, their number, that of a row, the stride, the rows of the table, and lanes."""
+        starts = self.source.table(f"starts_{op.out}", op.starts)
+        count = len(op.starts)
+        return (starts, count, count // self.width(op.index), op.stride, op.count, lanes)
 
     def dynamic_sizes(self, op: DenseDynamic, lanes: str) -> tuple[object, ...]:
         """Lanes, features in and out, blocks and repeats."""

@@ -14,10 +14,12 @@ from flashode.engines.numba.fields.unary import CHEAP_POWERS, UNARY
 from flashode.program import (
     INPUTS,
     Binary,
+    Bucketize,
     Constant,
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     Program,
@@ -110,6 +112,18 @@ def calls(op: Op, *, vjp: bool = False) -> bool:
     return isinstance(op, (Unary, Binary)) and op.fn in (_CALLS_OF_VJPS if vjp else _CALLS)
 
 
+def reads_in_place(op: Op, value: int) -> bool:
+    """Whether an operation reads a uniform value where it is, and not a copy with lanes."""
+    match op:
+        case Gather():
+            return True
+        case Bucketize(x=x):
+            return value != x
+        case Lookup(index=index):
+            return value != index
+    return False
+
+
 def read_by_vjp(op: Op, targets: Collection[int], parameters: Collection[int]) -> Iterator[int]:
     """The values that it takes to give gradients to some of an operation's values and parameters."""
     match op:
@@ -121,6 +135,8 @@ def read_by_vjp(op: Op, targets: Collection[int], parameters: Collection[int]) -
             yield condition
         case Dense(x=x, weight=weight) if weight in parameters:
             yield x
+        case Lookup(index=index):
+            yield index
         case DenseDynamic(x=x, weight=weight):
             yield from [value for value, other in ((weight, x), (x, weight)) if other in targets]
 
@@ -176,7 +192,7 @@ class Group:
             with_lanes(program, parts.get(value, (value, 0))[0])
             for op in self.ops
             for value in operands(op)
-            if not (isinstance(op, Gather) and is_uniform(program, value))
+            if not (is_uniform(program, value) and reads_in_place(op, value))
         }
 
     def writes(self) -> list[int]:

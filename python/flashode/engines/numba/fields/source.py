@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from flashode.engines.numba import machine_code
-from flashode.engines.numba.fields import dense, rows
+from flashode.engines.numba.fields import dense, rows, tables
 from flashode.engines.numba.fields.kernels import kernels_of
 
 _PACKAGE = "flashode.engines.numba.fields"
@@ -18,7 +18,7 @@ _PACKAGE = "flashode.engines.numba.fields"
 _NAMES: dict[str, tuple[str, ...]] = {
     _PACKAGE: ("activations", "binary", "exponentials", "trigonometry", "unary"),
     machine_code.__name__: ("choose", "numbers_at", "part", "pointer_to"),
-    **{module.__name__: tuple(sorted(kernels_of(module.__name__))) for module in (dense, rows)},
+    **{module.__name__: tuple(sorted(kernels_of(module.__name__))) for module in (dense, rows, tables)},
 }
 # What takes more lines is compiled in pieces: the time that Numba takes for one function is far from linear.
 MOST_LINES = 200

@@ -37,6 +37,7 @@ from flashode.program import (
     Dense,
     DenseDynamic,
     Gather,
+    Lookup,
     Op,
     Parameter,
     Program,
@@ -346,6 +347,16 @@ class VjpText(LaneEvaluation):
                 order, places = self.segment_tables(op)
                 to, add = self._target(x, lanes)
                 call("scatter_add" if add else "gather", grad, to, places, order, len(segment), lanes)
+            case Lookup(index=index, table=table, parameter=parameter):
+                read = self.operand(index, lanes)
+                if table is not None:
+                    shared = lanes == "1" or self.is_uniform(table)
+                    to = self._cleared(table, "1" if shared else lanes)
+                    kernel = "lookup_vjp_shared" if shared else "lookup_vjp"
+                    call(kernel, read, grad, to, *self.lookup_sizes(op, lanes))
+                elif parameter in step.parameters:
+                    to = self._accumulator(parameter)
+                    call("lookup_vjp_parameter", read, grad, to, *self.lookup_sizes(op, lanes))
             case Parameter(parameter=parameter):
                 call("add_to_doubles", grad, self._accumulator(parameter), self.width(op.out), 1, lanes)
             case _:

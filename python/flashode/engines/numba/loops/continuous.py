@@ -98,7 +98,7 @@ def begin_interval(system: Any, adjoint: Any, goal: Any, at: Any) -> None:
     at.t, at.dt, at.norm, at.tried = ends[0], 0.0, 0.0, 0.0
     at.times_reached = at.evaluations = at.accepted = at.rejected = at.attempts = 0
     at.undefined = math.nan
-    at.fresh = at.begun = False
+    at.fresh = at.begun = at.nan_met = False
 
 
 @strict
@@ -113,6 +113,7 @@ def _end_interval(system: Any, adjoint: Any, goal: Any, at: Any) -> bool:
     adjoint.evaluations += at.evaluations
     adjoint.accepted += at.accepted
     adjoint.rejected += at.rejected
+    adjoint.nan_met = adjoint.nan_met or at.nan_met
     adjoint.status = at.status
     adjoint.failed_t, adjoint.failed_dt = -at.failed_t, at.failed_dt
     return at.status == DONE

@@ -53,6 +53,8 @@ def _first_step(system: Any, at: Any) -> float:
     norm_f0 = attempt.norm_f0(system, at)
     h = control.initial_probe(system, norm_y0, norm_f0)
     norm_derivative = attempt.probe(system, at, h) / h
+    if math.isnan(norm_derivative):
+        at.nan_met = True
     at.evaluations += 1
     return control.initial_step(system, h, norm_f0, norm_derivative)
 
@@ -95,6 +97,8 @@ def _integrate_adaptive(system: Any, goal: Any, at: Any, step: Any) -> None:
         at.norm = attempt.adaptive_step(system, at, step, goals.may_arrive(goal, at, step))
         at.tried = step.dt
         at.evaluations += system.stages - 1
+        if math.isnan(at.norm):
+            at.nan_met = True
         # Ever smaller steps would come ever closer to the largest number and never arrive.
         if not math.isfinite(at.norm) and attempt.beyond(system, at, system.overflow):
             _fail(at, NONFINITE_STATE, at.t, at.tried)
@@ -119,9 +123,11 @@ def _accept(system: Any, goal: Any, at: Any, step: Any, jumps: bool) -> bool:
     at.fresh = jumps
     if jumps:
         at.evaluations += 1
-        if not attempt.start_after(system, at) and not goals.reached(goal, at):
-            _fail(at, NONFINITE_FIELD, at.t, 0.0)
-            return False
+        if not attempt.start_after(system, at):
+            at.nan_met = True
+            if not goals.reached(goal, at):
+                _fail(at, NONFINITE_FIELD, at.t, 0.0)
+                return False
     return True
 
 

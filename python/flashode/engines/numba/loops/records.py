@@ -97,6 +97,7 @@ PROGRESS = _record(
         ("asked", _FLAG),  # the event's signs at the start are known
         ("at_start", _FLAG),  # the event is there
         ("slopes_finite", _FLAG),  # of the step tried last
+        ("nan_met", _FLAG),  # an error, or a slope that a step was to start with, was NaN
     ]
 )
 
@@ -310,6 +311,7 @@ ADJOINT = _record(
         ("evaluations", _INT),
         ("accepted", _INT),
         ("rejected", _INT),
+        ("nan_met", _FLAG),
         ("miss", _FLOAT),  # by how much y, integrated back, misses a stored state at most,
         ("miss_t", _FLOAT),  # and where
     ]
