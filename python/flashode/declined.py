@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import linecache
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 Place = tuple[str, int]  # file, line
 
@@ -50,15 +51,23 @@ class Declined:
         absent: whether the stage is not part of this installation.
         raised: whether the only reason is that the user's function raised an exception.
         expected: whether nothing is wrong: another stage is faster, or is what the user asked for.
+        settle: makes the first call of the user's function, after which there may be no reason left; None if
+            that would change nothing.
     """
 
     reasons: tuple[Reason, ...]
     absent: bool
     raised: bool
     expected: bool
+    settle: Callable[[], None] | None = field(compare=False, repr=False)
 
     def __init__(
-        self, *reasons: Reason | str, absent: bool = False, raised: bool = False, expected: bool = False
+        self,
+        *reasons: Reason | str,
+        absent: bool = False,
+        raised: bool = False,
+        expected: bool = False,
+        settle: Callable[[], None] | None = None,
     ) -> None:
         distinct = dict.fromkeys(Reason(reason) if isinstance(reason, str) else reason for reason in reasons)
         # A frozen dataclass forbids assignments.
@@ -67,6 +76,7 @@ class Declined:
             absent=absent,
             raised=raised,
             expected=expected,
+            settle=settle,
         )
 
     @property

@@ -150,7 +150,7 @@ def through_list(t: Tensor, y: Tensor) -> Tensor:
 
 
 def from_numbers(t: Tensor, y: Tensor) -> Tensor:
-    return y * torch.tensor([t, t, t])
+    return y * torch.tensor([t.expand(1), t, t])
 
 
 def printing(t: Tensor, y: Tensor) -> Tensor:
@@ -299,7 +299,7 @@ DECLINING: dict[str, Said] = {
     "numpy": Said(lambda: through_numpy, ".numpy", "torch's functions", "np.tanh"),
     "tolist": Said(lambda: through_list, ".tolist", "torch's functions", "y.tolist()"),
     "from numbers": Said(
-        lambda: from_numbers, "arguments of tensor", "torch.stack", "torch.tensor([t, t, t])"
+        lambda: from_numbers, "arguments of tensor", "torch.stack", "torch.tensor([t.expand(1), t, t])"
     ),
     "print": Said(lambda: printing, "it calls print()", "print after the solve", 'print("called")'),
     "format": Said(lambda: formatting, "formats", "print after the solve", 'f"{y}"'),
@@ -332,7 +332,7 @@ DECLINING: dict[str, Said] = {
     ),
     "index of y": Said(lambda: picking_by_state, "argmax", "arithmetic", "y.argmax(-1)"),
     "list": Said(Appending, "it changes the function.history", "after the solve", "self.history.append(y)"),
-    "cache": Said(Caching, "it changes the function.cache", "afresh", "self.cache"),
+    "cache": Said(Caching, "it computes cache.rate in its first call", "before the solve", "self.cache"),
     "attribute": Said(Keeping, "it changes the function.last", "afresh", "self.last = y"),
     "buffer": Said(Averaging, "in place", "new tensor", "self.mean.mul_(0.8)"),
     "counter": Said(Annealing, "more than counting", "self.nfe += 1", "self.nfe += 1"),

@@ -18,7 +18,7 @@ from flashode.capture.guards.execution import Unseen
 from flashode.capture.guards.watch import watch
 from flashode.capture.looks import Look, Seen, Steadiness, common
 from flashode.capture.making import Field, Start, compare_values, confirm, make
-from flashode.capture.observing import observe
+from flashode.capture.observing import observe, settle
 from flashode.capture.refusal import Refusal, Unsteady, described
 from flashode.declined import Declined, Reason
 from flashode.state import State, components
@@ -62,7 +62,7 @@ def capture(
         if isinstance(kind, Reason):
             return Declined(kind)
         entries, key = _cache.entries(func), (shapes, kind)
-        accepted = _accepted(entries, func, key, verify)
+        accepted = _accepted(entries, func, key, start, verify)
         if accepted is not None:
             return accepted
         if not any(part.numel() for part in components(y0)):
@@ -70,7 +70,7 @@ def capture(
         with _making, unhooked(), torch.inference_mode(False):
             # Another thread may have made it meanwhile.
             return (
-                _accepted(entries, func, key, verify)
+                _accepted(entries, func, key, start, verify)
                 or _confirmed(entries, func, key, start, verify)
                 or _newly_captured(entries, func, key, start, verify)
             )
@@ -85,7 +85,9 @@ def capture(
         return Declined(Reason(f"capturing it raised {described(error)}", "solve it in the eager engine"))
 
 
-def _accepted(entries: list[Entry], func: Field, key: Key, verify: Verify) -> Capture | Declined | None:
+def _accepted(
+    entries: list[Entry], func: Field, key: Key, start: Callable[[], Start], verify: Verify
+) -> Capture | Declined | None:
     """What the first entry gives that holds and was confirmed for such calls; None if there is none."""
     for position, entry in enumerate(entries):
         confirmation = entry.confirmations.get(key)
@@ -98,8 +100,17 @@ def _accepted(entries: list[Entry], func: Field, key: Key, verify: Verify) -> Ca
             entry.used = next(moments)
             if position >= NEAR:
                 _cache.use(entries, entry)
-            return confirmation.declined or entry.bind(bound)
+            if confirmation.declined is not None:
+                return _with_remedy(entry, confirmation.declined, func, start)
+            return entry.bind(bound)
     return None
+
+
+def _with_remedy(entry: Entry, declined: Declined, func: Field, start: Callable[[], Start]) -> Declined:
+    """A refusal, with what a solve can do about it."""
+    if not entry.memoises:
+        return declined
+    return Declined(*declined.reasons, settle=lambda: settle(func, start()))
 
 
 def _confirmed(
@@ -115,7 +126,7 @@ def _confirmed(
             continue
         if isinstance(entry.lowered, Declined):
             entry.confirm(key, Confirmation(True, entry.lowered))
-            return entry.lowered
+            return _with_remedy(entry, entry.lowered, func, start)
         watched, at = watch(func, entry.executed), start().copied()
         confirmation = entry.confirmations.get(key)
         if confirmation is not None and confirmation.compared:
@@ -155,8 +166,10 @@ def _newly_captured(
             entry.confirm(key, Confirmation(entry.compared, declined))
         _cache.use(entries, entry)
         bound = entry.check(func)
+        if bound is not None and declined is not None:
+            return _with_remedy(entry, declined, func, start)
         if bound is not None:
-            return declined or entry.bind(bound)
+            return entry.bind(bound)
         at = start().copied()
     return Declined("what it depends on changes by itself")
 

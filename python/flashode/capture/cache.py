@@ -91,6 +91,7 @@ class Entry:
         numbers: the Python numbers that it presumes; see ``Watched``.
         names: what a user calls the tensors that the checks return.
         origin: weakly, the function or object that it was made for.
+        memoises: whether the function keeps what it computes in its first call.
         executed: the code that it was made from.
         attempt: whether its reason may be another thread's doing, so that it is to be made again.
         places: of the numbers in what holds them.
@@ -107,6 +108,7 @@ class Entry:
     names: tuple[str, ...] = ()
     origin: weakref.ref[Any] | None = None
     executed: Executed = field(default_factory=dict)
+    memoises: bool = False
     attempt: bool = False
     confirmations: dict[Key, Confirmation] = field(default_factory=dict)
     places: frozenset[Any] = field(init=False)

@@ -50,7 +50,7 @@ class Capture:
         return self.prologue.run(self.slots)
 
     def count(self, evaluations: int) -> None:
-        """Adds evaluations to the counters (``self.nfe += 1``) that the function keeps in numbers or tensors."""
+        """Adds evaluations to the counters (``self.nfe += 1``) of the function, numbers or tensors."""
         for holder, place, amount in self.counters:
             if isinstance(holder, Tensor):
                 with torch.no_grad():

@@ -15,9 +15,9 @@ from flashode.capture.cache import Entry, Key
 from flashode.capture.calling.effects import Effects
 from flashode.capture.changing import origin
 from flashode.capture.guards.execution import Execution
-from flashode.capture.guards.watched import Watched
+from flashode.capture.guards.watched import Watched, path
 from flashode.capture.lowering.lower import Lowered, lower
-from flashode.capture.refusal import Failed, Mixing, Refusal, Singular
+from flashode.capture.refusal import Failed, Memoised, Mixing, Refusal, Singular
 from flashode.capture.tracing.carrying import guesses
 from flashode.capture.tracing.pairing import pair, same_values
 from flashode.capture.tracing.remedies import LOST, REVIVE
@@ -81,7 +81,7 @@ def make(
     except Refusal as refusal:
         # Whatever a call changes must not make the refusal look outdated.
         check = watched.code.compile(dropped={*effects.changed, *watched.idle})
-        return entry(check, refusal.declined(), batched=True)
+        return entry(check, refusal.declined(), batched=True, memoises=isinstance(refusal, Memoised))
     counters = effects.counters or {}
     check = watched.code.compile(dropped=watched.idle, counters=counters, held=lowered.held)
     batched = lowered.batched and not lowered.carried
@@ -144,6 +144,9 @@ def _lowered(
 
     def traced(t: Tensor, y: State, carried: Mapping[int, Tensor]) -> Trace:
         found, changed = effects.called(lambda: trace(func, t, y, watched, execution, carried))
+        for label in effects.kept.values():
+            what = f"it computes {path(label)} in its first call and keeps it"
+            raise Memoised(Reason(what, Memoised.remedy, watched.line(label)))
         reasons = (*found.reasons, *changed)
         for wanted in (Gradients.OWN, Gradients.NONE):
             if found.asked and not reasons:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from flashode.capture.calling.effects import Effects
 from flashode.capture.guards.execution import Execution, Unseen
 from flashode.capture.guards.functions import home_of
 from flashode.capture.guards.watch import reached
+from flashode.capture.guards.watched import Watched
 from flashode.capture.making import Field, Start
 from flashode.capture.refusal import Refusal
 from flashode.capture.tracing.trace import trace
@@ -23,18 +25,44 @@ def observe(func: Field, start: Start) -> Execution:
     soon as a call comes to it. A call that cannot be made, or not to its end, is made again when it is
     captured, which says why.
     """
+
+    def call(watched: Watched, execution: Execution) -> None:
+        with suppress(Refusal):
+            Effects(watched).called(lambda: trace(func, start.t, start.y, watched, execution))
+
+    return _entering(func, call)
+
+
+def settle(func: Field, start: Start) -> None:
+    """Makes the first call of ``func``; of what it changes only tensors in the place of nothing are left."""
+
+    def call(watched: Watched, execution: Execution) -> None:
+        counted = [each for each in watched.tensors if not each.requires_grad]
+        before = [(each, each._version, each.clone()) for each in counted]
+        try:
+            Effects(watched).called(lambda: execution.run(lambda: func(start.t, start.y)), keep=True)
+        except Unseen:
+            raise
+        except Exception:  # the solve itself will raise it
+            return
+        finally:
+            for tensor, version, content in before:
+                if tensor._version != version:
+                    tensor.data.copy_(content)
+
+    with suppress(Refusal):
+        _entering(func, call)
+
+
+def _entering(func: Field, call: Callable[[Watched, Execution], None]) -> Execution:
+    """What a call executes; it is made again where it comes to modules that have to be looked at first."""
     modules = frozenset(home_of(func))
     for _ in range(MAX_MODULES):
+        watched = reached(func, modules)
+        execution = Execution(watched.codes, modules, watched.unwatchable)
         try:
-            return _executed(func, start, modules)
+            call(watched, execution)
+            return execution
         except Unseen as unseen:
             modules |= {unseen.module}
     raise Refusal("it calls functions of too many modules")
-
-
-def _executed(func: Field, start: Start, modules: frozenset[str]) -> Execution:
-    watched = reached(func, modules)
-    execution = Execution(watched.codes, modules, watched.unwatchable)
-    with suppress(Refusal):
-        Effects(watched).called(lambda: trace(func, start.t, start.y, watched, execution))
-    return execution

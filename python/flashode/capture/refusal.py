@@ -73,6 +73,12 @@ class TooLarge(Refusal):
     remedy = "keep trajectories apart in y's first axis, or make the state smaller"
 
 
+class Memoised(Refusal):
+    """The function keeps what it computes in its first call, and reads it in all others."""
+
+    remedy = "compute it before the solve; a solve makes that call, and is captured from then on"
+
+
 class Failed(Refusal):
     """The function itself raised an exception, after what the other reasons say."""
 

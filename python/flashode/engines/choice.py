@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import torch
+
 from flashode import notices
 from flashode.blocks import Block
 from flashode.declined import Declined, listed
@@ -15,7 +17,7 @@ from flashode.engines.registry import DEVICES, REGISTRY, STAND_INS
 from flashode.engines.reported import ReportedPlan
 from flashode.engines.selection import AUTO, VARIABLE, allows, insists, selected, selecting
 from flashode.errors import FallbackWarning
-from flashode.problem import Gradient, Problem
+from flashode.problem import Discrete, Gradient, Problem
 from flashode.statistics import Statistics
 from flashode.wording import shown
 
@@ -112,6 +114,12 @@ def choose(problem: Problem, gradient: Gradient) -> Plan:
         EngineDeclined: If ``use_engine`` insists on an engine that declines.
     """
     choice = consider(problem, gradient)
+    settling = [refusal.settle for refusal in choice.declined.values() if refusal.settle is not None]
+    if settling:
+        # As the solve would: the adjoint equations record nothing of the forward solve.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and isinstance(gradient, Discrete)):
+            settling[0]()
+        choice = consider(problem, gradient)
     plan = taken(choice)
     for name, refusal in choice.declined.items():
         if not (refusal.absent or refusal.expected or _sentence(refusal) in _said_of(problem)):

@@ -64,7 +64,7 @@ def restored(container: Container, before: Any) -> list[Change]:
         if before.get(key, MISSING) is not now.get(key, MISSING)
     ]
     for change in changes:
-        _put_back(held, change.key, change.old)
+        put(held, change.key, change.old)
     if isinstance(held, dict) and container.places is None and list(held) != list(before):
         # The same in another order.
         held.clear()
@@ -87,7 +87,8 @@ def _places(held: Any) -> dict[Any, Any]:
     return places
 
 
-def _put_back(held: Any, key: Any, old: Any) -> None:
+def put(held: Any, key: Any, old: Any) -> None:
+    """Puts something at a place of what holds it; ``MISSING`` takes it away."""
     if isinstance(held, dict):
         if old is MISSING:
             del held[key]

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
-from flashode.capture.calling.contents import MISSING, Change, TensorContent, content, restored
+from flashode.capture.calling.contents import MISSING, Change, TensorContent, content, put, restored
 from flashode.capture.guards.compiled import originals_run
 from flashode.capture.guards.counting import merely_counted
 from flashode.capture.guards.guard_code import Owner
@@ -43,12 +44,14 @@ class Effects:
         counters: places, as the checks name them, and amounts for each call; None before the first call.
         steps: by how much the function counts up in its tensors, by slot, which is no change that matters.
         changed: where something changed, as the checks name it.
+        kept: where a call put a tensor in the place of nothing, with what the walk calls it.
     """
 
     def __init__(self, watched: Watched) -> None:
         self.counters: dict[Owner, int] | None = None
         self.steps: tuple[tuple[int, float], ...] = ()
         self.changed: set[Owner] = set()
+        self.kept: dict[Owner, str] = {}
         self._watched = watched
         self._containers = {
             (id(container.held), container.places): container for container in watched.containers
@@ -73,8 +76,11 @@ class Effects:
                 if tensor._version != version:
                     tensor.data.copy_(copy)
 
-    def called(self, call: Callable[[], T]) -> tuple[T, tuple[Reason, ...]]:
-        """The result of ``call``, whose effects are undone, and what it changed that is not a counter."""
+    def called(self, call: Callable[[], T], keep: bool = False) -> tuple[T, tuple[Reason, ...]]:
+        """The result of ``call``, whose effects are undone, and what it changed that is not a counter.
+
+        ``keep``: but for tensors that it puts in the place of nothing.
+        """
         before = [content(container) for container in self._containers]
         counted = {slot for slot, _ in self.steps}
         tensors = [TensorContent(each, slot in counted) for slot, each in enumerate(self._watched.tensors)]
@@ -91,6 +97,8 @@ class Effects:
                 for change in restored(container, held)
             ]
             self._note(changes)
+            for change in filter(_keeps, changes) if keep else ():
+                put(change.container.held, change.key, change.new)
             changed = [what for tensor in tensors for what in tensor.restored()]
             for name, (read, write) in _SETTINGS.items():
                 if read() != settings[name]:
@@ -102,7 +110,11 @@ class Effects:
         return result, tuple(reasons)
 
     def _note(self, changes: list[Change]) -> None:
-        for container, key, old, new in changes:
+        for change in changes:
+            container, key, old, new = change
+            if _keeps(change) and self._watched.loads(key):
+                self.kept[container.variable, key] = f"{container.label}.{key}"
+                continue
             stays = old is not MISSING and new is not MISSING
             # Of the user's classes the checks do not name the places one by one.
             by_place = container.places is not None or not isinstance(container.held, type)
@@ -132,3 +144,9 @@ class Effects:
         if not reasons:
             self.counters = counters
         return reasons
+
+
+def _keeps(change: Change) -> bool:
+    """Whether an attribute, or an item of a dictionary, was nothing before and is a tensor now."""
+    nothing = change.old is None or change.old is MISSING
+    return nothing and type(change.container.held) is dict and isinstance(change.new, Tensor)

@@ -124,6 +124,15 @@ class Watched:
         lines = (self.reader.line_of(code, name) for name in names_of(label) for code in self.codes)
         return next((line for line in lines if line is not None), None)
 
+    def loads(self, name: str) -> bool:
+        """Whether the code takes an attribute of this name, or has the name at hand as a word."""
+        parts = (part for code in self.codes for part in self.reader.parts(code))
+        return any(
+            instruction.argval == name and instruction.opname.startswith("LOAD_")
+            for part in parts
+            for instruction in self.reader.instructions(part)
+        )
+
     def name_of(self, container: Container) -> str | None:
         """What code calls a container, where it is kept in a single place and found there by name alone."""
         if container.owner is None or id(container.held) in self.shared:
