@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flashode.capture.lowering.assumptions import assumed
 from flashode.capture.lowering.edges import connected, reads
 from flashode.capture.lowering.prologue import Prologue
 from flashode.capture.lowering.rows import Rows, distinct
@@ -67,7 +68,8 @@ def lower(graph: Trace, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
         y: a component of a state, for its dtype and device.
         slots: the tensors that the field owns.
     """
-    operations = _needed(graph)
+    assumptions = assumed(graph)
+    operations = _needed(graph, [index for index, _ in assumptions])
     inputs = [index for index, value in enumerate(graph.values) if value.origin == "y"]
     carried = _carried(graph, operations)
     sizes = [  # of the parts of y, and of those of c
@@ -77,6 +79,9 @@ def lower(graph: Trace, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     rows = [np.split(low.program.value(v), np.cumsum(of)[:-1]) for v, of in zip((Y, C), sizes, strict=True)]
     views = _sources(low, graph, dict(zip((*inputs, *carried), chain(*rows), strict=False)))
     _lower_operations(low, graph, operations, views)
+    for index, holds in assumptions:
+        condition = views[index] if holds else low.inverted(views[index])
+        low.required.append(condition.rows.ravel())
     results = []
     for index, output in zip(inputs, graph.outputs, strict=True):
         shape = graph.values[index].shape
@@ -185,12 +190,13 @@ def _literal(low: Lowering, tensor: Tensor) -> View:
     return low.new(low.program.constant(tensor.double().cpu().numpy()), None, tensor.dtype)
 
 
-def _needed(graph: Trace) -> list[Operation]:
-    """The operations that the output depends on, and those that write in place or do nothing but check."""
+def _needed(graph: Trace, assumptions: Sequence[int]) -> list[Operation]:
+    """The operations that outputs and assumptions depend on, and those that write in place or only check."""
     if not graph.outputs:
         # Its trace had to end: what the rest would have needed is not known.
         return list(graph.operations)
     needed = {output for output in graph.outputs if 0 not in per_trajectory(graph.values[output].shape)}
+    needed.update(assumptions)
     kept: list[Operation] = []
     for operation in reversed(graph.operations):
         kept_anyway = operation.op._schema.is_mutable or not operation.outputs

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, handle_torch_function
 
 from flashode.capture.guards.trust import trusted_function, trusted_name
 from flashode.capture.refusal import described
+from flashode.capture.tracing.assuming import outcome_without_raising
 from flashode.capture.tracing.filling import Filling
 from flashode.capture.tracing.picking import at_index, is_number, select
 from flashode.capture.tracing.recorder import Recorder
@@ -79,6 +81,10 @@ class Interception(TorchFunctionMode):
         attribute = getattr(func, "__self__", None)
         if attribute is _TRACKED and name == "__get__" and not _asked_by_torch(2):
             return self._recorder.tracked(args[0])
+        if name == "__bool__" and self._recorder.depends(args[0]):
+            outcome = outcome_without_raising(sys._getframe(1))
+            if outcome is not None and args[0].dtype is torch.bool and args[0].numel() == 1:
+                return self._recorder.assumed(args[0], outcome)
         made = self.filling.made(name, args, kwargs)
         if made is not None:
             return made

@@ -110,9 +110,11 @@ def pair(first: Trace, second: Trace, sizes: tuple[int | None, int] | None) -> T
         raise Unsteady(pairing.changing)
     if first.steps != second.steps:
         raise Unsteady("what it counts in its tensors changes from call to call")
+    if first.assumptions != second.assumptions:
+        raise Unsteady(pairing.changing)
     operations = tuple(map(pairing.operation, first.operations, second.operations))
     values = tuple(map(pairing.value, first.values, second.values))
-    return Trace(values, operations, first.outputs, steps=first.steps)
+    return Trace(values, operations, first.outputs, steps=first.steps, assumptions=first.assumptions)
 
 
 def same_values(first: Trace, second: Trace) -> bool:
@@ -148,4 +150,5 @@ def _uncut(traced: Trace) -> Trace:
     ]
     values = tuple(traced.values[index] for index in kept)
     outputs = tuple(places[index] for index in traced.outputs)
-    return Trace(values, tuple(operations), outputs, steps=traced.steps)
+    assumptions = tuple((places[index], holds) for index, holds in traced.assumptions)
+    return Trace(values, tuple(operations), outputs, steps=traced.steps, assumptions=assumptions)

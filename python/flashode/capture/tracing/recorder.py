@@ -51,6 +51,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._asked = False
         self._steps: dict[int, float] = {}
+        self._assumptions: list[tuple[int, bool]] = []
         self.reasons: list[Reason] = []
         self.ended = False
         self.detaching = False
@@ -117,6 +118,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._asked |= self.depends(tensor)
         return tensor.requires_grad
 
+    def assumed(self, condition: Tensor, outcome: bool) -> bool:
+        """What a condition is; takes note if it is what it has to be."""
+        with no_dispatch():
+            holds = bool(self._inside[id(condition)])
+        if holds is outcome:
+            self._assumptions.append((self._find(condition), outcome))
+        return holds
+
     def copied(self, x: Tensor, part: Tensor) -> None:
         """Takes note of a copy in the place of a view: what is written into either is not seen in both."""
         self._copied_roots.update(self._root[self._find(tensor)] for tensor in (x, part) if self._met(tensor))
@@ -174,6 +183,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             tuple(self.reasons),
             self._asked,
             tuple(sorted(self._steps.items())),
+            tuple(self._assumptions),
         )
 
     def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -73,6 +73,7 @@ class Trace:
     Attributes:
         outputs: the values that it returned, by component; none where the trace had to end before.
         reasons: what it did that a Program cannot repeat.
+        assumptions: conditions, and what they are wherever the function does not raise.
         steps: by how much it counts up in tensors of its own, by slot.
         asked: whether it asked for requires_grad of a tensor that depends on t or y.
     """
@@ -83,6 +84,7 @@ class Trace:
     reasons: tuple[Reason, ...] = ()
     asked: bool = False
     steps: tuple[tuple[int, float], ...] = ()
+    assumptions: tuple[tuple[int, bool], ...] = ()
 
 
 def refs_in(item: Any) -> Iterator[Ref]:

@@ -32,7 +32,7 @@ from flashode.engines.failure import hidden_derivative, max_steps, non_finite, u
 from flashode.engines.protocol import Forward, Gradients, PlannedKernel, Undecided
 from flashode.memory import check_memory, check_saved, kind_of, plain, readable
 from flashode.methods.control import MOST_STEPS_TO_EVENT
-from flashode.problem import AdaptiveOptions, Continuous, ImplicitOptions
+from flashode.problem import AdaptiveOptions, Continuous, ImplicitOptions, Integrator
 from flashode.state import State, components
 from flashode.statistics import Statistics
 
@@ -51,6 +51,11 @@ class Held(NamedTuple):
 
     constants: tuple[Tensor | None, ...]
     context: Tensor | None
+
+
+# Steps that are tried towards one output time where a Program may give no numbers; solves that take more are
+# left to plain PyTorch.
+_MOST_TOWARDS_NOTHING = 20_000
 
 
 class CompiledPlan:
@@ -167,7 +172,7 @@ class CompiledPlan:
             ends = called_event(problem)
         return ForwardRequest(
             field,
-            integration.integrator,
+            self._limited(integration.integrator),
             plain(problem.y0),
             times if problem.event is None else problem.output_times.first,
             grid,
@@ -280,6 +285,7 @@ class CompiledPlan:
         request = continuous_request(
             problem, adjoint, self.field, parameters, c, times, grids, plain(states), plain(grad_states)
         )
+        request = request._replace(integrator=self._limited(request.integrator))
         outcome = self._backend.continuous_vjp(request)
         if self._is_undecided(outcome):
             instead = eager.EagerPlan(problem, adjoint)
@@ -315,12 +321,24 @@ class CompiledPlan:
         solved = eager.integrate(replace(problem, func=field, t=t, y0=y0))
         return solved.states, solved.times
 
+    @property
+    def _is_partial(self) -> bool:
+        """Whether there are states of which the Programs do not say what the functions do."""
+        event = self.event
+        return self.field.capture.partial or (isinstance(event, CapturedField) and event.capture.partial)
+
+    def _limited(self, integrator: Integrator) -> Integrator:
+        """How to integrate: ever smaller steps towards such states would take for ever."""
+        options = integrator.options
+        if not self._is_partial or not isinstance(options, AdaptiveOptions):
+            return integrator
+        most = min(options.max_num_steps, _MOST_TOWARDS_NOTHING)
+        return replace(integrator, options=replace(options, max_num_steps=most))
+
     def _is_undecided(self, outcome: Outcome) -> bool:
         """Whether the solve may have left where the Programs say what the functions do."""
-        event = self.event
-        partial = self.field.capture.partial or (isinstance(event, CapturedField) and event.capture.partial)
-        left = outcome.nan_met or outcome.unconverged > 0 or outcome.status.name.startswith("nonfinite")
-        return partial and left
+        ends = outcome.status.name.startswith(("nonfinite", "too_many_steps"))
+        return self._is_partial and (outcome.nan_met or outcome.unconverged > 0 or ends)
 
     def _count(self, outcome: Outcome, integration: Integration) -> Statistics:
         if self.field.capture.counters:
