@@ -286,6 +286,38 @@ def context(w: Writer) -> None:
         w.write(expression, (v.shape[0] + (width if "cat" in form else 0),))
 
 
+def table(w: Writer) -> None:
+    """A row of a table, or of one for each trajectory, at a time."""
+    v = w.value()
+    n, rows = v.shape[-1], w.draw(st.integers(1, 4))
+    place = w.choose(
+        (
+            f"torch.bucketize(t, {w.parameter(rows)}.sort().values).clamp(max={rows - 1})",
+            f"(t * 7).long().clamp(0, {rows - 1})",
+            f"(t * 9).floor().int() % {rows}",
+        )
+    )
+    of_each = w.batch is not None and len(v.shape) == 1 and w.draw(st.booleans())
+    w.contexts = w.contexts or of_each
+    read = f"{w.parameter(w.batch, rows, n)}[:, {place}]" if of_each else f"{w.parameter(rows, n)}[{place}]"
+    w.write(f"torch.tanh({v.name} * {read})", v.shape)
+
+
+def looked_up(w: Writer) -> None:
+    """Rows of a table at a state."""
+    v = w.value()
+    rows = w.draw(st.integers(1, 4))
+    knots = f"{w.parameter(rows)}.sort().values"
+    form = w.choose(
+        (
+            "{v} * {table}[torch.searchsorted({knots}, {v}.detach()) - {rows}]",
+            "{v} * F.embedding(torch.bucketize({v}, {knots}), {table}[:, None])[..., 0]",
+            "{v} * {table}[({v}.tanh() * {rows}).long().abs()]",
+        )
+    )
+    w.write(form.format(v=v.name, table=w.parameter(rows + 1), knots=knots, rows=rows), v.shape)
+
+
 def mixing(w: Writer) -> None:
     v = w.values[-1]
     w.write(w.choose(MIXING).format(v=v.name), v.shape)
@@ -325,6 +357,8 @@ RULES = (
     batched,
     context,
     transform,
+    table,
+    looked_up,
 )
 
 

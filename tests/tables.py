@@ -106,14 +106,14 @@ def _at_time() -> Program:
 def _at_state() -> Program:
     """Rows of tables of every kind at an index that each trajectory has, several of them at a time."""
     draft = Draft()
-    shared = draft.add(Unary, 1, T, "cos")
+    shared = draft.add(Unary, 1, T, "sigmoid")
     uniform = draft.add(Gather, 9, (shared,), (0,) * 9)
     factors = draft.add(Parameter, 9, draft.parameter(9))
     uniform = draft.add(Binary, 9, uniform, factors, "mul")
     draft.shared = len(draft.ops)
     index = draft.index(Y, 3)
     other = draft.index(draft.add(Unary, 4, Y, "neg"), 4)
-    waves = draft.add(Unary, 12, C, "sin")
+    waves = draft.add(Unary, 12, C, "tanh")
     return draft.finish(
         draft.add(Lookup, 8, index, C, None, (0, 1, 0, 1, 2, 3, 3, 3), 4, 3),
         draft.add(Lookup, 8, other, waves, None, (0, 2, 1, 1, 0, 0, 2, 1), 3, 4),

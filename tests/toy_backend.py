@@ -55,6 +55,7 @@ class Cost:
     evaluations: int = 0
     accepted: int = 0
     rejected: int = 0
+    nan_met: bool = False
     unconverged: int = 0
     unconverged_t: float = 0.0
     event_t: float = 0.0

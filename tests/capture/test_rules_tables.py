@@ -227,10 +227,14 @@ REFUSED: dict[str, tuple[str, Field]] = {
     "padding": ("padding_idx", lambda t, y: y * F.embedding(_of(y), TABLE, padding_idx=0)[:, 0]),
     "written at an index": ("an index that is computed", lambda t, y: _written(t, y)),
     "other trajectories": ("acts on the batch axis", lambda t, y: y[_of(y)[:, 0]]),
+    "written at a number": ("choose where to write", lambda t, y: _written_at(t, y)),
     "bits": ("integers", lambda t, y: y * (_of(y) & 1)),
     "powers": ("int64", lambda t, y: y * _of(y) ** 2),
     "too large": ("larger than", lambda t, y: y * ((t * 4).long() * (1 << 40))),
-    "a table in a wider type": ("exactly", lambda t, y: y * TABLE[_clamped(t.double())].float()),
+    "a table in a wider type": (
+        "exactly",
+        lambda t, y: y * TABLE[torch.bucketize(t, KNOTS.float()).clamp(max=4)].float(),
+    ),
 }
 
 
@@ -240,6 +244,9 @@ REFUSED: dict[str, tuple[str, Field]] = {
         lambda t, y: y[:, _of(y)[:, 0].clamp(max=2)][:, :3].repeat(1, 1) * torch.ones(3, dtype=D),
         lambda t, y: y * torch.arange(len(y))[:, None],
         lambda t, y: y[torch.arange(len(y)).clone()],
+        lambda t, y: y.gather(0, torch.arange(len(y))[:, None].expand(-1, 3)),
+        lambda t, y: y * torch.arange(len(y))[:, None].gather(1, _of(y)[:, :1] * 0),
+        lambda t, y: y[torch.stack([torch.arange(len(y)), _of(y)[:, 0].clamp(max=3)])].sum(0),
     ],
 )
 def test_what_joins_trajectories_is_one_trajectory(field: Field) -> None:
@@ -251,6 +258,12 @@ def test_what_joins_trajectories_is_one_trajectory(field: Field) -> None:
 def _written(t: Tensor, y: Tensor) -> Tensor:
     out = torch.zeros_like(y)
     out[:, _clamped(t).clamp(max=2)[None]] = 1.0
+    return out * y
+
+
+def _written_at(t: Tensor, y: Tensor) -> Tensor:
+    out = torch.zeros_like(y)
+    out[:, _clamped(t).clamp(max=2)] = 1.0
     return out * y
 
 

@@ -173,6 +173,19 @@ class Builder {
         add(program::OpKind::select, program_.widths[static_cast<std::size_t>(a)], {condition, a, b});
         return last();
     }
+    // Among the knots of a value, or of a parameter where that is negative.
+    int bucketize(int x, int knots, int parameter, int groups) {
+        program::Op& op = add(program::OpKind::bucketize, program_.widths[static_cast<std::size_t>(x)], {x});
+        op.blocks = groups;
+        return reads(op, knots, parameter);
+    }
+    int lookup(int index, int table, int parameter, std::vector<int> starts, int stride, int count) {
+        program::Op& op = add(program::OpKind::lookup, static_cast<int>(starts.size()), {index});
+        op.index = std::move(starts);
+        op.stride = stride;
+        op.count = count;
+        return reads(op, table, parameter);
+    }
     int parameter(int index) {
         const auto size = program_.parameter_sizes[static_cast<std::size_t>(index)];
         add(program::OpKind::parameter, static_cast<int>(size), {}).parameter = index;
@@ -193,6 +206,12 @@ class Builder {
     }
 
    private:
+    static int reads(program::Op& op, int value, int parameter) {
+        op.parameter = parameter;
+        if (value >= 0) op.inputs.push_back(value);
+        return op.out;
+    }
+
     program::Program program_;
 };
 
@@ -219,7 +238,12 @@ inline program::Program mixed_program() {
     const int matrix = b.gather({hidden, scales, wave}, {0, 1, 2, 3, 4, 5, 6, 7, 8});
     const int dynamic_part = b.dense_dynamic(VALUE_Y, matrix, 3, 1, 1);
     const int mask = b.constant({2.0, 0.0, -1.0});
-    b.binary(BinaryFn::add, b.select(mask, dynamic_part, static_part), static_part);
+    const int sums = b.binary(BinaryFn::add, b.select(mask, dynamic_part, static_part), static_part);
+    const int row = b.lookup(b.bucketize(mask, -1, 1, 1), -1, 0, {0, 1, 2}, 2, 6);
+    // Beyond all that the matrix may hold, so that no row jumps.
+    const int beyond = b.constant({3.0, -3.0, 3.0});
+    const int other_row = b.lookup(b.bucketize(beyond, matrix, -1, 3), matrix, -1, {0, 1, 2}, 2, 4);
+    b.binary(BinaryFn::add, b.binary(BinaryFn::add, sums, row), other_row);
     return b.finish();
 }
 

@@ -28,14 +28,20 @@ bool refused(const std::function<void(Program&)>& spoil) {
 // Where operations stand in the program.
 constexpr std::size_t DYNAMIC = 13;
 constexpr std::size_t SELECT = 15;
+constexpr std::size_t SEARCH = 17;
+constexpr std::size_t LOOKUP = 18;
+constexpr std::size_t OWN_SEARCH = 20;
+constexpr std::size_t OWN_LOOKUP = 21;
 constexpr int largest = std::numeric_limits<int>::max();
 
 TEST_CASE("gradients pass") {
     const Program program = flashode::testing::mixed_program();
     for (const flashode::program::Op& op : program.ops) {
         for (std::size_t i = 0; i < op.inputs.size(); ++i) {
-            const bool condition = op.kind == flashode::program::OpKind::select && i == 0;
-            CHECK(flashode::program::passes_gradient(op, i) == !condition);
+            using flashode::program::OpKind;
+            const bool names = (op.kind == OpKind::select || op.kind == OpKind::lookup) && i == 0;
+            const bool passes = !names && op.kind != OpKind::bucketize;
+            CHECK(flashode::program::passes_gradient(op, i) == passes);
         }
     }
     flashode::program::Op op;
@@ -108,6 +114,28 @@ TEST_CASE("what is refused") {
     CHECK(refused([](Program& p) { p.ops[7].inputs[1] = 7; }));
     CHECK(refused([](Program& p) { p.ops[8].index = {0, 0, 1}; }));
     CHECK(refused([](Program& p) { p.parameter_sizes[3] = 2; }));
+    for (const int groups : {0, -1, 2, 4, largest}) {
+        CHECK(refused([groups](Program& p) { p.ops[SEARCH].blocks = groups; }));
+        CHECK(refused([groups](Program& p) { p.ops[OWN_SEARCH].blocks = groups; }));
+    }
+    CHECK(refused([](Program& p) { p.ops[SEARCH].parameter = -1; }));
+    CHECK(refused([](Program& p) { p.ops[SEARCH].parameter = 9; }));
+    CHECK(refused([](Program& p) { p.ops[OWN_SEARCH].parameter = 1; }));
+    CHECK(refused([](Program& p) { p.ops[OWN_SEARCH].inputs[1] = 99; }));
+    CHECK(refused([](Program& p) { p.ops[OWN_SEARCH].inputs[0] = 0; }));  // another width
+    for (const std::size_t op : {LOOKUP, OWN_LOOKUP}) {
+        for (const int wrong : {0, -1, largest}) {
+            CHECK(refused([=](Program& p) { p.ops[op].stride = wrong; }));
+            CHECK(refused([=](Program& p) { p.ops[op].count = wrong; }));
+        }
+        CHECK(refused([=](Program& p) { p.ops[op].index = {0, 1, -1}; }));
+        CHECK(refused([=](Program& p) { p.ops[op].index = {0, 1, 9}; }));  // its last row is outside
+        CHECK(refused([=](Program& p) { p.ops[op].index = {0, 1}; }));
+        CHECK(refused([=](Program& p) { p.ops[op].inputs[0] = 1'000; }));
+    }
+    CHECK(refused([](Program& p) { p.ops[LOOKUP].parameter = -1; }));
+    CHECK(refused([](Program& p) { p.ops[OWN_LOOKUP].parameter = 0; }));
+    CHECK(refused([](Program& p) { p.ops[OWN_LOOKUP].inputs[1] = 7; }));  // too few rows
     CHECK(refused([](Program& p) { p.ops[4].repeats = largest; }));
     for (const int groups : {0, -1, 2, largest}) {
         CHECK(refused([groups](Program& p) { p.ops[DYNAMIC].blocks = groups; }));

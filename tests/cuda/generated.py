@@ -39,6 +39,7 @@ from flashode.program import (
     Y,
 )
 from flashode.state import State, Structure
+from tables import PROGRAMS
 
 H200 = Properties(
     architecture="sm_90",
@@ -100,6 +101,7 @@ def kernels() -> dict[str, Source]:
     large = _captured(network(512, 512, 512).module(), torch.zeros(1024, 512))
     everything = Batched(_EVERYTHING, (4, 2), 4096)
     parts = Batched(_PARTS, (1,) * 10, 4096)
+    tables = Batched(PROGRAMS["at state"], (4,), 4096)
     return {
         "spiral_forward": spiral.forward(),
         "demo_forward_rk4": demo.forward("fixed"),
@@ -119,6 +121,9 @@ def kernels() -> dict[str, Source]:
         "cnf_continuous": cnf.continuous(),
         "everything_continuous_rk4": everything.continuous("fixed"),
         "parts_continuous": parts.continuous(),
+        "searches_forward": Batched(PROGRAMS["searches"], (4,), 4096).forward(),
+        "tables_discrete_times": tables.discrete(with_time=True),
+        "tables_continuous": tables.continuous(),
     }
 
 

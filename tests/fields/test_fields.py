@@ -22,6 +22,7 @@ from fields import (
     physics,
     products,
     shapes,
+    tables,
     time,
     transforms,
 )
@@ -31,8 +32,8 @@ from flashode import use_engine
 CASES = {
     f"{theme.__name__.rpartition('.')[2]}-{case.name}": case
     for theme in (
-        activations, detached, elementwise, flows, modules, parametrised, physics, products, shapes, time,
-        transforms,
+        activations, detached, elementwise, flows, modules, parametrised, physics, products, shapes, tables,
+        time, transforms,
     )
     for case in theme.CATALOGUE
 }  # fmt: skip

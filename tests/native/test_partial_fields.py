@@ -49,13 +49,12 @@ def solve(func: Forced, engine: str, end: float, adjoint: bool = False, **given:
     return [states, *grads]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("method", ["dopri5", "rk4", "implicit_euler"])
+@pytest.mark.parametrize(
+    ("engine", "method"),
+    [(engine, method) for engine in ENGINES for method in ("dopri5", "rk4")] + [("native", "implicit_euler")],
+)
 def test_within_the_table(engine: str, method: str) -> None:
-    options = {} if method == "dopri5" else {"step_size": 0.1}
-    given = {"method": method, "options": options}
-    if (engine, method) == ("numba", "implicit_euler"):
-        pytest.skip("numba has no implicit methods")
+    given = {"method": method, "options": {} if method == "dopri5" else {"step_size": 0.1}}
     func = Forced(8)
     for own, its in zip(solve(func, engine, 0.9, **given), solve(func, "eager", 0.9, **given), strict=True):
         torch.testing.assert_close(own, its, rtol=1e-7, atol=1e-9)
@@ -134,3 +133,22 @@ def test_the_adjoint_beyond_the_table_is_the_function_s_own_error() -> None:
             )
             with pytest.raises(IndexError, match="out of"):
                 states.sum().backward()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_event_beyond_its_table_is_the_function_s_own_error(engine: str) -> None:
+    table = torch.linspace(2, 1, 4, dtype=D)
+
+    def event(t: Tensor, y: Tensor) -> Tensor:
+        return table[(4 * t).long()] + y.square().sum()
+
+    for each in (engine, "eager"):
+        with use_engine(each), pytest.raises(IndexError, match="out of"):
+            flashode.odeint_event(
+                lambda t, y: -y,
+                Y,
+                torch.tensor(0.0, dtype=D),
+                event_fn=event,
+                method="rk4",
+                options={"step_size": 0.125},
+            )

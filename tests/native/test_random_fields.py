@@ -36,7 +36,10 @@ def test_every_way_to_evaluate_a_field_agrees(drawn: RandomField) -> None:
     assert explanation.engine == "native", str(explanation)
     batch, *features = drawn.states[0]
     # A batch of one is one trajectory however it is looked at.
-    assert batch == 1 or explanation.batched == bool(features and not drawn.mixing), str(explanation)
+    rows = bool(features and not drawn.mixing)
+    # Of more tensors with as many rows as there are trajectories not every subset is tried.
+    ambiguous = drawn.contexts and sum(shape[:1] == (batch,) for shape in drawn.shapes) > 3
+    assert batch == 1 or ambiguous or explanation.batched == rows, str(explanation)
     check_program(field, parameters, y0)
     check_solves(field, parameters, y0, flashode.odeint)
     check_solves(field, parameters, y0, flashode.odeint_adjoint, adjoint_params=parameters)

@@ -215,9 +215,7 @@ def _lower_operation(low: Lowering, graph: Trace, operation: Operation, views: d
     arguments = _bind(operation, views)
     call = Call(name, arguments, tuple(v.shape for v in outputs), tuple(v.dtype for v in outputs))
     operands = [views[ref.index] for ref in reads(operation)]
-    moves = call.name in STRUCTURE or call.name in INDEXING
-    if not moves and any(low.program.is_own(x.rows).any() for x in operands):
-        raise Mixing(f"aten.{call.name} computes with the numbers of trajectories")
+    _refuse_own(low, call, operands)
     results = _ordered(call, _results(low, operation, call, operands, views), operands)
     for index, value, view in zip(operation.outputs, outputs, results, strict=False):
         if view.shape != value.shape:
@@ -225,6 +223,16 @@ def _lower_operation(low: Lowering, graph: Trace, operation: Operation, views: d
         if view.dtype != value.dtype or not _exact(low, call, view):
             raise Typed(f"aten.{name} makes {value.dtype} of a {low.dtype} state")
         views[index] = view
+
+
+def _refuse_own(low: Lowering, call: Call, operands: Sequence[View]) -> None:
+    """Refuses to compute with the numbers of trajectories: they are moved, and are indices beside others."""
+    if call.name in STRUCTURE:
+        return
+    indices = call.arguments.get("indices", ()) if call.name == "index" else ()
+    storages = {id(x.storage) for x in indices if x is not None}
+    if any(id(x.storage) not in storages and low.program.is_own(x.rows).any() for x in operands):
+        raise Mixing(f"aten.{call.name} computes with the numbers of trajectories")
 
 
 def _results(

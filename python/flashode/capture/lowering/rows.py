@@ -292,6 +292,12 @@ class ProgramBuilder:
             rows = sources[np.array(op.index)[rows - self._starts[op.out]]]
         return rows
 
+    def undetached(self, rows: Rows) -> Rows:
+        """The rows that these are, but for their gradient."""
+        while isinstance(op := self.owner(rows), Unary) and op.fn == "detach":
+            rows = self.value(op.x)[rows - self._starts[op.out]]
+        return rows
+
     def owner(self, rows: Rows) -> Op | None:
         """The operation whose value holds all of ``rows``; None if it is not one, or an input."""
         owners = distinct(np.searchsorted(self._starts, rows.ravel(), "right") - 1)

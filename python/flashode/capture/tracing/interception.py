@@ -19,7 +19,7 @@ from flashode.capture.tracing.assuming import outcome_without_raising
 from flashode.capture.tracing.filling import Filling
 from flashode.capture.tracing.picking import at_index, is_number, select
 from flashode.capture.tracing.recorder import Recorder
-from flashode.capture.tracing.remedies import FORMAT, HISTORY
+from flashode.capture.tracing.remedies import AT_INDEX, FORMAT, HISTORY
 from flashode.capture.tracing.schemas import differentiable
 from flashode.capture.tracing.traced import leaves
 
@@ -166,6 +166,8 @@ class Interception(TorchFunctionMode):
             if any(isinstance(item, Tensor) for item in _among_numbers(index)):
                 remedy = "index with one tensor (torch.stack makes it), or with numbers alone"
                 refuse("it indexes with a list that holds a tensor", remedy)
+            if name == "__setitem__" and any(is_number(item, self._recorder) for item in index):
+                refuse("it writes at an index that is a tensor", AT_INDEX)
 
 
 def detached(recorder: Recorder, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

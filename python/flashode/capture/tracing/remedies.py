@@ -11,6 +11,7 @@ from flashode.capture.refusal import EVALUATION
 
 NUMBER = "it turns a tensor into a Python number"
 OF_NUMBERS = "keep it a tensor; for a branch write torch.where(condition, a, b), which may depend on t and y"
+AT_INDEX = "choose where to write: torch.where(torch.arange(n) == i, value, x)"
 WRITING = "compute a new tensor, or write into a clone() of it"
 FORMAT = "print after the solve"
 LOST = "a tensor that it may read has lost its memory"

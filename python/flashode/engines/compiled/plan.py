@@ -337,8 +337,11 @@ class CompiledPlan:
 
     def _is_undecided(self, outcome: Outcome) -> bool:
         """Whether the solve may have left where the Programs say what the functions do."""
-        ends = outcome.status.name.startswith(("nonfinite", "too_many_steps"))
-        return self._is_partial and (outcome.nan_met or outcome.unconverged > 0 or ends)
+        if not self._is_partial:
+            return False
+        ends = ("nonfinite", "too_many_steps")
+        failed = not outcome.done and outcome.status.name.startswith(ends)
+        return failed or outcome.nan_met or outcome.unconverged > 0
 
     def _count(self, outcome: Outcome, integration: Integration) -> Statistics:
         if self.field.capture.counters:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,21 +35,23 @@ def _searched(low: Lowering, call: Call, knots: View, right: bool) -> View:
     for each in (x, knots):
         _require_exact(low, each)
     shape = x.positions.shape
+    # A search has no gradient anyway.
+    numbers, among = low.program.undetached(x.rows), low.program.undetached(knots.rows)
     if knots.positions.ndim == 1:
         if knots.axis is not None:
             raise Mixing(f"{call.name} searches among trajectories")
-        grouped = x.rows.reshape(1, -1)
+        grouped = numbers.reshape(1, -1)
     else:
         aligned = knots.axis == x.axis or knots.axis is None
         if not aligned or knots.axis == knots.positions.ndim - 1:
             raise Mixing(f"{call.name} joins a batch axis with another axis")
-        grouped = x.rows.reshape(math.prod(shape[:-1]), -1)
-    rows = knots.rows.reshape(len(grouped), -1)
+        grouped = numbers.reshape(math.prod(shape[:-1]), -1)
+    rows = among.reshape(len(grouped), -1)
     if not rows.size:
         raise Unsupported(f"{call.name} among no knots at all is not supported")
     searched: Rows | int = rows
     if low.program.is_static(rows):
-        searched = low.parameter(low.register(knots.rows, knots.dtype))
+        searched = low.parameter(low.register(among, knots.dtype))
     counts = low.program.bucketize(grouped, searched, right)
     return low.new(counts.reshape(shape), x.axis, call.dtypes[0])
 
@@ -97,7 +98,9 @@ def looked_up(low: Lowering, call: Call, x: View, indices: Sequence[View | None]
     chosen = low.broadcast(*[index for index in indices if index is not None])
     if any(index.dtype == torch.bool for index in chosen):
         raise Computed(f"{call.name} with a mask that is computed is not supported")
-    own = [low.program.is_own(index.rows).all() for index in chosen]
+    own = [bool(low.program.is_own(index.rows).all()) for index in chosen]
+    if any(low.program.is_own(x.rows).any() != is_own for x, is_own in zip(chosen, own, strict=True)):
+        raise Mixing(f"{call.name} joins the numbers of trajectories with others")
     axis, shape = chosen[0].axis, chosen[0].positions.shape
     _require_apart(call, x, dims, axis, own)
     numbers = [
@@ -126,7 +129,7 @@ def looked_up(low: Lowering, call: Call, x: View, indices: Sequence[View | None]
     return low.new(rows.transpose(order), None if place < 0 else place, x.dtype)
 
 
-def _require_apart(call: Call, x: View, dims: Sequence[int], axis: int | None, own: Sequence[Any]) -> None:
+def _require_apart(call: Call, x: View, dims: Sequence[int], axis: int | None, own: Sequence[bool]) -> None:
     """Refuses what picks other trajectories' rows."""
     if any(own):
         if (
