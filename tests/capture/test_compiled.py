@@ -118,7 +118,7 @@ def test_the_compiler_is_not_imported_for_it() -> None:
     program = (
         "import sys, torch, flashode; net = torch.nn.Linear(3, 3);"
         "flashode.odeint(lambda t, y: net(y), torch.ones(4, 3), torch.linspace(0, 1, 2), method='euler');"
-        "flashode.explain(lambda t, y: y.sort(-1)[0], torch.ones(4, 3));"
+        "flashode.explain(lambda t, y: y.digamma(), torch.ones(4, 3));"
         "assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)

@@ -174,15 +174,12 @@ def test_reduction_along_the_batch(name: str) -> None:
     assert not must_capture(ALONG_THE_BATCH[name], random(4, 3)).batched
 
 
-@pytest.mark.parametrize("name", ["median", "sort", "topk", "argmax", "argsort", "kthvalue", "mode"])
+@pytest.mark.parametrize("name", ["median", "argmax", "kthvalue", "mode"])
 def test_order_statistics_are_refused(name: str) -> None:
     func: dict[str, Field] = {
         "median": lambda t, y: y - y.median(-1, keepdim=True)[0],
-        "sort": lambda t, y: y.sort(-1)[0],
-        "topk": lambda t, y: y * y.topk(1, -1)[0],
         "argmax": lambda t, y: y * y.argmax(-1, keepdim=True),
-        "argsort": lambda t, y: y.gather(1, y.argsort(-1)),
         "kthvalue": lambda t, y: y * y.kthvalue(1, -1, keepdim=True)[0],
         "mode": lambda t, y: y * y.mode(-1, keepdim=True)[0],
     }
-    assert name.removeprefix("arg") in declined(func[name], random(4, 3))
+    assert name in declined(func[name], random(4, 3))

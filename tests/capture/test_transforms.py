@@ -122,13 +122,6 @@ def test_a_matrix_that_was_singular_once() -> None:
     agrees(field, must_capture(field, random(5, 3)), random(5, 3, seed=2))
 
 
-def test_the_inverse_of_what_depends_on_the_state_is_refused() -> None:
-    def field(t: Tensor, y: Tensor) -> Tensor:
-        return y @ torch.linalg.inv(torch.eye(3, dtype=y.dtype) + t)
-
-    assert "_linalg_check_errors" in declined(field)
-
-
 def test_products_that_forward_mode_fills_with_zeros_are_left_out() -> None:
     """Torch multiplies a matrix that has no tangent by zeros; a Program holds none of these products."""
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()

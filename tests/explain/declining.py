@@ -48,15 +48,6 @@ class Net(nn.Module):
         return self.net(y)
 
 
-class Recurrent(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.rnn = nn.LSTM(WIDTH, WIDTH)
-
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        return self.rnn(y[None])[0][0]
-
-
 class Remembering(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +104,7 @@ class Straight(torch.autograd.Function):
 LOG = logging.getLogger("flashode.declining")
 LOCK = threading.Lock()
 RATE = torch.ones(WIDTH)
-SPARSE = torch.eye(WIDTH).to_sparse()
+SPARSE = torch.eye(WIDTH).to_sparse().requires_grad_()
 DEEP = [[[[[[1.0]]]]]]
 LONG = [float(i) for i in range(1000)]
 TOTAL = 0.0
@@ -228,8 +219,8 @@ def masked(t: Tensor, y: Tensor) -> Tensor:
     return -y * y[y > 0].sum()
 
 
-def sorting(t: Tensor, y: Tensor) -> Tensor:
-    return y.sort(-1)[0]
+def special(t: Tensor, y: Tensor) -> Tensor:
+    return y.digamma()
 
 
 def sparse(t: Tensor, y: Tensor) -> Tensor:
@@ -269,7 +260,7 @@ def with_hook(t: Tensor, y: Tensor) -> Tensor:
 
 
 def of_a_fixed_batch(t: Tensor, y: Tensor) -> Tensor:
-    return y.sort(-1)[0].view(8, 3)
+    return y.digamma().view(8, 3)
 
 
 def picking_by_state(t: Tensor, y: Tensor) -> Tensor:
@@ -318,7 +309,7 @@ DECLINING: dict[str, Said] = {
     "global": Said(lambda: counting_up, "'TOTAL'", "assign nothing", "TOTAL += 0.5"),
     "grad mode": Said(lambda: grad_mode, "is_grad_enabled", "every grad mode", "is_grad_enabled()"),
     "mask": Said(lambda: masked, "tensor's values", "multiply by a mask", "y[y > 0]"),
-    "sort": Said(lambda: sorting, "aten.sort is not supported", "arithmetic", "y.sort(-1)"),
+    "special": Said(lambda: special, "aten.digamma is not supported", "arithmetic", "y.digamma()"),
     "sparse": Said(lambda: sparse, "sparse", ".to_dense()", "SPARSE @ y.T"),
     "complex": Said(lambda: spectral, "not supported", "arithmetic", "torch.fft.fft(y)"),
     "double": Said(lambda: doubled, "torch.float64", ".to(y.dtype)", "y.double()"),
@@ -352,18 +343,17 @@ DECLINING: dict[str, Said] = {
     "spectral norm": Said(
         lambda: Net(nn.utils.parametrizations.spectral_norm(nn.Linear(WIDTH, WIDTH))),
         "",
-        INFERENCE,
+        "call eval() for the solve: in training each call of spectral_norm iterates",
         APPLIES,
         "net.0.parametrizations.weight.0 _SpectralNorm",
     ),
     "old spectral norm": Said(
         lambda: Net(nn.utils.spectral_norm(nn.Linear(WIDTH, WIDTH))),
         "hooks",
-        "torch.nn.utils.parametrizations.spectral_norm",
+        "torch.nn.utils.parametrizations.spectral_norm, and call eval() for the solve",
         APPLIES,
         "net.0 Linear",
     ),
-    "LSTM": Said(Recurrent, "", "nn.LSTMCell", "self.rnn(y[None])", "rnn LSTM"),
     "hook": Said(lambda: Net(_hooked()), "forward hooks", "handle.remove()", APPLIES, "net.0 Linear"),
     "lazy": Said(
         lambda: Net(nn.LazyLinear(WIDTH)), "no shape yet", "call it once", APPLIES, "net.0 LazyLinear"

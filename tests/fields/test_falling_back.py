@@ -42,13 +42,13 @@ def interpolating_by_index(t: Tensor, y: Tensor) -> Tensor:
     return VALUES[i - 1] + (VALUES[i] - VALUES[i - 1]) * (t - KNOTS[i - 1]) * 4 - y
 
 
-def sorting(t: Tensor, y: Tensor) -> Tensor:
-    return y.sort(dim=-1).values - y
+def a_median(t: Tensor, y: Tensor) -> Tensor:
+    return y.median(dim=-1, keepdim=True).values - y
 
 
-def inverting_a_matrix_of_the_state(t: Tensor, y: Tensor) -> Tensor:
+def decomposing_a_matrix_of_the_state(t: Tensor, y: Tensor) -> Tensor:
     mass = torch.eye(3, dtype=y.dtype) + 0.1 * y.unsqueeze(-1) * y.unsqueeze(-2)
-    return -torch.linalg.solve(mass, y)
+    return -torch.linalg.eigvalsh(mass) * y
 
 
 class Layer(nn.Module):
@@ -74,8 +74,8 @@ FALLING_BACK: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "numpy": (calling_numpy, "Python number"),
     "list": (appending, "Python number"),
     "index of time": (interpolating_by_index, "Python number"),
-    "sort": (sorting, "sort"),
-    "inverse": (inverting_a_matrix_of_the_state, "_linalg_check_errors"),
+    "median": (a_median, "median"),
+    "eigenvalues": (decomposing_a_matrix_of_the_state, "eigh"),
     "hook": (Layer(_hooked), "hooks"),
     "weight_norm by hook": (Layer(nn.utils.weight_norm), "hooks"),
     "spectral_norm by hook": (Layer(nn.utils.spectral_norm), "hooks"),

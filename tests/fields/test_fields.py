@@ -17,6 +17,7 @@ from fields import (
     detached,
     elementwise,
     flows,
+    matrices,
     modules,
     parametrised,
     physics,
@@ -32,8 +33,8 @@ from flashode import use_engine
 CASES = {
     f"{theme.__name__.rpartition('.')[2]}-{case.name}": case
     for theme in (
-        activations, detached, elementwise, flows, modules, parametrised, physics, products, shapes, tables,
-        time, transforms,
+        activations, detached, elementwise, flows, matrices, modules, parametrised, physics, products,
+        shapes, tables, time, transforms,
     )
     for case in theme.CATALOGUE
 }  # fmt: skip

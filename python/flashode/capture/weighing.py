@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from flashode.capture.guards.guard_code import Check
+from flashode.capture.guards.sparse import bytes_of
 from flashode.capture.lowering.lower import Lowered
 from flashode.capture.tracing.traced import leaves
 from flashode.declined import Declined
@@ -34,5 +35,5 @@ def weight(check: Check, lowered: Lowered | Declined | None = None) -> int:
     packed = [part for op in lowered.program.ops for part in vars(op).values() if isinstance(part, Packed)]
     # The compiled module has a copy of the Program's numbers; `Reach` has a byte for each row of c.
     numbers = 2 * (sum(part.nbytes for part in packed) + lowered.program.widths[C])
-    distinct = {id(tensor): tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor)}
+    distinct = {id(tensor): bytes_of(tensor) for tensor in tensors if isinstance(tensor, Tensor)}
     return total + _CAPTURE + _OBJECT * objects + sum(distinct.values()) + numbers

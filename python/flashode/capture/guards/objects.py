@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from flashode.capture.guards import classes
+from flashode.capture.guards import classes, recurrent
 from flashode.capture.guards.bytecode import CATCHES, IDENTITY
 from flashode.capture.guards.relevance import (
     CALLED,
@@ -91,7 +91,7 @@ def module(walk: Walk, expression: str, value: nn.Module, label: str) -> None:
         for key, child in children.items():
             if wanted is None or key in wanted or (name == "_modules" and kind in _CONTAINERS):
                 walk.value(f"{inner}[{key!r}]", child, f"{label}.{key}")
-    skipped = {*_CHILDREN, *HOOKS, *IGNORED_IN_MODULES}
+    skipped = {*_CHILDREN, *HOOKS, *IGNORED_IN_MODULES, *recurrent.unread(value)}
     known = list(walk.reasons)
     walk.attributes(own, value.__dict__, label, skipped, wanted)
     if trusted_class(kind) and "forward" not in value.__dict__ and len(walk.reasons) > len(known):
@@ -117,6 +117,8 @@ def _hooked(value: nn.Module, hooks: str, label: str) -> Reason:
     for home, name in _NORMS.items():
         if home in homes:
             remedy = f"use torch.nn.utils.parametrizations.{name}"
+            if name == "spectral_norm":
+                remedy += ", and call eval() for the solve"
             return Reason(f"{name} computes the weight in hooks", remedy, module=module)
     what = hooks.strip("_").replace("_", " ")
     remedy = "remove them (handle.remove()), or do in forward what they do"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from flashode.capture.guards import classes, containers, functions, namespaces, objects
+from flashode.capture.guards import classes, containers, functions, namespaces, objects, sparse
 from flashode.capture.guards.bytecode import CATCHES, IDENTITY, Executed, Reader, names_in
 from flashode.capture.guards.compiled import original
 from flashode.capture.guards.counting import idle_counters
@@ -140,6 +140,8 @@ def _visit(walk: Walk, expression: str, value: Any, label: str, depth: int) -> N
         namespaces.trusted(walk, expression, value, label)
     elif (made_from := original(value)) is not None:
         _compiled(walk, expression, value, label, *made_from)
+    elif kind is Tensor and sparse.holdable(value):
+        sparse.matrix(walk, expression, value)
     elif issubclass(kind, Tensor):
         _tensor(walk, expression, value, label)
     elif issubclass(kind, nn.Module):

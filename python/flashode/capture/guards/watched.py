@@ -69,6 +69,7 @@ class Watched:
         tensors: the tensors that the function owns, in the order in which the checks return them.
         labels: what the walk calls each of them.
         slots: ``id(tensor) -> position in tensors``.
+        constants: ids of the tensors that are held to their content.
         containers: everything mutable on the way.
         codes: all code that may run, or has.
         numbers: Python numbers that may be assigned anew, by where they are kept and their readable name.
@@ -92,6 +93,7 @@ class Watched:
     tensors: list[Tensor] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     slots: dict[int, int] = field(default_factory=dict)
+    constants: set[int] = field(default_factory=set)
     containers: list[Container] = field(default_factory=list)
     codes: dict[types.CodeType, CodeNames] = field(default_factory=dict)
     numbers: dict[tuple[Owner, str], float] = field(default_factory=dict)

@@ -86,7 +86,7 @@ def _behind(graph: Trace, operations: Sequence[Operation], views: Mapping[int, V
         if cuts or memory.isdisjoint(id(views[index].storage) for index in outputs):
             continue
         for ref in reads(operation):
-            if graph.values[ref.index].dtype.is_floating_point:
+            if graph.values[ref.index].dtype.is_floating_point and ref.index in views:
                 behind.add(ref.index)
                 memory.add(id(views[ref.index].storage))
     return behind

@@ -16,9 +16,18 @@ from flashode.capture.lowering.assumptions import assumed
 from flashode.capture.lowering.edges import connected, reads
 from flashode.capture.lowering.prologue import Prologue
 from flashode.capture.lowering.rows import Rows, distinct
-from flashode.capture.lowering.rules import FILLED, INDEXING, POINTWISE, RULES, STRUCTURE, TABLES
-from flashode.capture.lowering.rules.context import Call, Lowering, View, batch_axis, per_trajectory
+from flashode.capture.lowering.rules import (
+    FILLED,
+    INDEXING,
+    NUMBERING,
+    POINTWISE,
+    RULES,
+    STRUCTURE,
+    TABLES,
+)
+from flashode.capture.lowering.rules.context import Call, Lowering, Sparse, View, batch_axis, per_trajectory
 from flashode.capture.lowering.rules.integers import INTEGRAL, integral, is_integer
+from flashode.capture.lowering.rules.sparse import sparse, sparse_result
 from flashode.capture.lowering.rules.structure import RESHAPES, write
 from flashode.capture.refusal import Computed, Mixing, Refusal, TooLarge, Typed, Unsupported
 from flashode.capture.tracing.traced import Batch, Operation, Ref, Trace, TracedValue, leaves, mapped, refs_in
@@ -122,8 +131,10 @@ def _lower_operations(
     unknown: set[int] = set()
     for operation in operations:
         try:
-            if not operation.refused and unknown.isdisjoint(ref.index for ref in reads(operation)):
-                _lower_operation(low, graph, operation, views)
+            read = {ref.index for ref in reads(operation)}
+            if not operation.refused and unknown.isdisjoint(read):
+                lowered = _lower_operation if low.matrices.keys().isdisjoint(read) else _lower_sparse
+                lowered(low, graph, operation, views)
                 continue
             # Whatever is said of it would be said of the placeholder that it reads.
         except TooLarge as refusal:
@@ -164,7 +175,9 @@ def _sources(low: Lowering, graph: Trace, rows: dict[int, Rows]) -> dict[int, Vi
     """What operations start from: the inputs at their ``rows``, and what is not made by an operation."""
     views: dict[int, View] = {}
     for index, value in enumerate(graph.values):
-        if value.origin != "result" and (index in rows or batch_axis(value.shape) is None):
+        if value.literal is not None and value.literal.layout is not torch.strided:
+            low.matrices[index] = sparse(low, value.literal)
+        elif value.origin != "result" and (index in rows or batch_axis(value.shape) is None):
             views[index] = _source(low, value, rows.get(index))
     return views
 
@@ -218,6 +231,8 @@ def _lower_operation(low: Lowering, graph: Trace, operation: Operation, views: d
     _refuse_own(low, call, operands)
     results = _ordered(call, _results(low, operation, call, operands, views), operands)
     for index, value, view in zip(operation.outputs, outputs, results, strict=False):
+        if view is None:
+            continue
         if view.shape != value.shape:
             raise Mixing(f"aten.{name} treats the batch axis like another axis")
         if view.dtype != value.dtype or not _exact(low, call, view):
@@ -235,25 +250,42 @@ def _refuse_own(low: Lowering, call: Call, operands: Sequence[View]) -> None:
         raise Mixing(f"aten.{call.name} computes with the numbers of trajectories")
 
 
+def _lower_sparse(low: Lowering, graph: Trace, operation: Operation, views: dict[int, View]) -> None:
+    """Lowers an operation on a sparse matrix."""
+    (index,) = operation.outputs
+    value = graph.values[index]
+    arguments = _bind(operation, {**views, **low.matrices})
+    name = operation.op._schema.name.removeprefix("aten::")
+    result = sparse_result(low, Call(name, arguments, (value.shape,), (value.dtype,)))
+    if isinstance(result, View):
+        views[index] = result
+    else:
+        low.matrices[index] = result
+
+
 def _results(
     low: Lowering, operation: Operation, call: Call, operands: Sequence[View], views: dict[int, View]
-) -> Sequence[View]:
+) -> Sequence[View | None]:
     op = operation.op
     if _is_hoisted(low, call, operands):
         _hold_masks(low, op, call, operands)
-        results = _evaluated_before(low, operation, call, views)
+        made = _evaluated_before(low, operation, call, views)
         if _shows_memory(op):
             # The result is a copy, which is as good until one of the two is written to.
-            for x in (*operands, *results):
+            for x in (*operands, *made):
                 x.storage.shown = call.name
+        results: Sequence[View | None] = made
     elif call.name in RULES:
         result = RULES[call.name](low, call)
-        made = [result] if isinstance(result, View) else list(result)
-        results = [integral(low, call, *pair) for pair in zip(made, call.dtypes, strict=False)]
+        listed = [result] if isinstance(result, View) else list(result)
+        results = [
+            view if view is None else integral(low, call, view, dtype)
+            for view, dtype in zip(listed, call.dtypes, strict=False)
+        ]
     else:
         raise Unsupported(f"aten.{call.name} is not supported")
     writes = op._schema.name.endswith("_") and torch.Tag.inplace_view not in op.tags
-    return [write(low, call["self"], results[0])] if writes else results
+    return [write(low, call["self"], results[0])] if writes and results[0] is not None else results
 
 
 def _is_hoisted(low: Lowering, call: Call, operands: Sequence[View]) -> bool:
@@ -280,7 +312,7 @@ def _hold_masks(low: Lowering, op: torch._ops.OpOverload, call: Call, operands: 
             raise Computed(f"the shape that aten.{call.name} makes depends on a tensor's values")
 
 
-def _ordered(call: Call, results: Sequence[View], operands: Sequence[View]) -> Sequence[View]:
+def _ordered(call: Call, results: Sequence[View | None], operands: Sequence[View]) -> Sequence[View | None]:
     """The results, which run through the trajectories in the order that the operands do."""
     orders = {x.outer for x in operands if x.axis is not None}
     if len(orders) > 1:
@@ -288,7 +320,9 @@ def _ordered(call: Call, results: Sequence[View], operands: Sequence[View]) -> S
     if call.name in RESHAPES or not orders:
         return results
     (outer,) = orders
-    return [replace(view, outer=1 if view.axis is None else outer) for view in results]
+    return [
+        None if view is None else replace(view, outer=1 if view.axis is None else outer) for view in results
+    ]
 
 
 def _exact(low: Lowering, call: Call, view: View) -> bool:
@@ -300,8 +334,9 @@ def _exact(low: Lowering, call: Call, view: View) -> bool:
     narrower = torch.promote_types(view.dtype, low.dtype) == low.dtype
     chosen = call.name == "where" and narrower
     whole = is_integer(view.dtype) and (call.name in INTEGRAL or call.name == "_to_copy")
+    numbered = call.name in NUMBERING and not view.dtype.is_floating_point
     moved = call.name in STRUCTURE or call.name in INDEXING or call.name in TABLES
-    return counts or chosen or whole or moved or call.name == "count_nonzero"
+    return counts or chosen or whole or numbered or moved or call.name == "count_nonzero"
 
 
 def _casts(call: Call) -> bool:
@@ -362,13 +397,19 @@ def _functional(op: torch._ops.OpOverload, name: str) -> Any:
     if not op._schema.is_mutable:
         return op
     packet = getattr(torch.ops.aten, name, None)
-    overload = getattr(packet, op._overloadname, None)
-    if overload is None:
-        raise Unsupported(f"aten.{name}_ has no form without in-place writing")
-    return overload
+    # By its arguments: what writes may be called otherwise.
+    for overload in packet.overloads() if packet is not None else ():
+        other = getattr(packet, overload)
+        if not other._schema.is_mutable and _arguments(other) == _arguments(op):
+            return other
+    raise Unsupported(f"aten.{name}_ has no form without in-place writing")
 
 
-def _bind(operation: Operation, views: dict[int, View]) -> dict[str, Any]:
+def _arguments(op: torch._ops.OpOverload) -> list[tuple[str, str]]:
+    return [(argument.name, str(argument.type)) for argument in op._schema.arguments]
+
+
+def _bind(operation: Operation, views: Mapping[int, View | Sparse]) -> dict[str, Any]:
     bound: dict[str, Any] = {}
     for position, argument in enumerate(operation.op._schema.arguments):
         if position < len(operation.args):

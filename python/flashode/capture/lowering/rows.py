@@ -83,6 +83,8 @@ class ProgramBuilder:
 
     def constant(self, values: npt.NDArray[np.float64]) -> Rows:
         """Literal rows, of the shape given; equal numbers are one row."""
+        if not values.size:
+            return np.empty(values.shape, np.int64)
         flat = np.ascontiguousarray(values, np.float64).ravel()
         # By their bits, because 0.0 and -0.0 are equal numbers but different constants.
         distinct, inverse = np.unique(flat.view(np.int64), return_inverse=True)

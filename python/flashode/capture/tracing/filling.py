@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import reduce
+from functools import reduce, wraps
 from typing import Any
 
 import torch
@@ -112,6 +112,7 @@ def filling_allowed(filling: Filling) -> Iterator[None]:
     originals = [(space, name, space.__dict__.get(name)) for space, name in spaces]
 
     def instead(name: str, original: Any) -> Any:
+        @wraps(original)
         def fill(*args: Any, **kwargs: Any) -> Any:
             made = filling.made(name, args, kwargs)
             return original(*args, **kwargs) if made is None else made

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flashode.capture.guards.sparse import Content
 from flashode.capture.refusal import Mixing, Refusal, Unsteady
 from flashode.capture.tracing.traced import Batch, Operation, Ref, Shape, Trace, TracedValue, mapped
 
@@ -90,6 +91,8 @@ class _Pairing:
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
     if a is None or b is None:
         return a is b
+    if a.layout is not torch.strided:
+        return Content(a).same(b)
     return a.shape == b.shape and torch.equal(_bytes(a), _bytes(b))
 
 

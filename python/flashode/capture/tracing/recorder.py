@@ -212,11 +212,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._rewrite(func, written, roots, (refs, ref_kwargs), (where, module, refused))
         dependent = not roots.isdisjoint(self._dependent_roots)
         if not _holds_tensors(result):
-            if func._schema.name in _CHECKS and not dependent:
+            if func._schema.name in _CHECKS:
                 self._operations.append(Operation(func, refs, ref_kwargs, (), where, module))
-            elif func._schema.name in _CHECKS:
-                what = f"it solves equations whose matrix depends on t or y ({name_of(func)})"
-                self.note(what, "write the solution out, if the matrix is small", site)
             elif func._schema.name not in _METADATA_QUERIES and not roots <= self._literal_roots:
                 self.refuse(NUMBER, OF_NUMBERS)
             return result
@@ -375,11 +372,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         content = None
         if not has_memory(tensor):
             self.refuse(LOST, REVIVE)
-        if slot is None:
+        if slot is None and id(tensor) not in self._watched.constants:
             self.note(
                 f"a {tuple(tensor.shape)} tensor comes from a place that cannot be watched",
                 "keep it in an attribute, a buffer or a variable of func's",
             )
+        if slot is None:
             content = tensor.detach().clone()
         index = self._add(TracedValue(tuple(tensor.shape), tensor.dtype, "slot", slot, content))
         self._remember(tensor, index)

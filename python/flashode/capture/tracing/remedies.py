@@ -23,6 +23,8 @@ def of_training(module: nn.Module | None) -> str:
     """What to do about a module of torch's own that does in training what a field may not; else nothing."""
     if module is None or not module.training or not trusted_class(type(module)):
         return ""
+    if type(module).__name__ == "_SpectralNorm":
+        return f"{EVALUATION} for the solve: in training each call of spectral_norm iterates its vectors"
     drops = isinstance(getattr(module, "p", None), float)
     return f"{EVALUATION}, or set p=0" if drops else EVALUATION
 

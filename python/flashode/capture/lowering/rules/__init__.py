@@ -9,13 +9,18 @@ from flashode.capture.lowering.rules.convolution import CONVOLUTION
 from flashode.capture.lowering.rules.elementwise import ELEMENTWISE
 from flashode.capture.lowering.rules.filled import FILLED, FILLS
 from flashode.capture.lowering.rules.indexing import INDEXING
+from flashode.capture.lowering.rules.linear_algebra import LINEAR_ALGEBRA
 from flashode.capture.lowering.rules.losses import LOSSES
+from flashode.capture.lowering.rules.matrix_exponential import MATRIX_EXPONENTIAL
 from flashode.capture.lowering.rules.normalisation import NORMALISATION
 from flashode.capture.lowering.rules.placement import PLACEMENT
 from flashode.capture.lowering.rules.products import PRODUCTS
+from flashode.capture.lowering.rules.recurrence import RECURRENCE
 from flashode.capture.lowering.rules.reductions import REDUCTIONS
 from flashode.capture.lowering.rules.rounding import ROUNDING
+from flashode.capture.lowering.rules.scattering import SCATTERING
 from flashode.capture.lowering.rules.softmax import SOFTMAX
+from flashode.capture.lowering.rules.sorting import SORTING
 from flashode.capture.lowering.rules.structure import STRUCTURE
 from flashode.capture.lowering.rules.tables import TABLES
 
@@ -29,12 +34,17 @@ RULES: dict[str, Rule] = {
     **SOFTMAX,
     **NORMALISATION,
     **PRODUCTS,
+    **LINEAR_ALGEBRA,
+    **MATRIX_EXPONENTIAL,
+    **SORTING,
     **CONVOLUTION,
     **ATTENTION,
+    **RECURRENCE,
     **LOSSES,
     **STRUCTURE,
     **INDEXING,
     **TABLES,
+    **SCATTERING,
     **PLACEMENT,
     **FILLED,
     **FILLS,
@@ -43,4 +53,7 @@ RULES: dict[str, Rule] = {
 # An element of the result depends on the elements that face it alone.
 POINTWISE = frozenset({*ELEMENTWISE, *ROUNDING, *COMPARISONS, *ACTIVATIONS}) - {"glu"}
 
-__all__ = ["FILLED", "INDEXING", "POINTWISE", "RULES", "STRUCTURE", "TABLES"]
+# Integers among their results are numbers of rows or elements, which every dtype of a state holds.
+NUMBERING = frozenset({*LINEAR_ALGEBRA, *SORTING})
+
+__all__ = ["FILLED", "INDEXING", "NUMBERING", "POINTWISE", "RULES", "STRUCTURE", "TABLES"]

@@ -62,6 +62,21 @@ class View:
 
 
 @dataclass(frozen=True)
+class Sparse:
+    """A constant sparse matrix: the places of its elements, and their values, (elements,) each."""
+
+    row: Rows
+    column: Rows
+    values: Rows
+    size: tuple[int, int]
+
+    @property
+    def transposed(self) -> Sparse:
+        """Its transpose."""
+        return Sparse(self.column, self.row, self.values, self.size[::-1])
+
+
+@dataclass(frozen=True)
 class Call:
     """One operation to lower: its name, without the underscore of in-place forms, and arguments by name."""
 
@@ -113,7 +128,8 @@ class Call:
         return batch_axis(self.shapes[0]) if self.shapes else None
 
 
-Rule = Callable[["Lowering", Call], "View | Sequence[View]"]
+# None in the place of a result that no Program has.
+Rule = Callable[["Lowering", Call], "View | Sequence[View | None]"]
 
 
 def per_trajectory(shape: Shape) -> tuple[int, ...]:
@@ -143,6 +159,7 @@ class Lowering:
         self.prologue = PrologueBuilder(dtype, device, slots)
         self.registers: list[int] = []  # of each declared parameter
         self.required: list[Rows] = []  # what has to be true where the field is called
+        self.matrices: dict[int, Sparse] = {}  # the values of the trace that are sparse
         self._parameters: dict[int, int] = {}
         self.bounds_of_rows = BoundsOfRows(self.program, self._bounds_of_parameter)
 
@@ -300,6 +317,12 @@ class Lowering:
         axis = None if x.axis is None else others.index(x.axis)
         return moved.reshape(*(x.positions.shape[dim] for dim in others), -1), axis
 
+    def raises(self, condition: View) -> None:
+        """Takes note that the function raises an exception where elements are not zero."""
+        rows = condition.rows.ravel()
+        zero = np.broadcast_to(self.program.constant(np.zeros(())), rows.shape)
+        self.required.append(self.program.binary("eq", rows, zero))
+
     def is_static(self, x: View) -> bool:
         """Whether ``x`` depends on neither ``t`` nor ``y`` nor the batch size."""
         return x.axis is None and self.program.is_static(x.rows)
@@ -313,6 +336,9 @@ class Lowering:
 
     def from_register(self, register: int, dtype: torch.dtype) -> View:
         """A prologue register as a tensor."""
+        shape = self.prologue.shape(register)
+        if 0 in shape:
+            return self.new(np.empty(shape, np.int64), None, dtype)
         return self.new(self.program.parameter(self.parameter(register)), None, dtype)
 
     def register(self, rows: Rows, dtype: torch.dtype) -> int:
@@ -329,9 +355,9 @@ class Lowering:
         if literal is not None:
             tensor = torch.tensor(literal, dtype=dtype, device=self.device)
             return self.prologue.literal((dtype, literal.shape, literal.tobytes()), tensor)
-        return self._assembled(rows)
+        return self._assembled(rows, dtype)
 
-    def _assembled(self, rows: Rows) -> int:
+    def _assembled(self, rows: Rows, dtype: torch.dtype) -> int:
         distinct, inverse = np.unique(rows, return_inverse=True)
         sources: list[int] = []
         index = np.empty(len(distinct), np.int64)
@@ -345,8 +371,8 @@ class Lowering:
             if isinstance(op, Parameter):
                 sources.append(self.registers[op.parameter])
             else:
-                tensor = torch.tensor(op.values, dtype=self.dtype, device=self.device)
-                sources.append(self.prologue.literal(op.values, tensor))
+                tensor = torch.tensor(op.values, dtype=dtype, device=self.device)
+                sources.append(self.prologue.literal((dtype, op.values), tensor))
             end += len(held)
             position += count
         return self.prologue.assembled(sources, index[inverse.ravel()].tolist(), rows.shape)

@@ -92,10 +92,10 @@ def _addmm(low: Lowering, call: Call) -> View:
     fits = low.is_static(bias) and bias.positions.shape == call.shape[-1:]
     if plain and fits and b.axis is None and low.is_static(b):
         return low.new(product(low, a, b, bias), call.axis)
-    return _added(low, call, low.new(product(low, a, b), call.axis))
+    return added(low, call, low.new(product(low, a, b), call.axis))
 
 
-def _added(low: Lowering, call: Call, result: View) -> View:
+def added(low: Lowering, call: Call, result: View) -> View:
     """``beta * self + alpha * result``; a beta of zero leaves ``self`` out, whatever it holds."""
     scaled = low.scaled(result, call.number("alpha"))
     if call.number("beta") == 0.0:
@@ -104,7 +104,7 @@ def _added(low: Lowering, call: Call, result: View) -> View:
 
 
 def _baddbmm(low: Lowering, call: Call) -> View:
-    return _added(low, call, low.new(product(low, call["batch1"], call["batch2"]), call.axis))
+    return added(low, call, low.new(product(low, call["batch1"], call["batch2"]), call.axis))
 
 
 def _addbmm(low: Lowering, call: Call) -> View:
@@ -112,7 +112,7 @@ def _addbmm(low: Lowering, call: Call) -> View:
     axis = None if call.axis is None else call.axis + 1
     if a.axis == 0 or b.axis == 0:
         raise Mixing("addbmm sums over the batch")
-    return _added(low, call, low.sum(low.new(product(low, a, b), axis), (0,)))
+    return added(low, call, low.sum(low.new(product(low, a, b), axis), (0,)))
 
 
 def _column(x: View) -> View:
@@ -126,7 +126,7 @@ def _mv(low: Lowering, call: Call, matrix: str = "self") -> View:
 def _addr(low: Lowering, call: Call) -> View:
     column, row = call["vec1"], call["vec2"]
     row = row.showing(row.positions[None, :], None if row.axis is None else 1)
-    return _added(low, call, low.mul(_column(column), row))
+    return added(low, call, low.mul(_column(column), row))
 
 
 def _linalg_cross(low: Lowering, call: Call) -> View:
@@ -183,7 +183,7 @@ PRODUCTS: dict[str, Rule] = {
     "baddbmm": _baddbmm,
     "addbmm": _addbmm,
     "mv": _mv,
-    "addmv": lambda low, call: _added(low, call, _mv(low, call, "mat")),
+    "addmv": lambda low, call: added(low, call, _mv(low, call, "mat")),
     **dict.fromkeys(["dot", "vdot"], lambda low, call: low.sum(low.mul(call["self"], call["tensor"]), [0])),
     "addr": _addr,
     "linalg_cross": _linalg_cross,
