@@ -159,6 +159,37 @@ def test_derivatives_inside_a_field(name: str) -> None:
     lowers(slope, random(4, 3), (), [W], rtol=1e-8)
 
 
+FORWARD: dict[str, Callable[[Tensor], Tensor]] = {
+    "inv": lambda x: linalg.inv(matrices(x)).sum(-1),
+    "cholesky": lambda x: linalg.cholesky(positive(x)).sum(-1),
+    "triangular": lambda x: _triangular(matrices(x), x),
+}
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_forward_derivatives_inside_a_field(name: str) -> None:
+    def func(t: Tensor, y: Tensor) -> Tensor:
+        return torch.func.jvp(FORWARD[name], (y,), (y.cos() * (1 + t),))[1]
+
+    lowers(func, random(4, 3), (), [W], rtol=1e-8)
+
+
+SPREAD: dict[str, Callable[[Tensor], Tensor]] = {
+    "solve": lambda x: linalg.solve(W + torch.outer(x, x.sin()) / 9, x),
+    "solve with parameters": lambda x: linalg.solve(W, x),
+    "det": lambda x: x * linalg.det(W + torch.outer(x, x.sin())),
+    "jacobian": lambda x: torch.func.jacrev(lambda x: linalg.solve(W + torch.outer(x, x), x))(x).sum(-1),
+}
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_spread_by_vmap(name: str) -> None:
+    captured = must_capture(lambda t, y: torch.vmap(SPREAD[name])(y), random(4, 3))
+    agrees(lambda t, y: torch.vmap(SPREAD[name])(y), captured, random(4, 3), [W], rtol=1e-8)
+    if name == "solve with parameters":
+        assert any(step.name == "inv" for step in captured.prologue.steps)
+
+
 # A field of square matrices in the state, with factors of them.
 SQUARE: dict[str, Callable[[Tensor], Tensor]] = {
     "solve": lambda x: linalg.solve(x, x.sin()),
@@ -252,6 +283,13 @@ def test_large_matrices_of_parameters() -> None:
     lowers(lambda t, y: linalg.solve(weight, y[..., None])[..., 0], random(4, 20), (), [weight], rtol=1e-9)
 
 
+def test_a_matrix_is_inverted_once() -> None:
+    captured = lowers(
+        lambda t, y: linalg.solve(W, y.T).T + linalg.solve(W, y.sin().T).T, random(4, 3), (), [W], rtol=1e-9
+    )
+    assert sum(step.name == "inv" for step in captured.prologue.steps) == 1
+
+
 NOT_NUMBERS: dict[str, tuple[Field, Tensor]] = {
     "solve": (lambda t, y: linalg.solve(y, y.sin()).tanh(), torch.ones(3, 3, dtype=D)),
     "inv": (lambda t, y: linalg.inv(y).tanh(), torch.zeros(3, 3, dtype=D)),
@@ -303,9 +341,15 @@ def test_the_exponential_over_many_scales() -> None:
 
 
 DECLINED: dict[str, tuple[Field, tuple[int, ...], str]] = {
-    "large solve": (lambda t, y: linalg.solve(y, y), (2, 9, 9), "9x9 matrices that depend on t or y"),
+    "large solve": (lambda t, y: linalg.solve(y, y), (2, 9, 9), "linalg.solve of 9x9 matrices that depend"),
     "large det": (lambda t, y: y * linalg.det(y)[:, None, None], (2, 9, 9), "up to 8x8"),
     "large exponential": (lambda t, y: linalg.matrix_exp(y), (2, 17, 17), "up to 16x16"),
+    # Torch takes the factors, through which no gradient flows.
+    "forward derivative": (
+        lambda t, y: torch.func.jvp(lambda x: linalg.solve(x, y), (y,), (y.cos(),))[1],
+        (2, 3, 3),
+        "secondary result",
+    ),
     "pinv": (lambda t, y: linalg.pinv(y), (2, 3, 3), "torch.linalg.solve"),
     "lu": (lambda t, y: linalg.lu_factor(y)[0], (2, 3, 3), "torch.linalg.solve"),
 }

@@ -212,3 +212,9 @@ def test_states_of_several_graphs() -> None:
 
     captured = lowers(func, random(4, 5, 2))
     same_at(func, captured, random(1, 5, 2, seed=3))
+
+    def features_first(t: Tensor, y: Tensor) -> Tensor:
+        merged = y.permute(1, 2, 0).reshape(5, -1)
+        return (adjacency @ merged).view(5, 2, -1).permute(2, 0, 1)
+
+    lowers(features_first, random(4, 5, 2))

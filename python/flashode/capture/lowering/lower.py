@@ -25,7 +25,15 @@ from flashode.capture.lowering.rules import (
     STRUCTURE,
     TABLES,
 )
-from flashode.capture.lowering.rules.context import Call, Lowering, Sparse, View, batch_axis, per_trajectory
+from flashode.capture.lowering.rules.context import (
+    Call,
+    Lowering,
+    Result,
+    Sparse,
+    View,
+    batch_axis,
+    per_trajectory,
+)
 from flashode.capture.lowering.rules.integers import INTEGRAL, integral, is_integer
 from flashode.capture.lowering.rules.sparse import sparse, sparse_result
 from flashode.capture.lowering.rules.structure import RESHAPES, write
@@ -131,10 +139,8 @@ def _lower_operations(
     unknown: set[int] = set()
     for operation in operations:
         try:
-            read = {ref.index for ref in reads(operation)}
-            if not operation.refused and unknown.isdisjoint(read):
-                lowered = _lower_operation if low.matrices.keys().isdisjoint(read) else _lower_sparse
-                lowered(low, graph, operation, views)
+            if not operation.refused and unknown.isdisjoint(ref.index for ref in reads(operation)):
+                _lower_operation(low, graph, operation, views)
                 continue
             # Whatever is said of it would be said of the placeholder that it reads.
         except TooLarge as refusal:
@@ -225,13 +231,21 @@ def _lower_operation(low: Lowering, graph: Trace, operation: Operation, views: d
     if schema.is_mutable:
         name = name.removesuffix("_")
     outputs = [graph.values[index] for index in operation.outputs]
-    arguments = _bind(operation, views)
+    arguments = _bind(operation, {**views, **low.matrices} if low.matrices else views)
     call = Call(name, arguments, tuple(v.shape for v in outputs), tuple(v.dtype for v in outputs))
-    operands = [views[ref.index] for ref in reads(operation)]
+    read = [ref.index for ref in reads(operation)]
+    operands = [views[index] for index in read if index not in low.matrices]
     _refuse_own(low, call, operands)
-    results = _ordered(call, _results(low, operation, call, operands, views), operands)
-    for index, value, view in zip(operation.outputs, outputs, results, strict=False):
+    made: Sequence[Result]
+    if len(operands) == len(read):
+        made = _results(low, operation, call, operands, views)
+    else:
+        made = [sparse_result(low, call)]
+    for index, value, view in zip(operation.outputs, outputs, _ordered(call, made, operands), strict=False):
         if view is None:
+            continue
+        if isinstance(view, Sparse):
+            low.matrices[index] = view
             continue
         if view.shape != value.shape:
             raise Mixing(f"aten.{name} treats the batch axis like another axis")
@@ -250,22 +264,9 @@ def _refuse_own(low: Lowering, call: Call, operands: Sequence[View]) -> None:
         raise Mixing(f"aten.{call.name} computes with the numbers of trajectories")
 
 
-def _lower_sparse(low: Lowering, graph: Trace, operation: Operation, views: dict[int, View]) -> None:
-    """Lowers an operation on a sparse matrix."""
-    (index,) = operation.outputs
-    value = graph.values[index]
-    arguments = _bind(operation, {**views, **low.matrices})
-    name = operation.op._schema.name.removeprefix("aten::")
-    result = sparse_result(low, Call(name, arguments, (value.shape,), (value.dtype,)))
-    if isinstance(result, View):
-        views[index] = result
-    else:
-        low.matrices[index] = result
-
-
 def _results(
     low: Lowering, operation: Operation, call: Call, operands: Sequence[View], views: dict[int, View]
-) -> Sequence[View | None]:
+) -> Sequence[Result]:
     op = operation.op
     if _is_hoisted(low, call, operands):
         _hold_masks(low, op, call, operands)
@@ -274,18 +275,18 @@ def _results(
             # The result is a copy, which is as good until one of the two is written to.
             for x in (*operands, *made):
                 x.storage.shown = call.name
-        results: Sequence[View | None] = made
+        results: Sequence[Result] = made
     elif call.name in RULES:
         result = RULES[call.name](low, call)
         listed = [result] if isinstance(result, View) else list(result)
         results = [
-            view if view is None else integral(low, call, view, dtype)
+            integral(low, call, view, dtype) if isinstance(view, View) else view
             for view, dtype in zip(listed, call.dtypes, strict=False)
         ]
     else:
         raise Unsupported(f"aten.{call.name} is not supported")
     writes = op._schema.name.endswith("_") and torch.Tag.inplace_view not in op.tags
-    return [write(low, call["self"], results[0])] if writes and results[0] is not None else results
+    return [write(low, call["self"], results[0])] if writes and isinstance(results[0], View) else results
 
 
 def _is_hoisted(low: Lowering, call: Call, operands: Sequence[View]) -> bool:
@@ -312,7 +313,7 @@ def _hold_masks(low: Lowering, op: torch._ops.OpOverload, call: Call, operands: 
             raise Computed(f"the shape that aten.{call.name} makes depends on a tensor's values")
 
 
-def _ordered(call: Call, results: Sequence[View | None], operands: Sequence[View]) -> Sequence[View | None]:
+def _ordered(call: Call, results: Sequence[Result], operands: Sequence[View]) -> Sequence[Result]:
     """The results, which run through the trajectories in the order that the operands do."""
     orders = {x.outer for x in operands if x.axis is not None}
     if len(orders) > 1:
@@ -321,7 +322,8 @@ def _ordered(call: Call, results: Sequence[View | None], operands: Sequence[View
         return results
     (outer,) = orders
     return [
-        None if view is None else replace(view, outer=1 if view.axis is None else outer) for view in results
+        replace(view, outer=1 if view.axis is None else outer) if isinstance(view, View) else view
+        for view in results
     ]
 
 

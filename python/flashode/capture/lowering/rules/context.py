@@ -129,7 +129,8 @@ class Call:
 
 
 # None in the place of a result that no Program has.
-Rule = Callable[["Lowering", Call], "View | Sequence[View | None]"]
+Result = View | Sparse | None
+Rule = Callable[["Lowering", Call], "View | Sequence[Result]"]
 
 
 def per_trajectory(shape: Shape) -> tuple[int, ...]:

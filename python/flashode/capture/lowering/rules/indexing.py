@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from flashode.capture.lowering.rows import Rows
-from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View, at
+from flashode.capture.lowering.rules.context import Call, Lowering, Result, Rule, View, at
 from flashode.capture.lowering.rules.elementwise import operand
 from flashode.capture.lowering.rules.tables import gathered, looked_up, selected
 from flashode.capture.refusal import Computed, Mixing, Typed, Unsupported
@@ -157,7 +157,7 @@ def _along_dimension(name: str, add: bool) -> Rule:
 def _picked_by(names: Callable[[Call], Sequence[View | None]], known: Rule, computed: Rule) -> Rule:
     """A rule for indices whose content is known, and one for others."""
 
-    def rule(low: Lowering, call: Call) -> View | Sequence[View | None]:
+    def rule(low: Lowering, call: Call) -> View | Sequence[Result]:
         indices = [index for index in names(call) if index is not None]
         unknown = [index for index in indices if low.known(index) is None]
         # Those that the field owns are held to their content, or refused: no solve has to look at them.

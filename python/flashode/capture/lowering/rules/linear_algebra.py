@@ -16,7 +16,15 @@ from torch import Tensor
 
 from flashode.capture.lowering.prologue import Function
 from flashode.capture.lowering.rows import Rows
-from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View, batch_axis, per_trajectory
+from flashode.capture.lowering.rules.context import (
+    Call,
+    Lowering,
+    Result,
+    Rule,
+    View,
+    batch_axis,
+    per_trajectory,
+)
 from flashode.capture.lowering.rules.elimination import (
     cholesky,
     determinant,
@@ -36,8 +44,9 @@ def small(call: Call, x: View, largest: int = LARGEST) -> View:
     """Matrices that depend on t or y, refused where they are large or hold several trajectories."""
     size = _apart(call, x).positions.shape[-1]
     if size > largest:
+        name = call.name.strip("_").removesuffix("_ex").replace("linalg_", "linalg.")
         raise Unsupported(
-            f"{call.name} of {size}x{size} matrices that depend on t or y is not supported, up to "
+            f"{name} of {size}x{size} matrices that depend on t or y is not supported, up to "
             f"{largest}x{largest} is",
             remedy="make it of smaller blocks; of func's own tensors matrices may be of any size",
         )
@@ -56,16 +65,22 @@ def _result(low: Lowering, call: Call, rows: Rows, result: int = 0) -> View:
     return low.new(rows.reshape(per_trajectory(shape)), batch_axis(shape), call.dtypes[result])
 
 
+def _for_all(low: Lowering, x: View) -> View:
+    """Matrices without a batch axis where they are parameters that are spread along it, as vmap does."""
+    return x.showing(x.positions, None) if low.program.is_static(x.rows) else x
+
+
 def _transposed(x: View) -> View:
     last = x.positions.ndim - 1
-    axis = {last: last - 1, last - 1: last}.get(last if x.axis is None else x.axis, x.axis)
-    return x.showing(np.swapaxes(x.positions, -1, -2), None if x.axis is None else axis)
+    axis = x.axis if x.axis is None else {last: last - 1, last - 1: last}.get(x.axis, x.axis)
+    return x.showing(np.swapaxes(x.positions, -1, -2), axis)
 
 
-def _prepared(low: Lowering, function: Function, *views: View, name: str, shape: tuple[int, ...]) -> View:
-    """What torch makes of parameters once for each solve."""
+def _prepared(low: Lowering, name: str, function: Function, *views: View) -> View:
+    """A matrix that torch makes of others once for each solve, by a function that has this name alone."""
     registers = [low.register(x.rows, x.dtype) for x in views]
-    return low.from_register(low.prologue.apply(function, registers, shape, name), low.dtype)
+    register = low.prologue.apply(function, registers, views[0].positions.shape, name, name)
+    return low.from_register(register, low.dtype)
 
 
 class _Equations:
@@ -128,11 +143,11 @@ def _singular(matrix: Tensor) -> Tensor:
 
 def _solution(low: Lowering, call: Call, a: View, b: View) -> tuple[Rows, Rows]:
     """The solutions of ``a x = b``, and of each matrix the number of its first pivot of zero, or zero."""
-    equations = _Equations(low, call, a, b)
+    equations, a = _Equations(low, call, a, b), _for_all(low, a)
     if low.is_static(a):
-        inverse = _prepared(low, _inverse, a, name="inv", shape=a.positions.shape)
+        inverse = _prepared(low, "inv", _inverse, a)
         source = low.register(a.rows, a.dtype)
-        info = low.prologue.apply(_singular, [source], a.positions.shape[:-2], "info")
+        info = low.prologue.apply(_singular, [source], a.positions.shape[:-2], "info", "info")
         return equations.by_inverse(a, inverse), low.from_register(info, torch.int32).rows
     x, pivots = equations.by_elimination(small(call, a))
     zero = low.program.constant(np.zeros(pivots.shape))
@@ -155,7 +170,7 @@ def _info(low: Lowering, call: Call, rows: Rows, result: int) -> View:
     return info
 
 
-def _solve(low: Lowering, call: Call) -> list[View | None]:
+def _solve(low: Lowering, call: Call) -> list[Result]:
     a, b = call["A"], call["B"]
     if len(call.shapes[0]) == a.positions.ndim - 1:
         b = b.showing(b.positions[..., None], b.axis)
@@ -171,18 +186,18 @@ def _identity(low: Lowering, a: View) -> View:
     return low.new(low.program.constant(np.eye(a.positions.shape[-1])), None)
 
 
-def _inv(low: Lowering, call: Call) -> list[View | None]:
+def _inv(low: Lowering, call: Call) -> list[Result]:
     x, info = _solution(low, call, call["A"], _identity(low, call["A"]))
     return [_result(low, call, x), _info(low, call, info, 1)]
 
 
-def _det(low: Lowering, call: Call) -> list[View | None]:
+def _det(low: Lowering, call: Call) -> list[Result]:
     pivots, sign = determinant(low.program, stacked(small(call, call["A"]).rows))
     factors = [sign, *pivots]
     return [_result(low, call, reduce(lambda a, b: low.program.binary("mul", a, b), factors)), None, None]
 
 
-def _slogdet(low: Lowering, call: Call) -> list[View | None]:
+def _slogdet(low: Lowering, call: Call) -> list[Result]:
     pivots, sign = determinant(low.program, stacked(small(call, call["A"]).rows))
     signs = [sign, *low.program.unary("sign", (), pivots)]
     logarithms = low.program.unary("log", (), low.program.unary("abs", (), pivots))
@@ -193,7 +208,7 @@ def _slogdet(low: Lowering, call: Call) -> list[View | None]:
     ]
 
 
-def _cholesky(low: Lowering, call: Call) -> list[View | None]:
+def _cholesky(low: Lowering, call: Call) -> list[Result]:
     a = small(call, call["self"])
     matrix = _evenly(low, stacked((_transposed(a) if call["upper"] else a).rows))
     factor, squares = cholesky(low.program, matrix)
@@ -234,7 +249,7 @@ def _gram(factor: Tensor) -> Tensor:
 def _matrix_of_factor(low: Lowering, call: Call, factor: View) -> View:
     _apart(call, factor)
     if low.is_static(factor):
-        return _prepared(low, _gram, factor, name="gram", shape=factor.positions.shape)
+        return _prepared(low, "gram", _gram, factor)
     small(call, factor)
 
     def gram(x: View) -> View:
@@ -272,6 +287,7 @@ def _solve_triangular(low: Lowering, call: Call) -> View:
 
 def _triangular(low: Lowering, call: Call, a: View, b: View, upper: bool) -> Rows:
     equations, unit = _Equations(low, call, a, b), bool(call["unitriangular"])
+    a = _for_all(low, a)
     if not low.is_static(a):
         matrices, sides = stacked(equations.spread(small(call, a).rows)), stacked(equations.b)
         if upper:
@@ -281,16 +297,16 @@ def _triangular(low: Lowering, call: Call, a: View, b: View, upper: bool) -> Row
 
     def triangle(matrix: Tensor) -> Tensor:
         half = matrix.triu(int(unit)) if upper else matrix.tril(-int(unit))
-        return half + torch.eye(len(half[-1]), dtype=half.dtype, device=half.device) if unit else half
+        return half + torch.eye(half.shape[-1], dtype=half.dtype, device=half.device) if unit else half
 
     def inverse(matrix: Tensor) -> Tensor:
         identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
         inverted: Tensor = torch.linalg.solve_triangular(matrix, identity, upper=upper, unitriangular=unit)
         return inverted
 
-    shape = a.positions.shape
-    halved = _prepared(low, triangle, a, name="triu" if upper else "tril", shape=shape)
-    return equations.by_inverse(halved, _prepared(low, inverse, a, name="inv", shape=shape))
+    name = f"{'unit ' if unit else ''}{'triu' if upper else 'tril'}"
+    halved = _prepared(low, name, triangle, a)
+    return equations.by_inverse(halved, _prepared(low, f"inv {name}", inverse, a))
 
 
 def _lu_solve(low: Lowering, call: Call) -> View:
@@ -302,7 +318,7 @@ def _lu_solve(low: Lowering, call: Call) -> View:
         permutation, lower, upper = torch.lu_unpack(packed, exchanged)
         return permutation @ lower @ upper
 
-    a = _prepared(low, whole, factors, pivots, name="lu", shape=factors.positions.shape)
+    a = _prepared(low, "lu", whole, factors, pivots)
     if call["adjoint"]:
         a = _transposed(a)
     if call["left"]:
@@ -311,7 +327,7 @@ def _lu_solve(low: Lowering, call: Call) -> View:
     return _result(low, call, np.swapaxes(x, -1, -2))
 
 
-def _check_errors(low: Lowering, call: Call) -> list[View | None]:
+def _check_errors(low: Lowering, call: Call) -> list[Result]:
     low.raises(call["info"])
     return []
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from flashode.capture.lowering.rows import Rows
-from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
+from flashode.capture.lowering.rules.context import Call, Lowering, Result, Rule, View
 from flashode.capture.lowering.rules.products import product
 from flashode.capture.refusal import Mixing, Unsupported
 
 _LSTM = 2
 
 
-def _layer(low: Lowering, call: Call) -> list[View | None]:
+def _layer(low: Lowering, call: Call) -> list[Result]:
     x: View = call["input"]
     if call["mode"] != _LSTM or call["batch_sizes"]:
         raise Unsupported(f"this use of aten.{call.name} is not supported")

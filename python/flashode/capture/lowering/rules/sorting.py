@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from flashode.capture.lowering.rows import Rows
-from flashode.capture.lowering.rules.context import Call, Lowering, Rule, View
-from flashode.capture.refusal import Unsupported
+from flashode.capture.lowering.rules.context import Call, Lowering, Result, Rule, View
+from flashode.capture.refusal import Typed, Unsupported
 
 # The longest rows: the work grows with the square of their length.
 LONGEST = 32
 
 
-def _sort(low: Lowering, call: Call) -> list[View | None]:
+def _sort(low: Lowering, call: Call) -> list[Result]:
     x: View = call["self"]
     dim, descending = call.dim(x), bool(call["descending"])
     length = x.positions.shape[dim] if x.positions.ndim else 1
@@ -24,7 +24,7 @@ def _sort(low: Lowering, call: Call) -> list[View | None]:
     return _sorted(low, call, x, dim, descending, length)
 
 
-def _topk(low: Lowering, call: Call) -> list[View | None]:
+def _topk(low: Lowering, call: Call) -> list[Result]:
     x: View = call["self"]
     dim, largest, count = call.dim(x), bool(call["largest"]), int(call.number("k"))
     length = x.positions.shape[dim] if x.positions.ndim else 1
@@ -37,6 +37,8 @@ def _topk(low: Lowering, call: Call) -> list[View | None]:
 
 def _same_ties(low: Lowering, call: Call, length: int, remedy: str) -> None:
     """Refuses what leaves the order of equal elements open, which decides where a gradient goes."""
+    if call.dtypes[0] != low.dtype:
+        raise Typed(f"{call.name} of {call.dtypes[0]} is not supported")
     if low.device.type != "cpu" or not _keeps_order(call.name, length, low.dtype):
         what = f"{call.name} of {length} elements leaves open which of equal ones comes first"
         raise Unsupported(what, remedy=f"write {remedy}")
@@ -61,7 +63,7 @@ def _keeps_order(name: str, length: int, dtype: torch.dtype) -> bool:
     return True
 
 
-def _sorted(low: Lowering, call: Call, x: View, dim: int, descending: bool, count: int) -> list[View | None]:
+def _sorted(low: Lowering, call: Call, x: View, dim: int, descending: bool, count: int) -> list[Result]:
     """The first elements in order, and their numbers; NaN is the largest, and equal ones stay in order."""
     rows = np.moveaxis(x.rows, dim, 0) if x.positions.ndim else x.rows[None]
     if len(rows) > LONGEST:
