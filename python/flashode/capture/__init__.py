@@ -17,9 +17,10 @@ from flashode.capture.guards.environment import kind_of, unhooked
 from flashode.capture.guards.execution import Unseen
 from flashode.capture.guards.watch import watch
 from flashode.capture.looks import Look, Seen, Steadiness, common
-from flashode.capture.making import Field, Start, compare_values, confirm, make
+from flashode.capture.making import compare_values, confirm, make
 from flashode.capture.observing import observe, settle
 from flashode.capture.refusal import Refusal, Unsteady, described
+from flashode.capture.starting import Field, Start
 from flashode.declined import Declined, Reason
 from flashode.state import State, components
 from flashode.verify import Verify
@@ -127,14 +128,14 @@ def _confirmed(
         if isinstance(entry.lowered, Declined):
             entry.confirm(key, Confirmation(True, entry.lowered))
             return _with_remedy(entry, entry.lowered, func, start)
-        watched, at = watch(func, entry.executed), start().copied()
+        at, watched = start().copied(), watch(func, entry.executed)
         confirmation = entry.confirmations.get(key)
         if confirmation is not None and confirmation.compared:
             return compare_values(func, watched, entry, at) or entry.bind(bound)
-        try:
-            confirmation = Confirmation(compare, confirm(func, watched, entry, at, compare))
-        except Unseen:
-            continue
+        execution = observe(func, at).execution
+        if execution.executed != entry.executed:
+            continue  # the batch size decides what runs
+        confirmation = Confirmation(compare, confirm(func, watched, execution, entry, at, compare))
         if confirmation.declined is None or _is_only_thread():
             entry.confirm(key, confirmation)
         return confirmation.declined or entry.bind(bound)
@@ -146,7 +147,8 @@ def _newly_captured(
 ) -> Capture | Declined:
     """What a new entry gives, which is kept."""
     at = start().copied()
-    execution = observe(func, at)
+    observed = observe(func, at)
+    execution = observed.execution
     # What a first call loads and initialises, such as torch's compiler, may change what it depends on; and a
     # call at another batch size may run other code.
     for _ in range(ATTEMPTS):
@@ -155,7 +157,7 @@ def _newly_captured(
         execution.led_to(watched.codes)
         entry = unsteady(func, key, watched, entries)
         if entry is None:
-            entry = make(func, watched, execution, key, at, verify != "never")
+            entry = make(func, watched, observed, key, at, verify != "never")
             if execution.executed != executed:
                 continue
             if isinstance(entry.lowered, Declined) and not _is_only_thread():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ from flashode.capture.changing import origin
 from flashode.capture.guards.execution import Execution
 from flashode.capture.guards.watched import Watched, path
 from flashode.capture.lowering.lower import Lowered, lower
+from flashode.capture.observing import Observed
 from flashode.capture.refusal import Failed, Memoised, Mixing, Refusal, Singular
+from flashode.capture.starting import Field, Start
 from flashode.capture.tracing.carrying import guesses
 from flashode.capture.tracing.pairing import pair, same_values
 from flashode.capture.tracing.remedies import LOST, REVIVE
@@ -28,7 +30,6 @@ from flashode.declined import Declined, Reason
 from flashode.memory import has_memory
 from flashode.state import State, Structure, components
 
-Field = Callable[[Any, Any], Any]
 # At how many generic points a comparison has to tell something.
 ENOUGH = 2
 
@@ -37,21 +38,8 @@ _ALIKE = "compute the same in every grad mode"
 _SIZES = "write y.shape[0] or -1 in the place of a fixed batch size"
 
 
-class Start(NamedTuple):
-    """Where a solve starts: the first time, 0-d, of the state's dtype; and the last time, if known."""
-
-    t: Tensor
-    y: State
-    end: float | None = None
-
-    def copied(self) -> Start:
-        """The same as tensors that are no inference tensors, which autograd would not take."""
-        y = [part.detach().clone() for part in components(self.y)]
-        return Start(self.t.detach().clone(), Structure.of(self.y).join(y), self.end)
-
-
 def make(
-    func: Field, watched: Watched, execution: Execution, key: Key, start: Start, compare: bool = True
+    func: Field, watched: Watched, observed: Observed, key: Key, start: Start, compare: bool = True
 ) -> Entry:
     """Captures a function, and compares the two, or records why it cannot be.
 
@@ -68,10 +56,10 @@ def make(
         numbers=watched.numbers,
         names=watched.tensor_names,
         origin=origin(func),
-        executed=execution.executed,
+        executed=observed.execution.executed,
     )
     try:
-        lowered = _lowered(func, watched, execution, effects, start.t, start.y)
+        lowered = _lowered(func, watched, observed, effects, start.t, start.y)
         effects.steps = lowered.graph.steps
         if compare:
             near = cast(Tensor, perturbed(start.t)), perturbed(start.y)
@@ -89,7 +77,7 @@ def make(
 
 
 def confirm(
-    func: Field, watched: Watched, entry: Entry, start: Start, compare: bool = True
+    func: Field, watched: Watched, execution: Execution, entry: Entry, start: Start, compare: bool = True
 ) -> Declined | None:
     """Why a capture does not hold at a batch size that it was not made at; None if it does.
 
@@ -97,13 +85,12 @@ def confirm(
     well, and has to do the same. Numbers alone, compared where a solve starts, would not tell: there a
     difference may vanish.
     """
-    lowered, size, execution = entry.lowered, Structure.of(start.y).batch, Execution(entry.executed, ())
+    lowered, size = entry.lowered, Structure.of(start.y).batch
     assert isinstance(lowered, Lowered)
     assert size is not None
     try:
         effects = Effects(watched)
         traced = effects.undone(lambda: trace(func, start.t, perturbed(start.y), watched, execution))
-        execution.check(entry.executed)
         if traced.reasons:
             raise Refusal(*traced.reasons)
         pair(lowered.graph, traced, (None, size))
@@ -134,7 +121,7 @@ def compare_values(func: Field, watched: Watched, entry: Entry, start: Start) ->
 
 
 def _lowered(
-    func: Field, watched: Watched, execution: Execution, effects: Effects, t: Tensor, y: State
+    func: Field, watched: Watched, observed: Observed, effects: Effects, t: Tensor, y: State
 ) -> Lowered:
     """The lowered function; row-wise in the first dimension of the state if it can be."""
     tensors = watched.tensors
@@ -142,15 +129,21 @@ def _lowered(
     # At other values, so that a number read from them behind our back shows.
     later = cast(Tensor, perturbed(t))
 
+    execution, around = observed.execution, Effects(observed.watched)
+
+    def called(call: Callable[[], Trace]) -> tuple[Trace, tuple[Reason, ...]]:
+        # At another batch size it may come to what it has not come to before.
+        return around.called(lambda: effects.called(call))[0]
+
     def traced(t: Tensor, y: State, carried: Mapping[int, Tensor]) -> Trace:
-        found, changed = effects.called(lambda: trace(func, t, y, watched, execution, carried))
+        found, changed = called(lambda: trace(func, t, y, watched, execution, carried))
         for label in effects.kept.values():
             what = f"it computes {path(label)} in its first call and keeps it"
             raise Memoised(Reason(what, Memoised.remedy, watched.line(label)))
         reasons = (*found.reasons, *changed)
-        for wanted in (Gradients.OWN, Gradients.NONE):
+        for wanted in (Gradients.STATE, Gradients.TIME, Gradients.OWN, Gradients.NONE):
             if found.asked and not reasons:
-                other, changed = effects.called(
+                other, changed = called(
                     lambda: trace(func, t, y, watched, execution, carried, wanted)  # noqa: B023
                 )
                 reasons = (*other.reasons, *changed)

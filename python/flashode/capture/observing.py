@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from flashode.capture.calling.effects import Effects
 from flashode.capture.guards.execution import Execution, Unseen
 from flashode.capture.guards.functions import home_of
 from flashode.capture.guards.watch import reached
 from flashode.capture.guards.watched import Watched
-from flashode.capture.making import Field, Start
 from flashode.capture.refusal import Refusal
+from flashode.capture.starting import Field, Start
 from flashode.capture.tracing.trace import trace
 
 # A field calls functions of so many modules of others.
 MAX_MODULES = 64
 
 
-def observe(func: Field, start: Start) -> Execution:
+class Observed(NamedTuple):
+    """What a call of a function executes, and all that it may have changed."""
+
+    execution: Execution
+    watched: Watched
+
+
+def observe(func: Field, start: Start) -> Observed:
     """What a call of ``func`` executes; nothing that it changes is left.
 
     What may run is looked at before, for what it may change: code of the user's own, and that of libraries as
@@ -54,7 +62,7 @@ def settle(func: Field, start: Start) -> None:
         _entering(func, call)
 
 
-def _entering(func: Field, call: Callable[[Watched, Execution], None]) -> Execution:
+def _entering(func: Field, call: Callable[[Watched, Execution], None]) -> Observed:
     """What a call executes; it is made again where it comes to modules that have to be looked at first."""
     modules = frozenset(home_of(func))
     for _ in range(MAX_MODULES):
@@ -62,7 +70,7 @@ def _entering(func: Field, call: Callable[[Watched, Execution], None]) -> Execut
         execution = Execution(watched.codes, modules, watched.unwatchable)
         try:
             call(watched, execution)
-            return execution
+            return Observed(execution, watched)
         except Unseen as unseen:
             modules |= {unseen.module}
     raise Refusal("it calls functions of too many modules")

@@ -115,6 +115,8 @@ class Effects:
             if _keeps(change) and self._watched.loads(key):
                 self.kept[container.variable, key] = f"{container.label}.{key}"
                 continue
+            if old is None:
+                continue  # it is so again: as long as it is, the next call does the same
             stays = old is not MISSING and new is not MISSING
             # Of the user's classes the checks do not name the places one by one.
             by_place = container.places is not None or not isinstance(container.held, type)

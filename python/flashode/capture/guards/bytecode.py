@@ -225,11 +225,11 @@ def nested(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def instructions(code: types.CodeType, executed: Set[int] | None = None) -> list[dis.Instruction]:
     """The instructions that do something: all, or those at some offsets."""
-    return [i for begin, i in _decoded(code) if executed is None or begin in executed]
+    return [i for begin, i in decoded(code) if executed is None or begin in executed]
 
 
 @lru_cache(maxsize=1024)
-def _decoded(code: types.CodeType) -> list[tuple[int, dis.Instruction]]:
+def decoded(code: types.CodeType) -> list[tuple[int, dis.Instruction]]:
     """The instructions that do something, each with where it begins."""
     decoded = []
     begin: int | None = None

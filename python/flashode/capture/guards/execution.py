@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from flashode.capture.guards.bytecode import Executed, instructions, is_constant, nested
+from flashode.capture.guards.bytecode import Executed, decoded, instructions, is_constant, nested
 from flashode.capture.guards.trust import forbidden, home_of, opaque, own, trusted_name, trusted_package
 from flashode.capture.refusal import PLAIN, Refusal
 from flashode.declined import Reason
@@ -28,6 +28,8 @@ T = TypeVar("T")
 # Our own code beneath a call of the user's: what records it.
 _RECORDS = ("flashode.capture", "flashode.dispatch", "flashode.state")
 _IMPORTS = "importlib._bootstrap"
+# A call that begins anew each time it is stopped is let go on.
+_MOST_STOPS = 100
 _BY_NAME = "call it by its name"
 _IMPORTED = "import it at the top of the file"
 # What pybind11 binds functions to.
@@ -77,6 +79,7 @@ class Execution:
         self._offsets: dict[types.CodeType, set[int]] = {}
         self._stopped: Unseen | Refusal | None = None
         self._beneath = 0
+        self._stops = 0
 
     @property
     def executed(self) -> Executed:
@@ -106,11 +109,6 @@ class Execution:
         for code in self._offsets.keys() - {part for known in codes for part in nested(known)}:
             raise Refusal(_unled(code), remedy=_BY_NAME)
 
-    def check(self, known: Executed) -> None:
-        """Raises ``Unseen`` if what has run is not what is known."""
-        if self.executed != known:
-            raise Unseen("what runs depends on the batch size")
-
     @contextmanager
     def _watching(self) -> Iterator[None]:
         tracing, profiling, collecting = sys.gettrace(), sys.getprofile(), gc.isenabled()
@@ -128,13 +126,45 @@ class Execution:
 
     def _stop(self, error: Unseen | Refusal, frame: types.FrameType | None) -> NoReturn:
         """Ends the call, in a frame of the user's."""
-        self._stopped = self._stopped or error
+        self._stopped, caller = self._stopped or error, frame
         # What would have run next may stand in the way as well, and is to be told of.
         while frame is not None and frame.f_code in self._offsets:
             following = (i.offset for i in instructions(frame.f_code) if i.offset >= frame.f_lasti)
             self._offsets[frame.f_code].update(following)
             frame = frame.f_back
+        sys.setprofile(self._still_profiled)
+        self._trace_still(caller)
         raise _Stopped
+
+    # Python takes away a function that raises. Handlers of the user's, and what follows "finally", are to be
+    # stopped as well: the tracing function sets the profiling one before it raises, and the other way round.
+
+    def _trace_still(self, frame: types.FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code in self._offsets:
+                frame.f_trace = self._still_traced
+            frame = frame.f_back
+        sys.settrace(self._still_traced)
+
+    def _stop_again(self) -> None:
+        self._stops += 1
+        if self._stops < _MOST_STOPS:
+            raise _Stopped
+
+    def _still_traced(self, frame: types.FrameType, event: str, argument: Any) -> Any:
+        users = frame.f_code in self._codes or (
+            frame.f_back is not None and frame.f_back.f_code in self._codes
+        )
+        if users and event in ("call", "line", "opcode"):
+            sys.setprofile(self._still_profiled)
+            self._stop_again()
+        return self._still_traced
+
+    def _still_profiled(self, frame: types.FrameType, event: str, argument: Any) -> None:
+        caller = frame if event == "c_call" else frame.f_back
+        if event in ("call", "c_call") and caller is not None and caller.f_code in self._codes:
+            self._trace_still(caller)
+            self._stop_again()
 
     def _entered(self, frame: types.FrameType, event: str, argument: Any) -> Any:
         """A frame begins."""
@@ -201,8 +231,8 @@ def _unled(code: types.CodeType) -> str:
 def _loads(code: types.CodeType, names: Set[str]) -> dict[int, str]:
     """Where code loads things of some names."""
     return {
-        instruction.offset: instruction.argval
-        for instruction in instructions(code)
+        begin: instruction.argval
+        for begin, instruction in decoded(code)
         if instruction.opname.startswith("LOAD_")
         and not is_constant(instruction)
         and instruction.argval in names

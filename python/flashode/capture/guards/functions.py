@@ -37,6 +37,10 @@ _CHANGING = {
 }
 
 
+# By these code looks into a function that it does not call.
+_PARTS = frozenset(["__defaults__", "__kwdefaults__", "__closure__", "cell_contents"])
+
+
 def home_of(func: Any) -> list[str]:
     """The modules where a function, or what an object does when it is called, is written."""
     while isinstance(func, (partial, types.MethodType)):
@@ -59,7 +63,7 @@ def function(walk: Walk, expression: str, value: types.FunctionType, label: str)
     walk.code.simple(f"{variable}.__code__", value.__code__)
     walk.descriptions(variable, value, label)
     _own_attributes(walk, variable, value, label)
-    if not trusted and not walk.enters(value):
+    if not (trusted or walk.enters(value) or walk.everything or not walk.names.isdisjoint(_PARTS)):
         return
     cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
     for position, (name, cell) in enumerate(cells):

@@ -178,11 +178,15 @@ def instance(walk: Walk, expression: str, value: Any, label: str) -> None:
 
 def _not_shadowed(walk: Walk, own: str, value: Any, watched: Set[str]) -> None:
     """Adds checks that no attribute of the class hides behind one that takes an unwatched one's place."""
-    owned = value.__dict__
-    if not trusted_class(type(value)) and not owned.keys() <= watched:
-        for name in sorted(walk.names):
-            if name not in owned and any(name in base.__dict__ for base in type(value).__mro__):
-                walk.code.absent(own, name)
+    owned, kind = value.__dict__, type(value)
+    if trusted_class(kind) or owned.keys() <= watched:
+        return
+    computed = any("__getattr__" in base.__dict__ for base in kind.__mro__ if not trusted_class(base))
+    children = [owned[place] for place in _CHILDREN] if issubclass(kind, nn.Module) else []
+    for name in sorted(walk.names):
+        inherited = computed or any(name in base.__dict__ for base in kind.__mro__)
+        if name not in owned and (inherited or any(name in held for held in children)):
+            walk.code.absent(own, name)
 
 
 def _slots(walk: Walk, variable: str, value: Any, names: tuple[str, ...], label: str) -> None:

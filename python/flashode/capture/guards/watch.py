@@ -78,7 +78,9 @@ def _walked(func: Callable[..., Any], scope: Scope) -> Watched:
         settled = walk.watched.names <= names and walk.watched.all_implied <= implied
         if walk.reasons and (settled or not complete):
             raise Refusal(*(reason.within(walk.watched.line(name)) for reason, name in walk.reasons.items()))
-        if settled or not complete:
+        if not complete:
+            raise Refusal("it leads to too many objects", remedy=PLAIN)
+        if settled:
             walk.code.distinct = not names.isdisjoint(IDENTITY)
             watched = walk.watched
             watched.idle = idle_counters(watched)

@@ -71,35 +71,44 @@ class Filling:
             self._recorder.calls -= 1
 
     def _made(self, name: str, given: dict[str, Any]) -> Tensor | None:
-        made, like = self._joined(given["numbers"]), given.get("like")
+        numbers, like = given["numbers"], given.get("like")
+        own = _dtype(numbers)
         size = like.shape if name == "full_like" and like is not None else given.get("size")
+        if own is None or (size is not None and not isinstance(numbers, Tensor)):
+            return None
+        if size is not None and own.is_floating_point:
+            own = torch.get_default_dtype()
+        made = self._joined(numbers, given.get("dtype") or (own if like is None else like.dtype))
         if made is None or (size is not None and made.ndim):
             return None
-        kept = made.dtype if size is None else _filled(made)
-        dtype = given.get("dtype") or (kept if like is None else like.dtype)
-        made = made.to(given.get("device") or (made if like is None else like).device, dtype)
+        made = made.to(given.get("device") or (made if like is None else like).device)
         if size is not None:
             made = made.expand(size).clone()
         return made.requires_grad_(given.get("requires_grad", False))
 
-    def _joined(self, numbers: Any) -> Tensor | None:
-        """A tensor without a gradient of nested numbers and 0-d tensors; None of anything else."""
+    def _joined(self, numbers: Any, dtype: torch.dtype) -> Tensor | None:
+        """A tensor without a gradient of nested numbers and 0-d tensors; None where their lengths differ."""
         if isinstance(numbers, Tensor):
-            return self._detach(numbers).clone() if self._depends(numbers) else numbers.detach().clone()
+            cut = self._detach if self._depends(numbers) else Tensor.detach
+            return cut(numbers).to(dtype, copy=True)
         if isinstance(numbers, (bool, int, float)):
-            return torch.tensor(numbers)
-        if not isinstance(numbers, (list, tuple)) or any(isinstance(n, Tensor) and n.ndim for n in numbers):
-            return None
-        parts = [part for number in numbers if (part := self._joined(number)) is not None]
+            return torch.tensor(numbers, dtype=dtype)
+        parts = [part for number in numbers if (part := self._joined(number, dtype)) is not None]
         if not parts or len(parts) < len(numbers) or len({part.shape for part in parts}) > 1:
             return None
-        dtype = reduce(torch.promote_types, [part.dtype for part in parts])
-        return torch.stack([part.to(dtype) for part in parts])
+        return torch.stack(parts)
 
 
-def _filled(number: Tensor) -> torch.dtype:
-    """What torch.full makes of a number of a tensor."""
-    return torch.get_default_dtype() if number.is_floating_point() else number.dtype
+def _dtype(numbers: Any) -> torch.dtype | None:
+    """What torch makes of nested numbers and 0-d tensors; None of anything else."""
+    if isinstance(numbers, Tensor):
+        return numbers.dtype
+    if isinstance(numbers, (bool, int, float)):
+        return torch.tensor(numbers).dtype
+    if not isinstance(numbers, (list, tuple)) or any(isinstance(n, Tensor) and n.ndim for n in numbers):
+        return None
+    known = [dtype for number in numbers if (dtype := _dtype(number)) is not None]
+    return reduce(torch.promote_types, known) if known and len(known) == len(numbers) else None
 
 
 @contextmanager

@@ -114,8 +114,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return id(tensor) in self._inside
 
     def tracked(self, tensor: Tensor) -> bool:
-        """The requires_grad of a tensor: of one that depends on t or y it is not the same in every solve."""
-        self._asked |= self.depends(tensor)
+        """The requires_grad of a tensor: but for those that it owns it is not the same in every solve."""
+        self._asked |= not self.owns(tensor)
         return tensor.requires_grad
 
     def assumed(self, condition: Tensor, outcome: bool) -> bool:

@@ -31,9 +31,11 @@ from flashode.state import State, Structure, components
 
 
 class Gradients(Enum):
-    """Which gradients are recorded: also those in t and y, those in the function's tensors, or none."""
+    """Which gradients are recorded: those in t and y, one of them, those in the function's tensors, none."""
 
     ALL = auto()
+    STATE = auto()
+    TIME = auto()
     OWN = auto()
     NONE = auto()
 
@@ -61,9 +63,10 @@ def trace(
     carried, slots = carried or {}, watched.slots
     recorder = Recorder(watched, {key: slot for key, slot in slots.items() if slot not in carried})
     structure = Structure.of(y)
-    tracks = gradients is Gradients.ALL
-    time = recorder.input("t", t.detach().clone(), requires_grad=tracks)
-    parts = [recorder.input("y", part.detach().clone(), requires_grad=tracks) for part in components(y)]
+    of_time = gradients in (Gradients.ALL, Gradients.TIME)
+    of_state = gradients in (Gradients.ALL, Gradients.STATE)
+    time = recorder.input("t", t.detach().clone(), requires_grad=of_time)
+    parts = [recorder.input("y", part.detach().clone(), requires_grad=of_state) for part in components(y)]
     places = {
         key: recorder.input("slot", carried[slot].detach(), slot, carried[slot].requires_grad)
         for key, slot in slots.items()
