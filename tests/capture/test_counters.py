@@ -257,3 +257,34 @@ def test_a_global_that_another_function_reads() -> None:
     NFE = 5
     assert "more than counting" in declined(field)
     assert NFE == 5
+
+
+class Floating(nn.Module):
+    """A count that is a floating-point number, as some libraries keep it."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        super().__init__()
+        self.nfe = start
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.nfe += 1
+        return -y
+
+
+@pytest.mark.parametrize("start", [0.0, 2.0, 0.5, 0.1, 2.0**53, float("inf")])
+def test_a_count_in_floating_point(start: float) -> None:
+    must_capture(Floating())
+    net, other = Floating(start), Floating(start)
+    must_capture(net).count(100)
+    for _ in range(100):
+        other.nfe += 1
+    assert (net.nfe, type(net.nfe)) == (other.nfe, float)
+
+
+def test_a_count_that_a_step_does_not_change_is_none() -> None:
+    class Large(Floating):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            self.nfe += 1
+            return y
+
+    declined(Large(2.0**60))

@@ -231,6 +231,28 @@ def test_a_branch_that_is_taken_later() -> None:
     true(net)
 
 
+class Loading(nn.Module):
+    """A model with its data, as trainers want it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def train_dataloader(self) -> Any:
+        data = torch.utils.data.TensorDataset(torch.rand(3))
+        return torch.utils.data.DataLoader(data), np.random.rand(3), torch.jit.script(self.layer)  # noqa: NPY002
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        if not self.layer.weight.numel():
+            self.train_dataloader()
+        out: Tensor = torch.tanh(self.layer(y)) * float(np.sqrt(2.0))
+        return out
+
+
+def test_modules_are_harmless_that_code_which_never_runs_looks_into() -> None:
+    true(Loading())
+
+
 def test_what_was_not_read_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:

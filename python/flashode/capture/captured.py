@@ -13,6 +13,9 @@ from flashode.capture.guards.guard_code import Counter
 from flashode.capture.lowering.prologue import Prologue
 from flashode.program import Program
 
+# Sums of whole numbers below are exact.
+_EXACT = 2.0**52
+
 
 @dataclass(slots=True, eq=False)
 class Capture:
@@ -56,6 +59,15 @@ class Capture:
                 with torch.no_grad():
                     holder.add_(amount * evaluations)
             elif isinstance(holder, types.CellType):
-                holder.cell_contents += amount * evaluations
+                holder.cell_contents = _counted(holder.cell_contents, amount, evaluations)
             else:
-                holder[place] += amount * evaluations
+                holder[place] = _counted(holder[place], amount, evaluations)
+
+
+def _counted(count: Any, amount: float, evaluations: int) -> Any:
+    """A count after so many evaluations, rounded as often as where each adds to it."""
+    if isinstance(count, float) and not (count.is_integer() and abs(count) < _EXACT):
+        for _ in range(evaluations):
+            count += amount
+        return count
+    return count + amount * evaluations

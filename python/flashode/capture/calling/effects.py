@@ -37,6 +37,10 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }
 
 
+# Beyond, a step may be lost to rounding.
+_LARGEST_COUNT = 2.0**52
+
+
 class Effects:
     """Runs calls of one function and undoes what they change.
 
@@ -135,10 +139,10 @@ class Effects:
             label = f"{container.label}.{key}" if named else container.label
             where = self._watched.line(label)
             held_by_class = isinstance(container.held, type)
-            if held_by_class or type(old) is not int or type(new) is not int:
+            if held_by_class or not _steps(old, new):
                 reasons.append(Reason(f"it changes {label}", _COMPUTE, where))
                 continue
-            counters[container.variable, key] = new - old
+            counters[container.variable, key] = int(new - old)
             if not merely_counted(self._watched, container, key):
                 reasons.append(Reason(f"the counter {label} is used for more than counting", _COUNT, where))
         if not reasons and self.counters not in (None, counters):
@@ -152,3 +156,10 @@ def _keeps(change: Change) -> bool:
     """Whether an attribute, or an item of a dictionary, was nothing before and is a tensor now."""
     nothing = change.old is None or change.old is MISSING
     return nothing and type(change.container.held) is dict and isinstance(change.new, Tensor)
+
+
+def _steps(old: Any, new: Any) -> bool:
+    """Whether a number has grown by a whole one."""
+    if type(old) is not type(new) or type(old) not in (int, float):
+        return False
+    return type(old) is int or (float(new - old).is_integer() and abs(new) < _LARGEST_COUNT)

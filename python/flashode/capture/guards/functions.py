@@ -217,6 +217,9 @@ def _through_module(
     walk: Walk, expression: str, module: types.ModuleType, chain: tuple[str, ...], label: str
 ) -> None:
     """A module is watched only in what is taken from it."""
+    if walk.lenient and (not opaque(module) or not opaque(innermost(module, chain)[0])):
+        _reached_through(walk, expression, module, chain, label)
+        return
     if opaque(module):
         inside, depth = innermost(module, chain)
         if not opaque(inside) and not (inside is torch.jit and chain[depth : depth + 1] in _OF_COMPILERS):
@@ -245,3 +248,14 @@ def _through_module(
         _through_module(walk, inner, taken, chain[1:], label)
     else:
         walk.value(inner, taken, label)
+
+
+def _reached_through(
+    walk: Walk, expression: str, module: types.ModuleType, chain: tuple[str, ...], label: str
+) -> None:
+    """What may be called of a module, before anything has run; a module itself is harmless."""
+    taken = module.__dict__.get(chain[0]) if chain else None
+    if isinstance(taken, types.ModuleType):
+        _reached_through(walk, expression, taken, chain[1:], label)
+    elif taken is not None and not opaque(module):
+        walk.value(f"{expression}.__dict__[{chain[0]!r}]", taken, f"{label}.{chain[0]}")
