@@ -1,6 +1,7 @@
 """Nothing that a call of a capture does is noticed, whatever the function makes of being stopped."""
 
 import itertools
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,10 @@ def test_what_follows_where_a_call_is_stopped(act: Callable[[deque[int]], None])
 
     declined(field)
     assert len(queue) == 20
+    assert sys.exc_info() == (None, None, None)
+    with pytest.raises(ValueError, match="later") as caught:
+        raise ValueError("later")
+    assert caught.value.__context__ is None
 
 
 def test_a_call_that_begins_anew_for_ever() -> None:

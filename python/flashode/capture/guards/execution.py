@@ -152,12 +152,12 @@ class Execution:
             raise _Stopped
 
     def _still_traced(self, frame: types.FrameType, event: str, argument: Any) -> Any:
-        users = frame.f_code in self._codes or (
-            frame.f_back is not None and frame.f_back.f_code in self._codes
-        )
-        if users and event in ("call", "line", "opcode"):
+        caller = frame.f_back if event == "call" else frame
+        if caller is not None and caller.f_code in self._codes:
             sys.setprofile(self._still_profiled)
-            self._stop_again()
+            if event == "call":
+                # At other instructions an exception would leave handled ones in place.
+                self._stop_again()
         return self._still_traced
 
     def _still_profiled(self, frame: types.FrameType, event: str, argument: Any) -> None:
