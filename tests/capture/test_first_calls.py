@@ -1,5 +1,6 @@
 """What a function computes in its first call and keeps: noise that is drawn once a solve, and the like."""
 
+import importlib
 from typing import Any
 
 import pytest
@@ -119,15 +120,54 @@ def test_what_is_kept_anew_at_each_call_is_declined() -> None:
     assert "changes" in declined(net, Y0)
 
 
-def test_a_first_call_that_raises() -> None:
-    class Raising(Cached):
+class Raising(Cached):
+    """Draws, and raises, where it has not drawn before; or where it has."""
+
+    raises_first = True
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        first = self.last is None
+        if self.last is None:
+            self.last = torch.randn_like(y)
+        if first is self.raises_first:
+            raise ValueError("no more")
+        return y * self.last
+
+
+@pytest.mark.filterwarnings("ignore::flashode.FallbackWarning")
+@pytest.mark.parametrize("first", [True, False])
+def test_a_call_that_raises_leaves_what_it_leaves_in_pytorch(first: bool) -> None:
+    left = []
+    for engine in ("auto", "eager"):
+        torch.manual_seed(5)
+        net = Raising().to(D)
+        net.raises_first = first
+        with flashode.use_engine(engine), pytest.raises(ValueError, match="no more"):
+            flashode.odeint(net, Y0, TIMES)
+        assert net.last is not None
+        left.append((net.last, torch.rand(2)))
+    torch.testing.assert_close(*left)
+
+
+def test_noise_is_drawn_once_where_a_call_is_begun_again(tmp_path: Any, monkeypatch: Any) -> None:
+    """As it comes to code of a library that has to be looked at first."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "flashode_test_noise.py").write_text("def scaled(y):\n    return 2 * y\n")
+    monkeypatch.syspath_prepend(str(folder))
+    library: Any = importlib.import_module("flashode_test_noise")
+    scaled = library.scaled
+
+    class Net(Cached):
         def forward(self, t: Tensor, y: Tensor) -> Tensor:
             if self.last is None:
                 self.last = torch.randn_like(y)
-            elif self.last.shape[0] == 4:
-                raise ValueError("no more")
-            return y
+            return scaled(y) * self.last  # type: ignore[no-any-return]
 
-    net = Raising().to(D)
-    with pytest.raises(ValueError, match="no more"):
-        flashode.odeint(net, Y0, TIMES)
+    drawn = []
+    for engine in ("native", "eager"):
+        torch.manual_seed(5)
+        net = Net().to(D)
+        with flashode.use_engine(engine):
+            drawn += [(flashode.odeint(net, Y0, TIMES, method="rk4"), net.last, torch.rand(2))]
+    torch.testing.assert_close(*drawn, rtol=1e-10, atol=1e-12)

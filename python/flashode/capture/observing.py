@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+import torch
+
 from flashode.capture.calling.effects import Effects
 from flashode.capture.guards.execution import Execution, Unseen
 from flashode.capture.guards.functions import home_of
@@ -42,17 +44,23 @@ def observe(func: Field, start: Start) -> Observed:
 
 
 def settle(func: Field, start: Start) -> None:
-    """Makes the first call of ``func``; of what it changes only tensors in the place of nothing are left."""
+    """Makes the first call of ``func``; of what it changes only tensors in the place of nothing are left.
+
+    A call that does not come to its end leaves nothing, and draws no random numbers: the solve will make it.
+    """
 
     def call(watched: Watched, execution: Execution) -> None:
         counted = [each for each in watched.tensors if not each.requires_grad]
         before = [(each, each._version, each.clone()) for each in counted]
+        generators = (torch.default_generator, *torch.cuda.default_generators)
+        states = [generator.get_state() for generator in generators]
         try:
             Effects(watched).called(lambda: execution.run(lambda: func(start.t, start.y)), keep=True)
-        except Unseen:
-            raise
-        except Exception:  # the solve itself will raise it
-            return
+        except BaseException as error:
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
+            if isinstance(error, Unseen) or not isinstance(error, Exception):
+                raise
         finally:
             for tensor, version, content in before:
                 if tensor._version != version:

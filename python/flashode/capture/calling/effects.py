@@ -83,7 +83,7 @@ class Effects:
     def called(self, call: Callable[[], T], keep: bool = False) -> tuple[T, tuple[Reason, ...]]:
         """The result of ``call``, whose effects are undone, and what it changed that is not a counter.
 
-        ``keep``: but for tensors that it puts in the place of nothing.
+        ``keep``: but for tensors that it puts in the place of nothing, if it comes to its end.
         """
         before = [content(container) for container in self._containers]
         counted = {slot for slot, _ in self.steps}
@@ -101,13 +101,13 @@ class Effects:
                 for change in restored(container, held)
             ]
             self._note(changes)
-            for change in filter(_keeps, changes) if keep else ():
-                put(change.container.held, change.key, change.new)
             changed = [what for tensor in tensors for what in tensor.restored()]
             for name, (read, write) in _SETTINGS.items():
                 if read() != settings[name]:
                     write(settings[name])
                     changed.append(f"it changes {name}")
+        for change in filter(_keeps, changes) if keep else ():
+            put(change.container.held, change.key, change.new)
         # Not among what is done finally: an interrupt or a refusal on its way must not be replaced.
         left = (Reason(what, _LEAVE) for what in changed)
         reasons = dict.fromkeys([*self._settled(changes), *left])

@@ -96,6 +96,8 @@ class Execution:
         with self._watching():
             try:
                 result = call()
+            except KeyboardInterrupt:
+                raise
             except BaseException:
                 if self._stopped is None:
                     raise
