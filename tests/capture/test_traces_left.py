@@ -1,7 +1,10 @@
 """Nothing that a call of a capture does is noticed, whatever the function makes of being stopped."""
 
+import gc
 import itertools
 import sys
+import time
+import types
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +16,72 @@ from torch import Tensor, nn
 from capture.agreement import D, T, Y, captured_at, declined, evaluated, must_capture, true
 from flashode.capture import Capture
 from flashode.declined import Declined
+
+
+def test_tracers_and_profilers_are_back_and_nothing_else_is_seen() -> None:
+    seen: list[str] = []
+
+    def tracing(frame: types.FrameType, event: str, argument: Any) -> None:
+        seen.append("traced")
+
+    def profiling(frame: types.FrameType, event: str, argument: Any) -> None:
+        seen.append("profiled")
+
+    def bad(t: Tensor, y: Tensor) -> Tensor:
+        print("never")
+        return y
+
+    before = sys.gettrace(), sys.getprofile()
+    for func in (lambda t, y: -y * 3, bad):
+        for enabled in (True, False):
+            (gc.enable if enabled else gc.disable)()
+            try:
+                sys.settrace(tracing)
+                sys.setprofile(profiling)
+                captured_at(func, T, Y)
+                after = sys.gettrace(), sys.getprofile(), gc.isenabled()
+            finally:
+                sys.settrace(before[0])
+                sys.setprofile(before[1])
+                gc.enable()
+            assert after == (tracing, profiling, enabled)
+
+
+def test_whatever_a_function_makes_of_being_stopped() -> None:
+    """A handler for everything catches what ends the call, and its answer is none of the function's."""
+    log: list[float] = []
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        try:
+            log.append(time.time())
+        except BaseException:
+            return -y
+        return y
+
+    declined(field)
+    assert log == []
+
+
+def test_a_queue_is_left_as_it_is() -> None:
+    queue, items = deque([1.0, 2.0]), iter([1.0, 2.0, 3.0])
+
+    def field(t: Tensor, y: Tensor, kept: Any = None) -> Tensor:
+        (queue if kept is None else kept).rotate()
+        return -y
+
+    def consuming(t: Tensor, y: Tensor) -> Tensor:
+        return y * next(items)
+
+    own = deque([1.0, 2.0])
+
+    def with_a_default(t: Tensor, y: Tensor, kept: Any = own) -> Tensor:
+        kept.rotate()
+        return -y
+
+    for func in (field, consuming, with_a_default):
+        declined(func)
+    assert list(queue) == list(own) == [1.0, 2.0]
+    assert next(items) == 1.0
 
 
 @pytest.mark.parametrize("first", [4, 2])

@@ -1,6 +1,5 @@
 """What a function's calls execute is what its capture depends on; code that might run is not."""
 
-import gc
 import importlib
 import inspect
 import logging
@@ -9,11 +8,10 @@ import random
 import re
 import sys
 import time
-import types
 import warnings
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -343,72 +341,6 @@ def test_a_function_that_is_exchanged_and_was_not_called() -> None:
     true(net)
 
 
-def test_tracers_and_profilers_are_back_and_nothing_else_is_seen() -> None:
-    seen: list[str] = []
-
-    def tracing(frame: types.FrameType, event: str, argument: Any) -> None:
-        seen.append("traced")
-
-    def profiling(frame: types.FrameType, event: str, argument: Any) -> None:
-        seen.append("profiled")
-
-    def bad(t: Tensor, y: Tensor) -> Tensor:
-        print("never")
-        return y
-
-    before = sys.gettrace(), sys.getprofile()
-    for func in (lambda t, y: -y * 3, bad):
-        for enabled in (True, False):
-            (gc.enable if enabled else gc.disable)()
-            try:
-                sys.settrace(tracing)
-                sys.setprofile(profiling)
-                captured_at(func, T, Y)
-                after = sys.gettrace(), sys.getprofile(), gc.isenabled()
-            finally:
-                sys.settrace(before[0])
-                sys.setprofile(before[1])
-                gc.enable()
-            assert after == (tracing, profiling, enabled)
-
-
-def test_whatever_a_function_makes_of_being_stopped() -> None:
-    """A handler for everything catches what ends the call, and its answer is none of the function's."""
-    log: list[float] = []
-
-    def field(t: Tensor, y: Tensor) -> Tensor:
-        try:
-            log.append(time.time())
-        except BaseException:
-            return -y
-        return y
-
-    declined(field)
-    assert log == []
-
-
-def test_a_queue_is_left_as_it_is() -> None:
-    queue, items = deque([1.0, 2.0]), iter([1.0, 2.0, 3.0])
-
-    def field(t: Tensor, y: Tensor, kept: Any = None) -> Tensor:
-        (queue if kept is None else kept).rotate()
-        return -y
-
-    def consuming(t: Tensor, y: Tensor) -> Tensor:
-        return y * next(items)
-
-    own = deque([1.0, 2.0])
-
-    def with_a_default(t: Tensor, y: Tensor, kept: Any = own) -> Tensor:
-        kept.rotate()
-        return -y
-
-    for func in (field, consuming, with_a_default):
-        declined(func)
-    assert list(queue) == list(own) == [1.0, 2.0]
-    assert next(items) == 1.0
-
-
 def test_code_of_a_library(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is looked at when a call comes to it: what it changes is undone, and what it reads is watched."""
     folder = tmp_path / "site-packages"
@@ -499,55 +431,6 @@ def test_declining_again_costs_no_entry_for_each() -> None:
         assert isinstance(captured_at(field, T, Y), Declined)
     assert sum(1 for _ in flashode.capture._cache.all_entries()) <= before + cache.MAX_ENTRIES
     must_capture(lambda t, y: -y)
-
-
-class Registering(type):
-    """Keeps a list of its classes, as frameworks do, and changes no call."""
-
-    classes: ClassVar[list[str]] = []
-
-    def __new__(cls, name: str, bases: Any, space: Any) -> Any:
-        made = super().__new__(cls, name, bases, space)
-        cls.classes.append(name)
-        return made
-
-
-class Calling(type):
-    def __call__(cls, *args: Any) -> Any:
-        return super().__call__(*args)
-
-
-class Reading(type):
-    rate = 2.0
-
-
-def with_metaclass(meta: Any) -> nn.Module:
-    class Net(nn.Module, metaclass=meta):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(3, 3)
-
-        def forward(self, t: Tensor, y: Tensor) -> Tensor:
-            out: Tensor = self.layer(y)
-            return out * getattr(type(self), "rate", 1.0) if meta is Reading else out
-
-    return Net()
-
-
-def test_metaclasses() -> None:
-    true(with_metaclass(Registering))
-    for meta in (Calling, Reading):
-        assert "metaclass" in declined(with_metaclass(meta))
-
-
-def test_a_metaclass_that_comes_to_do_more() -> None:
-    class Meta(type):
-        pass
-
-    net = with_metaclass(Meta)
-    true(net)
-    Meta.__call__ = lambda cls, *args: None  # type: ignore[assignment]
-    declined(net)
 
 
 def test_code_that_asks_for_compilers() -> None:

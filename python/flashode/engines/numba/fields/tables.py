@@ -80,34 +80,31 @@ def lookup_shared(index, table, out, starts, width, of_row, stride, count, lanes
             out[e * lanes + lane] = math.nan if row < 0 else table[start + stride * row]
 
 
-@kernel(NUMBERS, NUMBERS, NUMBERS, TABLE, SIZE, SIZE, SIZE, SIZE, SIZE)
-def lookup_vjp(index, grad, out, starts, width, of_row, stride, count, lanes):
-    """out[starts + stride * index] += grad"""
+@inlined
+def _add_to_rows(index, grad, out, starts, width, of_row, stride, count, lanes, own):
+    """out[starts + stride * index] += grad; each lane has its own, or all lanes one together."""
     for e in range(width):
         start, of_index = np.intp(starts[e]), e // of_row * lanes
         for lane in range(lanes):
             row = _row_named(index[of_index + lane], count)
             if row >= 0:
-                out[(start + stride * row) * lanes + lane] += grad[e * lanes + lane]
+                place = start + stride * row
+                out[place * lanes + lane if own else place] += np.float64(grad[e * lanes + lane])
+
+
+@kernel(NUMBERS, NUMBERS, NUMBERS, TABLE, SIZE, SIZE, SIZE, SIZE, SIZE)
+def lookup_vjp(index, grad, out, starts, width, of_row, stride, count, lanes):
+    """out[starts + stride * index] += grad"""
+    _add_to_rows(index, grad, out, starts, width, of_row, stride, count, lanes, True)
 
 
 @kernel(NUMBERS, NUMBERS, NUMBERS, TABLE, SIZE, SIZE, SIZE, SIZE, SIZE)
 def lookup_vjp_shared(index, grad, out, starts, width, of_row, stride, count, lanes):
     """The same, summed over lanes, for a table that they share."""
-    for e in range(width):
-        start, of_index = np.intp(starts[e]), e // of_row * lanes
-        for lane in range(lanes):
-            row = _row_named(index[of_index + lane], count)
-            if row >= 0:
-                out[start + stride * row] += grad[e * lanes + lane]
+    _add_to_rows(index, grad, out, starts, width, of_row, stride, count, lanes, False)
 
 
 @kernel(NUMBERS, NUMBERS, DOUBLES, TABLE, SIZE, SIZE, SIZE, SIZE, SIZE)
 def lookup_vjp_parameter(index, grad, out, starts, width, of_row, stride, count, lanes):
     """The same for a parameter."""
-    for e in range(width):
-        start, of_index = np.intp(starts[e]), e // of_row * lanes
-        for lane in range(lanes):
-            row = _row_named(index[of_index + lane], count)
-            if row >= 0:
-                out[start + stride * row] += np.float64(grad[e * lanes + lane])
+    _add_to_rows(index, grad, out, starts, width, of_row, stride, count, lanes, False)
