@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import flashode
-from capture.agreement import D, Y, agrees, declined, must_capture, true
+from capture.agreement import D, Y, agrees, declined, evaluated, must_capture, true
 from capture.checking import (
     Asserting,
     Checked,
@@ -136,6 +136,21 @@ def test_conditions_of_all_trajectories_together() -> None:
         captured = must_capture(func)
         assert not captured.batched
         true(func)
+
+
+def test_a_condition_whose_memory_is_written_to_later() -> None:
+    limits = {"value": 1e9}
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        large = y.abs() > limits["value"]
+        if large.any():
+            raise ValueError("too large")
+        large.logical_not_()
+        return y * large
+
+    captured = must_capture(field)
+    assert not evaluated(captured, torch.tensor(0.3), Y).isnan().any()
+    assert evaluated(captured, torch.tensor(0.3), 1e10 * Y).isnan().any()
 
 
 def test_conditions_that_are_no_truth_values() -> None:

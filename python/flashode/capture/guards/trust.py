@@ -200,8 +200,8 @@ def module_of(space: dict[str, Any]) -> str:
 def home_of(frame: types.FrameType) -> str:
     """The name of the module that a frame is of; empty where it only says that it is."""
     # Some modules have put an object in their place, and some have two names.
-    own = frame.f_code.co_filename.startswith(_FILES)
-    return str(frame.f_globals.get("__name__", "")) if own else module_of(frame.f_globals)
+    theirs = frame.f_code.co_filename.startswith(_FILES)
+    return str(frame.f_globals.get("__name__", "")) if theirs else module_of(frame.f_globals)
 
 
 def trusted_name(module: str | None) -> bool:

@@ -94,11 +94,11 @@ def lower(graph: Trace, y: Tensor, slots: Sequence[Tensor]) -> Lowered:
     ]
     low = Lowering((sum(sizes[0]), sum(sizes[1])), y.dtype, y.device, slots)
     rows = [np.split(low.program.value(v), np.cumsum(of)[:-1]) for v, of in zip((Y, C), sizes, strict=True)]
+    low.assumptions = assumptions
     views = _sources(low, graph, dict(zip((*inputs, *carried), chain(*rows), strict=False)))
+    for source, view in views.items():
+        _require(low, source, view)
     _lower_operations(low, graph, operations, views)
-    for index, holds in assumptions:
-        condition = views[index] if holds else low.inverted(views[index])
-        low.required.append(condition.rows.ravel())
     results = []
     for index, output in zip(inputs, graph.outputs, strict=True):
         shape = graph.values[index].shape
@@ -252,6 +252,14 @@ def _lower_operation(low: Lowering, graph: Trace, operation: Operation, views: d
         if view.dtype != value.dtype or not _exact(low, call, view):
             raise Typed(f"aten.{name} makes {value.dtype} of a {low.dtype} state")
         views[index] = view
+        _require(low, index, view)
+
+
+def _require(low: Lowering, index: int, view: View) -> None:
+    """Takes note of what the field assumes of a value, as it is now: its memory may be written to later."""
+    for assumed_of, holds in low.assumptions:
+        if assumed_of == index:
+            low.required.append((view if holds else low.inverted(view)).rows.ravel())
 
 
 def _refuse_own(low: Lowering, call: Call, operands: Sequence[View]) -> None:

@@ -160,6 +160,7 @@ class Lowering:
         self.prologue = PrologueBuilder(dtype, device, slots)
         self.registers: list[int] = []  # of each declared parameter
         self.required: list[Rows] = []  # what has to be true where the field is called
+        self.assumptions: list[tuple[int, bool]] = []  # of values that decide on raising
         self.matrices: dict[int, Sparse] = {}  # the values of the trace that are sparse
         self._parameters: dict[int, int] = {}
         self.bounds_of_rows = BoundsOfRows(self.program, self._bounds_of_parameter)
